@@ -1,0 +1,1 @@
+"""Networks, RLlib modules, training and the shipped checkpoints. Uses torch, torch-geometric, ray."""

@@ -1,0 +1,1 @@
+"""Throughput benchmarks: each prints a ratio against a stated reference measured in the same run."""

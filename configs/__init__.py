@@ -1,0 +1,1 @@
+"""Experiment configurations, one YAML file each."""

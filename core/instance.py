@@ -1,0 +1,186 @@
+"""Instance: one problem, complete, as a frozen dataclass of arrays with a file form and a hash. Uses numpy."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+
+from .errors import InstanceError, OutputError
+
+MAX_FILE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """Base of every family's instance.
+
+    A subclass is a frozen, slotted dataclass whose fields are NumPy arrays, strings, numbers or tuples
+    of strings, and which refuses impossible values in `check`.
+
+    Attributes:
+        name: how reports call the instance; not part of its hash.
+    """
+
+    FAMILY: ClassVar[str] = ""
+    SCHEMA: ClassVar[int] = 1
+
+    name: str
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, np.ndarray):
+                value = np.ascontiguousarray(value)
+                value.setflags(write=False)
+                object.__setattr__(self, spec.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raises InstanceError where a value is impossible; each family says what is."""
+
+    @property
+    def content_hash(self) -> str:
+        """16 hex digits over every field but the name; equal exactly when the problems are equal."""
+        digest = hashlib.sha256(f"{self.FAMILY}/{self.SCHEMA}".encode())
+        for spec in fields(self):
+            if spec.name == "name":
+                continue
+            value = getattr(self, spec.name)
+            digest.update(spec.name.encode())
+            if isinstance(value, np.ndarray):
+                digest.update(f"{value.dtype.str}{value.shape}".encode())
+                digest.update(value.tobytes())
+            else:
+                digest.update(json.dumps(value).encode())
+        return digest.hexdigest()[:16]
+
+    def to_bytes(self) -> bytes:
+        """The file form: an .npz of the arrays and one JSON text of the rest."""
+        arrays: dict[str, np.ndarray] = {}
+        meta: dict[str, Any] = {"family": self.FAMILY, "schema": self.SCHEMA, "fields": {}}
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, np.ndarray):
+                arrays[spec.name] = value
+            else:
+                meta["fields"][spec.name] = value
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str) -> Self:
+        """Reads the file form; `place` names it in errors.
+
+        Raises:
+            InstanceError: not such a file, another family or schema, or an impossible instance.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                meta = json.loads(str(archive["meta"]))
+                arrays = {key: archive[key] for key in archive.files if key != "meta"}
+        except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InstanceError(
+                f"{place}: not an instance file of this library ({error})"
+            ) from error
+        if meta.get("family") != cls.FAMILY or meta.get("schema") != cls.SCHEMA:
+            raise InstanceError(
+                f"{place}: holds {meta.get('family')} schema {meta.get('schema')}, expected "
+                f"{cls.FAMILY} schema {cls.SCHEMA}; import the source file again with `sysopt-gym data import`"
+            )
+        values = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in meta["fields"].items()
+        } | arrays
+        names = {spec.name for spec in fields(cls)}
+        if set(values) != names:
+            odd = sorted(names ^ set(values))[0]
+            raise InstanceError(
+                f"{place}: field {odd!r} is missing or unknown; import the file again"
+            )
+        return cls(**values)
+
+    def save(self, path: Path) -> None:
+        """Writes the instance to one file (.npz)."""
+        write_bytes(path, self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+            InstanceError: see `from_bytes`.
+        """
+        return cls.from_bytes(read_bytes(path), str(path))
+
+
+AnyInstance = TypeVar("AnyInstance", bound=Instance)
+
+
+def save_set(instances: Sequence[Instance], path: Path) -> None:
+    """Writes several instances to one .zip, one member an instance, in order."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for index, instance in enumerate(instances):
+            member = zipfile.ZipInfo(f"{index:04d}.npz")  # fixed date: the same set, the same bytes
+            archive.writestr(member, instance.to_bytes())
+    write_bytes(path, buffer.getvalue())
+
+
+def load_set(kind: type[AnyInstance], path: Path) -> list[AnyInstance]:
+    """Reads what `save_set` wrote.
+
+    Raises:
+        InstanceError: not such a file, or a member is damaged.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+            members = [(name, archive.read(name)) for name in sorted(archive.namelist())]
+    except zipfile.BadZipFile as error:
+        raise InstanceError(f"{path}: not an instance set ({error})") from error
+    return [kind.from_bytes(data, f"{path}, member {name}") for name, data in members]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Reads a user's file whole.
+
+    Raises:
+        InstanceError: missing, unreadable, or larger than SYSOPT_MAX_FILE_MB (default 64).
+    """
+    limit = int(os.environ.get("SYSOPT_MAX_FILE_MB", MAX_FILE_BYTES // 2**20)) * 2**20
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise InstanceError(
+                f"{path}: {size / 2**20:.0f} MB, over the limit of {limit / 2**20:.0f} MB; split the "
+                "snapshot by cluster, or set SYSOPT_MAX_FILE_MB if it really is one instance"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from error

@@ -1,0 +1,126 @@
+"""The registry of lazy entry points. Uses the standard library; nothing is imported before it is asked for.
+
+To add a family, a solver or an agent, add its line here, and its files in its own folders. An entry starting with a
+dot is relative to this package; others are absolute, so that another package can register its own at run time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any, cast
+
+from .contracts import Kind, Problem
+from .errors import MissingDependencyError, UnknownNameError
+
+FAMILIES: dict[str, str] = {
+    "vm_rescheduling": ".envs.vm_rescheduling.problem:PROBLEM",
+}
+
+ENVIRONMENTS: dict[str, str] = {
+    "sysopt/VMRescheduling-v0": ".envs.vm_rescheduling.env:VMReschedulingEnv",
+}
+
+SOLVERS: dict[str, dict[str, str]] = {
+    "vm_rescheduling": {
+        "random": ".solvers.vm_rescheduling.random_search:solve",
+        "ha": ".solvers.vm_rescheduling.ha:solve",
+        "greedy": ".solvers.vm_rescheduling.greedy:solve",
+        "vbpp": ".solvers.vm_rescheduling.vbpp:solve",
+        "beam": ".solvers.vm_rescheduling.beam:solve",
+        "local_search": ".solvers.vm_rescheduling.local_search:solve",
+        "milp": ".solvers.vm_rescheduling.milp:solve",
+        "cpsat": ".solvers.vm_rescheduling.cpsat:solve",
+        "pop": ".solvers.vm_rescheduling.pop:solve",
+        "mcts": ".solvers.vm_rescheduling.mcts:solve",
+    },
+}
+
+AGENTS: dict[str, dict[str, str]] = {
+    "vm_rescheduling": {
+        "agent": ".agents.vm_rescheduling:solve_agent",
+        "ppo": ".agents.vm_rescheduling:solve_ppo",
+        "ppo_greedy": ".agents.vm_rescheduling:solve_ppo_greedy",
+        "ppo_sample": ".agents.vm_rescheduling:solve_ppo_sample",
+    },
+}
+
+POLICIES: dict[str, dict[str, str]] = {}
+
+_TABLES: dict[Kind, dict[str, dict[str, str]]] = {
+    "agent": AGENTS,
+    "solver": SOLVERS,
+    "policy": POLICIES,
+}
+
+
+def resolve(entry: str) -> Any:
+    """Imports the object behind an entry point "module:attribute".
+
+    Raises:
+        MissingDependencyError: the module needs a package that is not installed.
+    """
+    module, attribute = entry.split(":")
+    package = __package__.rpartition(".")[0]
+    try:
+        return getattr(importlib.import_module(module, package), attribute)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith(package):
+            raise
+        raise MissingDependencyError(
+            f"{entry} needs the package {error.name!r}; install the extras with pip install 'sysopt-gym[all]'"
+        ) from error
+
+
+def load_problem(family: str) -> Problem:
+    """The family's Problem.
+
+    Raises:
+        UnknownNameError: no such family.
+    """
+    return cast(Problem, resolve(FAMILIES[known(family, FAMILIES, "family")]))
+
+
+def contender_names(family: str, kind: Kind) -> list[str]:
+    """Names of a family's contenders of one kind, in the registry's order."""
+    return list(_TABLES[kind].get(family, {}))
+
+
+def contender_kind(family: str, name: str) -> Kind:
+    """Whether a contender is an agent, a solver or a policy.
+
+    Raises:
+        UnknownNameError: no such contender.
+    """
+    kinds = {other: kind for kind in _TABLES for other in contender_names(family, kind)}
+    return kinds[known(name, kinds, f"{family} contender")]
+
+
+def load_contender(family: str, name: str) -> Any:
+    """The Solver function or Policy class behind a name.
+
+    Raises:
+        UnknownNameError: no such contender.
+        MissingDependencyError: it needs a package that is not installed.
+    """
+    return resolve(_TABLES[contender_kind(family, name)][family][name])
+
+
+def register(kind: Kind, family: str, name: str, entry: str) -> None:
+    """Adds a contender of another package, as "package.module:attribute"."""
+    _TABLES[kind].setdefault(family, {})[name] = entry
+
+
+def known(name: str, names: Iterable[str], what: str) -> str:
+    """Returns the name if it is among the names.
+
+    Raises:
+        UnknownNameError: it is not; the message offers the nearest and lists all.
+    """
+    names = list(names)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UnknownNameError(f"unknown {what} {name!r}; {hint}known: {', '.join(names)}")

@@ -1,0 +1,118 @@
+"""Solution: the actions a contender chose and what it proves of them, with its file form. Uses numpy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import OutputError, SolutionError
+
+Status = Literal["optimal", "feasible"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Incumbent:
+    """A plan held at some moment of the search.
+
+    Attributes:
+        seconds: wall-clock seconds since the contender got the instance.
+        actions: int64, as in `Solution`.
+    """
+
+    seconds: float
+    actions: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """What a contender returns.
+
+    Attributes:
+        actions: int64 array, one row an environment step, in the environment's default form.
+        status: "optimal" where the method proves that no plan is better, else "feasible".
+        bound: a proven bound on the objective (same unit and direction), or None.
+        incumbents: the improving plans on the way, the returned one last.
+    """
+
+    actions: np.ndarray
+    status: Status = "feasible"
+    bound: float | None = None
+    incumbents: tuple[Incumbent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SolutionFile:
+    """A solution on disk: the actions and all that is needed to judge them again."""
+
+    family: str
+    instance: str
+    instance_hash: str
+    contender: str
+    seed: int
+    settings: dict[str, str]
+    actions: list[Any]
+    status: str = "feasible"
+    bound: float | None = None
+    wall_s: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Writes JSON.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        document = {name: getattr(self, name) for name in self.__slots__}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(document, indent=1) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"{path}: cannot write the solution ({error.strerror}); choose another --out"
+            ) from error
+
+    @classmethod
+    def load(cls, path: Path) -> SolutionFile:
+        """Reads JSON.
+
+        Raises:
+            SolutionError: the file is missing, is not JSON, or lacks a field.
+        """
+        try:
+            document = json.loads(path.read_text())
+        except FileNotFoundError as error:
+            raise SolutionError(
+                f"{path}: no such file; `sysopt-gym solve --out` makes one"
+            ) from error
+        except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+            raise SolutionError(f"{path}: not a solution file ({error})") from error
+        if not isinstance(document, dict):
+            raise SolutionError(f"{path}: a solution file holds one JSON object")
+        needed = ("family", "instance", "instance_hash", "actions")
+        missing = [name for name in needed if name not in document]
+        if missing:
+            raise SolutionError(
+                f"{path}: field {missing[0]!r} is missing; `sysopt-gym solve` writes it"
+            )
+        defaults: dict[str, Any] = {"contender": "unknown", "seed": 0, "settings": {}}
+        known = {name: document[name] for name in cls.__slots__ if name in document}
+        return cls(**(defaults | known))
+
+    def action_array(self, path: Path) -> np.ndarray:
+        """The actions as int64.
+
+        Raises:
+            SolutionError: an action is not a whole number, or the rows have different lengths.
+        """
+        try:
+            actions = np.asarray(self.actions)
+            whole = actions.size == 0 or np.issubdtype(actions.dtype, np.integer)
+        except ValueError:
+            whole = False
+        if not whole:
+            raise SolutionError(f"{path}: 'actions' must be a list of whole numbers")
+        return actions.astype(np.int64)

@@ -1,0 +1,273 @@
+"""What a migration does: integer state, legality and increments, compiled. Uses numpy and numba.
+
+Pure functions over `Static` (the cluster, as arrays) and a preallocated `State`. The environment, the solvers and the
+agents' searches all call these. A destination is the integer 2 * pm + numa; for a VM on two nodes numa is 0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ...datasets.vm_rescheduling.instance import (
+    ACTIVE,
+    LARGE_CORES,
+    LARGE_MEM_MB,
+    OBJECTIVES,
+    OUTAGE,
+    Cluster,
+)
+
+# Columns of State.totals, sums over ACTIVE PMs (objective.py turns them into rates).
+FRAGMENT, FREE, LARGE_SLOTS, MEM_FRAGMENT, MEM_FREE, ON_DRAIN, MOVES = range(7)
+FRAGMENT_RATE, MIXED, MOVES_TO_GOAL, DRAIN = range(len(OBJECTIVES))
+
+
+class Static(NamedTuple):
+    """What no migration changes; see Cluster for shapes and units."""
+
+    pm_status: np.ndarray
+    pm_rack: np.ndarray
+    pm_nodes: np.ndarray  # int64 [P]; 1 or 2 NUMA nodes
+    pm_drain: np.ndarray  # bool [P]
+    flavour_cpu: np.ndarray
+    flavour_mem: np.ndarray
+    flavour_nodes: np.ndarray
+    vm_flavour: np.ndarray
+    vm_pinned: np.ndarray
+    vm_set_start: (
+        np.ndarray
+    )  # int64 [V+1]; VM v is in the sets vm_sets[vm_set_start[v]:vm_set_start[v+1]]
+    vm_sets: np.ndarray
+    set_start: np.ndarray
+    set_vms: np.ndarray
+    set_by_rack: np.ndarray
+    unit: int  # 16 cores in the instance's unit of CPU
+    mnl: int
+    pm_move_cap: int  # never binding (mnl) where the cluster has no limit
+    objective: int
+    goal_rate: float
+    weights: np.ndarray
+
+
+class State(NamedTuple):
+    """What migrations change; copy with `copy_state`."""
+
+    free_cpu: np.ndarray  # int64 [P, 2]
+    free_mem: np.ndarray  # int64 [P, 2]
+    vm_pm: np.ndarray  # int64 [V]
+    vm_numa: np.ndarray  # int64 [V]
+    pm_moves: np.ndarray  # int64 [P]; moves each PM took part in
+    totals: np.ndarray  # int64 [7]
+
+
+def make_static(cluster: Cluster) -> Static:
+    """The compiled functions' view of a cluster."""
+    sizes = np.diff(cluster.set_start)
+    set_of_member = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.argsort(cluster.set_vms, kind="stable")
+    vm_set_start = np.zeros(cluster.n_vms + 1, np.int64)
+    np.cumsum(np.bincount(cluster.set_vms, minlength=cluster.n_vms), out=vm_set_start[1:])
+    drain = np.zeros(cluster.n_pms, np.bool_)
+    drain[cluster.drain_pms] = True
+    return Static(
+        pm_status=cluster.pm_status.astype(np.int64),
+        pm_rack=cluster.pm_rack.astype(np.int64),
+        pm_nodes=1 + (cluster.numa_cpu[:, 1] > 0).astype(np.int64),
+        pm_drain=drain,
+        flavour_cpu=cluster.flavour_cpu.astype(np.int64),
+        flavour_mem=cluster.flavour_mem.astype(np.int64),
+        flavour_nodes=cluster.flavour_nodes.astype(np.int64),
+        vm_flavour=cluster.vm_flavour.astype(np.int64),
+        vm_pinned=cluster.vm_pinned.astype(np.bool_),
+        vm_set_start=vm_set_start,
+        vm_sets=set_of_member[order].astype(np.int64),
+        set_start=cluster.set_start.astype(np.int64),
+        set_vms=cluster.set_vms.astype(np.int64),
+        set_by_rack=cluster.set_by_rack.astype(np.bool_),
+        unit=cluster.fragment_unit,
+        mnl=cluster.mnl,
+        pm_move_cap=cluster.pm_move_cap or cluster.mnl,
+        objective=OBJECTIVES.index(cluster.objective),
+        goal_rate=float(cluster.goal_rate),
+        weights=cluster.weights / cluster.weights.sum(),
+    )
+
+
+def make_state(cluster: Cluster, static: Static) -> State:
+    """The state before any move."""
+    free_cpu, free_mem = cluster.free()
+    state = State(
+        free_cpu,
+        free_mem,
+        cluster.vm_pm.astype(np.int64),
+        cluster.vm_numa.astype(np.int64),
+        np.zeros(cluster.n_pms, np.int64),
+        np.zeros(7, np.int64),
+    )
+    _count_all(static, state)
+    return state
+
+
+def copy_state(state: State) -> State:
+    """An independent copy."""
+    return State(*(array.copy() for array in state))
+
+
+def restore_state(state: State, saved: State) -> None:
+    """Overwrites `state` with `saved`, in place."""
+    for array, source in zip(state, saved, strict=True):
+        array[...] = source
+
+
+@njit(cache=True)
+def add_terms(static: Static, state: State, pm: int, sign: int) -> None:
+    """Adds (or subtracts) one PM's contribution to the totals."""
+    if static.pm_status[pm] != ACTIVE:
+        return
+    unit = static.unit
+    mem_unit = LARGE_MEM_MB
+    large = unit * LARGE_CORES // 16
+    totals = state.totals
+    nodes = static.pm_nodes[pm]
+    slots = np.int64(1 << 60)
+    for node in range(nodes):
+        cpu, mem = state.free_cpu[pm, node], state.free_mem[pm, node]
+        totals[FRAGMENT] += sign * (cpu % unit)
+        totals[FREE] += sign * cpu
+        totals[MEM_FRAGMENT] += sign * (mem % mem_unit)
+        totals[MEM_FREE] += sign * mem
+        slots = min(slots, cpu // (large // nodes))
+    totals[LARGE_SLOTS] += sign * slots
+
+
+@njit(cache=True)
+def _count_all(static: Static, state: State) -> None:
+    state.totals[:] = 0
+    for pm in range(len(static.pm_status)):
+        add_terms(static, state, pm, 1)
+    for vm in range(len(state.vm_pm)):
+        if static.pm_drain[state.vm_pm[vm]]:
+            state.totals[ON_DRAIN] += 1
+
+
+@njit(cache=True)
+def may_leave(static: Static, state: State, vm: int) -> bool:
+    """Whether the VM's own state and its host let it go, wherever to."""
+    source = state.vm_pm[vm]
+    return (
+        not static.vm_pinned[vm]
+        and static.pm_status[source] != OUTAGE
+        and state.pm_moves[source] < static.pm_move_cap
+    )
+
+
+@njit(cache=True)
+def has_room(static: Static, state: State, flavour: int, pm: int, numa: int) -> bool:
+    """Whether a PM takes a VM of this flavour on this node: status, move cap, CPU and memory."""
+    if static.pm_status[pm] != ACTIVE or state.pm_moves[pm] >= static.pm_move_cap:
+        return False
+    cpu, mem = static.flavour_cpu[flavour], static.flavour_mem[flavour]
+    if static.flavour_nodes[flavour] == 2:
+        return (
+            numa == 0
+            and static.pm_nodes[pm] == 2
+            and state.free_cpu[pm, 0] >= cpu
+            and state.free_cpu[pm, 1] >= cpu
+            and state.free_mem[pm, 0] >= mem
+            and state.free_mem[pm, 1] >= mem
+        )
+    return (
+        numa < static.pm_nodes[pm]
+        and state.free_cpu[pm, numa] >= cpu
+        and state.free_mem[pm, numa] >= mem
+    )
+
+
+@njit(cache=True)
+def meets_sets(static: Static, state: State, vm: int, pm: int) -> bool:
+    """Whether no other member of the VM's deployment sets is on the PM (or in its rack)."""
+    for i in range(static.vm_set_start[vm], static.vm_set_start[vm + 1]):
+        group = static.vm_sets[i]
+        for j in range(static.set_start[group], static.set_start[group + 1]):
+            other = static.set_vms[j]
+            if other == vm:
+                continue
+            host = state.vm_pm[other]
+            if host == pm or (
+                static.set_by_rack[group] and static.pm_rack[host] == static.pm_rack[pm]
+            ):
+                return False
+    return True
+
+
+@njit(cache=True)
+def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
+    """Whether moving the VM to the PM's node is allowed now; staying where it is is not a move."""
+    source = state.vm_pm[vm]
+    flavour = static.vm_flavour[vm]
+    if source == pm and (static.flavour_nodes[flavour] == 2 or state.vm_numa[vm] == numa):
+        return False
+    return (
+        state.totals[MOVES] < static.mnl
+        and may_leave(static, state, vm)
+        and has_room(static, state, flavour, pm, numa)
+        and meets_sets(static, state, vm, pm)
+    )
+
+
+@njit(cache=True)
+def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
+    """Migrates the VM; the caller has checked `is_legal`. Touches only the two PMs."""
+    source, node = state.vm_pm[vm], state.vm_numa[vm]
+    flavour = static.vm_flavour[vm]
+    cpu, mem = static.flavour_cpu[flavour], static.flavour_mem[flavour]
+    add_terms(static, state, source, -1)
+    if pm != source:
+        add_terms(static, state, pm, -1)
+    if static.flavour_nodes[flavour] == 2:
+        for k in range(2):
+            state.free_cpu[source, k] += cpu
+            state.free_mem[source, k] += mem
+            state.free_cpu[pm, k] -= cpu
+            state.free_mem[pm, k] -= mem
+    else:
+        state.free_cpu[source, node] += cpu
+        state.free_mem[source, node] += mem
+        state.free_cpu[pm, numa] -= cpu
+        state.free_mem[pm, numa] -= mem
+    add_terms(static, state, source, 1)
+    state.pm_moves[source] += 1
+    if pm != source:
+        add_terms(static, state, pm, 1)
+        state.pm_moves[pm] += 1
+    state.totals[ON_DRAIN] += int(static.pm_drain[pm]) - int(static.pm_drain[source])
+    state.totals[MOVES] += 1
+    state.vm_pm[vm] = pm
+    state.vm_numa[vm] = numa
+
+
+@njit(cache=True)
+def slots_opened(static: Static, state: State, flavour: int, pm: int, numa: int) -> int:
+    """16-core slots that removing a VM of this flavour from the PM's node would open (0 if not ACTIVE)."""
+    if static.pm_status[pm] != ACTIVE:
+        return 0
+    cpu, unit = static.flavour_cpu[flavour], static.unit
+    if static.flavour_nodes[flavour] == 2:
+        a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
+        return (a + cpu) // unit - a // unit + (b + cpu) // unit - b // unit
+    a = state.free_cpu[pm, numa]
+    return (a + cpu) // unit - a // unit
+
+
+@njit(cache=True)
+def slots_closed(static: Static, state: State, flavour: int, pm: int, numa: int) -> int:
+    """16-core slots that placing a VM of this flavour on the PM's node would close."""
+    cpu, unit = static.flavour_cpu[flavour], static.unit
+    if static.flavour_nodes[flavour] == 2:
+        a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
+        return a // unit - (a - cpu) // unit + b // unit - (b - cpu) // unit
+    a = state.free_cpu[pm, numa]
+    return a // unit - (a - cpu) // unit

@@ -1,0 +1,86 @@
+"""The objectives of VM rescheduling, from the totals that the dynamics keep. Uses numpy and numba.
+
+FR = sum over NUMA nodes of (free mod 16) / sum of free, over ACTIVE PMs (VMR2L, EuroSys 2025, section 2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...core.contracts import Objective
+from ...datasets.vm_rescheduling.instance import LARGE_CORES, Cluster
+from .dynamics import (
+    DRAIN,
+    FRAGMENT,
+    FRAGMENT_RATE,
+    FREE,
+    LARGE_SLOTS,
+    MEM_FRAGMENT,
+    MEM_FREE,
+    MIXED,
+    MOVES,
+    MOVES_TO_GOAL,
+    ON_DRAIN,
+    Static,
+)
+
+REWARD_CORES = 128.0  # the published reward is fragment cores removed / 128
+
+OBJECTIVE_OF = {
+    "fragment_rate": Objective("fragment_rate", "minimize", "fraction of free cores"),
+    "mixed": Objective("mixed", "minimize", "weighted fragment rates"),
+    "moves_to_goal": Objective("moves_to_goal", "minimize", "moves"),
+    "drain": Objective("drain", "minimize", "VMs left on drained hosts + fragment rate"),
+}
+
+
+def objective_of(cluster: Cluster) -> Objective:
+    """Name, direction and unit of the cluster's objective."""
+    return OBJECTIVE_OF[cluster.objective]
+
+
+@njit(cache=True)
+def fragment_rate(totals: np.ndarray) -> float:
+    """FR; 0 where nothing is free."""
+    return totals[FRAGMENT] / totals[FREE] if totals[FREE] > 0 else 0.0
+
+
+@njit(cache=True)
+def goal_reached(static: Static, totals: np.ndarray) -> bool:
+    """Whether the episode ends because the goal rate is reached."""
+    return static.objective == MOVES_TO_GOAL and fragment_rate(totals) <= static.goal_rate
+
+
+@njit(cache=True)
+def value(static: Static, totals: np.ndarray) -> float:
+    """The objective, lower is better.
+
+    fragment_rate: FR.
+    mixed: weights . (FR, 1 - 64 * (64-core slots) / free cores, memory in parts of under 64 GiB / free memory);
+        a 64-core VM takes 32 cores on each of a PM's nodes.
+    moves_to_goal: moves made if FR <= goal_rate, else mnl + the 16-core slots still missing.
+    drain: VMs left on the hosts to drain, plus FR.
+    """
+    rate = fragment_rate(totals)
+    if static.objective == FRAGMENT_RATE:
+        return rate
+    if static.objective == MIXED:
+        large = static.unit * LARGE_CORES // 16
+        rate_64 = 1.0 - large * totals[LARGE_SLOTS] / totals[FREE] if totals[FREE] > 0 else 0.0
+        rate_mem = totals[MEM_FRAGMENT] / totals[MEM_FREE] if totals[MEM_FREE] > 0 else 0.0
+        w = static.weights
+        return w[0] * rate + w[1] * rate_64 + w[2] * rate_mem
+    if static.objective == DRAIN:
+        return totals[ON_DRAIN] + rate
+    if rate <= static.goal_rate:
+        return float(totals[MOVES])
+    return static.mnl + np.ceil((rate - static.goal_rate) * totals[FREE] / static.unit - 1e-9)
+
+
+@njit(cache=True)
+def reward_scale(static: Static, totals: np.ndarray) -> float:
+    """Reward = (objective before - after) * scale; for FR that is fragment cores removed / 128, as published."""
+    if static.objective == FRAGMENT_RATE or static.objective == MIXED:
+        return totals[FREE] * 16 / static.unit / REWARD_CORES
+    return 1.0 / 8.0

@@ -1,0 +1,1 @@
+"""Solvers for VM rescheduling, one file a method."""
