@@ -31,6 +31,7 @@ SOLVERS: dict[str, dict[str, str]] = {
         "beam": ".solvers.vm_rescheduling.beam:solve",
         "local_search": ".solvers.vm_rescheduling.local_search:solve",
         "milp": ".solvers.vm_rescheduling.milp:solve",
+        "columns": ".solvers.vm_rescheduling.columns:solve",
         "cpsat": ".solvers.vm_rescheduling.cpsat:solve",
         "pop": ".solvers.vm_rescheduling.pop:solve",
         "mcts": ".solvers.vm_rescheduling.mcts:solve",

@@ -1,0 +1,323 @@
+"""Reads users' files into clusters: VMR2L/ByteDance JSON here, event traces in traces.py. Uses core and numpy.
+
+The format is told from the content, never from the file's name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...core.errors import InstanceError
+from ...core.instance import load_set, read_bytes
+from .instance import DEFAULT_TASK, STATUS_NAMES, Cluster
+from .traces import SQLITE_MAGIC, decode, load_azure, load_csv
+
+MAX_CPU, MAX_MEM_MB = 10**9, 10**12
+
+
+def load_file(path: Path) -> Cluster:
+    """The cluster in a user's file.
+
+    Read are: a snapshot in VMR2L's JSON schema; either file of an Alibaba openb pair (the other is looked for beside
+    it), a Huawei-East-1 event trace (CSV) and an Azure Packing 2020 trace (sqlite), each replayed to the time with the
+    most running VMs (`load_openb`, `load_huawei` and `load_azure` in traces.py take another time and host type); and
+    what this library saved itself (.npz, or a .zip set of one instance).
+
+    Raises:
+        InstanceError: the file is none of these or is malformed; names file, record, field and remedy.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(16)
+    except OSError as error:
+        raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
+    if head == SQLITE_MAGIC:
+        return load_azure(path)
+    data = read_bytes(path)
+    if head.startswith(b"PK\x03\x04"):
+        return _load_own(path, data)
+    text = decode(path, data)
+    if text.lstrip()[:1] in ("{", "["):
+        return load_bytedance(path, text)
+    if "," in text.partition("\n")[0]:
+        return load_csv(path, text)
+    raise InstanceError(
+        f"{path}: not a known format; expected VMR2L JSON, an Alibaba openb or Huawei-East-1 CSV, an Azure Packing "
+        "sqlite file, or an instance saved by this library"
+    )
+
+
+def _load_own(path: Path, data: bytes) -> Cluster:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
+    if "meta.npy" in names:
+        return Cluster.from_bytes(data, str(path))
+    if len(names) != 1:
+        raise InstanceError(
+            f"{path}: a set of {len(names)} instances where one instance is expected; unzip it and give a member"
+        )
+    return load_set(Cluster, path)[0]
+
+
+def load_bytedance(path: Path, text: str) -> Cluster:
+    """The cluster in a VMR2L/ByteDance JSON snapshot (EuroSys 2025), whole.
+
+    All members of cluster_list become one cluster. Free room is recomputed from the VMs. Deployment sets, pins
+    (allow_migration), host status and racks are honoured; a rack id names the same rack in every member. The file's
+    numa list, not its type name, says whether a VM takes one node or two. maximum_migration, a cap for the whole file,
+    lowers the default limit of moves. The optimization_objective and the types on offer are not used: the task is set
+    with `--set objective=`.
+
+    Raises:
+        InstanceError: names the file, the record and the field.
+    """
+
+    def number(token: str) -> NoReturn:
+        raise InstanceError(
+            f"{path}: holds the number {token}, which is no quantity; give a finite one"
+        )
+
+    try:
+        document = json.loads(text, parse_constant=number)
+    except InstanceError:
+        raise
+    except json.JSONDecodeError as error:
+        end = " (the file seems cut off)" if error.pos >= len(text.rstrip()) else ""
+        raise InstanceError(
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}{end}; "
+            "copy or export it again"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InstanceError(f"{path}: cannot be read as JSON ({error})") from error
+    try:
+        return _cluster(Record(str(path), "the document", document), path.stem)
+    except InstanceError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise InstanceError(f"{path}: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """A JSON value and where it stands, so that every refusal can say so.
+
+    Attributes:
+        file: the file's path.
+        place: such as "cluster_list[0].host_info[3]".
+        value: the value.
+    """
+
+    file: str
+    place: str
+    value: Any
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raises InstanceError naming file and place."""
+        raise InstanceError(f"{self.file}: {self.place}: {why}")
+
+    def get(self, key: str) -> Record:
+        """The field `key` of an object."""
+        if not isinstance(self.value, dict):
+            self.refuse(f"is {_kind(self.value)}, expected an object with the field {key!r}")
+        if key not in self.value:
+            self.refuse(f"the field {key!r} is missing; add it (schema of VMR2L snapshots)")
+        place = key if self.place == "the document" else f"{self.place}.{key}"
+        return Record(self.file, place, self.value[key])
+
+    def has(self, key: str) -> bool:
+        """Whether the object has the field, not null."""
+        return isinstance(self.value, dict) and self.value.get(key) is not None
+
+    def items(self) -> list[Record]:
+        """The members of a list."""
+        if not isinstance(self.value, list):
+            self.refuse(f"is {_kind(self.value)}, expected a list")
+        return [Record(self.file, f"{self.place}[{i}]", v) for i, v in enumerate(self.value)]
+
+    def text(self) -> str:
+        """A name: a text that is not empty, or a whole number."""
+        if isinstance(self.value, bool) or not isinstance(self.value, (str, int)):
+            self.refuse(f"is {_kind(self.value)}, expected a name")
+        if self.value == "":
+            self.refuse("is empty; give a name")
+        return str(self.value)
+
+    def whole(self, low: int, high: int) -> int:
+        """A whole number between the bounds; 368776.0 counts as one."""
+        value = self.value
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.refuse(f"is {_kind(value)}, expected a whole number")
+        if isinstance(value, float) and not (math.isfinite(value) and value == int(value)):
+            self.refuse(f"is {value}, expected a whole number")
+        if not low <= value <= high:
+            self.refuse(f"is {value}, outside {low}..{high}; correct it")
+        return int(value)
+
+    def flag(self) -> bool:
+        """True or false."""
+        if not isinstance(self.value, bool):
+            self.refuse(f"is {_kind(self.value)}, expected true or false")
+        return self.value
+
+    def choice(self, names: tuple[str, ...]) -> int:
+        """The place of a text among the names."""
+        if not isinstance(self.value, str) or self.value not in names:
+            self.refuse(f"is {self.value!r}, expected one of {', '.join(names)}")
+        return names.index(self.value)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "true or false", dict: "an object", list: "a list", str: "a text"}
+    return names.get(type(value), "a number")
+
+
+def _cluster(document: Record, name: str) -> Cluster:
+    members = document.get("cluster_list").items()
+    hosts = [host for member in members for host in member.get("host_info").items()]
+    vms = [vm for member in members for vm in member.get("vm_instance").items()]
+    if not hosts:
+        document.refuse("cluster_list holds no hosts; there is nothing to reschedule")
+    if not vms:
+        document.refuse("cluster_list holds no VMs; there is nothing to reschedule")
+    pm_row = _rows(hosts, "node_id")
+    vm_row = _rows(vms, "instance_id")
+    numa_cpu, numa_mem = _nodes_of_hosts(hosts)
+    flavours: dict[tuple[str, int, int, int], int] = {}
+    placed = [_vm(vm, flavours, pm_row, numa_cpu) for vm in vms]
+    sets = [
+        (entry.get("granularity").choice(("host", "rack")), _members(entry.get("data"), vm_row))
+        for member in members
+        if member.has("other_requirement") and member.get("other_requirement").has("deployment_set")
+        for entry in member.get("other_requirement").get("deployment_set").items()
+    ]
+    racks: dict[str, int] = {}
+    pm_rack = [racks.setdefault(host.get("rack_id").text(), len(racks)) for host in hosts]
+    task = dict(DEFAULT_TASK)
+    if document.has("general_requirement"):
+        requirement = document.get("general_requirement")
+        if requirement.has("maximum_migration"):
+            most = requirement.get("maximum_migration").whole(1, 10**12)
+            task["mnl"] = min(int(task["mnl"]), most)  # type: ignore[call-overload]
+    return Cluster(
+        name=name,
+        pm_ids=tuple(pm_row),
+        pm_status=np.array([host.get("status").choice(STATUS_NAMES) for host in hosts], np.int8),
+        pm_rack=np.array(pm_rack, np.int64),
+        numa_cpu=numa_cpu,
+        numa_mem=numa_mem,
+        flavour_names=tuple(key[0] for key in flavours),
+        flavour_cpu=np.array([key[1] for key in flavours], np.int64),
+        flavour_mem=np.array([key[2] for key in flavours], np.int64),
+        flavour_nodes=np.array([key[3] for key in flavours], np.int64),
+        vm_ids=tuple(vm_row),
+        vm_flavour=np.array([vm[0] for vm in placed], np.int64),
+        vm_pm=np.array([vm[1] for vm in placed], np.int64),
+        vm_numa=np.array([vm[2] for vm in placed], np.int64),
+        vm_pinned=np.array([not vm.get("allow_migration").flag() for vm in vms], np.bool_),
+        set_start=np.concatenate([[0], np.cumsum([len(rows) for _, rows in sets])]).astype(
+            np.int64
+        ),
+        set_vms=np.array([row for _, rows in sets for row in rows], np.int64),
+        set_by_rack=np.array([by_rack == 1 for by_rack, _ in sets], np.bool_),
+        **task,  # type: ignore[arg-type]
+    )
+
+
+def _rows(records: list[Record], key: str) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for record in records:
+        name = record.get(key).text()
+        if name in rows:
+            record.get(key).refuse(
+                f"{name!r} is the id of {records[rows[name]].place} too; ids must be unique"
+            )
+        rows[name] = len(rows)
+    return rows
+
+
+def _nodes_of_hosts(hosts: list[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Capacities, int64 [P, 2] cores and MB."""
+    cpu = np.zeros((len(hosts), 2), np.int64)
+    mem = np.zeros((len(hosts), 2), np.int64)
+    for row, host in enumerate(hosts):
+        nodes = host.get("numa").items()
+        if len(nodes) not in (1, 2):
+            host.get("numa").refuse(f"has {len(nodes)} NUMA nodes; 1 or 2 are supported")
+        for key, high in (("node_cpu", MAX_CPU), ("node_mem_mb", MAX_MEM_MB)):
+            if host.has(key):
+                host.get(key).whole(0, high)
+        seen: set[int] = set()
+        for entry in nodes:
+            node = entry.get("node").whole(0, len(nodes) - 1)
+            if node in seen:
+                entry.get("node").refuse(f"node {node} stands twice; number the nodes 0 and 1")
+            seen.add(node)
+            cpu[row, node] = entry.get("total_cpu").whole(1, MAX_CPU)
+            mem[row, node] = entry.get("memory_huge_total_mb").whole(0, MAX_MEM_MB)
+    return cpu, mem
+
+
+def _vm(
+    vm: Record,
+    flavours: dict[tuple[str, int, int, int], int],
+    pm_row: dict[str, int],
+    numa_cpu: np.ndarray,
+) -> tuple[int, int, int]:
+    """Flavour, host and node of one VM; adds its flavour if it is new."""
+    host = vm.get("host_id").text()
+    if host not in pm_row:
+        vm.get("host_id").refuse(
+            f"no host {host!r} in any host_info; add the host or remove the VM"
+        )
+    parts = [
+        (
+            part.get("node").whole(0, 1),
+            part.get("cpu").whole(1, MAX_CPU),
+            part.get("mem_mb").whole(0, MAX_MEM_MB),
+        )
+        for part in vm.get("numa").items()
+    ]
+    if len(parts) not in (1, 2):
+        vm.get("numa").refuse(f"has {len(parts)} NUMA nodes; a VM uses 1 or 2")
+    if len(parts) == 2:
+        if parts[0][0] == parts[1][0]:
+            vm.get("numa").refuse(f"node {parts[0][0]} stands twice; a VM's halves are on 0 and 1")
+        if parts[0][1:] != parts[1][1:]:
+            vm.get("numa").refuse(
+                f"the halves differ ({parts[0][1]} cores and {parts[0][2]} MB against {parts[1][1]} and "
+                f"{parts[1][2]}); only VMs with equal halves are supported"
+            )
+    row = pm_row[host]
+    for node, *_ in parts:
+        if numa_cpu[row, node] == 0:
+            vm.get("numa").refuse(f"host {host!r} has no NUMA node {node}")
+    key = (vm.get("instance_type").text(), parts[0][1], parts[0][2], len(parts))
+    flavour = flavours.setdefault(key, len(flavours))
+    return flavour, row, parts[0][0] if len(parts) == 1 else 0
+
+
+def _members(data: Record, vm_row: dict[str, int]) -> list[int]:
+    rows: list[int] = []
+    for entry in data.items():
+        name = entry.text()
+        if name not in vm_row:
+            entry.refuse(
+                f"no VM {name!r} in any vm_instance; correct the deployment set or add the VM"
+            )
+        if vm_row[name] in rows:
+            entry.refuse(f"{name!r} stands twice in this deployment set; remove one")
+        rows.append(vm_row[name])
+    return rows

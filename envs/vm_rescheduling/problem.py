@@ -1,0 +1,134 @@
+"""VM rescheduling bound together for the solvers, the agents, the evaluation and the command line. Uses datasets, envs."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ...core.contracts import Problem, Setting
+from ...datasets.vm_rescheduling.generator import PARAMETERS, generate
+from ...datasets.vm_rescheduling.instance import (
+    ACTIVE,
+    DEFAULT_TASK,
+    MODES,
+    OBJECTIVES,
+    STATUS_NAMES,
+    Cluster,
+    with_settings,
+)
+from ...datasets.vm_rescheduling.loaders import load_file
+from ...datasets.vm_rescheduling.splits import SETS, load_set, utilisation
+from .objective import objective_of
+from .plan import export_plan
+from .validate import validate
+
+SETTINGS = {
+    "mnl": Setting("50", "the most moves in a plan (a file or set may bring its own)"),
+    "objective": Setting("fragment_rate", f"what counts: {', '.join(OBJECTIVES)}"),
+    "mode": Setting("static", f"{' or '.join(MODES)}: VMs come and go while a contender computes"),
+    "goal_rate": Setting("0.4", "fragment rate to reach (objective moves_to_goal)"),
+    "drain": Setting("", "hosts to empty, by id: HOST,HOST (objective drain)"),
+    "weights": Setting(
+        "0.5,0.25,0.25", "of the 16-core, 64-core and memory rates (objective mixed)"
+    ),
+    "pm_move_cap": Setting("0", "the most moves a host may take part in; 0 for no limit"),
+    "churn_per_min": Setting(
+        f"{DEFAULT_TASK['churn_per_min']:g}", "arrivals and exits together, a minute (mode live)"
+    ),
+}
+
+# Proven with the aggregated MILP and HiGHS (solver `milp`); the plans were replayed move by move. By content hash of
+# the snapshot's default task (MNL 50, fragment rate) and MNL.
+PROVEN_MEDIUM = {10: 0.8508, 25: 0.7245, 50: 0.5753, 100: 0.2884}
+MEDIUM_HASH = "4fb4cdb5bdc7fe38"
+
+
+def best_known(cluster: Cluster) -> tuple[float, str] | None:
+    """The best objective known from elsewhere (four decimals), with its source; None if none is."""
+    rate = PROVEN_MEDIUM.get(cluster.mnl)
+    if (
+        rate is None
+        or cluster.objective != "fragment_rate"
+        or cluster.mode != "static"
+        or cluster.pm_move_cap != 0
+        or (cluster.n_pms, cluster.n_vms) != (279, 2089)
+        or _default_hash(cluster) != MEDIUM_HASH
+    ):
+        return None
+    return rate, "proven optimal (aggregated MILP, HiGHS)"
+
+
+def _default_hash(cluster: Cluster) -> str:
+    """Content hash with the task's settings at their defaults: the snapshot alone."""
+    defaults = {key: setting.default for key, setting in SETTINGS.items()}
+    return with_settings(cluster, defaults).content_hash
+
+
+def describe(cluster: Cluster) -> dict[str, Any]:
+    """Facts for `data info` and the report; rates count ACTIVE hosts only."""
+    active = cluster.pm_status == ACTIVE
+    free_cpu, free_mem = (free[active] for free in cluster.free())
+    fragments = int((free_cpu % cluster.fragment_unit).sum())
+    slots = int((free_cpu // cluster.fragment_unit).sum())
+    nodes = cluster.flavour_nodes[cluster.vm_flavour]
+    facts: dict[str, Any] = {
+        "PMs": cluster.n_pms,
+        "VMs": cluster.n_vms,
+        "VMs on two NUMA nodes": int((nodes == 2).sum()),
+        "flavours": len(cluster.flavour_names),
+        "racks": len(np.unique(cluster.pm_rack)),
+        "CPU in use": f"{utilisation(cluster):.1%}",
+        "memory in use": f"{1 - cluster.free()[1].sum() / max(cluster.numa_mem.sum(), 1):.1%}",
+        "free cores": int(free_cpu.sum()) / cluster.cpu_per_core,
+        "free memory (GiB)": int(free_mem.sum()) // 1024,
+        "free 16-core slots": slots,
+        "fragment rate": round(fragments / max(int(free_cpu.sum()), 1), 4),
+        "deployment sets by host": int((~cluster.set_by_rack).sum()),
+        "deployment sets by rack": int(cluster.set_by_rack.sum()),
+        "pinned VMs": int(cluster.vm_pinned.sum()),
+        "objective": cluster.objective,
+        "MNL": cluster.mnl,
+        "mode": cluster.mode,
+    }
+    for status, name in enumerate(STATUS_NAMES):
+        if status != ACTIVE and (cluster.pm_status == status).any():
+            facts[f"{name} hosts"] = int((cluster.pm_status == status).sum())
+    return facts
+
+
+@cache
+def warm_up_instance() -> Cluster:
+    """Twelve hosts with a pin and a deployment set, so that every compiled path is met once."""
+    cluster = generate({"pms": "12", "sets": "2", "rack_sets": "1", "pinned": "0.02"}, 1)
+    return with_settings(cluster, {"mnl": "4"})
+
+
+PROBLEM = Problem(
+    family="vm_rescheduling",
+    env_id="sysopt/VMRescheduling-v0",
+    env_version="1",
+    title="Migrate a few VMs so that the free cores of a cluster form whole 16-core slots (VMR2L, EuroSys 2025)",
+    instance_type=Cluster,
+    instance_sets=SETS,
+    load_set=load_set,
+    load_file=load_file,
+    generate=generate,
+    generator_parameters=PARAMETERS,
+    settings=SETTINGS,
+    apply_settings=with_settings,
+    objective=objective_of,
+    validate=validate,
+    warm_up_instance=warm_up_instance,
+    describe=describe,
+    export_plan=export_plan,
+    default_instances=("lookalike:test/0", "lookalike:test/1", "small:test/0"),
+    default_contenders=("agent", "ppo", "milp", "local_search", "greedy", "ha", "pop", "random"),
+    default_budget_s=2.0,
+    always=("random", "greedy"),
+    baseline="ha",
+    pictures=".envs.vm_rescheduling.pictures:pictures",
+    benchmarks={"vm_rescheduling": ".benchmarks.vm_rescheduling:measure"},
+    best_known=best_known,
+)

@@ -1,0 +1,117 @@
+"""From counts to moves: which VMs leave where, which enter where -> an order that can be carried out. Uses numba.
+
+Methods that count VMs (columns, milp, cpsat, pop) say only how many VMs of a flavour leave and enter each node. Here VMs
+are matched to places and put in an order in which every move is legal when its turn comes; what cannot be placed is left
+out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...envs.vm_rescheduling.dynamics import State, Static, copy_state, is_legal, move, restore_state
+from ...envs.vm_rescheduling.objective import value
+
+TRIES = 12
+
+
+def expand(
+    static: Static,
+    start: State,
+    leaving: np.ndarray,
+    entering: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, float]:
+    """The best legal order found for given counts.
+
+    Args:
+        static, start: the cluster before the plan.
+        leaving, entering: int64 [N, 3]; one row a VM: flavour, PM, node (0 for two-node flavours).
+        rng: orders the tries after the first.
+
+    Returns:
+        The plan (int64 plies) and its objective. Of an order that gets stuck, the part before; of any, the best prefix.
+    """
+    state = copy_state(start)
+    best, best_value = np.zeros(0, np.int64), value(static, start.totals)
+    plies = np.zeros(2 * len(entering), np.int64)
+    for attempt in range(TRIES):
+        restore_state(state, start)
+        done, prefix, reached = _carry_out(static, state, leaving, entering, plies)
+        if reached < best_value - 1e-12:
+            best, best_value = plies[: 2 * prefix].copy(), reached
+        if done == len(entering):
+            break
+        leaving = leaving[rng.permutation(len(leaving))]
+        entering = entering[rng.permutation(len(entering))]
+    return best, best_value
+
+
+@njit(cache=True)
+def _carry_out(static, state, leaving, entering, plies):
+    """Fills the places in rounds, each as soon as some VM may legally take it."""
+    count = len(entering)
+    placed = np.zeros(count, np.bool_)
+    gone = np.zeros(len(leaving), np.bool_)
+    vms_of_row, row_start = _candidates(static, state, leaving)
+    moved = np.zeros(len(static.vm_flavour), np.bool_)
+    done, prefix, best = 0, 0, value(static, state.totals)
+    progress = True
+    while progress and done < count:
+        progress = False
+        for i in range(count):
+            if placed[i]:
+                continue
+            vm, row = _legal_vm(
+                static, state, leaving, gone, vms_of_row, row_start, moved, entering[i]
+            )
+            if vm < 0:
+                continue
+            pm, node = entering[i, 1], entering[i, 2]
+            move(static, state, vm, pm, node)
+            placed[i] = gone[row] = moved[vm] = progress = True
+            plies[2 * done] = vm
+            plies[2 * done + 1] = 2 * pm + node
+            done += 1
+            reached = value(static, state.totals)
+            if reached < best - 1e-12:
+                best, prefix = reached, done
+    return done, prefix, best
+
+
+@njit(cache=True)
+def _candidates(static, state, leaving):
+    """The VMs that can serve each leaving row; those free of deployment sets first."""
+    rows = len(leaving)
+    row_start = np.zeros(rows + 1, np.int64)
+    vms = np.empty(rows * 64, np.int64)
+    made = 0
+    for r in range(rows):
+        flavour, pm, node = leaving[r]
+        for in_sets in range(2):
+            for vm in range(len(static.vm_flavour)):
+                if (
+                    state.vm_pm[vm] == pm
+                    and static.vm_flavour[vm] == flavour
+                    and state.vm_numa[vm] == node
+                    and not static.vm_pinned[vm]
+                    and (static.vm_set_start[vm + 1] > static.vm_set_start[vm]) == (in_sets == 1)
+                    and made < len(vms)
+                ):
+                    vms[made] = vm
+                    made += 1
+        row_start[r + 1] = made
+    return vms, row_start
+
+
+@njit(cache=True)
+def _legal_vm(static, state, leaving, gone, vms_of_row, row_start, moved, place):
+    for row in range(len(leaving)):
+        if gone[row] or leaving[row, 0] != place[0]:
+            continue
+        for i in range(row_start[row], row_start[row + 1]):
+            vm = vms_of_row[i]
+            if not moved[vm] and is_legal(static, state, vm, place[1], place[2]):
+                return vm, row
+    return -1, -1

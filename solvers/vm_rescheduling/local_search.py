@@ -1,0 +1,2 @@
+"""x"""
+def search(*a): return None
