@@ -1,0 +1,97 @@
+"""Best-move greedy over all VMs and destinations, restarted with other ties until the budget ends. Uses numpy, numba."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.dynamics import (
+    MOVES,
+    State,
+    Static,
+    copy_state,
+    make_state,
+    make_static,
+    restore_state,
+)
+from ...envs.vm_rescheduling.objective import goal_reached, value
+from .moves import (
+    SAME,
+    Table,
+    best_move,
+    copy_table,
+    make_move,
+    make_table,
+    refresh_all,
+    residual_energy,
+    restore_table,
+)
+
+POWERS = (0.5, 4.0)
+
+
+def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    """Plans by always making the move with the best gain; one evaluation is one plan.
+
+    Among equal gains the first plan takes the move with the lowest residual energy, then the first in order. Later plans
+    draw the form of the energy and the order at random. The best prefix of any plan is kept.
+    """
+    clock = budget.start()
+    static = make_static(instance)
+    start = make_state(instance, static)
+    table_at_start = make_table(instance, static, start, residual_energy(static))
+    rng = np.random.default_rng(seed)
+    best, best_value = np.zeros(0, np.int64), value(static, start.totals)
+    clock.incumbent(best)
+    state, table = copy_state(start), copy_table(table_at_start)
+    plies = np.zeros(2 * instance.mnl, np.int64)
+    while not goal_reached(static, start.totals):
+        restore_state(state, start)
+        restore_table(table, table_at_start)
+        first_flavour, first_node, again = 0, 0, clock.evaluations > 0
+        if again:
+            table.energy[:] = residual_energy(static, rng.uniform(*POWERS))
+            refresh_all(static, state, table)
+        length, reached = greedy_plan(static, state, table, rng, again, plies)
+        clock.evaluations += 1
+        if reached < best_value - 1e-12:
+            best, best_value = plies[: 2 * length].copy(), reached
+            clock.incumbent(best)
+        if clock.expired:
+            break
+    return clock.solution(best)
+
+
+@njit(cache=True)
+def greedy_plan(
+    static: Static,
+    state: State,
+    table: Table,
+    rng: np.random.Generator,
+    shuffle: bool,
+    plies: np.ndarray,
+) -> tuple[int, float]:
+    """Makes best moves until none gains or MNL is reached; returns the best prefix's length in moves and objective.
+
+    The plan continues whatever moves the state has made already; `plies` takes the moves made here.
+    """
+    best, prefix = value(static, state.totals), 0
+    kinds, nodes = table.enter.shape
+    first_flavour, first_node = 0, 0
+    made = 0
+    while state.totals[MOVES] < static.mnl and not goal_reached(static, state.totals):
+        if shuffle:
+            first_flavour, first_node = int(rng.random() * kinds), int(rng.random() * nodes)
+        gain, vm, to = best_move(static, state, table, first_flavour, first_node)
+        if vm < 0 or gain <= SAME:
+            break
+        make_move(static, state, table, vm, to)
+        plies[2 * made], plies[2 * made + 1] = vm, to
+        made += 1
+        reached = value(static, state.totals)
+        if reached < best - 1e-12:
+            best, prefix = reached, made
+    return prefix, best

@@ -1,0 +1,311 @@
+"""Every move with its gain, kept up to date as moves are made: what greedy, beam and mcts share. Uses numpy and numba.
+
+VMs of one flavour on one NUMA node are interchangeable unless they belong to a deployment set, so moves are listed by
+(flavour, node) and not by VM. A node is the integer 2 * pm + numa; VMs on two nodes are listed at numa 0. What a move
+gains is what leaving gains its source plus what entering gains its destination, except inside one PM (a "flip").
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_CORES, LARGE_MEM_MB, OUTAGE, Cluster
+from ...envs.vm_rescheduling.dynamics import (
+    DRAIN,
+    FRAGMENT,
+    FREE,
+    LARGE_SLOTS,
+    MEM_FRAGMENT,
+    MEM_FREE,
+    MIXED,
+    ON_DRAIN,
+    State,
+    Static,
+    meets_sets,
+    move,
+)
+
+NEVER = -1e18
+SAME = 1e-9
+STEPS = 16  # a residue (free CPU mod 16 cores) is read at this resolution
+TIE_BREAK = 1e-3  # the largest residual energy, in cores: too little to outweigh any gain
+
+
+class Table(NamedTuple):
+    """The gains of all moves; N = 2 * PMs.
+
+    Attributes:
+        weights: float64 [7]; what one unit of each of State.totals costs, in cores.
+        energy: float64 [STEPS]; what a node with this residue costs beside that.
+        count: int64 [K, N]; VMs that may move and are in no deployment set.
+        leave: float64 [K, N]; gain of one VM leaving, NEVER where none may.
+        enter: float64 [K, N]; gain of one VM entering, NEVER where there is no room.
+        flip: float64 [K, N]; gain of one VM going to the other node of its PM, NEVER where it may not.
+        in_sets: int64 [M]; VMs of deployment sets that may move.
+    """
+
+    weights: np.ndarray
+    energy: np.ndarray
+    count: np.ndarray
+    leave: np.ndarray
+    enter: np.ndarray
+    flip: np.ndarray
+    in_sets: np.ndarray
+
+
+def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
+    """The objective, linear around the state: float64 [7], in free cores' worth of fragment rate.
+
+    For moves_to_goal the fragment rate stands in. The total of free cores changes only where VMs may leave PMs that
+    do not count; elsewhere its weight is 0, so that gains stay whole numbers.
+    """
+    totals = state.totals
+    free, mem_free = max(int(totals[FREE]), 1), max(int(totals[MEM_FREE]), 1)
+    weights = np.zeros(7)
+    weights[FRAGMENT] = 1.0
+    changing = bool((cluster.pm_status[cluster.vm_pm] != ACTIVE).any())
+    if static.objective == MIXED:
+        large = static.unit * LARGE_CORES // 16
+        weights[FRAGMENT] = static.weights[0]
+        weights[LARGE_SLOTS] = -static.weights[1] * large
+        weights[MEM_FRAGMENT] = static.weights[2] * free / mem_free
+        if changing:
+            weights[FREE] += static.weights[1] * large * totals[LARGE_SLOTS] / free
+            weights[MEM_FREE] = -weights[MEM_FRAGMENT] * totals[MEM_FRAGMENT] / mem_free
+    if static.objective == DRAIN:
+        weights[ON_DRAIN] = free
+    if changing:
+        weights[FREE] -= weights[FRAGMENT] * totals[FRAGMENT] / free
+    return weights
+
+
+def residual_energy(static: Static, power: float = 2.0, scale: float = TIE_BREAK) -> np.ndarray:
+    """Energy by residue, float64 [STEPS]: lowest where a node is one small VM short of a whole slot."""
+    unit_cores = static.unit / STEPS
+    return -scale * unit_cores * (np.arange(STEPS) / STEPS) ** power
+
+
+def make_table(cluster: Cluster, static: Static, state: State, energy: np.ndarray) -> Table:
+    """The table of a state."""
+    kinds, nodes = len(static.flavour_cpu), 2 * len(static.pm_status)
+    in_a_set = np.diff(static.vm_set_start) > 0
+    free_to_go = ~static.vm_pinned & (static.pm_status[state.vm_pm] != OUTAGE)
+    count = np.zeros((kinds, nodes), np.int64)
+    plain = np.flatnonzero(free_to_go & ~in_a_set)
+    np.add.at(count, (static.vm_flavour[plain], 2 * state.vm_pm[plain] + state.vm_numa[plain]), 1)
+    table = Table(
+        weights=cost_weights(cluster, static, state),
+        energy=energy.copy(),
+        count=count,
+        leave=np.full((kinds, nodes), NEVER),
+        enter=np.full((kinds, nodes), NEVER),
+        flip=np.full((kinds, nodes), NEVER),
+        in_sets=np.flatnonzero(free_to_go & in_a_set),
+    )
+    refresh_all(static, state, table)
+    return table
+
+
+def copy_table(table: Table) -> Table:
+    """An independent copy."""
+    return Table(*(array.copy() for array in table))
+
+
+def restore_table(table: Table, saved: Table) -> None:
+    """Overwrites `table` with `saved`, in place."""
+    for array, source in zip(table, saved, strict=True):
+        array[...] = source
+
+
+@njit(cache=True)
+def pm_cost(static, weights, energy, pm, cpu_0, cpu_1, mem_0, mem_1):
+    """What one PM with this much free adds to the objective, in cores."""
+    if static.pm_status[pm] != ACTIVE:
+        return 0.0
+    unit = static.unit
+    nodes = static.pm_nodes[pm]
+    cost = 0.0
+    for node in range(nodes):
+        cpu = cpu_0 if node == 0 else cpu_1
+        residue = cpu % unit
+        cost += weights[FRAGMENT] * residue + weights[FREE] * cpu
+        cost += energy[residue * STEPS // unit]
+    if weights[LARGE_SLOTS] != 0.0:
+        share = unit * LARGE_CORES // 16 // nodes
+        slots = cpu_0 // share if nodes == 1 else min(cpu_0 // share, cpu_1 // share)
+        cost += weights[LARGE_SLOTS] * slots
+    if weights[MEM_FRAGMENT] != 0.0:
+        for node in range(nodes):
+            mem = mem_0 if node == 0 else mem_1
+            cost += weights[MEM_FRAGMENT] * (mem % LARGE_MEM_MB) + weights[MEM_FREE] * mem
+    return cost
+
+
+@njit(cache=True)
+def refresh_pm(static, state, table, pm):
+    """Works out a PM's rows again after a move touched it."""
+    weights, energy = table.weights, table.energy
+    a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
+    m, n = state.free_mem[pm, 0], state.free_mem[pm, 1]
+    here = pm_cost(static, weights, energy, pm, a, b, m, n)
+    capped = state.pm_moves[pm] >= static.pm_move_cap
+    may_leave = static.pm_status[pm] != OUTAGE and not capped
+    may_enter = static.pm_status[pm] == ACTIVE and not capped
+    on_drain = weights[ON_DRAIN] if static.pm_drain[pm] else 0.0
+    two = static.pm_nodes[pm] == 2
+    for f in range(len(static.flavour_cpu)):
+        cpu, mem = static.flavour_cpu[f], static.flavour_mem[f]
+        if static.flavour_nodes[f] == 2:
+            at = 2 * pm
+            if may_leave and two:
+                after = pm_cost(static, weights, energy, pm, a + cpu, b + cpu, m + mem, n + mem)
+                table.leave[f, at] = here - after + on_drain
+            else:
+                table.leave[f, at] = NEVER
+            if may_enter and two and a >= cpu and b >= cpu and m >= mem and n >= mem:
+                after = pm_cost(static, weights, energy, pm, a - cpu, b - cpu, m - mem, n - mem)
+                table.enter[f, at] = here - after - on_drain
+            else:
+                table.enter[f, at] = NEVER
+            continue
+        for numa in range(2):
+            at = 2 * pm + numa
+            if numa >= static.pm_nodes[pm]:
+                continue
+            c0, c1 = (cpu, 0) if numa == 0 else (0, cpu)
+            m0, m1 = (mem, 0) if numa == 0 else (0, mem)
+            table.leave[f, at] = NEVER
+            if may_leave:
+                after = pm_cost(static, weights, energy, pm, a + c0, b + c1, m + m0, n + m1)
+                table.leave[f, at] = here - after + on_drain
+            room = state.free_cpu[pm, numa] >= cpu and state.free_mem[pm, numa] >= mem
+            table.enter[f, at] = NEVER
+            if may_enter and room:
+                after = pm_cost(static, weights, energy, pm, a - c0, b - c1, m - m0, n - m1)
+                table.enter[f, at] = here - after - on_drain
+            if two:
+                table.flip[f, at ^ 1] = NEVER
+                if may_enter and room and may_leave:
+                    after = pm_cost(
+                        static, weights, energy, pm,
+                        a - c0 + c1, b - c1 + c0, m - m0 + m1, n - m1 + m0,
+                    )  # fmt: skip
+                    table.flip[f, at ^ 1] = here - after
+
+
+@njit(cache=True)
+def refresh_all(static, state, table):
+    """Works out every PM's rows again."""
+    for pm in range(len(static.pm_status)):
+        refresh_pm(static, state, table, pm)
+
+
+@njit(cache=True)
+def make_move(static, state, table, vm, to):
+    """Makes a legal move and brings the table up to date."""
+    source, pm = state.vm_pm[vm], to // 2
+    if static.vm_set_start[vm] == static.vm_set_start[vm + 1]:
+        table.count[static.vm_flavour[vm], 2 * source + state.vm_numa[vm]] -= 1
+        table.count[static.vm_flavour[vm], to] += 1
+    move(static, state, vm, pm, to % 2)
+    refresh_pm(static, state, table, source)
+    if pm != source:
+        refresh_pm(static, state, table, pm)
+
+
+@njit(cache=True)
+def find_vm(static, state, flavour, node):
+    """A VM of this flavour on this node that may move and is in no deployment set; -1 if none."""
+    pm, numa = node // 2, node % 2
+    for vm in range(len(static.vm_flavour)):
+        if (
+            state.vm_pm[vm] == pm
+            and state.vm_numa[vm] == numa
+            and static.vm_flavour[vm] == flavour
+            and not static.vm_pinned[vm]
+            and static.vm_set_start[vm] == static.vm_set_start[vm + 1]
+        ):
+            return vm
+    return -1
+
+
+@njit(cache=True)
+def best_place(gains, without, first):
+    """The node with the best gain, its PM not `without`; ties go to the first met from `first` on."""
+    best, place = NEVER, -1
+    n = len(gains)
+    for i in range(n):
+        at = i + first
+        if at >= n:
+            at -= n
+        if gains[at] > best + SAME and at // 2 != without:
+            best, place = gains[at], at
+    return place
+
+
+@njit(cache=True)
+def best_source(leave, count, without, first):
+    """As `best_place`, of the nodes with a VM to give."""
+    best, place = NEVER, -1
+    n = len(leave)
+    for i in range(n):
+        at = i + first
+        if at >= n:
+            at -= n
+        if leave[at] > best + SAME and count[at] > 0 and at // 2 != without:
+            best, place = leave[at], at
+    return place
+
+
+@njit(cache=True)
+def best_move(static, state, table, first_flavour, first_node):
+    """The legal move with the best gain, as (gain, VM, destination); VM -1 if there is none.
+
+    Ties go to the first met, counting flavours and nodes from the two given.
+    """
+    kinds = len(static.flavour_cpu)
+    best, vm, to = NEVER, -1, -1
+    flavour, source = -1, -1
+    top_enter = np.full(kinds, NEVER)
+    for i in range(kinds):
+        f = (i + first_flavour) % kinds
+        into = best_place(table.enter[f], -1, first_node)
+        if into >= 0:
+            top_enter[f] = table.enter[f, into]
+            out = best_source(table.leave[f], table.count[f], -1, first_node)
+            if out >= 0 and table.leave[f, out] + top_enter[f] > best + SAME:
+                if out // 2 != into // 2:
+                    best, flavour, source, to = table.leave[f, out] + top_enter[f], f, out, into
+                else:
+                    other = best_place(table.enter[f], out // 2, first_node)
+                    if other >= 0 and table.leave[f, out] + table.enter[f, other] > best + SAME:
+                        best = table.leave[f, out] + table.enter[f, other]
+                        flavour, source, to = f, out, other
+                    other = best_source(table.leave[f], table.count[f], into // 2, first_node)
+                    if other >= 0 and table.leave[f, other] + top_enter[f] > best + SAME:
+                        best = table.leave[f, other] + top_enter[f]
+                        flavour, source, to = f, other, into
+        if static.flavour_nodes[f] == 1:
+            out = best_source(table.flip[f], table.count[f], -1, first_node)
+            if out >= 0 and table.flip[f, out] > best + SAME:
+                best, flavour, source, to = table.flip[f, out], f, out, out ^ 1
+    for k in range(len(table.in_sets)):
+        member = table.in_sets[(k + first_node) % len(table.in_sets)]
+        f = static.vm_flavour[member]
+        at = 2 * state.vm_pm[member] + state.vm_numa[member]
+        leave = table.leave[f, at]
+        if leave > NEVER and leave + top_enter[f] > best + SAME:
+            for node in range(table.enter.shape[1]):
+                gain = leave + table.enter[f, node]
+                other_pm = node // 2 != at // 2
+                if gain > best + SAME and other_pm and meets_sets(static, state, member, node // 2):
+                    best, vm, source, to = gain, member, -1, node
+        if static.flavour_nodes[f] == 1 and table.flip[f, at] > best + SAME:
+            if meets_sets(static, state, member, at // 2):
+                best, vm, source, to = table.flip[f, at], member, -1, at ^ 1
+    if source >= 0:
+        vm = find_vm(static, state, flavour, source)
+    return best, vm, to
