@@ -89,6 +89,10 @@ class Setting:
     help: str
 
 
+def _stands_still(instance: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Binds a family together for everything above it.
@@ -116,6 +120,8 @@ class Problem:
         pictures: lazy entry point of the report's own pictures, (rows, instances) -> list of Picture.
         benchmarks: name -> lazy entry point, () -> list of Throughput.
         best_known: an instance -> the best objective known from elsewhere, with its source, or None.
+        moves_on: whether an instance's world goes on while a contender thinks; a bound proven on the instance
+            as given then proves nothing of the world the plan meets.
     """
 
     family: str
@@ -143,6 +149,7 @@ class Problem:
     pictures: str
     benchmarks: Mapping[str, str]
     best_known: Callable[[Any], tuple[float, str] | None]
+    moves_on: Callable[[Any], bool] = _stands_still
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""VM rescheduling bound together for the solvers, the agents, the evaluation and the command line. Uses datasets, envs."""
+"""VM rescheduling bound together for the solvers, the agents, the evaluation and the command line.
+Uses datasets, envs.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,8 @@ SETTINGS = {
     ),
 }
 
-# Proven with the aggregated MILP and HiGHS (solver `milp`); the plans were replayed move by move. By content hash of
-# the snapshot's default task (MNL 50, fragment rate) and MNL.
+# Proven with the aggregated MILP and HiGHS (solver `milp`); the plans were replayed move by move.
+# By content hash of the snapshot's default task (MNL 50, fragment rate) and MNL.
 PROVEN_MEDIUM = {10: 0.8508, 25: 0.7245, 50: 0.5753, 100: 0.2884}
 MEDIUM_HASH = "4fb4cdb5bdc7fe38"
 
@@ -109,7 +111,7 @@ PROBLEM = Problem(
     family="vm_rescheduling",
     env_id="sysopt/VMRescheduling-v0",
     env_version="1",
-    title="Migrate a few VMs so that the free cores of a cluster form whole 16-core slots (VMR2L, EuroSys 2025)",
+    title="Migrate a few VMs so that free cores form whole 16-core slots (VMR2L, EuroSys 2025)",
     instance_type=Cluster,
     instance_sets=SETS,
     load_set=load_set,
@@ -131,4 +133,5 @@ PROBLEM = Problem(
     pictures=".envs.vm_rescheduling.pictures:pictures",
     benchmarks={"vm_rescheduling": ".benchmarks.vm_rescheduling:measure"},
     best_known=best_known,
+    moves_on=lambda cluster: cluster.mode == "live",
 )

@@ -1,0 +1,134 @@
+"""Turns what a user types (families, instance sets or files, contenders, settings) into objects. Uses core."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.budget import Budget
+from ..core.contracts import Problem
+from ..core.errors import InstanceError, SettingError, UnknownNameError
+from ..core.instance import load_set
+from ..core.registry import FAMILIES, contender_kind, contender_names, known
+
+MAX_SEEDS = 1000
+
+
+def find_instances(problem: Problem, argument: str) -> list[Any]:
+    """The instances behind an argument: a set ("NAME:split"), one of a set ("NAME:split/3"), or a file.
+
+    A file of this library may hold a whole set; any other file holds one instance.
+
+    Raises:
+        UnknownNameError: neither a set nor a file.
+        InstanceError: the file or the set's data is missing or malformed.
+    """
+    if argument.partition("/")[0] in problem.instance_sets:
+        return list(problem.load_set(argument))
+    path = Path(argument).expanduser()
+    if path.is_dir():
+        raise InstanceError(f"{argument}: is a folder; give one of the files in it")
+    if path.exists():
+        if path.suffix == ".zip":
+            return list(load_set(problem.instance_type, path))
+        return [problem.load_file(path)]
+    near = difflib.get_close_matches(argument.partition("/")[0], problem.instance_sets, n=1)
+    nearby = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+    near_file = difflib.get_close_matches(path.name, nearby, n=1)
+    hints = [f"the set {name!r}" for name in near]
+    hints += [f"the file {str(path.parent / name)!r}" for name in near_file]
+    did_you_mean = f"did you mean {' or '.join(hints)}? " if hints else ""
+    raise UnknownNameError(
+        f"{argument!r} is neither a {problem.family} instance set nor a file; {did_you_mean}"
+        f"sets: {', '.join(problem.instance_sets)}"
+    )
+
+
+def parse_settings(pairs: Sequence[str], allowed: Mapping[str, Any], what: str) -> dict[str, str]:
+    """`key=value` texts as a dictionary.
+
+    Raises:
+        SettingError: a text has no "=", or a key comes twice.
+        UnknownNameError: a key nobody knows; the message offers the nearest.
+    """
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingError(
+                f"--set {pair}: write key=value, e.g. {next(iter(allowed), 'key')}=..."
+            )
+        known(key, allowed, what)
+        if key in values:
+            raise SettingError(
+                f"--set {key}: given twice ({values[key]!r} and {value!r}); keep one"
+            )
+        values[key] = value
+    return values
+
+
+def apply_settings(problem: Problem, instance: Any, values: Mapping[str, str]) -> Any:
+    """The instance with settings applied; the keys are checked first.
+
+    Raises:
+        UnknownNameError: an unknown key.
+        SettingError: a value that cannot be used.
+    """
+    for key in values:
+        known(key, problem.settings, f"{problem.family} setting")
+    return problem.apply_settings(instance, values) if values else instance
+
+
+def check_families(names: Sequence[str]) -> list[str]:
+    """The named families, once each; all of them where none is named.
+
+    Raises:
+        UnknownNameError: no such family.
+    """
+    return list(dict.fromkeys(known(name, FAMILIES, "family") for name in names)) or list(FAMILIES)
+
+
+def choose_contenders(problem: Problem, names: Sequence[str], baseline: str | None) -> list[str]:
+    """The contenders of a comparison: those named (else the family's default), those always there, the baseline.
+
+    Raises:
+        UnknownNameError: no such contender.
+    """
+    wanted = [*(names or problem.default_contenders), *problem.always, baseline or problem.baseline]
+    for name in wanted:
+        contender_kind(problem.family, name)
+    return list(dict.fromkeys(wanted))
+
+
+def all_contenders(family: str) -> list[str]:
+    """Every registered contender of a family."""
+    return [
+        name for kind in ("agent", "solver", "policy") for name in contender_names(family, kind)
+    ]
+
+
+def check_budget(seconds: float) -> Budget:
+    """A budget of wall-clock seconds.
+
+    Raises:
+        SettingError: not a positive finite number.
+    """
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise SettingError(
+            f"--budget {seconds:g}: give a positive number of seconds, e.g. --budget 2"
+        )
+    return Budget(seconds)
+
+
+def check_seeds(count: int) -> range:
+    """Seed indices 0..count-1.
+
+    Raises:
+        SettingError: not between 1 and MAX_SEEDS.
+    """
+    if not 1 <= count <= MAX_SEEDS:
+        raise SettingError(f"--seeds {count}: give a number of runs between 1 and {MAX_SEEDS}")
+    return range(count)

@@ -1,0 +1,147 @@
+"""The judge: replays actions in the environment, validates them independently, and compares. Uses gymnasium and core.
+
+World seeds are made here and nowhere else; a contender never sees them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ..core.contracts import Problem, World
+from ..core.errors import IllegalActionError
+from ..core.solution import Incumbent
+
+TOLERANCE = 1e-9
+CURVE_POINTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the judge finds in a plan.
+
+    Attributes:
+        objective: NaN where the plan is infeasible or the judges disagree.
+        feasible: both the environment and the validator accept the plan.
+        agree: the environment and the validator say the same.
+        violations: one sentence a broken constraint, or how the judges disagree.
+        detail: further figures of the family.
+    """
+
+    objective: float
+    feasible: bool
+    agree: bool = True
+    violations: tuple[str, ...] = ()
+    detail: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """What the environment says: objective and feasibility, and the reason where it refused an action."""
+
+    objective: float
+    feasible: bool
+    refused: str = ""
+    broken: str = ""
+
+
+def world_seed(instance_hash: str, seed: int) -> int:
+    """Seed of whatever the world draws, the same for every contender on the instance and seed index."""
+    digest = hashlib.sha256(f"world/{instance_hash}/{seed}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def judge(problem: Problem, instance: Any, actions: np.ndarray, world: World) -> Judgement:
+    """Replays the actions in the environment, then has the validator recompute the objective from scratch.
+
+    Args:
+        actions: one row an environment step; none is the plan that does nothing.
+        world: its seed, and the seconds spent before the first action.
+    """
+    replay = _replay(problem, instance, actions, world)
+    verdict = problem.validate(instance, actions, world)
+    detail = dict(verdict.detail or {})
+    if replay.broken:
+        return Judgement(math.nan, False, False, (replay.broken,), detail)
+    if replay.feasible != verdict.feasible:
+        why = replay.refused or "; ".join(verdict.violations) or "no reason given"
+        said = ("accepts", "rejects") if replay.feasible else ("rejects", "accepts")
+        text = f"the environment {said[0]} the plan and the validator {said[1]} it: {why}"
+        return Judgement(math.nan, False, False, (text,), detail)
+    if not verdict.feasible:
+        reasons = verdict.violations or (replay.refused or "infeasible",)
+        return Judgement(math.nan, False, True, tuple(reasons), detail)
+    if not abs(replay.objective - verdict.objective) <= TOLERANCE:
+        text = f"the environment says {replay.objective!r}, the validator {verdict.objective!r}"
+        return Judgement(math.nan, False, False, (text,), detail)
+    return Judgement(verdict.objective, True, True, (), detail)
+
+
+def doing_nothing(problem: Problem, instance: Any, world: World) -> float:
+    """Objective of the empty plan; NaN where a family has no such plan."""
+    none = np.zeros(0, np.int64)
+    return judge(problem, instance, none, world).objective
+
+
+def anytime_curve(
+    problem: Problem, instance: Any, incumbents: Sequence[Incumbent], seed: int
+) -> list[tuple[float, float]]:
+    """Objective of the plans held on the way, by the validator, each in the world at its own second.
+
+    At most CURVE_POINTS of them, evenly chosen, the last one always; infeasible ones are left out.
+    """
+    count = min(CURVE_POINTS, len(incumbents))
+    chosen = np.unique(np.linspace(0, len(incumbents) - 1, count).round().astype(int))
+    curve = []
+    for index in chosen:
+        held = incumbents[int(index)]
+        verdict = problem.validate(instance, held.actions, World(seed, held.seconds))
+        if verdict.feasible:
+            curve.append((float(held.seconds), float(verdict.objective)))
+    return curve
+
+
+def make_environment(problem: Problem) -> gymnasium.Env[Any, Any]:
+    """The family's environment in its default form."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="gymnasium")
+        return gymnasium.make(problem.env_id, disable_env_checker=True)
+
+
+def as_action(row: Any) -> Any:
+    """One row of a plan as the environment takes it: an int, or an int64 array."""
+    return int(row) if np.ndim(row) == 0 else np.asarray(row)
+
+
+def _replay(problem: Problem, instance: Any, actions: np.ndarray, world: World) -> _Replay:
+    env = make_environment(problem)
+    step = 0
+    try:
+        _, info = env.reset(
+            seed=world.seed, options={"instance": instance, "elapsed_s": world.elapsed_s}
+        )
+        ended = False
+        for step, row in enumerate(actions, start=1):
+            if ended:
+                if problem.moves_on(instance):
+                    break
+                return _Replay(
+                    math.nan, False, f"step {step}: the episode ended after {step - 1} steps"
+                )
+            _, _, terminated, truncated, info = env.step(as_action(row))
+            ended = bool(terminated or truncated)
+        return _Replay(float(info["objective"]), bool(info["feasible"]))
+    except IllegalActionError as error:
+        return _Replay(math.nan, False, f"step {step}: {error}")
+    except Exception as error:
+        text = f"step {step}: the environment raised {type(error).__name__}: {error}"
+        return _Replay(math.nan, False, text, broken=text)
+    finally:
+        env.close()

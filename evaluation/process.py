@@ -1,0 +1,133 @@
+"""The parent's side of a worker process: start, ask, time out, kill. Uses the standard library and core."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import IO, Any
+
+from ..core.budget import Budget
+from .protocol import Failure, Outcome, Start, Task, registry_tables
+
+SETUP_LIMIT_S = 600.0
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "TORCH_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A run without a solution: "crashed" or "hung", and what is known of why."""
+
+    status: str
+    error: str
+
+
+def answer_limit(budget: Budget) -> float:
+    """Seconds after which a worker counts as hung."""
+    return 3.0 * budget.seconds + 30.0
+
+
+class Worker:
+    """One contender in a process of its own, one thread, warmed up on the family's warm-up instance.
+
+    A worker that died or hung is replaced at the next `play`; one whose contender could not even start stays
+    in trouble, and says so for every cell.
+    """
+
+    def __init__(self, family: str, contender: str, budget: Budget) -> None:
+        self.family, self.contender, self.budget = family, contender, budget
+        self.setup_s = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+        self._log: IO[bytes] | None = None
+        self._hopeless: Trouble | None = None
+
+    def play(self, instance: Any, seed: int, world_seed: int) -> Outcome | Trouble:
+        """Runs the contender on an instance."""
+        if self._process is None and self._hopeless is None:
+            self._start()
+        if self._hopeless is not None:
+            return self._hopeless
+        answer = self._ask(
+            Task(instance, self.budget, seed, world_seed), answer_limit(self.budget), "no answer"
+        )
+        if isinstance(answer, Failure):
+            return Trouble("crashed", answer.error)
+        return answer
+
+    def close(self) -> None:
+        """Ends the process, whatever it is doing, with all it started."""
+        if self._process is not None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self._process.wait()
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._log is not None:
+            self._log.close()
+        self._process = self._pipe = self._log = None
+
+    def _start(self) -> None:
+        began = time.perf_counter()
+        ours, theirs = Pipe()
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
+            env=os.environ | dict.fromkeys(THREAD_VARIABLES, "1"),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._pipe = ours
+        first = Start(self.family, self.contender, self.budget, registry_tables(), list(sys.path))
+        answer = self._ask(first, SETUP_LIMIT_S, "not ready")
+        self.setup_s = time.perf_counter() - began
+        if isinstance(answer, Failure):
+            answer = Trouble("crashed", answer.error)
+        if isinstance(answer, Trouble):
+            self.close()
+            self._hopeless = answer
+
+    def _ask(self, message: Start | Task, limit_s: float, late: str) -> Any:
+        assert self._pipe is not None
+        try:
+            self._pipe.send(message)
+            if self._pipe.poll(limit_s):
+                return self._pipe.recv()
+            trouble = Trouble("hung", f"{late} after {limit_s:.0f} s; the process was ended")
+        except (EOFError, OSError):
+            trouble = Trouble("crashed", self._last_words())
+        self.close()
+        return trouble
+
+    def _last_words(self) -> str:
+        """How the process ended, and the end of what it printed."""
+        assert self._process is not None and self._log is not None
+        try:
+            code = self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            return "the process closed its pipe"
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        self._log.seek(0)
+        lines = self._log.read()[-2000:].decode(errors="replace").strip().splitlines()
+        said = f"; its last words: {' | '.join(lines[-3:])}" if lines else ""
+        return f"the process {how}{said}"

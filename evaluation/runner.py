@@ -1,0 +1,289 @@
+"""Plays every contender on every instance: one worker process a contender, one row a cell. Uses core; rich for progress.
+
+Cells run one after the other by default, so that seconds compare; in parallel processes or on a Ray cluster where asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ..core.budget import Budget
+from ..core.contracts import World
+from ..core.errors import MissingDependencyError, SettingError
+from ..core.registry import contender_kind, load_problem
+from .cells import Cell, Entry, Folder, Row, check_resume
+from .conditions import package_versions
+from .judge import anytime_curve, doing_nothing, judge, world_seed
+from .process import Trouble, Worker
+from .protocol import Outcome, adopt_registry, registry_tables
+
+LATE_FACTOR, LATE_GRACE_S = 1.05, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a comparison plays.
+
+    Attributes:
+        contenders: names by family.
+        workers: processes at a time.
+        ray: address of a Ray cluster ("local" starts one here), or None.
+    """
+
+    entries: Sequence[Entry]
+    contenders: dict[str, list[str]]
+    budget: Budget
+    seeds: Sequence[int]
+    workers: int = 1
+    ray: str | None = None
+
+    def cells(self) -> list[Cell]:
+        """Every cell, one contender's after the other's, so that each needs one start."""
+        return [
+            Cell(entry, name, seed)
+            for family, names in self.contenders.items()
+            for name in names
+            for entry in self.entries
+            if entry.family == family
+            for seed in self.seeds
+        ]
+
+    @property
+    def timing(self) -> str:
+        """The conditions that the seconds were taken under, in words."""
+        if self.ray:
+            return "cells side by side on a Ray cluster: seconds include what neighbours take"
+        if self.workers > 1:
+            return f"{self.workers} processes at a time: seconds include what neighbours take"
+        return "one contender at a time"
+
+
+def is_late(wall_s: float, budget_s: float) -> bool:
+    """Whether a contender overran its budget beyond the grace."""
+    return wall_s > LATE_FACTOR * budget_s + LATE_GRACE_S
+
+
+def compare(plan: Plan, folder: Folder, resume: bool = False, quiet: bool = False) -> list[Row]:
+    """Plays what is not yet in the folder, and returns all its rows.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds rows that do not belong to this comparison.
+        SettingError: fewer than one worker.
+        MissingDependencyError: Ray is asked for and not installed.
+    """
+    if plan.workers < 1:
+        raise SettingError(f"--workers {plan.workers}: give at least 1")
+    done = folder.rows()
+    check_resume(done, plan.entries, plan.budget.seconds, resume, folder.path)
+    folder.prepare()
+    for entry in plan.entries:
+        folder.keep_instance(entry)
+    open_cells = [cell for cell in plan.cells() if cell.key not in done]
+    with _progress(len(open_cells), quiet) as advance:
+        for cell, row in _run(plan, open_cells, advance):
+            folder.keep(cell, row)
+            advance(cell, True)
+    return list(folder.rows().values())
+
+
+def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
+    """Plays a cell in the contender's worker and judges what comes back."""
+    entry, problem = cell.entry, load_problem(cell.entry.family)
+    seed = world_seed(entry.instance_hash, cell.seed)
+    outcome = worker.play(entry.instance, cell.seed, seed)
+    objective = problem.objective(entry.instance)
+    known_best = problem.best_known(entry.instance)
+    # Whoever fails ranks as doing nothing, in the world as it is when the budget is spent.
+    nothing = doing_nothing(problem, entry.instance, World(seed, worker.budget.seconds))
+    row: Row = {
+        "family": entry.family,
+        "instance": entry.instance.name,
+        "instance_hash": entry.instance_hash,
+        "settings": dict(entry.settings),
+        "contender": cell.contender,
+        "kind": contender_kind(entry.family, cell.contender),
+        "seed": cell.seed,
+        "world_seed": seed,
+        "objective": np.nan,
+        "scored_objective": nothing,
+        "doing_nothing": nothing,
+        "objective_name": objective.name,
+        "direction": objective.direction,
+        "unit": objective.unit,
+        "feasible": False,
+        "violations": [],
+        "status": "crashed",
+        "bound": None,
+        "best_known": known_best[0] if known_best else None,
+        "moves_on": problem.moves_on(entry.instance),
+        "wall_s": None,
+        "cpu_s": None,
+        "setup_s": worker.setup_s,
+        "budget_s": worker.budget.seconds,
+        "late": False,
+        "env_version": problem.env_version,
+        "timing": timing,
+        "actions": [],
+        "curve": [],
+        "error": "",
+        "detail": {},
+        "versions": package_versions(),
+    }
+    if isinstance(outcome, Trouble):
+        return row | {"status": outcome.status, "error": outcome.error}
+    return row | _judged(cell, outcome, seed, worker.budget, nothing)
+
+
+def _judged(cell: Cell, outcome: Outcome, seed: int, budget: Budget, nothing: float) -> Row:
+    """The columns that come from a solution."""
+    problem, instance = load_problem(cell.entry.family), cell.entry.instance
+    solution = outcome.solution
+    actions = np.asarray(solution.actions)
+    found = judge(problem, instance, actions, World(seed, outcome.wall_s))
+    late = is_late(outcome.wall_s, budget.seconds)
+    if not found.agree:
+        status = "disagreement"
+    elif not found.feasible:
+        status = "infeasible"
+    else:
+        status = "late" if late else solution.status
+    return {
+        "objective": found.objective,
+        "scored_objective": found.objective if found.feasible and not late else nothing,
+        "feasible": found.feasible,
+        "violations": list(found.violations),
+        "status": status,
+        "bound": None if solution.bound is None else float(solution.bound),
+        "wall_s": outcome.wall_s,
+        "cpu_s": outcome.cpu_s,
+        "late": late,
+        "actions": actions.tolist(),
+        "curve": anytime_curve(problem, instance, solution.incumbents, seed),
+        "detail": {key: float(value) for key, value in found.detail.items()},
+    }
+
+
+Advance = Callable[[Cell, bool], None]
+
+
+def _run(plan: Plan, cells: list[Cell], advance: Advance) -> Iterator[tuple[Cell, Row]]:
+    if plan.ray:
+        return _run_on_ray(plan, cells)
+    groups = [
+        list(group)
+        for _, group in groupby(cells, key=lambda cell: (cell.entry.family, cell.contender))
+    ]
+    if plan.workers == 1:
+        return (pair for group in groups for pair in _run_group(plan, group, advance))
+    return _run_in_parallel(plan, groups, advance)
+
+
+def _run_group(
+    plan: Plan, cells: Iterable[Cell], advance: Advance, stop: threading.Event | None = None
+) -> Iterator[tuple[Cell, Row]]:
+    """One contender's cells, one after the other."""
+    cells = list(cells)
+    worker = Worker(cells[0].entry.family, cells[0].contender, plan.budget)
+    try:
+        for cell in cells:
+            if stop is not None and stop.is_set():
+                return
+            advance(cell, False)
+            yield cell, run_cell(cell, worker, plan.timing)
+    finally:
+        worker.close()
+
+
+def _run_in_parallel(
+    plan: Plan, groups: list[list[Cell]], advance: Advance
+) -> Iterator[tuple[Cell, Row]]:
+    """Splits long groups so that all workers have something to do to the end."""
+    total = sum(len(group) for group in groups)
+    size = max(1, -(-total // (4 * plan.workers)))
+    jobs = [group[at : at + size] for group in groups for at in range(0, len(group), size)]
+    stop = threading.Event()
+    with ThreadPoolExecutor(plan.workers) as pool:
+        pending = {
+            pool.submit(lambda job=job: list(_run_group(plan, job, advance, stop))) for job in jobs
+        }
+        try:
+            while pending:
+                ended, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    yield from future.result()
+        finally:
+            stop.set()
+            for future in pending:
+                future.cancel()
+
+
+def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "--ray needs the package 'ray'; install it with pip install 'sysopt-gym[agents]'"
+        ) from error
+    address = None if plan.ray == "local" else plan.ray
+    try:
+        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+    except (ConnectionError, ValueError) as error:
+        raise SettingError(
+            f"--ray {plan.ray}: no Ray cluster answers there ({error}); start one with `ray start --head`, "
+            "or give --ray local"
+        ) from error
+    try:
+        task = ray.remote(max_retries=0)(_ray_cell).options(num_cpus=1)
+        tables = registry_tables()
+        jobs = {task.remote(cell, plan.budget, plan.timing, tables): cell for cell in cells}
+        while jobs:
+            (ended,), _ = ray.wait(list(jobs), num_returns=1)
+            yield jobs.pop(ended), ray.get(ended)
+    finally:
+        ray.shutdown()
+
+
+def _ray_cell(cell: Cell, budget: Budget, timing: str, tables: dict[str, dict[str, Any]]) -> Row:
+    adopt_registry(tables)
+    worker = Worker(cell.entry.family, cell.contender, budget)
+    try:
+        return run_cell(cell, worker, timing)
+    finally:
+        worker.close()
+
+
+@contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[Advance]:
+    """A bar over the cells, with who is playing what and the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, disable=quiet) as bar:
+        task = bar.add_task("starting", total=total)
+
+        def advance(cell: Cell, ended: bool) -> None:
+            text = f"{cell.contender} on {cell.entry.instance.name}"
+            bar.update(task, description=text, advance=1 if ended else 0)
+
+        yield advance

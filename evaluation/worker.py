@@ -1,0 +1,119 @@
+"""The process a contender runs in: `python -m sysopt_gym.evaluation.worker FD`. Uses core; the contender brings the rest.
+
+Over one pipe the parent sends a `Start` and gets "ready" or a `Failure`; then it sends a `Task` and gets an `Outcome`
+or a `Failure`, again and again, until it closes the pipe.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from ..core import registry
+from ..core.budget import Budget
+from ..core.contracts import Policy, Problem
+from ..core.errors import SysOptError
+from ..core.solution import Solution
+from .judge import make_environment
+from .protocol import Failure, Outcome, Start, Task, adopt_registry
+
+WARM_UP_S = 1.0
+
+
+def serve(pipe: Connection) -> None:
+    """Answers until the parent closes the pipe."""
+    start: Start = pipe.recv()
+    sys.path[:] = start.search_path
+    try:
+        adopt_registry(start.registry)
+        problem = registry.load_problem(start.family)
+        kind = registry.contender_kind(start.family, start.contender)
+        contender = registry.load_contender(start.family, start.contender)
+        small = Budget(min(WARM_UP_S, start.budget.seconds), start.budget.evaluations)
+        _play(problem, kind, contender, Task(problem.warm_up_instance(), small, 0, 0))
+    except Exception as error:
+        pipe.send(_failure("before the first instance: ", error))
+        return
+    pipe.send("ready")
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send(_play(problem, kind, contender, task))
+        except Exception as error:
+            pipe.send(_failure("", error))
+
+
+def _play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
+    gc.collect()
+    wall, cpu = time.perf_counter(), _cpu_seconds()
+    if kind == "policy":
+        solution = _play_policy(problem, contender(), task)
+    else:
+        solution = contender(task.instance, task.budget, task.seed)
+    wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
+    if not isinstance(solution, Solution):
+        raise TypeError(f"returned {type(solution).__name__}, not a Solution")
+    return Outcome(solution, wall, cpu)
+
+
+def _play_policy(problem: Problem, policy: Policy, task: Task) -> Solution:
+    """Plays an episode closed loop, until it ends or the budget does."""
+    clock = task.budget.start()
+    env = make_environment(problem)
+    try:
+        policy.reset(task.instance, task.budget, task.seed)
+        observation, info = env.reset(seed=task.world_seed, options={"instance": task.instance})
+        actions: list[Any] = []
+        ended = False
+        while not ended and not clock.expired:
+            action = policy.act(observation, info)
+            observation, _, terminated, truncated, info = env.step(action)
+            actions.append(action)
+            ended = bool(terminated or truncated)
+        return clock.solution(np.asarray(actions, dtype=np.int64))
+    finally:
+        env.close()
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
+def _failure(when: str, error: Exception) -> Failure:
+    kind = "" if isinstance(error, SysOptError) else f"{type(error).__name__}: "
+    return Failure(f"{when}{kind}{error}", traceback.format_exc())
+
+
+def _end_with_parent() -> None:
+    """Ends this process and all it started when the parent is gone, even in the middle of a computation."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> None:
+    """Entry point of the process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pipe = Connection(int(sys.argv[1]))
+    try:
+        serve(pipe)
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""A family of its own for the tests: pick items, maximize their value within a weight. Registered at run time.
+
+An action is an item's index. Some contenders misbehave on purpose. Uses numpy, gymnasium, core.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from sysopt_gym.core import registry
+from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.contracts import (
+    Objective,
+    Picture,
+    Problem,
+    Setting,
+    Throughput,
+    Verdict,
+    World,
+)
+from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError
+from sysopt_gym.core.instance import Instance
+from sysopt_gym.core.solution import Solution
+
+FAMILY = "toy"
+ENV_ID = "sysopt/Toy-v0"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Items(Instance):
+    """value, weight: int64 [N]; capacity: weight units; drift: value lost a second in a moving world."""
+
+    FAMILY: ClassVar[str] = FAMILY
+
+    value: np.ndarray
+    weight: np.ndarray
+    capacity: int
+    drift: float
+
+    def check(self) -> None:
+        if len(self.value) == 0:
+            raise InstanceError(f"{self.name}: has no items")
+
+
+class ToyEnv(gymnasium.Env[dict[str, np.ndarray], int]):
+    observation_space = gymnasium.spaces.Dict(
+        {"action_mask": gymnasium.spaces.Box(0, 1, (8,), np.int8)}
+    )
+    action_space = gymnasium.spaces.Discrete(8)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        options = options or {}
+        self.items = options.get("instance") or make_items(0)
+        self.lost = self.items.drift * options.get("elapsed_s", 0.0)
+        self.taken: list[int] = []
+        return self._observation(), self._info()
+
+    def step(self, action: int) -> Any:
+        if not self._mask()[action]:
+            raise IllegalActionError(f"item {action} does not fit or is taken")
+        self.taken.append(int(action))
+        return self._observation(), 1.0, not self._mask().any(), False, self._info()
+
+    def _mask(self) -> np.ndarray:
+        left = self.items.capacity - self.items.weight[self.taken].sum()
+        mask = np.zeros(8, np.int8)
+        mask[: len(self.items.value)] = self.items.weight <= left
+        mask[self.taken] = 0
+        return mask
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        return {"action_mask": self._mask()}
+
+    def _info(self) -> dict[str, Any]:
+        value = float(self.items.value[self.taken].sum()) - self.lost
+        return {"objective": value, "feasible": True}
+
+
+def validate(items: Items, actions: np.ndarray, world: World) -> Verdict:
+    weight = value = 0
+    for step, item in enumerate(actions.tolist(), start=1):
+        if not 0 <= item < len(items.value) or item in actions[: step - 1]:
+            return Verdict(float("nan"), False, (f"step {step}: item {item} cannot be taken",))
+        weight += int(items.weight[item])
+        value += int(items.value[item])
+        if weight > items.capacity:
+            return Verdict(float("nan"), False, (f"step {step}: item {item} is too heavy",))
+    lie = 1.0 if len(actions) == 3 and items.name == "liar" else 0.0
+    return Verdict(value - items.drift * world.elapsed_s + lie, True, (), {"items": len(actions)})
+
+
+def make_items(seed: int, name: str = "", count: int = 6) -> Items:
+    rng = np.random.default_rng([seed, 7])
+    return Items(
+        name or f"toy/{seed}", rng.integers(5, 30, count), rng.integers(2, 9, count), 14, 0.0
+    )
+
+
+def load_set(name: str) -> list[Items]:
+    if "/" in name:
+        return [load_set("toy")[int(name.partition("/")[2])]]
+    return [make_items(seed) for seed in range(3)]
+
+
+def load_file(path: Path) -> Items:
+    if path.read_bytes()[:2] == b"PK":
+        return Items.load(path)
+    raise InstanceError(f"{path}: not a toy file")
+
+
+def apply_settings(items: Items, values: Mapping[str, str]) -> Items:
+    try:
+        changes = {key: (int if key == "capacity" else float)(text) for key, text in values.items()}
+    except ValueError as error:
+        raise SettingError(f"setting cannot be read ({error})") from error
+    return replace(items, **changes)  # type: ignore[arg-type]
+
+
+def greedy(items: Items, budget: Budget, seed: int) -> Solution:
+    clock = budget.start()
+    order = np.argsort(-items.value / items.weight, kind="stable")
+    taken: list[int] = []
+    for item in order:
+        if items.weight[taken].sum() + items.weight[item] <= items.capacity:
+            taken.append(int(item))
+            clock.incumbent(taken)
+    return clock.solution(taken)
+
+
+def best(items: Items, budget: Budget, seed: int) -> Solution:
+    clock = budget.start()
+    n = len(items.value)
+    subsets = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    value = np.where(subsets @ items.weight <= items.capacity, subsets @ items.value, -1)
+    chosen = int(value.argmax())
+    return clock.solution(np.flatnonzero(subsets[chosen]), "optimal", float(value[chosen]))
+
+
+def random_pick(items: Items, budget: Budget, seed: int) -> Solution:
+    clock = budget.start()
+    order = np.random.default_rng(seed).permutation(len(items.value))
+    total = np.cumsum(items.weight[order])
+    return clock.solution(order[total <= items.capacity])
+
+
+def infeasible(items: Items, budget: Budget, seed: int) -> Solution:
+    return budget.start().solution(np.arange(len(items.value)))
+
+
+def late(items: Items, budget: Budget, seed: int) -> Solution:
+    clock = budget.start()
+    if items.name != "warm-up":
+        time.sleep(1.3 * budget.seconds + 0.05)
+    return clock.solution(best(items, budget, seed).actions)
+
+
+def slow(items: Items, budget: Budget, seed: int) -> Solution:
+    if items.name != "warm-up":
+        time.sleep(0.4 * budget.seconds)
+    return greedy(items, budget, seed)
+
+
+def raises(items: Items, budget: Budget, seed: int) -> Solution:
+    if items.name == "toy/1":
+        raise RuntimeError("ran out of luck")
+    return greedy(items, budget, seed)
+
+
+def dies(items: Items, budget: Budget, seed: int) -> Solution:
+    if items.name == "toy/1":
+        print("about to die", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return greedy(items, budget, seed)
+
+
+def broken_start(items: Items, budget: Budget, seed: int) -> Solution:
+    raise ValueError("no weights to load")
+
+
+class Follow:
+    """Policy: the first legal item each time."""
+
+    def reset(self, instance: Items, budget: Budget, seed: int) -> None:
+        self.acted = 0
+
+    def act(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> int:
+        self.acted += 1
+        return int(observation["action_mask"].argmax())
+
+
+def pictures(rows: Any, instances: Any) -> list[Picture]:
+    raise RuntimeError("no paint")
+
+
+def measure() -> list[Throughput]:
+    return [Throughput("toy steps", 2000.0, "steps/s", "a snail", 10.0, 0.01)]
+
+
+PROBLEM = Problem(
+    family=FAMILY,
+    env_id=ENV_ID,
+    env_version="1",
+    title="Pick items within a weight",
+    instance_type=Items,
+    instance_sets={"toy": "three small problems"},
+    load_set=load_set,
+    load_file=load_file,
+    generate=lambda values, seed: make_items(seed, count=int(values.get("count", "6"))),
+    generator_parameters={"count": Setting("6", "items")},
+    settings={"capacity": Setting("14", "weight to fill"), "drift": Setting("0", "lost a second")},
+    apply_settings=apply_settings,
+    objective=lambda items: Objective("value", "maximize", "coins"),
+    validate=validate,
+    warm_up_instance=lambda: make_items(99, "warm-up"),
+    describe=lambda items: {"items": len(items.value), "capacity": items.capacity},
+    export_plan=lambda items, actions: [
+        {"step": step, "item": int(item)} for step, item in enumerate(actions, start=1)
+    ],
+    default_instances=("toy",),
+    default_contenders=("best", "greedy"),
+    default_budget_s=0.5,
+    always=("random", "greedy"),
+    baseline="greedy",
+    pictures="toy_family:pictures",
+    benchmarks={"toy": "toy_family:measure"},
+    best_known=lambda items: None,
+    moves_on=lambda items: items.drift > 0,
+)
+
+
+def register() -> None:
+    """Adds the family to the registry of this process."""
+    registry.FAMILIES[FAMILY] = "toy_family:PROBLEM"
+    registry.ENVIRONMENTS[ENV_ID] = "toy_family:ToyEnv"
+    if ENV_ID not in gymnasium.registry:
+        gymnasium.register(id=ENV_ID, entry_point="toy_family:ToyEnv")
+    solvers = {"best": best, "greedy": greedy, "random": random_pick, "infeasible": infeasible}
+    solvers |= {"late": late, "slow": slow, "raises": raises, "dies": dies}
+    solvers |= {"broken_start": broken_start}
+    for name, function in solvers.items():
+        registry.register("solver", FAMILY, name, f"toy_family:{function.__name__}")
+    registry.register("policy", FAMILY, "follow", "toy_family:Follow")
+    registry.register("agent", FAMILY, "agent", "toy_family:greedy")
+
+
+def unregister() -> None:
+    """Takes the family out again."""
+    registry.FAMILIES.pop(FAMILY, None)
+    registry.ENVIRONMENTS.pop(ENV_ID, None)
+    for table in (registry.SOLVERS, registry.AGENTS, registry.POLICIES):
+        table.pop(FAMILY, None)
