@@ -1,4 +1,4 @@
-"""Best-move greedy over all VMs and destinations, restarted with other ties until the budget ends. Uses numpy, numba."""
+"""Best-move greedy over all VMs and destinations, restarted with other ties. Uses numba."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ POWERS = (0.5, 4.0)
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plans by always making the move with the best gain; one evaluation is one plan.
 
-    Among equal gains the first plan takes the move with the lowest residual energy, then the first in order. Later plans
-    draw the form of the energy and the order at random. The best prefix of any plan is kept.
+    Among equal gains the first plan takes the move with the lowest residual energy, then the first
+    in order. Later plans draw the form of the energy and the order at random, until the budget
+    ends. The best prefix of any plan is kept.
     """
     clock = budget.start()
     static = make_static(instance)
@@ -51,7 +52,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     while not goal_reached(static, start.totals):
         restore_state(state, start)
         restore_table(table, table_at_start)
-        first_flavour, first_node, again = 0, 0, clock.evaluations > 0
+        again = clock.evaluations > 0
         if again:
             table.energy[:] = residual_energy(static, rng.uniform(*POWERS))
             refresh_all(static, state, table)
@@ -74,9 +75,10 @@ def greedy_plan(
     shuffle: bool,
     plies: np.ndarray,
 ) -> tuple[int, float]:
-    """Makes best moves until none gains or MNL is reached; returns the best prefix's length in moves and objective.
+    """Makes best moves until none gains or MNL is reached, beginning where the state stands.
 
-    The plan continues whatever moves the state has made already; `plies` takes the moves made here.
+    Returns:
+        How many of the moves, written to `plies`, make the best prefix, and its objective.
     """
     best, prefix = value(static, state.totals), 0
     kinds, nodes = table.enter.shape

@@ -1,4 +1,4 @@
-"""HA, the published heuristic of VMR2L (EuroSys 2025): pick a VM, then its destination. Uses numpy and numba."""
+"""HA, the heuristic of VMR2L (EuroSys 2025): a VM, then its destination. Uses numpy and numba."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ LARGEST_CORES = 16
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plans as the published heuristic does; the seed plays no part.
 
-    Stage 1 picks the VM of at most 16 cores whose removal reduces its source's fragments most, stage 2 the destination
-    on another PM whose fragments the VM's arrival reduces most; of equals the first in the instance's order. It stops
-    when the two together gain nothing. For the other objectives the fragments are replaced by the objective's value.
+    Stage 1 picks the VM of at most 16 cores whose removal reduces its source's fragments most,
+    stage 2 the destination on another PM whose fragments the VM's arrival reduces most; of equals
+    the first in the instance's order. It stops when the two together gain nothing. For the other
+    objectives the fragments are replaced by the objective's value.
 
-    It differs from the published code in what that code does not know: VMs that may not move and destinations without
-    memory or against a deployment set are passed over; a picked VM that has no destination at all ends the plan.
-    One evaluation is one move.
+    It differs from the published code in what that code does not know: VMs that may not move and
+    destinations without memory or against a deployment set are passed over; a picked VM that has
+    no destination at all ends the plan. One evaluation is one move.
     """
     clock = budget.start()
     static = make_static(instance)
@@ -75,7 +76,7 @@ def _next_move(static: Static, state: State, table: Table, largest: int) -> tupl
     best_enter, to = NEVER, -1
     for node in range(table.enter.shape[1]):
         gain = table.enter[flavour, node]
-        if gain > best_enter + SAME and node // 2 != source:
-            if meets_sets(static, state, picked, node // 2):
-                best_enter, to = gain, node
+        better = gain > best_enter + SAME and node // 2 != source
+        if better and meets_sets(static, state, picked, node // 2):
+            best_enter, to = gain, node
     return (best + best_enter, picked, to) if to >= 0 else (NEVER, -1, -1)

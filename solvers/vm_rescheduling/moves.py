@@ -1,8 +1,9 @@
-"""Every move with its gain, kept up to date as moves are made: what greedy, beam and mcts share. Uses numpy and numba.
+"""Every move with its gain, kept up to date as moves are made. Uses numpy and numba.
 
-VMs of one flavour on one NUMA node are interchangeable unless they belong to a deployment set, so moves are listed by
-(flavour, node) and not by VM. A node is the integer 2 * pm + numa; VMs on two nodes are listed at numa 0. What a move
-gains is what leaving gains its source plus what entering gains its destination, except inside one PM (a "flip").
+What ha, greedy, beam and mcts share. VMs of one flavour on one NUMA node are interchangeable unless
+they belong to a deployment set, so moves are listed by (flavour, node) and not by VM. A node is the
+integer 2 * pm + numa; VMs on two nodes are listed at numa 0. The gain of a move is what the source
+gains by the VM leaving plus what the destination gains, except inside one PM (a "flip").
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Table(NamedTuple):
         count: int64 [K, N]; VMs that may move and are in no deployment set.
         leave: float64 [K, N]; gain of one VM leaving, NEVER where none may.
         enter: float64 [K, N]; gain of one VM entering, NEVER where there is no room.
-        flip: float64 [K, N]; gain of one VM going to the other node of its PM, NEVER where it may not.
+        flip: float64 [K, N]; gain of one VM going to its PM's other node, NEVER where none may.
         in_sets: int64 [M]; VMs of deployment sets that may move.
     """
 
@@ -59,8 +60,8 @@ class Table(NamedTuple):
 def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
     """The objective, linear around the state: float64 [7], in free cores' worth of fragment rate.
 
-    For moves_to_goal the fragment rate stands in. The total of free cores changes only where VMs may leave PMs that
-    do not count; elsewhere its weight is 0, so that gains stay whole numbers.
+    For moves_to_goal the fragment rate stands in. The total of free cores changes only where VMs
+    may leave PMs that do not count; elsewhere its weight is 0, so that gains stay whole numbers.
     """
     totals = state.totals
     free, mem_free = max(int(totals[FREE]), 1), max(int(totals[MEM_FREE]), 1)
@@ -83,7 +84,7 @@ def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
 
 
 def residual_energy(static: Static, power: float = 2.0, scale: float = TIE_BREAK) -> np.ndarray:
-    """Energy by residue, float64 [STEPS]: lowest where a node is one small VM short of a whole slot."""
+    """Energy by residue, float64 [STEPS]: lowest where one small VM is missing to a whole slot."""
     unit_cores = static.unit / STEPS
     return -scale * unit_cores * (np.arange(STEPS) / STEPS) ** power
 
@@ -234,7 +235,7 @@ def find_vm(static, state, flavour, node):
 
 @njit(cache=True)
 def best_place(gains, without, first):
-    """The node with the best gain, its PM not `without`; ties go to the first met from `first` on."""
+    """The node with the best gain, its PM not `without`; of equals the first from `first` on."""
     best, place = NEVER, -1
     n = len(gains)
     for i in range(n):
@@ -303,9 +304,9 @@ def best_move(static, state, table, first_flavour, first_node):
                 other_pm = node // 2 != at // 2
                 if gain > best + SAME and other_pm and meets_sets(static, state, member, node // 2):
                     best, vm, source, to = gain, member, -1, node
-        if static.flavour_nodes[f] == 1 and table.flip[f, at] > best + SAME:
-            if meets_sets(static, state, member, at // 2):
-                best, vm, source, to = table.flip[f, at], member, -1, at ^ 1
+        flips = static.flavour_nodes[f] == 1 and table.flip[f, at] > best + SAME
+        if flips and meets_sets(static, state, member, at // 2):
+            best, vm, source, to = table.flip[f, at], member, -1, at ^ 1
     if source >= 0:
         vm = find_vm(static, state, flavour, source)
     return best, vm, to

@@ -1,4 +1,4 @@
-"""Random search matched to the budget: the least that any method must beat. Uses numpy and numba."""
+"""Random search within the budget: the least that any method must beat. Uses numpy and numba."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DRAWS_A_MOVE = 200
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by drawing random legal plans and keeping the best prefix seen; one evaluation is one plan."""
+    """Draws random legal plans and keeps the best prefix seen; one evaluation is one plan."""
     clock = budget.start()
     static = make_static(instance)
     start = make_state(instance, static)
@@ -49,7 +49,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 def _random_plan(
     static: Static, state: State, rng: np.random.Generator, plies: np.ndarray
 ) -> tuple[int, float]:
-    """Makes up to MNL random legal moves; returns the length of the best prefix and its objective."""
+    """Makes up to MNL random legal moves; returns the best prefix's length and objective."""
     best, prefix = value(static, state.totals), 0
     n_vms, n_nodes = len(static.vm_flavour), 2 * len(static.pm_status)
     for step in range(static.mnl):
