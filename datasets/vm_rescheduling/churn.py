@@ -1,6 +1,8 @@
-"""What happens to a cluster while somebody plans: VMs arrive and leave (live mode). Uses core and numpy.
+"""What happens to a cluster while somebody plans: VMs arrive and leave (live mode). Uses core and
+numpy.
 
-Rates after VMR2L (EuroSys 2025): 10-15 VM creations a minute off-peak, about 175 a minute at the 99th percentile.
+Rates after VMR2L (EuroSys 2025): 10-15 VM creations a minute off-peak, about 175 a minute at the
+99th percentile.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from .instance import ACTIVE, Cluster
 def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.ndarray]:
     """The cluster after `elapsed_s` seconds of churn.
 
-    Events come as a Poisson process; half are arrivals of a flavour drawn from the cluster's own VMs, placed by best fit
-    (least CPU left on the node) and rejected where nothing has room, half are exits of a random VM. A longer time extends
-    the same events, so contenders that took different times met the same world.
+    Events come as a Poisson process; half are arrivals of a flavour drawn from the cluster's own
+    VMs, placed by best fit (least CPU left on the node) and rejected where nothing has room, half
+    are exits of a random VM. A longer time extends the same events, so contenders that took
+    different times met the same world.
 
     Returns:
-        The changed cluster, and int64 [V]: where each VM of the old cluster is in the new one, -1 if it left.
+        The changed cluster, and int64 [V]: where each VM of the old cluster is in the new one, -1
+        if it left.
     """
     rng = np.random.default_rng([seed, 0x11FE])
     rate = cluster.churn_per_min / 60.0

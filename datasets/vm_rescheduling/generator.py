@@ -1,4 +1,6 @@
-"""Synthetic clusters: look-alikes of ByteDance's Medium set, and smaller ones of controlled size. Uses core and numpy."""
+"""Synthetic clusters: look-alikes of ByteDance's Medium set, and smaller ones of controlled size.
+Uses core and numpy.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +49,10 @@ PARAMETERS: Mapping[str, Setting] = {
 def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
     """A cluster with the Medium set's mix of VMs, scaled to `pms` machines.
 
-    The recipe: VMs of 32 cores and more placed biggest first, the rest in random order, each on a random feasible NUMA
-    node; then a fraction exits. At full size with the default exits this gives about 91 % of cores in use and a mean
-    fragment rate of about .57, close to the published set's .555 (placing all by size gives .44, far from it).
+    The recipe: VMs of 32 cores and more placed biggest first, the rest in random order, each on a
+    random feasible NUMA node; then a fraction exits. At full size with the default exits this gives
+    about 91 % of cores in use and a mean fragment rate of about .57, close to the published set's
+    .555 (placing all by size gives .44, far from it).
 
     Raises:
         SettingError: a parameter cannot be read or is out of range.

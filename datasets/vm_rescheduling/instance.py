@@ -1,4 +1,6 @@
-"""Cluster: one VM-rescheduling problem, a data-center snapshot and the task set on it. Uses core and numpy."""
+"""Cluster: one VM-rescheduling problem, a data-center snapshot and the task set on it. Uses core
+and numpy.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +26,18 @@ PEAK_CHURN_PER_MIN = 175.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cluster(Instance):
-    """A snapshot of P physical machines (PMs) hosting V virtual machines (VMs) of K flavours, and a task.
+    """A snapshot of P physical machines (PMs) hosting V virtual machines (VMs) of K flavours, and a
+    task.
 
     A VM sits on one NUMA node, or, if its flavour has two nodes, half on each of the PM's two.
 
     Attributes:
         pm_ids: P names.
-        pm_status: int8 [P]; ACTIVE; DISABLED (VMs may leave, none may enter); OUTAGE (none may leave or enter).
-            Only ACTIVE PMs count in the objectives.
+        pm_status: int8 [P]; ACTIVE; DISABLED (VMs may leave, none may enter); OUTAGE (none may
+            leave or enter). Only ACTIVE PMs count in the objectives.
         pm_rack: int64 [P]; rack of each PM.
-        numa_cpu: int64 [P, 2]; capacity of each NUMA node in 1/cpu_per_core cores; 0 where a PM has one node.
+        numa_cpu: int64 [P, 2]; capacity of each NUMA node in 1/cpu_per_core cores; 0 where a PM has
+            one node.
         numa_mem: int64 [P, 2]; memory of each NUMA node in MB.
         flavour_names: K names.
         flavour_cpu: int64 [K]; demand on each node used, in 1/cpu_per_core cores.
@@ -46,14 +50,16 @@ class Cluster(Instance):
         vm_pinned: bool [V]; VMs that must not move (allow_migration false).
         set_start: int64 [S+1]; deployment set s holds set_vms[set_start[s]:set_start[s+1]].
         set_vms: int64 [...]; VM indices.
-        set_by_rack: bool [S]; no VM may move to a host (or, if True, a rack) that holds another of its set.
+        set_by_rack: bool [S]; no VM may move to a host (or, if True, a rack) that holds another of
+            its set.
         cpu_per_core: units of CPU in one core (1, or 1000 for millicores).
         mnl: migration number limit, the most moves in a plan.
         pm_move_cap: the most moves a PM may take part in, as source or destination; 0 for no limit.
         objective: one of OBJECTIVES.
         goal_rate: the 16-core fragment rate to reach (objective moves_to_goal).
         drain_pms: int64 [D]; the PMs to empty (objective drain).
-        weights: float64 [3]; of the 16-core, 64-core and 64-GiB memory fragment rates (objective mixed).
+        weights: float64 [3]; of the 16-core, 64-core and 64-GiB memory fragment rates (objective
+            mixed).
         mode: static, or live: VMs arrive and leave while a contender computes.
         churn_per_min: VM arrivals and exits together, a minute, in live mode.
     """
@@ -123,7 +129,8 @@ class Cluster(Instance):
         shapes = {
             "pm_status": (p,), "pm_rack": (p,), "numa_cpu": (p, 2), "numa_mem": (p, 2),
             "flavour_cpu": (k,), "flavour_mem": (k,), "flavour_nodes": (k,), "vm_flavour": (v,),
-            "vm_pm": (v,), "vm_numa": (v,), "vm_pinned": (v,), "set_start": (s + 1,), "weights": (3,),
+            "vm_pm": (v,), "vm_numa": (v,), "vm_pinned": (v,), "set_start": (s + 1,),
+            "weights": (3,),
         }  # fmt: skip
         for field, shape in shapes.items():
             if getattr(self, field).shape != shape:
@@ -139,8 +146,8 @@ class Cluster(Instance):
             pm, node = np.unravel_index(int(free.argmin()), free.shape)
             if free[pm, node] < 0:
                 self._refuse(
-                    f"host {self.pm_ids[pm]!r} is over-committed: the VMs on its NUMA node {node} need "
-                    f"{-free[pm, node]} more {what} than it has; correct the snapshot"
+                    f"host {self.pm_ids[pm]!r} is over-committed: the VMs on its NUMA node {node} "
+                    f"need {-free[pm, node]} more {what} than it has; correct the snapshot"
                 )
 
     def _check_names(self) -> None:
@@ -152,9 +159,10 @@ class Cluster(Instance):
 
     def _check_ranges(self, p: int, v: int, k: int) -> None:
         low_high = {
-            "pm_status": (0, 2), "numa_cpu": (0, 10**9), "numa_mem": (0, 10**12), "flavour_cpu": (1, 10**9),
-            "flavour_mem": (0, 10**12), "flavour_nodes": (1, 2), "vm_flavour": (0, k - 1),
-            "vm_pm": (0, p - 1), "vm_numa": (0, 1), "set_vms": (0, v - 1), "drain_pms": (0, p - 1),
+            "pm_status": (0, 2), "numa_cpu": (0, 10**9), "numa_mem": (0, 10**12),
+            "flavour_cpu": (1, 10**9), "flavour_mem": (0, 10**12), "flavour_nodes": (1, 2),
+            "vm_flavour": (0, k - 1), "vm_pm": (0, p - 1), "vm_numa": (0, 1),
+            "set_vms": (0, v - 1), "drain_pms": (0, p - 1),
         }  # fmt: skip
         for field, (low, high) in low_high.items():
             values = getattr(self, field)
@@ -206,7 +214,8 @@ def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
     """The cluster with the task's settings replaced; the values are texts, as given by `--set`.
 
     Raises:
-        SettingError: a value cannot be read. (Unknown names are refused by the caller, who knows the list.)
+        SettingError: a value cannot be read. (Unknown names are refused by the caller, who knows
+            the list.)
         InstanceError: a value is impossible.
     """
     changes: dict[str, object] = {}
@@ -233,6 +242,7 @@ def _pm_indices(cluster: Cluster, text: str) -> np.ndarray:
     for name in names:
         if name not in row:
             raise SettingError(
-                f"drain: {cluster.name} has no host {name!r}; hosts are called like {cluster.pm_ids[0]!r}"
+                f"drain: {cluster.name} has no host {name!r}; hosts are called like "
+                f"{cluster.pm_ids[0]!r}"
             )
     return np.array([row[name] for name in names], np.int64)

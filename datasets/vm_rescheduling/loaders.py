@@ -1,4 +1,5 @@
-"""Reads users' files into clusters: VMR2L/ByteDance JSON here, event traces in traces.py. Uses core and numpy.
+"""Reads users' files into clusters: VMR2L/ByteDance JSON here, event traces in traces.py. Uses core
+and numpy.
 
 The format is told from the content, never from the file's name.
 """
@@ -26,13 +27,15 @@ MAX_CPU, MAX_MEM_MB = 10**9, 10**12
 def load_file(path: Path) -> Cluster:
     """The cluster in a user's file.
 
-    Read are: a snapshot in VMR2L's JSON schema; either file of an Alibaba openb pair (the other is looked for beside
-    it), a Huawei-East-1 event trace (CSV) and an Azure Packing 2020 trace (sqlite), each replayed to the time with the
-    most running VMs (`load_openb`, `load_huawei` and `load_azure` in traces.py take another time and host type); and
-    what this library saved itself (.npz, or a .zip set of one instance).
+    Read are: a snapshot in VMR2L's JSON schema; either file of an Alibaba openb pair (the other is
+    looked for beside it); a Huawei-East-1 event trace (CSV) or an Azure Packing 2020 trace
+    (sqlite), replayed to the time with the most running VMs; and what this library saved itself
+    (.npz, or a .zip set of one instance). `load_openb`, `load_huawei` and `load_azure` in traces.py
+    take another time and host type.
 
     Raises:
-        InstanceError: the file is none of these or is malformed; names file, record, field and remedy.
+        InstanceError: the file is none of these or is malformed; names file, record, field and
+            remedy.
     """
     try:
         with path.open("rb") as stream:
@@ -50,8 +53,8 @@ def load_file(path: Path) -> Cluster:
     if "," in text.partition("\n")[0]:
         return load_csv(path, text)
     raise InstanceError(
-        f"{path}: not a known format; expected VMR2L JSON, an Alibaba openb or Huawei-East-1 CSV, an Azure Packing "
-        "sqlite file, or an instance saved by this library"
+        f"{path}: not a known format; expected VMR2L JSON, an Alibaba openb or Huawei-East-1 CSV, "
+        "an Azure Packing sqlite file, or an instance saved by this library"
     )
 
 
@@ -65,7 +68,8 @@ def _load_own(path: Path, data: bytes) -> Cluster:
         return Cluster.from_bytes(data, str(path))
     if len(names) != 1:
         raise InstanceError(
-            f"{path}: a set of {len(names)} instances where one instance is expected; unzip it and give a member"
+            f"{path}: a set of {len(names)} instances where one instance is expected; unzip it and "
+            "give a member"
         )
     return load_set(Cluster, path)[0]
 
@@ -73,11 +77,12 @@ def _load_own(path: Path, data: bytes) -> Cluster:
 def load_bytedance(path: Path, text: str) -> Cluster:
     """The cluster in a VMR2L/ByteDance JSON snapshot (EuroSys 2025), whole.
 
-    All members of cluster_list become one cluster. Free room is recomputed from the VMs. Deployment sets, pins
-    (allow_migration), host status and racks are honoured; a rack id names the same rack in every member. The file's
-    numa list, not its type name, says whether a VM takes one node or two. maximum_migration, a cap for the whole file,
-    lowers the default limit of moves. The optimization_objective and the types on offer are not used: the task is set
-    with `--set objective=`.
+    All members of cluster_list become one cluster. Free room is recomputed from the VMs. Deployment
+    sets, pins (allow_migration), host status and racks are honoured; a rack id names the same rack
+    in every member. The file's numa list, not its type name, says whether a VM takes one node or
+    two. maximum_migration, a cap for the whole file, lowers the default limit of moves. The
+    optimization_objective and the types on offer are not used: the task is set with `--set
+    objective=`.
 
     Raises:
         InstanceError: names the file, the record and the field.
@@ -95,8 +100,8 @@ def load_bytedance(path: Path, text: str) -> Cluster:
     except json.JSONDecodeError as error:
         end = " (the file seems cut off)" if error.pos >= len(text.rstrip()) else ""
         raise InstanceError(
-            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}{end}; "
-            "copy or export it again"
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: "
+            f"{error.msg}{end}; copy or export it again"
         ) from error
     except (ValueError, RecursionError) as error:
         raise InstanceError(f"{path}: cannot be read as JSON ({error})") from error
@@ -297,8 +302,8 @@ def _vm(
             vm.get("numa").refuse(f"node {parts[0][0]} stands twice; a VM's halves are on 0 and 1")
         if parts[0][1:] != parts[1][1:]:
             vm.get("numa").refuse(
-                f"the halves differ ({parts[0][1]} cores and {parts[0][2]} MB against {parts[1][1]} and "
-                f"{parts[1][2]}); only VMs with equal halves are supported"
+                f"the halves differ ({parts[0][1]} cores and {parts[0][2]} MB against "
+                f"{parts[1][1]} and {parts[1][2]}); only VMs with equal halves are supported"
             )
     row = pm_row[host]
     for node, *_ in parts:

@@ -1,4 +1,6 @@
-"""Named instance sets: the public snapshots, and the embedded splits with how they were made. Uses core and numpy."""
+"""Named instance sets: the public snapshots, and the embedded splits with how they were made. Uses
+core and numpy.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,7 @@ DATA_FILES = {
 SOURCE = "https://github.com/bytedance/DRL-based-VM-Rescheduling (Apache-2.0)"
 
 # Every split draws from seeds of its own; the splits never meet.
-FIRST_SEED = {
-    name: 100_000 * (1 + row) for row, name in enumerate(SETS) if name not in DATA_FILES
-}
+FIRST_SEED = {name: 100_000 * (1 + row) for row, name in enumerate(SETS) if name not in DATA_FILES}
 SIZES = {
     "lookalike:train": 32, "lookalike:val": 8, "lookalike:test": 8,
     "small:train": 64, "small:val": 16, "small:test": 16,
@@ -85,8 +85,8 @@ def _public(name: str) -> Cluster:
     path = data_folder() / DATA_FILES[name]
     if not path.is_file():
         raise InstanceError(
-            f"{name}: no file {path}; put {path.name} of {SOURCE} there, or set SYSOPT_DATA to the folder that "
-            f"holds {DATA_FILES[name]}"
+            f"{name}: no file {path}; put {path.name} of {SOURCE} there, or set SYSOPT_DATA to the "
+            f"folder that holds {DATA_FILES[name]}"
         )
     return load_file(path)
 

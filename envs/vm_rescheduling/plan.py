@@ -1,4 +1,6 @@
-"""A plan in an operator's form: move by move, from, to, gain, and what each move rests on. Uses numpy and dynamics."""
+"""A plan in an operator's form: move by move, from, to, gain, and what each move rests on. Uses
+numpy and dynamics.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,14 @@ Place = tuple[int, int]
 def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
     """One row a move, in the order in which the moves can be made one at a time.
 
-    Columns: step; vm; flavour; cores and memory_mb (all of the VM); from_pm, from_numa, to_pm, to_numa ("0+1" for VMs
-    on two nodes); gain_slots (16-core slots opened less closed), fragment_rate (after the move) and its change (below
-    0 is better); rests_on (the earlier moves without which this one would break a constraint, and why);
-    deployment_sets (those the VM belongs to).
+    Columns: step; vm; flavour; cores and memory_mb (all of the VM); from_pm, from_numa, to_pm,
+    to_numa ("0+1" for VMs on two nodes); gain_slots (16-core slots opened less closed),
+    fragment_rate (after the move) and its change (below 0 is better); rests_on (the earlier moves
+    without which this one would break a constraint, and why); deployment_sets (those the VM belongs
+    to).
 
-    The plan is applied to the instance as it stands; in live mode a move may no longer fit when its turn comes.
+    The plan is applied to the instance as it stands; in live mode a move may no longer fit when its
+    turn comes.
 
     Raises:
         SolutionError: a move is not legal where it stands; names the step.
@@ -44,8 +48,8 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
             or not is_legal(static, state, vm, pm, node)
         ):
             raise SolutionError(
-                f"{cluster.name}: step {step} of the plan is not legal, so there is no plan to export; "
-                "`sysopt-gym validate` says what it breaks"
+                f"{cluster.name}: step {step} of the plan is not legal, so there is no plan to "
+                "export; `sysopt-gym validate` says what it breaks"
             )
         rests_on = _rests_on(cluster, static, state, made, vm, pm, node)
         source = _places(static, vm, int(state.vm_pm[vm]), int(state.vm_numa[vm]))
@@ -139,6 +143,7 @@ def _rests_on(
             if earlier.vm != vm and earlier.vm in members and (was == pm or same_rack):
                 where = f"rack {static.pm_rack[pm]}" if same_rack else cluster.pm_ids[pm]
                 reasons.append(
-                    f"step {earlier.step} ({cluster.vm_ids[earlier.vm]} of deployment set {group} leaves {where})"
+                    f"step {earlier.step} ({cluster.vm_ids[earlier.vm]} of deployment set {group} "
+                    f"leaves {where})"
                 )
     return "; ".join(dict.fromkeys(reasons)) or "room already there"

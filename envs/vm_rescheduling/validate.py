@@ -1,7 +1,8 @@
-"""The independent validator: legality and objective from the instance and the actions alone. Uses numpy and churn.
+"""The independent validator: legality and objective from the instance and the actions alone. Uses
+numpy and churn.
 
-It shares no code with dynamics.py and objective.py: plain Python bookkeeping, one VM and one node at a time, so that
-an error there cannot hide here.
+It shares no code with dynamics.py and objective.py: plain Python bookkeeping, one VM and one node
+at a time, so that an error there cannot hide here.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ MAX_VIOLATIONS = 20
 def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
     """Judges a plan.
 
-    The plan is int64 [n], plies in turn: a VM, then its destination 2 * pm + node. A VM ply of n_vms or more stops the
-    plan. The episode is over after that, after mnl moves, or (objective moves_to_goal) when the goal rate is reached.
+    The plan is int64 [n], plies in turn: a VM, then its destination 2 * pm + node. A VM ply of
+    n_vms or more stops the plan. The episode is over after that, after mnl moves, or (objective
+    moves_to_goal) when the goal rate is reached.
 
-    In static mode an illegal move, or anything after the end, makes the plan infeasible. In live mode the plan is
-    applied to the cluster as it is after `world.elapsed_s` seconds of churn: a move that is not legal there is skipped
-    and counts as no move, and what follows the end is ignored.
+    In static mode an illegal move, or anything after the end, makes the plan infeasible. In live
+    mode the plan is applied to the cluster as it is after `world.elapsed_s` seconds of churn: a
+    move that is not legal there is skipped and counts as no move, and what follows the end is
+    ignored.
 
     Returns:
-        The objective as documented in objective.py (NaN where the plan is infeasible), one sentence a broken
-        constraint (the first 20), and the detail: moves, skipped, fragment_rate.
+        The objective as documented in objective.py (NaN where the plan is infeasible), one sentence
+        a broken constraint (the first 20), and the detail: moves, skipped, fragment_rate.
     """
     plies, malformed = _read(cluster, np.asarray(actions))
     if malformed:
@@ -89,7 +92,10 @@ def _read(cluster: Cluster, actions: np.ndarray) -> tuple[list[int], str]:
     if actions.size == 0:
         return [], ""
     if actions.ndim != 1 or not np.issubdtype(actions.dtype, np.integer):
-        return [], f"actions must be a flat list of whole numbers, not {actions.dtype} {actions.shape}"
+        return (
+            [],
+            f"actions must be a flat list of whole numbers, not {actions.dtype} {actions.shape}",
+        )
     plies = [int(ply) for ply in actions]
     at = 0
     while at < len(plies):
@@ -176,7 +182,8 @@ class _Book:
         for end in {source, pm}:
             if 0 < cluster.pm_move_cap <= self.taken_part.get(end, 0):
                 why.append(
-                    f"host {cluster.pm_ids[end]} has taken part in {cluster.pm_move_cap} moves already"
+                    f"host {cluster.pm_ids[end]} has taken part in {cluster.pm_move_cap} moves "
+                    "already"
                 )
         if len(target) == 2 and node == 1:
             why.append("a VM on two nodes is addressed by node 0")
@@ -217,7 +224,9 @@ class _Book:
 
 
 def _rates(cluster: Cluster, book: _Book) -> tuple[float, float, float, float, int]:
-    """16-core, 64-core and memory fragment rates; 16-core fragments and free CPU on ACTIVE hosts."""
+    """16-core, 64-core and memory fragment rates; 16-core fragments and free CPU on ACTIVE
+    hosts.
+    """
     core = cluster.cpu_per_core
     active = [pm for pm in range(cluster.n_pms) if cluster.pm_status[pm] == ACTIVE]
     nodes = {pm: [place for place in ((pm, 0), (pm, 1)) if place in book.cpu] for pm in active}

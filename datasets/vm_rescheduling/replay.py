@@ -1,0 +1,221 @@
+"""Replays arrivals and exits of VMs onto hosts, up to a moment: from an event trace to a snapshot.
+Uses numpy and numba.
+
+Traces say what was asked for and when, not where it ran. The replay places each VM by best fit
+(least CPU left) on one-node hosts, in order of time, and frees its room when it leaves, which
+scatters the free cores as churn does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from ...core.errors import InstanceError
+from .instance import ACTIVE, DEFAULT_TASK, Cluster
+
+MILLI = 1000  # units of CPU in a core: traces give fractions of cores
+MB_PER_GB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HostType:
+    """A physical machine with one NUMA node.
+
+    Attributes:
+        name: prefix of the hosts' ids.
+        cores: its cores.
+        memory_gb: its memory in GiB.
+    """
+
+    name: str
+    cores: float
+    memory_gb: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stays:
+    """The stays of N VMs, in any order.
+
+    Attributes:
+        names: N names; no two VMs of one name run at a time.
+        start: float64 [N]; when each arrives.
+        end: float64 [N]; when it leaves, infinity if it never does.
+        cpu: int64 [N]; demand in millicores.
+        mem: int64 [N]; demand in MB.
+        kinds: N names of flavours.
+    """
+
+    names: Sequence[str]
+    start: np.ndarray
+    end: np.ndarray
+    cpu: np.ndarray
+    mem: np.ndarray
+    kinds: Sequence[str]
+
+
+def busiest_time(start: np.ndarray, end: np.ndarray) -> float:
+    """The earliest time with the most running VMs; a VM that leaves at a time does not run then."""
+    times = np.concatenate([start, end])
+    change = np.repeat([1, -1], [len(start), len(end)])
+    order = np.argsort(times, kind="stable")
+    times, running = times[order], np.cumsum(change[order])
+    last_of_time = np.append(times[1:] != times[:-1], True)
+    return float(times[last_of_time][running[last_of_time].argmax()])
+
+
+def snapshot(
+    place: str, stays: Stays, host: HostType, time: float | None, hosts: int | None
+) -> Cluster:
+    """The cluster at a moment.
+
+    Args:
+        place: the trace's file, for errors and the name.
+        stays: what came and went.
+        host: the type of every host.
+        time: the moment, in the trace's unit; None for the time with the most running VMs.
+        hosts: how many hosts there are; a VM that finds no room on them is left out, as if another
+            cluster had taken it. None: a host is opened whenever none has room.
+
+    Raises:
+        InstanceError: a VM is larger than the host type, or none runs at that time.
+    """
+    if len(stays.start) == 0:
+        raise InstanceError(f"{place}: holds no VMs; there is nothing to reschedule")
+    room_cpu, room_mem = round(host.cores * MILLI), round(host.memory_gb * MB_PER_GB)
+    moment = busiest_time(stays.start, stays.end) if time is None else time
+    came = np.flatnonzero(stays.start <= moment)
+    large = came[(stays.cpu[came] > room_cpu) | (stays.mem[came] > room_mem)]
+    if large.size:
+        vm = int(large[0])
+        raise InstanceError(
+            f"{place}: VM {stays.names[vm]!r} needs {stays.cpu[vm] / MILLI:g} cores and "
+            f"{stays.mem[vm]} MB, more than a host of {host.cores:g} cores and {room_mem} MB; "
+            "choose a larger host type"
+        )
+    gone = np.flatnonzero(stays.end <= moment)
+    times = np.concatenate([stays.end[gone], stays.start[came]])
+    vms = np.concatenate([gone, came])
+    # Exits first at equal times, so that a name can be used again at once; a stay of no length
+    # never arrives.
+    order = np.argsort(times, kind="stable")
+    arrives = (np.arange(len(times)) >= len(gone))[order]
+    lasting = (stays.end > stays.start)[vms[order]]
+    at, opened = _best_fit(
+        vms[order][lasting],
+        arrives[lasting],
+        stays.cpu,
+        stays.mem,
+        room_cpu,
+        room_mem,
+        len(came) if hosts is None else hosts,
+    )
+    running = np.flatnonzero((at >= 0) & (stays.end > moment))
+    if running.size == 0:
+        raise InstanceError(
+            f"{place}: no VM runs at time {moment:g}; the trace starts at {stays.start.min():g} "
+            f"and its last VM arrives at {stays.start.max():g}: choose a time between"
+        )
+    capacity = np.tile(np.array([room_cpu, room_mem], np.int64), (opened, 1))
+    return one_node_cluster(
+        f"{place}@{moment:g}",
+        [f"{host.name}-{row}" for row in range(opened)],
+        capacity,
+        [stays.names[vm] for vm in running.tolist()],
+        stays.cpu[running],
+        stays.mem[running],
+        [stays.kinds[vm] for vm in running.tolist()],
+        at[running],
+        np.zeros(running.size, np.bool_),
+    )
+
+
+@njit(cache=True)
+def _best_fit(
+    vms: np.ndarray,
+    arrives: np.ndarray,
+    cpu: np.ndarray,
+    mem: np.ndarray,
+    room_cpu: int,
+    room_mem: int,
+    hosts: int,
+) -> tuple[np.ndarray, int]:
+    """Host of each VM, -1 where it never ran or found no room, and the number of hosts opened."""
+    at = np.full(len(cpu), -1, np.int64)
+    free_cpu = np.full(hosts, room_cpu, np.int64)
+    free_mem = np.full(hosts, room_mem, np.int64)
+    opened = 0
+    for event in range(len(vms)):
+        vm = vms[event]
+        if not arrives[event]:
+            if at[vm] >= 0:
+                free_cpu[at[vm]] += cpu[vm]
+                free_mem[at[vm]] += mem[vm]
+            continue
+        best = -1
+        for pm in range(opened):
+            fits = free_cpu[pm] >= cpu[vm] and free_mem[pm] >= mem[vm]
+            if fits and (best < 0 or free_cpu[pm] < free_cpu[best]):
+                best = pm
+        if best < 0 and opened < hosts:
+            best = opened
+            opened += 1
+        if best >= 0:
+            at[vm] = best
+            free_cpu[best] -= cpu[vm]
+            free_mem[best] -= mem[vm]
+    return at, opened
+
+
+def one_node_cluster(
+    name: str,
+    pm_ids: Sequence[str],
+    capacity: np.ndarray,
+    vm_ids: Sequence[str],
+    cpu: np.ndarray,
+    mem: np.ndarray,
+    kinds: Sequence[str],
+    at: np.ndarray,
+    pinned: np.ndarray,
+) -> Cluster:
+    """A cluster of one-node hosts, CPU in millicores, with the default task.
+
+    Args:
+        name: its name.
+        pm_ids: P names.
+        capacity: int64 [P, 2]; millicores and MB of each host.
+        vm_ids: V names.
+        cpu: int64 [V]; millicores.
+        mem: int64 [V]; MB.
+        kinds: V names of flavours; VMs are of one flavour where name and demands are equal.
+        at: int64 [V]; hosts.
+        pinned: bool [V].
+    """
+    flavours: dict[tuple[str, int, int], int] = {}
+    rows = zip(kinds, cpu.tolist(), mem.tolist(), strict=True)
+    vm_flavour = [flavours.setdefault(row, len(flavours)) for row in rows]
+    zeros = np.zeros(len(pm_ids), np.int64)
+    return Cluster(
+        name=name,
+        pm_ids=tuple(pm_ids),
+        pm_status=np.full(len(pm_ids), ACTIVE, np.int8),
+        pm_rack=zeros,
+        numa_cpu=np.stack([capacity[:, 0], zeros], axis=1),
+        numa_mem=np.stack([capacity[:, 1], zeros], axis=1),
+        flavour_names=tuple(key[0] for key in flavours),
+        flavour_cpu=np.array([key[1] for key in flavours], np.int64),
+        flavour_mem=np.array([key[2] for key in flavours], np.int64),
+        flavour_nodes=np.ones(len(flavours), np.int64),
+        vm_ids=tuple(vm_ids),
+        vm_flavour=np.array(vm_flavour, np.int64),
+        vm_pm=at.astype(np.int64),
+        vm_numa=np.zeros(len(vm_ids), np.int64),
+        vm_pinned=pinned.astype(np.bool_),
+        set_start=np.zeros(1, np.int64),
+        set_vms=np.zeros(0, np.int64),
+        set_by_rack=np.zeros(0, np.bool_),
+        **(DEFAULT_TASK | {"cpu_per_core": MILLI}),  # type: ignore[arg-type]
+    )

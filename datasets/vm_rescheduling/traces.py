@@ -1,0 +1,239 @@
+"""Reads public VM traces into clusters: Huawei-East-1, Azure Packing 2020, openb's pair. Uses core,
+numpy and sqlite3.
+
+None of them has NUMA nodes, so every host has one node; CPU is counted in millicores.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+
+from ...core.errors import InstanceError
+from ...core.instance import read_bytes
+from .instance import Cluster
+from .openb import NODE_COLUMNS, POD_COLUMNS, load_openb, pair_of
+from .replay import MB_PER_GB, MILLI, HostType, Stays, snapshot
+from .table import header_of, read_table
+
+__all__ = ["SQLITE_MAGIC", "decode", "load_azure", "load_csv", "load_huawei", "load_openb"]
+
+SQLITE_MAGIC = b"SQLite format 3\0"
+HUAWEI_COLUMNS = ("vmid", "cpu", "memory", "time", "type")
+HUAWEI_HOST = HostType("host", 88, 360)
+AZURE_HOST = HostType("machine", 64, 256)
+AZURE_HOSTS = 280
+AZURE_COLUMNS = {
+    "vm": ("vmId", "vmTypeId", "starttime", "endtime"),
+    "vmType": ("vmTypeId", "machineId", "core", "memory"),
+}
+MAX_TIME = 1e15
+
+
+def decode(path: Path, data: bytes) -> str:
+    """The text in a file's bytes.
+
+    Raises:
+        InstanceError: they are not UTF-8.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InstanceError(
+            f"{path}: byte {error.start} is not UTF-8 text; give a JSON or CSV file in UTF-8, an "
+            "Azure Packing sqlite file, or an instance saved by this library"
+        ) from error
+
+
+def load_csv(path: Path, text: str) -> Cluster:
+    """The cluster in a CSV trace, told by its header; the other file of an openb pair is looked for
+    beside it.
+
+    Raises:
+        InstanceError: the header is of no known trace, or the trace is malformed.
+    """
+    columns = set(header_of(text.partition("\n")[0]))
+    if set(HUAWEI_COLUMNS) <= columns:
+        return load_huawei(path)
+    # A list that lacks one column is still that list: its own reader then names the column.
+    if "sn" in columns:
+        return load_openb(path, pair_of(path, POD_COLUMNS))
+    if {"name", "cpu_milli"} <= columns:
+        return load_openb(pair_of(path, NODE_COLUMNS), path)
+    raise InstanceError(
+        f"{path}: row 1: the columns {', '.join(sorted(columns))} are of no known trace; expected "
+        f"a Huawei-East-1 trace ({','.join(HUAWEI_COLUMNS)}) or an openb node list "
+        f"({','.join(NODE_COLUMNS)}) or pod list"
+    )
+
+
+def load_huawei(
+    path: Path, time: float | None = None, host: HostType = HUAWEI_HOST, hosts: int | None = None
+) -> Cluster:
+    """The cluster of a Huawei-East-1 trace (VMAgent) at a time in seconds.
+
+    Args:
+        path: CSV with the columns vmid, cpu (cores), memory (GB), time (seconds), type (0 create, 1
+            delete).
+        time: None for the time with the most running VMs.
+        host: the type of every host; the trace has none.
+        hosts: how many there are; None to open one whenever none has room.
+
+    Raises:
+        InstanceError: names file, row, column and remedy.
+    """
+    table = read_table(str(path), decode(path, read_bytes(path)), HUAWEI_COLUMNS)
+    vm_ids = table.names("vmid")
+    cpu = np.rint(table.reals("cpu", 0.001, 10**6) * MILLI).astype(np.int64)
+    mem = np.rint(table.reals("memory", 0, 10**9) * MB_PER_GB).astype(np.int64)
+    when, deletes = table.reals("time", 0, MAX_TIME), table.wholes("type", 0, 1)
+    end = np.full(len(vm_ids), math.inf)
+    running: dict[str, int] = {}
+    for row in np.argsort(when, kind="stable").tolist():
+        name = vm_ids[row]
+        if deletes[row]:
+            if name not in running:
+                table.refuse(
+                    row, "vmid", f"VM {name!r} is deleted but does not run; add its creation"
+                )
+            end[running.pop(name)] = when[row]
+        else:
+            if name in running:
+                line = table.rows[running[name]][0]
+                table.refuse(row, "vmid", f"VM {name!r} runs already, since row {line}")
+            running[name] = row
+    made = np.flatnonzero(deletes == 0)
+    kinds = [f"{cpu[row] / MILLI:g}U{mem[row] / MB_PER_GB:g}G" for row in made]
+    stays = Stays([vm_ids[row] for row in made], when[made], end[made], cpu[made], mem[made], kinds)
+    return snapshot(str(path), stays, host, time, hosts)
+
+
+def load_azure(
+    path: Path,
+    time: float | None = None,
+    host: HostType = AZURE_HOST,
+    hosts: int | None = AZURE_HOSTS,
+    machine: int | None = None,
+) -> Cluster:
+    """The cluster of an Azure Packing 2020 trace at a time in days.
+
+    The trace is of a whole zone and has no hosts: each VM type asks for fractions of each machine
+    type it can run on. Here one machine type is taken, of the size in `host`, and VMs that cannot
+    run on it are left out.
+
+    Args:
+        path: sqlite file with the tables vm and vmType.
+        time: None for the time with the most running VMs.
+        host: what a whole machine is; the trace gives no absolute sizes.
+        hosts: how many machines there are; what they have no room for is left to the rest of the
+            zone. None: all.
+        machine: machineId; None for the one that most of the requests can run on.
+
+    Raises:
+        InstanceError: names file, table, row, column and remedy.
+    """
+    try:
+        # immutable: a trace may lie in a folder where sqlite cannot write its lock
+        base = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        try:
+            types = _rows(path, base, "vmType")
+            requests = _rows(path, base, "vm")
+        finally:
+            base.close()
+    except sqlite3.Error as error:
+        raise InstanceError(f"{path}: damaged sqlite file ({error}); copy it again") from error
+    shares = _shares(path, types, requests, machine)
+    names: list[str] = []
+    kinds: list[str] = []
+    rows: list[tuple[float, float, float, float]] = []
+    for vm, kind, start, end in requests:
+        share = shares.get(kind)
+        if share is None:
+            continue
+        begin = _number(path, "vm", vm, "starttime", start, -MAX_TIME, MAX_TIME)
+        stop = math.inf
+        if end is not None:
+            stop = _number(path, "vm", vm, "endtime", end, begin, MAX_TIME)
+        names.append(str(vm))
+        kinds.append(str(kind))
+        rows.append((begin, stop, *share))
+    values = np.array(rows, np.float64).reshape(-1, 4)
+    stays = Stays(
+        names,
+        values[:, 0],
+        values[:, 1],
+        np.maximum(np.rint(values[:, 2] * host.cores * MILLI), 1).astype(np.int64),
+        np.rint(values[:, 3] * host.memory_gb * MB_PER_GB).astype(np.int64),
+        kinds,
+    )
+    return snapshot(str(path), stays, host, time, hosts)
+
+
+def _rows(path: Path, base: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+    known = {str(row[1]) for row in base.execute(f"PRAGMA table_info({table})")}
+    columns = AZURE_COLUMNS[table]
+    if not known:
+        raise InstanceError(
+            f"{path}: no table {table!r}; expected an Azure Packing 2020 trace (tables vm and "
+            "vmType)"
+        )
+    missing = [column for column in columns if column not in known]
+    if missing:
+        raise InstanceError(f"{path}: table {table}: the column {missing[0]!r} is missing")
+    rows = base.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+    if not rows:
+        raise InstanceError(f"{path}: table {table} has no rows; there is nothing to reschedule")
+    return rows
+
+
+def _shares(
+    path: Path,
+    types: list[tuple[object, ...]],
+    requests: list[tuple[object, ...]],
+    machine: int | None,
+) -> dict[object, tuple[float, float]]:
+    """CPU and memory of each VM type that runs on the machine, as fractions of it."""
+    wanted: dict[object, int] = {}
+    for _, kind, *_ in requests:
+        wanted[kind] = wanted.get(kind, 0) + 1
+    unknown = set(wanted) - {kind for kind, *_ in types}
+    if unknown:
+        kind = next(kind for kind in wanted if kind in unknown)
+        vm = next(vm for vm, other, *_ in requests if other == kind)
+        raise InstanceError(
+            f"{path}: table vm, vmId {vm}, column 'vmTypeId': no type {kind!r} in vmType; add it "
+            "or remove the VM"
+        )
+    machines: dict[object, int] = {}
+    for kind, on, *_ in types:
+        machines[on] = machines.get(on, 0) + wanted.get(kind, 0)
+    if machine is not None and machine not in machines:
+        raise InstanceError(
+            f"{path}: table vmType: no machine {machine!r}; there are "
+            f"{', '.join(str(on) for on in machines)}"
+        )
+    chosen = max(machines, key=lambda on: machines[on]) if machine is None else machine
+    return {
+        kind: (
+            _number(path, "vmType", kind, "core", core, 0, 1),
+            _number(path, "vmType", kind, "memory", memory, 0, 1),
+        )
+        for kind, on, core, memory in types
+        if on == chosen
+    }
+
+
+def _number(
+    path: Path, table: str, key: object, column: str, value: object, low: float, high: float
+) -> float:
+    fits = isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high
+    if not fits:
+        identity = "vmTypeId" if table == "vmType" else "vmId"
+        raise InstanceError(
+            f"{path}: table {table}, {identity} {key}, column {column!r}: is {value!r}, expected a "
+            f"number in {low:g}..{high:g}; correct it"
+        )
+    return float(value)  # type: ignore[arg-type]
