@@ -1,0 +1,209 @@
+"""The report's first paragraph: who wins, by how much, how sure, how far from the bound, at what cost. Uses numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .cells import Row
+from .statistics import Estimate, Standing, anytime, paired_difference
+
+ROUGH_BELOW = 10
+LEAD_RATIO = 1.25
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a dash where there is none."""
+    if value is None or np.isnan(value):
+        return "–"
+    return f"{value:.4g}"
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent, one decimal; a dash where there is none."""
+    if value is None or np.isnan(value):
+        return "–"
+    return f"{100 * value + 0.0:.1f} %".replace("-0.0 %", "0.0 %")
+
+
+def seconds(value: float | None) -> str:
+    """Seconds with two significant digits, milliseconds below 0.1 s."""
+    if value is None:
+        return "–"
+    return f"{1000 * value:.2g} ms" if value < 0.1 else f"{value:.2f} s"
+
+
+def interval(estimate: Estimate, form: str = "number") -> str:
+    """The 95 % interval in brackets; empty where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    show = percent if form == "percent" else number
+    return f"[{show(estimate.low)}, {show(estimate.high)}]"
+
+
+def headline(rows: Sequence[Row], lines: Sequence[Standing], baseline: str) -> list[str]:
+    """Sentences that answer first what the reader came for; each is one bullet of the report."""
+    winner, first = lines[0], rows[0]
+    if _all_failed(winner):
+        return [
+            "No contender returned a plan that counts; the reasons are listed under the table."
+        ]
+    count = len({row["instance_hash"] for row in rows})
+    sentences = [_who_wins(rows, lines, count)]
+    sentences.append(_against_baseline(winner, baseline, count))
+    sentences.append(_distance(winner, first["moves_on"]))
+    sentences.append(_agent_or_solver(rows, lines))
+    failing = [line for line in lines if line.failures]
+    if failing:
+        told = "; ".join(
+            f"{line.contender} ({_failures(line.failures)} of {line.runs})" for line in failing
+        )
+        sentences.append(f"Runs that count as doing nothing: {told}.")
+    return [sentence for sentence in sentences if sentence]
+
+
+def _all_failed(line: Standing) -> bool:
+    return sum(line.failures.values()) == line.runs
+
+
+def _failures(failures: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(failures.items()))
+
+
+def _instances(count: int) -> str:
+    return "the one instance" if count == 1 else f"{count} instances"
+
+
+def _who_wins(rows: Sequence[Row], lines: Sequence[Standing], count: int) -> str:
+    winner, first = lines[0], rows[0]
+    level = [line for line in lines[1:] if _level(rows, winner.contender, line.contender)]
+    names = ", ".join(f"**{line.contender}**" for line in [winner, *level])
+    less = "lower is better" if first["direction"] == "minimize" else "higher is better"
+    score = f"{first['objective_name'].replace('_', ' ')} {number(winner.objective.value)}"
+    score += f" {interval(winner.objective)}" if winner.objective.has_interval else ""
+    what = f"under {first['budget_s']:g} s a plan on {_instances(count)}: {score} ({less})"
+    if level:
+        verb = "share the first place" if len(level) > 0 else "wins"
+        return f"{names} {verb} {what}."
+    rest = [line for line in lines[1:] if not _all_failed(line)]
+    if not rest:
+        return f"{names} wins {what}; nobody else returned a plan that counts."
+    lead = paired_difference(rows, winner.contender, rest[0].contender)
+    return f"{names} wins {what}. {_how_sure(lead, rest[0].contender, count)}"
+
+
+def _level(rows: Sequence[Row], first: str, second: str) -> bool:
+    """Whether two contenders got the same on every instance."""
+    lead = paired_difference(rows, first, second)
+    if lead is None or abs(lead.value) > 1e-9:
+        return False
+    return all(abs(edge or 0.0) <= 1e-9 for edge in (lead.low, lead.high))
+
+
+def _how_sure(lead: Estimate | None, other: str, count: int) -> str:
+    if lead is None:
+        return f"It was not played on the same instances as {other}."
+    ahead = f"It is ahead of the next, {other}, by {number(lead.value)}"
+    if lead.low is None or lead.high is None:
+        return f"{ahead}; one instance has no interval and says little about others."
+    sure = f"95 % interval {interval(lead)} over instances"
+    if lead.low > 0:
+        sure += ", which leaves no tie"
+    else:
+        sure += ", which includes 0: take it as a tie"
+    rough = f"; with {count} instances the interval is rough" if count < ROUGH_BELOW else ""
+    return f"{ahead} ({sure}{rough})."
+
+
+def _against_baseline(winner: Standing, baseline: str, count: int) -> str:
+    if winner.contender == baseline:
+        return f"The winner is the baseline itself, {baseline}."
+    if np.isnan(winner.advantage.value):
+        return ""
+    better = f"{percent(winner.advantage.value)} better than the baseline {baseline}"
+    sure = f" {interval(winner.advantage, 'percent')}" if winner.advantage.has_interval else ""
+    record = f"{winner.wins} won, {winner.ties} tied, {winner.losses} lost"
+    return f"{winner.contender} is {better}{sure} (paired per instance: {record} of {count})."
+
+
+def _distance(winner: Standing, moves_on: bool) -> str:
+    cost = f"It takes {seconds(winner.wall_s)} a plan, {seconds(winner.cpu_s)} of CPU (medians)"
+    cost += f", after {seconds(winner.setup_s)} of loading and compiling that is not on the clock."
+    if moves_on:
+        return f"The world moves on while a plan is made, so no bound holds. {cost}"
+    if winner.gap_to_bound is None:
+        return f"No contender proved a bound. {cost}"
+    if abs(winner.gap_to_bound) < 5e-7:
+        return f"It reaches the proven bound: no plan is better. {cost}"
+    return f"It is {percent(winner.gap_to_bound)} from the tightest proven bound. {cost}"
+
+
+def _agent_or_solver(rows: Sequence[Row], lines: Sequence[Standing]) -> str:
+    """Whether to train an agent or to run a solver, as far as these rows tell."""
+    agents = [line for line in lines if line.kind == "agent" and not _all_failed(line)]
+    others = [line for line in lines if line.kind != "agent" and not _all_failed(line)]
+    question = "Train an agent or run a solver?"
+    if not agents:
+        took_part = any(line.kind == "agent" for line in lines)
+        why = "No agent returned a plan that counts" if took_part else "No agent took part"
+        return f"{question} {why}, so this comparison cannot say."
+    if not others:
+        return f"{question} No solver returned a plan that counts, so this comparison cannot say."
+    agent, solver = agents[0], others[0]
+    lead = paired_difference(rows, agent.contender, solver.contender)
+    if lead is None:
+        return f"{question} {agent.contender} and {solver.contender} share no instance."
+    pair = (
+        f"The best agent, {agent.contender}, gets {number(agent.objective.value)} in "
+        f"{seconds(agent.wall_s)}; the best solver, {solver.contender}, "
+        f"{number(solver.objective.value)} in {seconds(solver.wall_s)}"
+    )
+    if abs(lead.value) <= 1e-9 and not (lead.has_interval and (lead.low or lead.high)):
+        advice = "they are level: choose by seconds and by what is easier to run"
+    elif lead.low is None or lead.high is None:
+        ahead = agent if lead.value > 0 else solver
+        advice = f"here {ahead.contender} is ahead, but one instance does not decide it"
+    elif lead.low > 0:
+        advice = f"**use {agent.contender}** (its training is not in these seconds)"
+    elif lead.high < 0:
+        advice = f"**run {solver.contender}**: no training to pay for, and the better plan"
+    else:
+        advice = "the interval includes 0, so quality does not decide it: choose by seconds"
+    return f"{question} {pair}; {advice}."
+
+
+def leaders(rows: Sequence[Row], names: Sequence[str], grid: np.ndarray, budget_s: float) -> str:
+    """Who holds the best plans when stopped earlier: "until 0.1 s ha, then milp"; empty where one leads all along."""
+    grid = grid[grid <= budget_s]
+    curves = np.array(
+        [anytime([row for row in rows if row["contender"] == name], grid) for name in names]
+    )
+    if not len(grid) or np.isnan(curves).all():
+        return ""
+    order = np.where(np.isnan(curves), np.inf, curves)
+    ahead = order.argmin(axis=0)
+    moving = order.min(axis=0) < order.max(axis=0) - 1e-9
+    if not moving.any():
+        return ""
+    start = int(moving.argmax())
+    spans: list[tuple[int, float]] = []
+    for at in range(start, len(grid)):
+        if not spans or spans[-1][0] != ahead[at]:
+            spans.append((int(ahead[at]), float(grid[at])))
+    ends = [began for _, began in spans[1:]] + [float(grid[-1])]
+    kept = [
+        (who, end)
+        for (who, began), end in zip(spans, ends, strict=True)
+        if end >= LEAD_RATIO * began or end == ends[-1]
+    ]
+    told = [kept[0]]
+    for who, end in kept[1:]:
+        if who == told[-1][0]:
+            told[-1] = (who, end)
+        else:
+            told.append((who, end))
+    if len(told) == 1:
+        return ""
+    parts = [f"until {seconds(end)} {names[who]}" for who, end in told[:-1]]
+    return f"Stopped earlier, the best plans are held {', '.join(parts)}, then {names[told[-1][0]]}."

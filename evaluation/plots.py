@@ -1,0 +1,142 @@
+"""The report's plots, as SVG text: anytime curves, and objective against seconds. Uses matplotlib and numpy."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .cells import Row
+from .statistics import Standing, anytime, time_grid
+
+# Okabe and Ito's colours without yellow, then Tol's muted ones: told apart by colour-blind readers.
+PALETTE = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255",
+    "#117733", "#999933", "#AA4499", "#44AA99", "#661100", "#444444", "#88CCEE", "#888888",
+)  # fmt: skip
+MARKERS = "osD^vPX*<>phH8d"
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a94a3",
+    "axes.labelcolor": "#333c48",
+    "xtick.color": "#5a6472",
+    "ytick.color": "#5a6472",
+    "axes.grid": True,
+    "grid.color": "#e6e9ee",
+    "svg.hashsalt": "sysopt-gym",
+    "svg.fonttype": "none",
+}
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """One colour a contender; the same in every picture of the report when given the same names."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+def anytime_plot(
+    rows: Sequence[Row], lines: Sequence[Standing], colour: Mapping[str, str], budget_s: float
+) -> str:
+    """Mean gap to the best plan known, against seconds (log), one step curve a contender."""
+    pyplot = _pyplot()
+    grid = time_grid(rows)
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(9.2, 4.1), layout="constrained")
+        top = 0.0
+        for line in lines:
+            runs = [row for row in rows if row["contender"] == line.contender and row["curve"]]
+            if not runs:
+                continue
+            gap = 100 * anytime(runs, grid)
+            begun = grid >= min(row["curve"][0][0] for row in runs) / 1.05
+            ended = grid <= max(max(row["wall_s"], budget_s) for row in runs)
+            shown = begun & ended
+            axes.step(
+                grid[shown], gap[shown], where="post", label=line.contender, lw=1.9,
+                color=colour[line.contender], alpha=0.95,
+            )  # fmt: skip
+            mark = np.flatnonzero(shown)[:1]
+            axes.plot(grid[mark], gap[mark], marker=_marker(line, lines), color=colour[line.contender])
+            top = max(top, float(np.nanmax(gap[shown], initial=0.0)))
+        axes.axvline(budget_s, color="#333c48", lw=1, ls=(0, (4, 3)))
+        axes.annotate(
+            f"budget {budget_s:g} s", (budget_s, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(-4, -2), textcoords="offset points", ha="right", va="top", color="#333c48",
+        )  # fmt: skip
+        axes.set_xscale("log")
+        _plain_seconds(axes)
+        axes.set_ylim(bottom=min(0.0, -0.02 * top), top=1.06 * top or 1.0)
+        axes.set_xlabel("seconds since the instance was given")
+        axes.set_ylabel("mean gap to the best plan, %")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        return _svg(figure)
+
+
+def cost_plot(
+    rows: Sequence[Row], lines: Sequence[Standing], colour: Mapping[str, str], budget_s: float
+) -> str:
+    """IQM objective with its interval against median wall seconds (log), one mark a contender."""
+    pyplot = _pyplot()
+    first = rows[0]
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(9.2, 4.1), layout="constrained")
+        shown = [line for line in lines if line.wall_s and not np.isnan(line.objective.value)]
+        for line in shown:
+            value = line.objective.value
+            low = value if line.objective.low is None else line.objective.low
+            high = value if line.objective.high is None else line.objective.high
+            axes.errorbar(
+                line.wall_s, value, yerr=[[max(value - low, 0.0)], [max(high - value, 0.0)]],
+                fmt=_marker(line, lines), ms=8, color=colour[line.contender], capsize=3, lw=1.2,
+                label=line.contender, zorder=3,
+            )  # fmt: skip
+        nothing = float(np.mean([row["doing_nothing"] for row in rows]))
+        if not np.isnan(nothing):
+            axes.axhline(nothing, color="#8a94a3", lw=1, ls=":")
+            axes.annotate(
+                "doing nothing", (0.0, nothing), xycoords=("axes fraction", "data"),
+                xytext=(4, 3), textcoords="offset points", color="#5a6472",
+            )  # fmt: skip
+        axes.axvline(budget_s, color="#333c48", lw=1, ls=(0, (4, 3)))
+        axes.set_xscale("log")
+        _plain_seconds(axes)
+        axes.set_xlabel("median wall seconds a plan")
+        arrow = "lower is better" if first["direction"] == "minimize" else "higher is better"
+        unit = f", {first['unit']}" if first["unit"] else ""
+        axes.set_ylabel(f"{first['objective_name'].replace('_', ' ')}{unit}\n({arrow})")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        return _svg(figure)
+
+
+def _marker(line: Standing, lines: Sequence[Standing]) -> str:
+    names = sorted(other.contender for other in lines)
+    return MARKERS[names.index(line.contender) % len(MARKERS)]
+
+
+def _plain_seconds(axes: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _svg(figure: Any) -> str:
+    """The figure as an <svg> element that scales with the page."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    _pyplot().close(figure)
+    text = stream.getvalue()
+    return text[text.index("<svg") :]

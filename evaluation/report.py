@@ -1,0 +1,279 @@
+"""Writes a comparison's report, HTML and Markdown, from its rows alone. Uses jinja2 and matplotlib, imported late."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.contracts import Picture
+from ..core.errors import MissingDependencyError, OutputError
+from ..core.instance import write_bytes
+from ..core.registry import contender_names, load_problem, resolve
+from .cells import FAILED, Folder, Row, check_versions, failure_reason
+from .headline import headline, interval, leaders, number, percent, seconds
+from .statistics import Standing, fill_unscored, standings, time_grid
+from .table import PARQUET, SUMMARY, add_gaps, sign, write_parquet, write_summary
+
+HTML, MARKDOWN = "report.html", "report.md"
+MAX_REASONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One family's part of the report; rows of different objectives make different sections."""
+
+    title: str
+    anchor: str
+    about: str
+    sentences: list[str]
+    columns: list[str]
+    lines: list[dict[str, Any]]
+    notes: list[str]
+    plots: list[dict[str, str]]
+    instances: dict[str, Any]
+    reasons: list[str]
+    pictures: list[Picture]
+
+
+def write_report(folder: Folder) -> list[Row]:
+    """Writes results.parquet, summary.json, report.md and report.html into the folder, from its rows.
+
+    Returns:
+        The rows, with their gaps, in the order of the report.
+
+    Raises:
+        OutputError: the folder holds no rows, or rows that do not compare.
+        MissingDependencyError: the extra [report] is not installed.
+    """
+    try:
+        import jinja2
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"a report needs {error.name}; install it with pip install 'sysopt-gym[report]'"
+        ) from error
+    rows = list(folder.rows().values())
+    if not rows:
+        raise OutputError(f"{folder.path}: holds no results; `sysopt-gym compare --out` makes some")
+    check_versions(rows, folder.path)
+    fill_unscored(rows)
+    notes = add_gaps(rows)
+    run = folder.read_run()
+    sections = [_section(folder, group, run, notes) for group in _groups(rows)]
+    write_summary(rows, folder.path / SUMMARY)
+    write_parquet(rows, folder.path / PARQUET)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__ or "", "templates"),
+        autoescape=jinja2.select_autoescape(["html", "j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["bold"] = _bold
+    environment.filters["png"] = lambda png: base64.b64encode(png).decode()
+    facts = {"sections": sections, "run": run, "how": _how(run, rows), "rows": len(rows)}
+    page = environment.get_template("report.html.j2").render(**facts)
+    write_bytes(folder.path / HTML, page.encode())
+    environment.autoescape = False
+    text = environment.get_template("report.md.j2").render(**facts)
+    write_bytes(folder.path / MARKDOWN, text.encode())
+    return rows
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that one table can hold: same family, objective, and kind of world."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        key = row["family"], row["objective_name"], row["direction"], row["moves_on"]
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def _section(
+    folder: Folder, rows: list[Row], run: Mapping[str, Any], notes: Sequence[str]
+) -> Section:
+    first = rows[0]
+    problem = load_problem(first["family"])
+    baseline = run.get("baseline", {}).get(first["family"], problem.baseline)
+    lines = standings(rows, baseline)
+    colour = _colours(first["family"], lines)
+    world = ", moving world" if first["moves_on"] else ""
+    title = f"{first['family']}: {first['objective_name'].replace('_', ' ')}{world}"
+    sentences = headline(rows, lines, baseline)
+    lead = leaders(rows, [line.contender for line in lines], time_grid(rows), first["budget_s"])
+    remarks = [note for note in notes if any(row["instance"] in note for row in rows)]
+    pictures, trouble = _pictures(folder, rows, problem.pictures)
+    remarks += trouble
+    timing = sorted({row["timing"] for row in rows})
+    if len(timing) > 1:
+        remarks.append(f"Timing conditions are mixed: {'; '.join(timing)}.")
+    return Section(
+        title=title,
+        anchor=re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"),
+        about=problem.title,
+        sentences=[*sentences, lead] if lead else sentences,
+        columns=_columns(baseline),
+        lines=[_line(line, colour) for line in lines],
+        notes=remarks,
+        plots=_plots(rows, lines, colour),
+        instances=_instances(rows, lines),
+        reasons=_reasons(rows),
+        pictures=pictures,
+    )
+
+
+def _colours(family: str, lines: Sequence[Standing]) -> dict[str, str]:
+    """By place in the registry, so that a contender keeps its colour from report to report."""
+    from .plots import colours
+
+    names = [n for kind in ("agent", "solver", "policy") for n in contender_names(family, kind)]
+    names += [line.contender for line in lines if line.contender not in names]
+    return colours(names)
+
+
+def _columns(baseline: str) -> list[str]:
+    return [
+        "contender", "kind", "objective (IQM)", "95 % interval", "gap to best", "gap to bound",
+        f"better than {baseline}", "won/tied/lost", "wall", "CPU", "proven", "failed",
+    ]  # fmt: skip
+
+
+def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
+    advantage = percent(line.advantage.value)
+    if line.advantage.has_interval:
+        advantage += f" {interval(line.advantage, 'percent')}"
+    failed = ", ".join(f"{count} {status}" for status, count in sorted(line.failures.items()))
+    return {
+        "colour": colour[line.contender],
+        "failed": bool(line.failures),
+        "cells": [
+            line.contender,
+            line.kind,
+            number(line.objective.value),
+            interval(line.objective) or "one instance",
+            percent(line.gap_to_best),
+            percent(line.gap_to_bound),
+            advantage,
+            f"{line.wins}/{line.ties}/{line.losses}",
+            seconds(line.wall_s),
+            seconds(line.cpu_s),
+            f"{line.proven_optimal}/{line.runs}",
+            failed or "0",
+        ],
+    }
+
+
+def _plots(
+    rows: Sequence[Row], lines: Sequence[Standing], colour: Mapping[str, str]
+) -> list[dict[str, str]]:
+    from .plots import anytime_plot, cost_plot
+
+    budget_s = float(rows[0]["budget_s"])
+    return [
+        {
+            "title": "Objective against inference time",
+            "caption": "What a plan is worth and what it costs: IQM over instances with its 95 % interval, "
+            "against median wall seconds. The dashed line is the budget.",
+            "svg": cost_plot(rows, lines, colour, budget_s),
+        },
+        {
+            "title": "Anytime curves",
+            "caption": "How far the plan in hand is from the best one known, had the contender been stopped "
+            "at that second; the mean over instances. A curve starts at the first plan.",
+            "svg": anytime_plot(rows, lines, colour, budget_s),
+        },
+    ]
+
+
+def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]:
+    """Objective by instance and contender: the mean over seeds of what the run is ranked by."""
+    way = sign(rows[0])
+    names = [line.contender for line in lines]
+    table = []
+    hashes = dict.fromkeys(row["instance_hash"] for row in rows)
+    order = sorted(hashes, key=lambda h: next(r["instance"] for r in rows if r["instance_hash"] == h))
+    for key in order:
+        here = [row for row in rows if row["instance_hash"] == key]
+        values = {
+            name: [row["scored_objective"] for row in here if row["contender"] == name]
+            for name in names
+        }
+        means = {name: float(np.mean(found)) for name, found in values.items() if found}
+        finite = [way * value for value in means.values() if not np.isnan(value)]
+        top = min(finite) if finite else np.nan
+        bound = here[0]["proven_bound"]
+        table.append(
+            {
+                "name": here[0]["instance"],
+                "hash": key,
+                "nothing": number(float(np.mean([row["doing_nothing"] for row in here]))),
+                "bound": number(bound),
+                "cells": [
+                    {
+                        "text": number(means.get(name)),
+                        "best": name in means and way * means[name] <= top + 1e-9,
+                        "failed": any(
+                            row["contender"] == name and row["status"] in FAILED for row in here
+                        ),
+                    }
+                    for name in names
+                ],
+            }
+        )
+    return {"names": names, "rows": table}
+
+
+def _reasons(rows: Sequence[Row]) -> list[str]:
+    found = [
+        f"{row['contender']} on {row['instance']}, seed {row['seed']}: {row['status']}, "
+        f"{failure_reason(row)}"
+        for row in rows
+        if row["status"] in FAILED
+    ]
+    more = [f"and {len(found) - MAX_REASONS} more, in {SUMMARY}"] if len(found) > MAX_REASONS else []
+    return found[:MAX_REASONS] + more
+
+
+def _pictures(folder: Folder, rows: list[Row], entry: str) -> tuple[list[Picture], list[str]]:
+    """The family's own pictures. They are its code: whatever goes wrong there must not lose the report."""
+    try:
+        instances = {row["instance_hash"]: folder.instance(row) for row in rows}
+        return list(resolve(entry)(rows, instances)), []
+    except Exception as error:
+        return [], [f"The family's own pictures could not be drawn: {error}."]
+
+
+def _how(run: Mapping[str, Any], rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """How to reproduce the page: pairs of a label and a text."""
+    made = run.get("conditions", {})
+    versions = rows[0]["versions"]
+    timing = sorted({row["timing"] for row in rows})
+    threads = "one thread each (OMP, MKL, OpenBLAS, numba and torch set to 1)"
+    facts = [
+        ("Command", str(run.get("command", ""))),
+        ("Budget", f"{rows[0]['budget_s']:g} s of wall time a plan; late above 5 % + 0.02 s more"),
+        ("Timing", f"{'; '.join(timing)}; {threads}"),
+        ("Settings", ", ".join(f"{k}={v}" for k, v in rows[0]["settings"].items()) or "as given"),
+        ("Seeds", f"contender seeds 0 to {max(row['seed'] for row in rows)}; world seeds in each row"),
+        ("Processor", f"{made.get('processor', '')}, {made.get('cores', '?')} cores"),
+        ("Memory", f"{made.get('memory_gib', '?')} GiB"),
+        ("System", str(made.get("system", ""))),
+        ("Load at start", str(made.get("load_at_start", ""))),
+        ("Commit", str(made.get("commit", ""))),
+        ("Environment", ", ".join(sorted({f"{r['family']} {r['env_version']}" for r in rows}))),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+    ]
+    return [(label, text) for label, text in facts if text.strip()]
+
+
+def _bold(text: str) -> Any:
+    """**bold** to <strong>, everything else escaped."""
+    from markupsafe import Markup
+
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text)))
