@@ -4,16 +4,24 @@ numpy and dynamics.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...core.errors import SolutionError
 from ...datasets.vm_rescheduling.instance import Cluster
-from .dynamics import FRAGMENT, State, Static, is_legal, make_state, make_static, move
+from .dynamics import FRAGMENT, FREE, State, Static, is_legal, make_state, make_static, move
 from .objective import fragment_rate, goal_reached
 
-Place = tuple[int, int]
+Place = tuple[int, int]  # PM and NUMA node
+
+
+class _Move(NamedTuple):
+    """A move made: its step, its VM, and the NUMA nodes left."""
+
+    step: int
+    vm: int
+    source: list[Place]
 
 
 def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
@@ -34,7 +42,7 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
     plies = [int(ply) for ply in np.asarray(actions).ravel()]
     static = make_static(cluster)
     state = make_state(cluster, static)
-    made: list[_Move] = []
+    last: dict[int, _Move] = {}  # of each VM, in order of steps
     rows: list[dict[str, Any]] = []
     for at in range(0, len(plies), 2):
         step, vm = at // 2 + 1, plies[at]
@@ -51,17 +59,12 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
                 f"{cluster.name}: step {step} of the plan is not legal, so there is no plan to "
                 "export; `sysopt-gym validate` says what it breaks"
             )
-        rests_on = _rests_on(cluster, static, state, made, vm, pm, node)
+        rests_on = _rests_on(cluster, static, state, last, vm, pm, node)
         source = _places(static, vm, int(state.vm_pm[vm]), int(state.vm_numa[vm]))
         target = _places(static, vm, pm, node)
-        rate, fragments = fragment_rate(state.totals), int(state.totals[FRAGMENT])
-        free = int(state.totals[1])
+        rate, slots = fragment_rate(state.totals), _slots(static, state)
         move(static, state, vm, pm, node)
         after = fragment_rate(state.totals)
-        # Slots are counted from the totals: free cores less fragments, in units of 16.
-        slots = (int(state.totals[1]) - free - int(state.totals[FRAGMENT]) + fragments) // (
-            static.unit
-        )
         kind = int(static.vm_flavour[vm])
         nodes = int(static.flavour_nodes[kind])
         rows.append(
@@ -75,24 +78,21 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
                 "from_numa": "+".join(str(n) for _, n in source),
                 "to_pm": cluster.pm_ids[pm],
                 "to_numa": "+".join(str(n) for _, n in target),
-                "gain_slots": slots,
+                "gain_slots": _slots(static, state) - slots,
                 "fragment_rate": round(after, 6),
                 "fragment_rate_change": round(after - rate, 6),
                 "rests_on": rests_on,
                 "deployment_sets": _sets_of(cluster, static, vm),
             }
         )
-        made.append(_Move(step, vm, source, target))
+        last.pop(vm, None)
+        last[vm] = _Move(step, vm, source)
     return rows
 
 
-class _Move:
-    """A move made: its step, its VM, and the NUMA nodes left and entered."""
-
-    __slots__ = ("source", "step", "target", "vm")
-
-    def __init__(self, step: int, vm: int, source: list[Place], target: list[Place]) -> None:
-        self.step, self.vm, self.source, self.target = step, vm, source, target
+def _slots(static: Static, state: State) -> int:
+    """Whole free 16-core slots on ACTIVE hosts."""
+    return int(state.totals[FREE] - state.totals[FRAGMENT]) // static.unit
 
 
 def _places(static: Static, vm: int, pm: int, node: int) -> list[Place]:
@@ -109,41 +109,55 @@ def _rests_on(
     cluster: Cluster,
     static: Static,
     state: State,
-    made: list[_Move],
+    last: dict[int, _Move],
     vm: int,
     pm: int,
     node: int,
 ) -> str:
-    """The earlier moves that this one needs, and what each gives it."""
-    reasons: list[str] = []
-    cpu, mem = static.flavour_cpu[static.vm_flavour], static.flavour_mem[static.vm_flavour]
-    for place in _places(static, vm, pm, node):
-        spare_cpu = int(state.free_cpu[place] - cpu[vm])
-        spare_mem = int(state.free_mem[place] - mem[vm])
-        left = [m for m in made if place in m.source]
-        for what, demand, spare in (("cores", cpu, spare_cpu), ("MB", mem, spare_mem)):
-            freed = sum(int(demand[m.vm]) for m in left)
-            if freed <= spare:
-                continue
-            unit = cluster.cpu_per_core if what == "cores" else 1
-            needed = [m for m in left if demand[m.vm] > spare] or left
-            steps = ", ".join(str(m.step) for m in needed)
-            which = (
-                "step" if len(needed) == 1 else "steps" if needed is not left else "some of steps"
-            )
-            gives = sum(int(demand[m.vm]) for m in needed) / unit
-            reasons.append(
-                f"{which} {steps} (frees {gives:g} {what} on {cluster.pm_ids[place[0]]}/{place[1]})"
-            )
+    """The earlier moves that this one needs, and what each gives it.
+
+    Without a VM's last move it would stand where that move found it; its moves before that change
+    nothing now. So only last moves are looked at.
+    """
+    others = [earlier for earlier in last.values() if earlier.vm != vm]
+    reasons = [
+        reason
+        for place in _places(static, vm, pm, node)
+        for reason in _room_made(cluster, static, state, others, vm, place)
+    ]
     for group in static.vm_sets[static.vm_set_start[vm] : static.vm_set_start[vm + 1]]:
         members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
-        for earlier in made:
+        for earlier in others:
             was = earlier.source[0][0]
             same_rack = static.set_by_rack[group] and static.pm_rack[was] == static.pm_rack[pm]
-            if earlier.vm != vm and earlier.vm in members and (was == pm or same_rack):
+            if earlier.vm in members and (was == pm or same_rack):
                 where = f"rack {static.pm_rack[pm]}" if same_rack else cluster.pm_ids[pm]
                 reasons.append(
                     f"step {earlier.step} ({cluster.vm_ids[earlier.vm]} of deployment set {group} "
                     f"leaves {where})"
                 )
-    return "; ".join(dict.fromkeys(reasons)) or "room already there"
+    return "; ".join(reasons) or "room already there"
+
+
+def _room_made(
+    cluster: Cluster, static: Static, state: State, others: list[_Move], vm: int, place: Place
+) -> list[str]:
+    """The earlier moves without which a NUMA node would have too little CPU or memory."""
+    reasons = []
+    left = [earlier for earlier in others if place in earlier.source]
+    for what, unit, free, of_flavour in (
+        ("cores", cluster.cpu_per_core, state.free_cpu, static.flavour_cpu),
+        ("MB", 1, state.free_mem, static.flavour_mem),
+    ):
+        demand = of_flavour[static.vm_flavour]
+        spare = int(free[place] - demand[vm])
+        if sum(int(demand[earlier.vm]) for earlier in left) <= spare:
+            continue
+        needed = [earlier for earlier in left if demand[earlier.vm] > spare]
+        which = "some of steps" if not needed else "step" if len(needed) == 1 else "steps"
+        steps = ", ".join(str(earlier.step) for earlier in needed or left)
+        gives = sum(int(demand[earlier.vm]) for earlier in needed or left) / unit
+        reasons.append(
+            f"{which} {steps} (frees {gives:g} {what} on {cluster.pm_ids[place[0]]}/{place[1]})"
+        )
+    return reasons

@@ -57,10 +57,9 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
                 )
             break
         if vm >= cluster.n_vms:
-            ended = "the plan stopped"
-            continue_at = at + 1
-            if not live and continue_at < len(plies):
-                violations.append(f"step {step}: {len(plies) - continue_at} plies follow the stop")
+            following = len(plies) - at - 1
+            if following and not live:
+                violations.append(f"step {step}: {following} plies follow the stop")
             break
         pm, node = divmod(plies[at + 1], 2)
         now = now_at[vm]
