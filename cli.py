@@ -1,5 +1,368 @@
-"""The command line: sysopt-gym list | data | solve | validate | train | compare | bench | doctor."""
+"""The command line: sysopt-gym list | data | solve | validate | train | compare | report | bench | doctor.
+
+Uses typer and rich; everything heavy is imported by the command that needs it, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .core.errors import SysOptError
+
+INTERRUPTED, REFUSED = 130, 2
+LIST_OPTIONS = ("--instances", "--contenders", "--set")
+
+
+def expand_lists(arguments: list[str]) -> list[str]:
+    """Repeats a list option before each of its values: `--contenders a b` is `--contenders a --contenders b`.
+
+    A list ends at the next option; for --set also at the first text without "=", and at "--" everything ends.
+    """
+    expanded: list[str] = []
+    option = ""
+    taken = 0
+    for at, argument in enumerate(arguments):
+        if argument == "--":
+            return expanded + arguments[at:]
+        if argument.startswith("-") and argument != "-":
+            option, taken = (argument, 0) if argument in LIST_OPTIONS else ("", 0)
+            expanded.append(argument)
+            continue
+        if option and taken and option == "--set" and "=" not in argument:
+            option = ""
+        if option and taken:
+            expanded.append(option)
+        taken += 1
+        expanded.append(argument)
+    return expanded
+
+
+class Commands(TyperGroup):
+    """The top group: takes list options, and turns our errors into one message and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments after lists are expanded."""
+        return super().parse_args(ctx, expand_lists(args))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; an error of ours is a message, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except SysOptError as error:
+            typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+            typer.echo(str(error), err=True)
+            raise typer.Exit(REFUSED) from error
+        except KeyboardInterrupt as error:
+            hint = "; finished cells are kept, add --resume to go on"
+            typer.echo(f"\ninterrupted{hint if 'compare' in sys.argv else ''}", err=True)
+            raise typer.Exit(INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+    help="Systems-optimization problems: train agents, run solvers, and compare them under one judge.",
+    epilog="Start with: sysopt-gym list, then sysopt-gym compare --out results",
+)  # fmt: skip
+data_app = typer.Typer(
+    no_args_is_help=True, help="Look at instances, import your own files, generate new ones."
+)
+app.add_typer(data_app, name="data")
+
+Family = Annotated[str, typer.Argument(help="a family, e.g. vm_rescheduling")]
+InstanceArgument = Annotated[
+    str, typer.Argument(help="a set (small:test), one of a set (small:test/3), or a file")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE ...", help="settings of the instance, e.g. mnl=25"),
+]
+Out = Annotated[Path, typer.Option("--out", help="where to write")]
+
+
+class Listing(StrEnum):
+    """What `list` can list."""
+
+    families = "families"
+    instances = "instances"
+    solvers = "solvers"
+    agents = "agents"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from .core.version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Systems-optimization problems: train agents, run solvers, and compare them under one judge."""
+
+
+@app.command("list")
+def list_(what: Annotated[Listing | None, typer.Argument(help="leave out for all")] = None) -> None:
+    """List families, instance sets, solvers and agents.
+
+    Example: `sysopt-gym list solvers`
+    """
+    from .evaluation.screens import listing
+
+    for table in listing(what.value if what else None):
+        _print(table)
+
+
+@data_app.command("info")
+def data_info(family: Family, instance: InstanceArgument, settings: Settings = None) -> None:
+    """Show what an instance or a set holds.
+
+    Example: `sysopt-gym data info vm_rescheduling lookalike:test`
+    """
+    from .evaluation.catalog import load
+    from .evaluation.screens import facts
+
+    problem, instances, _ = load(family, instance, settings or [])
+    _print(facts(problem, instances))
+
+
+@data_app.command("import")
+def data_import(
+    family: Family, file: Annotated[Path, typer.Argument(help="your file")], out: Out
+) -> None:
+    """Make an instance set of your own file, to use wherever a set's name or a file is asked for.
+
+    Example: `sysopt-gym data import vm_rescheduling snapshot.json --out mine.npz`
+    """
+    from .core.registry import load_problem
+    from .evaluation.catalog import import_file, save
+
+    instances = import_file(load_problem(family), file)
+    save(instances, out)
+    typer.echo(f"{out}: {len(instances)} instance{'s' * (len(instances) != 1)} of {family}")
+
+
+@data_app.command("generate")
+def data_generate(
+    family: Family,
+    out: Out,
+    count: Annotated[int, typer.Option(help="how many")] = 1,
+    seed: Annotated[int, typer.Option(help="of the first; each next adds 1")] = 0,
+    settings: Settings = None,
+) -> None:
+    """Generate instances; --set gives the generator's parameters and the instances' settings.
+
+    Example: `sysopt-gym data generate vm_rescheduling --count 4 --seed 1 --set pms=24 mnl=8 --out four.zip`
+    """
+    from .core.registry import load_problem
+    from .evaluation.catalog import generate, save
+
+    save(generate(load_problem(family), count, seed, settings or []), out)
+    typer.echo(f"{out}: {count} instance{'s' * (count != 1)} of {family}")
+
+
+@app.command()
+def solve(
+    family: Family,
+    instance: InstanceArgument,
+    contender: Annotated[str, typer.Option("--with", help="a solver or agent")],
+    budget: Annotated[float, typer.Option(help="seconds")],
+    out: Out,
+    seed: Annotated[int, typer.Option(help="the contender's")] = 0,
+    settings: Settings = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="the plan in an operator's form, .csv or .json")
+    ] = None,
+) -> None:
+    """Run one contender on one instance and write its solution.
+
+    Example: `sysopt-gym solve vm_rescheduling small:test/0 --with greedy --budget 1 --out solution.json`
+    """
+    import numpy as np
+
+    from .evaluation import catalog, single
+    from .evaluation.screens import solved_lines
+
+    problem, instances, values = catalog.load(family, instance, settings or [])
+    limit = catalog.check_budget(budget)
+    first = _first(instances, instance)
+    if plan is not None:
+        single.check_plan_name(plan)
+    solved = single.solve(problem, first, contender, limit, catalog.check_seed(seed), values)
+    solved.file.save(out)
+    for line in solved_lines(problem, first, solved):
+        typer.echo(line)
+    if plan is not None:
+        single.write_plan(problem, first, np.asarray(solved.file.actions, np.int64), plan)
+        typer.echo(f"plan: {plan}")
+    typer.echo(f"solution: {out}")
+
+
+@app.command()
+def validate(
+    family: Family,
+    instance: InstanceArgument,
+    solution: Annotated[Path, typer.Argument(help="what solve wrote")],
+    settings: Settings = None,
+) -> None:
+    """Judge a solution: one JSON object with objective, feasible, violations; exit code 1 if infeasible.
+
+    Example: `sysopt-gym validate vm_rescheduling small:test/0 solution.json`
+    """
+    from .evaluation import catalog, single
+
+    problem, instances, _ = catalog.load(family, instance, [])
+    values = catalog.parse_settings(settings or [], problem.settings, f"{family} setting")
+    verdict = single.validate(problem, _first(instances, instance), solution, values)
+    typer.echo(json.dumps(verdict, indent=1))
+    if not verdict["feasible"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="a YAML file, or the name of one in configs/")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on from the last checkpoint")
+    ] = False,
+) -> None:
+    """Train an agent as a configuration says.
+
+    Example: `sysopt-gym train vm_rescheduling_ppo seed=3`
+    """
+    from .core.registry import resolve
+    from .evaluation.catalog import parse_overrides
+
+    resolve(".agents.training:train")(config, parse_overrides(overrides or []), resume)
+
+
+@app.command()
+def compare(
+    out: Annotated[Path, typer.Option("--out", help="folder for the report and the rows")],
+    families: Annotated[list[str] | None, typer.Argument(help="leave out for all")] = None,
+    instances: Annotated[
+        list[str] | None, typer.Option(metavar="SET|FILE ...", help="what to play")
+    ] = None,
+    contenders: Annotated[
+        list[str] | None, typer.Option(metavar="NAME ...", help="who plays")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(help="seconds a plan")] = None,
+    settings: Settings = None,
+    seeds: Annotated[int, typer.Option(help="runs of each contender on each instance")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where it stopped")] = False,
+    workers: Annotated[int, typer.Option(help="processes at a time; above 1 blurs seconds")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="a Ray cluster, one job a cell")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="whom the others are paired with")] = None,
+) -> None:
+    """Play contenders on instances under one budget and one judge, and write the report.
+
+    Example: `sysopt-gym compare vm_rescheduling --instances snapshot.json lookalike:test --contenders agent milp
+    --budget 2 --out results`
+    """
+    from .evaluation import comparison
+    from .evaluation.screens import result_lines
+
+    request = comparison.Request(
+        families or (), instances or (), contenders or (), budget, settings or (), seeds, baseline,
+        workers, ray, shlex.join(["sysopt-gym", *sys.argv[1:]]),
+    )  # fmt: skip
+    for line in result_lines(comparison.compare(request, out, resume), out):
+        typer.echo(line)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="what compare --out was given")],
+    replay: Annotated[bool, typer.Option("--replay", help="judge every row again first")] = False,
+) -> None:
+    """Write a comparison's report again from its rows.
+
+    Example: `sysopt-gym report results --replay`
+    """
+    from .evaluation.cells import Folder
+    from .evaluation.replay import replay_all
+    from .evaluation.report import write_report
+    from .evaluation.screens import replay_lines, result_lines
+
+    found = replay_all(Folder(folder)) if replay else []
+    for line in replay_lines(found):
+        typer.echo(line)
+    for line in result_lines(write_report(Folder(folder)), folder):
+        typer.echo(line)
+    if not all(judged.agrees for judged in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    families: Annotated[list[str] | None, typer.Argument(help="leave out for all")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+) -> None:
+    """Measure throughput against the stated references.
+
+    Example: `sysopt-gym bench vm_rescheduling --json speeds.json`
+    """
+    from .evaluation import bench as benchmarks
+    from .evaluation.catalog import check_families
+    from .evaluation.screens import speeds
+
+    found = benchmarks.measure(
+        check_families(families or []), lambda name: typer.echo(f"measuring {name} ...", err=True)
+    )
+    _print(speeds(found))
+    if json_file is not None:
+        benchmarks.write_json(found, json_file)
+
+
+@app.command()
+def doctor() -> None:
+    """Check versions, threads, solver back ends and data; say what to do about what is off.
+
+    Example: `sysopt-gym doctor`
+    """
+    from .evaluation.doctor import examine
+    from .evaluation.screens import health
+
+    findings = examine()
+    _print(health(findings))
+    if any(finding.health == "off" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _first(instances: list[Any], argument: str) -> Any:
+    if len(instances) > 1:
+        typer.echo(
+            f"note: {argument} holds {len(instances)} instances; taking the first, {instances[0].name}",
+            err=True,
+        )
+    return instances[0]
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    Console().print(table)
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

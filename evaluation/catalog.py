@@ -10,9 +10,9 @@ from typing import Any
 
 from ..core.budget import Budget
 from ..core.contracts import Problem
-from ..core.errors import InstanceError, SettingError, UnknownNameError
-from ..core.instance import load_set
-from ..core.registry import FAMILIES, contender_kind, contender_names, known
+from ..core.errors import InstanceError, OutputError, SettingError, UnknownNameError
+from ..core.instance import load_set, save_set
+from ..core.registry import FAMILIES, contender_kind, contender_names, known, load_problem
 
 MAX_SEEDS = 1000
 
@@ -132,3 +132,86 @@ def check_seeds(count: int) -> range:
     if not 1 <= count <= MAX_SEEDS:
         raise SettingError(f"--seeds {count}: give a number of runs between 1 and {MAX_SEEDS}")
     return range(count)
+
+
+def check_seed(seed: int) -> int:
+    """A contender's or generator's seed.
+
+    Raises:
+        SettingError: below 0.
+    """
+    if seed < 0:
+        raise SettingError(f"--seed {seed}: give a whole number of at least 0")
+    return seed
+
+
+def load(
+    family: str, argument: str, pairs: Sequence[str]
+) -> tuple[Problem, list[Any], dict[str, str]]:
+    """A family's Problem, the instances behind an argument with settings applied, and the settings.
+
+    Raises:
+        SysOptError: see `find_instances`, `parse_settings` and `apply_settings`.
+    """
+    problem = load_problem(family)
+    settings = parse_settings(pairs, problem.settings, f"{family} setting")
+    instances = find_instances(problem, argument)
+    return problem, [apply_settings(problem, one, settings) for one in instances], settings
+
+
+def import_file(problem: Problem, path: Path) -> list[Any]:
+    """The instances in a user's file, named after it.
+
+    Raises:
+        InstanceError: no such file, or malformed.
+    """
+    if not path.is_file():
+        raise InstanceError(f"{path}: no such file; give the file to import")
+    return find_instances(problem, str(path))
+
+
+def generate(problem: Problem, count: int, seed: int, pairs: Sequence[str]) -> list[Any]:
+    """Generated instances; `pairs` are the generator's parameters and the instances' settings.
+
+    Raises:
+        SettingError: a count below 1, or a value that cannot be used.
+        UnknownNameError: a parameter nobody knows.
+    """
+    if count < 1:
+        raise SettingError(f"--count {count}: give at least 1")
+    allowed = dict(problem.generator_parameters) | dict(problem.settings)
+    values = parse_settings(pairs, allowed, f"{problem.family} parameter")
+    parameters = {k: v for k, v in values.items() if k in problem.generator_parameters}
+    settings = {k: v for k, v in values.items() if k not in parameters}
+    first = check_seed(seed)
+    return [
+        apply_settings(problem, problem.generate(parameters, first + index), settings)
+        for index in range(count)
+    ]
+
+
+def save(instances: Sequence[Any], path: Path) -> None:
+    """Writes a .zip set, or one instance as .npz.
+
+    Raises:
+        OutputError: another suffix, several instances for one .npz, or a place that cannot be written.
+    """
+    if path.suffix == ".npz" and len(instances) == 1:
+        instances[0].save(path)
+    elif path.suffix == ".zip":
+        save_set(instances, path)
+    else:
+        many = " (several instances need .zip)" if path.suffix == ".npz" else ""
+        raise OutputError(f"--out {path}: end the name in .zip, or .npz for one instance{many}")
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, str]:
+    """`key=value` texts of a configuration; the keys are checked by whoever reads the configuration.
+
+    Raises:
+        SettingError: a text has no "=".
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise SettingError(f"{pair!r}: write key=value, e.g. seed=3")
+    return dict((pair.partition("=")[0], pair.partition("=")[2]) for pair in pairs)

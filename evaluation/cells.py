@@ -132,7 +132,11 @@ class Folder:
 
 
 def check_resume(
-    rows: Mapping[str, Row], entries: Iterable[Entry], budget_s: float, resume: bool, path: Path
+    rows: Mapping[str, Row],
+    entries: Iterable[Entry],
+    budgets: Mapping[str, float],
+    resume: bool,
+    path: Path,
 ) -> None:
     """Refuses to mix rows that do not belong together.
 
@@ -162,6 +166,7 @@ def check_resume(
                 f"{who} is of an instance, or of settings, that this comparison does not have "
                 f"(hash {row['instance_hash']}); {remedy}"
             )
+        budget_s = budgets[row["family"]]
         if row["budget_s"] != budget_s:
             raise OutputError(
                 f"{who} was made under a budget of {row['budget_s']:g} s, this is {budget_s:g} s; {remedy}"

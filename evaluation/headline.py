@@ -46,9 +46,7 @@ def headline(rows: Sequence[Row], lines: Sequence[Standing], baseline: str) -> l
     """Sentences that answer first what the reader came for; each is one bullet of the report."""
     winner, first = lines[0], rows[0]
     if _all_failed(winner):
-        return [
-            "No contender returned a plan that counts; the reasons are listed under the table."
-        ]
+        return ["No contender returned a plan that counts; the reasons are listed under the table."]
     count = len({row["instance_hash"] for row in rows})
     sentences = [_who_wins(rows, lines, count)]
     sentences.append(_against_baseline(winner, baseline, count))
@@ -206,4 +204,6 @@ def leaders(rows: Sequence[Row], names: Sequence[str], grid: np.ndarray, budget_
     if len(told) == 1:
         return ""
     parts = [f"until {seconds(end)} {names[who]}" for who, end in told[:-1]]
-    return f"Stopped earlier, the best plans are held {', '.join(parts)}, then {names[told[-1][0]]}."
+    return (
+        f"Stopped earlier, the best plans are held {', '.join(parts)}, then {names[told[-1][0]]}."
+    )

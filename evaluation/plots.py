@@ -60,7 +60,9 @@ def anytime_plot(
                 color=colour[line.contender], alpha=0.95,
             )  # fmt: skip
             mark = np.flatnonzero(shown)[:1]
-            axes.plot(grid[mark], gap[mark], marker=_marker(line, lines), color=colour[line.contender])
+            axes.plot(
+                grid[mark], gap[mark], marker=_marker(line, lines), color=colour[line.contender]
+            )
             top = max(top, float(np.nanmax(gap[shown], initial=0.0)))
         axes.axvline(budget_s, color="#333c48", lw=1, ls=(0, (4, 3)))
         axes.annotate(

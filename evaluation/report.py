@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,7 +196,9 @@ def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]
     names = [line.contender for line in lines]
     table = []
     hashes = dict.fromkeys(row["instance_hash"] for row in rows)
-    order = sorted(hashes, key=lambda h: next(r["instance"] for r in rows if r["instance_hash"] == h))
+    order = sorted(
+        hashes, key=lambda h: next(r["instance"] for r in rows if r["instance_hash"] == h)
+    )
     for key in order:
         here = [row for row in rows if row["instance_hash"] == key]
         values = {
@@ -236,7 +237,9 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row["status"] in FAILED
     ]
-    more = [f"and {len(found) - MAX_REASONS} more, in {SUMMARY}"] if len(found) > MAX_REASONS else []
+    more = (
+        [f"and {len(found) - MAX_REASONS} more, in {SUMMARY}"] if len(found) > MAX_REASONS else []
+    )
     return found[:MAX_REASONS] + more
 
 
@@ -260,7 +263,10 @@ def _how(run: Mapping[str, Any], rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("Budget", f"{rows[0]['budget_s']:g} s of wall time a plan; late above 5 % + 0.02 s more"),
         ("Timing", f"{'; '.join(timing)}; {threads}"),
         ("Settings", ", ".join(f"{k}={v}" for k, v in rows[0]["settings"].items()) or "as given"),
-        ("Seeds", f"contender seeds 0 to {max(row['seed'] for row in rows)}; world seeds in each row"),
+        (
+            "Seeds",
+            f"contender seeds 0 to {max(row['seed'] for row in rows)}; world seeds in each row",
+        ),
         ("Processor", f"{made.get('processor', '')}, {made.get('cores', '?')} cores"),
         ("Memory", f"{made.get('memory_gib', '?')} GiB"),
         ("System", str(made.get("system", ""))),

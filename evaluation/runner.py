@@ -42,13 +42,14 @@ class Plan:
 
     Attributes:
         contenders: names by family.
+        budgets: by family.
         workers: processes at a time.
         ray: address of a Ray cluster ("local" starts one here), or None.
     """
 
     entries: Sequence[Entry]
     contenders: dict[str, list[str]]
-    budget: Budget
+    budgets: dict[str, Budget]
     seeds: Sequence[int]
     workers: int = 1
     ray: str | None = None
@@ -79,8 +80,21 @@ def is_late(wall_s: float, budget_s: float) -> bool:
     return wall_s > LATE_FACTOR * budget_s + LATE_GRACE_S
 
 
-def compare(plan: Plan, folder: Folder, resume: bool = False, quiet: bool = False) -> list[Row]:
+def play(
+    plan: Plan,
+    folder: Folder,
+    resume: bool = False,
+    quiet: bool = False,
+    ready: Callable[[], None] | None = None,
+) -> list[Row]:
     """Plays what is not yet in the folder, and returns all its rows.
+
+    Args:
+        plan: what to play.
+        folder: where rows are kept, each as soon as it is known.
+        resume: go on with what the folder holds.
+        quiet: no progress bar.
+        ready: called once nothing is left to refuse, before the first cell.
 
     Raises:
         OutputError: the folder cannot be written, or holds rows that do not belong to this comparison.
@@ -90,8 +104,11 @@ def compare(plan: Plan, folder: Folder, resume: bool = False, quiet: bool = Fals
     if plan.workers < 1:
         raise SettingError(f"--workers {plan.workers}: give at least 1")
     done = folder.rows()
-    check_resume(done, plan.entries, plan.budget.seconds, resume, folder.path)
+    budgets = {family: budget.seconds for family, budget in plan.budgets.items()}
+    check_resume(done, plan.entries, budgets, resume, folder.path)
     folder.prepare()
+    if ready is not None:
+        ready()
     for entry in plan.entries:
         folder.keep_instance(entry)
     open_cells = [cell for cell in plan.cells() if cell.key not in done]
@@ -199,7 +216,7 @@ def _run_group(
 ) -> Iterator[tuple[Cell, Row]]:
     """One contender's cells, one after the other."""
     cells = list(cells)
-    worker = Worker(cells[0].entry.family, cells[0].contender, plan.budget)
+    worker = _worker(plan, cells[0])
     try:
         for cell in cells:
             if stop is not None and stop.is_set():
@@ -208,6 +225,11 @@ def _run_group(
             yield cell, run_cell(cell, worker, plan.timing)
     finally:
         worker.close()
+
+
+def _worker(plan: Plan, cell: Cell) -> Worker:
+    family = cell.entry.family
+    return Worker(family, cell.contender, plan.budgets[family])
 
 
 def _run_in_parallel(
@@ -251,7 +273,10 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
     try:
         task = ray.remote(max_retries=0)(_ray_cell).options(num_cpus=1)
         tables = registry_tables()
-        jobs = {task.remote(cell, plan.budget, plan.timing, tables): cell for cell in cells}
+        jobs = {
+            task.remote(cell, plan.budgets[cell.entry.family], plan.timing, tables): cell
+            for cell in cells
+        }
         while jobs:
             (ended,), _ = ray.wait(list(jobs), num_returns=1)
             yield jobs.pop(ended), ray.get(ended)

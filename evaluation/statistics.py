@@ -96,7 +96,9 @@ def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
     return Estimate(middle, float(interval.low), float(interval.high))
 
 
-def win_tie_loss(ours: Sequence[float], theirs: Sequence[float], way: float) -> tuple[int, int, int]:
+def win_tie_loss(
+    ours: Sequence[float], theirs: Sequence[float], way: float
+) -> tuple[int, int, int]:
     """Counts over paired values; `way` is 1 where less is better, -1 where more is."""
     better = way * (np.asarray(theirs, float) - np.asarray(ours, float))
     wins, losses = int((better > TIE).sum()), int((better < -TIE).sum())

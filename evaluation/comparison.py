@@ -1,0 +1,174 @@
+"""The whole of `compare`: what was asked for -> a plan -> rows -> the report. Uses core."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.contracts import Problem
+from ..core.errors import InstanceError, SettingError, UnknownNameError
+from ..core.registry import known, load_problem
+from .catalog import (
+    all_contenders,
+    apply_settings,
+    check_budget,
+    check_families,
+    check_seeds,
+    choose_contenders,
+    find_instances,
+    parse_settings,
+)
+from .cells import Entry, Folder, Row
+from .conditions import conditions
+from .report import write_report
+from .runner import Plan, play
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked `compare` for; nothing stands for the families' defaults.
+
+    Attributes:
+        settings: "key=value" texts.
+        command: how to run it again, for the report.
+    """
+
+    families: Sequence[str] = ()
+    instances: Sequence[str] = ()
+    contenders: Sequence[str] = ()
+    budget_s: float | None = None
+    settings: Sequence[str] = ()
+    seeds: int = 1
+    baseline: str | None = None
+    workers: int = 1
+    ray: str | None = None
+    command: str = ""
+    quiet: bool = False
+
+
+def make_plan(request: Request) -> Plan:
+    """Turns names into objects, and refuses what cannot be played before anything is.
+
+    With several families, a set, contender or setting goes to those that know it.
+
+    Raises:
+        UnknownNameError: a name that no family in question knows.
+        InstanceError: a file or set that cannot be loaded.
+        SettingError: a value that cannot be used, or a file that more than one family could read.
+    """
+    problems = [load_problem(name) for name in check_families(request.families)]
+    _known_somewhere(problems, request)
+    arguments = {problem.family: list(problem.default_instances) for problem in problems}
+    if request.instances:
+        arguments = _by_family(problems, request.instances)
+        problems = [problem for problem in problems if arguments[problem.family]]
+    entries: dict[tuple[str, str], Entry] = {}
+    contenders, budgets = {}, {}
+    for problem in problems:
+        pairs = [p for p in request.settings if p.partition("=")[0] in problem.settings]
+        settings = parse_settings(pairs, problem.settings, f"{problem.family} setting")
+        for argument in arguments[problem.family]:
+            for instance in find_instances(problem, argument):
+                entry = Entry(problem.family, apply_settings(problem, instance, settings), settings)
+                entries.setdefault((entry.family, entry.instance_hash), entry)
+        names = [n for n in request.contenders if n in all_contenders(problem.family)]
+        baseline = request.baseline
+        if baseline not in all_contenders(problem.family):
+            baseline = None
+        contenders[problem.family] = choose_contenders(problem, names, baseline)
+        given = request.budget_s
+        budgets[problem.family] = check_budget(problem.default_budget_s if given is None else given)
+    return Plan(
+        list(entries.values()),
+        contenders,
+        budgets,
+        check_seeds(request.seeds),
+        request.workers,
+        request.ray,
+    )
+
+
+def compare(request: Request, out: Path, resume: bool) -> list[Row]:
+    """Plays what is asked for, or what is left of it, and writes the report into `out`.
+
+    Raises:
+        SysOptError: see `make_plan`, `runner.play` and `write_report`.
+    """
+    plan = make_plan(request)
+    folder = Folder(out)
+    facts = _facts(request, plan)
+    # Written once the folder is found fit, before the first cell: a killed run is told by it too.
+    play(plan, folder, resume, request.quiet, lambda: folder.write_run(facts))
+    return write_report(folder)
+
+
+def _facts(request: Request, plan: Plan) -> dict[str, Any]:
+    baselines = {}
+    for family, names in plan.contenders.items():
+        wanted = request.baseline
+        baselines[family] = wanted if wanted in names else load_problem(family).baseline
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "command": request.command,
+        "started": now.strftime("%Y-%m-%d %H:%M UTC"),
+        "timing": plan.timing,
+        "budget_s": {family: budget.seconds for family, budget in plan.budgets.items()},
+        "seeds": len(plan.seeds),
+        "baseline": baselines,
+        "contenders": plan.contenders,
+        "instances": [[e.family, e.instance.name, e.instance_hash] for e in plan.entries],
+        "conditions": conditions(),
+    }
+
+
+def _known_somewhere(problems: Sequence[Problem], request: Request) -> None:
+    """Every contender and setting is known to at least one of the families."""
+    whose = f"{problems[0].family} " if len(problems) == 1 else ""
+    contenders = _union(all_contenders(problem.family) for problem in problems)
+    for name in [*request.contenders, *([request.baseline] if request.baseline else [])]:
+        known(name, contenders, f"{whose}contender")
+    settings = _union(problem.settings for problem in problems)
+    parse_settings(request.settings, dict.fromkeys(settings), f"{whose}setting")
+
+
+def _union(lists: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(name for names in lists for name in names))
+
+
+def _by_family(problems: Sequence[Problem], arguments: Sequence[str]) -> dict[str, list[str]]:
+    """Which family each instance argument is for."""
+    found: dict[str, list[str]] = {problem.family: [] for problem in problems}
+    for argument in arguments:
+        takers = [p for p in problems if argument.partition("/")[0] in p.instance_sets]
+        if not takers:
+            takers = problems if len(problems) == 1 else _readers(problems, argument)
+        for problem in takers:
+            found[problem.family].append(argument)
+    return found
+
+
+def _readers(problems: Sequence[Problem], argument: str) -> list[Problem]:
+    """The one family that can read a file."""
+
+    def reads(problem: Problem) -> bool:
+        try:
+            find_instances(problem, argument)
+        except InstanceError:
+            return False
+        return True
+
+    if not Path(argument).expanduser().exists():
+        raise UnknownNameError(
+            f"{argument!r} is neither an instance set of {', '.join(p.family for p in problems)} nor a "
+            "file; `sysopt-gym list instances` names the sets"
+        )
+    readers = [problem for problem in problems if reads(problem)]
+    if len(readers) != 1:
+        raise SettingError(
+            f"{argument}: {'several families read' if readers else 'no family reads'} this file; name "
+            "the family it is for, e.g. `sysopt-gym compare FAMILY --instances FILE`"
+        )
+    return readers

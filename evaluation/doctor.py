@@ -1,0 +1,189 @@
+"""Checks an installation: versions, threads, solver back ends, agents' packages, data. Uses the standard library."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..core.errors import SysOptError
+from ..core.registry import FAMILIES, load_problem
+from .conditions import usable_cores
+
+Health = Literal["ok", "note", "off"]
+CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
+REQUIRED = ("numpy", "gymnasium", "networkx", "numba", "typer", "rich")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: "off" is something required that does not work, "note" something optional."""
+
+    what: str
+    health: Health
+    text: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Runs every check."""
+    checks: list[Callable[[], list[Finding]]] = [
+        _python, _packages, _threads, _highs, _cpsat, _agents, _report, _families,
+    ]  # fmt: skip
+    return [finding for check in checks for finding in check()]
+
+
+def pins(path: Path = CONSTRAINTS) -> dict[str, str]:
+    """The versions that this library is made with, by package; empty where the file is not at hand."""
+    if not path.is_file():
+        return {}
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return dict(line.split("==", 1) for line in lines if "==" in line)
+
+
+def _python() -> list[Finding]:
+    version = platform.python_version()
+    if sys.version_info < (3, 11):
+        return [Finding("Python", "off", version, "install Python 3.11 or newer")]
+    return [Finding("Python", "ok", version)]
+
+
+def _packages() -> list[Finding]:
+    """Pinned packages: absent ones are off where required, other versions are a note."""
+    findings = []
+    wanted = dict.fromkeys(REQUIRED, "") | pins()
+    for name, pin in wanted.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            required = name in REQUIRED
+            findings.append(
+                Finding(
+                    name,
+                    "off" if required else "note",
+                    "not installed",
+                    f"pip install {name}" + (f"=={pin}" if pin else ""),
+                )
+            )
+            continue
+        if pin and version.partition("+")[0] != pin:
+            remedy = f"pip install {name}=={pin} to repeat published figures"
+            findings.append(Finding(name, "note", f"{version}, made with {pin}", remedy))
+        else:
+            findings.append(Finding(name, "ok", version))
+    return findings
+
+
+def _threads() -> list[Finding]:
+    value = os.environ.get("OMP_NUM_THREADS")
+    cores = f"{usable_cores()} cores"
+    if value == "1":
+        return [Finding("threads", "ok", f"OMP_NUM_THREADS=1, {cores}")]
+    remedy = "export OMP_NUM_THREADS=1 before training (compare sets it for its own processes)"
+    return [Finding("threads", "note", f"OMP_NUM_THREADS is {value or 'not set'}, {cores}", remedy)]
+
+
+def _tried(what: str, attempt: Callable[[], str], extra: str) -> Finding:
+    """What an attempt says, or how it failed; an extra's packages are optional."""
+    remedy = f"pip install 'sysopt-gym[{extra}]'"
+    try:
+        return Finding(what, "ok", attempt())
+    except ImportError as error:
+        return Finding(what, "note", f"not installed ({error})", remedy)
+    except Exception as error:
+        again = f"pip install --force-reinstall 'sysopt-gym[{extra}]'"
+        return Finding(what, "off", f"does not work: {type(error).__name__}: {error}", again)
+
+
+def _highs() -> list[Finding]:
+    def attempt() -> str:
+        highspy = importlib.import_module("highspy")
+        model = highspy.Highs()
+        model.setOptionValue("output_flag", False)
+        x, y = model.addIntegral(lb=0, ub=4), model.addIntegral(lb=0, ub=4)
+        model.addConstr(2 * x + 3 * y <= 12)
+        model.maximize(3 * x + 4 * y)
+        value = model.getObjectiveValue()
+        if abs(value - 17.0) > 1e-6:
+            raise ArithmeticError(f"a problem of optimum 17 came out as {value}")
+        return f"HiGHS {model.version()} solves a problem"
+
+    return [_tried("HiGHS", attempt, "solvers")]
+
+
+def _cpsat() -> list[Finding]:
+    def attempt() -> str:
+        cp_model = importlib.import_module("ortools.sat.python.cp_model")
+        model = cp_model.CpModel()
+        x, y = model.new_int_var(0, 4, "x"), model.new_int_var(0, 4, "y")
+        model.add(2 * x + 3 * y <= 12)
+        model.maximize(3 * x + 4 * y)
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.solve(model)
+        if solver.objective_value != 17.0:
+            raise ArithmeticError(f"a problem of optimum 17 came out as {solver.objective_value}")
+        return f"CP-SAT of OR-Tools {importlib.metadata.version('ortools')} solves a problem"
+
+    return [_tried("CP-SAT", attempt, "solvers")]
+
+
+def _agents() -> list[Finding]:
+    def torch() -> str:
+        module = importlib.import_module("torch")
+        device = "with CUDA" if module.cuda.is_available() else "on the CPU"
+        return f"{module.__version__} {device}, adds {float(module.ones(2).sum()):g}"
+
+    def rllib() -> str:
+        importlib.import_module("ray.rllib.core.rl_module.rl_module")
+        return f"RLlib of ray {importlib.metadata.version('ray')} can be imported"
+
+    def geometric() -> str:
+        return str(importlib.import_module("torch_geometric").__version__)
+
+    return [
+        _tried("torch", torch, "agents"),
+        _tried("torch-geometric", geometric, "agents"),
+        _tried("RLlib", rllib, "agents"),
+    ]
+
+
+def _report() -> list[Finding]:
+    def attempt() -> str:
+        for name in ("jinja2", "matplotlib", "pyarrow", "scipy", "yaml"):
+            importlib.import_module(name)
+        return "jinja2, matplotlib, pyarrow, scipy and PyYAML can be imported"
+
+    return [_tried("report", attempt, "report")]
+
+
+def _families() -> list[Finding]:
+    """Every family loads, and so does every one of its instance sets; a set may need the data folder."""
+    findings = []
+    for family in FAMILIES:
+        try:
+            problem = load_problem(family)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            findings.append(
+                Finding(family, "off", text, "pip install --force-reinstall sysopt-gym")
+            )
+            continue
+        missing = []
+        for name in problem.instance_sets:
+            try:
+                problem.load_set(name)
+            except SysOptError as error:
+                missing.append((name, str(error)))
+        have = len(problem.instance_sets) - len(missing)
+        findings.append(Finding(family, "ok", f"{have} instance sets at hand"))
+        for name, why in missing:
+            place, _, remedy = why.partition("; ")
+            findings.append(Finding(f"data: {name}", "note", place, remedy))
+    return findings

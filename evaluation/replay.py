@@ -1,0 +1,62 @@
+"""Judges the rows of a comparison again. Uses core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.contracts import World
+from ..core.errors import OutputError
+from ..core.registry import load_problem
+from .cells import Folder, Row
+from .judge import TOLERANCE, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What judging a row again says: whether it agrees with the row, and how it does not."""
+
+    row: Row
+    agrees: bool
+    why: str = ""
+
+
+def replay(row: Row, folder: Folder) -> Replayed:
+    """Replays and validates a row's actions in the world they were first judged in.
+
+    Rows without a plan (crashed, hung) agree as they are: there is nothing to replay.
+
+    Raises:
+        OutputError: the row was made with another environment version.
+        InstanceError: the instance's file is gone or damaged.
+    """
+    problem = load_problem(row["family"])
+    if row["env_version"] != problem.env_version:
+        raise OutputError(
+            f"{folder.path}: the rows were made with environment version {row['env_version']} of "
+            f"{row['family']}, this is {problem.env_version}; run `compare` again"
+        )
+    if row["wall_s"] is None:
+        return Replayed(row, True)
+    actions = np.asarray(row["actions"], dtype=np.int64)
+    world = World(row["world_seed"], row["wall_s"])
+    found = judge(problem, folder.instance(row), actions, world)
+    if found.feasible != row["feasible"]:
+        was, now = ("feasible", "infeasible") if row["feasible"] else ("infeasible", "feasible")
+        return Replayed(row, False, f"was {was}, is now {now}: {'; '.join(found.violations)}")
+    if found.feasible and abs(found.objective - row["objective"]) > TOLERANCE:
+        return Replayed(row, False, f"was {row['objective']!r}, is now {found.objective!r}")
+    return Replayed(row, True)
+
+
+def replay_all(folder: Folder) -> list[Replayed]:
+    """Replays every row of a folder.
+
+    Raises:
+        OutputError: the folder holds no rows, or rows of another environment version.
+    """
+    rows = folder.rows().values()
+    if not rows:
+        raise OutputError(f"{folder.path}: holds no results; `sysopt-gym compare --out` makes some")
+    return [replay(row, folder) for row in rows]

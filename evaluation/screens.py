@@ -1,0 +1,168 @@
+"""What the commands print: tables and lines. Uses rich and core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ..core.contracts import Problem, Throughput
+from ..core.registry import FAMILIES, contender_names, load_problem
+from .cells import FAILED, Row
+from .doctor import Finding
+from .headline import number, percent, seconds
+from .replay import Replayed
+from .report import HTML, MARKDOWN
+from .single import Solved
+from .table import PARQUET, SUMMARY
+
+COLOURS = {"ok": "green", "note": "yellow", "off": "red"}
+
+
+def listing(what: str | None) -> list[Table]:
+    """Tables of families, instances, solvers or agents; of all of them where none is named."""
+    makers = {
+        "families": _families,
+        "instances": _instances,
+        "solvers": _solvers,
+        "agents": _agents,
+    }
+    return [make() for name, make in makers.items() if what in (None, name)]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", header_style="bold cyan")
+    return table
+
+
+def _families() -> Table:
+    table = _table("Families", "family", "environment", "what it is")
+    for family in FAMILIES:
+        problem = load_problem(family)
+        table.add_row(family, f"{problem.env_id} (version {problem.env_version})", problem.title)
+    return table
+
+
+def _instances() -> Table:
+    table = _table("Instance sets", "family", "set", "what it holds")
+    for family in FAMILIES:
+        for name, line in load_problem(family).instance_sets.items():
+            table.add_row(family, name, line)
+    return table
+
+
+def _solvers() -> Table:
+    table = _table("Solvers", "family", "solver", "played by default")
+    return _contenders(table, ("solver",))
+
+
+def _agents() -> Table:
+    table = _table("Agents", "family", "agent", "played by default")
+    return _contenders(table, ("agent", "policy"))
+
+
+def _contenders(table: Table, kinds: Sequence[Any]) -> Table:
+    for family in FAMILIES:
+        problem = load_problem(family)
+        default = {*problem.default_contenders, *problem.always, problem.baseline}
+        for kind in kinds:
+            for name in contender_names(family, kind):
+                role = "yes" if name in default else ""
+                table.add_row(family, name, "baseline" if name == problem.baseline else role)
+    return table
+
+
+def facts(problem: Problem, instances: Sequence[Any]) -> Table:
+    """One column an instance, at most eight; one line a fact."""
+    shown = list(instances[:8])
+    described = [{"hash": instance.content_hash} | problem.describe(instance) for instance in shown]
+    more = f", the first {len(shown)} of {len(instances)}" if len(instances) > len(shown) else ""
+    names = (instance.name for instance in shown)
+    table = _table(f"{problem.family}{more}", "", *names)
+    for fact in dict.fromkeys(key for facts in described for key in facts):
+        table.add_row(fact, *(str(facts.get(fact, "")) for facts in described))
+    return table
+
+
+def solved_lines(problem: Problem, instance: Any, solved: Solved) -> list[str]:
+    """Objective, feasible, seconds, bound."""
+    objective, file = problem.objective(instance), solved.file
+    unit = f" {objective.unit}" if objective.unit else ""
+    late = ", late" if solved.late else ""
+    lines = [
+        f"objective: {number(solved.judgement.objective)}{unit} "
+        f"({objective.name}, {objective.direction})",
+        f"feasible: {'yes' if solved.judgement.feasible else 'no'}",
+        f"seconds: {file.wall_s:.3f} wall{late}, {solved.cpu_s:.3f} CPU, {solved.setup_s:.2f} setup",
+        f"bound: {number(file.bound) if file.bound is not None else 'none proven'}"
+        + (" (proven optimal)" if file.status == "optimal" else ""),
+    ]
+    return lines + [f"violation: {text}" for text in solved.judgement.violations]
+
+
+def result_lines(rows: Sequence[Row], out: Path) -> list[str]:
+    """What a comparison came to, and where its files are."""
+    failed = sum(row["status"] in FAILED for row in rows)
+    lines = [f"{len(rows)} rows, {failed} of them failed"] if failed else [f"{len(rows)} rows"]
+    best: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        best.setdefault((row["family"], row["contender"]), []).append(row)
+    ranked = []
+    for (family, contender), runs in best.items():
+        gaps = [row["gap_to_best"] for row in runs if row["gap_to_best"] is not None]
+        if gaps:
+            walls = sorted(row["wall_s"] for row in runs if row["wall_s"] is not None)
+            middle = walls[len(walls) // 2] if walls else None
+            ranked.append((family, sum(gaps) / len(gaps), contender, middle))
+    lines += [
+        f"  {family}  {contender:<14} gap to best {percent(gap):>9}  {seconds(wall):>8} a plan"
+        for family, gap, contender, wall in sorted(ranked, key=lambda item: item[:2])
+    ]
+    return lines + [
+        f"report: {out / HTML}, {out / MARKDOWN}",
+        f"rows: {out / PARQUET}, {out / SUMMARY}",
+    ]
+
+
+def replay_lines(found: Sequence[Replayed]) -> list[str]:
+    """Whether all rows agree with the judge of today, and which do not."""
+    if not found:
+        return []
+    off = [judged for judged in found if not judged.agrees]
+    lines = [
+        f"{judged.row['contender']} on {judged.row['instance']}, seed {judged.row['seed']}: {judged.why}"
+        for judged in off
+    ]
+    if off:
+        return [*lines, f"replay: {len(off)} of {len(found)} rows do not agree"]
+    return [f"replay: all {len(found)} rows agree"]
+
+
+def speeds(found: dict[str, list[Throughput]]) -> Table:
+    """Throughputs with their ratios to the references."""
+    table = _table("Throughput", "family", "what", "speed", "reference", "its speed", "ratio", "±")
+    for family, measured in found.items():
+        for speed in measured:
+            table.add_row(
+                family,
+                speed.name,
+                f"{speed.per_second:,.0f} {speed.unit}",
+                speed.reference,
+                f"{speed.reference_per_second:,.0f}",
+                f"{speed.ratio:,.1f}x",
+                percent(speed.spread),
+            )
+    return table
+
+
+def health(findings: Sequence[Finding]) -> Table:
+    """The doctor's findings, with remedies."""
+    table = _table("Doctor", "", "what", "found", "remedy")
+    for finding in findings:
+        mark = f"[{COLOURS[finding.health]}]{finding.health}[/]"
+        table.add_row(mark, finding.what, finding.text, finding.remedy)
+    return table

@@ -1,0 +1,185 @@
+"""One contender on one instance: solve, and validate a solution file. Uses core."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.budget import Budget
+from ..core.contracts import Problem, World
+from ..core.errors import OutputError, SolutionError, SysOptError
+from ..core.instance import write_bytes
+from ..core.registry import contender_kind
+from ..core.solution import SolutionFile
+from .catalog import apply_settings
+from .cells import plain
+from .judge import Judgement, judge, world_seed
+from .process import Trouble, Worker
+from .runner import is_late
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A contender's answer on one instance, judged."""
+
+    file: SolutionFile
+    judgement: Judgement
+    setup_s: float
+    cpu_s: float
+    late: bool
+
+
+class ContenderError(SysOptError, RuntimeError):
+    """A contender raised, died or gave no answer."""
+
+
+def solve(
+    problem: Problem,
+    instance: Any,
+    contender: str,
+    budget: Budget,
+    seed: int,
+    settings: Mapping[str, str],
+) -> Solved:
+    """Runs a contender in a process of its own and judges its plan.
+
+    Raises:
+        UnknownNameError: no such contender.
+        ContenderError: it raised, died or hung.
+    """
+    contender_kind(problem.family, contender)
+    world = world_seed(instance.content_hash, seed)
+    worker = Worker(problem.family, contender, budget)
+    try:
+        outcome = worker.play(instance, seed, world)
+        setup_s = worker.setup_s
+    finally:
+        worker.close()
+    if isinstance(outcome, Trouble):
+        raise ContenderError(
+            f"{contender} {outcome.status} on {instance.name}: {outcome.error}; "
+            "`sysopt-gym doctor` checks the installation"
+        )
+    actions = np.asarray(outcome.solution.actions)
+    judgement = judge(problem, instance, actions, World(world, outcome.wall_s))
+    bound = outcome.solution.bound
+    file = SolutionFile(
+        family=problem.family,
+        instance=instance.name,
+        instance_hash=instance.content_hash,
+        contender=contender,
+        seed=seed,
+        settings=dict(settings),
+        actions=actions.tolist(),
+        status=outcome.solution.status,
+        bound=None if bound is None else float(bound),
+        wall_s=outcome.wall_s,
+        extra={"env_version": problem.env_version, "budget_s": budget.seconds},
+    )
+    late = is_late(outcome.wall_s, budget.seconds)
+    return Solved(file, judgement, setup_s, outcome.cpu_s, late)
+
+
+def validate(
+    problem: Problem, instance: Any, path: Path, settings: Mapping[str, str]
+) -> dict[str, Any]:
+    """Judges a solution file on an instance.
+
+    Args:
+        problem: the family.
+        instance: as loaded; the settings that the file was made with are applied to it.
+        path: the solution file.
+        settings: applied on top, to judge the plan as an answer to other settings.
+
+    Returns:
+        objective (None where infeasible), feasible, violations, and what was judged.
+
+    Raises:
+        SolutionError: the file is malformed, or its solution is for another family or instance.
+    """
+    file = SolutionFile.load(path)
+    _check_fields(file, path)
+    if file.family != problem.family:
+        raise SolutionError(
+            f"{path}: is a solution of {file.family}, not of {problem.family}; name that family instead"
+        )
+    played = apply_settings(problem, instance, file.settings)
+    if played.content_hash != file.instance_hash:
+        raise SolutionError(
+            f"{path}: is a solution for {file.instance} (hash {file.instance_hash}), not for "
+            f"{instance.name} (hash {played.content_hash}); give the instance it was made for"
+        )
+    actions = file.action_array(path)
+    played = apply_settings(problem, played, settings)
+    world = World(world_seed(file.instance_hash, file.seed), file.wall_s)
+    found = judge(problem, played, actions, world)
+    verdict: dict[str, Any] = plain(
+        {
+            "objective": found.objective,
+            "feasible": found.feasible,
+            "violations": list(found.violations),
+            "objective_name": problem.objective(played).name,
+            "direction": problem.objective(played).direction,
+            "instance": instance.name,
+            "contender": file.contender,
+            "agree": found.agree,
+            "detail": dict(found.detail),
+        }
+    )
+    return verdict
+
+
+def _check_fields(file: SolutionFile, path: Path) -> None:
+    """The fields that judging rests on have their types."""
+    whole = isinstance(file.seed, int) and not isinstance(file.seed, bool) and file.seed >= 0
+    texts = isinstance(file.settings, dict) and all(
+        isinstance(value, str) for value in file.settings.values()
+    )
+    seconds = isinstance(file.wall_s, int | float) and math.isfinite(file.wall_s)
+    for good, name, expected in (
+        (isinstance(file.family, str), "family", "a text"),
+        (isinstance(file.instance_hash, str), "instance_hash", "a text"),
+        (whole, "seed", "a whole number of at least 0"),
+        (texts, "settings", "an object of texts"),
+        (seconds and file.wall_s >= 0, "wall_s", "a number of seconds"),
+        (isinstance(file.actions, list), "actions", "a list of whole numbers"),
+    ):
+        if not good:
+            raise SolutionError(f"{path}: field {name!r} must be {expected}")
+
+
+def check_plan_name(path: Path) -> None:
+    """Refuses a plan's file by its name, before any work is done.
+
+    Raises:
+        OutputError: neither .csv nor .json.
+    """
+    if path.suffix not in (".csv", ".json"):
+        raise OutputError(f"--plan {path}: end the name in .csv or .json")
+
+
+def write_plan(problem: Problem, instance: Any, actions: np.ndarray, path: Path) -> None:
+    """Writes a plan in the operator's form, CSV or JSON by the file's suffix.
+
+    Raises:
+        SolutionError: a plan that cannot be carried out.
+        OutputError: another suffix, or the file cannot be written.
+    """
+    check_plan_name(path)
+    steps = problem.export_plan(instance, actions)
+    if path.suffix == ".json":
+        write_bytes(path, (json.dumps(steps, indent=1) + "\n").encode())
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(steps[0]) if steps else ["step"])
+    writer.writeheader()
+    writer.writerows(steps)
+    write_bytes(path, text.getvalue().encode())
