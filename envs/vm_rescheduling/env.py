@@ -1,0 +1,422 @@
+"""The environment sysopt/VMRescheduling-v0: a thin shell over the compiled dynamics. Uses gymnasium and numpy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import gymnasium as gym
+import numpy as np
+
+from ...core.errors import (
+    IllegalActionError,
+    InstanceError,
+    MissingDependencyError,
+    SettingError,
+)
+from ...core.registry import known
+from ...datasets.vm_rescheduling.churn import churned
+from ...datasets.vm_rescheduling.instance import Cluster, with_settings
+from ...datasets.vm_rescheduling.loaders import load_file
+from ...datasets.vm_rescheduling.splits import SETS, load_set
+from . import packed
+from .actions import LegalDiscrete, LegalMultiDiscrete
+from .dynamics import State, make_state, make_static
+from .observation import (
+    ENDED,
+    ILLEGAL,
+    PM_FEATURES,
+    VM_FEATURES,
+    begin,
+    destinations,
+    observation_space,
+    play,
+)
+from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of, unpack
+
+Observation = dict[str, Any]
+FORMS = ("plies", "joint")
+NONE_CHOSEN = np.array((-1,), np.int32)
+PHASES = np.array((0,), np.int8), np.array((1,), np.int8)
+for _constant in (NONE_CHOSEN, *PHASES):
+    _constant.flags.writeable = False
+
+
+class VMReschedulingEnv(gym.Env[Observation, Any]):
+    """Migrate a few VMs so that a cluster's free cores form whole 16-core slots (VMR2L, EuroSys 2025).
+
+    ## Description
+    A cluster of P physical machines (PMs) with two NUMA nodes each hosts V virtual machines (VMs). A VM sits on one
+    node, or half on each of the two. Free cores on a node beyond the last multiple of 16 are fragments: no 16-core VM
+    fits in them. Up to MNL VMs may be migrated, one at a time, to nodes with room for them.
+
+    ## Action space
+    Form "plies" (default): `Discrete(max(V_max + 1, 2 * P_max))`, two plies a move. The first chooses a VM by its index
+    (or, with allow_stop, stops: index V, the instance's number of VMs); the second the destination
+    `2 * pm + numa`, with numa 0 for VMs on two nodes. `observation["action_mask"]` is exact: an action masked in is
+    always taken, one masked out raises IllegalActionError. The space's own `sample()` draws a legal action.
+
+    Form "joint": `MultiDiscrete([V_max + 1, 2 * P_max])`, one step a move. The observation's mask is that of the
+    VM; `destination_mask(vm)` gives the destination's.
+
+    ## Observation space
+    A flat Dict, padded to P_max PMs, V_max VMs and N actions. What is returned never changes afterwards: the mask is
+    a copy, the other arrays are read-only snapshots that the observations between two moves share.
+
+    | key | shape, dtype | meaning |
+    |---|---|---|
+    | pms | [P_max, 15] float32 | PM features in 0..1, columns `observation.PM_FEATURES` |
+    | vms | [V_max, 9] float32 | VM features in 0..1, columns `observation.VM_FEATURES` |
+    | vm_pm | [V_max] int32 | row in pms of each VM's host; 0 in padding |
+    | pm_mask, vm_mask | [P_max], [V_max] int8 | 1 for rows that are no padding |
+    | chosen_vm | [1] int32 | the VM chosen by the first ply, -1 before it |
+    | phase | [1] int8 | 0 before the first ply, 1 before the second |
+    | progress | [1] float32 | moves made / MNL |
+    | action_mask | [N] int8 | 1 for legal actions |
+
+    ## Rewards
+    (objective before the move - after) * `objective.reward_scale` on the second ply, 0 on the first; for the fragment
+    rate that is fragment cores removed / 128, as published. The score itself is `info["objective"]` (lower is better;
+    units in objective.py), beside `info["feasible"]` (always True: illegal moves are never made), `info["moves"]` and
+    `info["fragment_rate"]`.
+
+    ## Starting state
+    The instance in `reset(options={"instance": cluster})`, else one of the set, drawn by the environment's generator.
+
+    ## Episode end
+    Terminated after MNL moves, by the stop action, when the goal rate is reached (objective moves_to_goal), or when
+    no VM has a legal destination. Then, and where an episode is over before its first ply, only the stop action is
+    masked in. Never truncated.
+
+    In live mode, `options={"instance": cluster, "elapsed_s": x}` with `seed` plays the cluster as it is after x seconds
+    of churn (datasets/vm_rescheduling/churn.py), with the indices of the cluster as given: VMs that left are masked,
+    arrivals only take up room. Moves that no longer fit are then skipped: they count as no move and raise nothing.
+
+    ## Arguments
+    instances: a set's name, a file's path, or clusters. form: "plies" or "joint". allow_stop: whether a plan may stop
+    early. max_pms, max_vms: padding, by default the largest of the instances. settings: as `--set`, by name, e.g.
+    {"mnl": "25"}. render_mode: "rgb_array" or "human" (needs matplotlib).
+
+    ## Version history
+    v0, version 1: first version.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 4}
+
+    def __init__(
+        self,
+        instances: str | Path | Cluster | Sequence[Cluster] = "small:train",
+        form: Literal["plies", "joint"] = "plies",
+        allow_stop: bool = False,
+        max_pms: int | None = None,
+        max_vms: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if form not in FORMS:
+            raise SettingError(f"form {form!r} is unknown; known: {', '.join(FORMS)}")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise SettingError(
+                f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
+            )
+        self.render_mode = render_mode
+        self.form = form
+        self.allow_stop = allow_stop
+        self.instances = _gather(instances, settings or {})
+        self.max_pms = max_pms or max(cluster.n_pms for cluster in self.instances)
+        self.max_vms = max_vms or max(cluster.n_vms for cluster in self.instances)
+        if form == "plies":
+            self.n_actions = max(self.max_vms + 1, 2 * self.max_pms)
+            self.action_space: LegalDiscrete | LegalMultiDiscrete = LegalDiscrete(self.n_actions)
+        else:
+            self.n_actions = self.max_vms + 1
+            self.action_space = LegalMultiDiscrete([self.max_vms + 1, 2 * self.max_pms])
+        self.action_space.belong_to(self._draw_legal)
+        self.observation_space = observation_space(self.max_pms, self.max_vms, self.n_actions)
+        for cluster in self.instances:
+            self._check_padding(cluster)
+        # Keyed by id(): the clusters of the set live as long as the environment.
+        self._starts: dict[int, tuple[Episode, float, float]] = {}
+        self._last_move: tuple[int, int, int] | None = None
+        self._window: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see the class's docstring.
+
+        Args:
+            seed: seeds the draw of the instance and, in live mode, the churn.
+            options: "instance": the Cluster to play; "elapsed_s": seconds that its planning took (live mode).
+
+        Raises:
+            InstanceError: the instance is larger than the padding.
+        """
+        super().reset(seed=seed)
+        self.action_space.episode_begins()
+        options = options or {}
+        for key in options:
+            known(key, ("instance", "elapsed_s"), "reset option")
+        cluster = options.get("instance")
+        if cluster is None:
+            cluster = self.instances[self.np_random.integers(len(self.instances))]
+        else:
+            self._check_padding(cluster)
+        self.cluster: Cluster = cluster
+        elapsed_s = options.get("elapsed_s")
+        if cluster.mode == "live" and elapsed_s is not None:
+            start = self._start(*_pack_churned(cluster, seed or 0, float(elapsed_s)), live=True)
+        else:
+            start = self._first(cluster)
+        saved, objective, rate = start
+        self.episode = Episode(*(array.copy() for array in saved))
+        self._mnl, self._moves = cluster.mnl, 0
+        self.episode.vm_mask.flags.writeable = False
+        self.episode.pm_mask.flags.writeable = False
+        self._snapshot()
+        if self.render_mode is not None:
+            self._last_move = None
+            self._place = 2 * cluster.vm_pm + cluster.vm_numa
+            if self.render_mode == "human":
+                self.render()
+        return self._observe(), self._info(objective, rate)
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Plays a ply (or, in the joint form, a move).
+
+        Raises:
+            IllegalActionError: the mask rules the action out; nothing has changed.
+        """
+        e = self.episode
+        chosen = int(e.ints[CHOSEN])
+        if self.form == "joint":
+            vm, dest = int(action[0]), int(action[1])
+        elif chosen < 0:
+            vm, dest = int(action), -1
+        else:
+            vm, dest = -1, int(action)
+        if max(vm, dest) < 0 or (self.form == "joint" and min(vm, dest) < 0):
+            raise self._illegal(action)
+        outcome, reward, objective, rate, moves = play(
+            e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_legal, e.dest_legal, vm, dest
+        )
+        if outcome == ILLEGAL:
+            raise self._illegal(action)
+        if self.render_mode is not None and moves > self._moves:
+            self._note_move(vm if vm >= 0 else chosen, dest)
+        if dest >= 0:
+            self._moves = moves
+            self._snapshot()
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), reward, outcome == ENDED, False, self._info(objective, rate)
+
+    def destination_mask(self, vm: int) -> np.ndarray:
+        """int8 [2 * P_max]: where the VM may go now; the second mask of the joint form."""
+        return self._destination_mask(self.episode, vm)
+
+    @property
+    def state(self) -> State:
+        """The current state, a copy."""
+        return state_of(self.episode)
+
+    def render(self) -> Any:
+        """The hosts with their NUMA nodes and VMs, the last move marked: uint8 [H, W, 3] (rgb_array), or a window.
+
+        Raises:
+            MissingDependencyError: human rendering without matplotlib.
+        """
+        if self.render_mode is None:
+            return None
+        from .render import frame
+
+        picture = frame(
+            make_static(self.cluster), self.state, self.cluster.numa_cpu, self._last_move
+        )
+        if self.render_mode == "rgb_array":
+            return picture
+        self._show(picture)
+        return None
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._window is not None:
+            import matplotlib.pyplot as plt
+
+            plt.close(self._window.figure)
+            self._window = None
+
+    def _destination_mask(self, episode: Episode, vm: int) -> np.ndarray:
+        mask = np.zeros(2 * self.max_pms, np.int8)
+        if not episode.ints[OVER] and 0 <= vm < episode.ints[packed.N_VMS]:
+            static, state, _ = unpack(episode.ints, episode.floats)
+            destinations(static, state, vm, mask)
+        return mask
+
+    def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
+        """A random legal action now, or after a reset with the seed."""
+        if seed is not None:
+            row = np.random.default_rng(seed).integers(len(self.instances))
+            episode = self._first(self.instances[row])[0]
+        else:
+            episode = self.episode
+        second = episode.ints[CHOSEN] >= 0
+        legal = np.flatnonzero(episode.dest_legal if second else episode.vm_legal)
+        action = rng.choice(legal) if len(legal) else np.int64(0)
+        if self.form == "plies":
+            return action
+        places = np.flatnonzero(self._destination_mask(episode, int(action)))
+        return np.array([action, rng.choice(places) if len(places) else 0], np.int64)
+
+    def _first(self, cluster: Cluster) -> tuple[Episode, float, float]:
+        """The start of a static episode, kept where the cluster is one of the environment's own."""
+        if id(cluster) in self._starts:
+            return self._starts[id(cluster)]
+        start = self._start(*_pack_as_is(cluster))
+        if any(cluster is member for member in self.instances):
+            self._starts[id(cluster)] = start
+        return start
+
+    def _start(
+        self, ints: np.ndarray, floats: np.ndarray, live: bool = False
+    ) -> tuple[Episode, float, float]:
+        """The first moment of an episode, its objective and its fragment rate."""
+        ints[ALLOW_STOP], ints[LIVE] = self.allow_stop, live
+        e = Episode(
+            ints,
+            floats,
+            np.zeros((self.max_pms, len(PM_FEATURES)), np.float32),
+            np.zeros((self.max_vms, len(VM_FEATURES)), np.float32),
+            np.zeros(self.max_vms, np.int32),
+            np.zeros(self.max_vms, np.int8),
+            np.zeros(self.max_pms, np.int8),
+            np.zeros(max(self.n_actions, self.max_vms + 1), np.int8),
+            np.zeros(max(self.n_actions, 2 * self.max_pms), np.int8),
+        )
+        e.pm_mask[: ints[packed.N_PMS]] = 1
+        return e, *begin(ints, floats, e.pms, e.vms, e.vm_pm, e.vm_mask, e.vm_legal)
+
+    def _snapshot(self) -> None:
+        """Copies what a move changes; read-only, so that the observations around a ply can share it."""
+        e = self.episode
+        self._rows = e.pms.copy(), e.vms.copy(), e.vm_pm.copy(), np.empty(1, np.float32)
+        self._rows[3][0] = min(1.0, self._moves / self._mnl)
+        for array in self._rows:
+            array.flags.writeable = False
+
+    def _observe(self) -> Observation:
+        e = self.episode
+        chosen = int(e.ints[CHOSEN])
+        legal = e.vm_legal if chosen < 0 else e.dest_legal
+        pms, vms, vm_pm, progress = self._rows
+        return {
+            "pms": pms,
+            "vms": vms,
+            "vm_pm": vm_pm,
+            "pm_mask": e.pm_mask,
+            "vm_mask": e.vm_mask,
+            "chosen_vm": NONE_CHOSEN if chosen < 0 else np.array((chosen,), np.int32),
+            "phase": PHASES[chosen >= 0],
+            "progress": progress,
+            "action_mask": legal[: self.n_actions].copy(),
+        }
+
+    def _info(self, objective: float, rate: float) -> dict[str, Any]:
+        return {
+            "objective": objective,
+            "feasible": True,
+            "moves": self._moves,
+            "fragment_rate": rate,
+        }
+
+    def _illegal(self, action: Any) -> IllegalActionError:
+        if self.episode.ints[OVER]:
+            return IllegalActionError(f"{self.cluster.name}: the episode is over; call reset")
+        ply = "VM" if self.episode.ints[CHOSEN] < 0 else "destination"
+        return IllegalActionError(
+            f"{self.cluster.name}: after {self._moves} moves {ply} {action} is not legal; choose "
+            'among observation["action_mask"]'
+            + (" and destination_mask(vm)" if self.form == "joint" else "")
+        )
+
+    def _check_padding(self, cluster: Cluster) -> None:
+        if cluster.n_pms > self.max_pms or cluster.n_vms > self.max_vms:
+            raise InstanceError(
+                f"{cluster.name}: {cluster.n_pms} PMs and {cluster.n_vms} VMs are more than the environment's padding, "
+                f"{self.max_pms} and {self.max_vms}; make the environment with max_pms={cluster.n_pms}, "
+                f"max_vms={cluster.n_vms} or more"
+            )
+
+    def _note_move(self, vm: int, dest: int) -> None:
+        self._last_move = (vm, int(self._place[vm]), dest)
+        self._place[vm] = dest
+
+    def _show(self, picture: np.ndarray) -> None:
+        try:
+            import matplotlib.pyplot as plt
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                "render_mode 'human' needs matplotlib; pip install 'sysopt-gym[report]'"
+            ) from error
+        if self._window is None:
+            self._window = plt.figure(figsize=(9.6, 6.4)).add_axes((0, 0, 1, 1)).imshow(picture)
+            self._window.axes.axis("off")
+        self._window.set_data(picture)
+        plt.pause(1 / self.metadata["render_fps"])
+
+
+def _gather(
+    instances: str | Path | Cluster | Sequence[Cluster], settings: Mapping[str, str]
+) -> list[Cluster]:
+    """The clusters meant, with the settings applied."""
+    if isinstance(instances, Cluster):
+        found: list[Cluster] = [instances]
+    elif isinstance(instances, Path):
+        found = [load_file(instances)]
+    elif isinstance(instances, str):
+        is_file = instances.partition("/")[0] not in SETS and Path(instances).is_file()
+        found = [load_file(Path(instances))] if is_file else load_set(instances)
+    else:
+        found = list(instances)
+    if not found:
+        raise InstanceError("the environment got no instances; give at least one")
+    names = (
+        "mnl",
+        "objective",
+        "mode",
+        "goal_rate",
+        "drain",
+        "weights",
+        "pm_move_cap",
+        "churn_per_min",
+    )
+    for key in settings:
+        known(key, names, "vm_rescheduling setting")
+    return [with_settings(cluster, settings) for cluster in found] if settings else found
+
+
+def _pack_as_is(cluster: Cluster) -> tuple[np.ndarray, np.ndarray]:
+    static = make_static(cluster)
+    present = np.ones(cluster.n_vms, np.bool_)
+    return pack(cluster, static, make_state(cluster, static), present)
+
+
+def _pack_churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """The cluster after churn, in the indices of the cluster as given."""
+    after, where = churned(cluster, seed, elapsed_s)
+    before = np.full(after.n_vms, -1, np.int64)
+    before[where[where >= 0]] = np.flatnonzero(where >= 0)
+    view = dataclasses.replace(
+        cluster,
+        vm_pinned=cluster.vm_pinned | (where < 0),
+        set_start=after.set_start,
+        set_vms=before[after.set_vms],
+    )
+    static = make_static(view)
+    real = make_state(after, make_static(after))
+    state = make_state(view, static)._replace(
+        free_cpu=real.free_cpu, free_mem=real.free_mem, totals=real.totals
+    )
+    return pack(cluster, static, state, where >= 0)
