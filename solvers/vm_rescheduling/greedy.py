@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
-from ...core.budget import Budget
+from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import (
@@ -15,6 +17,7 @@ from ...envs.vm_rescheduling.dynamics import (
     copy_state,
     make_state,
     make_static,
+    move,
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
@@ -43,27 +46,69 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     static = make_static(instance)
     start = make_state(instance, static)
-    table_at_start = make_table(instance, static, start, residual_energy(static))
-    rng = np.random.default_rng(seed)
+    best, _ = search(instance, static, start, clock, np.random.default_rng(seed))
+    return clock.solution(best)
+
+
+def search(
+    instance: Cluster,
+    static: Static,
+    start: State,
+    clock: Clock,
+    rng: np.random.Generator,
+    seconds: float = math.inf,
+    plans: int = 1 << 60,
+) -> tuple[np.ndarray, float]:
+    """The best plan of at least one greedy pass, and its objective.
+
+    Args:
+        instance: the cluster, whose form `static` is.
+        static: the cluster.
+        start: where every plan begins.
+        clock: takes evaluations and incumbents, and ends the search.
+        rng: draws energies and orders.
+        seconds: ends the search before the clock does.
+        plans: ends the search after so many.
+    """
+    until = clock.elapsed + seconds
+    saved = make_table(instance, static, start, residual_energy(static))
+    state, table = copy_state(start), copy_table(saved)
+    plies = np.zeros(2 * instance.mnl, np.int64)
     best, best_value = np.zeros(0, np.int64), value(static, start.totals)
     clock.incumbent(best)
-    state, table = copy_state(start), copy_table(table_at_start)
-    plies = np.zeros(2 * instance.mnl, np.int64)
-    while not goal_reached(static, start.totals):
+    for made in range(0 if goal_reached(static, start.totals) else plans):
         restore_state(state, start)
-        restore_table(table, table_at_start)
-        again = clock.evaluations > 0
-        if again:
+        restore_table(table, saved)
+        if made > 0:
             table.energy[:] = residual_energy(static, rng.uniform(*POWERS))
             refresh_all(static, state, table)
-        length, reached = greedy_plan(static, state, table, rng, again, plies)
+        length, reached = greedy_plan(static, state, table, rng, made > 0, plies)
         clock.evaluations += 1
         if reached < best_value - 1e-12:
             best, best_value = plies[: 2 * length].copy(), reached
             clock.incumbent(best)
-        if clock.expired:
+        if clock.expired or clock.elapsed > until:
             break
-    return clock.solution(best)
+    return best, best_value
+
+
+def complete(
+    instance: Cluster, static: Static, start: State, plan: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """A legal plan with the moves it leaves spent greedily, and its objective."""
+    state = after(static, start, plan)
+    table = make_table(instance, static, state, residual_energy(static))
+    plies = np.zeros(2 * instance.mnl, np.int64)
+    length, reached = greedy_plan(static, state, table, rng, False, plies)
+    return np.concatenate([plan, plies[: 2 * length]]), reached
+
+
+def after(static: Static, start: State, plan: np.ndarray) -> State:
+    """The state after a legal plan."""
+    state = copy_state(start)
+    for vm, to in plan.reshape(-1, 2):
+        move(static, state, vm, to // 2, to % 2)
+    return state
 
 
 @njit(cache=True)

@@ -1,0 +1,144 @@
+"""The aggregated model by mixed-integer programming, HiGHS on one thread. Uses highspy and numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import highspy
+import numpy as np
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.dynamics import FRAGMENT, FREE, make_state, make_static
+from ...envs.vm_rescheduling.objective import goal_reached
+from . import greedy
+from .aggregated import Model, build, counts_of, objective_bound, point_of
+from .expand import expand
+
+GREEDY_SHARE, GREEDY_PLANS = 0.1, 30
+RESERVE_S = 0.01
+SAME = 1e-9
+MAX_ROUNDS = 8  # of Dinkelbach's method, which converges in two or three
+
+
+def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    """Plans by the aggregated model; one evaluation is one plan looked at.
+
+    Begins with greedy plans, which also warm-start HiGHS. The status is "optimal" where the executed
+    plan's objective meets the model's proven bound.
+
+    Where VMs may leave PMs that do not count, the fragment rate is a fraction of two linear terms:
+    the model is then solved for slots - ratio * free with the ratio of the best plan so far, until
+    that gains nothing more (Dinkelbach 1967).
+    """
+    clock = budget.start()
+    static = make_static(instance)
+    start = make_state(instance, static)
+    rng = np.random.default_rng(seed)
+    best, best_value = greedy.search(
+        instance, static, start, clock, rng, GREEDY_SHARE * budget.seconds, GREEDY_PLANS
+    )
+    bound: float | None = None
+
+    def take(model: Model, x: np.ndarray) -> None:
+        nonlocal best, best_value
+        plan, reached = expand(static, start, *counts_of(model, x), rng)
+        clock.evaluations += 1
+        if reached < best_value - SAME:
+            best, best_value = plan, reached
+            clock.incumbent(best)
+
+    for _ in range(MAX_ROUNDS):
+        if clock.remaining < RESERVE_S or clock.expired or goal_reached(static, start.totals):
+            break
+        end = greedy.after(static, start, best)
+        slots = (end.totals[FREE] - end.totals[FRAGMENT]) // static.unit
+        ratio = float(slots / max(1, end.totals[FREE]))
+        model = build(static, start, instance.mnl, slots_per_core=ratio)
+        before = best_value
+        outcome = run_highs(
+            model,
+            lambda: clock.remaining - RESERVE_S,
+            seed,
+            point_of(model, static, start, end),
+            lambda x, model=model: take(model, x),
+        )
+        if outcome.x is not None:
+            take(model, outcome.x)
+        proven = objective_bound(model, static, start, outcome.bound, instance.mnl)
+        if proven is not None:
+            bound = proven if bound is None else max(bound, proven)
+        if not model.leaves_inactive or best_value > before - SAME:
+            break
+    if bound is not None and best_value > bound + SAME and not clock.expired:
+        longer, reached = greedy.complete(instance, static, start, best, rng)
+        if reached < best_value - SAME:
+            best, best_value = longer, reached
+    proved = goal_reached(static, start.totals) or (
+        bound is not None and best_value <= bound + SAME
+    )
+    return clock.solution(best, "optimal" if proved else "feasible", bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What HiGHS found: its best point, if any, and its lower bound on the cost."""
+
+    x: np.ndarray | None
+    bound: float
+
+
+def run_highs(
+    model: Model,
+    seconds: Callable[[], float],
+    seed: int,
+    point: np.ndarray | None,
+    on_point: Callable[[np.ndarray], None] | None = None,
+) -> Outcome:
+    """Solves the model.
+
+    Args:
+        model: the model.
+        seconds: how many are left, asked when the model has been handed over.
+        seed: of HiGHS.
+        point: where to start; NaN for what HiGHS is to fill in.
+        on_point: told each better point on the way.
+    """
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = len(model.cost), len(model.row_lower)
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = model.cost, np.zeros(lp.num_col_), model.upper
+    lp.row_lower_, lp.row_upper_ = model.row_lower, model.row_upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_ = model.matrix.indptr, model.matrix.indices
+    lp.a_matrix_.value_ = model.matrix.data
+    lp.integrality_ = [highspy.HighsVarType.kInteger] * lp.num_col_
+    solver = highspy.Highs()
+    options = {
+        "output_flag": False,
+        "threads": 1,
+        "random_seed": seed % 2**31,
+        "mip_rel_gap": 0.0,
+        # Costs are whole numbers: a gap below 1 is none.
+        "mip_abs_gap": 0.999 if model.whole else 1e-6,
+    }
+    for name, setting in options.items():
+        solver.setOptionValue(name, setting)
+    solver.passModel(lp)
+    if point is not None:
+        known = np.flatnonzero(~np.isnan(point)).astype(np.int32)
+        solver.setSolution(len(known), known, point[known])
+    if on_point is not None:
+
+        def improved(event: Any) -> None:
+            on_point(np.array(event.data_out.mip_solution))
+
+        solver.cbMipImprovingSolution.subscribe(improved)
+    solver.setOptionValue("time_limit", max(0.0, seconds()))
+    solver.run()
+    info = solver.getInfo()
+    found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    x = np.array(solver.getSolution().col_value) if found else None
+    return Outcome(x, float(info.mip_dual_bound))
