@@ -1,20 +1,16 @@
-"""Prices, patterns and a small exact choice among them (column generation). Uses highspy, scipy and numba.
+"""Column generation: flavour prices, patterns worth having at them, and an exact choice among these. Uses highspy, scipy.
 
-Flavour prices come from the Lagrangian dual (pricing.py); at these prices the patterns near each node's best are listed
-and a mixed-integer program chooses one a node so that flavours balance and at most MNL VMs move. Rounds list more and
-larger patterns until the budget ends or the plan meets the dual bound. The choice is over a few thousand columns, so it
-takes milliseconds where the model over all counts (milp.py) takes seconds.
+The master (master.py) starts from the patterns near each node's best at rough prices; its relaxation gives better prices,
+these give better patterns, until none improves. The whole choice is then made among the patterns within a slack of the
+relaxation's value, which grows until no plan outside can be better. Milliseconds where the model over all counts (milp.py)
+takes seconds, for the relaxation of whole patterns is much closer to the optimum.
 
 Serves fragment_rate and moves_to_goal; for the other objectives, and where CPU has no coarse unit, local_search answers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import highspy
 import numpy as np
-import scipy.sparse as sp
 
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
@@ -23,48 +19,30 @@ from ...envs.vm_rescheduling.dynamics import FREE, State, Static, make_state, ma
 from ...envs.vm_rescheduling.objective import fragment_rate, value
 from . import local_search
 from .expand import expand
-from .pricing import (
-    GridError,
-    Nodes,
-    Prices,
-    first_prices,
-    improve_prices,
-    make_nodes,
-    multisets,
-    node_patterns,
-    slot_bound,
+from .master import (
+    Choice,
+    Master,
+    Relaxation,
+    assign,
+    choose,
+    make_master,
+    price_columns,
+    relax,
+    split_pattern,
 )
+from .pricing import GridError, Nodes, Prices, first_prices, make_nodes, slot_bound
 
-# (slots from a node's best, VMs out, VMs in) of each round: a pattern list that grows from hundreds to 10^5 columns.
-ROUNDS = ((0.3, 1, 2), (0.5, 2, 2), (0.7, 2, 3), (1.0, 3, 3))
-MAX_COLUMNS = 150_000
-PRICE_STEPS = 120
+FIRST_SLACK = 0.3  # at rough prices
+SLACKS = (0.3, 0.6, 1.0, 1.5, 2.0)  # at the relaxation's prices
+MAX_ROUNDS = 12
+MAX_CUTS = 6
+SAFE = 0.85  # of the time left: HiGHS looks at its clock now and then only
+TOLERANCE = 1e-6
 RESERVE_S = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Patterns to choose from.
-
-    Attributes:
-        pm: int64 [N]; row in Nodes.pms.
-        patterns: int64 [N, 4F + 2D]; as in pricing.best_patterns.
-        gain: int64 [N]; slots opened.
-        balance: int64 [N, F + D]; VMs entering minus VMs leaving, by flavour.
-        moves: int64 [N]; VMs leaving.
-        nodes_used: bool [N, 2].
-    """
-
-    pm: np.ndarray
-    patterns: np.ndarray
-    gain: np.ndarray
-    balance: np.ndarray
-    moves: np.ndarray
-    nodes_used: np.ndarray
-
-
 def solve(instance: Cluster, budget: Budget, seed: int, prices: Prices | None = None) -> Solution:
-    """Plans by column generation; `prices`, if given, is where the dual search starts.
+    """Plans by column generation; `prices`, if given, are the first.
 
     One evaluation is one master problem solved.
     """
@@ -78,190 +56,139 @@ def solve(instance: Cluster, budget: Budget, seed: int, prices: Prices | None = 
     static = make_static(instance)
     start = make_state(instance, static)
     rng = np.random.default_rng(seed)
-    prices = prices or first_prices(nodes)
-    prices, _, pm, patterns = improve_prices(nodes, instance.mnl, prices, PRICE_STEPS)
-    best = np.zeros(0, np.int64)
-    best_value = value(static, start.totals)
+    best, best_value = np.zeros(0, np.int64), value(static, start.totals)
     clock.incumbent(best)
-    ceiling = int(np.floor(slot_bound(nodes, instance.mnl, prices) + 1e-6))
-    bound = _objective_bound(instance, static, start, ceiling)
-    for slack, most_out, most_in in ROUNDS:
+    master = make_master(nodes, instance.mnl)
+    price_columns(master, _at(master, prices or first_prices(nodes)), FIRST_SLACK)
+    goal = _missing_slots(instance, static, start)
+    relaxed, goal = _relax(master, instance.mnl, goal, clock)
+    if relaxed is None:
+        return clock.solution(best)
+    bound = _objective_bound(instance, nodes, static, start, relaxed.prices, goal)
+    for slack in SLACKS:
         if clock.remaining < RESERVE_S:
             break
-        columns = _list_columns(nodes, prices, slack, most_out, most_in, pm, patterns)
-        chosen = _choose(instance, nodes, columns, start, clock)
-        clock.evaluations += 1
-        if chosen is None:
-            continue
-        actions, reached = _plan(nodes, static, start, columns.patterns[chosen], columns.pm[chosen], rng)
-        if reached < best_value - 1e-12:
-            best, best_value = actions, reached
-            clock.incumbent(best)
-        if bound is not None and best_value <= bound + 1e-9:
-            return clock.solution(best, "optimal", bound)
+        price_columns(master, relaxed, slack)
+        missed = np.inf
+        for _ in range(MAX_CUTS):
+            seconds = SAFE * (clock.remaining - RESERVE_S)
+            chosen = choose(master, relaxed, slack, instance.mnl, goal, seconds)
+            clock.evaluations += 1
+            if chosen is None:
+                break
+            node_of, too_few = assign(master, chosen)
+            actions, reached = _plan(master, chosen, node_of, static, start, rng)
+            if reached < best_value - 1e-12:
+                best, best_value = actions, reached
+                clock.incumbent(best)
+            if bound is not None and best_value <= bound + 1e-9:
+                return clock.solution(best, "optimal", bound)
+            if too_few is None:
+                missed = _missed(relaxed, chosen, goal)
+                break
+            master.hall = np.concatenate([master.hall, too_few[None]])
+            if clock.remaining < RESERVE_S:
+                break
+        if missed <= slack:
+            break
+        relaxed = _relax(master, instance.mnl, goal, clock)[0] or relaxed
     return clock.solution(best, "feasible", bound)
 
 
-def _missing_slots(instance: Cluster, static: Static, start: State) -> int:
-    """16-core slots to open to reach the goal rate."""
+def _at(master: Master, prices: Prices) -> Relaxation:
+    """A relaxation with given prices, to start from."""
+    free_of_charge = np.zeros(len(master.level)), np.zeros(len(master.nodes.pms))
+    return Relaxation(0.0, 0.0, prices, *free_of_charge)
+
+
+def _missed(relaxed: Relaxation, chosen: Choice, goal: int | None) -> float:
+    """How much a pattern may be worth less than the best and still be part of a better plan, in slots."""
+    if goal is None:
+        return relaxed.slots - (chosen.slots + 1)
+    return (chosen.moves - 1 - relaxed.moves) * relaxed.prices.move
+
+
+def _missing_slots(instance: Cluster, static: Static, start: State) -> int | None:
+    """16-core slots to open to reach the goal rate; None where slots are the objective."""
+    if instance.objective != "moves_to_goal":
+        return None
     excess = (fragment_rate(start.totals) - instance.goal_rate) * start.totals[FREE] / static.unit
     return max(0, int(np.ceil(excess - 1e-9)))
 
 
+def _relax(
+    master: Master, mnl: int, goal: int | None, clock: Clock
+) -> tuple[Relaxation | None, int | None]:
+    """The relaxation's optimum, adding columns until none improves, and the goal if it is within reach."""
+    relaxed = None
+    for target in [None] if goal is None else [None, goal]:
+        if target is not None and (relaxed is None or relaxed.slots < target - TOLERANCE):
+            return relaxed, None
+        for _ in range(MAX_ROUNDS):
+            if clock.remaining < RESERVE_S:
+                break
+            better = relax(master, mnl, target, clock.remaining)
+            if better is None:
+                break
+            relaxed = better
+            if price_columns(master, relaxed, -TOLERANCE) == 0:
+                break
+    return relaxed, goal
+
+
 def _objective_bound(
-    instance: Cluster, static: Static, start: State, ceiling: int
+    instance: Cluster,
+    nodes: Nodes,
+    static: Static,
+    start: State,
+    prices: Prices,
+    goal: int | None,
 ) -> float | None:
-    """The objective that no plan opening at most `ceiling` slots can beat.
+    """The objective that no plan can beat, by the prices; see pricing.slot_bound.
 
     None where VMs can leave PMs that do not count, since that changes the free cores in all.
     """
     outside = instance.pm_status[instance.vm_pm] != ACTIVE
     if (outside & ~instance.vm_pinned).any():
         return None
-    if instance.objective == "moves_to_goal":
-        missing = _missing_slots(instance, static, start)
-        return None if missing <= ceiling else float(instance.mnl + missing - ceiling)
-    return float(fragment_rate(start.totals) - static.unit * ceiling / start.totals[FREE])
-
-
-def _list_columns(
-    nodes: Nodes,
-    prices: Prices,
-    slack: float,
-    most_out: int,
-    most_in: int,
-    met_pm: np.ndarray,
-    met: np.ndarray,
-) -> Columns:
-    """Patterns of one node near its best, two-node VMs alone, and whatever the dual search met."""
-    n_single, n_double = len(nodes.single), len(nodes.double)
-    outs, out_size = multisets(n_single, most_out)
-    ins, in_size = multisets(n_single, most_in)
-    pm, node = np.empty(MAX_COLUMNS, np.int64), np.empty(MAX_COLUMNS, np.int64)
-    table = np.empty((MAX_COLUMNS, 2 * n_single), np.int64)
-    made = node_patterns(
-        nodes.free, nodes.free_mem, nodes.movable, nodes.cpu, nodes.mem, nodes.slot,
-        prices.single, prices.move, outs, out_size, ins, in_size, slack, pm, node, table,
-    )  # fmt: skip
-    pm, node, table = pm[:made], node[:made], table[:made]
-    wide = np.zeros((made, 4 * n_single + 2 * n_double), np.int64)
-    for side in (0, 1):
-        rows = np.flatnonzero(node == side)
-        wide[rows, 2 * n_single * side : 2 * n_single * (side + 1)] = table[rows]
-    double_pm, double = _two_node_patterns(nodes, prices, slack)
-    pm = np.concatenate([pm, double_pm, met_pm])
-    patterns = np.unique(np.column_stack([pm, np.concatenate([wide, double, met])]), axis=0)
-    pm, patterns = patterns[:, 0], patterns[:, 1:]
-    f = n_single
-    out = np.stack([patterns[:, :f], patterns[:, 2 * f : 3 * f]], axis=1)
-    into = np.stack([patterns[:, f : 2 * f], patterns[:, 3 * f : 4 * f]], axis=1)
-    out_2, into_2 = patterns[:, 4 * f : 4 * f + n_double], patterns[:, 4 * f + n_double :]
-    shift = ((out_2 - into_2) @ nodes.cpu_double)[:, None]
-    shift_mem = ((out_2 - into_2) @ nodes.mem_double)[:, None]
-    free = nodes.free[pm] + (out - into) @ nodes.cpu + shift
-    fits = (free >= 0) & (nodes.free_mem[pm] + (out - into) @ nodes.mem + shift_mem >= 0)
-    keep = fits.all(axis=1)
-    two_sided = out_2.any(axis=1) | into_2.any(axis=1)
-    return Columns(
-        pm=pm[keep],
-        patterns=patterns[keep],
-        gain=(free // nodes.slot - nodes.free[pm] // nodes.slot).sum(axis=1)[keep],
-        balance=np.column_stack([(into - out).sum(axis=1), into_2 - out_2])[keep],
-        moves=(out.sum(axis=(1, 2)) + out_2.sum(axis=1))[keep],
-        nodes_used=((out + into).any(axis=2) | two_sided[:, None])[keep],
-    )
-
-
-def _two_node_patterns(
-    nodes: Nodes, prices: Prices, slack: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """One two-node VM leaving or entering a PM and nothing else there, where that is within `slack`."""
-    n_single, n_double = len(nodes.single), len(nodes.double)
-    pms, rows = [], []
-    for d in range(n_double):
-        for into in (0, 1):
-            shift = nodes.cpu_double[d] * (1 - 2 * into)
-            free = nodes.free + shift
-            gain = (free // nodes.slot - nodes.free // nodes.slot).sum(axis=1)
-            price = -prices.double[d] if into else prices.double[d] + prices.move
-            possible = (free >= 0).all(axis=1) if into else nodes.movable_double[:, d] > 0
-            pm = np.flatnonzero(possible & (gain - price >= -slack))
-            row = np.zeros((len(pm), 4 * n_single + 2 * n_double), np.int64)
-            row[:, 4 * n_single + into * n_double + d] = 1
-            pms.append(pm)
-            rows.append(row)
-    width = 4 * n_single + 2 * n_double
-    none = np.zeros((0, width), np.int64)
-    return np.concatenate([*pms, np.zeros(0, np.int64)]), np.concatenate([*rows, none])
-
-
-def _choose(
-    instance: Cluster, nodes: Nodes, columns: Columns, start: State, clock: Clock
-) -> np.ndarray | None:
-    """The columns of the best balanced choice, by HiGHS; None where the time ran out before any."""
-    n_columns, n_pms = len(columns.pm), len(nodes.pms)
-    at = np.arange(n_columns)
-    one_a_node = [
-        sp.csr_matrix((used.astype(float), (columns.pm, at)), shape=(n_pms, n_columns))
-        for used in columns.nodes_used.T
-    ]
-    rows = [*one_a_node, sp.csr_matrix(columns.balance.T.astype(float))]
-    n_balance = columns.balance.shape[1]
-    low = [np.full(2 * n_pms, -np.inf), np.zeros(n_balance)]
-    high = [np.ones(2 * n_pms), np.zeros(n_balance)]
-    if instance.pm_move_cap:
-        width = columns.moves + columns.balance.sum(axis=1) + columns.moves  # out + in
-        rows.append(sp.csr_matrix((width.astype(float), (columns.pm, at)), shape=(n_pms, n_columns)))
-        low.append(np.full(n_pms, -np.inf))
-        high.append(np.full(n_pms, float(instance.pm_move_cap)))
-    rows.append(sp.csr_matrix(columns.moves[None].astype(float)))
-    low.append(np.array([-np.inf]))
-    high.append(np.array([float(instance.mnl)]))
-    cost = -columns.gain.astype(float)
-    matrix = sp.vstack(rows).tocsc()
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = n_columns, matrix.shape[0]
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, np.zeros(n_columns), np.ones(n_columns)
-    lp.row_lower_, lp.row_upper_ = np.concatenate(low), np.concatenate(high)
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_ = matrix.indptr, matrix.indices
-    lp.a_matrix_.value_ = matrix.data
-    lp.integrality_ = [highspy.HighsVarType.kInteger] * n_columns
-    if clock.remaining < RESERVE_S:
-        return None
-    solver = highspy.Highs()
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", 1)
-    solver.setOptionValue("time_limit", max(RESERVE_S, clock.remaining - 2 * RESERVE_S))
-    solver.passModel(lp)
-    solver.run()
-    if solver.getInfo().primal_solution_status != 2:
-        return None
-    return np.flatnonzero(np.array(solver.getSolution().col_value) > 0.5)
+    most = slot_bound(nodes, instance.mnl, prices)
+    ceiling = int(np.floor(most + TOLERANCE))
+    if instance.objective == "fragment_rate":
+        rate = fragment_rate(start.totals) - static.unit * ceiling / start.totals[FREE]
+        return max(0.0, float(rate))
+    missing = _missing_slots(instance, static, start) or 0
+    if goal is None or prices.move <= 0:
+        return float(instance.mnl + missing - ceiling) if missing > ceiling else 0.0
+    beside_moves = most - prices.move * instance.mnl
+    return max(0.0, float(np.ceil((missing - beside_moves) / prices.move - TOLERANCE)))
 
 
 def _plan(
-    nodes: Nodes,
+    master: Master,
+    chosen: Choice,
+    node_of: np.ndarray,
     static: Static,
     start: State,
-    patterns: np.ndarray,
-    pm: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, float]:
-    """Chosen patterns as an executable plan and its objective."""
-    f, d = len(nodes.single), len(nodes.double)
-    leaving: list[tuple[int, int, int]] = []
-    entering: list[tuple[int, int, int]] = []
-    for row, q in zip(patterns, pm, strict=True):
-        for k in np.flatnonzero(row):
-            if k < 4 * f:
-                side, rest = divmod(int(k), 2 * f)
-                rows, flavour = (leaving, rest) if rest < f else (entering, rest - f)
-                item = (int(nodes.single[flavour]), int(nodes.pms[q]), side)
-            else:
-                rows, flavour = (leaving, k - 4 * f) if k < 4 * f + d else (entering, k - 4 * f - d)
-                item = (int(nodes.double[flavour]), int(nodes.pms[q]), 0)
-            rows.extend([item] * int(row[k]))
-    out = np.array(leaving, np.int64).reshape(-1, 3)
-    into = np.array(entering, np.int64).reshape(-1, 3)
-    return expand(static, start, out, into, rng)
+    """Patterns on nodes (-1: none) as an executable plan, and its objective."""
+    nodes = master.nodes
+    sides: list[list[np.ndarray]] = [[], []]
+    one, node = chosen.one[node_of >= 0], node_of[node_of >= 0]
+    two = chosen.two
+    out, into, out_2, into_2 = split_pattern(nodes, two[:, 1:])
+    for side, of_node, of_pm, of_pm_2 in (
+        (0, master.outs[master.out_of[one[:, 0]]], out, out_2),
+        (1, master.ins[one[:, 1]], into, into_2),
+    ):
+        for row, flavour in zip(*np.nonzero(of_node), strict=True):
+            item = (nodes.single[flavour], nodes.pms[node[row] // 2], node[row] % 2)
+            sides[side] += [np.array(item)] * of_node[row, flavour]
+        for row, numa, flavour in zip(*np.nonzero(of_pm), strict=True):
+            item = (nodes.single[flavour], nodes.pms[two[row, 0]], numa)
+            sides[side] += [np.array(item)] * of_pm[row, numa, flavour]
+        for row, flavour in zip(*np.nonzero(of_pm_2), strict=True):
+            item = (nodes.double[flavour], nodes.pms[two[row, 0]], 0)
+            sides[side] += [np.array(item)] * of_pm_2[row, flavour]
+    leaving, entering = (np.array(side, np.int64).reshape(-1, 3) for side in sides)
+    return expand(static, start, leaving, entering, rng)

@@ -10,7 +10,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ...envs.vm_rescheduling.dynamics import State, Static, copy_state, is_legal, move, restore_state
+from ...envs.vm_rescheduling.dynamics import (
+    State,
+    Static,
+    copy_state,
+    is_legal,
+    move,
+    restore_state,
+)
 from ...envs.vm_rescheduling.objective import value
 
 TRIES = 12

@@ -132,130 +132,12 @@ def first_prices(nodes: Nodes) -> Prices:
     return Prices(0.5 * nodes.cpu / nodes.slot, nodes.cpu_double / nodes.slot, 0.3)
 
 
-def improve_prices(
-    nodes: Nodes, mnl: int, prices: Prices, rounds: int
-) -> tuple[Prices, float, np.ndarray, np.ndarray]:
-    """Lowers L by subgradient steps of diminishing length.
-
-    Returns:
-        The best prices found, their bound L (slots), and the patterns met on the way: rows int64 [N]
-        (index into `Nodes.pms`) and patterns int64 [N, 4F + 2D] as in `best_patterns`.
-    """
-    single, double, move = prices.single.copy(), prices.double.copy(), prices.move
-    n_pms, n_single, n_double = len(nodes.pms), len(nodes.single), len(nodes.double)
-    patterns = np.zeros((n_pms, 4 * n_single + 2 * n_double), np.int64)
-    best_bound, best = np.inf, prices
-    met: list[np.ndarray] = []
-    for step in range(rounds):
-        total = best_patterns(
-            nodes.free, nodes.movable, nodes.movable_double, nodes.cpu, nodes.cpu_double,
-            nodes.slot, nodes.grid, single, double, move, patterns,
-        )  # fmt: skip
-        bound = total + move * mnl
-        if bound < best_bound:
-            best_bound, best = bound, Prices(single.copy(), double.copy(), move)
-        used = np.flatnonzero(patterns.any(axis=1))
-        met.append(np.column_stack([used, patterns[used]]))
-        out, into, out_2, into_2 = count_patterns(patterns, n_single, n_double)
-        gradient = np.concatenate([into - out, into_2 - out_2, [mnl - out.sum() - out_2.sum()]])
-        norm = np.sqrt(float(gradient @ gradient) / len(gradient))
-        if norm == 0.0:
-            break
-        length = 0.08 if step < 10 else 0.5 / (step + 1)
-        change = -length / norm * gradient
-        single += change[:n_single]
-        double += change[n_single:-1]
-        move = max(0.0, move + change[-1])
-    table = np.unique(np.concatenate(met), axis=0)
-    return best, best_bound, table[:, 0], table[:, 1:]
-
-
 def slot_bound(nodes: Nodes, mnl: int, prices: Prices) -> float:
     """L at the given prices with no limit on the VMs that leave or enter a node: a proven bound, in slots."""
     return prices.move * mnl + _values_of_all_patterns(
         nodes.free, nodes.movable, nodes.movable_double, nodes.cpu, nodes.cpu_double,
         nodes.slot, nodes.grid, prices.single, prices.double, prices.move,
     )  # fmt: skip
-
-
-def count_patterns(
-    patterns: np.ndarray, n_single: int, n_double: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """VMs leaving and entering in all, by one-node and by two-node flavour."""
-    total = patterns.sum(axis=0)
-    f = n_single
-    return (
-        total[:f] + total[2 * f : 3 * f],
-        total[f : 2 * f] + total[3 * f : 4 * f],
-        total[4 * f : 4 * f + n_double],
-        total[4 * f + n_double :],
-    )
-
-
-@njit(cache=True)
-def best_patterns(
-    free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu, patterns
-):
-    """Each PM's best pattern at the given prices; returns the sum of their values, in slots.
-
-    A pattern is [out of node 0 (F), into node 0 (F), out of node 1 (F), into node 1 (F), two-node out (D), in (D)].
-    `gain[t]` is the best of slots and takings when t units are free before anything enters; `cost[y]` the least price
-    of taking exactly y units out of a node. At most one two-node VM leaves or enters a PM.
-    """
-    n_pms, n_single, n_double = free.shape[0], len(cpu), len(cpu_double)
-    takings, last = _takings(cpu, price, grid)
-    gain, filled = _gains(takings, slot)
-    cost = np.empty((2, grid + 1))
-    outs = np.empty((2, grid + 1, n_single), np.int64)
-    reach = np.zeros(2, np.int64)
-    chosen = np.zeros(2, np.int64)
-    taken = np.zeros(2, np.int64)
-    patterns[:] = 0
-    total = 0.0
-    for p in range(n_pms):
-        for n in range(2):
-            reach[n] = _removal_costs(
-                movable[p, n], MAX_OUT, cpu, price, mu, grid - free[p, n], cost[n], outs[n]
-            )
-        best = NEVER
-        best_op, best_shift = -1, 0
-        for op in range(-1, 2 * n_double):
-            shift = 0
-            value = 0.0
-            if op >= 0:
-                d = op // 2
-                if op % 2 == 0:
-                    if movable_double[p, d] == 0:
-                        continue
-                    shift, value = cpu_double[d], -price_double[d] - mu
-                else:
-                    shift, value = -cpu_double[d], price_double[d]
-            for n in range(2):
-                top, top_y = NEVER, 0
-                for y in range(reach[n] + 1):
-                    t = free[p, n] + shift + y
-                    if cost[n, y] < -NEVER / 2 and 0 <= t <= grid:
-                        v = gain[t] - cost[n, y]
-                        if v > top + 1e-12:
-                            top, top_y = v, y
-                value += top
-                taken[n] = top_y
-            if value > best + 1e-12:
-                best, best_op, best_shift = value, op, shift
-                chosen[0], chosen[1] = taken[0], taken[1]
-        total += best - free[p, 0] // slot - free[p, 1] // slot
-        for n in range(2):
-            y = chosen[n]
-            for f in range(n_single):
-                patterns[p, 2 * n_single * n + f] = outs[n, y, f]
-            x = filled[free[p, n] + best_shift + y]
-            while x > 0:
-                f = last[x]
-                patterns[p, 2 * n_single * n + n_single + f] += 1
-                x -= cpu[f]
-        if best_op >= 0:
-            patterns[p, 4 * n_single + (best_op % 2) * n_double + best_op // 2] = 1
-    return total
 
 
 @njit(cache=True)
@@ -303,7 +185,9 @@ def _values_of_all_patterns(
     total = 0.0
     for p in range(n_pms):
         for n in range(2):
-            _removal_costs(movable[p, n], everything, cpu, price, mu, grid - free[p, n], cost[n], outs)
+            _removal_costs(
+                movable[p, n], everything, cpu, price, mu, grid - free[p, n], cost[n], outs
+            )
             for t in range(grid + 1):  # t: units free before any one-node VM leaves
                 top[n, t] = NEVER
                 for y in range(grid + 1 - t):
@@ -346,7 +230,7 @@ def _removal_costs(movable, most, cpu, price, mu, room, cost, outs):
 
 @njit(cache=True)
 def multisets(n_kinds, largest):
-    """All multisets of up to `largest` items of n_kinds kinds, as counts int64 [M, n_kinds], the empty one first."""
+    """All multisets of up to `largest` items of n_kinds kinds, as counts int64 [M, n_kinds]; the empty one first."""
     count = 1
     for k in range(1, largest + 1):
         ways = 1
@@ -366,65 +250,101 @@ def multisets(n_kinds, largest):
                 first[made] = f
                 made += 1
         i += 1
-    return rows, size
+    return rows
 
 
 @njit(cache=True)
-def node_patterns(
-    free, free_mem, movable, cpu, mem, slot, price, mu, outs, out_size, ins, in_size, slack, pm, node, table
-):
-    """One-node patterns within `slack` slots of their node's best, written to pm, node and table; returns their number.
+def node_columns(
+    level, out_cpu, out_price, start, spare_mem, in_cpu, in_mem, in_price, clash, out_of, slot, slack, have,
+    of_set, of_in, most
+):  # fmt: skip
+    """One-node patterns worth at least -slack, by supply set; returns their number.
 
-    Only patterns that fit in CPU and memory count; none takes in a flavour that it also sends away.
+    A supply set is the nodes with `level` units free that hold the same VMs to send away (a multiset of CPU `out_cpu`, row
+    `out_of` in `clash`); `out_price` is what it costs to send them and to use one of these nodes. `spare_mem[start[s]:
+    start[s+1]]` is the memory free on each of its nodes once they are gone. Written are the set, the multiset taken in,
+    and on how many nodes of the set it fits. Pairs marked in `have` are passed over, those written are marked.
     """
-    n_single = len(cpu)
-    out_cpu, out_mem = outs @ cpu, outs @ mem
-    in_cpu, in_mem = ins @ cpu, ins @ mem
-    out_price = np.empty(len(outs))
-    in_price = np.empty(len(ins))
-    for i in range(len(outs)):
-        out_price[i] = mu * out_size[i]
-        for f in range(n_single):
-            out_price[i] += outs[i, f] * price[f]
-    for j in range(len(ins)):
-        in_price[j] = 0.0
-        for f in range(n_single):
-            in_price[j] += ins[j, f] * price[f]
+    made = 0
+    for s in range(len(level)):
+        least = spare_mem[start[s]]
+        for i in range(start[s], start[s + 1]):
+            least = min(least, spare_mem[i])
+        for j in range(len(in_cpu)):
+            left = level[s] + out_cpu[s] - in_cpu[j]
+            if left < 0 or have[s, j] or clash[out_of[s], j]:
+                continue
+            if left // slot - level[s] // slot + in_price[j] - out_price[s] < -slack:
+                continue
+            fits = start[s + 1] - start[s]
+            if least < in_mem[j]:
+                fits = 0
+                for i in range(start[s], start[s + 1]):
+                    fits += spare_mem[i] >= in_mem[j]
+            if fits > 0 and made < len(of_set):
+                have[s, j] = True
+                of_set[made], of_in[made], most[made] = s, j, fits
+                made += 1
+    return made
+
+
+@njit(cache=True)
+def two_node_columns(
+    free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu, pm_price, slack,
+    of_pm, patterns
+):  # fmt: skip
+    """For each PM and each two-node VM that may leave or enter it, the best pattern if worth -slack; returns their number.
+
+    A pattern is [out of node 0 (F), into node 0 (F), out of node 1 (F), into node 1 (F), two-node out (D), in (D)];
+    `pm_price` [Q] is the price of using both nodes. `gain[t]` is the best of slots and takings when t units are free
+    before anything enters; `cost[y]` the least price of sending away exactly y units.
+    """
+    n_single, n_double = len(cpu), len(cpu_double)
+    takings, last = _takings(cpu, price, grid)
+    gain, filled = _gains(takings, slot)
+    cost = np.empty((2, grid + 1))
+    outs = np.empty((2, grid + 1, n_single), np.int64)
+    reach = np.zeros(2, np.int64)
+    taken = np.zeros(2, np.int64)
     made = 0
     for p in range(free.shape[0]):
-        for n in range(2):
-            here = free[p, n]
-            best = 0.0
-            for sweep in range(2):
-                for i in range(len(outs)):
-                    present = True
-                    for f in range(n_single):
-                        if outs[i, f] > movable[p, n, f]:
-                            present = False
-                            break
-                    if not present:
-                        continue
-                    for j in range(len(ins)):
-                        left = here + out_cpu[i] - in_cpu[j]
-                        if left < 0 or (i == 0 and j == 0):
-                            continue
-                        if free_mem[p, n] + out_mem[i] < in_mem[j]:
-                            continue
-                        value = left // slot - here // slot - out_price[i] + in_price[j]
-                        if sweep == 0:
-                            best = max(best, value)
-                        elif value >= best - slack:
-                            clash = False
-                            for f in range(n_single):
-                                if outs[i, f] > 0 and ins[j, f] > 0:
-                                    clash = True
-                                    break
-                            if clash:
-                                continue
-                            if made == len(pm):
-                                return made
-                            pm[made], node[made] = p, n
-                            table[made, :n_single] = outs[i]
-                            table[made, n_single:] = ins[j]
-                            made += 1
+        known = False
+        before = free[p, 0] // slot + free[p, 1] // slot
+        for op in range(2 * n_double):
+            d, enters = op // 2, op % 2
+            shift = -cpu_double[d] if enters else cpu_double[d]
+            if not enters and movable_double[p, d] == 0:
+                continue
+            if not known:
+                known = True
+                for n in range(2):
+                    reach[n] = _removal_costs(
+                        movable[p, n], MAX_OUT, cpu, price, mu, grid - free[p, n], cost[n], outs[n]
+                    )
+            value = price_double[d] if enters else -price_double[d] - mu
+            value -= before + pm_price[p]
+            for n in range(2):
+                top = NEVER
+                for y in range(reach[n] + 1):
+                    t = free[p, n] + shift + y
+                    if (
+                        cost[n, y] < -NEVER / 2
+                        and 0 <= t <= grid
+                        and gain[t] - cost[n, y] > top + 1e-12
+                    ):
+                        top, taken[n] = gain[t] - cost[n, y], y
+                value += top
+            if value < -slack or made == len(of_pm):
+                continue
+            of_pm[made] = p
+            row = patterns[made]
+            row[:] = 0
+            for n in range(2):
+                row[2 * n_single * n : 2 * n_single * n + n_single] = outs[n, taken[n]]
+                x = filled[free[p, n] + shift + taken[n]]
+                while x > 0:
+                    row[2 * n_single * n + n_single + last[x]] += 1
+                    x -= cpu[last[x]]
+            row[4 * n_single + enters * n_double + d] = 1
+            made += 1
     return made

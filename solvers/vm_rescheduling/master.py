@@ -1,0 +1,383 @@
+"""The master problem of column generation: how many nodes carry out each pattern. Uses highspy, scipy and pricing.
+
+Nodes with equal free CPU differ only in the VMs they hold, so a one-node pattern is a column for a whole *supply set*:
+the nodes with `level` units free that hold the VMs it sends away. The master chooses a number of nodes for it, not a
+node. A pattern with a two-node VM is a column of its own PM. With x the numbers chosen:
+
+    maximize slots opened, subject to
+    for each flavour: VMs entering = VMs leaving;    VMs leaving <= MNL;
+    for each PM: at most one two-node column;
+    for a set W of nodes: the columns that can use no node outside W use at most |W| nodes (Hall's condition).
+
+There is a Hall row for each supply set; `assign` finds a node for each pattern chosen, or the set W of a row to add.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from .pricing import Nodes, Prices, multisets, node_columns, two_node_columns
+
+MOST_OUT, MOST_IN = 2, 4  # VMs that leave, and that enter, one node in a one-node pattern
+ROOM = 100_000
+
+
+@dataclass(slots=True)
+class Master:
+    """The columns and rows so far. N nodes (numbered 2 q + n), F one-node and D two-node flavours.
+
+    Attributes:
+        nodes: the cluster.
+        outs, ins: int64 [.., F]; multisets of VMs that may leave, and enter, a node.
+        level, out_of: int64 [S]; units free in a supply set's nodes, and its row in `outs`.
+        members: bool [S, N].
+        member_start, member_node: `members` as compressed rows.
+        hall: bool [W, N]; the node sets of the Hall rows; the first `contained.shape[1]` are supply sets.
+        contained: bool [S, ..]; which supply sets lie inside which of those.
+        have: bool [S, len(ins)]; the one-node columns there are.
+        one: int64 [A, 3]; supply set, row in `ins`, and most nodes, of each one-node column.
+        two: int64 [B, 1 + 4F + 2D]; row in Nodes.pms and pattern, of each two-node column.
+    """
+
+    nodes: Nodes
+    outs: np.ndarray
+    ins: np.ndarray
+    level: np.ndarray
+    out_of: np.ndarray
+    members: np.ndarray
+    member_start: np.ndarray
+    member_node: np.ndarray
+    hall: np.ndarray
+    contained: np.ndarray
+    have: np.ndarray
+    one: np.ndarray
+    two: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """The master solved in fractions.
+
+    Attributes:
+        slots: slots opened.
+        moves: VMs leaving.
+        prices: duals of the flavour and move rows, in slots.
+        set_price: float64 [S]; what the Hall rows charge for a node of a supply set.
+        pm_price: float64 [Q]; what they and its own row charge for both nodes of a PM.
+    """
+
+    slots: float
+    moves: float
+    prices: Prices
+    set_price: np.ndarray
+    pm_price: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The master solved in whole numbers.
+
+    Attributes:
+        slots: slots opened.
+        moves: VMs leaving.
+        one: int64 [.., 3]; rows of Master.one, one for each node to carry the pattern out.
+        two: int64 [.., 1 + 4F + 2D]; rows of Master.two.
+    """
+
+    slots: float
+    moves: float
+    one: np.ndarray
+    two: np.ndarray
+
+
+def make_master(nodes: Nodes, mnl: int) -> Master:
+    """A master with its supply sets and no column."""
+    n_single, n_double = len(nodes.single), len(nodes.double)
+    outs, ins = multisets(n_single, MOST_OUT), multisets(n_single, MOST_IN)
+    free = nodes.free.ravel()
+    holds = (nodes.movable.reshape(len(free), 1, n_single) >= outs).all(axis=2)
+    level: list[int] = []
+    out_of: list[int] = []
+    members, hall, blocks = [], [], []
+    for units in np.unique(free):
+        here = np.flatnonzero(free == units)
+        present = np.flatnonzero(holds[here].any(axis=0))
+        sets = holds[np.ix_(here, present)].T
+        rows = np.unique(np.packbits(sets, axis=1), axis=0)
+        rows = np.unpackbits(rows, axis=1, count=len(here)).astype(np.bool_)
+        rows = rows[rows.sum(axis=1) < 2 * mnl]  # a plan of mnl moves touches no more nodes
+        level += [int(units)] * len(present)
+        out_of += present.tolist()
+        members.append(_spread(sets, here, len(free)))
+        hall.append(_spread(rows, here, len(free)))
+        blocks.append(sets.astype(np.float32) @ ~rows.T < 0.5)
+    every = np.concatenate(members)
+    contained = np.zeros((len(every), sum(len(rows) for rows in hall)), np.bool_)
+    top = left = 0
+    for block in blocks:
+        contained[top : top + block.shape[0], left : left + block.shape[1]] = block
+        top, left = top + block.shape[0], left + block.shape[1]
+    return Master(
+        nodes=nodes,
+        outs=outs,
+        ins=ins,
+        level=np.array(level, np.int64),
+        out_of=np.array(out_of, np.int64),
+        members=every,
+        member_start=np.concatenate([[0], np.cumsum(every.sum(axis=1))]),
+        member_node=np.nonzero(every)[1],
+        hall=np.concatenate(hall),
+        contained=contained,
+        have=np.zeros((len(level), len(ins)), np.bool_),
+        one=np.zeros((0, 3), np.int64),
+        two=np.zeros((0, 1 + 4 * n_single + 2 * n_double), np.int64),
+    )
+
+
+def _spread(sets: np.ndarray, here: np.ndarray, n_nodes: int) -> np.ndarray:
+    wide = np.zeros((len(sets), n_nodes), np.bool_)
+    wide[:, here] = sets
+    return wide
+
+
+def price_columns(master: Master, relaxed: Relaxation, slack: float) -> int:
+    """Adds the columns worth at least -slack at a relaxation's prices; returns how many are new."""
+    nodes, prices = master.nodes, relaxed.prices
+    out_price = (master.outs @ prices.single + prices.move * master.outs.sum(axis=1))[master.out_of]
+    of_set, of_in = np.empty(ROOM, np.int64), np.empty(ROOM, np.int64)
+    most = np.empty(ROOM, np.int64)
+    clash = master.outs @ master.ins.T > 0
+    spare = nodes.free_mem.ravel()[master.member_node] + np.repeat(
+        (master.outs @ nodes.mem)[master.out_of], np.diff(master.member_start)
+    )
+    made = node_columns(
+        master.level, (master.outs @ nodes.cpu)[master.out_of], out_price + relaxed.set_price,
+        master.member_start, spare, master.ins @ nodes.cpu, master.ins @ nodes.mem,
+        master.ins @ prices.single, clash, master.out_of, nodes.slot, slack, master.have,
+        of_set, of_in, most,
+    )  # fmt: skip
+    new = np.column_stack([of_set[:made], of_in[:made], most[:made]])
+    master.one = np.concatenate([master.one, new])
+    pm = np.empty(2 * len(nodes.double) * len(nodes.pms), np.int64)
+    patterns = np.empty((len(pm), master.two.shape[1] - 1), np.int64)
+    made_two = two_node_columns(
+        nodes.free, nodes.movable, nodes.movable_double, nodes.cpu, nodes.cpu_double, nodes.slot,
+        nodes.grid, prices.single, prices.double, prices.move,
+        relaxed.pm_price, slack, pm, patterns,
+    )  # fmt: skip
+    before = len(master.two)
+    found = np.column_stack([pm[:made_two], patterns[:made_two]])
+    found = found[_fits_memory(nodes, found)]
+    known = {row.tobytes() for row in master.two}
+    fresh = [row for row in found if row.tobytes() not in known]
+    master.two = np.concatenate(
+        [master.two, np.array(fresh, np.int64).reshape(-1, master.two.shape[1])]
+    )
+    return made + len(master.two) - before
+
+
+def _fits_memory(nodes: Nodes, two: np.ndarray) -> np.ndarray:
+    out, into, out_2, into_2 = split_pattern(nodes, two[:, 1:])
+    spare = nodes.free_mem[two[:, 0]] + (out - into) @ nodes.mem
+    return (spare + ((out_2 - into_2) @ nodes.mem_double)[:, None] >= 0).all(axis=1)
+
+
+def split_pattern(
+    nodes: Nodes, patterns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """VMs leaving and entering each node [.., 2, F], and two-node VMs leaving and entering [.., D]."""
+    f, d = len(nodes.single), len(nodes.double)
+    singles = patterns[:, : 4 * f].reshape(len(patterns), 2, 2, f)
+    doubles = patterns[:, 4 * f :].reshape(len(patterns), 2, d)
+    return singles[:, :, 0], singles[:, :, 1], doubles[:, 0], doubles[:, 1]
+
+
+def relax(master: Master, mnl: int, goal: int | None, seconds: float) -> Relaxation | None:
+    """Solves the master in fractions: most slots within mnl moves, or fewest moves that open `goal` slots.
+
+    Returns:
+        The optimum with its prices; None where the time ran out or the goal cannot be met.
+    """
+    program = _program(master, master.one, master.two)
+    solver = _run(program, mnl, goal, seconds, whole=False)
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    solution = solver.getSolution()
+    x, dual = np.array(solution.col_value), np.array(solution.row_dual)
+    n_hall, n_single = len(master.hall), len(master.nodes.single)
+    n_below = n_hall + len(program.pms)
+    scale = 1.0 if goal is None else max(dual[-1], 1e-9)  # slots a unit of the objective is worth
+    charge = np.maximum(0.0, -dual[:n_below]) / scale
+    pm_price = (charge[:n_hall] @ master.hall).reshape(-1, 2).sum(axis=1)
+    pm_price[program.pms] += charge[n_hall:]
+    per_flavour = dual[n_below:-2] / scale
+    move = max(0.0, -dual[-2] / scale + (0.0 if goal is None else 1.0 / scale))
+    return Relaxation(
+        slots=float(program.gain @ x),
+        moves=float(program.moves @ x),
+        prices=Prices(per_flavour[:n_single], per_flavour[n_single:], move),
+        set_price=master.contained @ charge[: master.contained.shape[1]],
+        pm_price=pm_price,
+    )
+
+
+def choose(
+    master: Master,
+    relaxed: Relaxation,
+    slack: float,
+    mnl: int,
+    goal: int | None,
+    seconds: float,
+) -> Choice | None:
+    """Solves the master in whole numbers, over the columns worth at least -slack at a relaxation's prices.
+
+    Returns:
+        The best choice found; None where the time ran out before any, or the goal cannot be met.
+    """
+    prices = relaxed.prices
+    program = _program(master, master.one, master.two)
+    per_flavour = np.concatenate([prices.single, prices.double])
+    worth = program.gain + program.balance @ per_flavour - prices.move * program.moves
+    worth -= np.concatenate(
+        [relaxed.set_price[master.one[:, 0]], relaxed.pm_price[master.two[:, 0]]]
+    )
+    near = worth >= -slack - 1e-9
+    one, two = master.one[near[: len(master.one)]], master.two[near[len(master.one) :]]
+    program = _program(master, one, two)
+    solver = _run(program, mnl, goal, seconds, whole=True)
+    if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return None
+    x = np.round(solver.getSolution().col_value).astype(np.int64)
+    return Choice(
+        slots=float(program.gain @ x),
+        moves=float(program.moves @ x),
+        one=np.repeat(one, x[: len(one)], axis=0),
+        two=two[x[len(one) :] > 0],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """Columns as a linear program: rows Hall, PMs, flavours, moves, slots."""
+
+    matrix: sp.csc_matrix
+    gain: np.ndarray
+    moves: np.ndarray
+    balance: np.ndarray
+    most: np.ndarray
+    pms: np.ndarray
+    hall_size: np.ndarray
+
+
+def _program(master: Master, one: np.ndarray, two: np.ndarray) -> _Program:
+    nodes = master.nodes
+    outs, ins = master.outs[master.out_of[one[:, 0]]], master.ins[one[:, 1]]
+    units = master.level[one[:, 0]]
+    gain_one = (units + (outs - ins) @ nodes.cpu) // nodes.slot - units // nodes.slot
+    out, into, out_2, into_2 = split_pattern(nodes, two[:, 1:])
+    free = nodes.free[two[:, 0]]
+    after = free + (out - into) @ nodes.cpu + ((out_2 - into_2) @ nodes.cpu_double)[:, None]
+    gain_two = (after // nodes.slot - free // nodes.slot).sum(axis=1)
+    gain = np.concatenate([gain_one, gain_two]).astype(np.float64)
+    moves = np.concatenate([outs.sum(axis=1), out.sum(axis=(1, 2)) + out_2.sum(axis=1)])
+    single = np.concatenate([ins - outs, (into - out).sum(axis=1)])
+    double = np.concatenate([np.zeros((len(one), len(nodes.double)), np.int64), into_2 - out_2])
+    balance = np.column_stack([single, double]).astype(np.float64)
+    used = master.hall[:, 2 * two[:, 0]].astype(np.float64) + master.hall[:, 2 * two[:, 0] + 1]
+    hall = sp.hstack([sp.csr_matrix(_inside(master, one).T.astype(np.float64)), used])
+    pms, row = np.unique(two[:, 0], return_inverse=True)
+    once = sp.csr_matrix(
+        (np.ones(len(two)), (row, len(one) + np.arange(len(two)))), (len(pms), len(gain))
+    )
+    coupling = np.vstack([balance.T, moves, gain])
+    return _Program(
+        matrix=sp.vstack([hall, once, sp.csr_matrix(coupling)]).tocsc(),
+        gain=gain,
+        moves=moves.astype(np.float64),
+        balance=balance,
+        most=np.concatenate([one[:, 2], np.ones(len(two))]).astype(np.float64),
+        pms=pms,
+        hall_size=master.hall.sum(axis=1),
+    )
+
+
+def _run(
+    program: _Program, mnl: int, goal: int | None, seconds: float, whole: bool
+) -> highspy.Highs:
+    balanced = np.zeros(program.balance.shape[1])
+    below = np.concatenate([program.hall_size, np.ones(len(program.pms))])
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = program.matrix.shape[1], program.matrix.shape[0]
+    lp.col_cost_ = -program.gain if goal is None else program.moves
+    lp.col_lower_, lp.col_upper_ = np.zeros(len(program.gain)), program.most
+    lp.row_lower_ = np.concatenate(
+        [np.full(len(below), -np.inf), balanced, [-np.inf, -np.inf if goal is None else goal]]
+    )
+    lp.row_upper_ = np.concatenate([below, balanced, [mnl, np.inf]])
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_ = program.matrix.indptr, program.matrix.indices
+    lp.a_matrix_.value_ = program.matrix.data
+    if whole:
+        lp.integrality_ = [highspy.HighsVarType.kInteger] * len(program.gain)
+    solver = highspy.Highs()
+    for option, setting in (
+        ("output_flag", False), ("threads", 1), ("presolve", "off"), ("mip_rel_gap", 0.0),
+        ("mip_abs_gap", 0.99), ("time_limit", max(seconds, 0.001)),
+    ):  # fmt: skip
+        solver.setOptionValue(option, setting)
+    solver.passModel(lp)
+    solver.run()
+    return solver
+
+
+def _inside(master: Master, one: np.ndarray) -> np.ndarray:
+    """Which one-node columns can use no node outside each Hall row's set, bool [.., W]."""
+    n_sets = master.contained.shape[1]
+    inside = np.zeros((len(one), len(master.hall)), np.bool_)
+    inside[:, :n_sets] = master.contained[one[:, 0]]
+    for row in range(n_sets, len(master.hall)):
+        level = master.nodes.free.ravel()[np.argmax(master.hall[row])]
+        for column in np.flatnonzero(master.level[one[:, 0]] == level):
+            inside[column, row] = not (_usable(master, one[column]) & ~master.hall[row]).any()
+    return inside
+
+
+def _usable(master: Master, column: np.ndarray) -> np.ndarray:
+    """The nodes that a one-node column fits on, bool [N]."""
+    s, j, _ = column
+    need = (master.ins[j] - master.outs[master.out_of[s]]) @ master.nodes.mem
+    return master.members[s] & (master.nodes.free_mem.ravel() >= need)
+
+
+def assign(master: Master, choice: Choice) -> tuple[np.ndarray, np.ndarray | None]:
+    """A node for each one-node pattern of a choice.
+
+    Returns:
+        int64 [..], the node of each row of `choice.one`, and None; or, where there are too few nodes, -1 for the rows
+        that got none, and the nodes W of the Hall row that rules this choice out, bool [N].
+    """
+    allowed = np.zeros((len(choice.one), master.members.shape[1]), np.bool_)
+    for i, column in enumerate(choice.one):
+        allowed[i] = _usable(master, column)
+    usable = allowed.copy()
+    usable[:, 2 * choice.two[:, 0]] = usable[:, 2 * choice.two[:, 0] + 1] = False
+    node_of = maximum_bipartite_matching(sp.csr_matrix(usable), perm_type="column")
+    served = node_of >= 0
+    if served.all():
+        return node_of, None
+    pattern_at = np.full(usable.shape[1], -1)
+    pattern_at[node_of[served]] = np.flatnonzero(served)
+    reached = {int(np.argmin(served))}
+    front = list(reached)
+    while front:
+        for node in np.flatnonzero(usable[front.pop()]):
+            pattern = int(pattern_at[node])
+            if pattern not in reached:
+                reached.add(pattern)
+                front.append(pattern)
+    return node_of, allowed[sorted(reached)].any(axis=0)
