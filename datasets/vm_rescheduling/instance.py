@@ -135,6 +135,7 @@ class Cluster(Instance):
         for field, shape in shapes.items():
             if getattr(self, field).shape != shape:
                 self._refuse(f"{field} has shape {getattr(self, field).shape}, expected {shape}")
+        self._check_kinds()
         if p == 0:
             self._refuse("the cluster has no hosts; there is nothing to reschedule")
         if v == 0:
@@ -149,6 +150,17 @@ class Cluster(Instance):
                     f"host {self.pm_ids[pm]!r} is over-committed: the VMs on its NUMA node {node} "
                     f"need {-free[pm, node]} more {what} than it has; correct the snapshot"
                 )
+
+    def _check_kinds(self) -> None:
+        """Whole numbers must come as integers, so that no NaN slips through a comparison."""
+        for spec in dataclasses.fields(self):
+            values = getattr(self, spec.name)
+            if not isinstance(values, np.ndarray):
+                continue
+            kind = {"weights": "f", "vm_pinned": "b", "set_by_rack": "b"}.get(spec.name, "i")
+            if values.dtype.kind != kind:
+                names = {"f": "float64", "b": "bool", "i": "int64"}
+                self._refuse(f"{spec.name} has dtype {values.dtype}, expected {names[kind]}")
 
     def _check_names(self) -> None:
         for field in ("pm_ids", "vm_ids"):
@@ -170,6 +182,16 @@ class Cluster(Instance):
             if bad.size:
                 row = tuple(bad[0])
                 self._refuse(f"{field}[{row[0]}] is {values[row]}, outside {low}..{high}")
+        starts = self.set_start
+        if starts[0] != 0 or starts[-1] != len(self.set_vms) or (np.diff(starts) < 0).any():
+            self._refuse(
+                f"set_start {starts.tolist()} must rise from 0 to {len(self.set_vms)}, the members "
+                "of all deployment sets"
+            )
+        halves = np.flatnonzero((self.flavour_nodes[self.vm_flavour] == 2) & (self.vm_numa != 0))
+        if halves.size:
+            vm = halves[0]
+            self._refuse(f"vm_numa[{vm}] is {self.vm_numa[vm]}; it is 0 for a VM on two nodes")
         if self.mnl < 1:
             self._refuse(f"mnl is {self.mnl}; a plan needs at least one move (mnl >= 1)")
         if self.pm_move_cap < 0:
