@@ -62,6 +62,8 @@ def judge(problem: Problem, instance: Any, actions: np.ndarray, world: World) ->
     """Replays the actions in the environment, then has the validator recompute the objective from scratch.
 
     Args:
+        problem: the family.
+        instance: as the contender got it.
         actions: one row an environment step; none is the plan that does nothing.
         world: its seed, and the seconds spent before the first action.
     """
@@ -108,11 +110,11 @@ def anytime_curve(
     return curve
 
 
-def make_environment(problem: Problem) -> gymnasium.Env[Any, Any]:
-    """The family's environment in its default form."""
+def make_environment(problem: Problem, instance: Any) -> gymnasium.Env[Any, Any]:
+    """The family's environment in its default form, with room for the instance."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="gymnasium")
-        return gymnasium.make(problem.env_id, disable_env_checker=True)
+        return gymnasium.make(problem.env_id, instances=(instance,), disable_env_checker=True)
 
 
 def as_action(row: Any) -> Any:
@@ -121,7 +123,7 @@ def as_action(row: Any) -> Any:
 
 
 def _replay(problem: Problem, instance: Any, actions: np.ndarray, world: World) -> _Replay:
-    env = make_environment(problem)
+    env = make_environment(problem, instance)
     step = 0
     try:
         _, info = env.reset(
@@ -144,4 +146,5 @@ def _replay(problem: Problem, instance: Any, actions: np.ndarray, world: World) 
         text = f"step {step}: the environment raised {type(error).__name__}: {error}"
         return _Replay(math.nan, False, text, broken=text)
     finally:
-        env.close()
+        if env is not None:
+            env.close()

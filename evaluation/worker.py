@@ -71,7 +71,7 @@ def _play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
 def _play_policy(problem: Problem, policy: Policy, task: Task) -> Solution:
     """Plays an episode closed loop, until it ends or the budget does."""
     clock = task.budget.start()
-    env = make_environment(problem)
+    env = make_environment(problem, task.instance)
     try:
         policy.reset(task.instance, task.budget, task.seed)
         observation, info = env.reset(seed=task.world_seed, options={"instance": task.instance})

@@ -56,10 +56,16 @@ class ToyEnv(gymnasium.Env[dict[str, np.ndarray], int]):
     )
     action_space = gymnasium.spaces.Discrete(8)
 
+    def __init__(self, instances: Any = ()) -> None:
+        self.instances = instances
+
+    def __init__(self, instances: Any = ()) -> None:
+        self.instances = instances
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
         options = options or {}
-        self.items = options.get("instance") or make_items(0)
+        self.items = options.get("instance") or next(iter(self.instances), make_items(0))
         self.lost = self.items.drift * options.get("elapsed_s", 0.0)
         self.taken: list[int] = []
         return self._observation(), self._info()

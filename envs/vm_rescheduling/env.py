@@ -149,7 +149,8 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
 
         Args:
             seed: seeds the draw of the instance and, in live mode, the churn.
-            options: "instance": the Cluster to play; "elapsed_s": seconds that its planning took (live mode).
+            options: "instance": the Cluster to play. "elapsed_s": a plan that took so many seconds
+                is replayed; it may stop, and in live mode it meets the churn of that time.
 
         Raises:
             InstanceError: the instance is larger than the padding.
@@ -172,6 +173,8 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
             start = self._first(cluster)
         saved, objective, rate = start
         self.episode = Episode(*(array.copy() for array in saved))
+        if elapsed_s is not None:
+            self._allow_stop(cluster)
         self._mnl, self._moves = cluster.mnl, 0
         self.episode.vm_mask.flags.writeable = False
         self.episode.pm_mask.flags.writeable = False
@@ -340,6 +343,10 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
             'among observation["action_mask"]'
             + (" and destination_mask(vm)" if self.form == "joint" else "")
         )
+
+    def _allow_stop(self, cluster: Cluster) -> None:
+        self.episode.ints[ALLOW_STOP] = 1
+        self.episode.vm_legal[cluster.n_vms] = 1
 
     def _check_padding(self, cluster: Cluster) -> None:
         if cluster.n_pms > self.max_pms or cluster.n_vms > self.max_vms:
