@@ -51,7 +51,7 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
 
     The recipe: VMs of 32 cores and more placed biggest first, the rest in random order, each on a
     random feasible NUMA node; then a fraction exits. At full size with the default exits this gives
-    about 91 % of cores in use and a mean fragment rate of about .57, close to the published set's
+    about 91 % of cores in use and a mean fragment rate of about .58, close to the published set's
     .555 (placing all by size gives .44, far from it).
 
     Raises:

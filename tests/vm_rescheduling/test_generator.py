@@ -1,0 +1,89 @@
+"""Synthetic clusters: what they hold, and that a seed always makes the same one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sysopt_gym.core.errors import SettingError
+from sysopt_gym.datasets.vm_rescheduling.generator import MEDIUM_FLAVOURS, PARAMETERS, generate
+from sysopt_gym.datasets.vm_rescheduling.splits import fragment_rate, utilisation
+
+GOLDEN = [
+    ("", 1, "2a0dd00763a6659a"),
+    ("pms=12", 1, "5b253d941c6c83e8"),
+    ("pms=30 sets=8 rack_sets=2 pinned=0.05", 7, "373d9318f8e76414"),
+    ("pms=60 exits=0.1", 42, "1888c0c71557466e"),
+]
+
+
+@pytest.mark.parametrize(("text", "seed", "expected"), GOLDEN)
+def test_a_seed_always_makes_the_same_cluster(text: str, seed: int, expected: str) -> None:
+    parameters = dict(pair.split("=") for pair in text.split()) if text else {}
+    assert generate(parameters, seed).content_hash == expected
+
+
+def test_look_alikes_resemble_the_published_set() -> None:
+    clusters = [generate({}, seed) for seed in range(20)]
+    for cluster in clusters:
+        assert (cluster.n_pms, cluster.n_vms) == (279, 2016)
+        assert 0.89 < utilisation(cluster) < 0.93
+    assert np.mean([fragment_rate(c) for c in clusters]) == pytest.approx(0.58, abs=0.03)
+
+
+def test_the_mix_of_vms_is_the_public_snapshots() -> None:
+    assert sum(count for *_, count in MEDIUM_FLAVOURS) == 2089
+    cluster = generate({"exits": "0"}, 1)
+    counts = np.bincount(cluster.vm_flavour, minlength=len(MEDIUM_FLAVOURS))
+    assert counts.tolist() == [count for *_, count in MEDIUM_FLAVOURS]
+
+
+@given(
+    pms=st.integers(2, 40),
+    exits=st.floats(0, 0.5),
+    sets=st.integers(0, 6),
+    pinned=st.floats(0, 1),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_size_makes_a_possible_cluster_whose_sets_already_keep_apart(
+    pms: int, exits: float, sets: int, pinned: float, seed: int
+) -> None:
+    cluster = generate(
+        {
+            "pms": str(pms),
+            "exits": str(exits),
+            "sets": str(sets),
+            "rack_sets": str(sets // 2),
+            "pinned": str(pinned),
+        },
+        seed,
+    )
+    assert cluster.n_pms == pms
+    for group, by_rack in enumerate(cluster.set_by_rack):
+        members = cluster.set_vms[cluster.set_start[group] : cluster.set_start[group + 1]]
+        hosts = cluster.vm_pm[members]
+        places = cluster.pm_rack[hosts] if by_rack else hosts
+        assert len(set(places.tolist())) == len(members)
+    assert len(set(cluster.set_vms.tolist())) == len(cluster.set_vms)
+
+
+def test_more_exits_make_an_emptier_cluster() -> None:
+    full, half = (utilisation(generate({"exits": exits}, 3)) for exits in ("0.0", "0.5"))
+    assert half < 0.6 < full
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("pms", "1"), ("pms", "many"), ("exits", "1.5"), ("pinned", "-1"), ("sets", "-2")],
+)
+def test_impossible_parameters_are_refused(name: str, text: str) -> None:
+    assert name in PARAMETERS
+    with pytest.raises(SettingError, match="generate vm_rescheduling"):
+        generate({name: text}, 1)
+
+
+def test_an_exit_fraction_that_is_no_number_is_refused() -> None:
+    with pytest.raises(SettingError, match="generate vm_rescheduling"):
+        generate({"exits": "nan"}, 1)

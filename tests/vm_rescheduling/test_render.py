@@ -1,0 +1,101 @@
+"""The picture of a cluster shows its free cores, its VMs and the last move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sysopt_gym.datasets.vm_rescheduling.generator import generate
+from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
+from sysopt_gym.envs.vm_rescheduling import dynamics as d
+from sysopt_gym.envs.vm_rescheduling import render
+from sysopt_gym.envs.vm_rescheduling.render import frame
+
+Make = Callable[..., Cluster]
+Legal = Callable[[d.Static, d.State], list[tuple[int, int, int]]]
+
+
+def picture(cluster: Cluster, last: tuple[int, int, int] | None = None) -> np.ndarray:
+    static = d.make_static(cluster)
+    return frame(static, d.make_state(cluster, static), cluster.numa_cpu, last)
+
+
+def share(image: np.ndarray, color: tuple[int, int, int]) -> float:
+    return float((image == color).all(axis=2).mean())
+
+
+@given(
+    st.integers(0, 10**6),
+    st.tuples(st.integers(120, 700), st.integers(90, 500)),
+)
+@settings(max_examples=30, deadline=None)
+def test_any_cluster_fits_any_size_of_image(
+    tiny_cluster: Make, seed: int, size: tuple[int, int]
+) -> None:
+    cluster = tiny_cluster(seed, drain_pms=np.array([0], np.int64))
+    static = d.make_static(cluster)
+    image = frame(static, d.make_state(cluster, static), cluster.numa_cpu, (0, 0, 2), size)
+    assert image.shape == (size[1], size[0], 3)
+    assert image.dtype == np.uint8
+
+
+@pytest.mark.parametrize("pms", [2, 12, 40, 279, 1200])
+def test_fragments_show_at_every_scale(pms: int) -> None:
+    cluster = generate({"pms": str(pms), "exits": "0.1"}, 3)
+    image = picture(cluster)
+    fragments, slots = share(image, render.FRAGMENT_COLOR), share(image, render.SLOT_COLOR)
+    free = cluster.free()[0]
+    rate = (free % 16).sum() / free.sum()
+    assert fragments / (fragments + slots) == pytest.approx(rate, abs=0.15)
+
+
+def test_whole_free_slots_are_drawn_apart_from_fragments(tiny_cluster: Make) -> None:
+    cluster = tiny_cluster(5, pm_status=np.zeros(tiny_cluster(5).n_pms, np.int8))
+    used = cluster.numa_cpu - cluster.free()[0]
+    node = cluster.numa_cpu > 0
+    slots = picture(tiny_cluster(5, pm_status=cluster.pm_status, numa_cpu=used + 16 * node))
+    assert share(slots, render.SLOT_COLOR) > 0
+    assert share(slots, render.FRAGMENT_COLOR) == 0
+    fragments = picture(tiny_cluster(5, pm_status=cluster.pm_status, numa_cpu=used + 15 * node))
+    assert share(fragments, render.SLOT_COLOR) == 0
+    assert share(fragments, render.FRAGMENT_COLOR) > 0
+
+
+def test_the_move_just_made_is_marked_and_no_other(tiny_cluster: Make, legal_moves: Legal) -> None:
+    cluster = tiny_cluster(5)
+    static = d.make_static(cluster)
+    state = d.make_state(cluster, static)
+    before = frame(static, state, cluster.numa_cpu, None)
+    assert share(before, render.MOVED_COLOR) == 0
+    vm, pm, node = legal_moves(static, state)[0]
+    home = 2 * int(state.vm_pm[vm]) + int(state.vm_numa[vm])
+    d.move(static, state, vm, pm, node)
+    after = frame(static, state, cluster.numa_cpu, (vm, home, 2 * pm + node))
+    assert share(after, render.MOVED_COLOR) > 0
+
+
+def test_hosts_that_do_not_count_look_different(tiny_cluster: Make) -> None:
+    hosts = tiny_cluster(5).n_pms
+    for status, color in ((1, render.DISABLED_COLOR), (2, render.OUTAGE_COLOR)):
+        image = picture(tiny_cluster(5, pm_status=np.full(hosts, status, np.int8)))
+        assert share(image, color) > 0
+        assert share(image, render.FRAGMENT_COLOR) == share(image, render.SLOT_COLOR) == 0
+
+
+def test_drawing_changes_nothing(tiny_cluster: Make) -> None:
+    cluster = tiny_cluster(5)
+    static = d.make_static(cluster)
+    state = d.make_state(cluster, static)
+    saved = d.copy_state(state)
+    frame(static, state, cluster.numa_cpu, (0, 0, 2))
+    for before, after in zip(saved, state, strict=True):
+        assert np.array_equal(before, after)
+
+
+def test_the_legend_names_every_colour_of_free_cores_and_vms() -> None:
+    colors = {color for _, color in render.LEGEND}
+    assert {render.FRAGMENT_COLOR, render.SLOT_COLOR, render.MOVED_COLOR} <= colors
+    assert set(render.VM_COLORS) <= colors
