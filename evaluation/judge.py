@@ -123,9 +123,10 @@ def as_action(row: Any) -> Any:
 
 
 def _replay(problem: Problem, instance: Any, actions: np.ndarray, world: World) -> _Replay:
-    env = make_environment(problem, instance)
     step = 0
+    env: gymnasium.Env[Any, Any] | None = None
     try:
+        env = make_environment(problem, instance)
         _, info = env.reset(
             seed=world.seed, options={"instance": instance, "elapsed_s": world.elapsed_s}
         )

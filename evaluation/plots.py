@@ -74,7 +74,7 @@ def anytime_plot(
         axes.set_ylim(bottom=min(0.0, -0.02 * top), top=1.06 * top or 1.0)
         axes.set_xlabel("seconds since the instance was given")
         axes.set_ylabel("mean gap to the best plan, %")
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        _legend(axes)
         return _svg(figure)
 
 
@@ -110,8 +110,14 @@ def cost_plot(
         arrow = "lower is better" if first["direction"] == "minimize" else "higher is better"
         unit = f", {first['unit']}" if first["unit"] else ""
         axes.set_ylabel(f"{first['objective_name'].replace('_', ' ')}{unit}\n({arrow})")
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        _legend(axes)
         return _svg(figure)
+
+
+def _legend(axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def _marker(line: Standing, lines: Sequence[Standing]) -> str:

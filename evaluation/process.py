@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,10 +73,8 @@ class Worker:
     def close(self) -> None:
         """Ends the process, whatever it is doing, with all it started."""
         if self._process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process.wait()
         if self._pipe is not None:
             self._pipe.close()
@@ -86,7 +85,7 @@ class Worker:
     def _start(self) -> None:
         began = time.perf_counter()
         ours, theirs = Pipe()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
             env=os.environ | dict.fromkeys(THREAD_VARIABLES, "1"),

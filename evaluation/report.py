@@ -231,16 +231,23 @@ def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]
 
 
 def _reasons(rows: Sequence[Row]) -> list[str]:
-    found = [
-        f"{row['contender']} on {row['instance']}, seed {row['seed']}: {row['status']}, "
-        f"{failure_reason(row)}"
-        for row in rows
-        if row["status"] in FAILED
-    ]
-    more = (
-        [f"and {len(found) - MAX_REASONS} more, in {SUMMARY}"] if len(found) > MAX_REASONS else []
-    )
-    return found[:MAX_REASONS] + more
+    """Why runs failed, equal reasons told once."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row["status"] in FAILED:
+            reason = "" if row["status"] == "late" else failure_reason(row)
+            place = f"{row['instance']} (seed {row['seed']})"
+            if row["status"] == "late":
+                place += f" {failure_reason(row)}"
+            found.setdefault((row["contender"], row["status"], reason), []).append(place)
+    told = []
+    for (contender, status, reason), places in found.items():
+        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+        why = f": {reason}" if reason else ""
+        told.append(f"{contender} {status} on {', '.join(places[:3])}{more}{why}")
+    if len(told) > MAX_REASONS:
+        told = [*told[:MAX_REASONS], f"and {len(told) - MAX_REASONS} more, in {SUMMARY}"]
+    return told
 
 
 def _pictures(folder: Folder, rows: list[Row], entry: str) -> tuple[list[Picture], list[str]]:

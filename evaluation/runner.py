@@ -5,13 +5,14 @@ Cells run one after the other by default, so that seconds compare; in parallel p
 
 from __future__ import annotations
 
+import pickle
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from rich.progress import (
@@ -272,11 +273,12 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
         ) from error
     try:
         task = ray.remote(max_retries=0)(_ray_cell).options(num_cpus=1)
-        tables = registry_tables()
-        jobs = {
-            task.remote(cell, plan.budgets[cell.entry.family], plan.timing, tables): cell
-            for cell in cells
-        }
+        jobs = {}
+        for cell in cells:
+            job = pickle.dumps(
+                (cell, plan.budgets[cell.entry.family], plan.timing, registry_tables())
+            )
+            jobs[task.remote(job, list(sys.path))] = cell
         while jobs:
             (ended,), _ = ray.wait(list(jobs), num_returns=1)
             yield jobs.pop(ended), ray.get(ended)
@@ -284,7 +286,10 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
         ray.shutdown()
 
 
-def _ray_cell(cell: Cell, budget: Budget, timing: str, tables: dict[str, dict[str, Any]]) -> Row:
+def _ray_cell(job: bytes, search_path: list[str]) -> Row:
+    """Runs on a node of the cluster; families registered at run time are found by the sender's search path."""
+    sys.path += [place for place in search_path if place not in sys.path]
+    cell, budget, timing, tables = pickle.loads(job)
     adopt_registry(tables)
     worker = Worker(cell.entry.family, cell.contender, budget)
     try:

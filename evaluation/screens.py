@@ -101,7 +101,7 @@ def solved_lines(problem: Problem, instance: Any, solved: Solved) -> list[str]:
         f"bound: {number(file.bound) if file.bound is not None else 'none proven'}"
         + (" (proven optimal)" if file.status == "optimal" else ""),
     ]
-    return lines + [f"violation: {text}" for text in solved.judgement.violations]
+    return [*lines, *(f"violation: {text}" for text in solved.judgement.violations)]
 
 
 def result_lines(rows: Sequence[Row], out: Path) -> list[str]:

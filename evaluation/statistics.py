@@ -106,7 +106,7 @@ def win_tie_loss(
 
 
 def per_instance(rows: Iterable[Row], column: str = "scored_objective") -> dict[str, float]:
-    """Mean of a column over an instance's runs, by instance hash; a run without a value counts as the worst there is."""
+    """Mean of a column over an instance's runs, by instance hash; NaN where a run has no value."""
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         value = row[column]
@@ -147,8 +147,8 @@ def _rank(line: Standing, way: float) -> float:
 
 def _standing(name: str, rows: list[Row], reference: Mapping[str, float]) -> Standing:
     way = sign(rows[0])
-    ours = per_instance(rows)
-    both = [key for key in ours if key in reference]
+    ours = {key: value for key, value in per_instance(rows).items() if not np.isnan(value)}
+    both = [key for key in ours if not np.isnan(reference.get(key, np.nan))]
     pair = np.array([[ours[key], reference[key]] for key in both]).reshape(-1, 2)
     scale = np.where(np.abs(pair[:, 1]) > TIE, np.abs(pair[:, 1]), 1.0)
     advantage = way * (pair[:, 1] - pair[:, 0]) / scale
@@ -160,7 +160,7 @@ def _standing(name: str, rows: list[Row], reference: Mapping[str, float]) -> Sta
     return Standing(
         name,
         rows[0]["kind"],
-        estimate(list(ours.values())),
+        estimate(list(ours.values())) if ours else Estimate(float("nan")),
         estimate(advantage) if len(both) else Estimate(float("nan")),
         _mean_gap(rows, "gap_to_best"),
         _mean_gap(rows, "gap_to_bound"),
@@ -189,7 +189,7 @@ def paired_difference(rows: Sequence[Row], first: str, second: str) -> Estimate 
     """IQM of how much better `first` does than `second`, in the objective's unit, above 0 where it is better."""
     ours = per_instance([row for row in rows if row["contender"] == first])
     theirs = per_instance([row for row in rows if row["contender"] == second])
-    both = [key for key in ours if key in theirs]
+    both = [key for key in ours if not np.isnan(ours[key] - theirs.get(key, np.nan))]
     if not both:
         return None
     way = sign(rows[0])

@@ -59,9 +59,6 @@ class ToyEnv(gymnasium.Env[dict[str, np.ndarray], int]):
     def __init__(self, instances: Any = ()) -> None:
         self.instances = instances
 
-    def __init__(self, instances: Any = ()) -> None:
-        self.instances = instances
-
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
         options = options or {}
@@ -100,7 +97,7 @@ def validate(items: Items, actions: np.ndarray, world: World) -> Verdict:
         value += int(items.value[item])
         if weight > items.capacity:
             return Verdict(float("nan"), False, (f"step {step}: item {item} is too heavy",))
-    lie = 1.0 if len(actions) == 3 and items.name == "liar" else 0.0
+    lie = 1.0 if len(actions) and items.name == "liar" else 0.0
     return Verdict(value - items.drift * world.elapsed_s + lie, True, (), {"items": len(actions)})
 
 

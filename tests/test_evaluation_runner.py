@@ -1,0 +1,239 @@
+"""Playing: who fails keeps a row, seconds are the contender's own, and an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toy_family
+from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.errors import OutputError, SettingError
+from sysopt_gym.core.registry import AGENTS, SOLVERS
+from sysopt_gym.evaluation.cells import Entry, Folder, Row
+from sysopt_gym.evaluation.process import Trouble, Worker, answer_limit
+from sysopt_gym.evaluation.replay import replay_all
+from sysopt_gym.evaluation.runner import Plan, is_late, play
+
+pytestmark = pytest.mark.usefixtures("toy")
+BUDGET = Budget(0.2)
+
+
+def entries(count: int = 3) -> list[Entry]:
+    return [Entry("toy", items, {}) for items in toy_family.load_set("toy")[:count]]
+
+
+def played(tmp_path: Path, *names: str, **more: object) -> dict[tuple[str, str, int], Row]:
+    plan = Plan(entries(), {"toy": list(names)}, {"toy": BUDGET}, range(1), **more)  # type: ignore[arg-type]
+    rows = play(plan, Folder(tmp_path), quiet=True)
+    return {(row["contender"], row["instance"], row["seed"]): row for row in rows}
+
+
+def test_every_cell_is_a_row_with_the_judged_objective(tmp_path: Path) -> None:
+    rows = played(tmp_path, "best", "greedy")
+    assert len(rows) == 6
+    row = rows["best", "toy/0", 0]
+    assert (
+        row["status"] == "optimal" and row["bound"] == row["objective"] == row["scored_objective"]
+    )
+    assert row["feasible"] and not row["late"]
+    assert 0 < row["wall_s"] < row["budget_s"] == 0.2
+    assert row["setup_s"] > row["wall_s"]
+    assert row["detail"] == {"items": len(row["actions"])}
+
+
+def test_an_infeasible_plan_keeps_its_row_and_ranks_as_doing_nothing(tmp_path: Path) -> None:
+    row = played(tmp_path, "infeasible")["infeasible", "toy/0", 0]
+    assert row["status"] == "infeasible" and not row["feasible"]
+    assert math.isnan(row["objective"]) and row["scored_objective"] == 0.0
+    assert "too heavy" in row["violations"][0]
+
+
+def test_a_late_plan_keeps_its_objective_but_ranks_as_doing_nothing(tmp_path: Path) -> None:
+    row = played(tmp_path, "late")["late", "toy/0", 0]
+    assert row["status"] == "late" and row["late"] and row["feasible"]
+    assert row["objective"] > 0.0 == row["scored_objective"]
+
+
+def test_a_contender_that_raises_loses_that_cell_only(tmp_path: Path) -> None:
+    rows = played(tmp_path, "raises")
+    assert rows["raises", "toy/1", 0]["status"] == "crashed"
+    assert rows["raises", "toy/1", 0]["error"] == "RuntimeError: ran out of luck"
+    assert rows["raises", "toy/2", 0]["status"] == "feasible"
+
+
+def test_a_contender_that_dies_is_replaced_by_a_fresh_process(tmp_path: Path) -> None:
+    rows = played(tmp_path, "dies")
+    assert rows["dies", "toy/1", 0]["status"] == "crashed"
+    assert "killed by signal 9" in rows["dies", "toy/1", 0]["error"]
+    assert "about to die" in rows["dies", "toy/1", 0]["error"]
+    assert rows["dies", "toy/2", 0]["status"] == "feasible"
+
+
+def test_a_contender_that_cannot_start_has_a_row_for_every_cell(tmp_path: Path) -> None:
+    rows = played(tmp_path, "broken_start")
+    assert [row["status"] for row in rows.values()] == ["crashed"] * 3
+    assert all("no weights to load" in row["error"] for row in rows.values())
+
+
+def test_a_contender_that_gives_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sysopt_gym.evaluation.process.answer_limit", lambda budget: 0.1)
+    worker = Worker("toy", "slow", Budget(5.0))
+    outcome = worker.play(toy_family.make_items(0), 0, 0)
+    assert isinstance(outcome, Trouble) and outcome.status == "hung"
+    worker.close()
+    assert answer_limit(Budget(2.0)) == 36.0
+
+
+def test_a_policy_plays_closed_loop_and_its_actions_replay(tmp_path: Path) -> None:
+    row = played(tmp_path, "follow")["follow", "toy/0", 0]
+    assert row["kind"] == "policy" and row["feasible"] and row["actions"]
+
+
+def test_everything_a_contender_prints_stays_out_of_the_way(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    played(tmp_path, "dies")
+    assert "about to die" not in capfd.readouterr().out
+
+
+def test_late_starts_beyond_five_percent_and_twenty_milliseconds() -> None:
+    assert not is_late(1.07, 1.0)
+    assert is_late(1.071, 1.0)
+
+
+def test_rows_replay(tmp_path: Path) -> None:
+    played(tmp_path, "best", "infeasible", "raises")
+    assert all(judged.agrees for judged in replay_all(Folder(tmp_path)))
+
+
+def test_a_tampered_row_does_not_replay(tmp_path: Path) -> None:
+    played(tmp_path, "best")
+    path = next((tmp_path / "cells").iterdir())
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps(row | {"objective": row["objective"] + 1}))
+    off = [judged for judged in replay_all(Folder(tmp_path)) if not judged.agrees]
+    assert len(off) == 1 and "is now" in off[0].why
+
+
+def test_processes_side_by_side_find_the_same_plans_and_say_so(tmp_path: Path) -> None:
+    alone = played(tmp_path / "one", "best", "greedy", "random")
+    beside = played(tmp_path / "two", "best", "greedy", "random", workers=2)
+    for key, row in alone.items():
+        assert beside[key]["actions"] == row["actions"]
+        assert beside[key]["timing"].startswith("2 processes at a time")
+
+
+@pytest.mark.slow
+def test_cells_run_as_jobs_on_ray(tmp_path: Path) -> None:
+    rows = played(tmp_path, "best", "raises", ray="local")
+    assert rows["best", "toy/0", 0]["status"] == "optimal"
+    assert rows["raises", "toy/1", 0]["status"] == "crashed"
+
+
+def test_runs_differ_by_seed_and_repeat_with_it(tmp_path: Path) -> None:
+    plan = Plan(entries(1), {"toy": ["random"]}, {"toy": BUDGET}, range(4))
+    first = [row["actions"] for row in play(plan, Folder(tmp_path / "a"), quiet=True)]
+    again = [row["actions"] for row in play(plan, Folder(tmp_path / "b"), quiet=True)]
+    assert first == again
+    assert len({tuple(actions) for actions in first}) > 1
+
+
+def test_fewer_than_one_worker_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="--workers 0"):
+        played(tmp_path, "best", workers=0)
+
+
+def test_resume_plays_only_what_is_missing(tmp_path: Path) -> None:
+    played(tmp_path, "best")
+    cells = sorted((tmp_path / "cells").iterdir())
+    kept = {path: path.stat().st_mtime_ns for path in cells[1:]}
+    cells[0].unlink()
+    plan = Plan(entries(), {"toy": ["best"]}, {"toy": BUDGET}, range(1))
+    assert len(play(plan, Folder(tmp_path), resume=True, quiet=True)) == 3
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_resume_may_add_contenders_and_seeds(tmp_path: Path) -> None:
+    played(tmp_path, "best")
+    plan = Plan(entries(), {"toy": ["greedy"]}, {"toy": BUDGET}, range(2))
+    assert len(play(plan, Folder(tmp_path), resume=True, quiet=True)) == 9
+
+
+def refused(tmp_path: Path, budget: Budget = BUDGET, settings: float = 0.0) -> None:
+    items = toy_family.apply_settings(toy_family.make_items(0), {"drift": str(settings)})
+    plan = Plan([Entry("toy", items, {})], {"toy": ["best"]}, {"toy": budget}, range(1))
+    play(plan, Folder(tmp_path), resume=True, quiet=True)
+
+
+def test_resume_refuses_rows_of_another_budget(tmp_path: Path) -> None:
+    refused(tmp_path)
+    with pytest.raises(OutputError, match=r"budget of 0.2 s, this is 0.4 s.*another --out"):
+        refused(tmp_path, budget=Budget(0.4))
+
+
+def test_resume_refuses_rows_of_other_settings(tmp_path: Path) -> None:
+    refused(tmp_path)
+    with pytest.raises(OutputError, match=r"does not have .*another --out"):
+        refused(tmp_path, settings=1.0)
+
+
+def test_resume_refuses_rows_of_another_environment_version(tmp_path: Path) -> None:
+    refused(tmp_path)
+    path = next((tmp_path / "cells").iterdir())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"env_version": "0"}))
+    with pytest.raises(OutputError, match=r"environment version 0, this is 1"):
+        refused(tmp_path)
+
+
+RUN = """
+import toy_family; toy_family.register()
+from sysopt_gym.cli import main; main()
+"""
+
+
+def run_cli(*arguments: str) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join(
+        [str(Path(toy_family.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *arguments],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_compare_that_was_stopped_resumes_without_playing_a_cell_twice(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    words = ["compare", "toy", "--contenders", "slow", "--budget", "0.5", "--out", str(out)]
+    running = run_cli(*words, "--seeds", "2")
+    while len(list((out / "cells").glob("*.json"))) < 2 and running.poll() is None:
+        time.sleep(0.01)
+    running.send_signal(how)
+    said = running.communicate()[0].decode()
+    if how == signal.SIGINT:
+        assert running.returncode == 130 and "--resume" in said
+    before = {path.name: path.read_bytes() for path in (out / "cells").glob("*.json")}
+    assert 2 <= len(before) < 18
+    resumed = run_cli(*words, "--seeds", "2", "--resume")
+    assert resumed.wait() == 0
+    after = {path.name: path.read_bytes() for path in (out / "cells").glob("*.json")}
+    assert len(after) == 3 * 3 * 2  # slow, random, greedy on three instances, two seeds
+    assert {name: after[name] for name in before} == before
+    summary = json.loads((out / "summary.json").read_text())
+    assert len({(r["contender"], r["instance"], r["seed"]) for r in summary}) == len(summary) == 18
+
+
+def test_the_toy_family_leaves_no_trace_in_the_registry() -> None:
+    toy_family.unregister()
+    assert "toy" not in SOLVERS and "toy" not in AGENTS
