@@ -1,6 +1,8 @@
-"""The command line: sysopt-gym list | data | solve | validate | train | compare | report | bench | doctor.
+"""The command line: sysopt-gym list | data | solve | validate | train | compare | report | bench |
+doctor.
 
-Uses typer and rich; everything heavy is imported by the command that needs it, so that --help is quick.
+Uses typer and rich; everything heavy is imported by the command that needs it, so that --help is
+quick.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ LIST_OPTIONS = ("--instances", "--contenders", "--set")
 
 
 def expand_lists(arguments: list[str]) -> list[str]:
-    """Repeats a list option before each of its values: `--contenders a b` is `--contenders a --contenders b`.
+    """Repeats a list option before each of its values: `--contenders a b` is `--contenders a
+    --contenders b`.
 
-    A list ends at the next option; for --set also at the first text without "=", and at "--" everything ends.
+    A list ends at the next option; for --set also at the first text without "=", and at "--"
+    everything ends.
     """
     expanded: list[str] = []
     option = ""
@@ -68,7 +72,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
-    help="Systems-optimization problems: train agents, run solvers, and compare them under one judge.",
+    help="Systems-optimization problems: train agents, run solvers, compare them under one judge.",
     epilog="Start with: sysopt-gym list, then sysopt-gym compare --out results",
 )  # fmt: skip
 data_app = typer.Typer(
@@ -110,7 +114,9 @@ def top(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    """Systems-optimization problems: train agents, run solvers, and compare them under one judge."""
+    """Systems-optimization problems: train agents, run solvers, and compare them under one
+    judge.
+    """
 
 
 @app.command("list")
@@ -164,7 +170,8 @@ def data_generate(
 ) -> None:
     """Generate instances; --set gives the generator's parameters and the instances' settings.
 
-    Example: `sysopt-gym data generate vm_rescheduling --count 4 --seed 1 --set pms=24 mnl=8 --out four.zip`
+    Example: `sysopt-gym data generate vm_rescheduling --count 4 --seed 1 --set pms=24 mnl=8 --out
+    four.zip`
     """
     from .core.registry import load_problem
     from .evaluation.catalog import generate, save
@@ -188,7 +195,8 @@ def solve(
 ) -> None:
     """Run one contender on one instance and write its solution.
 
-    Example: `sysopt-gym solve vm_rescheduling small:test/0 --with greedy --budget 1 --out solution.json`
+    Example: `sysopt-gym solve vm_rescheduling small:test/0 --with greedy --budget 1 --out
+    solution.json`
     """
     import numpy as np
 
@@ -217,7 +225,8 @@ def validate(
     solution: Annotated[Path, typer.Argument(help="what solve wrote")],
     settings: Settings = None,
 ) -> None:
-    """Judge a solution: one JSON object with objective, feasible, violations; exit code 1 if infeasible.
+    """Judge a solution: one JSON object with objective, feasible, violations; exit code 1 if
+    infeasible.
 
     Example: `sysopt-gym validate vm_rescheduling small:test/0 solution.json`
     """
@@ -271,8 +280,8 @@ def compare(
 ) -> None:
     """Play contenders on instances under one budget and one judge, and write the report.
 
-    Example: `sysopt-gym compare vm_rescheduling --instances snapshot.json lookalike:test --contenders agent milp
-    --budget 2 --out results`
+    Example: `sysopt-gym compare vm_rescheduling --instances snapshot.json lookalike:test
+    --contenders agent milp --budget 2 --out results`
     """
     from .evaluation import comparison
     from .evaluation.screens import result_lines
@@ -347,7 +356,8 @@ def doctor() -> None:
 def _first(instances: list[Any], argument: str) -> Any:
     if len(instances) > 1:
         typer.echo(
-            f"note: {argument} holds {len(instances)} instances; taking the first, {instances[0].name}",
+            f"note: {argument} holds {len(instances)} instances; taking the first, "
+            f"{instances[0].name}",
             err=True,
         )
     return instances[0]

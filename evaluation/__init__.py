@@ -1,1 +1,3 @@
-"""Plays every contender on every instance under one judge; statistics, plots, report. Knows no family by name."""
+"""Plays every contender on every instance under one judge; statistics, plots, report. Knows no
+family by name.
+"""

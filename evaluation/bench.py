@@ -15,7 +15,9 @@ from .conditions import conditions
 
 
 def measure(families: Sequence[str], started: Callable[[str], None]) -> dict[str, list[Throughput]]:
-    """Every benchmark of the families, by family; `started` is told the name of each before it runs."""
+    """Every benchmark of the families, by family; `started` is told the name of each before it
+    runs.
+    """
     found: dict[str, list[Throughput]] = {}
     for family in families:
         speeds: list[Throughput] = []

@@ -1,4 +1,6 @@
-"""Turns what a user types (families, instance sets or files, contenders, settings) into objects. Uses core."""
+"""Turns what a user types (families, instance sets or files, contenders, settings) into objects.
+Uses core.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ MAX_SEEDS = 1000
 
 
 def find_instances(problem: Problem, argument: str) -> list[Any]:
-    """The instances behind an argument: a set ("NAME:split"), one of a set ("NAME:split/3"), or a file.
+    """The instances behind an argument: a set ("NAME:split"), one of a set ("NAME:split/3"), or a
+    file.
 
     A file of this library may hold a whole set; any other file holds one instance.
 
@@ -92,7 +95,8 @@ def check_families(names: Sequence[str]) -> list[str]:
 
 
 def choose_contenders(problem: Problem, names: Sequence[str], baseline: str | None) -> list[str]:
-    """The contenders of a comparison: those named (else the family's default), those always there, the baseline.
+    """The contenders of a comparison: those named (else the family's default), those always there,
+    the baseline.
 
     Raises:
         UnknownNameError: no such contender.
@@ -194,7 +198,8 @@ def save(instances: Sequence[Any], path: Path) -> None:
     """Writes a .zip set, or one instance as .npz.
 
     Raises:
-        OutputError: another suffix, several instances for one .npz, or a place that cannot be written.
+        OutputError: another suffix, several instances for one .npz, or a place that cannot be
+            written.
     """
     if path.suffix == ".npz" and len(instances) == 1:
         instances[0].save(path)
@@ -206,7 +211,8 @@ def save(instances: Sequence[Any], path: Path) -> None:
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, str]:
-    """`key=value` texts of a configuration; the keys are checked by whoever reads the configuration.
+    """`key=value` texts of a configuration; the keys are checked by whoever reads the
+    configuration.
 
     Raises:
         SettingError: a text has no "=".

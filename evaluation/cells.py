@@ -1,4 +1,6 @@
-"""Cells of a comparison, their rows, and the folder they are kept in, one JSON file a cell. Uses core."""
+"""Cells of a comparison, their rows, and the folder they are kept in, one JSON file a cell. Uses
+core.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ FAILED = ("infeasible", "disagreement", "late", "crashed", "hung")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An instance in a comparison: its family, the instance as played, and the settings it was given."""
+    """An instance in a comparison: its family, the instance as played, and the settings it was
+    given.
+    """
 
     family: str
     instance: Any
@@ -55,8 +59,9 @@ class Cell:
 class Folder:
     """The output folder of a comparison.
 
-    Rows are written one file each, whole or not at all, as soon as they are known; so a run that is killed
-    loses the cell in progress and no other. The instances as played lie beside them, so that rows replay.
+    Rows are written one file each, whole or not at all, as soon as they are known; so a run that is
+    killed loses the cell in progress and no other. The instances as played lie beside them, so that
+    rows replay.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +81,8 @@ class Folder:
             probe.unlink()
         except OSError as error:
             raise OutputError(
-                f"{self.path}: results cannot be written there ({error.strerror}); choose another --out"
+                f"{self.path}: results cannot be written there ({error.strerror}); choose another "
+                "--out"
             ) from error
 
     def keep(self, cell: Cell, row: Row) -> None:
@@ -103,7 +109,8 @@ class Folder:
                 assert isinstance(row, dict) and "contender" in row
             except (OSError, ValueError, AssertionError) as error:
                 raise OutputError(
-                    f"{path}: not a row of results; delete this file, and `compare --resume` runs it again"
+                    f"{path}: not a row of results; delete this file, and `compare --resume` runs "
+                    "it again"
                 ) from error
             rows[path.stem] = from_plain(row)
         return rows
@@ -141,14 +148,16 @@ def check_resume(
     """Refuses to mix rows that do not belong together.
 
     Raises:
-        OutputError: there are rows and `resume` is not asked for, or a row was made with another environment
-            version, on an instance that is not in this comparison, or under another budget.
+        OutputError: there are rows and `resume` is not asked for, or a row was made with another
+            environment version, on an instance that is not in this comparison, or under another
+            budget.
     """
     if not rows:
         return
     if not resume:
         raise OutputError(
-            f"{path}: holds {len(rows)} rows of an earlier comparison; add --resume to go on with it, or choose "
+            f"{path}: holds {len(rows)} rows of an earlier comparison; add --resume to go on with "
+            "it, or choose "
             "another --out"
         )
     remedy = "rows that do not compare are not merged; choose another --out"
@@ -159,7 +168,8 @@ def check_resume(
             now = load_problem(row["family"]).env_version
             if row["env_version"] != now:
                 raise OutputError(
-                    f"{who} was made with environment version {row['env_version']}, this is {now}; {remedy}"
+                    f"{who} was made with environment version {row['env_version']}, this is "
+                    f"{now}; {remedy}"
                 )
         if (row["family"], row["instance_hash"]) not in wanted:
             raise OutputError(
@@ -169,7 +179,8 @@ def check_resume(
         budget_s = budgets[row["family"]]
         if row["budget_s"] != budget_s:
             raise OutputError(
-                f"{who} was made under a budget of {row['budget_s']:g} s, this is {budget_s:g} s; {remedy}"
+                f"{who} was made under a budget of {row['budget_s']:g} s, this is {budget_s:g} s; "
+                f"{remedy}"
             )
 
 
@@ -184,7 +195,8 @@ def check_versions(rows: Iterable[Row], path: Path) -> None:
         version = seen.setdefault(row["family"], row["env_version"])
         if version != row["env_version"]:
             raise OutputError(
-                f"{path}: holds {row['family']} rows of environment versions {version} and {row['env_version']}, "
+                f"{path}: holds {row['family']} rows of environment versions {version} and "
+                f"{row['env_version']}, "
                 "which do not compare; run `compare` again into an empty folder"
             )
 

@@ -144,7 +144,7 @@ def _by_family(problems: Sequence[Problem], arguments: Sequence[str]) -> dict[st
     for argument in arguments:
         takers = [p for p in problems if argument.partition("/")[0] in p.instance_sets]
         if not takers:
-            takers = problems if len(problems) == 1 else _readers(problems, argument)
+            takers = list(problems) if len(problems) == 1 else _readers(problems, argument)
         for problem in takers:
             found[problem.family].append(argument)
     return found
@@ -162,13 +162,15 @@ def _readers(problems: Sequence[Problem], argument: str) -> list[Problem]:
 
     if not Path(argument).expanduser().exists():
         raise UnknownNameError(
-            f"{argument!r} is neither an instance set of {', '.join(p.family for p in problems)} nor a "
+            f"{argument!r} is neither an instance set of {', '.join(p.family for p in problems)} "
+            "nor a "
             "file; `sysopt-gym list instances` names the sets"
         )
     readers = [problem for problem in problems if reads(problem)]
     if len(readers) != 1:
         raise SettingError(
-            f"{argument}: {'several families read' if readers else 'no family reads'} this file; name "
+            f"{argument}: {'several families read' if readers else 'no family reads'} this file; "
+            "name "
             "the family it is for, e.g. `sysopt-gym compare FAMILY --instances FILE`"
         )
     return readers

@@ -1,4 +1,6 @@
-"""Under what a comparison was made: hardware, commit, package versions, load. Uses the standard library."""
+"""Under what a comparison was made: hardware, commit, package versions, load. Uses the standard
+library.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from typing import Any
 from ..core.version import __version__
 
 PACKAGES = (
-    "numpy", "numba", "gymnasium", "networkx", "scipy", "highspy", "ortools", "torch", "torch-geometric", "ray",
+    "numpy", "numba", "gymnasium", "networkx", "scipy", "highspy", "ortools", "torch",
+    "torch-geometric", "ray",
 )  # fmt: skip
 
 
@@ -30,7 +33,9 @@ def package_versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Git commit of the checkout this package runs from, "+" appended where files differ; "" outside one."""
+    """Git commit of the checkout this package runs from, "+" appended where files differ; ""
+    outside one.
+    """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return ""

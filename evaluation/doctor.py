@@ -1,4 +1,6 @@
-"""Checks an installation: versions, threads, solver back ends, agents' packages, data. Uses the standard library."""
+"""Checks an installation: versions, threads, solver back ends, agents' packages, data. Uses the
+standard library.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def examine() -> list[Finding]:
 
 
 def pins(path: Path = CONSTRAINTS) -> dict[str, str]:
-    """The versions that this library is made with, by package; empty where the file is not at hand."""
+    """The versions that this library is made with, by package; empty where the file is not at
+    hand.
+    """
     if not path.is_file():
         return {}
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
@@ -99,7 +103,7 @@ def _tried(what: str, attempt: Callable[[], str], extra: str) -> Finding:
         return Finding(what, "off", f"does not work: {type(error).__name__}: {error}", again)
 
 
-# Both maximize 3x + 4y subject to 2x + 3y <= 12, x and y whole in 0..4; the optimum is 17, at (3, 2).
+# Both maximize 3x + 4y subject to 2x + 3y <= 12, x and y whole in 0..4: 17, at (3, 2).
 HIGHS = """
 import highspy
 model = highspy.Highs()
@@ -184,7 +188,9 @@ def _report() -> list[Finding]:
 
 
 def _families() -> list[Finding]:
-    """Every family loads, and so does every one of its instance sets; a set may need the data folder."""
+    """Every family loads, and so does every one of its instance sets; a set may need the data
+    folder.
+    """
     findings = []
     for family in FAMILIES:
         try:

@@ -1,4 +1,6 @@
-"""The report's first paragraph: who wins, by how much, how sure, how far from the bound, at what cost. Uses numpy."""
+"""The report's first paragraph: who wins, by how much, how sure, how far from the bound, at what
+cost. Uses numpy.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +84,7 @@ def _who_wins(rows: Sequence[Row], lines: Sequence[Standing], count: int) -> str
     score += f" {interval(winner.objective)}" if winner.objective.has_interval else ""
     what = f"under {first['budget_s']:g} s a plan on {_instances(count)}: {score} ({less})"
     if level:
-        verb = "share the first place" if len(level) > 0 else "wins"
-        return f"{names} {verb} {what}."
+        return f"{names} share the first place {what}."
     rest = [line for line in lines[1:] if not _all_failed(line)]
     if not rest:
         return f"{names} wins {what}; nobody else returned a plan that counts."
@@ -102,6 +103,8 @@ def _level(rows: Sequence[Row], first: str, second: str) -> bool:
 def _how_sure(lead: Estimate | None, other: str, count: int) -> str:
     if lead is None:
         return f"It was not played on the same instances as {other}."
+    if lead.value <= 1e-9 and lead.low is not None:
+        return f"The next, {other}, is level with it on most instances; take it as a tie."
     ahead = f"It is ahead of the next, {other}, by {number(lead.value)}"
     if lead.low is None or lead.high is None:
         return f"{ahead}; one instance has no interval and says little about others."
@@ -172,7 +175,9 @@ def _agent_or_solver(rows: Sequence[Row], lines: Sequence[Standing]) -> str:
 
 
 def leaders(rows: Sequence[Row], names: Sequence[str], grid: np.ndarray, budget_s: float) -> str:
-    """Who holds the best plans when stopped earlier: "until 0.1 s ha, then milp"; empty where one leads all along."""
+    """Who holds the best plans when stopped earlier: "until 0.1 s ha, then milp"; empty where one
+    leads all along.
+    """
     grid = grid[grid <= budget_s]
     curves = np.array(
         [anytime([row for row in rows if row["contender"] == name], grid) for name in names]

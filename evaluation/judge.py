@@ -1,4 +1,5 @@
-"""The judge: replays actions in the environment, validates them independently, and compares. Uses gymnasium and core.
+"""The judge: replays actions in the environment, validates them independently, and compares. Uses
+gymnasium and core.
 
 World seeds are made here and nowhere else; a contender never sees them.
 """
@@ -44,7 +45,9 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class _Replay:
-    """What the environment says: objective and feasibility, and the reason where it refused an action."""
+    """What the environment says: objective and feasibility, and the reason where it refused an
+    action.
+    """
 
     objective: float
     feasible: bool
@@ -53,13 +56,16 @@ class _Replay:
 
 
 def world_seed(instance_hash: str, seed: int) -> int:
-    """Seed of whatever the world draws, the same for every contender on the instance and seed index."""
+    """Seed of whatever the world draws, the same for every contender on the instance and seed
+    index.
+    """
     digest = hashlib.sha256(f"world/{instance_hash}/{seed}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
 def judge(problem: Problem, instance: Any, actions: np.ndarray, world: World) -> Judgement:
-    """Replays the actions in the environment, then has the validator recompute the objective from scratch.
+    """Replays the actions in the environment, then has the validator recompute the objective from
+    scratch.
 
     Args:
         problem: the family.
@@ -95,7 +101,8 @@ def doing_nothing(problem: Problem, instance: Any, world: World) -> float:
 def anytime_curve(
     problem: Problem, instance: Any, incumbents: Sequence[Incumbent], seed: int
 ) -> list[tuple[float, float]]:
-    """Objective of the plans held on the way, by the validator, each in the world at its own second.
+    """Objective of the plans held on the way, by the validator, each in the world at its own
+    second.
 
     At most CURVE_POINTS of them, evenly chosen, the last one always; infeasible ones are left out.
     """
@@ -148,4 +155,4 @@ def _replay(problem: Problem, instance: Any, actions: np.ndarray, world: World) 
         return _Replay(math.nan, False, text, broken=text)
     finally:
         if env is not None:
-            env.close()
+            env.close()  # type: ignore[no-untyped-call]

@@ -1,4 +1,6 @@
-"""The report's plots, as SVG text: anytime curves, and objective against seconds. Uses matplotlib and numpy."""
+"""The report's plots, as SVG text: anytime curves, and objective against seconds. Uses matplotlib
+and numpy.
+"""
 
 from __future__ import annotations
 

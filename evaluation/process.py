@@ -1,4 +1,6 @@
-"""The parent's side of a worker process: start, ask, time out, kill. Uses the standard library and core."""
+"""The parent's side of a worker process: start, ask, time out, kill. Uses the standard library and
+core.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +45,11 @@ def answer_limit(budget: Budget) -> float:
 
 
 class Worker:
-    """One contender in a process of its own, one thread, warmed up on the family's warm-up instance.
+    """One contender in a process of its own, one thread, warmed up on the family's warm-up
+    instance.
 
-    A worker that died or hung is replaced at the next `play`; one whose contender could not even start stays
-    in trouble, and says so for every cell.
+    A worker that died or hung is replaced at the next `play`; one whose contender could not even
+    start stays in trouble, and says so for every cell.
     """
 
     def __init__(self, family: str, contender: str, budget: Budget) -> None:
@@ -68,6 +71,7 @@ class Worker:
         )
         if isinstance(answer, Failure):
             return Trouble("crashed", answer.error)
+        assert isinstance(answer, Outcome | Trouble)
         return answer
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""What goes over the pipe between the runner and a worker process, pickled. Uses core and gymnasium."""
+"""What goes over the pipe between the runner and a worker process, pickled. Uses core and
+gymnasium.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class Start:
     """Who plays: sent once.
 
     Attributes:
-        registry: the parent's registry tables, so that contenders registered at run time are known here too.
+        registry: the parent's registry tables, so that contenders registered at run time are known
+            here too.
         search_path: the parent's sys.path.
     """
 

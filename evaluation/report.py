@@ -1,4 +1,6 @@
-"""Writes a comparison's report, HTML and Markdown, from its rows alone. Uses jinja2 and matplotlib, imported late."""
+"""Writes a comparison's report, HTML and Markdown, from its rows alone. Uses jinja2 and matplotlib,
+imported late.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ class Section:
 
 
 def write_report(folder: Folder) -> list[Row]:
-    """Writes results.parquet, summary.json, report.md and report.html into the folder, from its rows.
+    """Writes results.parquet, summary.json, report.md and report.html into the folder, from its
+    rows.
 
     Returns:
         The rows, with their gaps, in the order of the report.
@@ -138,32 +141,30 @@ def _colours(family: str, lines: Sequence[Standing]) -> dict[str, str]:
 
 def _columns(baseline: str) -> list[str]:
     return [
-        "contender", "kind", "objective (IQM)", "95 % interval", "gap to best", "gap to bound",
-        f"better than {baseline}", "won/tied/lost", "wall", "CPU", "proven", "failed",
+        "contender", "kind", "objective, IQM", "gap to best", "gap to bound",
+        f"better than {baseline}", "won / tied / lost", "wall", "CPU", "proven", "failed",
     ]  # fmt: skip
 
 
 def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
-    advantage = percent(line.advantage.value)
-    if line.advantage.has_interval:
-        advantage += f" {interval(line.advantage, 'percent')}"
+    """A contender's line; a cell is its text and a second, smaller one."""
     failed = ", ".join(f"{count} {status}" for status, count in sorted(line.failures.items()))
+    longest = f"max {seconds(line.wall_max_s)}" if line.wall_max_s and line.runs > 1 else ""
     return {
         "colour": colour[line.contender],
         "failed": bool(line.failures),
         "cells": [
-            line.contender,
-            line.kind,
-            number(line.objective.value),
-            interval(line.objective) or "one instance",
-            percent(line.gap_to_best),
-            percent(line.gap_to_bound),
-            advantage,
-            f"{line.wins}/{line.ties}/{line.losses}",
-            seconds(line.wall_s),
-            seconds(line.cpu_s),
-            f"{line.proven_optimal}/{line.runs}",
-            failed or "0",
+            (line.contender, ""),
+            (line.kind, ""),
+            (number(line.objective.value), interval(line.objective) or "one instance"),
+            (percent(line.gap_to_best), ""),
+            (percent(line.gap_to_bound), ""),
+            (percent(line.advantage.value), interval(line.advantage, "percent")),
+            (f"{line.wins} / {line.ties} / {line.losses}", ""),
+            (seconds(line.wall_s), longest),
+            (seconds(line.cpu_s), ""),
+            (f"{line.proven_optimal} of {line.runs}", ""),
+            (failed or "0", ""),
         ],
     }
 
@@ -177,13 +178,15 @@ def _plots(
     return [
         {
             "title": "Objective against inference time",
-            "caption": "What a plan is worth and what it costs: IQM over instances with its 95 % interval, "
+            "caption": "What a plan is worth and what it costs: IQM over instances with its 95 % "
+            "interval, "
             "against median wall seconds. The dashed line is the budget.",
             "svg": cost_plot(rows, lines, colour, budget_s),
         },
         {
             "title": "Anytime curves",
-            "caption": "How far the plan in hand is from the best one known, had the contender been stopped "
+            "caption": "How far the plan in hand is from the best one known, had the contender "
+            "been stopped "
             "at that second; the mean over instances. A curve starts at the first plan.",
             "svg": anytime_plot(rows, lines, colour, budget_s),
         },
@@ -251,7 +254,9 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
 
 
 def _pictures(folder: Folder, rows: list[Row], entry: str) -> tuple[list[Picture], list[str]]:
-    """The family's own pictures. They are its code: whatever goes wrong there must not lose the report."""
+    """The family's own pictures. They are its code: whatever goes wrong there must not lose the
+    report.
+    """
     try:
         instances = {row["instance_hash"]: folder.instance(row) for row in rows}
         return list(resolve(entry)(rows, instances)), []

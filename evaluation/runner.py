@@ -1,6 +1,8 @@
-"""Plays every contender on every instance: one worker process a contender, one row a cell. Uses core; rich for progress.
+"""Plays every contender on every instance: one worker process a contender, one row a cell. Uses
+core; rich for progress.
 
-Cells run one after the other by default, so that seconds compare; in parallel processes or on a Ray cluster where asked.
+Cells run one after the other by default, so that seconds compare; in parallel processes or on a Ray
+cluster where asked.
 """
 
 from __future__ import annotations
@@ -98,7 +100,8 @@ def play(
         ready: called once nothing is left to refuse, before the first cell.
 
     Raises:
-        OutputError: the folder cannot be written, or holds rows that do not belong to this comparison.
+        OutputError: the folder cannot be written, or holds rows that do not belong to this
+            comparison.
         SettingError: fewer than one worker.
         MissingDependencyError: Ray is asked for and not installed.
     """
@@ -242,9 +245,7 @@ def _run_in_parallel(
     jobs = [group[at : at + size] for group in groups for at in range(0, len(group), size)]
     stop = threading.Event()
     with ThreadPoolExecutor(plan.workers) as pool:
-        pending = {
-            pool.submit(lambda job=job: list(_run_group(plan, job, advance, stop))) for job in jobs
-        }
+        pending = {pool.submit(_run_job, plan, job, advance, stop) for job in jobs}
         try:
             while pending:
                 ended, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -254,6 +255,12 @@ def _run_in_parallel(
             stop.set()
             for future in pending:
                 future.cancel()
+
+
+def _run_job(
+    plan: Plan, cells: list[Cell], advance: Advance, stop: threading.Event
+) -> list[tuple[Cell, Row]]:
+    return list(_run_group(plan, cells, advance, stop))
 
 
 def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
@@ -268,7 +275,8 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
         ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
     except (ConnectionError, ValueError) as error:
         raise SettingError(
-            f"--ray {plan.ray}: no Ray cluster answers there ({error}); start one with `ray start --head`, "
+            f"--ray {plan.ray}: no Ray cluster answers there ({error}); start one with `ray start "
+            "--head`, "
             "or give --ray local"
         ) from error
     try:
@@ -287,7 +295,9 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
 
 
 def _ray_cell(job: bytes, search_path: list[str]) -> Row:
-    """Runs on a node of the cluster; families registered at run time are found by the sender's search path."""
+    """Runs on a node of the cluster; families registered at run time are found by the sender's
+    search path.
+    """
     sys.path += [place for place in search_path if place not in sys.path]
     cell, budget, timing, tables = pickle.loads(job)
     adopt_registry(tables)

@@ -97,7 +97,8 @@ def solved_lines(problem: Problem, instance: Any, solved: Solved) -> list[str]:
         f"objective: {number(solved.judgement.objective)}{unit} "
         f"({objective.name}, {objective.direction})",
         f"feasible: {'yes' if solved.judgement.feasible else 'no'}",
-        f"seconds: {file.wall_s:.3f} wall{late}, {solved.cpu_s:.3f} CPU, {solved.setup_s:.2f} setup",
+        f"seconds: {file.wall_s:.3f} wall{late}, {solved.cpu_s:.3f} CPU, {solved.setup_s:.2f} "
+        "setup",
         f"bound: {number(file.bound) if file.bound is not None else 'none proven'}"
         + (" (proven optimal)" if file.status == "optimal" else ""),
     ]
@@ -118,11 +119,13 @@ def result_lines(rows: Sequence[Row], out: Path) -> list[str]:
             walls = sorted(row["wall_s"] for row in runs if row["wall_s"] is not None)
             middle = walls[len(walls) // 2] if walls else None
             ranked.append((family, sum(gaps) / len(gaps), contender, middle))
-    lines += [
+    best_first = [
         f"  {family}  {contender:<14} gap to best {percent(gap):>9}  {seconds(wall):>8} a plan"
         for family, gap, contender, wall in sorted(ranked, key=lambda item: item[:2])
     ]
-    return lines + [
+    return [
+        *lines,
+        *best_first,
         f"report: {out / HTML}, {out / MARKDOWN}",
         f"rows: {out / PARQUET}, {out / SUMMARY}",
     ]
@@ -134,7 +137,8 @@ def replay_lines(found: Sequence[Replayed]) -> list[str]:
         return []
     off = [judged for judged in found if not judged.agrees]
     lines = [
-        f"{judged.row['contender']} on {judged.row['instance']}, seed {judged.row['seed']}: {judged.why}"
+        f"{judged.row['contender']} on {judged.row['instance']}, seed {judged.row['seed']}: "
+        f"{judged.why}"
         for judged in off
     ]
     if off:

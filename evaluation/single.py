@@ -109,7 +109,8 @@ def validate(
     _check_fields(file, path)
     if file.family != problem.family:
         raise SolutionError(
-            f"{path}: is a solution of {file.family}, not of {problem.family}; name that family instead"
+            f"{path}: is a solution of {file.family}, not of {problem.family}; name that family "
+            "instead"
         )
     played = apply_settings(problem, instance, file.settings)
     if played.content_hash != file.instance_hash:

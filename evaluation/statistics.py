@@ -1,7 +1,9 @@
-"""Statistics of a comparison: IQM with bootstrap intervals, paired differences, win/tie/loss. Uses numpy, scipy.
+"""Statistics of a comparison: IQM with bootstrap intervals, paired differences, win/tie/loss. Uses
+numpy, scipy.
 
-After Agarwal et al. (NeurIPS 2021), "Deep RL at the edge of the statistical precipice": interquartile means with
-intervals, instances resampled. Runs of several seeds are averaged within their instance first.
+After Agarwal et al. (NeurIPS 2021), "Deep RL at the edge of the statistical precipice":
+interquartile means with intervals, instances resampled. Runs of several seeds are averaged within
+their instance first.
 """
 
 from __future__ import annotations
@@ -43,9 +45,10 @@ class Standing:
     """One contender's line in a family's table.
 
     Attributes:
-        advantage: IQM of the paired improvement over the baseline as a fraction of the baseline's objective,
-            above 0 where this contender is better.
+        advantage: IQM of the paired improvement over the baseline as a fraction of the baseline's
+            objective, above 0 where this contender is better.
         wins, ties, losses: instances, against the baseline.
+        wall_s, cpu_s, setup_s: medians over runs; wall_max_s: the longest.
         failures: how many runs, by status.
     """
 
@@ -59,6 +62,7 @@ class Standing:
     ties: int
     losses: int
     wall_s: float | None
+    wall_max_s: float | None
     cpu_s: float | None
     setup_s: float
     runs: int
@@ -67,14 +71,17 @@ class Standing:
 
 
 def iqm(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of the middle half: a quarter trimmed off each end, rounded down, so the plain mean below four."""
+    """Mean of the middle half: a quarter trimmed off each end, rounded down, so the plain mean
+    below four.
+    """
     return float(scipy.stats.trim_mean(np.asarray(values, float), 0.25))
 
 
 def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
     """IQM with a percentile bootstrap interval over the values (one an instance).
 
-    The bootstrap's own seed is BOOTSTRAP_SEED. One value has no interval; equal values have one of width 0.
+    The bootstrap's own seed is BOOTSTRAP_SEED. One value has no interval; equal values have one of
+    width 0.
     """
     values = np.asarray(values, float)
     middle = iqm(values)
@@ -115,7 +122,9 @@ def per_instance(rows: Iterable[Row], column: str = "scored_objective") -> dict[
 
 
 def fill_unscored(rows: Sequence[Row]) -> None:
-    """Ranks failed runs of families without an empty plan: with the worst that anybody got in the same world."""
+    """Ranks failed runs of families without an empty plan: with the worst that anybody got in the
+    same world.
+    """
     for row in rows:
         if np.isnan(row["scored_objective"]):
             peers = [r["scored_objective"] for r in rows if world_of(r) == world_of(row)]
@@ -139,7 +148,9 @@ def standings(rows: Sequence[Row], baseline: str) -> list[Standing]:
 
 
 def _rank(line: Standing, way: float) -> float:
-    """Ranks by mean gap to the best, which compares across instances of different scale; else by objective."""
+    """Ranks by mean gap to the best, which compares across instances of different scale; else by
+    objective.
+    """
     if line.gap_to_best is not None:
         return round(line.gap_to_best, 9)
     return np.inf if np.isnan(line.objective.value) else way * line.objective.value
@@ -166,6 +177,7 @@ def _standing(name: str, rows: list[Row], reference: Mapping[str, float]) -> Sta
         _mean_gap(rows, "gap_to_bound"),
         *counts,
         wall_s=_median(rows, "wall_s"),
+        wall_max_s=max((row["wall_s"] for row in rows if row["wall_s"] is not None), default=None),
         cpu_s=_median(rows, "cpu_s"),
         setup_s=float(np.median([row["setup_s"] for row in rows])),
         runs=len(rows),
@@ -186,7 +198,9 @@ def _median(rows: list[Row], column: str) -> float | None:
 
 
 def paired_difference(rows: Sequence[Row], first: str, second: str) -> Estimate | None:
-    """IQM of how much better `first` does than `second`, in the objective's unit, above 0 where it is better."""
+    """IQM of how much better `first` does than `second`, in the objective's unit, above 0 where it
+    is better.
+    """
     ours = per_instance([row for row in rows if row["contender"] == first])
     theirs = per_instance([row for row in rows if row["contender"] == second])
     both = [key for key in ours if not np.isnan(ours[key] - theirs.get(key, np.nan))]
@@ -197,14 +211,18 @@ def paired_difference(rows: Sequence[Row], first: str, second: str) -> Estimate 
 
 
 def held_at(row: Row, seconds: np.ndarray) -> np.ndarray:
-    """Objective of the plan held at each time [T]: doing nothing until the first, then each until the next."""
+    """Objective of the plan held at each time [T]: doing nothing until the first, then each until
+    the next.
+    """
     times = np.array([0.0] + [point[0] for point in row["curve"]])
     values = np.array([row["doing_nothing"]] + [point[1] for point in row["curve"]])
     return values[np.searchsorted(times, seconds, side="right") - 1]
 
 
 def anytime(rows: Sequence[Row], seconds: np.ndarray) -> np.ndarray:
-    """A contender's mean gap to the best plan of each world, at each time [T]; runs without a curve do nothing."""
+    """A contender's mean gap to the best plan of each world, at each time [T]; runs without a curve
+    do nothing.
+    """
     gaps = []
     for row in rows:
         if row["best"] is None or np.isnan(row["doing_nothing"]):
@@ -215,7 +233,9 @@ def anytime(rows: Sequence[Row], seconds: np.ndarray) -> np.ndarray:
 
 
 def time_grid(rows: Sequence[Row]) -> np.ndarray:
-    """Seconds on a log scale, from the first plan anybody held to the end of the longest run, [GRID_POINTS]."""
+    """Seconds on a log scale, from the first plan anybody held to the end of the longest run,
+    [GRID_POINTS].
+    """
     first = [point[0] for row in rows for point in row["curve"][:1] if point[0] > 0]
     last = [row["wall_s"] for row in rows if row["wall_s"]] + [row["budget_s"] for row in rows]
     low = max(min(first, default=1e-3) / 2, 1e-5)

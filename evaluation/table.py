@@ -1,4 +1,6 @@
-"""The table of results: gaps over all rows, and its file forms. Uses the standard library; pyarrow for Parquet."""
+"""The table of results: gaps over all rows, and its file forms. Uses the standard library; pyarrow
+for Parquet.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +27,27 @@ def sign(row: Row) -> float:
 
 
 def gap(objective: float, reference: float, sign: float) -> float:
-    """Relative distance to a reference, 0 at it, above 0 where worse; absolute where the reference is 0."""
+    """Relative distance to a reference, 0 at it, above 0 where worse; absolute where the reference
+    is 0.
+    """
     scale = abs(reference) if abs(reference) > 1e-9 else 1.0
     return sign * (objective - reference) / scale
 
 
 def world_of(row: Row) -> tuple[str, str, int]:
-    """Rows that can be compared with each other: same instance and, where the world moves on, same world."""
+    """Rows that can be compared with each other: same instance and, where the world moves on, same
+    world.
+    """
     return row["family"], row["instance_hash"], row["world_seed"] if row["moves_on"] else 0
 
 
 def add_gaps(rows: Sequence[Row]) -> list[str]:
     """Sets best, proven_bound, gap_to_best and gap_to_bound in every row.
 
-    A gap is of the objective that the row is ranked by (`scored_objective`), so a failed run's gap is that of doing
-    nothing. The best is over all feasible plans and what is known from elsewhere. The bound is the tightest that any
-    contender proved; none holds where the world moves on, nor one that a feasible plan beats.
+    A gap is of the objective that the row is ranked by (`scored_objective`), so a failed run's gap
+    is that of doing nothing. The best is over all feasible plans and what is known from elsewhere.
+    The bound is the tightest that any contender proved; none holds where the world moves on, nor
+    one that a feasible plan beats.
 
     Returns:
         One sentence for each bound that a feasible plan contradicts.
@@ -81,7 +88,9 @@ def _gap_or_none(objective: float, reference: float | None, way: float) -> float
 
 
 def write_summary(rows: Iterable[Row], path: Path) -> None:
-    """Writes the rows as a JSON list of objects, without actions and curves; an unknown number is null."""
+    """Writes the rows as a JSON list of objects, without actions and curves; an unknown number is
+    null.
+    """
     light = [
         {key: value for key, value in row.items() if key not in HEAVY}
         | {"violations": row["violations"], "n_actions": len(row["actions"])}
@@ -110,7 +119,9 @@ def write_parquet(rows: Iterable[Row], path: Path) -> None:
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One level of columns. Rows of different families hold actions of different shapes, so they are JSON too."""
+    """One level of columns. Rows of different families hold actions of different shapes, so they
+    are JSON too.
+    """
     flat = {key: value for key, value in row.items() if key != "detail"}
     flat |= {f"detail.{key}": float(value) for key, value in row["detail"].items()}
     flat["settings"] = json.dumps(row["settings"], sort_keys=True)

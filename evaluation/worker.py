@@ -1,7 +1,8 @@
-"""The process a contender runs in: `python -m sysopt_gym.evaluation.worker FD`. Uses core; the contender brings the rest.
+"""The process a contender runs in: `python -m sysopt_gym.evaluation.worker FD`. Uses core; the
+contender brings the rest.
 
-Over one pipe the parent sends a `Start` and gets "ready" or a `Failure`; then it sends a `Task` and gets an `Outcome`
-or a `Failure`, again and again, until it closes the pipe.
+Over one pipe the parent sends a `Start` and gets "ready" or a `Failure`; then it sends a `Task` and
+gets an `Outcome` or a `Failure`, again and again, until it closes the pipe.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _play_policy(problem: Problem, policy: Policy, task: Task) -> Solution:
             ended = bool(terminated or truncated)
         return clock.solution(np.asarray(actions, dtype=np.int64))
     finally:
-        env.close()
+        env.close()  # type: ignore[no-untyped-call]
 
 
 def _cpu_seconds() -> float:
@@ -98,7 +99,9 @@ def _failure(when: str, error: Exception) -> Failure:
 
 
 def _end_with_parent() -> None:
-    """Ends this process and all it started when the parent is gone, even in the middle of a computation."""
+    """Ends this process and all it started when the parent is gone, even in the middle of a
+    computation.
+    """
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1.0)

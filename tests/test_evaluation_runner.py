@@ -1,4 +1,5 @@
-"""Playing: who fails keeps a row, seconds are the contender's own, and an interrupted run goes on."""
+"""Playing: who fails keeps a row, seconds are the contender's own, and an interrupted run goes
+on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A family of its own for the tests: pick items, maximize their value within a weight. Registered at run time.
+"""A family of its own for the tests: pick items, maximize their value within a weight. Registered
+at run time.
 
 An action is an item's index. Some contenders misbehave on purpose. Uses numpy, gymnasium, core.
 """
@@ -36,7 +37,8 @@ ENV_ID = "sysopt/Toy-v0"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Items(Instance):
-    """value, weight: int64 [N]; capacity: weight units; drift: value lost a second in a moving world."""
+    """value, weight: int64 [N]; capacity: weight units; drift: value lost a second in a moving
+    world."""
 
     FAMILY: ClassVar[str] = FAMILY
 
