@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
-from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
+from sysopt_gym.datasets.vm_rescheduling.instance import Cluster, with_settings
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling import render
+from sysopt_gym.envs.vm_rescheduling.objective import fragment_rate
+from sysopt_gym.envs.vm_rescheduling.pictures import pictures, play
 from sysopt_gym.envs.vm_rescheduling.render import frame
+from sysopt_gym.envs.vm_rescheduling.validate import validate
 
 Make = Callable[..., Cluster]
 Legal = Callable[[d.Static, d.State], list[tuple[int, int, int]]]
@@ -99,3 +104,79 @@ def test_the_legend_names_every_colour_of_free_cores_and_vms() -> None:
     colors = {color for _, color in render.LEGEND}
     assert {render.FRAGMENT_COLOR, render.SLOT_COLOR, render.MOVED_COLOR} <= colors
     assert set(render.VM_COLORS) <= colors
+
+
+# --- The report's pictures ---------------------------------------------------------------------
+
+
+def results(cluster: Cluster, plans: dict[str, list[int]], **more: Any) -> list[dict[str, Any]]:
+    rows = []
+    for name, plies in plans.items():
+        verdict = validate(cluster, np.array(plies, np.int64), World(5, 2.0))
+        rows.append(
+            {
+                "contender": name,
+                "instance": cluster.name,
+                "instance_hash": cluster.content_hash,
+                "actions": plies,
+                "objective": verdict.objective,
+                "feasible": verdict.feasible,
+                "wall_s": 2.0,
+                "world_seed": 5,
+            }
+            | more
+        )
+    return rows
+
+
+def greedy_plan(cluster: Cluster, legal_moves: Legal, length: int) -> list[int]:
+    static = d.make_static(cluster)
+    state = d.make_state(cluster, static)
+    plies: list[int] = []
+    for _ in range(length):
+        rated = []
+        for vm, pm, node in legal_moves(static, state):
+            tried = d.copy_state(state)
+            d.move(static, tried, vm, pm, node)
+            rated.append((float(fragment_rate(tried.totals)), vm, pm, node))
+        _, vm, pm, node = min(rated)
+        d.move(static, state, vm, pm, node)
+        plies += [vm, 2 * pm + node]
+    return plies
+
+
+@pytest.mark.parametrize("mode", ["static", "live"])
+def test_the_pictures_tell_the_judged_rates_of_the_best_plan(legal_moves: Legal, mode: str) -> None:
+    cluster = with_settings(generate({"pms": "10"}, 8), {"mode": mode, "mnl": "3"})
+    rows = results(cluster, {"idle": [], "good": greedy_plan(cluster, legal_moves, 3)})
+    shown = pictures(rows, {cluster.content_hash: cluster})
+    assert [picture.title for picture in shown] == [
+        "Before and after good's plan",
+        "Fragment rate along each plan",
+        "Cores left over on each NUMA node",
+    ]
+    for drawn in shown:
+        assert drawn.png.startswith(b"\x89PNG")
+        assert len(drawn.png) < 200_000
+        assert cluster.name in drawn.caption
+
+
+@pytest.mark.parametrize("mode", ["static", "live"])
+def test_a_plan_is_shown_as_it_was_judged(legal_moves: Legal, mode: str) -> None:
+    for seed in range(4):
+        cluster = with_settings(generate({"pms": "6"}, seed), {"mode": mode, "mnl": "4"})
+        (row,) = results(cluster, {"good": greedy_plan(cluster, legal_moves, 4)})
+        assert play(cluster, row).rates[-1] == pytest.approx(row["objective"])
+
+
+def test_plans_that_failed_are_not_pictured(tiny_cluster: Make) -> None:
+    cluster = tiny_cluster(5)
+    rows = results(cluster, {"bad": [0, 999]})
+    assert pictures(rows, {cluster.content_hash: cluster}) == []
+
+
+def test_the_largest_readable_instance_is_pictured(tiny_cluster: Make) -> None:
+    clusters = [generate({"pms": str(pms)}, 1) for pms in (3, 12, 450)]
+    rows = [row for cluster in clusters for row in results(cluster, {"idle": []})]
+    shown = pictures(rows, {cluster.content_hash: cluster for cluster in clusters})
+    assert all("generated-12pm" in picture.caption for picture in shown)

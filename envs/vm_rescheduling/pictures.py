@@ -1,0 +1,257 @@
+"""The report's own pictures of VM rescheduling. Uses numpy, dynamics, render, and matplotlib
+inside.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...core.contracts import Picture
+from ...datasets.vm_rescheduling.churn import churned
+from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
+from .dynamics import (
+    FRAGMENT,
+    FREE,
+    State,
+    Static,
+    copy_state,
+    is_legal,
+    make_state,
+    make_static,
+    move,
+)
+from .objective import fragment_rate
+from .render import FRAGMENT_COLOR, HEADER, LEGEND, SLOT_COLOR, frame
+
+READABLE_PMS = 400  # hosts up to which a frame shows single VMs
+FRAME_SIZE = (700, 560)
+MOST_CONTENDERS = 12
+DPI = 100
+# Okabe and Ito's colours without yellow, told apart by colour-blind readers. Later plans are drawn
+# dashed over earlier ones, so that plans that begin alike can be seen to.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Played:
+    """A plan as it was carried out.
+
+    Attributes:
+        row: the row of results.
+        cluster, static: the world the plan met.
+        before, after: the states at its ends.
+        rates: fragment rate before the first and after every move made.
+    """
+
+    row: Mapping[str, Any]
+    cluster: Cluster
+    static: Static
+    before: State
+    after: State
+    rates: list[float]
+
+    @property
+    def name(self) -> str:
+        """The contender."""
+        return str(self.row["contender"])
+
+
+def pictures(rows: Sequence[Mapping[str, Any]], instances: Mapping[str, Cluster]) -> list[Picture]:
+    """Pictures of one instance of a comparison: the largest that can still be read.
+
+    Args:
+        rows: rows of results; plans that were not feasible are left out.
+        instances: by instance hash, settings applied.
+
+    Returns:
+        The cluster before and after the best plan, the fragment rate along every contender's plan,
+        and what its plan does to the cores left over; none where no plan was feasible.
+    """
+    feasible = [row for row in rows if row["feasible"] and row["instance_hash"] in instances]
+    if not feasible:
+        return []
+    chosen = _representative(
+        {row["instance_hash"]: instances[row["instance_hash"]] for row in feasible}
+    )
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in feasible:
+        if row["instance_hash"] == chosen.content_hash:
+            held = best.get(row["contender"])
+            if held is None or row["objective"] < held["objective"]:
+                best[row["contender"]] = row
+    ranked = sorted(best.values(), key=lambda row: float(row["objective"]))[:MOST_CONTENDERS]
+    plays = [play(chosen, row) for row in ranked]
+    place = f"{chosen.name} ({chosen.n_pms} PMs, {chosen.n_vms} VMs)"
+    return [_before_after(plays[0], place), _along(plays, place), _left_over(plays, place)]
+
+
+def _representative(instances: Mapping[str, Cluster]) -> Cluster:
+    """The largest cluster of readable size, or the smallest if none is."""
+    by_size = sorted(instances.values(), key=lambda cluster: (cluster.n_pms, cluster.name))
+    readable = [cluster for cluster in by_size if cluster.n_pms <= READABLE_PMS]
+    return readable[-1] if readable else by_size[0]
+
+
+def play(cluster: Cluster, row: Mapping[str, Any]) -> Played:
+    """Carries a row's plan out; in live mode on the world it met, less the moves that did not
+    fit.
+    """
+    where = np.arange(cluster.n_vms)
+    limit = cluster.n_vms
+    if cluster.mode == "live":
+        cluster, where = churned(cluster, int(row["world_seed"]), float(row["wall_s"]))
+    static = make_static(cluster)
+    state = make_state(cluster, static)
+    before, rates = copy_state(state), [float(fragment_rate(state.totals))]
+    plies = [int(ply) for ply in row["actions"]]
+    for at in range(0, len(plies) - 1, 2):
+        if plies[at] >= limit:
+            break
+        vm, (pm, node) = int(where[plies[at]]), divmod(plies[at + 1], 2)
+        if vm >= 0 and is_legal(static, state, vm, pm, node):
+            move(static, state, vm, pm, node)
+            rates.append(float(fragment_rate(state.totals)))
+    return Played(row, cluster, static, before, state, rates)
+
+
+def _before_after(play: Played, place: str) -> Picture:
+    pyplot = _pyplot()
+    width, height = FRAME_SIZE
+    gap, band, title = 24, 56, 26
+    full = (2 * width + gap, height + band + title)
+    figure = pyplot.figure(figsize=(full[0] / DPI, full[1] / DPI), dpi=DPI)
+    whens = ("before", f"after {len(play.rates) - 1} moves by {play.name}")
+    for side, (state, when) in enumerate(zip((play.before, play.after), whens, strict=True)):
+        image = frame(play.static, state, play.cluster.numa_cpu, None, FRAME_SIZE)[HEADER:]
+        axes = figure.add_axes(
+            (
+                side * (width + gap) / full[0],
+                band / full[1],
+                width / full[0],
+                (height - HEADER) / full[1],
+            )
+        )
+        axes.imshow(image, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        axes.set_title(f"{when}: fragment rate {play.rates[-side]:.4f}", fontsize=11, loc="left")
+    handles = [
+        pyplot.Rectangle((0, 0), 1, 1, facecolor=np.array(color) / 255) for _, color in LEGEND[:-1]
+    ]
+    figure.legend(
+        handles, [label for label, _ in LEGEND[:-1]], loc="lower center", ncol=len(handles),
+        frameon=False, fontsize=9, handlelength=1.2, columnspacing=1.4,
+    )  # fmt: skip
+    slots = [_whole_slots(play.static, state) for state in (play.before, play.after)]
+    return Picture(
+        f"Before and after {play.name}'s plan",
+        f"{place}: every host is a pair of bars, its NUMA nodes (one bar where it has one), VMs "
+        f"from the bottom up, free cores on top. {play.name}, the best here, turns {slots[0]} free "
+        f"16-core slots into {slots[1]}: less orange, more green.",
+        _png(figure),
+    )
+
+
+def _along(plays: Sequence[Played], place: str) -> Picture:
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(9.2, 4.1), layout="constrained", dpi=DPI)
+    for rank, play in enumerate(plays):
+        axes.plot(
+            range(len(play.rates)), play.rates, label=f"{play.name} ({play.rates[-1]:.4f})",
+            color=PALETTE[rank % len(PALETTE)], lw=1.8,
+            ls=DASHES[rank % len(DASHES)], zorder=2 + rank, drawstyle="steps-post",
+        )  # fmt: skip
+        axes.plot(
+            len(play.rates) - 1,
+            play.rates[-1],
+            marker="o",
+            ms=5,
+            color=PALETTE[rank % len(PALETTE)],
+        )
+    axes.set_xlabel("moves made")
+    axes.set_ylabel("fragment rate (lower is better)")
+    axes.set_xlim(left=0)
+    axes.grid(color="#e6e9ee")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return Picture(
+        "Fragment rate along each plan",
+        f"{place}: the fragment rate after every move of each contender's best plan. A plan may "
+        "first make things worse, to open a slot later; a line that ends early used fewer moves.",
+        _png(figure),
+    )
+
+
+def _left_over(plays: Sequence[Played], place: str) -> Picture:
+    pyplot = _pyplot()
+    columns = min(3, len(plays))
+    lines = -(-len(plays) // columns)
+    figure, grid = pyplot.subplots(
+        lines, columns, figsize=(9.2, 0.8 + 1.9 * lines), layout="constrained", dpi=DPI,
+        sharex=True, sharey=True, squeeze=False,
+    )  # fmt: skip
+    cores = np.arange(1, 16)
+    orange, green = (np.array(color) / 255 for color in (FRAGMENT_COLOR, SLOT_COLOR))
+    for axes, play in zip(grid.ravel(), plays, strict=False):
+        before, after = (_remainders(play, state) for state in (play.before, play.after))
+        axes.bar(cores, after[1:], color=orange, width=0.8, label="after")
+        axes.step(
+            np.append(cores, 16) - 0.5, np.append(before[1:], before[-1]), where="post",
+            color="#333c48", lw=1.1, label="before",
+        )  # fmt: skip
+        axes.set_title(
+            f"{play.name}: {play.rates[0]:.3f} to {play.rates[-1]:.3f}", fontsize=10, loc="left"
+        )
+        axes.text(
+            0.98, 0.95, f"none left over: {before[0]} to {after[0]}", transform=axes.transAxes,
+            ha="right", va="top", fontsize=8.5, bbox={"facecolor": green, "lw": 0, "pad": 2},
+        )  # fmt: skip
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid.ravel()[len(plays) :]:
+        axes.set_axis_off()
+    figure.legend(
+        *grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncol=2, frameon=False
+    )
+    figure.supxlabel("free cores of a NUMA node left over beside whole 16-core slots", fontsize=10)
+    figure.supylabel("NUMA nodes", fontsize=10)
+    return Picture(
+        "Cores left over on each NUMA node",
+        f"{place}: how many NUMA nodes have 1 to 15 free cores beside whole free slots, before "
+        "(line) and after (bars) each contender's best plan; in green, the nodes with none left "
+        "over. Cores left over sum to the fragment rate in the titles.",
+        _png(figure),
+    )
+
+
+def _remainders(play: Played, state: State) -> np.ndarray:
+    """NUMA nodes of ACTIVE hosts by whole cores left over, int64 [16]."""
+    active = play.static.pm_status == ACTIVE
+    exists = play.cluster.numa_cpu[active] > 0
+    left = state.free_cpu[active][exists] % play.static.unit
+    # A part of a core counts as one, so that only nodes with nothing left over are at 0.
+    return np.bincount(np.minimum(-(-left * 16 // play.static.unit), 15), minlength=16)
+
+
+def _whole_slots(static: Static, state: State) -> int:
+    return int(state.totals[FREE] - state.totals[FRAGMENT]) // static.unit
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _png(figure: Any) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    _pyplot().close(figure)
+    return stream.getvalue()
