@@ -38,6 +38,8 @@ from ...envs.vm_rescheduling.dynamics import (
     Static,
 )
 
+Counted = tuple[np.ndarray, np.ndarray]  # (flavour, PM, node) of columns that count VMs; the columns
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -154,6 +156,7 @@ def build(
     cpu_row[at] = b.rows(-np.inf, start.free_cpu[at])
     b.add(cpu_row[at], slot_c, static.unit)
     _add_use(b, static, static.flavour_cpu, cpu_row, (out, out_c), (into, in_c), (flip, flip_c))
+    _add_rounded(b, static, start, slot_at, slot_c, (out, out_c), (into, in_c), (flip, flip_c))
     mem_row = np.full((len(inside), 2), -1, np.int64)
     binding = _memory_may_bind(static, start, out, into, cpu_leaving)[at]
     mem_at = tuple(slot_at[binding].T)
@@ -266,9 +269,9 @@ def _add_use(
     static: Static,
     need: np.ndarray,
     row: np.ndarray,
-    out: tuple[np.ndarray, np.ndarray],
-    into: tuple[np.ndarray, np.ndarray],
-    flip: tuple[np.ndarray, np.ndarray],
+    out: Counted,
+    into: Counted,
+    flip: Counted,
 ) -> None:
     """What the counted VMs take from and give to each node of what they need."""
     for (cells, columns), sign in ((out, -1.0), (into, 1.0), (flip, -1.0)):
@@ -278,6 +281,45 @@ def _add_use(
         b.add(row[pm[two], 1], columns[two], sign * need[kind[two]])
     kind, pm, node = flip[0].T
     b.add(row[pm, 1 - node], flip[1], need[kind])
+
+
+def _add_rounded(
+    b: _Builder,
+    static: Static,
+    start: State,
+    slot_at: np.ndarray,
+    slot_c: np.ndarray,
+    out: Counted,
+    into: Counted,
+    flip: Counted,
+) -> None:
+    """The CPU rows after mixed-integer rounding, which cuts off most of the fractional slots.
+
+    Divided by 16 cores a CPU row reads slots + sum_j a_j x_j <= q + r with whole q and 0 <= r < 1. For
+    whole x >= 0 it implies slots + sum_j g(a_j) x_j <= q, where g(a) is the whole part of a plus what
+    its fraction exceeds r by, over 1 - r (Nemhauser and Wolsey 1990). At r = 0 that is the row itself.
+    """
+    unit = static.unit
+    free = start.free_cpu[tuple(slot_at.T)]
+    rest = np.full(start.free_cpu.shape, 0.0)
+    rest[tuple(slot_at.T)] = free % unit / unit
+    new = free % unit > 0
+    row = np.full(start.free_cpu.shape, -1, np.int64)
+    row[tuple(slot_at[new].T)] = b.rows(-np.inf, free[new] // unit)
+    b.add(row[tuple(slot_at.T)], slot_c, 1.0)
+
+    def put(pm: np.ndarray, node: np.ndarray, columns: np.ndarray, cpu: np.ndarray) -> None:
+        whole, r = cpu // unit, rest[pm, node]
+        b.add(row[pm, node], columns, whole + np.maximum(0.0, cpu % unit / unit - r) / (1.0 - r))
+
+    for (cells, columns), sign in ((out, -1), (into, 1), (flip, -1)):
+        kind, pm, node = cells.T
+        cpu = sign * static.flavour_cpu[kind]
+        put(pm, node, columns, cpu)
+        two = static.flavour_nodes[kind] == 2
+        put(pm[two], node[two] + 1, columns[two], cpu[two])
+    kind, pm, node = flip[0].T
+    put(pm, 1 - node, flip[1], static.flavour_cpu[kind])
 
 
 def _memory_may_bind(
