@@ -1,0 +1,156 @@
+"""Warm start of the VM-rescheduling policy from a solver's plans. Uses torch and the core contract.
+
+A plan is a set of moves in no fixed order, among VMs that are alike. So the network is not asked for one VM and one
+destination: the loss is -log of the probability it gives to any VM of the plan's remaining moves (or one of the same
+flavour on the same node), and then to any destination the plan has for that flavour. States come from plans replayed in
+random and greedy orders, and from the policy's own play, replanned there (DAgger, Ross et al. 2011).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.budget import Budget
+from ..core.contracts import Solver
+from ..datasets.vm_rescheduling.instance import Cluster
+from ..envs.vm_rescheduling.dynamics import State, make_static
+from ..envs.vm_rescheduling.env import VMReschedulingEnv
+from .networks import RelationalPolicy
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sample:
+    """An observation and the actions that follow the plan from it: int8 [N]."""
+
+    observation: dict[str, np.ndarray]
+    good: np.ndarray
+
+
+def demonstrate(
+    cluster: Cluster, plan: np.ndarray, greedy: bool, rng: np.random.Generator
+) -> Iterator[Sample]:
+    """Replays a plan's moves in an order of its own, with the plan's choices at every ply."""
+    static = make_static(cluster)
+    env = VMReschedulingEnv(cluster)
+    observation, _ = env.reset(options={"instance": cluster})
+    moves = plan.reshape(-1, 2)
+    left = list(range(len(moves)))
+    ended = False
+    while left and not ended:
+        legal = [i for i in left if env.destination_mask(int(moves[i, 0]))[moves[i, 1]]]
+        if not legal:
+            return
+        state = env.state
+        good = np.zeros(env.n_actions, np.int8)
+        good[_alike(static.vm_flavour, static.flavour_nodes, state, moves[legal, 0])] = 1
+        yield Sample(observation, good & observation["action_mask"])
+        order = rng.permutation(legal)
+        chosen = int(order[0])
+        if greedy:
+            gains = [_gain(static, state, *map(int, moves[i])) for i in order]
+            chosen = int(order[int(np.argmax(gains))])
+        vm, dest = map(int, moves[chosen])
+        observation, *_ = env.step(vm)
+        good = np.zeros(env.n_actions, np.int8)
+        same = static.vm_flavour[moves[left, 0]] == static.vm_flavour[vm]
+        good[moves[left, 1][same]] = 1
+        yield Sample(observation, good & observation["action_mask"])
+        observation, _, ended, _, _ = env.step(dest)
+        left.remove(chosen)
+
+
+def replanned(
+    cluster: Cluster, plies: np.ndarray, solver: Solver, budget: Budget, seed: int
+) -> tuple[Cluster, np.ndarray]:
+    """The cluster after some plies, with the moves left, and the solver's plan for it."""
+    env = VMReschedulingEnv(cluster)
+    env.reset(options={"instance": cluster})
+    for ply in plies:
+        env.step(int(ply))
+    state = env.state
+    after = dataclasses.replace(
+        cluster,
+        vm_pm=state.vm_pm,
+        vm_numa=state.vm_numa,
+        mnl=max(1, cluster.mnl - len(plies) // 2),
+    )
+    return after, solver(after, budget, seed).actions
+
+
+def _alike(
+    vm_flavour: np.ndarray, flavour_nodes: np.ndarray, state: State, vms: np.ndarray
+) -> np.ndarray:
+    """All VMs of the same flavour on the same node as one of `vms`."""
+    numa = np.where(flavour_nodes[vm_flavour] == 2, 0, state.vm_numa)
+    kind = (state.vm_pm * 2 + numa) * len(flavour_nodes) + vm_flavour
+    return np.flatnonzero(np.isin(kind, kind[vms]))
+
+
+def _gain(static: Any, state: State, vm: int, dest: int) -> int:
+    """16-core slots a move opens, less those it closes."""
+    kind, unit = static.vm_flavour[vm], static.unit
+    cpu, both = static.flavour_cpu[kind], static.flavour_nodes[kind] == 2
+    gain = 0
+    for pm, numa, change in (
+        (state.vm_pm[vm], state.vm_numa[vm], cpu),
+        (dest // 2, dest % 2, -cpu),
+    ):
+        for node in (0, 1) if both else (numa,):
+            free = state.free_cpu[pm, node]
+            gain += int((free + change) // unit - free // unit)
+    return gain
+
+
+def loss_of(network: RelationalPolicy, samples: Sequence[Sample]) -> Tensor:
+    """Mean of -log P(any good action) over the samples; they may differ in padding but not in form."""
+    observation = stack([sample.observation for sample in samples])
+    logits = network.logits(network.encode(observation), observation)
+    n_actions = logits.shape[1]
+    good = torch.from_numpy(np.stack([_pad(s.good, n_actions) for s in samples])) > 0
+    log_p = logits.log_softmax(dim=1)
+    return -torch.where(good, log_p, torch.full_like(log_p, -1e9)).logsumexp(dim=1).mean()
+
+
+def stack(observations: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+    """A batch of observations, padded to the largest of them."""
+    batch = {}
+    for key in observations[0]:
+        size = max(len(obs[key]) for obs in observations)
+        batch[key] = torch.from_numpy(np.stack([_pad(obs[key], size) for obs in observations]))
+    return batch
+
+
+def _pad(array: np.ndarray, size: int) -> np.ndarray:
+    if len(array) == size:
+        return array
+    return np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])
+
+
+def imitate(
+    network: RelationalPolicy,
+    samples: Sequence[Sample],
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    rng: np.random.Generator,
+    report: Callable[[float], None],
+) -> float:
+    """One pass over the samples; `report` gets each batch's loss. Returns the mean loss."""
+    total = []
+    # Neighbours in size share a batch, so that little of it is padding.
+    order = sorted(rng.permutation(len(samples)), key=lambda i: len(samples[i].good) // 200)
+    batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+    for row in rng.permutation(len(batches)):
+        loss = loss_of(network, [samples[i] for i in batches[row]])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        total.append(loss.item())
+        report(total[-1])
+    return float(np.mean(total)) if total else 0.0

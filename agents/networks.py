@@ -1,0 +1,180 @@
+"""The size-invariant relational network of VM rescheduling. Uses torch.
+
+PM nodes and their VMs exchange messages along the hosting relation alone (scatter and gather, never an N x N mask), a
+mean over all of them gives the context, and two heads score VMs and then destinations for the VM chosen. What stands
+below the mean depends on one PM only, so a move changes two PMs' embeddings: playing.py makes use of that.
+
+Residues of 16 cores are angles: their sines and cosines make "does it fit without closing a slot" nearly linear.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+HARMONICS = 8
+N_VM = 6 + 2 * HARMONICS  # of a VM alone
+N_PLACED = N_VM + 1 + 2 * HARMONICS  # of a VM where it sits
+N_NODE = 11 + 4 * HARMONICS
+N_PAIR = 2 + 2 * HARMONICS
+MASKED = -1e9
+EPS = 1e-4
+MESSAGE_SCALE = 0.2  # a node hosts about five VMs
+
+Observation = dict[str, Tensor]
+
+
+class Encoded(NamedTuple):
+    """Embeddings: nodes [B, 2P, d], VMs [B, V, d], context [B, d]."""
+
+    nodes: Tensor
+    vms: Tensor
+    context: Tensor
+
+
+def angles(residue: Tensor) -> Tensor:
+    """Cosines, then sines, of the residue's harmonics: [...] -> [..., 2 * HARMONICS]."""
+    turns = torch.arange(1, HARMONICS + 1, device=residue.device, dtype=residue.dtype)
+    phase = residue.unsqueeze(-1) * (2 * torch.pi * turns)
+    return torch.cat([phase.cos(), phase.sin()], dim=-1)
+
+
+class RelationalPolicy(nn.Module):
+    """Policy and value over padded observations of sysopt/VMRescheduling-v0 (see its docstring for shapes)."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        d = self.width = width
+        self.message = nn.Linear(N_VM, d)
+        self.node = nn.Linear(N_NODE, d)
+        self.host = nn.Linear(2 * d, d)
+        self.placed = nn.Linear(N_PLACED + d, d)
+        self.pool = nn.Linear(2 * d + 1, d)
+        self.vm_own = nn.Linear(d, d)
+        self.vm_context = nn.Linear(d, d, bias=False)
+        self.vm_score = nn.Linear(d, 1)
+        self.stop_score = nn.Linear(d, 1)
+        self.dest_own = nn.Linear(d, d)
+        self.dest_vm = nn.Linear(d, d, bias=False)
+        self.dest_context = nn.Linear(d, d, bias=False)
+        self.dest_pair = nn.Linear(N_PAIR, d, bias=False)
+        self.dest_score = nn.Linear(d, 1)
+        self.value_hidden = nn.Linear(d, d)
+        self.value_score = nn.Linear(d, 1)
+
+    def encode(self, obs: Observation) -> Encoded:
+        """Embeddings of nodes, VMs and the whole."""
+        pms, vms = obs["pms"].float(), obs["vms"].float()
+        batch, n_pms, n_vms = pms.shape[0], pms.shape[1], vms.shape[1]
+        vm_mask = obs["vm_mask"].float()
+        here = (vms[..., 0:2] > 0).float() * vm_mask.unsqueeze(-1)  # [B, V, 2]
+        alone = _vm_features(vms)
+        message = torch.relu(self.message(alone))
+        row = torch.arange(batch, device=pms.device).unsqueeze(1) * (2 * n_pms)
+        first = (row + 2 * obs["vm_pm"].long()).reshape(-1)
+        received = torch.zeros(batch * 2 * n_pms, self.width, device=pms.device)
+        for k in (0, 1):
+            received.index_add_(0, first + k, (message * here[..., k : k + 1]).flatten(0, 1))
+        nodes = torch.relu(self.node(_node_features(pms)))
+        received = received.view(batch, 2 * n_pms, self.width) * MESSAGE_SCALE
+        nodes = torch.relu(self.host(torch.cat([nodes, received], dim=-1)))
+
+        share = here / here.sum(-1, keepdim=True).clamp(min=1.0)
+        flat, residue = nodes.flatten(0, 1), pms[..., 6:8].flatten()
+        own = vms[..., 4:6].amax(-1)
+        host, opens, left = 0.0, 0.0, 0.0
+        for k in (0, 1):
+            weight = share[..., k : k + 1]
+            host = host + flat[first + k].view(batch, n_vms, -1) * weight
+            after = residue[first + k].view(batch, n_vms) + own
+            wraps = (after + EPS).floor()
+            opens = opens + wraps.unsqueeze(-1) * weight
+            left = left + angles(after - wraps) * weight
+        placed = torch.relu(self.placed(torch.cat([alone, opens, left, host], dim=-1)))
+
+        exists = _exists(pms, obs["pm_mask"].float())
+        pooled = [_mean(nodes, exists), _mean(placed, vm_mask), obs["progress"].float()]
+        context = torch.relu(self.pool(torch.cat(pooled, dim=-1)))
+        return Encoded(nodes, placed, context)
+
+    def vm_logits(self, encoded: Encoded) -> Tensor:
+        """Scores of the VMs [B, V], unmasked."""
+        hidden = self.vm_own(encoded.vms) + self.vm_context(encoded.context).unsqueeze(1)
+        return self.vm_score(torch.relu(hidden)).squeeze(-1)
+
+    def dest_logits(self, encoded: Encoded, obs: Observation) -> Tensor:
+        """Scores of the destinations [B, 2P] for the chosen VM, unmasked."""
+        vms, pms = obs["vms"].float(), obs["pms"].float()
+        chosen = obs["chosen_vm"].long().clamp(min=0)  # [B, 1]
+        rows = torch.arange(len(pms), device=pms.device).unsqueeze(1)
+        vm = vms[rows, chosen].squeeze(1)  # [B, G]
+        both = ((vm[:, 0] > 0) & (vm[:, 1] > 0)).view(-1, 1, 1)
+        own = self.dest_own(encoded.nodes)
+        pair = _pair_features(pms, vm, obs["vm_pm"].long()[rows, chosen].squeeze(1))
+        pair = self.dest_pair(pair)
+        own, pair = (torch.where(both, _over_both(x), x) for x in (own, pair))
+        embedding = encoded.vms[rows, chosen]
+        hidden = own + pair + self.dest_vm(embedding)
+        hidden = hidden + self.dest_context(encoded.context).unsqueeze(1)
+        return self.dest_score(torch.relu(hidden)).squeeze(-1)
+
+    def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
+        """Masked scores of all actions [B, N], for the ply each observation is at."""
+        vm = self.vm_logits(encoded)
+        stop = self.stop_score(encoded.context)
+        n_actions = obs["action_mask"].shape[1]
+        # Every index behind the instance's last VM scores as stop; the mask leaves one of them at most.
+        vm = torch.where(obs["vm_mask"] > 0, vm, stop)
+        first = torch.cat([vm, stop.expand(-1, n_actions - vm.shape[1])], dim=1)
+        dest = self.dest_logits(encoded, obs)
+        second = nn.functional.pad(dest, (0, n_actions - dest.shape[1]))
+        scores = torch.where(obs["phase"] > 0, second, first)
+        return torch.where(obs["action_mask"] > 0, scores, torch.full_like(scores, MASKED))
+
+    def value(self, encoded: Encoded) -> Tensor:
+        """Expected return [B]."""
+        hidden = torch.relu(self.value_hidden(encoded.context))
+        return self.value_score(hidden).squeeze(-1)
+
+
+def _vm_features(vms: Tensor) -> Tensor:
+    both = ((vms[..., 0] > 0) & (vms[..., 1] > 0)).float()
+    parts = [vms[..., 0:2].amax(-1), vms[..., 2:4].amax(-1), both, *vms[..., 6:9].unbind(-1)]
+    return torch.cat([torch.stack(parts, dim=-1), angles(vms[..., 4:6].amax(-1))], dim=-1)
+
+
+def _node_features(pms: Tensor) -> Tensor:
+    """[B, P, F] -> [B, 2P, N_NODE]."""
+    circle = angles(pms[..., 6:8])  # [B, P, 2, 2H]
+    rows = []
+    for k in (0, 1):
+        columns = [k, 2 + k, 4 + k, 8 + k, 10, 11, 12, 13, 14, 1 - k, 3 - k]
+        rows.append(torch.cat([pms[..., columns], circle[..., k, :], circle[..., 1 - k, :]], -1))
+    return torch.stack(rows, dim=2).flatten(1, 2)
+
+
+def _pair_features(pms: Tensor, vm: Tensor, host: Tensor) -> Tensor:
+    """Of the chosen VM and each node [B, 2P, N_PAIR]: slots closed, same PM, angles of the residue left."""
+    after = pms[..., 6:8].flatten(1) - vm[:, 4:6].amax(-1, keepdim=True)
+    wraps = (after + EPS).floor()
+    places = torch.arange(after.shape[1], device=pms.device) // 2
+    same = (places == host.unsqueeze(1)).float()
+    return torch.cat([torch.stack([-wraps, same], dim=-1), angles(after - wraps)], dim=-1)
+
+
+def _over_both(nodes: Tensor) -> Tensor:
+    """Each node's row replaced by the mean over its PM's two."""
+    paired = nodes.unflatten(1, (-1, 2))
+    return paired.mean(2, keepdim=True).expand_as(paired).flatten(1, 2)
+
+
+def _exists(pms: Tensor, pm_mask: Tensor) -> Tensor:
+    """1 for nodes that are there [B, 2P]."""
+    second = pm_mask * pms[..., 14]
+    return torch.stack([pm_mask, second], dim=-1).flatten(1)
+
+
+def _mean(rows: Tensor, mask: Tensor) -> Tensor:
+    return (rows * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1.0)
