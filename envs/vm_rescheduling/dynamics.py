@@ -1,7 +1,8 @@
 """What a migration does: integer state, legality and increments, compiled. Uses numpy and numba.
 
-Pure functions over `Static` (the cluster, as arrays) and a preallocated `State`. The environment, the solvers and the
-agents' searches all call these. A destination is the integer 2 * pm + numa; for a VM on two nodes numa is 0.
+Pure functions over `Static` (the cluster, as arrays) and a preallocated `State`. The environment,
+the solvers and the agents' searches all call these. A destination is the integer 2 * pm + numa; for
+a VM on two nodes numa is 0.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def _count_all(static: Static, state: State) -> None:
 def may_leave(static: Static, state: State, vm: int) -> bool:
     """Whether the VM's own state and its host let it go, wherever to."""
     source = state.vm_pm[vm]
-    return (
+    return bool(
         not static.vm_pinned[vm]
         and static.pm_status[source] != OUTAGE
         and state.pm_moves[source] < static.pm_move_cap
@@ -171,7 +172,7 @@ def has_room(static: Static, state: State, flavour: int, pm: int, numa: int) -> 
         return False
     cpu, mem = static.flavour_cpu[flavour], static.flavour_mem[flavour]
     if static.flavour_nodes[flavour] == 2:
-        return (
+        return bool(
             numa == 0
             and static.pm_nodes[pm] == 2
             and state.free_cpu[pm, 0] >= cpu
@@ -179,7 +180,7 @@ def has_room(static: Static, state: State, flavour: int, pm: int, numa: int) -> 
             and state.free_mem[pm, 0] >= mem
             and state.free_mem[pm, 1] >= mem
         )
-    return (
+    return bool(
         numa < static.pm_nodes[pm]
         and state.free_cpu[pm, numa] >= cpu
         and state.free_mem[pm, numa] >= mem
@@ -210,7 +211,7 @@ def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
     flavour = static.vm_flavour[vm]
     if source == pm and (static.flavour_nodes[flavour] == 2 or state.vm_numa[vm] == numa):
         return False
-    return (
+    return bool(
         state.totals[MOVES] < static.mnl
         and may_leave(static, state, vm)
         and has_room(static, state, flavour, pm, numa)
@@ -251,15 +252,17 @@ def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
 
 @njit(cache=True)
 def slots_opened(static: Static, state: State, flavour: int, pm: int, numa: int) -> int:
-    """16-core slots that removing a VM of this flavour from the PM's node would open (0 if not ACTIVE)."""
+    """16-core slots that removing a VM of this flavour from the PM's node would open (0 if not
+    ACTIVE).
+    """
     if static.pm_status[pm] != ACTIVE:
         return 0
     cpu, unit = static.flavour_cpu[flavour], static.unit
     if static.flavour_nodes[flavour] == 2:
         a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
-        return (a + cpu) // unit - a // unit + (b + cpu) // unit - b // unit
+        return int((a + cpu) // unit - a // unit + (b + cpu) // unit - b // unit)
     a = state.free_cpu[pm, numa]
-    return (a + cpu) // unit - a // unit
+    return int((a + cpu) // unit - a // unit)
 
 
 @njit(cache=True)
@@ -268,6 +271,6 @@ def slots_closed(static: Static, state: State, flavour: int, pm: int, numa: int)
     cpu, unit = static.flavour_cpu[flavour], static.unit
     if static.flavour_nodes[flavour] == 2:
         a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
-        return a // unit - (a - cpu) // unit + b // unit - (b - cpu) // unit
+        return int(a // unit - (a - cpu) // unit + b // unit - (b - cpu) // unit)
     a = state.free_cpu[pm, numa]
-    return a // unit - (a - cpu) // unit
+    return int(a // unit - (a - cpu) // unit)

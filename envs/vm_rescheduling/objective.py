@@ -1,6 +1,7 @@
 """The objectives of VM rescheduling, from the totals that the dynamics keep. Uses numpy and numba.
 
-FR = sum over NUMA nodes of (free mod 16) / sum of free, over ACTIVE PMs (VMR2L, EuroSys 2025, section 2).
+FR = sum over NUMA nodes of (free mod 16) / sum of free, over ACTIVE PMs (VMR2L, EuroSys 2025,
+section 2).
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ def objective_of(cluster: Cluster) -> Objective:
 @njit(cache=True)
 def fragment_rate(totals: np.ndarray) -> float:
     """FR; 0 where nothing is free."""
-    return totals[FRAGMENT] / totals[FREE] if totals[FREE] > 0 else 0.0
+    return float(totals[FRAGMENT] / totals[FREE]) if totals[FREE] > 0 else 0.0
 
 
 @njit(cache=True)
 def goal_reached(static: Static, totals: np.ndarray) -> bool:
     """Whether the episode ends because the goal rate is reached."""
-    return static.objective == MOVES_TO_GOAL and fragment_rate(totals) <= static.goal_rate
+    return bool(static.objective == MOVES_TO_GOAL and fragment_rate(totals) <= static.goal_rate)
 
 
 @njit(cache=True)
@@ -57,12 +58,12 @@ def value(static: Static, totals: np.ndarray) -> float:
     """The objective, lower is better.
 
     fragment_rate: FR.
-    mixed: weights . (FR, 1 - 64 * (64-core slots) / free cores, memory in parts of under 64 GiB / free memory);
-        a 64-core VM takes 32 cores on each of a PM's nodes.
+    mixed: weights . (FR, 1 - 64 * (64-core slots) / free cores, memory in parts of under 64 GiB /
+        free memory); a 64-core VM takes 32 cores on each of a PM's nodes.
     moves_to_goal: moves made if FR <= goal_rate, else mnl + the 16-core slots still missing.
     drain: VMs left on the hosts to drain, plus FR.
     """
-    rate = fragment_rate(totals)
+    rate = float(fragment_rate(totals))
     if static.objective == FRAGMENT_RATE:
         return rate
     if static.objective == MIXED:
@@ -70,17 +71,20 @@ def value(static: Static, totals: np.ndarray) -> float:
         rate_64 = 1.0 - large * totals[LARGE_SLOTS] / totals[FREE] if totals[FREE] > 0 else 0.0
         rate_mem = totals[MEM_FRAGMENT] / totals[MEM_FREE] if totals[MEM_FREE] > 0 else 0.0
         w = static.weights
-        return w[0] * rate + w[1] * rate_64 + w[2] * rate_mem
+        return float(w[0] * rate + w[1] * rate_64 + w[2] * rate_mem)
     if static.objective == DRAIN:
-        return totals[ON_DRAIN] + rate
+        return float(totals[ON_DRAIN] + rate)
     if rate <= static.goal_rate:
         return float(totals[MOVES])
-    return static.mnl + np.ceil((rate - static.goal_rate) * totals[FREE] / static.unit - 1e-9)
+    missing = np.ceil((rate - static.goal_rate) * totals[FREE] / static.unit - 1e-9)
+    return float(static.mnl + missing)
 
 
 @njit(cache=True)
 def reward_scale(static: Static, totals: np.ndarray) -> float:
-    """Reward = (objective before - after) * scale; for FR that is fragment cores removed / 128, as published."""
+    """Reward = (objective before - after) * scale; for FR that is fragment cores removed / 128, as
+    published.
+    """
     if static.objective == FRAGMENT_RATE or static.objective == MIXED:
-        return totals[FREE] * 16 / static.unit / REWARD_CORES
+        return float(totals[FREE] * 16 / static.unit / REWARD_CORES)
     return 1.0 / 8.0

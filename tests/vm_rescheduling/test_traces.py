@@ -318,3 +318,50 @@ def test_with_hosts_enough_everything_that_runs_at_the_time_is_in_the_snapshot(
             snapshot("trace", trace, host, time, None)
         return
     assert set(snapshot("trace", trace, host, time, None).vm_ids) == running
+
+
+# --- Whatever is wrong, it is refused as such ---------------------------------------------------
+
+CELLS = st.one_of(
+    st.sampled_from(["", "0", "-1", "nan", "inf", "1e400", "x", '"', "\x00", "1,1", "2\n", "p0"]),
+    st.integers(-(10**20), 10**20).map(str),
+    st.text(max_size=5),
+)
+
+
+@given(st.sampled_from(["huawei", "nodes", "pods"]), st.integers(0, 200), CELLS)
+@settings(max_examples=250, deadline=None)
+def test_any_change_of_a_cell_loads_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, which: str, at: int, cell: str
+) -> None:
+    texts = {"huawei": HUAWEI, "nodes": NODES, "pods": PODS}
+    lines = [line.split(",") for line in texts[which].splitlines()]
+    row, column = divmod(at % (len(lines) * len(lines[0])), len(lines[0]))
+    lines[row][column] = cell
+    texts[which] = "\n".join(",".join(line) for line in lines)
+    folder = tmp_path_factory.mktemp("fuzz", numbered=True)
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_bytes(text.encode())
+    try:
+        cluster = load_file(folder / f"{which}.csv")
+    except InstanceError as error:
+        assert str(error).startswith(str(folder))
+    else:
+        assert cluster.free()[0].min() >= 0
+
+
+@given(st.integers(100, 12_000), st.binary(min_size=1, max_size=4))
+@settings(max_examples=80, deadline=None)
+def test_any_damage_of_a_sqlite_file_loads_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, at: int, damage: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz", numbered=True)
+    path = azure_file(folder / "trace.sqlite", AZURE_VMS, AZURE_TYPES)
+    data = bytearray(path.read_bytes())
+    at %= len(data)
+    data[at : at + len(damage)] = damage
+    path.write_bytes(bytes(data))
+    try:
+        load_file(path)
+    except InstanceError as error:
+        assert str(error).startswith(str(path))
