@@ -90,8 +90,12 @@ def solve(instance: Cluster, budget: Budget, seed: int, prices: Prices | None = 
             if clock.remaining < RESERVE_S:
                 break
         if missed <= slack:
+            if bound is not None and not len(instance.set_vms) and not instance.pm_move_cap:
+                return clock.solution(best, "feasible", bound)  # no pattern left out would help
             break
         relaxed = _relax(master, instance.mnl, goal, clock)[0] or relaxed
+    if instance.mode == "static":
+        best = local_search.improve(instance, static, start, best, clock, rng)
     return clock.solution(best, "feasible", bound)
 
 
