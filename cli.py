@@ -255,7 +255,8 @@ def train(
     from .core.registry import resolve
     from .evaluation.catalog import parse_overrides
 
-    resolve(".agents.training:train")(config, parse_overrides(overrides or []), resume)
+    values = parse_overrides(overrides or [])
+    resolve(".agents.training:train")(config, values, resume)
 
 
 @app.command()

@@ -117,7 +117,8 @@ class Problem:
         default_instances, default_contenders, default_budget_s: what `compare` takes when not told.
         always: contenders that are in every table (budget-matched random search and greedy).
         baseline: the contender others are paired against.
-        pictures: lazy entry point of the report's own pictures, (rows, instances) -> list of Picture.
+        pictures: lazy entry point of the family's own pictures in the report, (rows, instances by hash) ->
+            list of Picture; a row's "colour" is its contender's in the rest of the report.
         benchmarks: name -> lazy entry point, () -> list of Throughput.
         best_known: an instance -> the best objective known from elsewhere, with its source, or None.
         moves_on: whether an instance's world goes on while a contender thinks; a bound proven on the instance

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .cells import Row
-from .statistics import Estimate, Standing, anytime, paired_difference
+from .statistics import Estimate, Standing, anytime, paired_difference, paired_record
 
 ROUGH_BELOW = 10
 LEAD_RATIO = 1.25
@@ -88,8 +88,8 @@ def _who_wins(rows: Sequence[Row], lines: Sequence[Standing], count: int) -> str
     rest = [line for line in lines[1:] if not _all_failed(line)]
     if not rest:
         return f"{names} wins {what}; nobody else returned a plan that counts."
-    lead = paired_difference(rows, winner.contender, rest[0].contender)
-    return f"{names} wins {what}. {_how_sure(lead, rest[0].contender, count)}"
+    told, clear = _how_sure(rows, winner.contender, rest[0].contender)
+    return f"{names} {'wins' if clear else 'comes first'} {what}. {told}"
 
 
 def _level(rows: Sequence[Row], first: str, second: str) -> bool:
@@ -100,21 +100,23 @@ def _level(rows: Sequence[Row], first: str, second: str) -> bool:
     return all(abs(edge or 0.0) <= 1e-9 for edge in (lead.low, lead.high))
 
 
-def _how_sure(lead: Estimate | None, other: str, count: int) -> str:
+def _how_sure(rows: Sequence[Row], winner: str, other: str) -> tuple[str, bool]:
+    """How far the winner is ahead of the next, and whether the lead is beyond doubt."""
+    lead = paired_difference(rows, winner, other)
     if lead is None:
-        return f"It was not played on the same instances as {other}."
-    if lead.value <= 1e-9 and lead.low is not None:
-        return f"The next, {other}, is level with it on most instances; take it as a tie."
-    ahead = f"It is ahead of the next, {other}, by {number(lead.value)}"
+        return f"It was not played on the same instances as {other}.", False
+    better, level, worse = paired_record(rows, winner, other)
+    record = f"better on {better}, level on {level}, worse on {worse}"
     if lead.low is None or lead.high is None:
-        return f"{ahead}; one instance has no interval and says little about others."
-    sure = f"95 % interval {interval(lead)} over instances"
+        by = f"ahead of the next, {other}, by {number(lead.value)}"
+        return f"It is {by}; one instance has no interval and says little about others.", False
+    count = better + level + worse
+    rough = f", a rough one with {count} instances" if count < ROUGH_BELOW else ""
+    lies = f"95 % interval of the lead {interval(lead)}{rough}"
     if lead.low > 0:
-        sure += ", which leaves no tie"
-    else:
-        sure += ", which includes 0: take it as a tie"
-    rough = f"; with {count} instances the interval is rough" if count < ROUGH_BELOW else ""
-    return f"{ahead} ({sure}{rough})."
+        by = f"ahead of the next, {other}, by {number(lead.value)} ({record}; {lies})"
+        return f"It is {by}.", True
+    return f"The next, {other}, is close ({record}; {lies}): take it as a tie.", False
 
 
 def _against_baseline(winner: Standing, baseline: str, count: int) -> str:

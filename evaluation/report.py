@@ -110,7 +110,8 @@ def _section(
     sentences = headline(rows, lines, baseline)
     lead = leaders(rows, [line.contender for line in lines], time_grid(rows), first["budget_s"])
     remarks = [note for note in notes if any(row["instance"] in note for row in rows)]
-    pictures, trouble = _pictures(folder, rows, problem.pictures)
+    coloured = [row | {"colour": colour[row["contender"]]} for row in rows]
+    pictures, trouble = _pictures(folder, coloured, problem.pictures)
     remarks += trouble
     timing = sorted({row["timing"] for row in rows})
     if len(timing) > 1:

@@ -210,6 +210,15 @@ def paired_difference(rows: Sequence[Row], first: str, second: str) -> Estimate 
     return estimate([way * (theirs[key] - ours[key]) for key in both])
 
 
+def paired_record(rows: Sequence[Row], first: str, second: str) -> tuple[int, int, int]:
+    """Instances on which `first` is better than `second`, level with it, worse."""
+    ours = per_instance([row for row in rows if row["contender"] == first])
+    theirs = per_instance([row for row in rows if row["contender"] == second])
+    both = [key for key in ours if not np.isnan(ours[key] - theirs.get(key, np.nan))]
+    pair = ([ours[key] for key in both], [theirs[key] for key in both])
+    return win_tie_loss(*pair, sign(rows[0]))
+
+
 def held_at(row: Row, seconds: np.ndarray) -> np.ndarray:
     """Objective of the plan held at each time [T]: doing nothing until the first, then each until
     the next.

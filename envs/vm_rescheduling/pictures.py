@@ -163,7 +163,7 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
     for rank, play in enumerate(plays):
         axes.plot(
             range(len(play.rates)), play.rates, label=f"{play.name} ({play.rates[-1]:.4f})",
-            color=PALETTE[rank % len(PALETTE)], lw=1.8,
+            color=_colour(play, rank), lw=1.8,
             ls=DASHES[rank % len(DASHES)], zorder=2 + rank, drawstyle="steps-post",
         )  # fmt: skip
         axes.plot(
@@ -171,7 +171,7 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
             play.rates[-1],
             marker="o",
             ms=5,
-            color=PALETTE[rank % len(PALETTE)],
+            color=_colour(play, rank),
         )
     axes.set_xlabel("moves made")
     axes.set_ylabel("fragment rate (lower is better)")
@@ -185,6 +185,11 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
         "first make things worse, to open a slot later; a line that ends early used fewer moves.",
         _png(figure),
     )
+
+
+def _colour(play: Played, rank: int) -> str:
+    """The contender's colour in the report, where it gives one."""
+    return str(play.row.get("colour") or PALETTE[rank % len(PALETTE)])
 
 
 def _left_over(plays: Sequence[Played], place: str) -> Picture:

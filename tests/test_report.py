@@ -1,0 +1,230 @@
+"""The report: what it answers, that it stands alone, and that nothing a contender does can lose
+it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import toy_family
+from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.contracts import Picture
+from sysopt_gym.core.errors import OutputError
+from sysopt_gym.evaluation.cells import Entry, Folder, Row
+from sysopt_gym.evaluation.headline import headline, leaders, percent, seconds
+from sysopt_gym.evaluation.report import write_report
+from sysopt_gym.evaluation.runner import Plan, play
+from sysopt_gym.evaluation.statistics import standings
+from sysopt_gym.evaluation.table import add_gaps
+
+NEEDED = {
+    "family", "instance", "instance_hash", "contender", "kind", "seed", "objective",
+    "objective_name", "direction", "feasible", "status", "bound", "gap_to_best", "gap_to_bound",
+    "wall_s", "cpu_s", "budget_s", "late", "env_version", "setup_s", "world_seed", "versions",
+}  # fmt: skip
+
+
+def made(tmp_path: Path, *names: str, drift: float = 0.0) -> Folder:
+    toy_family.register()
+    instances = [
+        toy_family.apply_settings(items, {"drift": str(drift)})
+        for items in toy_family.load_set("toy")
+    ]
+    entries = [Entry("toy", items, {}) for items in instances]
+    plan = Plan(entries, {"toy": list(names)}, {"toy": Budget(0.2)}, range(1))
+    folder = Folder(tmp_path)
+    play(plan, folder, quiet=True)
+    folder.write_run({"command": "sysopt-gym compare toy --out out", "baseline": {"toy": "greedy"}})
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("compare")
+    yield made(path, "agent", "best", "greedy", "random", "infeasible", "late", "raises")
+    toy_family.unregister()
+
+
+def test_the_summary_has_every_promised_field_in_every_row(folder: Folder) -> None:
+    summary = json.loads((folder.path / "summary.json").read_text())
+    assert len(summary) == 21
+    assert all(set(row) >= NEEDED for row in summary)
+    failed = next(row for row in summary if row["contender"] == "infeasible")
+    assert failed["objective"] is None and failed["feasible"] is False
+
+
+def test_the_parquet_table_holds_actions_and_curves(folder: Folder) -> None:
+    table = pyarrow.parquet.read_table(folder.path / "results.parquet").to_pylist()
+    assert len(table) == 21
+    row = next(r for r in table if r["contender"] == "best" and r["instance"] == "toy/0")
+    assert json.loads(row["actions"]) and row["curve_objective"][-1] == row["objective"]
+    assert "detail.items" in row
+
+
+def test_the_page_is_self_contained(folder: Folder) -> None:
+    page = (folder.path / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert "@import" not in page and "<script" not in page
+    assert page.count("<svg") == 2
+
+
+def test_the_page_answers_first(folder: Folder) -> None:
+    text = (folder.path / "report.md").read_text()
+    answer = text[: text.index("| contender |")]
+    assert "**best** comes first under 0.2 s a plan on 3 instances" in answer
+    assert "proven bound" in answer and "baseline greedy" in answer
+    assert "Train an agent or run a solver?" in answer
+    assert "The best agent, agent, gets" in answer and "the best solver, best," in answer
+
+
+def test_failed_contenders_stay_in_the_table_with_their_reasons(folder: Folder) -> None:
+    text = (folder.path / "report.md").read_text()
+    assert re.search(r"\| late \| solver \| 0 .* 3 late \|", text)
+    assert "raises crashed on toy/1 (seed 0): RuntimeError: ran out of luck" in text
+    assert "too heavy" in text
+
+
+def test_the_page_says_how_to_repeat_it(folder: Folder) -> None:
+    page = (folder.path / "report.html").read_text()
+    assert "sysopt-gym compare toy --out out" in page
+    assert "numpy" in page and "one contender at a time" in page
+
+
+def test_pictures_that_fail_become_a_note(folder: Folder) -> None:
+    page = (folder.path / "report.html").read_text()
+    assert "pictures could not be drawn: no paint" in page
+
+
+def test_pictures_get_rows_with_colours_and_the_instances_by_hash(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(rows: list[Row], instances: dict[str, Any]) -> list[Picture]:
+        assert {row["instance_hash"] for row in rows} == set(instances)
+        assert all(re.fullmatch("#[0-9a-fA-F]{6}", row["colour"]) for row in rows)
+        return [Picture("A toy", "How to read it.", b"png")]
+
+    monkeypatch.setattr(toy_family, "pictures", draw)
+    write_report(folder)
+    assert 'src="data:image/png;base64,cG5n"' in (folder.path / "report.html").read_text()
+
+
+def test_a_report_is_made_again_from_the_rows_alone(folder: Folder) -> None:
+    before = (folder.path / "summary.json").read_text()
+    write_report(folder)
+    assert (folder.path / "summary.json").read_text() == before
+
+
+def test_where_the_world_moves_on_the_page_claims_no_bound(tmp_path: Path) -> None:
+    try:
+        made(tmp_path, "best", "greedy", drift=1.0)
+    finally:
+        toy_family.unregister()
+    text = (tmp_path / "report.md").read_text()
+    assert "toy: value, moving world" in text and "no bound holds" in text
+
+
+@pytest.mark.usefixtures("toy")
+def test_an_empty_folder_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="holds no results"):
+        write_report(Folder(tmp_path))
+
+
+@pytest.mark.usefixtures("toy")
+def test_mixed_environment_versions_are_refused(tmp_path: Path) -> None:
+    made(tmp_path, "best")
+    path = next((tmp_path / "cells").iterdir())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"env_version": "0"}))
+    with pytest.raises(OutputError, match="do not compare"):
+        write_report(Folder(tmp_path))
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_damaged_row_is_named_with_what_to_do(tmp_path: Path) -> None:
+    made(tmp_path, "best")
+    path = next((tmp_path / "cells").iterdir())
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(OutputError, match=rf"{path.name}.*delete this file"):
+        write_report(Folder(tmp_path))
+
+
+def rows_of(**values: list[float]) -> list[Row]:
+    """Minimizing contenders, their objective on each instance; names starting with "agent" are
+    agents."""
+    rows = [
+        {
+            "family": "f", "contender": name, "kind": "agent" if "agent" in name else "solver",
+            "instance": f"i{at}", "instance_hash": f"i{at}", "seed": 0, "world_seed": 0,
+            "moves_on": False, "objective": value, "scored_objective": value, "unit": "",
+            "objective_name": "cost", "direction": "minimize", "feasible": True,
+            "status": "feasible", "bound": None, "best_known": None, "budget_s": 1.0,
+            "doing_nothing": 9.0, "wall_s": 0.5, "cpu_s": 0.4, "setup_s": 0.1,
+            "curve": [(0.5, value)],
+        }
+        for name, found in values.items()
+        for at, value in enumerate(found)
+    ]  # fmt: skip
+    add_gaps(rows)
+    return rows
+
+
+@pytest.fixture
+def told() -> Callable[..., str]:
+    def tell(**values: list[float]) -> str:
+        rows = rows_of(**values)
+        return " ".join(headline(rows, standings(rows, "ha"), "ha"))
+
+    return tell
+
+
+def test_a_clear_lead_is_a_win_and_the_advice_names_the_agent(told: Callable[..., str]) -> None:
+    text = told(agent=[1, 1, 1, 1.1], ha=[2, 2.1, 2, 2])
+    assert text.startswith("**agent** wins")
+    assert "better on 4, level on 0, worse on 0" in text
+    assert "**use agent** (its training is not in these seconds)" in text
+
+
+def test_a_clear_lead_of_a_solver_advises_to_run_it(told: Callable[..., str]) -> None:
+    assert "**run milp**" in told(agent=[2, 2, 2.1], milp=[1, 1, 1.2], ha=[3, 3, 3])
+
+
+def test_a_lead_that_may_be_chance_is_called_a_tie(told: Callable[..., str]) -> None:
+    text = told(agent=[1, 3, 1, 2.8], ha=[2, 2, 2, 2])
+    assert "comes first" in text and "take it as a tie" in text
+    assert "quality does not decide it" in text
+
+
+def test_equal_plans_share_the_first_place(told: Callable[..., str]) -> None:
+    text = told(agent=[1, 2], ha=[1, 2])
+    assert "share the first place" in text and "they are level" in text
+
+
+def test_one_instance_decides_nothing(told: Callable[..., str]) -> None:
+    text = told(agent=[1], ha=[2])
+    assert "the one instance" in text and "one instance does not decide it" in text
+
+
+def test_without_an_agent_the_question_stays_open(told: Callable[..., str]) -> None:
+    assert "No agent took part" in told(milp=[1, 1], ha=[2, 2])
+
+
+def test_who_leads_when_stopped_earlier_is_told_in_spans() -> None:
+    rows = rows_of(quick=[2.0], slow=[1.0])
+    for row in rows:
+        at = 0.01 if row["contender"] == "quick" else 0.5
+        row["curve"] = [(at, row["objective"])]
+    text = leaders(rows, ["slow", "quick"], np.geomspace(0.001, 1.0, 200), 1.0)
+    assert re.fullmatch(
+        r"Stopped earlier, the best plans are held until 0.5\d s quick, then slow.", text
+    )
+
+
+def test_numbers_read_well() -> None:
+    assert (percent(0.1234), percent(-0.00001), percent(None)) == ("12.3 %", "0.0 %", "–")
+    assert (seconds(0.0123), seconds(2.5), seconds(None)) == ("12 ms", "2.50 s", "–")
