@@ -97,7 +97,7 @@ class Instance:
                 f"{place}: holds {meta.get('family')} schema {meta.get('schema')}, expected "
                 f"{cls.FAMILY} schema {cls.SCHEMA}; import the source file again with `sysopt-gym data import`"
             )
-        values = {
+        values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in meta["fields"].items()
         } | arrays

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -139,74 +140,45 @@ def load_azure(
         # immutable: a trace may lie in a folder where sqlite cannot write its lock
         base = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         try:
-            types = _rows(path, base, "vmType")
-            requests = _rows(path, base, "vm")
+            for table in AZURE_COLUMNS:
+                _check_columns(path, base, table)
+            stays = _stays(path, base, _shares(path, base, machine), host)
         finally:
             base.close()
     except sqlite3.Error as error:
         raise InstanceError(f"{path}: damaged sqlite file ({error}); copy it again") from error
-    shares = _shares(path, types, requests, machine)
-    names: list[str] = []
-    kinds: list[str] = []
-    rows: list[tuple[float, float, float, float]] = []
-    for vm, kind, start, end in requests:
-        share = shares.get(kind)
-        if share is None:
-            continue
-        begin = _number(path, "vm", vm, "starttime", start, -MAX_TIME, MAX_TIME)
-        stop = math.inf
-        if end is not None:
-            stop = _number(path, "vm", vm, "endtime", end, begin, MAX_TIME)
-        names.append(str(vm))
-        kinds.append(str(kind))
-        rows.append((begin, stop, *share))
-    values = np.array(rows, np.float64).reshape(-1, 4)
-    stays = Stays(
-        names,
-        values[:, 0],
-        values[:, 1],
-        np.maximum(np.rint(values[:, 2] * host.cores * MILLI), 1).astype(np.int64),
-        np.rint(values[:, 3] * host.memory_gb * MB_PER_GB).astype(np.int64),
-        kinds,
-    )
     return snapshot(str(path), stays, host, time, hosts)
 
 
-def _rows(path: Path, base: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+def _check_columns(path: Path, base: sqlite3.Connection, table: str) -> None:
     known = {str(row[1]) for row in base.execute(f"PRAGMA table_info({table})")}
-    columns = AZURE_COLUMNS[table]
     if not known:
         raise InstanceError(
             f"{path}: no table {table!r}; expected an Azure Packing 2020 trace (tables vm and "
             "vmType)"
         )
-    missing = [column for column in columns if column not in known]
+    missing = [column for column in AZURE_COLUMNS[table] if column not in known]
     if missing:
         raise InstanceError(f"{path}: table {table}: the column {missing[0]!r} is missing")
-    rows = base.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
-    if not rows:
+    if base.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None:
         raise InstanceError(f"{path}: table {table} has no rows; there is nothing to reschedule")
-    return rows
 
 
 def _shares(
-    path: Path,
-    types: list[tuple[object, ...]],
-    requests: list[tuple[object, ...]],
-    machine: int | None,
+    path: Path, base: sqlite3.Connection, machine: int | None
 ) -> dict[object, tuple[float, float]]:
     """CPU and memory of each VM type that runs on the machine, as fractions of it."""
-    wanted: dict[object, int] = {}
-    for _, kind, *_ in requests:
-        wanted[kind] = wanted.get(kind, 0) + 1
-    unknown = set(wanted) - {kind for kind, *_ in types}
-    if unknown:
-        kind = next(kind for kind in wanted if kind in unknown)
-        vm = next(vm for vm, other, *_ in requests if other == kind)
+    unknown = base.execute(
+        "SELECT vmId, vmTypeId FROM vm WHERE vmTypeId IS NULL OR vmTypeId NOT IN "
+        "(SELECT vmTypeId FROM vmType WHERE vmTypeId IS NOT NULL) LIMIT 1"
+    ).fetchone()
+    if unknown is not None:
         raise InstanceError(
-            f"{path}: table vm, vmId {vm}, column 'vmTypeId': no type {kind!r} in vmType; add it "
-            "or remove the VM"
+            f"{path}: table vm, vmId {unknown[0]}, column 'vmTypeId': no type {unknown[1]!r} in "
+            "vmType; add it or remove the VM"
         )
+    wanted = dict(base.execute("SELECT vmTypeId, COUNT(*) FROM vm GROUP BY vmTypeId"))
+    types = base.execute("SELECT vmTypeId, machineId, core, memory FROM vmType").fetchall()
     machines: dict[object, int] = {}
     for kind, on, *_ in types:
         machines[on] = machines.get(on, 0) + wanted.get(kind, 0)
@@ -224,6 +196,38 @@ def _shares(
         for kind, on, core, memory in types
         if on == chosen
     }
+
+
+def _stays(
+    path: Path,
+    base: sqlite3.Connection,
+    shares: dict[object, tuple[float, float]],
+    host: HostType,
+) -> Stays:
+    """The requests that the machine can run, read row by row: a trace has millions."""
+    kinds = {kind: str(kind) for kind in shares}
+    names: list[str] = []
+    kind_of: list[str] = []
+    values = array("d")
+    for vm, kind, start, end in base.execute("SELECT vmId, vmTypeId, starttime, endtime FROM vm"):
+        if kind not in shares:
+            continue
+        begin = _number(path, "vm", vm, "starttime", start, -MAX_TIME, MAX_TIME)
+        stop = math.inf
+        if end is not None:
+            stop = _number(path, "vm", vm, "endtime", end, begin, MAX_TIME)
+        names.append(str(vm))
+        kind_of.append(kinds[kind])
+        values.extend((begin, stop, *shares[kind]))
+    table = np.array(values, np.float64).reshape(-1, 4)
+    return Stays(
+        names,
+        table[:, 0],
+        table[:, 1],
+        np.maximum(np.rint(table[:, 2] * host.cores * MILLI), 1).astype(np.int64),
+        np.rint(table[:, 3] * host.memory_gb * MB_PER_GB).astype(np.int64),
+        kind_of,
+    )
 
 
 def _number(

@@ -69,7 +69,7 @@ def _default_hash(cluster: Cluster) -> str:
 
 
 def describe(cluster: Cluster) -> dict[str, Any]:
-    """Facts for `data info` and the report; rates count ACTIVE hosts only."""
+    """Facts for `data info` and the report; free room and fragment rate count ACTIVE hosts only."""
     active = cluster.pm_status == ACTIVE
     free_cpu, free_mem = (free[active] for free in cluster.free())
     fragments = int((free_cpu % cluster.fragment_unit).sum())

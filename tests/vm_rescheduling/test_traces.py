@@ -272,7 +272,7 @@ def test_a_damaged_or_foreign_sqlite_file_is_refused(tmp_path: Path) -> None:
     base = sqlite3.connect(foreign)
     base.execute("CREATE TABLE other (a)")
     base.close()
-    with pytest.raises(InstanceError, match="no table 'vmType'"):
+    with pytest.raises(InstanceError, match="no table 'vm'"):
         load_file(foreign)
 
 
