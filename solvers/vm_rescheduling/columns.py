@@ -17,6 +17,14 @@ from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
 from ...envs.vm_rescheduling.dynamics import FREE, State, Static, make_state, make_static
 from ...envs.vm_rescheduling.objective import fragment_rate, value
+from ...envs.vm_rescheduling.pricing import (
+    GridError,
+    Nodes,
+    Prices,
+    first_prices,
+    make_nodes,
+    slot_bound,
+)
 from . import local_search
 from .expand import expand
 from .master import (
@@ -30,7 +38,6 @@ from .master import (
     relax,
     split_pattern,
 )
-from .pricing import GridError, Nodes, Prices, first_prices, make_nodes, slot_bound
 
 FIRST_SLACK = 0.3  # at rough prices
 SLACKS = (0.3, 0.6, 1.0, 1.5, 2.0)  # at the relaxation's prices

@@ -21,7 +21,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from .pricing import Nodes, Prices, multisets, node_columns, two_node_columns
+from ...envs.vm_rescheduling.pricing import Nodes, Prices
+from .patterns import multisets, node_columns, two_node_columns
 
 MOST_OUT, MOST_IN = 2, 4  # VMs that leave, and that enter, one node in a one-node pattern
 ROOM = 100_000

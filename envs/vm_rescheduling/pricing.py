@@ -1,4 +1,4 @@
-"""Flavour prices and profitable patterns for VM rescheduling, compiled. Uses numpy and numba.
+"""The Lagrangian relaxation: what VMs and moves are worth, and a bound on any plan. Uses numba.
 
 VMs of one flavour are interchangeable, so a plan is a *pattern* for each PM: how many VMs of each flavour leave it and
 enter it. Only two kinds of constraint couple the PMs: as many VMs of a flavour enter as leave, and at most MNL leave.
@@ -7,9 +7,9 @@ leaves one small knapsack a PM:
 
     L(pi, mu) = mu * MNL + sum_pm max_pattern [slots opened - sum_f out_f (pi_f + mu) + sum_f in_f pi_f]
 
-L bounds the slots that any plan opens, whatever the prices (weak duality), and at the prices with the lowest L the
-patterns of good plans are nearly free. `improve_prices` looks at few VMs a node, for speed; `slot_bound` looks at all,
-for proof. Memory, deployment sets and move caps are left out of L, so the bound stays valid with them.
+L bounds the slots that any plan opens, whatever the prices (weak duality), and at the prices with
+the lowest L the patterns of good plans are nearly free. Memory, deployment sets and move caps are
+left out of L, so the bound stays valid with them. Solvers and agents both build on this.
 """
 
 from __future__ import annotations
@@ -140,8 +140,84 @@ def slot_bound(nodes: Nodes, mnl: int, prices: Prices) -> float:
     )  # fmt: skip
 
 
+def slope(nodes: Nodes, mnl: int, prices: Prices) -> tuple[float, np.ndarray]:
+    """L and a subgradient of it, with at most one two-node VM leaving or entering a PM.
+
+    Returns:
+        L in slots, and its slope along (single, double, move), float64 [F + D + 1].
+    """
+    net = np.zeros(len(nodes.single) + len(nodes.double) + 1)
+    value = _best_patterns(
+        nodes.free, nodes.movable, nodes.movable_double, nodes.cpu, nodes.cpu_double,
+        nodes.slot, nodes.grid, prices.single, prices.double, prices.move, net,
+    )  # fmt: skip
+    net[-1] += mnl
+    return value + prices.move * mnl, net
+
+
 @njit(cache=True)
-def _takings(cpu, price, grid):
+def _best_patterns(
+    free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu, net
+):
+    """Sum of the values of each PM's best pattern; adds VMs entering less leaving, and -leaving, to net."""
+    n_single, n_double = len(cpu), len(cpu_double)
+    takings, last = takings_of(cpu, price, grid)
+    gain, filled = gains_of(takings, slot)
+    cost = np.empty((2, grid + 1))
+    outs = np.empty((2, grid + 1, n_single), np.int64)
+    reach = np.zeros(2, np.int64)
+    taken, chosen = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    total = 0.0
+    for p in range(free.shape[0]):
+        for n in range(2):
+            reach[n] = removal_costs(
+                movable[p, n], MAX_OUT, cpu, price, mu, grid - free[p, n], cost[n], outs[n]
+            )
+        best, best_op, best_shift = NEVER, -1, 0
+        for op in range(-1, 2 * n_double):  # nothing; then each two-node flavour out, and in
+            shift, value = 0, 0.0
+            if op >= 0 and op % 2 == 0:
+                if movable_double[p, op // 2] == 0:
+                    continue
+                shift, value = cpu_double[op // 2], -price_double[op // 2] - mu
+            elif op >= 0:
+                shift, value = -cpu_double[op // 2], price_double[op // 2]
+            for n in range(2):
+                taken[n], top = best_removal(cost[n], reach[n], free[p, n] + shift, gain)
+                value += top
+            if value > best + 1e-12:
+                best, best_op, best_shift = value, op, shift
+                chosen[:] = taken
+        total += best - free[p, 0] // slot - free[p, 1] // slot
+        for n in range(2):
+            y = chosen[n]
+            for f in range(n_single):
+                net[f] -= outs[n, y, f]
+                net[-1] -= outs[n, y, f]
+            x = filled[free[p, n] + best_shift + y]
+            while x > 0:
+                net[last[x]] += 1
+                x -= cpu[last[x]]
+        if best_op >= 0:
+            leaves = best_op % 2 == 0
+            net[n_single + best_op // 2] += -1 if leaves else 1
+            net[-1] -= leaves
+    return total
+
+
+@njit(cache=True)
+def best_removal(cost, reach, free, gain):
+    """How many units to take out of a node with `free` free, and what that is worth."""
+    top, units = NEVER, 0
+    for y in range(reach + 1):
+        t = free + y
+        if cost[y] < -NEVER / 2 and 0 <= t < len(gain) and gain[t] - cost[y] > top + 1e-12:
+            top, units = gain[t] - cost[y], y
+    return units, top
+
+
+@njit(cache=True)
+def takings_of(cpu, price, grid):
     """Most that VMs of exactly x units in all pay to enter, for every x, and the last flavour of that choice."""
     takings = np.full(grid + 1, NEVER)
     last = np.full(grid + 1, -1, np.int64)
@@ -157,7 +233,7 @@ def _takings(cpu, price, grid):
 
 
 @njit(cache=True)
-def _gains(takings, slot):
+def gains_of(takings, slot):
     """Most of slots and takings with t units free before anything enters, and the units then filled."""
     gain = np.full(len(takings), NEVER)
     filled = np.zeros(len(takings), np.int64)
@@ -175,9 +251,9 @@ def _values_of_all_patterns(
     free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu
 ):
     n_pms, n_single = free.shape[0], len(cpu)
-    takings, _ = _takings(cpu, price, grid)
-    gain, _ = _gains(takings, slot)
-    takings_double, _ = _takings(cpu_double, price_double, grid)
+    takings, _ = takings_of(cpu, price, grid)
+    gain, _ = gains_of(takings, slot)
+    takings_double, _ = takings_of(cpu_double, price_double, grid)
     cost = np.empty((3, grid + 1))
     outs = np.empty((grid + 1, max(n_single, len(cpu_double))), np.int64)
     top = np.empty((2, grid + 1))
@@ -185,7 +261,7 @@ def _values_of_all_patterns(
     total = 0.0
     for p in range(n_pms):
         for n in range(2):
-            _removal_costs(
+            removal_costs(
                 movable[p, n], everything, cpu, price, mu, grid - free[p, n], cost[n], outs
             )
             for t in range(grid + 1):  # t: units free before any one-node VM leaves
@@ -193,7 +269,7 @@ def _values_of_all_patterns(
                 for y in range(grid + 1 - t):
                     if cost[n, y] < -NEVER / 2:
                         top[n, t] = max(top[n, t], gain[t + y] - cost[n, y])
-        _removal_costs(
+        removal_costs(
             movable_double[p], everything, cpu_double, price_double, mu, grid, cost[2], outs
         )
         best = NEVER
@@ -209,7 +285,7 @@ def _values_of_all_patterns(
 
 
 @njit(cache=True)
-def _removal_costs(movable, most, cpu, price, mu, room, cost, outs):
+def removal_costs(movable, most, cpu, price, mu, room, cost, outs):
     """Least price of removing exactly y units from a node, for every y; returns the largest y reached."""
     cost[:] = -NEVER
     cost[0] = 0.0
@@ -226,125 +302,3 @@ def _removal_costs(movable, most, cpu, price, mu, room, cost, outs):
                     outs[y, f] += 1
             reach = max(reach, high)
     return reach
-
-
-@njit(cache=True)
-def multisets(n_kinds, largest):
-    """All multisets of up to `largest` items of n_kinds kinds, as counts int64 [M, n_kinds]; the empty one first."""
-    count = 1
-    for k in range(1, largest + 1):
-        ways = 1
-        for i in range(k):
-            ways = ways * (n_kinds + i) // (i + 1)
-        count += ways
-    rows = np.zeros((count, n_kinds), np.int64)
-    size = np.zeros(count, np.int64)
-    first = np.zeros(count, np.int64)
-    made, i = 1, 0
-    while i < made:
-        if size[i] < largest:
-            for f in range(first[i], n_kinds):
-                rows[made] = rows[i]
-                rows[made, f] += 1
-                size[made] = size[i] + 1
-                first[made] = f
-                made += 1
-        i += 1
-    return rows
-
-
-@njit(cache=True)
-def node_columns(
-    level, out_cpu, out_price, start, spare_mem, in_cpu, in_mem, in_price, clash, out_of, slot, slack, have,
-    of_set, of_in, most
-):  # fmt: skip
-    """One-node patterns worth at least -slack, by supply set; returns their number.
-
-    A supply set is the nodes with `level` units free that hold the same VMs to send away (a multiset of CPU `out_cpu`, row
-    `out_of` in `clash`); `out_price` is what it costs to send them and to use one of these nodes. `spare_mem[start[s]:
-    start[s+1]]` is the memory free on each of its nodes once they are gone. Written are the set, the multiset taken in,
-    and on how many nodes of the set it fits. Pairs marked in `have` are passed over, those written are marked.
-    """
-    made = 0
-    for s in range(len(level)):
-        least = spare_mem[start[s]]
-        for i in range(start[s], start[s + 1]):
-            least = min(least, spare_mem[i])
-        for j in range(len(in_cpu)):
-            left = level[s] + out_cpu[s] - in_cpu[j]
-            if left < 0 or have[s, j] or clash[out_of[s], j]:
-                continue
-            if left // slot - level[s] // slot + in_price[j] - out_price[s] < -slack:
-                continue
-            fits = start[s + 1] - start[s]
-            if least < in_mem[j]:
-                fits = 0
-                for i in range(start[s], start[s + 1]):
-                    fits += spare_mem[i] >= in_mem[j]
-            if fits > 0 and made < len(of_set):
-                have[s, j] = True
-                of_set[made], of_in[made], most[made] = s, j, fits
-                made += 1
-    return made
-
-
-@njit(cache=True)
-def two_node_columns(
-    free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu, pm_price, slack,
-    of_pm, patterns
-):  # fmt: skip
-    """For each PM and each two-node VM that may leave or enter it, the best pattern if worth -slack; returns their number.
-
-    A pattern is [out of node 0 (F), into node 0 (F), out of node 1 (F), into node 1 (F), two-node out (D), in (D)];
-    `pm_price` [Q] is the price of using both nodes. `gain[t]` is the best of slots and takings when t units are free
-    before anything enters; `cost[y]` the least price of sending away exactly y units.
-    """
-    n_single, n_double = len(cpu), len(cpu_double)
-    takings, last = _takings(cpu, price, grid)
-    gain, filled = _gains(takings, slot)
-    cost = np.empty((2, grid + 1))
-    outs = np.empty((2, grid + 1, n_single), np.int64)
-    reach = np.zeros(2, np.int64)
-    taken = np.zeros(2, np.int64)
-    made = 0
-    for p in range(free.shape[0]):
-        known = False
-        before = free[p, 0] // slot + free[p, 1] // slot
-        for op in range(2 * n_double):
-            d, enters = op // 2, op % 2
-            shift = -cpu_double[d] if enters else cpu_double[d]
-            if not enters and movable_double[p, d] == 0:
-                continue
-            if not known:
-                known = True
-                for n in range(2):
-                    reach[n] = _removal_costs(
-                        movable[p, n], MAX_OUT, cpu, price, mu, grid - free[p, n], cost[n], outs[n]
-                    )
-            value = price_double[d] if enters else -price_double[d] - mu
-            value -= before + pm_price[p]
-            for n in range(2):
-                top = NEVER
-                for y in range(reach[n] + 1):
-                    t = free[p, n] + shift + y
-                    if (
-                        cost[n, y] < -NEVER / 2
-                        and 0 <= t <= grid
-                        and gain[t] - cost[n, y] > top + 1e-12
-                    ):
-                        top, taken[n] = gain[t] - cost[n, y], y
-                value += top
-            if value < -slack or made == len(of_pm):
-                continue
-            of_pm[made] = p
-            row = patterns[made]
-            row[:] = 0
-            for n in range(2):
-                row[2 * n_single * n : 2 * n_single * n + n_single] = outs[n, taken[n]]
-                x = filled[free[p, n] + shift + taken[n]]
-                while x > 0:
-                    row[2 * n_single * n + n_single + last[x]] += 1
-                    x -= cpu[last[x]]
-            row[4 * n_single + enters * n_double + d] = 1
-            made += 1
-    return made

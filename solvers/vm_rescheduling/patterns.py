@@ -1,0 +1,128 @@
+"""Patterns worth having at given prices, compiled: what column generation adds to its master. Uses numba."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...envs.vm_rescheduling.pricing import (
+    MAX_OUT,
+    best_removal,
+    gains_of,
+    removal_costs,
+    takings_of,
+)
+
+
+@njit(cache=True)
+def multisets(n_kinds, largest):
+    """All multisets of up to `largest` items of n_kinds kinds, as counts int64 [M, n_kinds]; the empty one first."""
+    count = 1
+    for k in range(1, largest + 1):
+        ways = 1
+        for i in range(k):
+            ways = ways * (n_kinds + i) // (i + 1)
+        count += ways
+    rows = np.zeros((count, n_kinds), np.int64)
+    size = np.zeros(count, np.int64)
+    first = np.zeros(count, np.int64)
+    made, i = 1, 0
+    while i < made:
+        if size[i] < largest:
+            for f in range(first[i], n_kinds):
+                rows[made] = rows[i]
+                rows[made, f] += 1
+                size[made] = size[i] + 1
+                first[made] = f
+                made += 1
+        i += 1
+    return rows
+
+
+@njit(cache=True)
+def node_columns(
+    level, out_cpu, out_price, start, spare_mem, in_cpu, in_mem, in_price, clash, out_of, slot, slack, have,
+    of_set, of_in, most
+):  # fmt: skip
+    """One-node patterns worth at least -slack, by supply set; returns their number.
+
+    A supply set is the nodes with `level` units free that hold the same VMs to send away (a multiset of CPU `out_cpu`, row
+    `out_of` in `clash`); `out_price` is what it costs to send them and to use one of these nodes. `spare_mem[start[s]:
+    start[s+1]]` is the memory free on each of its nodes once they are gone. Written are the set, the multiset taken in,
+    and on how many nodes of the set it fits. Pairs marked in `have` are passed over, those written are marked.
+    """
+    made = 0
+    for s in range(len(level)):
+        least = spare_mem[start[s]]
+        for i in range(start[s], start[s + 1]):
+            least = min(least, spare_mem[i])
+        for j in range(len(in_cpu)):
+            left = level[s] + out_cpu[s] - in_cpu[j]
+            if left < 0 or have[s, j] or clash[out_of[s], j]:
+                continue
+            if left // slot - level[s] // slot + in_price[j] - out_price[s] < -slack:
+                continue
+            fits = start[s + 1] - start[s]
+            if least < in_mem[j]:
+                fits = 0
+                for i in range(start[s], start[s + 1]):
+                    fits += spare_mem[i] >= in_mem[j]
+            if fits > 0 and made < len(of_set):
+                have[s, j] = True
+                of_set[made], of_in[made], most[made] = s, j, fits
+                made += 1
+    return made
+
+
+@njit(cache=True)
+def two_node_columns(
+    free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu, pm_price, slack,
+    of_pm, patterns
+):  # fmt: skip
+    """For each PM and each two-node VM that may leave or enter it, the best pattern if worth -slack; returns their number.
+
+    A pattern is [out of node 0 (F), into node 0 (F), out of node 1 (F), into node 1 (F), two-node out (D), in (D)];
+    `pm_price` [Q] is the price of using both nodes. `gain[t]` is the best of slots and takings when t units are free
+    before anything enters; `cost[y]` the least price of sending away exactly y units.
+    """
+    n_single, n_double = len(cpu), len(cpu_double)
+    takings, last = takings_of(cpu, price, grid)
+    gain, filled = gains_of(takings, slot)
+    cost = np.empty((2, grid + 1))
+    outs = np.empty((2, grid + 1, n_single), np.int64)
+    reach = np.zeros(2, np.int64)
+    taken = np.zeros(2, np.int64)
+    made = 0
+    for p in range(free.shape[0]):
+        known = False
+        before = free[p, 0] // slot + free[p, 1] // slot
+        for op in range(2 * n_double):
+            d, enters = op // 2, op % 2
+            shift = -cpu_double[d] if enters else cpu_double[d]
+            if not enters and movable_double[p, d] == 0:
+                continue
+            if not known:
+                known = True
+                for n in range(2):
+                    reach[n] = removal_costs(
+                        movable[p, n], MAX_OUT, cpu, price, mu, grid - free[p, n], cost[n], outs[n]
+                    )
+            value = price_double[d] if enters else -price_double[d] - mu
+            value -= before + pm_price[p]
+            for n in range(2):
+                taken[n], top = best_removal(cost[n], reach[n], free[p, n] + shift, gain)
+                value += top
+            if value < -slack or made == len(of_pm):
+                continue
+            of_pm[made] = p
+            row = patterns[made]
+            row[:] = 0
+            for n in range(2):
+                row[2 * n_single * n : 2 * n_single * n + n_single] = outs[n, taken[n]]
+                x = filled[free[p, n] + shift + taken[n]]
+                while x > 0:
+                    row[2 * n_single * n + n_single + last[x]] += 1
+                    x -= cpu[last[x]]
+            row[4 * n_single + enters * n_double + d] = 1
+            made += 1
+    return made
