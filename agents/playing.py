@@ -85,6 +85,36 @@ def take_weights(network: nn.Module) -> Weights:
     return Weights(*layers)
 
 
+class Player:
+    """Plays one cluster again and again.
+
+    Attributes:
+        start: the objective before any move.
+    """
+
+    def __init__(self, cluster: Cluster, weights: Weights) -> None:
+        self._cluster, self._weights = cluster, weights
+        e = self._episode = start_episode(cluster)
+        self._memory = remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
+        outcome = play(e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_legal, e.dest_legal, -1, -1)
+        self.start = outcome[2]
+
+    def play(self, temperature: float, rng: np.random.Generator) -> tuple[float, np.ndarray]:
+        """One plan: its objective, and its plies up to where that was best.
+
+        Args:
+            temperature: of the sampling; 0 takes the likeliest actions.
+            rng: draws the samples.
+        """
+        e, memory = copy_arrays(self._episode), copy_arrays(self._memory)
+        plies = np.zeros(2 * self._cluster.mnl, np.int64)
+        kept, best, _ = rollout(
+            e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_legal, e.dest_legal,
+            self._weights, memory, self._cluster.mnl, temperature, rng, plies,
+        )  # fmt: skip
+        return best, plies[:kept]
+
+
 def start_episode(cluster: Cluster) -> Episode:
     """The episode of a cluster before any move, as the environment makes it."""
     env = VMReschedulingEnv(cluster)

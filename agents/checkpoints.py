@@ -1,0 +1,77 @@
+"""Exported policies: safetensors and one JSON file, refused where they do not fit. Uses torch and safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ..core.contracts import Problem
+from ..core.errors import CheckpointError
+from ..core.instance import write_bytes
+
+SHIPPED = Path(__file__).parent / "checkpoints"
+WEIGHTS, CARD = "policy.safetensors", "policy.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a policy is, beside its weights.
+
+    Attributes:
+        family, env_version: what it plays.
+        width: of the network.
+        stage: where in training it was taken, e.g. "ppo iteration 12".
+        expected: set -> score, by the family's recipe, measured when it was exported.
+        config: the resolved training configuration.
+        command: how it was made.
+    """
+
+    family: str
+    env_version: str
+    width: int
+    stage: str
+    expected: dict[str, dict[str, float]]
+    config: dict[str, Any]
+    command: str
+
+
+def save_policy(folder: Path, weights: Mapping[str, Tensor], card: Card) -> None:
+    """Writes weights and card into a folder.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    write_bytes(folder / WEIGHTS, save(tensors))
+    write_bytes(folder / CARD, (json.dumps(asdict(card), indent=1) + "\n").encode())
+
+
+def load_policy(folder: Path, problem: Problem) -> tuple[dict[str, Tensor], Card]:
+    """Reads what `save_policy` wrote.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the policy was trained for another family
+            or another version of the environment.
+    """
+    remedy = "train one with `sysopt-gym train`, or install the package again for the shipped ones"
+    try:
+        document = json.loads((folder / CARD).read_text())
+        card = Card(**document)
+        weights = load((folder / WEIGHTS).read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{error.filename}: no such file; {remedy}") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: the policy is damaged ({error}); {remedy}") from error
+    if (card.family, card.env_version) != (problem.family, problem.env_version):
+        raise CheckpointError(
+            f"{folder}: a policy for {card.family} version {card.env_version}, but this is "
+            f"{problem.family} version {problem.env_version}; {remedy}"
+        )
+    return weights, card

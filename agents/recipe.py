@@ -1,0 +1,36 @@
+"""What a family brings to training: its network, its lessons and its score. Uses torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ..core.budget import Budget
+from ..core.contracts import Solver
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A family's part of the training pipeline, which is the same for all.
+
+    Attributes:
+        network: width -> the network.
+        module: lazy entry point of its RLlib module (model_config: width, weights).
+        lessons: (network, instances, solver, budget, own_play, rng) -> samples to imitate; where
+            own_play is true, from states that the network itself comes to.
+        imitate: one pass over samples; see agents/imitation.py.
+        score: (network, instances) -> objectives by way of playing, with "greedy" (deterministic)
+            and "sample" (mean over samples; the figure models are chosen by, lower is better).
+    """
+
+    network: Callable[[int], nn.Module]
+    module: str
+    lessons: Callable[
+        [nn.Module, Sequence[Any], Solver, Budget, bool, np.random.Generator], list[Any]
+    ]
+    imitate: Callable[..., float]
+    score: Callable[[nn.Module, Sequence[Any]], dict[str, float]]

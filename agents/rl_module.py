@@ -1,0 +1,47 @@
+"""The relational policy as an RLlib module for PPO and its like. Uses torch and ray.
+
+RLlib's default catalog refuses observations of several parts and two dimensions, so the module brings its own network;
+masks are applied inside it, with a finite minimum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import ValueFunctionAPI
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from torch import Tensor
+
+from .networks import Encoded, RelationalPolicy
+
+
+class RelationalModule(TorchRLModule, ValueFunctionAPI):
+    """`model_config`: {"width": int, "weights": a state dict to start from, or None}."""
+
+    def setup(self) -> None:
+        """Builds the network."""
+        self.network = RelationalPolicy(int(self.model_config["width"]))
+        if self.model_config.get("weights") is not None:
+            self.network.load_state_dict(self.model_config["weights"])
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        observation = batch[Columns.OBS]
+        encoded = self.network.encode(observation)
+        return {
+            Columns.ACTION_DIST_INPUTS: self.network.logits(encoded, observation),
+        }
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        observation = batch[Columns.OBS]
+        encoded = self.network.encode(observation)
+        return {
+            Columns.ACTION_DIST_INPUTS: self.network.logits(encoded, observation),
+            Columns.EMBEDDINGS: encoded,
+        }
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Encoded | None = None) -> Tensor:
+        """Expected returns [B]."""
+        if embeddings is None:
+            embeddings = self.network.encode(batch[Columns.OBS])
+        return self.network.value(embeddings)

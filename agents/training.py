@@ -1,0 +1,369 @@
+"""Trains a family's policy from one YAML file: imitation, then RLlib's PPO; exports the best. Uses torch, yaml, rich, ray."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from rich.progress import Progress
+
+from ..core.budget import Budget
+from ..core.contracts import Problem
+from ..core.errors import CheckpointError, OutputError, SettingError
+from ..core.registry import known, load_contender, load_problem, resolve
+from .checkpoints import Card, save_policy
+from .recipe import Recipe
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+DEFAULTS: dict[str, Any] = {
+    "family": "",
+    "out": "",
+    "seed": 0,
+    "width": 32,
+    "validation": [],
+    "imitation": {
+        "contender": "",
+        "budget_s": 0.3,
+        "instances": [],
+        "epochs": 0,
+        "own_play_from": 10**6,
+        "batch_size": 8,
+        "learning_rate": 0.002,
+    },
+    "ppo": {
+        "instances": [],
+        "settings": {},
+        "iterations": 0,
+        "checkpoint_every": 10,
+        "algorithm": {},
+    },
+}
+FREE_FORM = ("ppo.settings", "ppo.algorithm")
+ALGORITHM_PARTS = ("env_runners", "learners", "training", "resources", "evaluation", "debugging")
+
+
+def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Path:
+    """Trains as the configuration says and returns the folder of the exported policy.
+
+    Args:
+        config: a YAML file, or the name of one in configs/.
+        overrides: dotted key -> value as YAML text, e.g. {"ppo.iterations": "5"}.
+        resume: go on where the run in the configuration's folder stopped, optimizers included.
+
+    Raises:
+        SettingError: the configuration cannot be read.
+        UnknownNameError: a key, family, contender or instance set that does not exist.
+        OutputError: the folder holds another run, or cannot be written.
+        CheckpointError: there is nothing to resume.
+    """
+    settings = load_config(config, overrides)
+    run = Run.open(settings, resume)
+    if run.state["stage"] == "imitation":
+        _imitate(run)
+        run.enter_ppo()
+    if settings["ppo"]["iterations"] > run.state["done"]:
+        _reinforce(run)
+    return run.out / "policy"
+
+
+def load_config(config: str | Path, overrides: Mapping[str, str]) -> dict[str, Any]:
+    """The resolved configuration: defaults, then the file, then the overrides.
+
+    Raises:
+        SettingError, UnknownNameError: see `train`.
+    """
+    path = Path(config)
+    if not path.suffix:
+        names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
+        path = CONFIGS / f"{known(str(config), names, 'training configuration')}.yaml"
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingError(f"{path}: cannot be read as a configuration ({error})") from error
+    if not isinstance(document, dict):
+        raise SettingError(f"{path}: a configuration is a mapping of keys to values")
+    settings = _merged(DEFAULTS, document, str(path), "")
+    for key, text in overrides.items():
+        try:
+            value: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingError(f"{key}={text!r} cannot be read ({error})") from error
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        settings = _merged(settings, value, f"override {key}", "")
+    for key in ("family", "out", "validation"):
+        if not settings[key]:
+            raise SettingError(f"{path}: {key!r} is missing; give it a value")
+    for part in settings["ppo"]["algorithm"]:
+        known(part, ALGORITHM_PARTS, "part of ppo.algorithm")
+    return settings
+
+
+def _merged(base: dict[str, Any], changes: Any, place: str, prefix: str) -> dict[str, Any]:
+    """`base` with `changes` laid over it; every key must be known, but under FREE_FORM."""
+    if not isinstance(changes, dict):
+        raise SettingError(f"{place}: {prefix or 'the document'} must be a mapping")
+    merged = dict(base)
+    for key, value in changes.items():
+        path = f"{prefix}{key}"
+        free = any(path.startswith(name + ".") for name in FREE_FORM)
+        if not free:
+            known(str(key), base, f"key of {prefix.rstrip('.') or place}")
+        inner = base.get(key)
+        nested = isinstance(inner, dict) and (isinstance(value, dict) or not free)
+        merged[key] = (
+            _merged(inner, value, place, path + ".") if nested and inner is not None else value
+        )
+    return merged
+
+
+@dataclass(slots=True)
+class Run:
+    """A training run: its folder, what it trains, and how far it has come.
+
+    Attributes:
+        out: state.json, config.yaml, network.pt (imitation), algorithm/ (PPO), policy/ (the best so far), TensorBoard events.
+        state: stage ("imitation" or "ppo"), done (passes or iterations), best (score of the exported policy).
+    """
+
+    out: Path
+    settings: dict[str, Any]
+    problem: Problem
+    recipe: Recipe
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    state: dict[str, Any]
+    validation: dict[str, list[Any]]
+
+    @classmethod
+    def open(cls, settings: dict[str, Any], resume: bool) -> Run:
+        """Starts a run in an empty folder, or takes up the one that is there."""
+        family = settings["family"]
+        problem = load_problem(family)
+        recipe: Recipe = resolve(f".agents.{family}:RECIPE")
+        torch.manual_seed(settings["seed"])
+        network = recipe.network(settings["width"])
+        rate = settings["imitation"]["learning_rate"]
+        run = cls(
+            Path(settings["out"]),
+            settings,
+            problem,
+            recipe,
+            network,
+            torch.optim.Adam(network.parameters(), lr=rate),
+            {"stage": "imitation", "done": 0, "best": None},
+            {name: list(problem.load_set(name)) for name in settings["validation"]},
+        )
+        started = (run.out / "state.json").exists()
+        if resume and not started:
+            raise CheckpointError(f"{run.out}: no run to resume; start one without --resume")
+        if started and not resume:
+            raise OutputError(
+                f"{run.out}: holds a run already; go on with --resume, or choose another with out=FOLDER"
+            )
+        if resume:
+            run._restore()
+        else:
+            try:
+                run.out.mkdir(parents=True, exist_ok=True)
+                (run.out / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+            except OSError as error:
+                raise OutputError(
+                    f"{run.out}: cannot be written ({error.strerror}); choose another with out=FOLDER"
+                ) from error
+            run.checkpoint()
+        return run
+
+    def _restore(self) -> None:
+        try:
+            self.state = json.loads((self.out / "state.json").read_text())
+            saved = torch.load(self.out / "network.pt", weights_only=True)
+            self.network.load_state_dict(saved["network"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
+            raise CheckpointError(
+                f"{self.out}: the run cannot be resumed ({error}); start another with out=FOLDER"
+            ) from error
+
+    def checkpoint(self) -> None:
+        """Saves where the run is; a run killed later goes on from here."""
+        saved = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = self.out / "network.pt.partial"
+        torch.save(saved, partial)
+        partial.replace(self.out / "network.pt")
+        (self.out / "state.json").write_text(json.dumps(self.state) + "\n")
+
+    def enter_ppo(self) -> None:
+        """Closes imitation."""
+        self.state |= {"stage": "ppo", "done": 0}
+        self.checkpoint()
+
+    def instances(self, names: list[str]) -> list[Any]:
+        """The instances of several sets."""
+        return [instance for name in names for instance in self.problem.load_set(name)]
+
+    def validate(self, stage: str, writer: Any, step: int) -> float:
+        """Scores the network; exports it if it is the best so far."""
+        expected = {
+            name: self.recipe.score(self.network, instances)
+            for name, instances in self.validation.items()
+        }
+        for name, scores in expected.items():
+            for key, value in scores.items():
+                writer.add_scalar(f"{name}/{key}", value, step)
+        score = float(np.mean([scores["sample"] for scores in expected.values()]))
+        if self.state["best"] is None or score < self.state["best"]:
+            self.state["best"] = score
+            card = Card(
+                self.settings["family"],
+                self.problem.env_version,
+                self.settings["width"],
+                stage,
+                expected,
+                self.settings,
+                shlex.join(["sysopt-gym", *sys.argv[1:]]),
+            )
+            save_policy(self.out / "policy", self.network.state_dict(), card)
+        return score
+
+
+@contextmanager
+def _watched(run: Run, what: str, total: int) -> Iterator[tuple[Any, Any]]:
+    """A TensorBoard writer and a function that moves the progress bar."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(run.out))
+    with Progress() as progress:
+        task = progress.add_task(what, total=total, completed=run.state["done"])
+
+        def show(text: str) -> None:
+            progress.update(task, advance=1, description=f"{what}: {text}")
+
+        try:
+            yield writer, show
+        finally:
+            writer.close()
+
+
+def _imitate(run: Run) -> None:
+    part = run.settings["imitation"]
+    epochs = part["epochs"]
+    if epochs == 0:
+        return
+    solver = load_contender(run.settings["family"], part["contender"])
+    budget = Budget(part["budget_s"])
+    instances = run.instances(part["instances"])
+    solver(run.problem.warm_up_instance(), budget, 0)
+    with _watched(run, "imitation", epochs) as (writer, show):
+        while run.state["done"] < epochs:
+            epoch = run.state["done"]
+            rng = np.random.default_rng([run.settings["seed"], epoch])
+            for group in run.optimizer.param_groups:
+                group["lr"] = part["learning_rate"] * (1 - 0.95 * epoch / epochs)
+            own_play = epoch >= part["own_play_from"] and epoch % 2 == 1
+            samples = run.recipe.lessons(run.network, instances, solver, budget, own_play, rng)
+            loss = run.recipe.imitate(
+                run.network, samples, run.optimizer, part["batch_size"], rng, lambda _: None
+            )
+            run.state["done"] += 1
+            score = run.validate(f"imitation pass {epoch + 1}", writer, epoch + 1)
+            writer.add_scalar("imitation/loss", loss, epoch + 1)
+            run.checkpoint()
+            show(f"loss {loss:.3f}, validation {score:.4f}, best {run.state['best']:.4f}")
+
+
+def _reinforce(run: Run) -> None:
+    part = run.settings["ppo"]
+    algorithm = build_algorithm(run)
+    saved = run.out / "algorithm"
+    if run.state["done"]:
+        algorithm.restore_from_path(str(saved.resolve()))
+    try:
+        with _watched(run, "ppo", part["iterations"]) as (writer, show):
+            while run.state["done"] < part["iterations"]:
+                result = algorithm.train()
+                done = run.state["done"] = run.state["done"] + 1
+                mean = result["env_runners"].get("episode_return_mean", float("nan"))
+                writer.add_scalar("ppo/episode_return_mean", mean, done)
+                for key, value in result["learners"]["default_policy"].items():
+                    if np.isscalar(value):
+                        writer.add_scalar(f"ppo/{key}", float(value), done)
+                text = f"return {mean:.4f}"
+                if done % part["checkpoint_every"] == 0 or done == part["iterations"]:
+                    run.network.load_state_dict(algorithm.get_module().network.state_dict())
+                    score = run.validate(f"ppo iteration {done}", writer, done)
+                    text += f", validation {score:.4f}, best {run.state['best']:.4f}"
+                    algorithm.save_to_path(str(saved.resolve()))
+                    run.checkpoint()
+                show(text)
+    finally:
+        algorithm.stop()
+
+
+def build_algorithm(run: Run) -> Any:
+    """RLlib's PPO on the family's environment, with the run's network.
+
+    Raises:
+        SettingError: RLlib refuses a setting of ppo.algorithm.
+    """
+    part = run.settings["ppo"]
+    quiet_ray()
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+    package = __package__.rpartition(".")[0]
+    instances = [
+        run.problem.apply_settings(instance, part["settings"])
+        for instance in run.instances(part["instances"])
+    ]
+    spec = RLModuleSpec(
+        module_class=resolve(run.recipe.module),
+        model_config={"width": run.settings["width"], "weights": run.network.state_dict()},
+    )
+    config = (
+        PPOConfig()
+        .environment(f"{package}:{run.problem.env_id}", env_config={"instances": instances})
+        .rl_module(rl_module_spec=spec)
+        .debugging(seed=run.settings["seed"], log_level="ERROR")
+    )
+    for name, arguments in part["algorithm"].items():
+        try:
+            getattr(config, name)(**arguments)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"ppo.algorithm.{name}: {error}") from error
+    return config.build_algo()
+
+
+def quiet_ray() -> None:
+    """Starts ray without its log lines, unless SYSOPT_VERBOSE is set; one thread a process."""
+    import ray
+
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    verbose = bool(os.environ.get("SYSOPT_VERBOSE"))
+    level = logging.INFO if verbose else logging.ERROR
+    if not verbose:
+        logging.getLogger("ray").setLevel(level)
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+    if not ray.is_initialized():
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=verbose,
+            logging_level=level,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )

@@ -1,0 +1,172 @@
+"""Learned dual prices for VM rescheduling, and the agent that plans from them. Uses torch.
+
+The agent is a hybrid. A network reads a cluster once and says what a VM of each flavour, and a move,
+is worth at the optimum of the Lagrangian relaxation (envs/vm_rescheduling/pricing.py). Column
+generation, handed over by the registry, starts from these prices instead of rough ones: it meets the
+right patterns at once and needs fewer rounds. The network learns without labels or solver, by
+descending the relaxation's bound L itself over training clusters; L's slope is VMs in less VMs out.
+
+Nodes and flavours are the two sides of a graph whose edges are "holds VMs of": a node's embedding
+comes from its free room, a flavour's from the nodes that hold it, so any cluster's size will do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..core.budget import Budget
+from ..core.errors import CheckpointError
+from ..core.registry import load_contender
+from ..core.solution import Solution
+from ..datasets.vm_rescheduling.generator import generate
+from ..datasets.vm_rescheduling.instance import Cluster
+from ..envs.vm_rescheduling.pricing import (
+    GridError,
+    Nodes,
+    Prices,
+    first_prices,
+    make_nodes,
+    slope,
+)
+from ..envs.vm_rescheduling.problem import PROBLEM
+from .checkpoints import SHIPPED, load_policy
+
+POLICY = SHIPPED / "vm_rescheduling_prices"
+BINS = 8  # of a node's residue of 16 cores
+N_NODE, N_FLAVOUR, N_TASK = BINS + 4, 6, 3
+
+
+class Graph(NamedTuple):
+    """A cluster as the network sees it; N nodes, Q PMs, F + D flavours.
+
+    Attributes:
+        nodes: float32 [N, N_NODE]; residue (one-hot by 2 cores), whole slots, memory a free core.
+        holds: float32 [F, N]; whether a VM of the flavour may leave the node, over N.
+        holds_double: float32 [D, Q]; the same for two-node flavours and PMs, over Q.
+        flavours: float32 [F + D, N_FLAVOUR]; size, residue, whether on two nodes, how common.
+        task: float32 [N_TASK]; moves a node, as it is and as a logarithm, and the share of full nodes.
+        first: float32 [F + D + 1]; prices to start from.
+    """
+
+    nodes: Tensor
+    holds: Tensor
+    holds_double: Tensor
+    flavours: Tensor
+    task: Tensor
+    first: Tensor
+
+
+class PriceNetwork(nn.Module):
+    """Prices of the flavours and of a move, in 16-core slots: [F + D + 1]."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.node = nn.Sequential(nn.Linear(N_NODE, width), nn.ReLU(), nn.Linear(width, width))
+        self.pair = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU())
+        self.flavour = nn.Sequential(nn.Linear(N_FLAVOUR + 2 * width, width), nn.ReLU())
+        self.price = nn.Sequential(
+            nn.Linear(3 * width + N_TASK, width), nn.ReLU(), nn.Linear(width, 1)
+        )
+        self.move = nn.Sequential(
+            nn.Linear(2 * width + N_TASK, width), nn.ReLU(), nn.Linear(width, 1)
+        )
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Prices, float32 [F + D + 1]."""
+        nodes = torch.relu(self.node(graph.nodes))
+        both = nodes.reshape(-1, 2, nodes.shape[1])
+        pairs = self.pair(torch.cat([both.sum(1), (both[:, 0] - both[:, 1]).abs()], dim=1))
+        mean = nodes.mean(0)
+        held = torch.cat([graph.holds @ nodes, graph.holds_double @ pairs])
+        everywhere = mean.expand(len(held), -1)
+        flavours = self.flavour(torch.cat([graph.flavours, held, everywhere], dim=1))
+        context = torch.cat([mean, flavours.mean(0), graph.task])
+        rows = torch.cat([flavours, context.expand(len(flavours), -1)], dim=1)
+        shift = torch.cat([self.price(rows).squeeze(1), self.move(context)])
+        return torch.relu(graph.first + shift)
+
+
+def graph_of(nodes: Nodes, mnl: int) -> Graph:
+    """The network's view of a cluster."""
+    free = nodes.free.ravel()
+    residue = free % nodes.slot
+    memory = nodes.free_mem.ravel() / np.maximum(1, free)
+    usual = np.median(nodes.mem / nodes.cpu) if len(nodes.mem) else 1.0
+    rows = np.column_stack(
+        [
+            np.eye(BINS)[residue * BINS // nodes.slot],
+            residue / nodes.slot,
+            np.minimum(free // nodes.slot, 3) / 3,
+            free == 0,
+            np.minimum(memory / max(usual, 1.0), 2.0) / 2,
+        ]
+    )
+    cpu = np.concatenate([nodes.cpu, nodes.cpu_double])
+    movable = nodes.movable.reshape(len(free), -1)
+    common = np.concatenate([movable.mean(0), nodes.movable_double.mean(0)])
+    flavours = np.column_stack(
+        [
+            cpu / nodes.slot,
+            cpu % nodes.slot / nodes.slot,
+            cpu % nodes.slot == 0,
+            np.repeat([0.0, 1.0], [len(nodes.cpu), len(nodes.cpu_double)]),
+            common,
+            np.concatenate([(movable > 0).mean(0), (nodes.movable_double > 0).mean(0)]),
+        ]
+    )
+    share = mnl / len(free)
+    task = np.array([10 * share, np.log(share), (free < nodes.slot).mean()])
+    first = first_prices(nodes)
+    start = np.concatenate([first.single, first.double, [first.move]])
+    holds = (movable > 0).T / len(free)
+    holds_double = (nodes.movable_double > 0).T / len(nodes.pms)
+    parts = (rows, holds, holds_double, flavours, task, start)
+    return Graph(*(torch.as_tensor(part, dtype=torch.float32) for part in parts))
+
+
+def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    """Plans by column generation from learned prices. One evaluation is one master solved.
+
+    Where a cluster has no such relaxation (CPU without a coarse unit), the solver starts alone.
+    """
+    clock = budget.start()
+    prices = None
+    try:
+        nodes = make_nodes(instance)
+    except GridError:
+        nodes = None
+    if nodes is not None:
+        with torch.inference_mode():
+            learned = shipped_network()(graph_of(nodes, instance.mnl)).numpy()
+        prices = np.zeros(len(instance.flavour_cpu) + 1)
+        prices[nodes.single], prices[nodes.double], prices[-1] = np.split(
+            learned, [len(nodes.single), len(learned) - 1]
+        )
+    left = dataclasses.replace(budget, seconds=max(1e-3, clock.remaining))
+    columns = load_contender(PROBLEM.family, "columns")
+    return cast(Solution, columns(instance, left, seed, prices))
+
+
+@cache
+def shipped_network() -> PriceNetwork:
+    """The shipped price network.
+
+    Raises:
+        CheckpointError: it is missing, damaged or for another version of the environment.
+    """
+    torch.set_num_threads(1)
+    weights, card = load_policy(POLICY, PROBLEM)
+    network = PriceNetwork(card.width)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{POLICY}: the weights do not fit the network ({error})") from error
+    return network.eval()
