@@ -12,7 +12,8 @@ from .cells import Row
 from .statistics import Estimate, Standing, anytime, paired_difference, paired_record
 
 ROUGH_BELOW = 10
-LEAD_RATIO = 1.25
+LEAD_RATIO = 2.0
+LEAD_GAP = 0.005
 
 
 def number(value: float | None) -> str:
@@ -194,7 +195,8 @@ def leaders(rows: Sequence[Row], names: Sequence[str], grid: np.ndarray, budget_
     start = int(moving.argmax())
     spans: list[tuple[int, float]] = []
     for at in range(start, len(grid)):
-        if not spans or spans[-1][0] != ahead[at]:
+        # A lead changes hands only when it is more than a hair's breadth.
+        if not spans or order[spans[-1][0], at] > order[ahead[at], at] + LEAD_GAP:
             spans.append((int(ahead[at]), float(grid[at])))
     ends = [began for _, began in spans[1:]] + [float(grid[-1])]
     kept = [

@@ -99,21 +99,33 @@ def doing_nothing(problem: Problem, instance: Any, world: World) -> float:
 
 
 def anytime_curve(
-    problem: Problem, instance: Any, incumbents: Sequence[Incumbent], seed: int
+    problem: Problem, instance: Any, incumbents: Sequence[Incumbent], seed: int, wall_s: float
 ) -> list[tuple[float, float]]:
-    """Objective of the plans held on the way, by the validator, each in the world at its own
-    second.
+    """Objective of the plan in hand at moments of the search, by the validator.
 
-    At most CURVE_POINTS of them, evenly chosen, the last one always; infeasible ones are left out.
+    The moments are those of at most CURVE_POINTS incumbents, evenly chosen, the last one always.
+    Where the world moves on, a plan in hand loses worth, so there are as many more in between, up
+    to `wall_s`; each plan is judged in the world as it is at that moment. Infeasible plans are left
+    out.
+
+    Returns:
+        (seconds, objective) pairs in the order of seconds.
     """
+    if not incumbents:
+        return []
     count = min(CURVE_POINTS, len(incumbents))
     chosen = np.unique(np.linspace(0, len(incumbents) - 1, count).round().astype(int))
+    held = np.array([incumbents[int(index)].seconds for index in chosen])
+    moments = held
+    if problem.moves_on(instance):
+        first = max(float(held[0]), 1e-4)
+        moments = np.union1d(held, np.geomspace(first, max(wall_s, first), CURVE_POINTS))
     curve = []
-    for index in chosen:
-        held = incumbents[int(index)]
-        verdict = problem.validate(instance, held.actions, World(seed, held.seconds))
+    for moment in moments:
+        index = int(chosen[max(int(np.searchsorted(held, moment, side="right")) - 1, 0)])
+        verdict = problem.validate(instance, incumbents[index].actions, World(seed, float(moment)))
         if verdict.feasible:
-            curve.append((float(held.seconds), float(verdict.objective)))
+            curve.append((float(moment), float(verdict.objective)))
     return curve
 
 

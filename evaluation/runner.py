@@ -178,24 +178,27 @@ def _judged(cell: Cell, outcome: Outcome, seed: int, budget: Budget, nothing: fl
     actions = np.asarray(solution.actions)
     found = judge(problem, instance, actions, World(seed, outcome.wall_s))
     late = is_late(outcome.wall_s, budget.seconds)
+    # A proof is about the instance as given, which is not the world the plan meets where that moves on.
+    proof_holds = not problem.moves_on(instance)
+    bound = solution.bound if proof_holds else None
     if not found.agree:
         status = "disagreement"
     elif not found.feasible:
         status = "infeasible"
     else:
-        status = "late" if late else solution.status
+        status = "late" if late else solution.status if proof_holds else "feasible"
     return {
         "objective": found.objective,
         "scored_objective": found.objective if found.feasible and not late else nothing,
         "feasible": found.feasible,
         "violations": list(found.violations),
         "status": status,
-        "bound": None if solution.bound is None else float(solution.bound),
+        "bound": None if bound is None else float(bound),
         "wall_s": outcome.wall_s,
         "cpu_s": outcome.cpu_s,
         "late": late,
         "actions": actions.tolist(),
-        "curve": anytime_curve(problem, instance, solution.incumbents, seed),
+        "curve": anytime_curve(problem, instance, solution.incumbents, seed, outcome.wall_s),
         "detail": {key: float(value) for key, value in found.detail.items()},
     }
 

@@ -42,7 +42,9 @@ def serve(pipe: Connection) -> None:
         contender = registry.load_contender(start.family, start.contender)
         small = Budget(min(WARM_UP_S, start.budget.seconds), start.budget.evaluations)
         tiny = Task(problem.warm_up_instance(), small, 0, 0)
-        for _ in range(MOST_WARM_UPS):  # a run cut short by compilation leaves code not compiled yet
+        for _ in range(
+            MOST_WARM_UPS
+        ):  # a run cut short by compilation leaves code not compiled yet
             if _play(problem, kind, contender, tiny).wall_s <= 1.05 * small.seconds + 0.02:
                 break
     except Exception as error:

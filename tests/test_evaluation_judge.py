@@ -85,23 +85,29 @@ def test_in_a_moving_world_a_later_plan_is_worth_less() -> None:
 def test_each_point_of_the_anytime_curve_is_judged_at_its_own_second() -> None:
     drifting = dataclasses.replace(ITEMS, drift=2.0)
     held = [Incumbent(1.0, fitting()[:1]), Incumbent(2.0, fitting())]
-    curve = anytime_curve(PROBLEM, drifting, held, 0)
-    assert curve == [
-        (1.0, ITEMS.value[fitting()[:1]].sum() - 2.0),
-        (2.0, ITEMS.value[fitting()].sum() - 4.0),
-    ]
+    curve = dict(anytime_curve(PROBLEM, drifting, held, 0, 3.0))
+    assert curve[1.0] == ITEMS.value[fitting()[:1]].sum() - 2.0
+    assert curve[2.0] == ITEMS.value[fitting()].sum() - 4.0
+
+
+def test_a_plan_in_hand_loses_worth_while_the_world_moves_on() -> None:
+    drifting = dataclasses.replace(ITEMS, drift=2.0)
+    curve = anytime_curve(PROBLEM, drifting, [Incumbent(1.0, fitting())], 0, 3.0)
+    seconds, values = np.array(curve).T
+    assert (seconds[0], seconds[-1]) == pytest.approx((1.0, 3.0))
+    assert values == pytest.approx(ITEMS.value[fitting()].sum() - 2.0 * seconds)
 
 
 def test_a_long_curve_is_thinned_but_keeps_its_ends() -> None:
     held = [Incumbent(float(s), fitting()) for s in range(500)]
-    curve = anytime_curve(PROBLEM, ITEMS, held, 0)
+    curve = anytime_curve(PROBLEM, ITEMS, held, 0, 500.0)
     assert len(curve) == CURVE_POINTS
     assert (curve[0][0], curve[-1][0]) == (0.0, 499.0)
 
 
 def test_infeasible_incumbents_are_no_points_of_the_curve() -> None:
-    assert anytime_curve(PROBLEM, ITEMS, [Incumbent(1.0, plan(0, 0))], 0) == []
-    assert anytime_curve(PROBLEM, ITEMS, [], 0) == []
+    assert anytime_curve(PROBLEM, ITEMS, [Incumbent(1.0, plan(0, 0))], 0, 2.0) == []
+    assert anytime_curve(PROBLEM, ITEMS, [], 0, 2.0) == []
 
 
 def test_world_seeds_depend_on_instance_and_run_and_nothing_else() -> None:

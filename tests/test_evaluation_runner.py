@@ -49,6 +49,16 @@ def test_every_cell_is_a_row_with_the_judged_objective(tmp_path: Path) -> None:
     assert row["detail"] == {"items": len(row["actions"])}
 
 
+def test_a_proof_about_the_instance_as_given_is_none_where_the_world_moves_on(
+    tmp_path: Path,
+) -> None:
+    items = toy_family.apply_settings(toy_family.make_items(0), {"drift": "1"})
+    plan = Plan([Entry("toy", items, {})], {"toy": ["best"]}, {"toy": BUDGET}, range(1))
+    (row,) = play(plan, Folder(tmp_path), quiet=True)
+    assert row["status"] == "feasible" and row["bound"] is None
+    assert row["objective"] < items.value[row["actions"]].sum()
+
+
 def test_an_infeasible_plan_keeps_its_row_and_ranks_as_doing_nothing(tmp_path: Path) -> None:
     row = played(tmp_path, "infeasible")["infeasible", "toy/0", 0]
     assert row["status"] == "infeasible" and not row["feasible"]
