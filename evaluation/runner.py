@@ -178,7 +178,7 @@ def _judged(cell: Cell, outcome: Outcome, seed: int, budget: Budget, nothing: fl
     actions = np.asarray(solution.actions)
     found = judge(problem, instance, actions, World(seed, outcome.wall_s))
     late = is_late(outcome.wall_s, budget.seconds)
-    # A proof is about the instance as given, which is not the world the plan meets where that moves on.
+    # A proof is about the instance as given; where the world moves on, a plan meets another.
     proof_holds = not problem.moves_on(instance)
     bound = solution.bound if proof_holds else None
     if not found.agree:

@@ -58,27 +58,35 @@ def add_gaps(rows: Sequence[Row]) -> list[str]:
         groups[world_of(row)].append(row)
     for group in groups.values():
         way = sign(group[0])
-        values = [row["objective"] for row in group if row["feasible"]]
-        values += [row["best_known"] for row in group if row["best_known"] is not None]
-        best = min(values, key=lambda value: way * value) if values else None
+        plans = [row["objective"] for row in group if row["feasible"]]
+        best_plan = _best(plans, way)
         bounds = []
         for row in group:
             if row["bound"] is None or row["moves_on"]:
                 continue
-            if best is not None and gap(best, row["bound"], way) < -TOLERANCE:
+            if best_plan is not None and gap(best_plan, row["bound"], way) < -TOLERANCE:
                 notes.append(
                     f"{row['contender']} claims that no plan for {row['instance']} is better than "
-                    f"{row['bound']:.6g}, yet there is one of {best:.6g}; its bound is left out"
+                    f"{row['bound']:.6g}, yet there is one of {best_plan:.6g}; its bound is left out"
                 )
                 continue
             bounds.append(row["bound"])
         bound = max(bounds, key=lambda value: way * value) if bounds else None
+        # What is known from elsewhere is rounded, so a bound proven here limits it.
+        elsewhere = [row["best_known"] for row in group if row["best_known"] is not None]
+        if bound is not None:
+            elsewhere = [way * max(way * value, way * bound) for value in elsewhere]
+        best = _best(plans + elsewhere, way)
         for row in group:
             row["best"], row["proven_bound"] = best, bound
             scored = row["scored_objective"]
             row["gap_to_best"] = _gap_or_none(scored, best, way)
             row["gap_to_bound"] = _gap_or_none(scored, bound, way)
     return list(dict.fromkeys(notes))
+
+
+def _best(values: Sequence[float], way: float) -> float | None:
+    return min(values, key=lambda value: way * value) if values else None
 
 
 def _gap_or_none(objective: float, reference: float | None, way: float) -> float | None:

@@ -129,6 +129,12 @@ def test_a_bound_that_a_plan_beats_is_left_out_and_told() -> None:
     assert rows[0]["proven_bound"] == 0.2
 
 
+def test_a_rounded_value_from_elsewhere_neither_beats_a_proof_nor_refutes_it() -> None:
+    rows = [row("a", "x", 0.57532, bound=0.57532, best_known=0.5753)]
+    assert add_gaps(rows) == []
+    assert rows[0]["gap_to_best"] == rows[0]["gap_to_bound"] == 0.0
+
+
 def test_bounds_prove_nothing_where_the_world_moves_on() -> None:
     rows = [row("a", "x", 0.3, bound=0.2, moves_on=True)]
     add_gaps(rows)
