@@ -20,17 +20,18 @@ class Recipe:
     Attributes:
         network: width -> the network.
         module: lazy entry point of its RLlib module (model_config: width, weights).
-        lessons: (network, instances, solver, budget, own_play, rng) -> samples to imitate; where
+        lessons: (network, instances, solver or None, budget, own_play, rng) -> samples; where
             own_play is true, from states that the network itself comes to.
         imitate: one pass over samples; see agents/imitation.py.
-        score: (network, instances) -> objectives by way of playing, with "greedy" (deterministic)
-            and "sample" (mean over samples; the figure models are chosen by, lower is better).
+        score: (network, instances) -> figures, lower is better.
+        chosen_by: the figure models are chosen by.
     """
 
     network: Callable[[int], nn.Module]
     module: str
     lessons: Callable[
-        [nn.Module, Sequence[Any], Solver, Budget, bool, np.random.Generator], list[Any]
+        [nn.Module, Sequence[Any], Solver | None, Budget, bool, np.random.Generator], list[Any]
     ]
     imitate: Callable[..., float]
     score: Callable[[nn.Module, Sequence[Any]], dict[str, float]]
+    chosen_by: str

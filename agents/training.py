@@ -29,6 +29,7 @@ from .recipe import Recipe
 CONFIGS = Path(__file__).parent.parent / "configs"
 DEFAULTS: dict[str, Any] = {
     "family": "",
+    "recipe": "",
     "out": "",
     "seed": 0,
     "width": 32,
@@ -152,7 +153,7 @@ class Run:
         """Starts a run in an empty folder, or takes up the one that is there."""
         family = settings["family"]
         problem = load_problem(family)
-        recipe: Recipe = resolve(f".agents.{family}:RECIPE")
+        recipe: Recipe = resolve(settings["recipe"] or f".agents.{family}:RECIPE")
         torch.manual_seed(settings["seed"])
         network = recipe.network(settings["width"])
         rate = settings["imitation"]["learning_rate"]
@@ -226,7 +227,7 @@ class Run:
         for name, scores in expected.items():
             for key, value in scores.items():
                 writer.add_scalar(f"{name}/{key}", value, step)
-        score = float(np.mean([scores["sample"] for scores in expected.values()]))
+        score = float(np.mean([scores[self.recipe.chosen_by] for scores in expected.values()]))
         if self.state["best"] is None or score < self.state["best"]:
             self.state["best"] = score
             card = Card(
@@ -265,10 +266,12 @@ def _imitate(run: Run) -> None:
     epochs = part["epochs"]
     if epochs == 0:
         return
-    solver = load_contender(run.settings["family"], part["contender"])
     budget = Budget(part["budget_s"])
     instances = run.instances(part["instances"])
-    solver(run.problem.warm_up_instance(), budget, 0)
+    solver = None
+    if part["contender"]:
+        solver = load_contender(run.settings["family"], part["contender"])
+        solver(run.problem.warm_up_instance(), budget, 0)
     with _watched(run, "imitation", epochs) as (writer, show):
         while run.state["done"] < epochs:
             epoch = run.state["done"]

@@ -12,18 +12,20 @@ comes from its free room, a flavour's from the nodes that hold it, so any cluste
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..core.budget import Budget
-from ..core.errors import CheckpointError
+from ..core.contracts import Solver
+from ..core.errors import CheckpointError, InstanceError
 from ..core.registry import load_contender
 from ..core.solution import Solution
 from ..datasets.vm_rescheduling.generator import generate
@@ -38,8 +40,13 @@ from ..envs.vm_rescheduling.pricing import (
 )
 from ..envs.vm_rescheduling.problem import PROBLEM
 from .checkpoints import SHIPPED, load_policy
+from .recipe import Recipe
 
 POLICY = SHIPPED / "vm_rescheduling_prices"
+PMS_DRAWN, EXITS_DRAWN = (12, 350), (0.01, 0.2)  # of the clusters drawn for training
+MOVES_A_NODE = (0.01, 0.25)
+FIRST_SEED = 1 << 40  # apart from the seeds of every split
+SUBGRADIENT_STEPS = 200
 BINS = 8  # of a node's residue of 16 cores
 N_NODE, N_FLAVOUR, N_TASK = BINS + 4, 6, 3
 
@@ -130,6 +137,112 @@ def graph_of(nodes: Nodes, mnl: int) -> Graph:
     holds_double = (nodes.movable_double > 0).T / len(nodes.pms)
     parts = (rows, holds, holds_double, flavours, task, start)
     return Graph(*(torch.as_tensor(part, dtype=torch.float32) for part in parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A cluster and a limit of moves, to lower the bound on."""
+
+    nodes: Nodes
+    mnl: int
+    graph: Graph
+
+
+def lessons(
+    network: nn.Module,
+    instances: Sequence[Cluster],
+    solver: Solver | None,
+    budget: Budget,
+    own_play: bool,
+    rng: np.random.Generator,
+) -> list[Lesson]:
+    """Each cluster once with a random limit, and as many drawn by the generator; see Recipe."""
+    clusters = list(instances)
+    while len(clusters) < 2 * len(instances):
+        pms = int(np.exp(rng.uniform(*np.log(PMS_DRAWN))))
+        parameters = {"pms": str(pms), "exits": f"{rng.uniform(*EXITS_DRAWN):.3f}"}
+        with contextlib.suppress(InstanceError):  # the mix of VMs found no place
+            clusters.append(generate(parameters, FIRST_SEED + int(rng.integers(1 << 30))))
+    made = []
+    for cluster in clusters:
+        nodes = make_nodes(cluster)
+        share = np.exp(rng.uniform(*np.log(MOVES_A_NODE)))
+        mnl = max(2, round(share * nodes.free.size))
+        made.append(Lesson(nodes, mnl, graph_of(nodes, mnl)))
+    return made
+
+
+def descend(
+    network: nn.Module,
+    samples: Sequence[Lesson],
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    rng: np.random.Generator,
+    progress: Callable[[float], None],
+) -> float:
+    """One pass of gradient descent on L a move; returns its mean. See Recipe."""
+    order = rng.permutation(len(samples))
+    total = 0.0
+    for first in range(0, len(order), batch_size):
+        batch = [samples[i] for i in order[first : first + batch_size]]
+        loss = torch.zeros(())
+        for lesson in batch:
+            prices = network(lesson.graph)
+            bound, downhill = bound_at(lesson.nodes, lesson.mnl, prices)
+            slope_of = torch.as_tensor(downhill, dtype=torch.float32)
+            loss = loss + (prices * slope_of).sum() / (lesson.mnl * len(batch))
+            total += bound / lesson.mnl
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        progress((first + len(batch)) / len(order))
+    return total / len(samples)
+
+
+def bound_at(nodes: Nodes, mnl: int, prices: Tensor) -> tuple[float, np.ndarray]:
+    """L in slots, and its slope, at the network's prices."""
+    values = prices.detach().numpy().astype(np.float64)
+    single, double = np.split(values[:-1], [len(nodes.single)])
+    return slope(nodes, mnl, Prices(single, double, float(values[-1])))
+
+
+def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
+    """How far L at the network's prices lies above the lowest known, as a mean fraction of it."""
+    excess = []
+    with torch.inference_mode():
+        for instance in instances:
+            nodes = make_nodes(instance)
+            bound, _ = bound_at(nodes, instance.mnl, network(graph_of(nodes, instance.mnl)))
+            lowest = _lowest_bound(nodes, instance.mnl)
+            excess.append(bound / lowest - 1)
+    return {"excess": float(np.mean(excess))}
+
+
+def _lowest_bound(nodes: Nodes, mnl: int) -> float:
+    """The least L that subgradient steps of diminishing length come to."""
+    first = first_prices(nodes)
+    at = np.concatenate([first.single, first.double, [first.move]])
+    lowest = np.inf
+    for step in range(1, SUBGRADIENT_STEPS):
+        single, double = np.split(at[:-1], [len(nodes.single)])
+        bound, uphill = slope(nodes, mnl, Prices(single, double, float(at[-1])))
+        lowest = min(lowest, bound)
+        norm = np.sqrt(np.mean(uphill**2))
+        if norm == 0:
+            break
+        at = np.maximum(0.0, at - min(0.08, 0.5 / step) / norm * uphill)
+    return lowest
+
+
+RECIPE = Recipe(
+    network=PriceNetwork,
+    module="",
+    lessons=lessons,
+    imitate=descend,
+    score=score,
+    chosen_by="excess",
+)
 
 
 def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:

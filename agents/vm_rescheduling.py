@@ -16,7 +16,7 @@ from torch import nn
 
 from ..core.budget import Budget, Clock
 from ..core.contracts import Solver
-from ..core.errors import CheckpointError
+from ..core.errors import CheckpointError, SettingError
 from ..core.solution import Solution
 from ..datasets.vm_rescheduling.instance import Cluster
 from ..envs.vm_rescheduling.problem import PROBLEM
@@ -112,12 +112,14 @@ def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
 def lessons(
     network: nn.Module,
     instances: Sequence[Cluster],
-    solver: Solver,
+    solver: Solver | None,
     budget: Budget,
     own_play: bool,
     rng: np.random.Generator,
 ) -> list[Sample]:
     """Samples to imitate: each instance's plan replayed; see imitation.py."""
+    if solver is None:
+        raise SettingError("imitation.contender: name the contender whose plans are imitated")
     weights = take_weights(network)
     samples: list[Sample] = []
     for cluster in instances:
@@ -153,5 +155,6 @@ RECIPE = Recipe(
     lessons=lessons,
     imitate=cast(Any, imitate),
     score=score,
+    chosen_by="sample",
 )
 torch.set_num_threads(1)

@@ -40,7 +40,7 @@ SOLVERS: dict[str, dict[str, str]] = {
 
 AGENTS: dict[str, dict[str, str]] = {
     "vm_rescheduling": {
-        "agent": ".agents.vm_rescheduling:solve_agent",
+        "agent": ".agents.vm_prices:solve_agent",
         "ppo": ".agents.vm_rescheduling:solve_ppo",
         "ppo_greedy": ".agents.vm_rescheduling:solve_ppo_greedy",
         "ppo_sample": ".agents.vm_rescheduling:solve_ppo_sample",

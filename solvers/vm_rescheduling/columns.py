@@ -48,10 +48,17 @@ TOLERANCE = 1e-6
 RESERVE_S = 0.01
 
 
-def solve(instance: Cluster, budget: Budget, seed: int, prices: Prices | None = None) -> Solution:
-    """Plans by column generation; `prices`, if given, are the first.
+def solve(
+    instance: Cluster, budget: Budget, seed: int, prices: np.ndarray | None = None
+) -> Solution:
+    """Plans by column generation. One evaluation is one master problem solved.
 
-    One evaluation is one master problem solved.
+    Args:
+        instance: the cluster.
+        budget: seconds, and masters to solve in whole numbers.
+        seed: of the order of moves, and of the local search that follows where nothing is proven.
+        prices: float64 [K + 1]; the first price of each flavour, and of a move, in 16-core slots.
+            Rough ones if not given.
     """
     clock = budget.start()
     if instance.objective not in ("fragment_rate", "moves_to_goal"):
@@ -66,7 +73,10 @@ def solve(instance: Cluster, budget: Budget, seed: int, prices: Prices | None = 
     best, best_value = np.zeros(0, np.int64), value(static, start.totals)
     clock.incumbent(best)
     master = make_master(nodes, instance.mnl)
-    price_columns(master, _at(master, prices or first_prices(nodes)), FIRST_SLACK)
+    first = first_prices(nodes)
+    if prices is not None:
+        first = Prices(prices[nodes.single], prices[nodes.double], float(prices[-1]))
+    price_columns(master, _at(master, first), FIRST_SLACK)
     goal = _missing_slots(instance, static, start)
     relaxed, goal = _relax(master, instance.mnl, goal, clock)
     if relaxed is None:
