@@ -23,7 +23,7 @@ from .catalog import (
 )
 from .cells import Entry, Folder, Row
 from .conditions import conditions
-from .report import write_report
+from .report import check_installed, write_report
 from .runner import Plan, play
 
 
@@ -97,6 +97,7 @@ def compare(request: Request, out: Path, resume: bool) -> list[Row]:
     Raises:
         SysOptError: see `make_plan`, `runner.play` and `write_report`.
     """
+    check_installed()
     plan = make_plan(request)
     folder = Folder(out)
     facts = _facts(request, plan)

@@ -76,15 +76,20 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process, whatever it is doing, with all it started."""
+        self.kill()
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         if self._pipe is not None:
             self._pipe.close()
         if self._log is not None:
             self._log.close()
         self._process = self._pipe = self._log = None
+
+    def kill(self) -> None:
+        """Kills the process with all it started; whoever waits for it is told that it died."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _start(self) -> None:
         began = time.perf_counter()

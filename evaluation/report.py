@@ -5,6 +5,7 @@ imported late.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,19 @@ class Section:
     pictures: list[Picture]
 
 
+def check_installed() -> None:
+    """Refuses what could not be reported, before anything is played.
+
+    Raises:
+        MissingDependencyError: the extra [report] is not installed.
+    """
+    for name in ("jinja2", "matplotlib", "pyarrow", "scipy"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependencyError(
+                f"a report needs {name}; install it with pip install 'sysopt-gym[report]'"
+            )
+
+
 def write_report(folder: Folder) -> list[Row]:
     """Writes results.parquet, summary.json, report.md and report.html into the folder, from its
     rows.
@@ -54,13 +68,9 @@ def write_report(folder: Folder) -> list[Row]:
         OutputError: the folder holds no rows, or rows that do not compare.
         MissingDependencyError: the extra [report] is not installed.
     """
-    try:
-        import jinja2
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"a report needs {error.name}; install it with pip install 'sysopt-gym[report]'"
-        ) from error
+    check_installed()
+    import jinja2
+
     rows = list(folder.rows().values())
     if not rows:
         raise OutputError(f"{folder.path}: holds no results; `sysopt-gym compare --out` makes some")

@@ -10,11 +10,12 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from queue import Queue
 
 import numpy as np
 from rich.progress import (
@@ -219,24 +220,19 @@ def _run(plan: Plan, cells: list[Cell], advance: Advance) -> Iterator[tuple[Cell
 
 
 def _run_group(
-    plan: Plan, cells: Iterable[Cell], advance: Advance, stop: threading.Event | None = None
+    plan: Plan, cells: list[Cell], advance: Advance, workers: list[Worker] | None = None
 ) -> Iterator[tuple[Cell, Row]]:
-    """One contender's cells, one after the other."""
-    cells = list(cells)
-    worker = _worker(plan, cells[0])
+    """One contender's cells, one after the other; its worker is added to `workers`."""
+    family = cells[0].entry.family
+    worker = Worker(family, cells[0].contender, plan.budgets[family])
+    if workers is not None:
+        workers.append(worker)
     try:
         for cell in cells:
-            if stop is not None and stop.is_set():
-                return
             advance(cell, False)
             yield cell, run_cell(cell, worker, plan.timing)
     finally:
         worker.close()
-
-
-def _worker(plan: Plan, cell: Cell) -> Worker:
-    family = cell.entry.family
-    return Worker(family, cell.contender, plan.budgets[family])
 
 
 def _run_in_parallel(
@@ -246,24 +242,34 @@ def _run_in_parallel(
     total = sum(len(group) for group in groups)
     size = max(1, -(-total // (4 * plan.workers)))
     jobs = [group[at : at + size] for group in groups for at in range(0, len(group), size)]
+    found: Queue[tuple[Cell, Row] | Exception] = Queue()
+    workers: list[Worker] = []
     stop = threading.Event()
-    with ThreadPoolExecutor(plan.workers) as pool:
-        pending = {pool.submit(_run_job, plan, job, advance, stop) for job in jobs}
+
+    def work(job: list[Cell]) -> None:
         try:
-            while pending:
-                ended, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    yield from future.result()
-        finally:
-            stop.set()
-            for future in pending:
-                future.cancel()
+            for pair in _run_group(plan, job, advance, workers):
+                if stop.is_set():
+                    return
+                found.put(pair)
+        except Exception as error:
+            found.put(error)
 
-
-def _run_job(
-    plan: Plan, cells: list[Cell], advance: Advance, stop: threading.Event
-) -> list[tuple[Cell, Row]]:
-    return list(_run_group(plan, cells, advance, stop))
+    pool = ThreadPoolExecutor(plan.workers)
+    try:
+        for job in jobs:
+            pool.submit(work, job)
+        for _ in range(total):
+            pair = found.get()
+            if isinstance(pair, Exception):
+                raise pair
+            yield pair
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.kill()
+        pool.shutdown()
 
 
 def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:

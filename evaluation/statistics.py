@@ -1,5 +1,5 @@
 """Statistics of a comparison: IQM with bootstrap intervals, paired differences, win/tie/loss. Uses
-numpy, scipy.
+numpy; scipy where intervals are asked for.
 
 After Agarwal et al. (NeurIPS 2021), "Deep RL at the edge of the statistical precipice":
 interquartile means with intervals, instances resampled. Runs of several seeds are averaged within
@@ -12,9 +12,9 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from .cells import Row
 from .table import sign, world_of
@@ -74,7 +74,13 @@ def iqm(values: Sequence[float] | np.ndarray) -> float:
     """Mean of the middle half: a quarter trimmed off each end, rounded down, so the plain mean
     below four.
     """
-    return float(scipy.stats.trim_mean(np.asarray(values, float), 0.25))
+    return float(_trimmed(np.asarray(values, float), 0))
+
+
+def _trimmed(values: np.ndarray, axis: int) -> Any:
+    import scipy.stats
+
+    return scipy.stats.trim_mean(values, 0.25, axis=axis)
 
 
 def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
@@ -89,11 +95,14 @@ def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
         return Estimate(middle)
     if np.ptp(values) <= TIE:
         return Estimate(middle, middle, middle)
+    # Imported late: the commands that make no report need no scipy.
+    import scipy.stats
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = scipy.stats.bootstrap(
             (values,),
-            lambda sample, axis: scipy.stats.trim_mean(sample, 0.25, axis=axis),
+            _trimmed,
             n_resamples=RESAMPLES,
             confidence_level=CONFIDENCE,
             method="percentile",

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import MissingDependencyError
 from ..core.instance import write_bytes
 from .cells import Row, plain
 
@@ -67,7 +66,8 @@ def add_gaps(rows: Sequence[Row]) -> list[str]:
             if best_plan is not None and gap(best_plan, row["bound"], way) < -TOLERANCE:
                 notes.append(
                     f"{row['contender']} claims that no plan for {row['instance']} is better than "
-                    f"{row['bound']:.6g}, yet there is one of {best_plan:.6g}; its bound is left out"
+                    f"{row['bound']:.6g}, yet there is one of {best_plan:.6g}; its bound is left "
+                    "out"
                 )
                 continue
             bounds.append(row["bound"])
@@ -108,18 +108,10 @@ def write_summary(rows: Iterable[Row], path: Path) -> None:
 
 
 def write_parquet(rows: Iterable[Row], path: Path) -> None:
-    """Writes every row with its actions and curve; settings and versions are JSON texts.
+    """Writes every row with its actions and curve; settings and versions are JSON texts."""
+    import pyarrow
+    import pyarrow.parquet
 
-    Raises:
-        MissingDependencyError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "results.parquet needs pyarrow; install it with pip install 'sysopt-gym[report]'"
-        ) from error
     table = pyarrow.Table.from_pylist([_flat(row) for row in rows])
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table, buffer)

@@ -229,3 +229,32 @@ def test_train_hands_over_configuration_and_overrides(monkeypatch: pytest.Monkey
     )
     run("train", "some_config", "seed=3", "lr=1e-4", "--resume")
     assert called == [("some_config", {"seed": "3", "lr": "1e-4"}, True)]
+
+
+def test_commands_that_make_no_report_need_none_of_the_extras(tmp_path: Path) -> None:
+    program = f"""
+import sys
+for name in "scipy matplotlib jinja2 pyarrow torch ray yaml highspy ortools".split():
+    sys.modules[name] = None
+sys.path.insert(0, {str(Path(toy_family.__file__).parent)!r})
+import toy_family; toy_family.register()
+from sysopt_gym.cli import app
+out = {str(tmp_path / "s.json")!r}
+for words in (
+    ["list"],
+    ["data", "info", "toy", "toy"],
+    ["solve", "toy", "toy/0", "--with", "greedy", "--budget", "1", "--out", out],
+    ["validate", "toy", "toy/0", out],
+):
+    app(words, standalone_mode=False)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_compare_without_the_report_extra_is_refused_before_anything_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run("compare", "toy", "--out", tmp_path / "o", code=2)
+    assert "sysopt-gym[report]" in result.stderr and not (tmp_path / "o").exists()
