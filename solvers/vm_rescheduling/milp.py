@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import highspy
 import numpy as np
@@ -20,15 +21,45 @@ from .expand import expand
 
 GREEDY_SHARE, GREEDY_PLANS = 0.2, 300
 RESERVE_S = 0.02
+LEAST_S = 0.15  # with less left, building and handing over a model is not worth it
 SAME = 1e-9
 MAX_ROUNDS = 8  # of Dinkelbach's method, which converges in two or three
 
 
+Seconds = Callable[[], float]
+Report = Callable[[np.ndarray], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a solver found: its best point, if any, and its lower bound on the cost."""
+
+    x: np.ndarray | None
+    bound: float
+
+
+class ModelSolver(Protocol):
+    """Solves a model; arguments as for `run_highs`."""
+
+    def __call__(
+        self, model: Model, seconds: Seconds, seed: int, point: np.ndarray | None, on_point: Report
+    ) -> Outcome:
+        """Solves it."""
+
+
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by the aggregated model; one evaluation is one plan looked at.
+    """Plans by the aggregated model with HiGHS on one thread; one evaluation is one plan looked at.
 
     Begins with greedy plans, which also warm-start HiGHS. The status is "optimal" where the
     executed plan meets the proven bound of the model.
+    """
+    return plan_by_model(instance, budget, seed, run_highs)
+
+
+def plan_by_model(
+    instance: Cluster, budget: Budget, seed: int, solve_model: ModelSolver
+) -> Solution:
+    """Greedy plans, then the aggregated model by `solve_model`, expanded to executable plans.
 
     Where VMs may leave PMs that do not count, the fragment rate is a fraction of two linear terms:
     the model is then solved for slots - ratio * free with the ratio of the best plan so far, until
@@ -52,19 +83,16 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
             clock.incumbent(best)
 
     for _ in range(MAX_ROUNDS):
-        if clock.remaining < RESERVE_S or clock.expired or goal_reached(static, start.totals):
+        if clock.remaining < LEAST_S or clock.expired or goal_reached(static, start.totals):
             break
         end = greedy.after(static, start, best)
         slots = (end.totals[FREE] - end.totals[FRAGMENT]) // static.unit
         ratio = float(slots / max(1, end.totals[FREE]))
         model = build(static, start, instance.mnl, slots_per_core=ratio)
         before = best_value
-        outcome = run_highs(
-            model,
-            lambda: clock.remaining - RESERVE_S,
-            seed,
-            point_of(model, static, start, end),
-            lambda x, model=model: take(model, x),
+        point = point_of(model, static, start, end)
+        outcome = solve_model(
+            model, lambda: clock.remaining - RESERVE_S, seed, point, partial(take, model)
         )
         if outcome.x is not None:
             take(model, outcome.x)
@@ -73,7 +101,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
             bound = proven if bound is None else max(bound, proven)
         if not model.leaves_inactive or best_value > before - SAME:
             break
-    if bound is not None and best_value > bound + SAME and not clock.expired:
+    if bound is not None and best_value > bound + SAME and clock.remaining > RESERVE_S:
         longer, reached = greedy.complete(instance, static, start, best, rng)
         if reached < best_value - SAME:
             best, best_value = longer, reached
@@ -83,20 +111,12 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     return clock.solution(best, "optimal" if proved else "feasible", bound)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What HiGHS found: its best point, if any, and its lower bound on the cost."""
-
-    x: np.ndarray | None
-    bound: float
-
-
 def run_highs(
     model: Model,
-    seconds: Callable[[], float],
+    seconds: Seconds,
     seed: int,
-    point: np.ndarray | None,
-    on_point: Callable[[np.ndarray], None] | None = None,
+    point: np.ndarray | None = None,
+    on_point: Report | None = None,
 ) -> Outcome:
     """Solves the model.
 

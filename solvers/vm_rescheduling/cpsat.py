@@ -1,0 +1,83 @@
+"""The aggregated model by constraint programming, OR-tools' CP-SAT. Uses ortools and numpy."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from ortools.sat.python import cp_model
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.instance import Cluster
+from .aggregated import Model
+from .milp import Outcome, Report, Seconds, plan_by_model
+
+COST_DIGITS = 10**6  # costs that are not whole numbers are rounded to this part of a slot
+
+
+def solve(instance: Cluster, budget: Budget, seed: int, workers: int = 1) -> Solution:
+    """Plans as milp does, with CP-SAT in place of HiGHS; `workers` are its threads."""
+    return plan_by_model(instance, budget, seed, partial(run_cpsat, workers=workers))
+
+
+class _Reporter(cp_model.CpSolverSolutionCallback):
+    """Hands each better point on."""
+
+    def __init__(self, columns: list[cp_model.IntVar], on_point: Report) -> None:
+        super().__init__()
+        self._columns, self._on_point = columns, on_point
+
+    def on_solution_callback(self) -> None:
+        """Called by CP-SAT."""
+        self._on_point(np.array([self.value(column) for column in self._columns], np.float64))
+
+
+def run_cpsat(
+    model: Model,
+    seconds: Seconds,
+    seed: int,
+    point: np.ndarray | None,
+    on_point: Report,
+    workers: int = 1,
+) -> Outcome:
+    """Solves the model; arguments as for `milp.run_highs`.
+
+    The rounded CPU rows are left out: CP-SAT wants whole coefficients and finds such cuts itself.
+    """
+    cp = cp_model.CpModel()
+    columns = [cp.new_int_var(0, int(most), "") for most in model.upper]
+    rows = model.matrix.tocsr()
+    for i in np.flatnonzero(~model.implied):
+        at = slice(rows.indptr[i], rows.indptr[i + 1])
+        factors, low, high = rows.data[at], model.row_lower[i], model.row_upper[i]
+        if len(factors) == 0:
+            continue
+        if (factors != np.rint(factors)).any():
+            # Only the goal's row, a lower limit: rounded this way it cuts off nothing.
+            factors, low = np.ceil(factors * COST_DIGITS), np.floor(low * COST_DIGITS)
+        factors = factors.astype(np.int64)
+        shared = int(np.gcd.reduce(factors))
+        total = cp_model.LinearExpr.weighted_sum(
+            [columns[j] for j in rows.indices[at]], (factors // shared).tolist()
+        )
+        least = int(np.ceil(low / shared)) if np.isfinite(low) else cp_model.INT_MIN
+        most = int(high // shared) if np.isfinite(high) else cp_model.INT_MAX
+        cp.add_linear_constraint(total, least, most)
+    scale = 1 if model.whole else COST_DIGITS
+    cost = np.rint(model.cost * scale).astype(np.int64)
+    cp.minimize(cp_model.LinearExpr.weighted_sum(columns, cost.tolist()))
+    if point is not None:
+        for j in np.flatnonzero(~np.isnan(point)):
+            cp.add_hint(columns[j], int(point[j]))
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = workers
+    solver.parameters.random_seed = seed % 2**31
+    solver.parameters.max_time_in_seconds = max(0.001, seconds())
+    status = solver.solve(cp, _Reporter(columns, on_point))
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return Outcome(None, -np.inf)
+    x = np.array([solver.value(column) for column in columns], np.float64)
+    # Rounding moves the cost by at most half a digit for all that a rounded column can count.
+    slip = 0.5 / scale * float(model.upper[model.cost * scale != cost].sum())
+    return Outcome(x, solver.best_objective_bound / scale - slip)

@@ -1,0 +1,69 @@
+"""POP (Narayanan et al., SOSP 2021): random parts, each solved exactly, merged. Uses numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.dynamics import (
+    FRAGMENT,
+    FRAGMENT_RATE,
+    FREE,
+    MOVES_TO_GOAL,
+    make_state,
+    make_static,
+)
+from ...envs.vm_rescheduling.objective import goal_reached
+from . import greedy
+from .aggregated import build, counts_of
+from .expand import expand
+from .milp import RESERVE_S, SAME, run_highs
+
+PART_PMS = 70
+LEAST_S = 0.06  # with less left, a part is not worth building
+
+
+def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    """Plans by parts; one evaluation is one merged plan.
+
+    The PMs are split at random into parts of about PART_PMS, each with its share of MNL and of
+    the time left, and the aggregated MILP plans each; moves left over are spent greedily. While time is
+    left this begins anew with other parts. Starts from one greedy plan, to have something to return.
+    """
+    clock = budget.start()
+    static = make_static(instance)
+    start = make_state(instance, static)
+    rng = np.random.default_rng(seed)
+    best, best_value = greedy.search(instance, static, start, clock, rng, plans=1)
+    parts = max(2, round(instance.n_pms / PART_PMS))
+    planned = static
+    if static.objective == MOVES_TO_GOAL:  # which part should reach the goal is not defined
+        planned = static._replace(objective=FRAGMENT_RATE)
+    ratio = (start.totals[FREE] - start.totals[FRAGMENT]) / static.unit / max(1, start.totals[FREE])
+    while not clock.expired and not goal_reached(static, start.totals):
+        part_of = rng.permutation(instance.n_pms) % parts
+        shares = np.diff(np.arange(parts + 1) * instance.mnl // parts)
+        leaving, entering = [np.zeros((0, 3), np.int64)], [np.zeros((0, 3), np.int64)]
+        for part, share in enumerate(rng.permutation(shares)):
+            seconds = (clock.remaining - RESERVE_S) / (parts - part)
+            if share == 0 or clock.remaining < LEAST_S:
+                continue
+            until = clock.elapsed + seconds
+            model = build(planned, start, int(share), part_of == part, float(ratio))
+            outcome = run_highs(model, lambda until=until: until - clock.elapsed, seed)
+            if outcome.x is not None:
+                out, into = counts_of(model, outcome.x)
+                leaving.append(out)
+                entering.append(into)
+        if len(leaving) == 1 or clock.remaining <= 0.0:
+            break
+        moves = np.concatenate(leaving), np.concatenate(entering)
+        plan, _ = expand(static, start, *moves, rng)
+        plan, reached = greedy.complete(instance, static, start, plan, rng)
+        clock.evaluations += 1
+        if reached < best_value - SAME:
+            best, best_value = plan, reached
+            clock.incumbent(best)
+    return clock.solution(best)
