@@ -1,11 +1,12 @@
 """The Lagrangian relaxation: what VMs and moves are worth, and a bound on any plan. Uses numba.
 
-VMs of one flavour are interchangeable, so a plan is a *pattern* for each PM: how many VMs of each flavour leave it and
-enter it. Only two kinds of constraint couple the PMs: as many VMs of a flavour enter as leave, and at most MNL leave.
-Relaxing them with a price pi_f per flavour (paid to the PM that takes the VM in, by the one it leaves) and mu per move
-leaves one small knapsack a PM:
+VMs of one flavour are interchangeable, so a plan is a *pattern* for each PM: how many VMs of each
+flavour leave it and enter it. Only two kinds of constraint couple the PMs: as many VMs of a flavour
+enter as leave, and at most MNL leave. Relaxing them with a price pi_f per flavour (paid to the PM
+that takes the VM in, by the one it leaves) and mu per move leaves one small knapsack a PM:
 
-    L(pi, mu) = mu * MNL + sum_pm max_pattern [slots opened - sum_f out_f (pi_f + mu) + sum_f in_f pi_f]
+    L(pi, mu) = mu * MNL
+        + sum_pm max_pattern [slots opened - sum_f out_f (pi_f + mu) + sum_f in_f pi_f]
 
 L bounds the slots that any plan opens, whatever the prices (weak duality), and at the prices with
 the lowest L the patterns of good plans are nearly free. Memory, deployment sets and move caps are
@@ -133,11 +134,12 @@ def first_prices(nodes: Nodes) -> Prices:
 
 
 def slot_bound(nodes: Nodes, mnl: int, prices: Prices) -> float:
-    """L at the given prices with no limit on the VMs that leave or enter a node: a proven bound, in slots."""
-    return prices.move * mnl + _values_of_all_patterns(
+    """A proven bound in slots: L at the given prices, any number of VMs leaving and entering."""
+    every = _values_of_all_patterns(
         nodes.free, nodes.movable, nodes.movable_double, nodes.cpu, nodes.cpu_double,
         nodes.slot, nodes.grid, prices.single, prices.double, prices.move,
     )  # fmt: skip
+    return prices.move * mnl + float(every)
 
 
 def slope(nodes: Nodes, mnl: int, prices: Prices) -> tuple[float, np.ndarray]:
@@ -152,14 +154,27 @@ def slope(nodes: Nodes, mnl: int, prices: Prices) -> tuple[float, np.ndarray]:
         nodes.slot, nodes.grid, prices.single, prices.double, prices.move, net,
     )  # fmt: skip
     net[-1] += mnl
-    return value + prices.move * mnl, net
+    return float(value) + prices.move * mnl, net
 
 
 @njit(cache=True)
 def _best_patterns(
-    free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu, net
-):
-    """Sum of the values of each PM's best pattern; adds VMs entering less leaving, and -leaving, to net."""
+    free: np.ndarray,
+    movable: np.ndarray,
+    movable_double: np.ndarray,
+    cpu: np.ndarray,
+    cpu_double: np.ndarray,
+    slot: int,
+    grid: int,
+    price: np.ndarray,
+    price_double: np.ndarray,
+    mu: float,
+    net: np.ndarray,
+) -> float:
+    """Sum of the values of each PM's best pattern; adds what enters less what leaves it to net.
+
+    The last entry of net is the move price's: it only falls, by one for each VM that leaves.
+    """
     n_single, n_double = len(cpu), len(cpu_double)
     takings, last = takings_of(cpu, price, grid)
     gain, filled = gains_of(takings, slot)
@@ -206,7 +221,7 @@ def _best_patterns(
 
 
 @njit(cache=True)
-def best_removal(cost, reach, free, gain):
+def best_removal(cost: np.ndarray, reach: int, free: int, gain: np.ndarray) -> tuple[int, float]:
     """How many units to take out of a node with `free` free, and what that is worth."""
     top, units = NEVER, 0
     for y in range(reach + 1):
@@ -217,8 +232,8 @@ def best_removal(cost, reach, free, gain):
 
 
 @njit(cache=True)
-def takings_of(cpu, price, grid):
-    """Most that VMs of exactly x units in all pay to enter, for every x, and the last flavour of that choice."""
+def takings_of(cpu: np.ndarray, price: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
+    """Most that VMs of exactly x units in all pay to enter, for every x, and the last flavour."""
     takings = np.full(grid + 1, NEVER)
     last = np.full(grid + 1, -1, np.int64)
     takings[0] = 0.0
@@ -233,8 +248,8 @@ def takings_of(cpu, price, grid):
 
 
 @njit(cache=True)
-def gains_of(takings, slot):
-    """Most of slots and takings with t units free before anything enters, and the units then filled."""
+def gains_of(takings: np.ndarray, slot: int) -> tuple[np.ndarray, np.ndarray]:
+    """Most of slots and takings with t units free before anything enters, and the units filled."""
     gain = np.full(len(takings), NEVER)
     filled = np.zeros(len(takings), np.int64)
     for t in range(len(takings)):
@@ -248,8 +263,17 @@ def gains_of(takings, slot):
 
 @njit(cache=True)
 def _values_of_all_patterns(
-    free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu
-):
+    free: np.ndarray,
+    movable: np.ndarray,
+    movable_double: np.ndarray,
+    cpu: np.ndarray,
+    cpu_double: np.ndarray,
+    slot: int,
+    grid: int,
+    price: np.ndarray,
+    price_double: np.ndarray,
+    mu: float,
+) -> float:
     n_pms, n_single = free.shape[0], len(cpu)
     takings, _ = takings_of(cpu, price, grid)
     gain, _ = gains_of(takings, slot)
@@ -285,8 +309,17 @@ def _values_of_all_patterns(
 
 
 @njit(cache=True)
-def removal_costs(movable, most, cpu, price, mu, room, cost, outs):
-    """Least price of removing exactly y units from a node, for every y; returns the largest y reached."""
+def removal_costs(
+    movable: np.ndarray,
+    most: int,
+    cpu: np.ndarray,
+    price: np.ndarray,
+    mu: float,
+    room: int,
+    cost: np.ndarray,
+    outs: np.ndarray,
+) -> int:
+    """Least price of removing exactly y units from a node, for every y; returns the largest y."""
     cost[:] = -NEVER
     cost[0] = 0.0
     outs[0, :] = 0

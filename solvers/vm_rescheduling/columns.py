@@ -1,11 +1,14 @@
-"""Column generation: flavour prices, patterns worth having at them, and an exact choice among these. Uses highspy, scipy.
+"""Column generation: flavour prices, patterns worth having at them, and an exact choice among
+these. Uses highspy, scipy.
 
-The master (master.py) starts from the patterns near each node's best at rough prices; its relaxation gives better prices,
-these give better patterns, until none improves. The whole choice is then made among the patterns within a slack of the
-relaxation's value, which grows until no plan outside can be better. Milliseconds where the model over all counts (milp.py)
-takes seconds, for the relaxation of whole patterns is much closer to the optimum.
+The master (master.py) starts from the patterns near each node's best at rough prices; its
+relaxation gives better prices, these give better patterns, until none improves. The whole choice is
+then made among the patterns within a slack of the relaxation's value, which grows until no plan
+outside can be better. Milliseconds where the model over all counts (milp.py) takes seconds, for the
+relaxation of whole patterns is much closer to the optimum.
 
-Serves fragment_rate and moves_to_goal; for the other objectives, and where CPU has no coarse unit, local_search answers.
+Serves fragment_rate and moves_to_goal; for the other objectives, and where CPU has no coarse unit,
+local_search answers.
 """
 
 from __future__ import annotations
@@ -123,7 +126,7 @@ def _at(master: Master, prices: Prices) -> Relaxation:
 
 
 def _missed(relaxed: Relaxation, chosen: Choice, goal: int | None) -> float:
-    """How much a pattern may be worth less than the best and still be part of a better plan, in slots."""
+    """How much less than the best a pattern of a better plan may be worth, in slots."""
     if goal is None:
         return relaxed.slots - (chosen.slots + 1)
     return (chosen.moves - 1 - relaxed.moves) * relaxed.prices.move
@@ -140,7 +143,7 @@ def _missing_slots(instance: Cluster, static: Static, start: State) -> int | Non
 def _relax(
     master: Master, mnl: int, goal: int | None, clock: Clock
 ) -> tuple[Relaxation | None, int | None]:
-    """The relaxation's optimum, adding columns until none improves, and the goal if it is within reach."""
+    """The relaxation's optimum, adding columns until none improves, and the goal if in reach."""
     relaxed = None
     for target in [None] if goal is None else [None, goal]:
         if target is not None and (relaxed is None or relaxed.slots < target - TOLERANCE):

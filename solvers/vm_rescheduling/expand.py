@@ -1,8 +1,8 @@
-"""From counts to moves: which VMs leave where, which enter where -> an order that can be carried out. Uses numba.
+"""From counts to moves: which VMs leave and enter where -> an order that works. Uses numba.
 
-Methods that count VMs (columns, milp, cpsat, pop) say only how many VMs of a flavour leave and enter each node. Here VMs
-are matched to places and put in an order in which every move is legal when its turn comes; what cannot be placed is left
-out.
+Methods that count VMs (columns, milp, cpsat, pop) say only how many VMs of a flavour leave and
+enter each node. Here VMs are matched to places and put in an order in which every move is legal
+when its turn comes; what cannot be placed is left out.
 """
 
 from __future__ import annotations
@@ -33,17 +33,20 @@ def expand(
     """The best legal order found for given counts.
 
     Args:
-        static, start: the cluster before the plan.
-        leaving, entering: int64 [N, 3]; one row a VM: flavour, PM, node (0 for two-node flavours).
+        static: the cluster's facts that no plan changes.
+        start: the cluster before the plan.
+        leaving: int64 [N, 3]; one row a VM: flavour, PM, node (0 for two-node flavours).
+        entering: int64 [N, 3]; the same of the places to fill.
         rng: orders the tries after the first.
 
     Returns:
-        The plan (int64 plies) and its objective. Of an order that gets stuck, the part before; of any, the best prefix.
+        The plan (int64 plies) and its objective. Of an order that gets stuck, the part before; of
+        any, the best prefix.
     """
     state = copy_state(start)
     best, best_value = np.zeros(0, np.int64), value(static, start.totals)
     plies = np.zeros(2 * len(entering), np.int64)
-    for attempt in range(TRIES):
+    for _ in range(TRIES):
         restore_state(state, start)
         done, prefix, reached = _carry_out(static, state, leaving, entering, plies)
         if reached < best_value - 1e-12:
@@ -56,7 +59,9 @@ def expand(
 
 
 @njit(cache=True)
-def _carry_out(static, state, leaving, entering, plies):
+def _carry_out(
+    static: Static, state: State, leaving: np.ndarray, entering: np.ndarray, plies: np.ndarray
+) -> tuple[int, int, float]:
     """Fills the places in rounds, each as soon as some VM may legally take it."""
     count = len(entering)
     placed = np.zeros(count, np.bool_)
@@ -88,7 +93,7 @@ def _carry_out(static, state, leaving, entering, plies):
 
 
 @njit(cache=True)
-def _candidates(static, state, leaving):
+def _candidates(static: Static, state: State, leaving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The VMs that can serve each leaving row; those free of deployment sets first."""
     rows = len(leaving)
     row_start = np.zeros(rows + 1, np.int64)
@@ -113,7 +118,16 @@ def _candidates(static, state, leaving):
 
 
 @njit(cache=True)
-def _legal_vm(static, state, leaving, gone, vms_of_row, row_start, moved, place):
+def _legal_vm(
+    static: Static,
+    state: State,
+    leaving: np.ndarray,
+    gone: np.ndarray,
+    vms_of_row: np.ndarray,
+    row_start: np.ndarray,
+    moved: np.ndarray,
+    place: np.ndarray,
+) -> tuple[int, int]:
     for row in range(len(leaving)):
         if gone[row] or leaving[row, 0] != place[0]:
             continue

@@ -1,8 +1,11 @@
-"""Large-neighbourhood search: undo some moves of a plan, replay the rest, complete it greedily. Uses numba.
+"""Large-neighbourhood search: undo some moves of a plan, replay the rest, complete greedily.
 
-The greedy completion takes an energy of part-filled slots into account, drawn anew each time: strong, it makes moves that
-open no slot yet, so that pairs and chains of moves come about which a myopic choice never sees. A plan is an executable
-sequence throughout, so every constraint and objective is served alike.
+Uses numba.
+
+The greedy completion takes an energy of part-filled slots into account, drawn anew each time:
+strong, it makes moves that open no slot yet, so that pairs and chains of moves come about which a
+myopic choice never sees. A plan is an executable sequence throughout, so every constraint and
+objective is served alike.
 """
 
 from __future__ import annotations

@@ -1,15 +1,20 @@
-"""The master problem of column generation: how many nodes carry out each pattern. Uses highspy, scipy and pricing.
+"""The master problem of column generation: how many nodes carry out each pattern.
 
-Nodes with equal free CPU differ only in the VMs they hold, so a one-node pattern is a column for a whole *supply set*:
-the nodes with `level` units free that hold the VMs it sends away. The master chooses a number of nodes for it, not a
-node. A pattern with a two-node VM is a column of its own PM. With x the numbers chosen:
+Uses highspy, scipy and pricing.
+
+Nodes with equal free CPU differ only in the VMs they hold, so a one-node pattern is a column for a
+whole *supply set*: the nodes with `level` units free that hold the VMs it sends away. The master
+chooses a number of nodes for it, not a node. A pattern with a two-node VM is a column of its own
+PM. With x the numbers chosen:
 
     maximize slots opened, subject to
     for each flavour: VMs entering = VMs leaving;    VMs leaving <= MNL;
     for each PM: at most one two-node column;
-    for a set W of nodes: the columns that can use no node outside W use at most |W| nodes (Hall's condition).
+    for a set W of nodes: the columns that can use no node outside W use at most |W| nodes
+        (Hall's condition).
 
-There is a Hall row for each supply set; `assign` finds a node for each pattern chosen, or the set W of a row to add.
+There is a Hall row for each supply set; `assign` finds a node for each pattern chosen, or the set W
+of a row to add.
 """
 
 from __future__ import annotations
@@ -38,7 +43,8 @@ class Master:
         level, out_of: int64 [S]; units free in a supply set's nodes, and its row in `outs`.
         members: bool [S, N].
         member_start, member_node: `members` as compressed rows.
-        hall: bool [W, N]; the node sets of the Hall rows; the first `contained.shape[1]` are supply sets.
+        hall: bool [W, N]; the node sets of the Hall rows; the first `contained.shape[1]` are supply
+            sets.
         contained: bool [S, ..]; which supply sets lie inside which of those.
         have: bool [S, len(ins)]; the one-node columns there are.
         one: int64 [A, 3]; supply set, row in `ins`, and most nodes, of each one-node column.
@@ -179,19 +185,21 @@ def price_columns(master: Master, relaxed: Relaxation, slack: float) -> int:
     master.two = np.concatenate(
         [master.two, np.array(fresh, np.int64).reshape(-1, master.two.shape[1])]
     )
-    return made + len(master.two) - before
+    return int(made) + len(master.two) - before
 
 
 def _fits_memory(nodes: Nodes, two: np.ndarray) -> np.ndarray:
     out, into, out_2, into_2 = split_pattern(nodes, two[:, 1:])
     spare = nodes.free_mem[two[:, 0]] + (out - into) @ nodes.mem
-    return (spare + ((out_2 - into_2) @ nodes.mem_double)[:, None] >= 0).all(axis=1)
+    spare += ((out_2 - into_2) @ nodes.mem_double)[:, None]
+    fits: np.ndarray = (spare >= 0).all(axis=1)
+    return fits
 
 
 def split_pattern(
     nodes: Nodes, patterns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """VMs leaving and entering each node [.., 2, F], and two-node VMs leaving and entering [.., D]."""
+    """VMs leaving and entering each node [.., 2, F]; two-node VMs leaving and entering [.., D]."""
     f, d = len(nodes.single), len(nodes.double)
     singles = patterns[:, : 4 * f].reshape(len(patterns), 2, 2, f)
     doubles = patterns[:, 4 * f :].reshape(len(patterns), 2, d)
@@ -199,7 +207,7 @@ def split_pattern(
 
 
 def relax(master: Master, mnl: int, goal: int | None, seconds: float) -> Relaxation | None:
-    """Solves the master in fractions: most slots within mnl moves, or fewest moves that open `goal` slots.
+    """Solves the master in fractions: most slots within mnl moves, or fewest moves to `goal` slots.
 
     Returns:
         The optimum with its prices; None where the time ran out or the goal cannot be met.
@@ -235,7 +243,7 @@ def choose(
     goal: int | None,
     seconds: float,
 ) -> Choice | None:
-    """Solves the master in whole numbers, over the columns worth at least -slack at a relaxation's prices.
+    """Solves the master in whole numbers, over the columns worth -slack at a relaxation's prices.
 
     Returns:
         The best choice found; None where the time ran out before any, or the goal cannot be met.
@@ -352,15 +360,17 @@ def _usable(master: Master, column: np.ndarray) -> np.ndarray:
     """The nodes that a one-node column fits on, bool [N]."""
     s, j, _ = column
     need = (master.ins[j] - master.outs[master.out_of[s]]) @ master.nodes.mem
-    return master.members[s] & (master.nodes.free_mem.ravel() >= need)
+    usable: np.ndarray = master.members[s] & (master.nodes.free_mem.ravel() >= need)
+    return usable
 
 
 def assign(master: Master, choice: Choice) -> tuple[np.ndarray, np.ndarray | None]:
     """A node for each one-node pattern of a choice.
 
     Returns:
-        int64 [..], the node of each row of `choice.one`, and None; or, where there are too few nodes, -1 for the rows
-        that got none, and the nodes W of the Hall row that rules this choice out, bool [N].
+        int64 [..], the node of each row of `choice.one`, and None; or, where there are too few
+        nodes, -1 for the rows that got none, and the nodes W of the Hall row that rules this
+        choice out, bool [N].
     """
     allowed = np.zeros((len(choice.one), master.members.shape[1]), np.bool_)
     for i, column in enumerate(choice.one):
@@ -381,4 +391,4 @@ def assign(master: Master, choice: Choice) -> tuple[np.ndarray, np.ndarray | Non
             if pattern not in reached:
                 reached.add(pattern)
                 front.append(pattern)
-    return node_of, allowed[sorted(reached)].any(axis=0)
+    return node_of, np.logical_or.reduce(allowed[sorted(reached)])

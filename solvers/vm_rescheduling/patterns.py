@@ -1,4 +1,7 @@
-"""Patterns worth having at given prices, compiled: what column generation adds to its master. Uses numba."""
+"""Patterns worth having at given prices, compiled: what column generation adds to its master.
+
+Uses numba.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from ...envs.vm_rescheduling.pricing import (
 
 
 @njit(cache=True)
-def multisets(n_kinds, largest):
-    """All multisets of up to `largest` items of n_kinds kinds, as counts int64 [M, n_kinds]; the empty one first."""
+def multisets(n_kinds: int, largest: int) -> np.ndarray:
+    """All multisets of up to `largest` items, as counts int64 [M, n_kinds]; the empty one first."""
     count = 1
     for k in range(1, largest + 1):
         ways = 1
@@ -41,15 +44,30 @@ def multisets(n_kinds, largest):
 
 @njit(cache=True)
 def node_columns(
-    level, out_cpu, out_price, start, spare_mem, in_cpu, in_mem, in_price, clash, out_of, slot, slack, have,
-    of_set, of_in, most
-):  # fmt: skip
+    level: np.ndarray,
+    out_cpu: np.ndarray,
+    out_price: np.ndarray,
+    start: np.ndarray,
+    spare_mem: np.ndarray,
+    in_cpu: np.ndarray,
+    in_mem: np.ndarray,
+    in_price: np.ndarray,
+    clash: np.ndarray,
+    out_of: np.ndarray,
+    slot: int,
+    slack: float,
+    have: np.ndarray,
+    of_set: np.ndarray,
+    of_in: np.ndarray,
+    most: np.ndarray,
+) -> int:
     """One-node patterns worth at least -slack, by supply set; returns their number.
 
-    A supply set is the nodes with `level` units free that hold the same VMs to send away (a multiset of CPU `out_cpu`, row
-    `out_of` in `clash`); `out_price` is what it costs to send them and to use one of these nodes. `spare_mem[start[s]:
-    start[s+1]]` is the memory free on each of its nodes once they are gone. Written are the set, the multiset taken in,
-    and on how many nodes of the set it fits. Pairs marked in `have` are passed over, those written are marked.
+    A supply set is the nodes with `level` units free that hold the same VMs to send away (a
+    multiset of CPU `out_cpu`, row `out_of` in `clash`); `out_price` is what it costs to send them
+    and to use one of these nodes. `spare_mem[start[s]: start[s+1]]` is the memory free on each of
+    its nodes once they are gone. Written are the set, the multiset taken in, and on how many nodes
+    of the set it fits. Pairs marked in `have` are passed over, those written are marked.
     """
     made = 0
     for s in range(len(level)):
@@ -76,14 +94,29 @@ def node_columns(
 
 @njit(cache=True)
 def two_node_columns(
-    free, movable, movable_double, cpu, cpu_double, slot, grid, price, price_double, mu, pm_price, slack,
-    of_pm, patterns
-):  # fmt: skip
-    """For each PM and each two-node VM that may leave or enter it, the best pattern if worth -slack; returns their number.
+    free: np.ndarray,
+    movable: np.ndarray,
+    movable_double: np.ndarray,
+    cpu: np.ndarray,
+    cpu_double: np.ndarray,
+    slot: int,
+    grid: int,
+    price: np.ndarray,
+    price_double: np.ndarray,
+    mu: float,
+    pm_price: np.ndarray,
+    slack: float,
+    of_pm: np.ndarray,
+    patterns: np.ndarray,
+) -> int:
+    """For each PM and each two-node VM to leave or enter it, its best pattern if worth -slack.
 
-    A pattern is [out of node 0 (F), into node 0 (F), out of node 1 (F), into node 1 (F), two-node out (D), in (D)];
-    `pm_price` [Q] is the price of using both nodes. `gain[t]` is the best of slots and takings when t units are free
-    before anything enters; `cost[y]` the least price of sending away exactly y units.
+    Returns their number.
+
+    A pattern is [out of node 0 (F), into node 0 (F), out of node 1 (F), into node 1 (F), two-node
+    out (D), in (D)]; `pm_price` [Q] is the price of using both nodes. `gain[t]` is the best of
+    slots and takings when t units are free before anything enters; `cost[y]` the least price of
+    sending away exactly y units.
     """
     n_single, n_double = len(cpu), len(cpu_double)
     takings, last = takings_of(cpu, price, grid)
