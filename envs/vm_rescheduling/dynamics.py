@@ -123,7 +123,7 @@ def restore_state(state: State, saved: State) -> None:
         array[...] = source
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def add_terms(static: Static, state: State, pm: int, sign: int) -> None:
     """Adds (or subtracts) one PM's contribution to the totals."""
     if static.pm_status[pm] != ACTIVE:
@@ -154,7 +154,7 @@ def _count_all(static: Static, state: State) -> None:
             state.totals[ON_DRAIN] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def may_leave(static: Static, state: State, vm: int) -> bool:
     """Whether the VM's own state and its host let it go, wherever to."""
     source = state.vm_pm[vm]
@@ -165,7 +165,7 @@ def may_leave(static: Static, state: State, vm: int) -> bool:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def has_room(static: Static, state: State, flavour: int, pm: int, numa: int) -> bool:
     """Whether a PM takes a VM of this flavour on this node: status, move cap, CPU and memory."""
     if static.pm_status[pm] != ACTIVE or state.pm_moves[pm] >= static.pm_move_cap:
@@ -187,7 +187,7 @@ def has_room(static: Static, state: State, flavour: int, pm: int, numa: int) -> 
     )
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def meets_sets(static: Static, state: State, vm: int, pm: int) -> bool:
     """Whether no other member of the VM's deployment sets is on the PM (or in its rack)."""
     for i in range(static.vm_set_start[vm], static.vm_set_start[vm + 1]):
@@ -204,7 +204,7 @@ def meets_sets(static: Static, state: State, vm: int, pm: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
     """Whether moving the VM to the PM's node is allowed now; staying where it is is not a move."""
     source = state.vm_pm[vm]
@@ -219,7 +219,7 @@ def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
     """Migrates the VM; the caller has checked `is_legal`. Touches only the two PMs."""
     source, node = state.vm_pm[vm], state.vm_numa[vm]
@@ -250,7 +250,7 @@ def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
     state.vm_numa[vm] = numa
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def slots_opened(static: Static, state: State, flavour: int, pm: int, numa: int) -> int:
     """16-core slots that removing a VM of this flavour from the PM's node would open (0 if not
     ACTIVE).
@@ -265,7 +265,7 @@ def slots_opened(static: Static, state: State, flavour: int, pm: int, numa: int)
     return int((a + cpu) // unit - a // unit)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def slots_closed(static: Static, state: State, flavour: int, pm: int, numa: int) -> int:
     """16-core slots that placing a VM of this flavour on the PM's node would close."""
     cpu, unit = static.flavour_cpu[flavour], static.unit

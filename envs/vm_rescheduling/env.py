@@ -30,11 +30,11 @@ from .observation import (
     PM_FEATURES,
     VM_FEATURES,
     begin,
-    destinations,
+    destination_mask,
     observation_space,
     play,
 )
-from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of, unpack
+from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of
 
 Observation = dict[str, Any]
 FORMS = ("plies", "joint")
@@ -254,8 +254,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     def _destination_mask(self, episode: Episode, vm: int) -> np.ndarray:
         mask = np.zeros(2 * self.max_pms, np.int8)
         if not episode.ints[OVER] and 0 <= vm < episode.ints[packed.N_VMS]:
-            static, state, _ = unpack(episode.ints, episode.floats)
-            destinations(static, state, vm, mask)
+            destination_mask(episode.ints, episode.floats, vm, mask)
         return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:

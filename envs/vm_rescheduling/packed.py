@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from ...datasets.vm_rescheduling.instance import Cluster
+from .borrowed import borrow
 from .dynamics import State, Static
 
 # Header of `ints`: sizes, the scalars of Static, and where the episode stands.
@@ -106,7 +107,8 @@ def _take(ints: np.ndarray, at: int, size: int) -> tuple[np.ndarray, int]:
 
 @njit(cache=True)
 def unpack(ints: np.ndarray, floats: np.ndarray) -> tuple[Static, State, Index]:
-    """Views into the buffers, for compiled code."""
+    """Views into the buffers, for compiled code that leaves the buffers with its caller."""
+    ints, floats = borrow(ints), borrow(floats)
     p, v, k = ints[N_PMS], ints[N_VMS], ints[N_FLAVOURS]
     s, m = ints[N_SETS], ints[N_MEMBERS]
     pm_status, at = _take(ints, HEADER, p)
@@ -149,5 +151,17 @@ def unpack(ints: np.ndarray, floats: np.ndarray) -> tuple[Static, State, Index]:
 
 def state_of(episode: Episode) -> State:
     """The current State, as copies."""
-    _, state, _ = unpack(episode.ints, episode.floats)
-    return State(*(array.copy() for array in state))
+    return State(*_copies(episode.ints, episode.floats))
+
+
+@njit(cache=True)
+def _copies(ints: np.ndarray, floats: np.ndarray) -> State:
+    _, state, _ = unpack(ints, floats)
+    return State(
+        state.free_cpu.copy(),
+        state.free_mem.copy(),
+        state.vm_pm.copy(),
+        state.vm_numa.copy(),
+        state.pm_moves.copy(),
+        state.totals.copy(),
+    )
