@@ -25,6 +25,7 @@ from .table import PARQUET, SUMMARY, add_gaps, sign, write_parquet, write_summar
 
 HTML, MARKDOWN = "report.html", "report.md"
 MAX_REASONS = 20
+LONG_ENOUGH_S, BUSY_BELOW = 0.1, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ def _section(
     coloured = [row | {"colour": colour[row["contender"]]} for row in rows]
     pictures, trouble = _pictures(folder, coloured, problem.pictures)
     remarks += trouble
+    remarks += _busy(rows)
     timing = sorted({row["timing"] for row in rows})
     if len(timing) > 1:
         remarks.append(f"Timing conditions are mixed: {'; '.join(timing)}.")
@@ -139,6 +141,22 @@ def _section(
         reasons=_reasons(rows),
         pictures=pictures,
     )
+
+
+def _busy(rows: Sequence[Row]) -> list[str]:
+    """A warning where contenders got much less than a core, which makes them slow and late."""
+    shares = [
+        row["cpu_s"] / row["wall_s"]
+        for row in rows
+        if row["wall_s"] is not None and row["wall_s"] > LONG_ENOUGH_S
+    ]
+    if not shares or np.median(shares) >= BUSY_BELOW:
+        return []
+    return [
+        f"The machine was busy, or contenders waited: the median run got {np.median(shares):.0%} "
+        "of a core. Plans and late runs may be the worse for it; run the comparison again on a quiet "
+        "machine before deciding."
+    ]
 
 
 def _colours(family: str, lines: Sequence[Standing]) -> dict[str, str]:
@@ -173,7 +191,7 @@ def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
             (percent(line.advantage.value), interval(line.advantage, "percent")),
             (f"{line.wins} / {line.ties} / {line.losses}", ""),
             (seconds(line.wall_s), longest),
-            (seconds(line.cpu_s), ""),
+            (seconds(line.cpu_s), f"setup {seconds(line.setup_s)}"),
             (f"{line.proven_optimal} of {line.runs}", ""),
             (failed or "0", ""),
         ],

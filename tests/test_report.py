@@ -91,6 +91,11 @@ def test_failed_contenders_stay_in_the_table_with_their_reasons(folder: Folder) 
     assert "too heavy" in text
 
 
+def test_a_busy_machine_is_told_on_the_page(folder: Folder) -> None:
+    text = (folder.path / "report.md").read_text()
+    assert "late" in text and "The machine was busy" in text  # the late contender sleeps
+
+
 def test_the_page_says_how_to_repeat_it(folder: Folder) -> None:
     page = (folder.path / "report.html").read_text()
     assert "sysopt-gym compare toy --out out" in page
