@@ -260,9 +260,7 @@ def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
         with torch.inference_mode():
             learned = shipped_network()(graph_of(nodes, instance.mnl)).numpy()
         prices = np.zeros(len(instance.flavour_cpu) + 1)
-        prices[nodes.single], prices[nodes.double], prices[-1] = np.split(
-            learned, [len(nodes.single), len(learned) - 1]
-        )
+        prices[np.concatenate([nodes.single, nodes.double, [-1]])] = learned
     left = dataclasses.replace(budget, seconds=max(1e-3, clock.remaining))
     columns = load_contender(PROBLEM.family, "columns")
     return cast(Solution, columns(instance, left, seed, prices))

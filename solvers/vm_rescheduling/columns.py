@@ -19,7 +19,7 @@ from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
 from ...envs.vm_rescheduling.dynamics import FREE, State, Static, make_state, make_static
-from ...envs.vm_rescheduling.objective import fragment_rate, value
+from ...envs.vm_rescheduling.objective import fragment_rate
 from ...envs.vm_rescheduling.pricing import (
     GridError,
     Nodes,
@@ -28,7 +28,7 @@ from ...envs.vm_rescheduling.pricing import (
     make_nodes,
     slot_bound,
 )
-from . import local_search
+from . import greedy, local_search
 from .expand import expand
 from .master import (
     Choice,
@@ -49,6 +49,7 @@ MAX_CUTS = 6
 SAFE = 0.85  # of the time left: HiGHS looks at its clock now and then only
 TOLERANCE = 1e-6
 RESERVE_S = 0.01
+FIRST_PLANS = 2  # greedy, to have something at once
 
 
 def solve(
@@ -73,8 +74,7 @@ def solve(
     static = make_static(instance)
     start = make_state(instance, static)
     rng = np.random.default_rng(seed)
-    best, best_value = np.zeros(0, np.int64), value(static, start.totals)
-    clock.incumbent(best)
+    best, best_value = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
     master = make_master(nodes, instance.mnl)
     first = first_prices(nodes)
     if prices is not None:
@@ -98,6 +98,7 @@ def solve(
                 break
             node_of, too_few = assign(master, chosen)
             actions, reached = _plan(master, chosen, node_of, static, start, rng)
+            actions, reached = greedy.complete(instance, static, start, actions, rng)
             if reached < best_value - 1e-12:
                 best, best_value = actions, reached
                 clock.incumbent(best)
