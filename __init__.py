@@ -1,7 +1,9 @@
-"""sysopt-gym: Gymnasium environments for systems-optimization problems, and a fair table of agents and solvers.
+"""sysopt-gym: Gymnasium environments for systems-optimization problems.
 
-Importing this package registers the environments (`gym.make("sysopt/VMRescheduling-v0")`) and loads neither torch nor
-ray.
+With agents, solver baselines, and one fair table of them all.
+
+Importing this package registers the environments (`gym.make("sysopt/VMRescheduling-v0")`) and loads
+neither torch nor ray.
 """
 
 import gymnasium as _gymnasium

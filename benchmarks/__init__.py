@@ -1,1 +1,1 @@
-"""Throughput benchmarks: each prints a ratio against a stated reference measured in the same run."""
+"""Throughput benchmarks: each gives its ratio to a stated reference, measured in the same run."""

@@ -1,4 +1,7 @@
-"""Budget: what a contender may spend, and the clock that counts it. Uses the standard library and numpy."""
+"""Budget: what a contender may spend, and the clock that counts it.
+
+Uses the standard library and numpy.
+"""
 
 from __future__ import annotations
 

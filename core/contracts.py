@@ -1,7 +1,10 @@
-"""The contracts between a family, its contenders and the evaluation. Uses numpy and gymnasium's types.
+"""The contracts between a family, its contenders and the evaluation.
 
-The way of the data: a file or a generator -> Instance -> env.reset -> a contender's actions -> Solution ->
-the judge (replay, then independent validation) -> a row of results -> statistics -> report.
+Uses numpy and gymnasium's types.
+
+The way of the data: a file or a generator -> Instance -> env.reset -> a contender's actions ->
+Solution -> the judge (replay, then independent validation) -> a row of results -> statistics ->
+report.
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ Kind = Literal["agent", "solver", "policy"]
 class Solver(Protocol):
     """Plans on an instance within a budget. A plain function will do; it starts the clock itself.
 
-    Solvers and planning agents have this form. Before any timing they are called once on the family's
-    warm-up instance, so that imports, model loading and compilation are not on the clock.
+    Solvers and planning agents have this form. Before any timing they are called once on the
+    family's warm-up instance, so that imports, model loading and compilation are not on the clock.
     """
 
-    def __call__(self, instance: Any, budget: Budget, seed: int) -> Solution: ...
+    def __call__(self, instance: Any, budget: Budget, seed: int) -> Solution:
+        """The best plan found before the budget ended; the same seed draws the same numbers."""
+        ...
 
 
 class Policy(Protocol):
@@ -56,8 +61,8 @@ class World:
 
     Attributes:
         seed: seeds whatever the world itself draws (arrivals, noise).
-        elapsed_s: seconds the contender took before its first action; only families whose world moves on
-            while a contender thinks make use of it.
+        elapsed_s: seconds the contender took before its first action; only families whose world
+            moves on while a contender thinks make use of it.
     """
 
     seed: int = 0
@@ -69,7 +74,8 @@ class Verdict:
     """What the independent validator finds.
 
     Attributes:
-        objective: recomputed from the instance and the actions alone; NaN where the actions make no sense.
+        objective: recomputed from the instance and the actions alone; NaN where the actions make no
+            sense.
         feasible: whether no constraint is broken.
         violations: one sentence a broken constraint, naming the step.
         detail: further figures of the family (plain numbers), shown as columns.
@@ -99,8 +105,8 @@ class Problem:
 
     Attributes:
         family: folder name and registry key.
-        env_id, env_version: Gymnasium id, and the version of dynamics and observation; rows and checkpoints
-            of another version are refused.
+        env_id, env_version: Gymnasium id, and the version of dynamics and observation; rows and
+            checkpoints of another version are refused.
         title: one line for lists and reports.
         instance_type: the family's Instance class.
         instance_sets: name -> one line about it.
@@ -117,12 +123,13 @@ class Problem:
         default_instances, default_contenders, default_budget_s: what `compare` takes when not told.
         always: contenders that are in every table (budget-matched random search and greedy).
         baseline: the contender others are paired against.
-        pictures: lazy entry point of the family's own pictures in the report, (rows, instances by hash) ->
-            list of Picture; a row's "colour" is its contender's in the rest of the report.
+        pictures: lazy entry point of the family's own pictures in the report, (rows, instances by
+            hash) -> list of Picture; a row's "colour" is its contender's in the rest of the report.
         benchmarks: name -> lazy entry point, () -> list of Throughput.
-        best_known: an instance -> the best objective known from elsewhere, with its source, or None.
-        moves_on: whether an instance's world goes on while a contender thinks; a bound proven on the instance
-            as given then proves nothing of the world the plan meets.
+        best_known: an instance -> the best objective known from elsewhere, with its source, or
+            None.
+        moves_on: whether an instance's world goes on while a contender thinks; a bound proven on
+            the instance as given then proves nothing of the world the plan meets.
     """
 
     family: str
@@ -169,8 +176,8 @@ class Throughput:
     Attributes:
         name: what was measured.
         per_second, unit: the speed.
-        reference, reference_per_second: what it is compared with, and its speed on the same machine in the
-            same run, or as published where it cannot be run here (the text says which).
+        reference, reference_per_second: what it is compared with, and its speed on the same machine
+            in the same run, or as published where it cannot be run here (the text says which).
         spread: half the range over repeats, as a fraction of per_second.
     """
 

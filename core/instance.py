@@ -1,4 +1,7 @@
-"""Instance: one problem, complete, as a frozen dataclass of arrays with a file form and a hash. Uses numpy."""
+"""Instance: one problem, complete, as a frozen dataclass of arrays with a file form and a hash.
+
+Uses numpy.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ MAX_FILE_BYTES = 64 * 2**20
 class Instance:
     """Base of every family's instance.
 
-    A subclass is a frozen, slotted dataclass whose fields are NumPy arrays, strings, numbers or tuples
-    of strings, and which refuses impossible values in `check`.
+    A subclass is a frozen, slotted dataclass whose fields are NumPy arrays, strings, numbers or
+    tuples of strings, and which refuses impossible values in `check`.
 
     Attributes:
         name: how reports call the instance; not part of its hash.
@@ -49,7 +52,7 @@ class Instance:
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits over every field but the name; equal exactly when the problems are equal."""
+        """16 hex digits over every field but the name; equal exactly when the problems are."""
         digest = hashlib.sha256(f"{self.FAMILY}/{self.SCHEMA}".encode())
         for spec in fields(self):
             if spec.name == "name":
@@ -95,7 +98,8 @@ class Instance:
         if meta.get("family") != cls.FAMILY or meta.get("schema") != cls.SCHEMA:
             raise InstanceError(
                 f"{place}: holds {meta.get('family')} schema {meta.get('schema')}, expected "
-                f"{cls.FAMILY} schema {cls.SCHEMA}; import the source file again with `sysopt-gym data import`"
+                f"{cls.FAMILY} schema {cls.SCHEMA}; import the source file "
+                "again with `sysopt-gym data import`"
             )
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
@@ -161,8 +165,8 @@ def read_bytes(path: Path) -> bytes:
         size = path.stat().st_size
         if size > limit:
             raise InstanceError(
-                f"{path}: {size / 2**20:.0f} MB, over the limit of {limit / 2**20:.0f} MB; split the "
-                "snapshot by cluster, or set SYSOPT_MAX_FILE_MB if it really is one instance"
+                f"{path}: {size / 2**20:.0f} MB, over the limit of {limit / 2**20:.0f} MB; split "
+                "the snapshot by cluster, or set SYSOPT_MAX_FILE_MB if it really is one instance"
             )
         return path.read_bytes()
     except OSError as error:

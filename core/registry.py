@@ -1,7 +1,10 @@
-"""The registry of lazy entry points. Uses the standard library; nothing is imported before it is asked for.
+"""The registry of lazy entry points.
 
-To add a family, a solver or an agent, add its line here, and its files in its own folders. An entry starting with a
-dot is relative to this package; others are absolute, so that another package can register its own at run time.
+Uses the standard library; nothing is imported before it is asked for.
+
+To add a family, a solver or an agent, add its line here, and its files in its own folders. An entry
+starting with a dot is relative to this package; others are absolute, so that another package can
+register its own at run time.
 """
 
 from __future__ import annotations
@@ -70,7 +73,8 @@ def resolve(entry: str) -> Any:
         if error.name and error.name.startswith(package):
             raise
         raise MissingDependencyError(
-            f"{entry} needs the package {error.name!r}; install the extras with pip install 'sysopt-gym[all]'"
+            f"{entry} needs the package {error.name!r}; install the extras with "
+            "pip install 'sysopt-gym[all]'"
         ) from error
 
 

@@ -1,4 +1,7 @@
-"""Solution: the actions a contender chose and what it proves of them, with its file form. Uses numpy."""
+"""Solution: the actions a contender chose and what it proves of them, with its file form.
+
+Uses numpy.
+"""
 
 from __future__ import annotations
 

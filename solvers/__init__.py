@@ -1,1 +1,4 @@
-"""Solver baselines, one room a family, one file a method: solve(instance, budget, seed) -> Solution."""
+"""Solver baselines, one room a family, one file a method.
+
+Each has a function solve(instance, budget, seed) -> Solution.
+"""
