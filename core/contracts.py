@@ -157,6 +157,7 @@ class Problem:
     pictures: str
     benchmarks: Mapping[str, str]
     best_known: Callable[[Any], tuple[float, str] | None]
+    variants: tuple[Mapping[str, str], ...] = ({},)
     moves_on: Callable[[Any], bool] = _stands_still
 
 

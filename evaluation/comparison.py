@@ -69,9 +69,13 @@ def make_plan(request: Request) -> Plan:
     contenders, budgets = {}, {}
     for problem in problems:
         pairs = [p for p in request.settings if p.partition("=")[0] in problem.settings]
-        settings = parse_settings(pairs, problem.settings, f"{problem.family} setting")
-        for argument in arguments[problem.family]:
-            for instance in find_instances(problem, argument):
+        given = parse_settings(pairs, problem.settings, f"{problem.family} setting")
+        instances = [i for a in arguments[problem.family] for i in find_instances(problem, a)]
+        for variant in problem.variants:
+            if given.keys() & variant.keys():
+                continue
+            settings = {**variant, **given}
+            for instance in instances:
                 entry = Entry(problem.family, apply_settings(problem, instance, settings), settings)
                 entries.setdefault((entry.family, entry.instance_hash), entry)
         names = [n for n in request.contenders if n in all_contenders(problem.family)]
@@ -79,8 +83,10 @@ def make_plan(request: Request) -> Plan:
         if baseline not in all_contenders(problem.family):
             baseline = None
         contenders[problem.family] = choose_contenders(problem, names, baseline)
-        given = request.budget_s
-        budgets[problem.family] = check_budget(problem.default_budget_s if given is None else given)
+        seconds = request.budget_s
+        budgets[problem.family] = check_budget(
+            problem.default_budget_s if seconds is None else seconds
+        )
     return Plan(
         list(entries.values()),
         contenders,
