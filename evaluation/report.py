@@ -154,7 +154,8 @@ def _busy(rows: Sequence[Row]) -> list[str]:
         return []
     return [
         f"The machine was busy, or contenders waited: the median run got {np.median(shares):.0%} "
-        "of a core. Plans and late runs may be the worse for it; run the comparison again on a quiet "
+        "of a core. Plans and late runs may be the worse for it; run the comparison again on a "
+        "quiet "
         "machine before deciding."
     ]
 
