@@ -77,7 +77,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     | action_mask | [N] int8 | 1 for legal actions |
 
     ## Rewards
-    (objective before the move - after) * `objective.reward_scale` on the second ply, 0 on the first; for the fragment
+    (objective before the move - after) * `objective.reward_scale` at the start on the second ply, 0 on the first; for the fragment
     rate that is fragment cores removed / 128, as published. The score itself is `info["objective"]` (lower is better;
     units in objective.py), beside `info["feasible"]` (always True: illegal moves are never made), `info["moves"]` and
     `info["fragment_rate"]`.

@@ -29,6 +29,7 @@ from .packed import (
     MEM_SCALE,
     N_LEGAL,
     OVER,
+    REWARD_SCALE,
     Index,
     unpack,
 )
@@ -245,6 +246,9 @@ def begin(
             vm_mask[vm] = 1
     _mark(ints, static, state, index, vm_legal, index.flavour_vms)
     _close(ints, static, state, vm_legal)
+    # Kept for the episode: free cores that count may change where hosts are not ACTIVE, and a return should still be
+    # the objective's change.
+    floats[REWARD_SCALE] = reward_scale(static, state.totals)
     return value(static, state.totals), fragment_rate(state.totals)
 
 
@@ -329,7 +333,7 @@ def play(
         legal = in_range and is_legal(static, state, chosen, dest // 2, dest % 2)
         if legal:
             _advance(ints, floats, static, state, index, pms, vms, vm_pm, vm_legal, chosen, dest)
-            reward = (was - value(static, totals)) * reward_scale(static, totals)
+            reward = (was - value(static, totals)) * floats[REWARD_SCALE]
             outcome = ENDED if ints[OVER] else GOES_ON
         elif not (in_range and ints[LIVE]):
             outcome = ILLEGAL

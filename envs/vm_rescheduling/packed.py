@@ -20,9 +20,9 @@ N_PMS, N_VMS, N_FLAVOURS, N_SETS, N_MEMBERS, N_IN_SETS = range(6)
 UNIT, MNL, MOVE_CAP, OBJECTIVE = range(6, 10)
 CHOSEN, OVER, ALLOW_STOP, LIVE, N_LEGAL = range(10, 15)
 HEADER = 16
-# `floats`: the scalars of Static that are no integers, and the scales of the features.
-GOAL_RATE, WEIGHTS, CPU_SCALE, MEM_SCALE = 0, 1, 4, 5
-N_FLOATS = 6
+# `floats`: the scalars of Static that are no integers, and the scales of features and reward.
+GOAL_RATE, WEIGHTS, CPU_SCALE, MEM_SCALE, REWARD_SCALE = 0, 1, 4, 5, 6
+N_FLOATS = 7
 
 
 class Index(NamedTuple):
