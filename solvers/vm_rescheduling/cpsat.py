@@ -13,6 +13,7 @@ from ...datasets.vm_rescheduling.instance import Cluster
 from .aggregated import Model
 from .milp import Outcome, Report, Seconds, plan_by_model
 
+LEAST_A_COLUMN_S = 4e-5  # building the model and starting the search take about half of this
 COST_DIGITS = 10**6  # costs that are not whole numbers are rounded to this part of a slot
 
 
@@ -45,6 +46,8 @@ def run_cpsat(
 
     The rounded CPU rows are left out: CP-SAT wants whole coefficients and finds such cuts itself.
     """
+    if seconds() < LEAST_A_COLUMN_S * len(model.cost):
+        return Outcome(None, -np.inf)
     cp = cp_model.CpModel()
     columns = [cp.new_int_var(0, int(most), "") for most in model.upper]
     rows = model.matrix.tocsr()
@@ -73,6 +76,11 @@ def run_cpsat(
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = workers
     solver.parameters.random_seed = seed % 2**31
+    # Long presolve and symmetry detection leave no time to search in budgets of seconds.
+    solver.parameters.max_presolve_iterations = 1
+    solver.parameters.cp_model_probing_level = 0
+    solver.parameters.symmetry_level = 0
+    solver.parameters.linearization_level = 2
     solver.parameters.max_time_in_seconds = max(0.001, seconds())
     status = solver.solve(cp, _Reporter(columns, on_point))
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):

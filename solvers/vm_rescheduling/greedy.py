@@ -34,6 +34,7 @@ from .moves import (
 )
 
 POWERS = (0.5, 4.0)
+LIVE_PATIENCE = 50
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
@@ -41,7 +42,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 
     Among equal gains the first plan takes the move with the lowest residual energy, then the first
     in order. Later plans draw the form of the energy and the order at random, until the budget
-    ends. The best prefix of any plan is kept.
+    ends or, in live mode, LIVE_PATIENCE plans improve nothing. The best prefix of any is kept.
     """
     clock = budget.start()
     static = make_static(instance)
@@ -76,6 +77,7 @@ def search(
     plies = np.zeros(2 * instance.mnl, np.int64)
     best, best_value = np.zeros(0, np.int64), value(static, start.totals)
     clock.incumbent(best)
+    improved = 0
     for made in range(0 if goal_reached(static, start.totals) else plans):
         restore_state(state, start)
         restore_table(table, saved)
@@ -87,6 +89,9 @@ def search(
         if reached < best_value - 1e-12:
             best, best_value = plies[: 2 * length].copy(), reached
             clock.incumbent(best)
+            improved = made
+        if instance.mode == "live" and made - improved >= LIVE_PATIENCE:
+            break
         if clock.expired or clock.elapsed > until:
             break
     return best, best_value

@@ -20,8 +20,9 @@ from .aggregated import Model, build, counts_of, objective_bound, point_of
 from .expand import expand
 
 GREEDY_SHARE, GREEDY_PLANS = 0.2, 300
-RESERVE_S = 0.02
-LEAST_S = 0.15  # with less left, building and handing over a model is not worth it
+RESERVE_S = 0.01
+RESERVE_A_COLUMN_S = 3e-6  # HiGHS looks at the clock late, the later the larger the model
+LEAST_S = 0.15  # with less left, handing over a model is not worth it
 SAME = 1e-9
 MAX_ROUNDS = 8  # of Dinkelbach's method, which converges in two or three
 
@@ -92,7 +93,11 @@ def plan_by_model(
         before = best_value
         point = point_of(model, static, start, end)
         outcome = solve_model(
-            model, lambda: clock.remaining - RESERVE_S, seed, point, partial(take, model)
+            model,
+            lambda: clock.remaining - RESERVE_S,
+            seed,
+            point,
+            partial(take, model),
         )
         if outcome.x is not None:
             take(model, outcome.x)
@@ -122,11 +127,14 @@ def run_highs(
 
     Args:
         model: the model.
-        seconds: how many are left, asked when the model has been handed over.
+        seconds: how many are left; with too few for a model of this size, nothing is done.
         seed: of HiGHS.
         point: where to start; NaN for what HiGHS is to fill in.
         on_point: told each better point on the way.
     """
+    reserve = RESERVE_A_COLUMN_S * len(model.cost)
+    if seconds() < 5 * reserve:
+        return Outcome(None, -np.inf)
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(model.cost), len(model.row_lower)
     lp.col_cost_, lp.col_lower_, lp.col_upper_ = model.cost, np.zeros(lp.num_col_), model.upper
@@ -159,7 +167,7 @@ def run_highs(
             on_point(np.array(event.data_out.mip_solution))
 
         solver.cbMipImprovingSolution.subscribe(improved)
-    solver.setOptionValue("time_limit", max(0.0, seconds()))
+    solver.setOptionValue("time_limit", max(0.0, seconds() - reserve))
     solver.run()
     info = solver.getInfo()
     found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible

@@ -32,6 +32,7 @@ from ...envs.vm_rescheduling.dynamics import (
 NEVER = -1e18
 SAME = 1e-9
 STEPS = 16  # a residue (free CPU mod 16 cores) is read at this resolution
+SPREAD = 4  # different gains of a flavour that top_moves looks at
 TIE_BREAK = 1e-3  # the largest residual energy, in cores: too little to outweigh any gain
 
 
@@ -310,3 +311,70 @@ def best_move(static, state, table, first_flavour, first_node):
     if source >= 0:
         vm = find_vm(static, state, flavour, source)
     return best, vm, to
+
+
+@njit(cache=True)
+def top_moves(static, state, table, most):
+    """Up to `most` legal moves with the best gains: gains, VMs and destinations, the best first.
+
+    Of each flavour the best SPREAD sources and destinations of different gain are paired, so that
+    the moves differ in more than which of many equal nodes they touch.
+    """
+    kinds = len(static.flavour_cpu)
+    room = kinds * SPREAD * (SPREAD + 1) + len(table.in_sets)
+    gains = np.empty(room)
+    vms = np.empty(room, np.int64)
+    source = np.empty(room, np.int64)
+    to = np.empty(room, np.int64)
+    made = 0
+    sources = np.empty(SPREAD, np.int64)
+    places = np.empty((kinds, SPREAD), np.int64)
+    for f in range(kinds):
+        n_places = _best_distinct(table.enter[f], table.count[f], False, places[f])
+        n_sources = _best_distinct(table.leave[f], table.count[f], True, sources)
+        for i in range(n_sources):
+            for j in range(n_places):
+                if sources[i] // 2 != places[f, j] // 2:
+                    gains[made] = table.leave[f, sources[i]] + table.enter[f, places[f, j]]
+                    vms[made], source[made], to[made] = f, sources[i], places[f, j]
+                    made += 1
+        if static.flavour_nodes[f] == 1:
+            n_sources = _best_distinct(table.flip[f], table.count[f], True, sources)
+            for i in range(n_sources):
+                gains[made] = table.flip[f, sources[i]]
+                vms[made], source[made], to[made] = f, sources[i], sources[i] ^ 1
+                made += 1
+    for k in range(len(table.in_sets)):
+        vm = table.in_sets[k]
+        f = static.vm_flavour[vm]
+        at = 2 * state.vm_pm[vm] + state.vm_numa[vm]
+        for j in range(SPREAD):
+            place = places[f, j]
+            if place < 0 or table.leave[f, at] == NEVER:
+                break
+            if place // 2 != at // 2 and meets_sets(static, state, vm, place // 2):
+                gains[made] = table.leave[f, at] + table.enter[f, place]
+                vms[made], source[made], to[made] = vm, -1, place
+                made += 1
+                break
+    order = np.argsort(-gains[:made])[:most]
+    for i in order:
+        if source[i] >= 0:
+            vms[i] = find_vm(static, state, vms[i], source[i])
+    return gains[order], vms[order], to[order]
+
+
+@njit(cache=True)
+def _best_distinct(gains, count, counted, at):
+    """The nodes with the best gains, no two alike, written to `at` (-1 fills it); how many."""
+    at[:] = -1
+    for found in range(len(at)):
+        best = NEVER
+        for node in range(len(gains)):
+            gain = gains[node]
+            new = found == 0 or gain < gains[at[found - 1]] - SAME
+            if new and gain > best + SAME and (not counted or count[node] > 0):
+                best, at[found] = gain, node
+        if at[found] < 0:
+            return found
+    return len(at)

@@ -29,8 +29,8 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plans by parts; one evaluation is one merged plan.
 
     The PMs are split at random into parts of about PART_PMS, each with its share of MNL and of
-    the time left, and the aggregated MILP plans each; moves left over are spent greedily. While time is
-    left this begins anew with other parts. Starts from one greedy plan, to have something to return.
+    the time left, and the aggregated MILP plans each; moves left over are spent greedily. While
+    time is left this begins anew with other parts. One greedy plan is made before all.
     """
     clock = budget.start()
     static = make_static(instance)

@@ -1,0 +1,157 @@
+"""Alpha-VBPP: vector bin packing of VMs taken off fragmented nodes. Uses numpy and numba."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.instance import LARGE_MEM_MB, Cluster
+from ...envs.vm_rescheduling.dynamics import (
+    MOVES,
+    State,
+    Static,
+    copy_state,
+    make_state,
+    make_static,
+    meets_sets,
+    restore_state,
+)
+from ...envs.vm_rescheduling.objective import goal_reached, value
+from .moves import (
+    NEVER,
+    Table,
+    copy_table,
+    make_move,
+    make_table,
+    residual_energy,
+    restore_table,
+)
+
+ALPHAS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)
+STAGE_MOVES = (1, 2, 5, 10)
+
+
+def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    """Plans in stages of vector bin packing; one evaluation is one plan.
+
+    A stage takes the VMs whose leaving gains their node most, one a PM, and packs them, the largest
+    first, each on the legal node with the best fit: the least of alpha * CPU left over in a 16-core
+    slot + (1 - alpha) * memory left over in a 64-GiB slot, both as fractions. A plan has one alpha
+    and one number of VMs a stage; all pairs are swept, again and again with ties in another order,
+    until a sweep improves nothing. The best prefix of any plan is kept.
+    """
+    clock = budget.start()
+    static = make_static(instance)
+    start = make_state(instance, static)
+    saved = make_table(instance, static, start, residual_energy(static))
+    state, table = copy_state(start), copy_table(saved)
+    rng = np.random.default_rng(seed)
+    plies = np.zeros(2 * instance.mnl, np.int64)
+    best, best_value = np.zeros(0, np.int64), value(static, start.totals)
+    clock.incumbent(best)
+    sweep = [(alpha, stage) for stage in STAGE_MOVES for alpha in ALPHAS]
+    improved = 0
+    while not clock.expired and not goal_reached(static, start.totals):
+        if clock.evaluations - improved > 2 * len(sweep):
+            break
+        alpha, stage = sweep[clock.evaluations % len(sweep)]
+        shift = int(rng.integers(2 * instance.n_pms)) if clock.evaluations >= len(sweep) else 0
+        restore_state(state, start)
+        restore_table(table, saved)
+        length, reached = _packed_plan(static, state, table, alpha, stage, shift, plies)
+        clock.evaluations += 1
+        if reached < best_value - 1e-12:
+            best, best_value = plies[: 2 * length].copy(), reached
+            improved = clock.evaluations
+            clock.incumbent(best)
+    return clock.solution(best)
+
+
+@njit(cache=True)
+def _packed_plan(
+    static: Static,
+    state: State,
+    table: Table,
+    alpha: float,
+    stage: int,
+    shift: int,
+    plies: np.ndarray,
+) -> tuple[int, float]:
+    """Stages until MNL or none moves anything; returns the best prefix's length and objective."""
+    best, prefix = value(static, state.totals), 0
+    taken = np.empty(stage, np.int64)
+    size = np.empty(stage, np.int64)
+    moved = np.zeros(len(static.vm_flavour), np.bool_)
+    made, progress = 0, True
+    while progress:
+        progress = False
+        count = _take(static, state, table, moved, shift, taken)
+        for i in range(count):
+            kind = static.vm_flavour[taken[i]]
+            size[i] = -static.flavour_cpu[kind] * static.flavour_nodes[kind]
+        for i in np.argsort(size[:count]):
+            if state.totals[MOVES] >= static.mnl or goal_reached(static, state.totals):
+                return prefix, best
+            vm = taken[i]
+            moved[vm] = True
+            to = _best_fit(static, state, table, vm, alpha, shift)
+            if to < 0:
+                continue
+            make_move(static, state, table, vm, to)
+            plies[2 * made], plies[2 * made + 1] = vm, to
+            made += 1
+            progress = True
+            reached = value(static, state.totals)
+            if reached < best - 1e-12:
+                best, prefix = reached, made
+    return prefix, best
+
+
+@njit(cache=True)
+def _take(
+    static: Static, state: State, table: Table, moved: np.ndarray, shift: int, taken: np.ndarray
+) -> int:
+    """The VMs not yet moved whose leaving gains most, one a PM; returns how many were found."""
+    n_vms = len(static.vm_flavour)
+    used = np.zeros(len(static.pm_status), np.bool_)
+    count = 0
+    while count < len(taken):
+        best, vm = NEVER, -1
+        for i in range(n_vms):
+            v = (i + shift) % n_vms
+            if moved[v] or static.vm_pinned[v] or used[state.vm_pm[v]]:
+                continue
+            gain = table.leave[static.vm_flavour[v], 2 * state.vm_pm[v] + state.vm_numa[v]]
+            if gain > best + 1e-9:
+                best, vm = gain, v
+        if vm < 0:
+            break
+        taken[count] = vm
+        used[state.vm_pm[vm]] = True
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def _best_fit(static: Static, state: State, table: Table, vm: int, alpha: float, shift: int) -> int:
+    """The legal node on another PM with the least left over; -1 if there is none."""
+    kind, source = static.vm_flavour[vm], state.vm_pm[vm]
+    cpu, mem, unit = static.flavour_cpu[kind], static.flavour_mem[kind], static.unit
+    n = table.enter.shape[1]
+    least, place = np.inf, -1
+    for i in range(n):
+        at = (i + shift) % n
+        pm, node = at // 2, at % 2
+        if table.enter[kind, at] == NEVER or pm == source:
+            continue
+        left = (state.free_cpu[pm, node] - cpu) % unit / unit
+        left_mem = (state.free_mem[pm, node] - mem) % LARGE_MEM_MB / LARGE_MEM_MB
+        if static.flavour_nodes[kind] == 2:
+            left += (state.free_cpu[pm, 1] - cpu) % unit / unit
+            left_mem += (state.free_mem[pm, 1] - mem) % LARGE_MEM_MB / LARGE_MEM_MB
+        fit = alpha * left + (1.0 - alpha) * left_mem
+        if fit < least - 1e-9 and meets_sets(static, state, vm, pm):
+            least, place = fit, at
+    return place
