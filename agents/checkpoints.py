@@ -1,4 +1,6 @@
-"""Exported policies: safetensors and one JSON file, refused where they do not fit. Uses torch and safetensors."""
+"""Exported policies: safetensors and one JSON file, refused where they do not fit. Uses torch and
+safetensors.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Warm start of the VM-rescheduling policy from a solver's plans. Uses torch and the core contract.
 
-A plan is a set of moves in no fixed order, among VMs that are alike. So the network is not asked for one VM and one
-destination: the loss is -log of the probability it gives to any VM of the plan's remaining moves (or one of the same
-flavour on the same node), and then to any destination the plan has for that flavour. States come from plans replayed in
-random and greedy orders, and from the policy's own play, replanned there (DAgger, Ross et al. 2011).
+A plan is a set of moves in no fixed order, among VMs that are alike. So the network is not asked
+for one VM and one destination: the loss is -log of the probability it gives to any VM of the plan's
+remaining moves (or one of the same flavour on the same node), and then to any destination the plan
+has for that flavour. States come from plans replayed in random and greedy orders, and from the
+policy's own play, replanned there (DAgger, Ross et al. 2011).
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _gain(static: Any, state: State, vm: int, dest: int) -> int:
 
 
 def loss_of(network: RelationalPolicy, samples: Sequence[Sample]) -> Tensor:
-    """Mean of -log P(any good action) over the samples; they may differ in padding but not in form."""
+    """Mean of -log P(any good action) over the samples, which may differ in padding."""
     observation = stack([sample.observation for sample in samples])
     logits = network.logits(network.encode(observation), observation)
     n_actions = logits.shape[1]

@@ -1,10 +1,12 @@
 """The size-invariant relational network of VM rescheduling. Uses torch.
 
-PM nodes and their VMs exchange messages along the hosting relation alone (scatter and gather, never an N x N mask), a
-mean over all of them gives the context, and two heads score VMs and then destinations for the VM chosen. What stands
-below the mean depends on one PM only, so a move changes two PMs' embeddings: playing.py makes use of that.
+PM nodes and their VMs exchange messages along the hosting relation alone (scatter and gather, never
+an N x N mask), a mean over all of them gives the context, and two heads score VMs and then
+destinations for the VM chosen. What stands below the mean depends on one PM only, so a move changes
+two PMs' embeddings: playing.py makes use of that.
 
-Residues of 16 cores are angles: their sines and cosines make "does it fit without closing a slot" nearly linear.
+Residues of 16 cores are angles: their sines and cosines make "does it fit without closing a slot"
+nearly linear.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def angles(residue: Tensor) -> Tensor:
 
 
 class RelationalPolicy(nn.Module):
-    """Policy and value over padded observations of sysopt/VMRescheduling-v0 (see its docstring for shapes)."""
+    """Policy and value over padded observations of sysopt/VMRescheduling-v0 (see its docstring for
+    shapes).
+    """
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -125,7 +129,8 @@ class RelationalPolicy(nn.Module):
         vm = self.vm_logits(encoded)
         stop = self.stop_score(encoded.context)
         n_actions = obs["action_mask"].shape[1]
-        # Every index behind the instance's last VM scores as stop; the mask leaves one of them at most.
+        # Every index behind the instance's last VM scores as stop; the mask leaves one of them at
+        # most.
         vm = torch.where(obs["vm_mask"] > 0, vm, stop)
         first = torch.cat([vm, stop.expand(-1, n_actions - vm.shape[1])], dim=1)
         dest = self.dest_logits(encoded, obs)
@@ -156,7 +161,9 @@ def _node_features(pms: Tensor) -> Tensor:
 
 
 def _pair_features(pms: Tensor, vm: Tensor, host: Tensor) -> Tensor:
-    """Of the chosen VM and each node [B, 2P, N_PAIR]: slots closed, same PM, angles of the residue left."""
+    """Of the chosen VM and each node [B, 2P, N_PAIR]: slots closed, same PM, angles of the residue
+    left.
+    """
     after = pms[..., 6:8].flatten(1) - vm[:, 4:6].amax(-1, keepdim=True)
     wraps = (after + EPS).floor()
     places = torch.arange(after.shape[1], device=pms.device) // 2

@@ -1,8 +1,9 @@
-"""Plays the relational policy at full speed: the network in compiled code, on the dynamics themselves. Uses numba, torch.
+"""Plays the relational policy at full speed: the network in compiled code, on the dynamics
+themselves. Uses numba, torch.
 
-A move changes two PMs, and all that stands below the network's mean depends on one PM only; so each move computes the
-embeddings of two PMs and their VMs, and the scores. A 50-move plan on 279 PMs and 2,016 VMs takes some milliseconds. Tests
-hold it equal to networks.py.
+A move changes two PMs, and all that stands below the network's mean depends on one PM only; so each
+move computes the embeddings of two PMs and their VMs, and the scores. A 50-move plan on 279 PMs and
+2,016 VMs takes some milliseconds. Tests hold it equal to networks.py.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def _relu(x: np.ndarray) -> None:
 
 @njit(cache=True)
 def _angles(residue: float, weight: float, out: np.ndarray, at: int) -> None:
-    """Adds weight * (cosines, sines) of the residue's harmonics, by the angles' addition theorem."""
+    """Adds weight * (cosines, sines) of the residue's harmonics, by the addition theorem."""
     c1, s1 = math.cos(2 * math.pi * residue), math.sin(2 * math.pi * residue)
     c, s = c1, s1
     for k in range(HARMONICS):
@@ -375,9 +376,9 @@ def rollout(
 ) -> tuple[int, float, int]:
     """Plays an episode to its end, in place.
 
-    Args:
-        temperature: of the sampling; 0 takes the best score.
-        plies: int64 [2 * mnl]; gets the plies played.
+    The first arguments are the episode's buffers (packed.py), the network and its memory;
+    `temperature` is that of the sampling, 0 takes the best score; `plies`, int64 [2 * mnl], gets
+    the plies played.
 
     Returns:
         Plies up to the best objective on the way; that objective; plies played.

@@ -1,7 +1,7 @@
 """The relational policy as an RLlib module for PPO and its like. Uses torch and ray.
 
-RLlib's default catalog refuses observations of several parts and two dimensions, so the module brings its own network;
-masks are applied inside it, with a finite minimum.
+RLlib's default catalog refuses observations of several parts and two dimensions, so the module
+brings its own network; masks are applied inside it, with a finite minimum.
 """
 
 from __future__ import annotations

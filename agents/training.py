@@ -1,4 +1,6 @@
-"""Trains a family's policy from one YAML file: imitation, then RLlib's PPO; exports the best. Uses torch, yaml, rich, ray."""
+"""Trains a family's policy from one YAML file: imitation, then RLlib's PPO; exports the best. Uses
+torch, yaml, rich, ray.
+"""
 
 from __future__ import annotations
 
@@ -135,8 +137,9 @@ class Run:
     """A training run: its folder, what it trains, and how far it has come.
 
     Attributes:
-        out: state.json, config.yaml, network.pt (imitation), algorithm/ (PPO), policy/ (the best so far), TensorBoard events.
-        state: stage ("imitation" or "ppo"), done (passes or iterations), best (score of the exported policy).
+        out: state.json, config.yaml, network.pt (imitation), algorithm/ (PPO), policy/ (the best so
+            far), TensorBoard events. state: stage ("imitation" or "ppo"), done (passes or
+            iterations), best (score of the exported policy).
     """
 
     out: Path
@@ -172,7 +175,7 @@ class Run:
             raise CheckpointError(f"{run.out}: no run to resume; start one without --resume")
         if started and not resume:
             raise OutputError(
-                f"{run.out}: holds a run already; go on with --resume, or choose another with out=FOLDER"
+                f"{run.out}: holds a run already; go on with --resume, or set another out=FOLDER"
             )
         if resume:
             run._restore()
@@ -182,7 +185,7 @@ class Run:
                 (run.out / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
             except OSError as error:
                 raise OutputError(
-                    f"{run.out}: cannot be written ({error.strerror}); choose another with out=FOLDER"
+                    f"{run.out}: cannot be written ({error.strerror}); set another out=FOLDER"
                 ) from error
             run.checkpoint()
         return run

@@ -1,7 +1,9 @@
-"""The agents of VM rescheduling: the one place that names its network and recipe. Uses torch and numba.
+"""The agents of VM rescheduling: the one place that names its network and recipe. Uses torch and
+numba.
 
-`ppo` is risk-seeking (VMR2L, EuroSys 2025, section on risk-seeking evaluation): it samples plans until the budget ends and
-returns the best. `ppo_greedy` and `ppo_sample` return the one plan of the likeliest actions, and one sampled plan.
+`ppo` is risk-seeking (VMR2L, EuroSys 2025, section on risk-seeking evaluation): it samples plans
+until the budget ends and returns the best. `ppo_greedy` and `ppo_sample` return the one plan of the
+likeliest actions, and one sampled plan.
 """
 
 from __future__ import annotations

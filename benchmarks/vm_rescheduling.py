@@ -1,9 +1,12 @@
-"""Speed of the VM-rescheduling environment at the size of Medium (279 PMs). Uses envs, numpy and numba.
+"""Speed of the VM-rescheduling environment at the size of Medium (279 PMs). Uses envs, numpy and
+numba.
 
-What is timed are whole `env.step` calls with observation and masks and the resets between, one process, without the
-choice of the actions; in seconds of CPU, so that other jobs on the machine count little. The published environment (gym 0.23, Python 3.7) cannot be run here: its speeds are those
-measured of it on a quiet core, 592 steps/s (full features) and 1,013 steps/s (graph form), and one of its steps is a whole
-move. So moves are given beside plies. The NumPy reference does run here, in the same run.
+What is timed are whole `env.step` calls with observation and masks and the resets between, one
+process, without the choice of the actions; in seconds of CPU, so that other jobs on the machine
+count little. The published environment (gym 0.23, Python 3.7) cannot be run here: its speeds are
+those measured of it on a quiet core, 592 steps/s (full features) and 1,013 steps/s (graph form),
+and one of its steps is a whole move. So moves are given beside plies. The NumPy reference does run
+here, in the same run.
 """
 
 from __future__ import annotations
@@ -40,22 +43,20 @@ def measure() -> list[Throughput]:
     joint, joint_spread = _repeat(lambda: _joint_per_second(cluster))
     plain, plain_spread = _repeat(lambda: _plain_moves_per_second(cluster))
     bare, bare_spread = _repeat(lambda: _bare_moves_per_second(cluster))
-    where = f"{cluster.n_pms} PMs, {cluster.n_vms} VMs"
+    size = f"{cluster.n_pms} PMs, {cluster.n_vms} VMs"
+    two_plies, bare_name = (
+        f"moves of two plies, {size}",
+        f"bare dynamics, random legal moves, {size}",
+    )
+    published = (PUBLISHED, PUBLISHED_STEPS)
+    both = max(spread, plain_spread)
     return [
-        Throughput(f"env.step, form plies, {where}", plies, "plies/s", PUBLISHED, PUBLISHED_STEPS, spread),
-        Throughput(
-            f"moves in form plies (two steps each), {where}", plies / 2, "moves/s", PUBLISHED, PUBLISHED_STEPS, spread
-        ),
-        Throughput(
-            f"moves in form plies (two steps each), {where}", plies / 2, "moves/s", PLAIN, plain, max(spread, plain_spread)
-        ),
-        Throughput(
-            f"env.step, form joint (a move each), {where}", joint, "moves/s", PUBLISHED, PUBLISHED_STEPS, joint_spread
-        ),
-        Throughput(
-            f"bare dynamics, random legal moves, {where}", bare, "moves/s", PLAIN, plain, max(bare_spread, plain_spread)
-        ),
-    ]  # fmt: skip
+        Throughput(f"env.step, form plies, {size}", plies, "plies/s", *published, spread),
+        Throughput(two_plies, plies / 2, "moves/s", *published, spread),
+        Throughput(two_plies, plies / 2, "moves/s", PLAIN, plain, both),
+        Throughput(f"env.step, form joint, {size}", joint, "moves/s", *published, joint_spread),
+        Throughput(bare_name, bare, "moves/s", PLAIN, plain, max(bare_spread, plain_spread)),
+    ]
 
 
 def _cluster() -> Cluster:
@@ -213,8 +214,9 @@ class _Plain:
         residue = self.cpu % unit
         status = [c.pm_status == ACTIVE, c.pm_status != OUTAGE, c.pm_status == ACTIVE]
         pms = [
-            self.cpu / cpu_scale, self.mem / mem_scale, residue / np.maximum(self.cpu, 1), residue / unit,
-            self.mem % LARGE_MEM_MB / LARGE_MEM_MB, np.stack([*status, c.numa_cpu[:, 1] > 0], 1),
+            self.cpu / cpu_scale, self.mem / mem_scale, residue / np.maximum(self.cpu, 1), residue /
+            unit, self.mem % LARGE_MEM_MB / LARGE_MEM_MB, np.stack([*status, c.numa_cpu[:, 1] > 0],
+            1),
         ]  # fmt: skip
         need, need_mem = c.flavour_cpu[self.flavour], c.flavour_mem[self.flavour]
         vms = [

@@ -1,8 +1,10 @@
-"""Action spaces whose unmasked samples are legal actions of the environment they belong to. Uses gymnasium.
+"""Action spaces whose unmasked samples are legal actions of the environment they belong to. Uses
+gymnasium.
 
-Gymnasium's checker and random baselines call `action_space.sample()` without a mask. A sample is drawn among the actions
-legal now; right after `seed(s)`, among those legal after `reset(seed=s)`, as the checker expects of a seeded space.
-A pickled or copied space belongs to no environment and samples as its base class does.
+Gymnasium's checker and random baselines call `action_space.sample()` without a mask. A sample is
+drawn among the actions legal now; right after `seed(s)`, among those legal after `reset(seed=s)`,
+as the checker expects of a seeded space. A pickled or copied space belongs to no environment and
+samples as its base class does.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ class _Legal:
     _seeded: int | None = None
 
     def belong_to(self, draw: Draw) -> None:
-        """Samples come from this bound method from now on: (generator, seed of a coming reset or None) -> action."""
+        """Samples come from this bound method from now on: (generator, seed of a coming reset or
+        None) -> action.
+        """
         self._draw = weakref.WeakMethod(draw)
 
     def episode_begins(self) -> None:
@@ -47,7 +51,7 @@ class _Legal:
         return {key: value for key, value in self.__dict__.items() if key != "_draw"}
 
 
-class LegalDiscrete(_Legal, spaces.Discrete):
+class LegalDiscrete(_Legal, spaces.Discrete[np.int64]):
     """Discrete, for the form "plies"."""
 
 

@@ -1,8 +1,8 @@
 """Arrays without reference counts, for hot compiled loops. Uses numba.
 
-Each time compiled code takes an array out of a tuple it counts a reference, atomically, some 5 ns; the dynamics take a
-dozen a move. A function that only reads and writes arrays its caller holds may do without: random legal moves then come at
-2 million a second instead of 0.3.
+Each time compiled code takes an array out of a tuple it counts a reference, atomically, some 5 ns;
+the dynamics take a dozen a move. A function that only reads and writes arrays its caller holds may
+do without: random legal moves then come at 2 million a second instead of 0.3.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numba.extending import intrinsic
 def borrow(_context: Any, value: Any) -> Any:
     """The array, or the named tuple of arrays and scalars, with reference counting off.
 
-    For use inside compiled functions. The caller must hold the arrays as long as the result is used: never return it or
-    store it away.
+    For use inside compiled functions. The caller must hold the arrays as long as the result is
+    used: never return it or store it away.
     """
 
     def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:

@@ -1,11 +1,13 @@
-"""The environment sysopt/VMRescheduling-v0: a thin shell over the compiled dynamics. Uses gymnasium and numpy."""
+"""The environment sysopt/VMRescheduling-v0: a thin shell over the compiled dynamics. Uses gymnasium
+and numpy.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -45,25 +47,29 @@ for _constant in (NONE_CHOSEN, *PHASES):
 
 
 class VMReschedulingEnv(gym.Env[Observation, Any]):
-    """Migrate a few VMs so that a cluster's free cores form whole 16-core slots (VMR2L, EuroSys 2025).
+    """Migrate a few VMs so that a cluster's free cores form whole 16-core slots (VMR2L, EuroSys
+    2025).
 
     ## Description
-    A cluster of P physical machines (PMs) with two NUMA nodes each hosts V virtual machines (VMs). A VM sits on one
-    node, or half on each of the two. Free cores on a node beyond the last multiple of 16 are fragments: no 16-core VM
-    fits in them. Up to MNL VMs may be migrated, one at a time, to nodes with room for them.
+    A cluster of P physical machines (PMs) with two NUMA nodes each hosts V virtual machines (VMs).
+    A VM sits on one node, or half on each of the two. Free cores on a node beyond the last multiple
+    of 16 are fragments: no 16-core VM fits in them. Up to MNL VMs may be migrated, one at a time,
+    to nodes with room for them.
 
     ## Action space
-    Form "plies" (default): `Discrete(max(V_max + 1, 2 * P_max))`, two plies a move. The first chooses a VM by its index
-    (or, with allow_stop, stops: index V, the instance's number of VMs); the second the destination
-    `2 * pm + numa`, with numa 0 for VMs on two nodes. `observation["action_mask"]` is exact: an action masked in is
-    always taken, one masked out raises IllegalActionError. The space's own `sample()` draws a legal action.
+    Form "plies" (default): `Discrete(max(V_max + 1, 2 * P_max))`, two plies a move. The first
+    chooses a VM by its index (or, with allow_stop, stops: index V, the instance's number of VMs);
+    the second the destination `2 * pm + numa`, with numa 0 for VMs on two nodes.
+    `observation["action_mask"]` is exact: an action masked in is always taken, one masked out
+    raises IllegalActionError. The space's own `sample()` draws a legal action.
 
-    Form "joint": `MultiDiscrete([V_max + 1, 2 * P_max])`, one step a move. The observation's mask is that of the
-    VM; `destination_mask(vm)` gives the destination's.
+    Form "joint": `MultiDiscrete([V_max + 1, 2 * P_max])`, one step a move. The observation's mask
+    is that of the VM; `destination_mask(vm)` gives the destination's.
 
     ## Observation space
-    A flat Dict, padded to P_max PMs, V_max VMs and N actions. What is returned never changes afterwards: the mask is
-    a copy, the other arrays are read-only snapshots that the observations between two moves share.
+    A flat Dict, padded to P_max PMs, V_max VMs and N actions. What is returned never changes
+    afterwards: the mask is a copy, the other arrays are read-only snapshots that the observations
+    between two moves share.
 
     | key | shape, dtype | meaning |
     |---|---|---|
@@ -77,33 +83,40 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     | action_mask | [N] int8 | 1 for legal actions |
 
     ## Rewards
-    (objective before the move - after) * `objective.reward_scale` at the start on the second ply, 0 on the first; for the fragment
-    rate that is fragment cores removed / 128, as published. The score itself is `info["objective"]` (lower is better;
-    units in objective.py), beside `info["feasible"]` (always True: illegal moves are never made), `info["moves"]` and
+    (objective before the move - after) * `objective.reward_scale` at the start on the second ply, 0
+    on the first; for the fragment rate that is fragment cores removed / 128, as published. The
+    score itself is `info["objective"]` (lower is better; units in objective.py), beside
+    `info["feasible"]` (False only between the plies of a move), `info["moves"]` and
     `info["fragment_rate"]`.
 
     ## Starting state
-    The instance in `reset(options={"instance": cluster})`, else one of the set, drawn by the environment's generator.
+    The instance in `reset(options={"instance": cluster})`, else one of the set, drawn by the
+    environment's generator.
 
     ## Episode end
-    Terminated after MNL moves, by the stop action, when the goal rate is reached (objective moves_to_goal), or when
-    no VM has a legal destination. Then, and where an episode is over before its first ply, only the stop action is
-    masked in. Never truncated.
+    Terminated after MNL moves, by the stop action, when the goal rate is reached (objective
+    moves_to_goal), or when no VM has a legal destination. Then, and where an episode is over before
+    its first ply, only the stop action is masked in. Never truncated.
 
-    In live mode, `options={"instance": cluster, "elapsed_s": x}` with `seed` plays the cluster as it is after x seconds
-    of churn (datasets/vm_rescheduling/churn.py), with the indices of the cluster as given: VMs that left are masked,
-    arrivals only take up room. Moves that no longer fit are then skipped: they count as no move and raise nothing.
+    In live mode, `options={"instance": cluster, "elapsed_s": x}` with `seed` plays the cluster as
+    it is after x seconds of churn (datasets/vm_rescheduling/churn.py), with the indices of the
+    cluster as given: VMs that left are masked, arrivals only take up room. Moves that no longer fit
+    are then skipped: they count as no move and raise nothing.
 
     ## Arguments
-    instances: a set's name, a file's path, or clusters. form: "plies" or "joint". allow_stop: whether a plan may stop
-    early. max_pms, max_vms: padding, by default the largest of the instances. settings: as `--set`, by name, e.g.
-    {"mnl": "25"}. render_mode: "rgb_array" or "human" (needs matplotlib).
+    instances: a set's name, a file's path, or clusters. form: "plies" or "joint". allow_stop:
+        whether a plan may stop early. max_pms, max_vms: padding, by default the largest of the
+        instances. settings: as `--set`, by name, e.g. {"mnl": "25"}. render_mode: "rgb_array" or
+        "human" (needs matplotlib).
 
     ## Version history
     v0, version 1: first version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array"], "render_fps": 4}
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -226,7 +239,8 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         return state_of(self.episode)
 
     def render(self) -> Any:
-        """The hosts with their NUMA nodes and VMs, the last move marked: uint8 [H, W, 3] (rgb_array), or a window.
+        """The hosts with their NUMA nodes and VMs, the last move marked: uint8 [H, W, 3]
+        (rgb_array), or a window.
 
         Raises:
             MissingDependencyError: human rendering without matplotlib.
@@ -301,7 +315,9 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         return e, *begin(ints, floats, e.pms, e.vms, e.vm_pm, e.vm_mask, e.vm_legal)
 
     def _snapshot(self) -> None:
-        """Copies what a move changes; read-only, so that the observations around a ply can share it."""
+        """Copies what a move changes; read-only, so that the observations around a ply can share
+        it.
+        """
         e = self.episode
         self._rows = e.pms.copy(), e.vms.copy(), e.vm_pm.copy(), np.empty(1, np.float32)
         self._rows[3][0] = min(1.0, self._moves / self._mnl)
@@ -328,7 +344,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     def _info(self, objective: float, rate: float) -> dict[str, Any]:
         return {
             "objective": objective,
-            "feasible": True,
+            "feasible": bool(self.episode.ints[CHOSEN] < 0),
             "moves": self._moves,
             "fragment_rate": rate,
         }
@@ -350,9 +366,9 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     def _check_padding(self, cluster: Cluster) -> None:
         if cluster.n_pms > self.max_pms or cluster.n_vms > self.max_vms:
             raise InstanceError(
-                f"{cluster.name}: {cluster.n_pms} PMs and {cluster.n_vms} VMs are more than the environment's padding, "
-                f"{self.max_pms} and {self.max_vms}; make the environment with max_pms={cluster.n_pms}, "
-                f"max_vms={cluster.n_vms} or more"
+                f"{cluster.name}: {cluster.n_pms} PMs and {cluster.n_vms} VMs are more than the "
+                f"environment's padding, {self.max_pms} and {self.max_vms}; make the environment "
+                f"with max_pms={cluster.n_pms}, max_vms={cluster.n_vms} or more"
             )
 
     def _note_move(self, vm: int, dest: int) -> None:

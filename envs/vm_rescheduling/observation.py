@@ -1,8 +1,10 @@
-"""What an agent sees: VMR2L's features of PMs and VMs, and the exact masks of both plies. Uses numpy and numba.
+"""What an agent sees: VMR2L's features of PMs and VMs, and the exact masks of both plies. Uses
+numpy and numba.
 
-The graph form of VMR2L (EuroSys 2025): a VM's row holds its own features, and its host's row is one gather away,
-`pms[vm_pm]`. After a move only the rows of the two PMs and of the VM moved are computed again, from integers; so no row
-is ever stale and node 0's and node 1's columns are never mixed up (both happen in the published environment).
+The graph form of VMR2L (EuroSys 2025): a VM's row holds its own features, and its host's row is one
+gather away, `pms[vm_pm]`. After a move only the rows of the two PMs and of the VM moved are
+computed again, from integers; so no row is ever stale and node 0's and node 1's columns are never
+mixed up (both happen in the published environment).
 """
 
 from __future__ import annotations
@@ -103,8 +105,8 @@ def write_vm(static: Static, state: State, floats: np.ndarray, row: np.ndarray, 
         row[8 if static.set_by_rack[static.vm_sets[i]] else 7] = 1.0
 
 
-# In loops over PMs or VMs legality is written out over local arrays, several times faster than dynamics.is_legal; tests
-# hold the two equal.
+# In loops over PMs or VMs legality is written out over local arrays, several times faster than
+# dynamics.is_legal; tests hold the two equal.
 
 
 @njit(cache=True)
@@ -202,7 +204,9 @@ def _mark(
 
 @njit(cache=True)
 def _close(ints: np.ndarray, static: Static, state: State, vm_legal: np.ndarray) -> None:
-    """Ends the episode if it is over; then, and only then unless stopping is allowed, stop is masked in."""
+    """Ends the episode if it is over; then, and only then unless stopping is allowed, stop is
+    masked in.
+    """
     stop = len(state.vm_pm)
     if (
         ints[OVER]
@@ -246,8 +250,8 @@ def begin(
             vm_mask[vm] = 1
     _mark(ints, static, state, index, vm_legal, index.flavour_vms)
     _close(ints, static, state, vm_legal)
-    # Kept for the episode: free cores that count may change where hosts are not ACTIVE, and a return should still be
-    # the objective's change.
+    # Kept for the episode: free cores that count may change where hosts are not ACTIVE, and a
+    # return should still be the objective's change.
     floats[REWARD_SCALE] = reward_scale(static, state.totals)
     return value(static, state.totals), fragment_rate(state.totals)
 
@@ -309,7 +313,8 @@ def play(
     """Plays a ply, or both: `vm` >= 0 chooses a VM (or stops), `dest` >= 0 sends the chosen one.
 
     Returns:
-        ILLEGAL (nothing has changed), GOES_ON or ENDED; the reward; the objective; the fragment rate; moves made.
+        ILLEGAL (nothing has changed), GOES_ON or ENDED; the reward; the objective; the fragment
+        rate; moves made.
     """
     static, state, index = unpack(ints, floats)
     totals = state.totals

@@ -1,7 +1,8 @@
-"""One episode in a few flat buffers, so that a step is one compiled call of few arguments. Uses numpy and numba.
+"""One episode in a few flat buffers, so that a step is one compiled call of few arguments. Uses
+numpy and numba.
 
-Handing a compiled function the 26 arrays of Static and State costs 6 us a call; handing it two flat buffers costs less
-than 1 us, and slicing them up again inside compiled code costs next to nothing.
+Handing a compiled function the 26 arrays of Static and State costs 6 us a call; handing it two flat
+buffers costs less than 1 us, and slicing them up again inside compiled code costs next to nothing.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class Episode(NamedTuple):
         pms: float32 [P_max, F]; observation rows, see observation.py.
         vms: float32 [V_max, G].
         vm_pm: int32 [V_max].
-        vm_mask: int8 [V_max], pm_mask: int8 [P_max]; 1 where a row is a VM or PM, 0 where it is padding.
-        vm_legal: int8 [N]; the first ply's mask.
-        dest_legal: int8 [N]; the second ply's mask.
+        vm_mask: int8 [V_max], pm_mask: int8 [P_max]; 1 where a row is a VM or PM, 0 where it is
+            padding. vm_legal: int8 [N]; the first ply's mask. dest_legal: int8 [N]; the second
+            ply's mask.
     """
 
     ints: np.ndarray
