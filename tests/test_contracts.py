@@ -1,0 +1,220 @@
+"""The contracts every family keeps; a new family is tested by being registered."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import sysopt_gym
+from gymnasium.utils.env_checker import check_env
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.contracts import Problem, World
+from sysopt_gym.core.errors import IllegalActionError
+from sysopt_gym.core.registry import (
+    ENVIRONMENTS,
+    FAMILIES,
+    contender_kind,
+    load_contender,
+    load_problem,
+)
+from sysopt_gym.evaluation.judge import judge
+
+families = pytest.mark.parametrize("family", list(FAMILIES))
+SEEDS = st.integers(0, 10**6)
+
+
+def make(problem: Problem, **arguments: Any) -> gymnasium.Env[Any, Any]:
+    """The family's environment on its warm-up instance."""
+    instances = (problem.warm_up_instance(),)
+    return gymnasium.make(
+        problem.env_id, instances=instances, disable_env_checker=True, **arguments
+    )
+
+
+def play_out(env: gymnasium.Env[Any, Any], seed: int) -> tuple[list[Any], list[Any]]:
+    """Random legal actions to the end: the actions, and all that came back."""
+    rng = np.random.default_rng(seed)
+    observation, info = env.reset(seed=seed)
+    actions, seen, ended = [], [(observation, info)], False
+    while not ended:
+        action = int(rng.choice(np.flatnonzero(observation["action_mask"])))
+        observation, reward, terminated, truncated, info = env.step(action)
+        ended = terminated or truncated
+        actions.append(action)
+        seen.append((observation, reward, terminated, truncated, info))
+    return actions, seen
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two nested results are equal, arrays included."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(np.array_equal(one, other))
+
+
+def test_every_family_has_its_environment_registered() -> None:
+    for family in FAMILIES:
+        assert load_problem(family).env_id in ENVIRONMENTS
+
+
+@pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
+def test_gymnasiums_checker_finds_nothing_to_warn_of(env_id: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gymnasium.make(env_id).unwrapped)
+
+
+@families
+@given(seed=SEEDS)
+@settings(max_examples=5, deadline=None)
+def test_the_same_seed_gives_the_same_episode(family: str, seed: int) -> None:
+    problem = load_problem(family)
+    assert same(play_out(make(problem), seed), play_out(make(problem), seed))
+
+
+@families
+@given(seed=SEEDS)
+@settings(max_examples=8, deadline=None)
+def test_masked_in_actions_never_raise_and_masked_out_ones_always_do(
+    family: str, seed: int
+) -> None:
+    env = make(load_problem(family))
+    rng = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    ended = False
+    while not ended:
+        mask = observation["action_mask"]
+        illegal = np.flatnonzero(mask == 0)
+        for action in rng.permutation(illegal)[:20]:
+            with pytest.raises(IllegalActionError):
+                env.step(int(action))
+        action = int(rng.choice(np.flatnonzero(mask)))
+        observation, _, terminated, truncated, _ = env.step(action)
+        ended = terminated or truncated
+
+
+@families
+@given(seed=SEEDS)
+@settings(max_examples=8, deadline=None)
+def test_a_replay_gives_the_episodes_objective(family: str, seed: int) -> None:
+    problem = load_problem(family)
+    actions, seen = play_out(make(problem), seed)
+    verdict = judge(problem, problem.warm_up_instance(), np.array(actions), World())
+    assert verdict.agree and verdict.feasible
+    assert verdict.objective == pytest.approx(seen[-1][-1]["objective"], abs=1e-9)
+
+
+@families
+@given(seed=SEEDS)
+@settings(max_examples=25, deadline=None)
+def test_environment_and_validator_agree_on_corrupted_plans(family: str, seed: int) -> None:
+    problem = load_problem(family)
+    actions, _ = play_out(make(problem), seed)
+    rng = np.random.default_rng(seed)
+    plan = np.array(actions)
+    for _ in range(int(rng.integers(1, 3))):
+        how, at = rng.integers(4), int(rng.integers(len(plan)))
+        if how == 0:
+            plan[at] = rng.integers(-1, plan.max() + 3)
+        elif how == 1:
+            plan = np.delete(plan, at)
+        elif how == 2:
+            plan = np.insert(plan, at, plan[int(rng.integers(len(plan)))])
+        else:
+            plan = np.concatenate([plan, plan[:2]])
+        if len(plan) == 0:
+            return
+    assert judge(problem, problem.warm_up_instance(), plan, World()).agree
+
+
+@families
+def test_environment_and_validator_agree_on_the_contenders_that_are_in_every_table(
+    family: str,
+) -> None:
+    problem = load_problem(family)
+    instance = problem.warm_up_instance()
+    for name in problem.always:
+        if contender_kind(family, name) == "policy":
+            continue
+        solution = load_contender(family, name)(instance, Budget(0.2), 0)
+        verdict = judge(problem, instance, solution.actions, World())
+        assert verdict.agree and verdict.feasible, name
+
+
+@families
+def test_an_instance_survives_its_file_with_its_hash(family: str, tmp_path: Path) -> None:
+    problem = load_problem(family)
+    instance = problem.warm_up_instance()
+    instance.save(tmp_path / "instance.npz")
+    again = problem.instance_type.load(tmp_path / "instance.npz")
+    assert again.content_hash == instance.content_hash
+    assert problem.load_file(tmp_path / "instance.npz").content_hash == instance.content_hash
+
+
+@families
+def test_an_instances_hash_is_the_same_in_another_process(family: str) -> None:
+    code = (
+        "from sysopt_gym import load_problem;"
+        f"print(load_problem({family!r}).warm_up_instance().content_hash)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == load_problem(family).warm_up_instance().content_hash
+
+
+@pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
+def test_making_an_environment_loads_neither_torch_nor_ray(env_id: str) -> None:
+    code = (
+        "import sys, json, gymnasium, sysopt_gym;"
+        f"gymnasium.make({env_id!r}).reset(seed=0);"
+        "print(json.dumps([m for m in ('torch', 'ray', 'matplotlib') if m in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+@pytest.mark.slow
+@families
+@pytest.mark.parametrize("runners", [0, 1])
+def test_ppo_trains_by_the_module_prefixed_id(family: str, runners: int) -> None:
+    from sysopt_gym.agents.training import quiet_ray
+
+    quiet_ray()
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+    from sysopt_gym.core.registry import resolve
+
+    problem = load_problem(family)
+    recipe = resolve(f".agents.{family}:RECIPE")
+    spec = RLModuleSpec(
+        module_class=resolve(recipe.module), model_config={"width": 8, "weights": None}
+    )
+    config = (
+        PPOConfig()
+        .environment(
+            f"{sysopt_gym.__name__}:{problem.env_id}",
+            env_config={"instances": (problem.warm_up_instance(),)},
+        )
+        .env_runners(num_env_runners=runners, num_envs_per_env_runner=2)
+        .rl_module(rl_module_spec=spec)
+        .training(train_batch_size_per_learner=32, minibatch_size=16, num_epochs=1)
+        .debugging(seed=0, log_level="ERROR")
+    )
+    algorithm = config.build_algo()
+    try:
+        for _ in range(2):
+            result = algorithm.train()
+        assert np.isfinite(result["learners"]["default_policy"]["total_loss"])
+        assert result["env_runners"]["num_env_steps_sampled_lifetime"] >= 64
+    finally:
+        algorithm.stop()
