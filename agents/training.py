@@ -222,7 +222,7 @@ class Run:
         return [instance for name in names for instance in self.problem.load_set(name)]
 
     def validate(self, stage: str, writer: Any, step: int) -> float:
-        """Scores the network; exports it if it is the best so far."""
+        """Scores the network; exports it if it is the best so far on the first validation set."""
         expected = {
             name: self.recipe.score(self.network, instances)
             for name, instances in self.validation.items()
@@ -230,7 +230,7 @@ class Run:
         for name, scores in expected.items():
             for key, value in scores.items():
                 writer.add_scalar(f"{name}/{key}", value, step)
-        score = float(np.mean([scores[self.recipe.chosen_by] for scores in expected.values()]))
+        score = expected[self.settings["validation"][0]][self.recipe.chosen_by]
         if self.state["best"] is None or score < self.state["best"]:
             self.state["best"] = score
             card = Card(
