@@ -173,10 +173,11 @@ def test_an_instances_hash_is_the_same_in_another_process(family: str) -> None:
 
 
 @pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
-def test_making_an_environment_loads_neither_torch_nor_ray(env_id: str) -> None:
+def test_playing_an_environment_loads_neither_torch_nor_ray_nor_matplotlib(env_id: str) -> None:
     code = (
         "import sys, json, gymnasium, sysopt_gym;"
-        f"gymnasium.make({env_id!r}).reset(seed=0);"
+        f"env = gymnasium.make({env_id!r}); observation, _ = env.reset(seed=0);"
+        "env.step(int(observation['action_mask'].argmax()));"
         "print(json.dumps([m for m in ('torch', 'ray', 'matplotlib') if m in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
