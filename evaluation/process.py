@@ -60,10 +60,36 @@ class Worker:
         self._log: IO[bytes] | None = None
         self._hopeless: Trouble | None = None
 
+    def start(self) -> None:
+        """Starts the process and warms the contender up, unless that is done."""
+        if self._process is not None or self._hopeless is not None:
+            return
+        began = time.perf_counter()
+        ours, theirs = Pipe()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
+            env=os.environ | dict.fromkeys(THREAD_VARIABLES, "1"),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._pipe = ours
+        first = Start(self.family, self.contender, self.budget, registry_tables(), list(sys.path))
+        answer = self._ask(first, SETUP_LIMIT_S, "not ready")
+        self.setup_s = time.perf_counter() - began
+        if isinstance(answer, Failure):
+            answer = Trouble("crashed", answer.error)
+        if isinstance(answer, Trouble):
+            self.close()
+            self._hopeless = answer
+
     def play(self, instance: Any, seed: int, world_seed: int) -> Outcome | Trouble:
         """Runs the contender on an instance."""
-        if self._process is None and self._hopeless is None:
-            self._start()
+        self.start()
         if self._hopeless is not None:
             return self._hopeless
         answer = self._ask(
@@ -90,30 +116,6 @@ class Worker:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _start(self) -> None:
-        began = time.perf_counter()
-        ours, theirs = Pipe()
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
-            env=os.environ | dict.fromkeys(THREAD_VARIABLES, "1"),
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
-        theirs.close()
-        self._pipe = ours
-        first = Start(self.family, self.contender, self.budget, registry_tables(), list(sys.path))
-        answer = self._ask(first, SETUP_LIMIT_S, "not ready")
-        self.setup_s = time.perf_counter() - began
-        if isinstance(answer, Failure):
-            answer = Trouble("crashed", answer.error)
-        if isinstance(answer, Trouble):
-            self.close()
-            self._hopeless = answer
 
     def _ask(self, message: Start | Task, limit_s: float, late: str) -> Any:
         assert self._pipe is not None

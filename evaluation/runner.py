@@ -7,6 +7,7 @@ cluster where asked.
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import threading
@@ -215,24 +216,44 @@ def _run(plan: Plan, cells: list[Cell], advance: Advance) -> Iterator[tuple[Cell
         for _, group in groupby(cells, key=lambda cell: (cell.entry.family, cell.contender))
     ]
     if plan.workers == 1:
-        return (pair for group in groups for pair in _run_group(plan, group, advance))
+        return _run_in_turn(plan, groups, advance)
     return _run_in_parallel(plan, groups, advance)
 
 
-def _run_group(
-    plan: Plan, cells: list[Cell], advance: Advance, workers: list[Worker] | None = None
-) -> Iterator[tuple[Cell, Row]]:
-    """One contender's cells, one after the other; its worker is added to `workers`."""
+def _worker(plan: Plan, cells: list[Cell]) -> Worker:
     family = cells[0].entry.family
-    worker = Worker(family, cells[0].contender, plan.budgets[family])
-    if workers is not None:
-        workers.append(worker)
+    return Worker(family, cells[0].contender, plan.budgets[family])
+
+
+def _run_group(
+    plan: Plan, cells: list[Cell], worker: Worker, advance: Advance
+) -> Iterator[tuple[Cell, Row]]:
+    """One contender's cells, one after the other."""
     try:
         for cell in cells:
             advance(cell, False)
             yield cell, run_cell(cell, worker, plan.timing)
     finally:
         worker.close()
+
+
+def _run_in_turn(
+    plan: Plan, groups: list[list[Cell]], advance: Advance
+) -> Iterator[tuple[Cell, Row]]:
+    """One contender at a time; their processes are started side by side beforehand, for what they
+    load and compile on a new machine takes longer than the runs.
+    """
+    workers = [_worker(plan, group) for group in groups]
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for start in [pool.submit(worker.start) for worker in workers]:
+            start.result()
+        for worker, group in zip(workers, groups, strict=True):
+            yield from _run_group(plan, group, worker, advance)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.close()
 
 
 def _run_in_parallel(
@@ -248,7 +269,9 @@ def _run_in_parallel(
 
     def work(job: list[Cell]) -> None:
         try:
-            for pair in _run_group(plan, job, advance, workers):
+            worker = _worker(plan, job)
+            workers.append(worker)
+            for pair in _run_group(plan, job, worker, advance):
                 if stop.is_set():
                     return
                 found.put(pair)

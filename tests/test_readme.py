@@ -1,0 +1,49 @@
+"""Every block of the README does what it says when it is copied and run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(), re.M | re.S)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+COMMANDS = [
+    [line.partition("  #")[0] for line in text.splitlines() if line.startswith("sysopt-gym")]
+    for language, text in BLOCKS
+    if not language and "sysopt-gym " in text
+]
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(len(PYTHON)))
+def test_a_python_block_runs_as_it_stands(block: int, tmp_path: Path) -> None:
+    assert run([sys.executable, "-c", PYTHON[block]], tmp_path).strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [i for i, lines in enumerate(COMMANDS) if lines])
+def test_a_block_of_commands_runs_as_it_stands(block: int, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("sysopt-gym")
+    for line in COMMANDS[block]:
+        run([str(program), *shlex.split(line)[1:]], tmp_path)
+
+
+def test_the_two_commands_come_first() -> None:
+    _, first = BLOCKS[0]
+    assert re.findall(r"^make (\w+)", first, re.M) == ["compare", "test"]
