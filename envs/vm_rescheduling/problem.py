@@ -144,5 +144,6 @@ PROBLEM = Problem(
     pictures=".envs.vm_rescheduling.pictures:pictures",
     benchmarks={"vm_rescheduling": ".benchmarks.vm_rescheduling:measure"},
     best_known=best_known,
+    variants=({}, {"mode": "live"}),
     moves_on=lambda cluster: cluster.mode == "live",
 )
