@@ -364,7 +364,8 @@ def quiet_ray() -> None:
     verbose = bool(os.environ.get("SYSOPT_VERBOSE"))
     level = logging.INFO if verbose else logging.ERROR
     if not verbose:
-        logging.getLogger("ray").setLevel(level)
+        for name in ("ray", "ray.rllib", "ray.rllib.algorithms.algorithm_config"):
+            logging.getLogger(name).setLevel(level)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
     if not ray.is_initialized():
         ray.init(

@@ -1,0 +1,224 @@
+"""Agents: the compiled play is the network, shipped policies score as their card says, training
+resumes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sysopt_gym.agents import playing
+from sysopt_gym.agents.checkpoints import Card, load_policy, save_policy
+from sysopt_gym.agents.imitation import demonstrate, imitate, loss_of, stack
+from sysopt_gym.agents.networks import RelationalPolicy
+from sysopt_gym.agents.training import load_config, train
+from sysopt_gym.agents.vm_rescheduling import (
+    POLICY,
+    score,
+    solve_ppo,
+    solve_ppo_greedy,
+    solve_ppo_sample,
+)
+from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.contracts import World
+from sysopt_gym.core.errors import CheckpointError, OutputError, SettingError, UnknownNameError
+from sysopt_gym.datasets.vm_rescheduling.splits import load_set
+from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
+from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
+from sysopt_gym.envs.vm_rescheduling.validate import validate
+
+
+def shipped_network() -> tuple[RelationalPolicy, Card]:
+    weights, card = load_policy(POLICY, PROBLEM)
+    network = RelationalPolicy(card.width)
+    network.load_state_dict(weights)
+    return network, card
+
+
+@pytest.mark.parametrize("name", ["small:test/0", "constrained-small:test/0"])
+def test_compiled_scores_are_the_networks_at_every_ply(name: str) -> None:
+    network, _ = shipped_network()
+    weights = playing.take_weights(network)
+    cluster = load_set(name)[0]
+    env = VMReschedulingEnv(cluster)
+    observation, _ = env.reset(seed=0)
+    rng, ended, vm = np.random.default_rng(0), False, -1
+    while not ended:
+        batch = stack([observation])
+        with torch.no_grad():
+            wanted = network.logits(network.encode(batch), batch)[0].numpy()
+        e = env.episode
+        memory = playing.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
+        context = playing._context(weights, memory, float(observation["progress"][0]))
+        if observation["phase"][0] == 0:
+            scores = np.empty(cluster.n_vms)
+            playing.vm_scores(weights, memory, context, e.vm_legal, scores)
+        else:
+            scores = np.empty(2 * cluster.n_pms)
+            row, host = e.vms[vm], e.vm_pm[vm]
+            playing.dest_scores(
+                e.pms, row, host, weights, memory, context, vm, e.dest_legal, scores
+            )
+        assert np.allclose(scores, wanted[: len(scores)], atol=1e-3)
+        action = int(rng.choice(np.flatnonzero(observation["action_mask"])))
+        vm = action if observation["phase"][0] == 0 else -1
+        observation, _, ended, _, _ = env.step(action)
+
+
+def test_embeddings_kept_up_to_date_are_those_computed_anew() -> None:
+    network, _ = shipped_network()
+    weights = playing.take_weights(network)
+    cluster = load_set("small:test/1")[0]
+    e = playing.start_episode(cluster)
+    memory = playing.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
+    plies = np.zeros(2 * cluster.mnl, np.int64)
+    playing.rollout(
+        e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_legal, e.dest_legal, weights, memory,
+        cluster.mnl, 1.0, np.random.default_rng(0), plies,
+    )  # fmt: skip
+    anew = playing.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
+    for kept, fresh in zip(memory, anew, strict=True):
+        assert np.allclose(kept, fresh, atol=1e-3)
+
+
+def test_padding_changes_nothing_the_network_says() -> None:
+    network = RelationalPolicy(8)
+    cluster = load_set("small:test/0")[0]
+    tight = VMReschedulingEnv(cluster).reset(seed=0)[0]
+    roomy = VMReschedulingEnv(cluster, max_pms=60, max_vms=500).reset(seed=0)[0]
+    said = []
+    for observation in (tight, roomy):
+        batch = stack([observation])
+        with torch.no_grad():
+            encoded = network.encode(batch)
+            logits = network.logits(encoded, batch)[0, : cluster.n_vms + 1]
+            said.append((logits.numpy(), float(network.value(encoded))))
+    assert np.allclose(said[0][0], said[1][0], atol=1e-5)
+    assert said[0][1] == pytest.approx(said[1][1], abs=1e-5)
+
+
+def test_the_shipped_policy_scores_as_its_card_says() -> None:
+    network, card = shipped_network()
+    expected = card.expected["small:val"]
+    # Deterministic but for the last digits of floats, which may decide a tie.
+    assert score(network, load_set("small:val"))["greedy"] == pytest.approx(
+        expected["greedy"], abs=0.01
+    )
+
+
+def test_shipped_policies_are_small() -> None:
+    for path in POLICY.parent.rglob("*.safetensors"):
+        assert path.stat().st_size < 5 * 2**20
+
+
+@pytest.mark.parametrize("solve", [solve_ppo, solve_ppo_greedy, solve_ppo_sample])
+@pytest.mark.parametrize("name", ["small:test/0", "constrained-small:test/1"])
+def test_plans_are_feasible_and_better_than_none(solve: Any, name: str) -> None:
+    cluster = load_set(name)[0]
+    solution = solve(cluster, Budget(0.5), 0)
+    nothing = validate(cluster, np.zeros(0, np.int64), World())
+    verdict = validate(cluster, solution.actions, World())
+    assert verdict.feasible and verdict.objective < nothing.objective
+    held = [validate(cluster, i.actions, World()).objective for i in solution.incumbents]
+    assert held == sorted(held, reverse=True)
+
+
+def test_the_same_seed_and_evaluations_give_the_same_plan() -> None:
+    cluster = load_set("small:test/2")[0]
+    budget = Budget(60.0, evaluations=5)
+    plans = [solve_ppo(cluster, budget, 3).actions for _ in range(2)]
+    assert np.array_equal(*plans)
+
+
+def test_where_nothing_may_move_the_plan_is_empty() -> None:
+    cluster = load_set("small:test/0")[0]
+    pinned = dataclasses.replace(cluster, vm_pinned=np.ones(cluster.n_vms, np.bool_))
+    assert len(solve_ppo(pinned, Budget(60.0, evaluations=2), 0).actions) == 0
+
+
+def test_imitation_makes_the_plan_likelier() -> None:
+    torch.manual_seed(0)
+    network = RelationalPolicy(8)
+    cluster = load_set("small:test/0")[0]
+    plan = solve_ppo_greedy(cluster, Budget(10.0), 0).actions
+    rng = np.random.default_rng(0)
+    samples = list(demonstrate(cluster, plan, True, rng))
+    before = float(loss_of(network, samples).detach())
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(5):
+        imitate(network, samples, optimizer, 4, rng, lambda _: None)
+    assert float(loss_of(network, samples).detach()) < before
+
+
+def test_a_policy_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no such file.*train"):
+        load_policy(tmp_path / "nowhere", PROBLEM)
+    network, card = shipped_network()
+    save_policy(tmp_path, network.state_dict(), card)
+    load_policy(tmp_path, PROBLEM)
+    weights = tmp_path / "policy.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_policy(tmp_path, PROBLEM)
+    weights.write_bytes(whole)
+    document = json.loads((tmp_path / "policy.json").read_text())
+    (tmp_path / "policy.json").write_text(json.dumps(document | {"env_version": "0"}))
+    with pytest.raises(CheckpointError, match="version 0"):
+        load_policy(tmp_path, PROBLEM)
+
+
+def test_configurations_with_unknown_keys_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        load_config("vm_rescheduling_pp", {})
+    with pytest.raises(UnknownNameError, match="'iterations'"):
+        load_config("vm_rescheduling_ppo", {"ppo.iteration": "3"})
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        load_config("vm_rescheduling_ppo", {"ppo.algorithm.trainings.lr": "1"})
+    (tmp_path / "broken.yaml").write_text("family: [")
+    with pytest.raises(SettingError, match=r"broken\.yaml"):
+        load_config(tmp_path / "broken.yaml", {})
+    (tmp_path / "empty.yaml").write_text("family: vm_rescheduling\n")
+    with pytest.raises(SettingError, match="missing"):
+        load_config(tmp_path / "empty.yaml", {})
+
+
+def test_overrides_reach_nested_settings() -> None:
+    settings = load_config("vm_rescheduling_ppo", {"ppo.algorithm.training.lr": "0.5", "seed": "7"})
+    assert settings["ppo"]["algorithm"]["training"]["lr"] == 0.5
+    assert settings["ppo"]["algorithm"]["training"]["gamma"] == 1.0
+    assert settings["seed"] == 7
+
+
+@pytest.mark.slow
+def test_training_exports_a_policy_and_resumes_with_its_optimizer(tmp_path: Path) -> None:
+    overrides = {
+        "out": str(tmp_path / "run"),
+        "width": "8",
+        "validation": "[small:val/0]",
+        "imitation.contender": "ppo_greedy",
+        "imitation.instances": "[small:train/0]",
+        "imitation.epochs": "1",
+        "ppo.instances": "[small:train/0]",
+        "ppo.iterations": "1",
+        "ppo.checkpoint_every": "1",
+        "ppo.algorithm.training.train_batch_size_per_learner": "64",
+        "ppo.algorithm.training.minibatch_size": "32",
+        "ppo.algorithm.training.num_epochs": "1",
+    }
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        train("vm_rescheduling_ppo", overrides, resume=True)
+    folder = train("vm_rescheduling_ppo", overrides, resume=False)
+    _, card = load_policy(folder, PROBLEM)
+    assert set(card.expected) == {"small:val/0"}
+    with pytest.raises(OutputError, match="--resume"):
+        train("vm_rescheduling_ppo", overrides, resume=False)
+    train("vm_rescheduling_ppo", overrides | {"ppo.iterations": "2"}, resume=True)
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert (state["stage"], state["done"]) == ("ppo", 2)
+    assert (tmp_path / "run" / "config.yaml").exists()
