@@ -14,8 +14,8 @@ VM going to its PM's other node, one move for its PM and not two) are counted ap
 
 Every executable plan of at most MNL moves ends in a state that is a point of this model: where a
 VM moves more than once, or is replaced by another of its flavour, the point needs fewer moves. So
-the optimum bounds all plans. The model knows nothing of the order of moves nor of deployment sets,
-which only shrink the set of plans; `expand` sees to both, and the bound stays valid.
+the optimum bounds all plans. The model knows nothing of the order of moves nor, unless asked, of
+deployment sets. Both only shrink the set of plans; `expand` sees to them, and the bound holds.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ import scipy.sparse as sp
 from ...datasets.vm_rescheduling.instance import (
     ACTIVE,
     FRAGMENT_CORES,
-    LARGE_CORES,
-    LARGE_MEM_MB,
     OUTAGE,
 )
 from ...envs.vm_rescheduling.dynamics import (
@@ -43,12 +41,17 @@ from ...envs.vm_rescheduling.dynamics import (
     State,
     Static,
 )
+from .aggregated_rows import (
+    Builder,
+    add_goal,
+    add_mixed,
+    add_rounded,
+    add_sets,
+    add_use,
+    memory_may_bind,
+)
 
 ROUNDING_CORES = (16, 14, 10, 8)
-
-Counted = tuple[
-    np.ndarray, np.ndarray
-]  # (flavour, PM, node) of columns that count VMs; the columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,49 +92,13 @@ class Model:
     least_free: float
 
 
-class _Builder:
-    """Collects columns, rows and entries block by block."""
-
-    def __init__(self) -> None:
-        self.upper: list[np.ndarray] = []
-        self.cost: list[np.ndarray] = []
-        self.low: list[np.ndarray] = []
-        self.high: list[np.ndarray] = []
-        self.entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self.n_columns = self.n_rows = 0
-
-    def columns(self, upper: np.ndarray, cost: np.ndarray | float) -> np.ndarray:
-        """New columns, as their indices."""
-        self.upper.append(np.asarray(upper, np.float64))
-        self.cost.append(np.broadcast_to(np.asarray(cost, np.float64), len(upper)))
-        self.n_columns += len(upper)
-        return np.arange(self.n_columns - len(upper), self.n_columns)
-
-    def rows(self, low: np.ndarray | float, high: np.ndarray) -> np.ndarray:
-        """New rows, as their indices."""
-        self.high.append(np.asarray(high, np.float64))
-        self.low.append(np.broadcast_to(np.asarray(low, np.float64), len(high)))
-        self.n_rows += len(high)
-        return np.arange(self.n_rows - len(high), self.n_rows)
-
-    def add(self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray | float) -> None:
-        """Entries; those with a negative row, for a row that is not there, are dropped."""
-        rows, columns, values = np.broadcast_arrays(rows, columns, np.asarray(values, np.float64))
-        there = rows >= 0
-        self.entries.append((rows[there], columns[there], values[there]))
-
-    def matrix(self) -> sp.csc_matrix:
-        """All entries; several at one place add up."""
-        rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
-        return sp.csc_matrix((values, (rows, columns)), shape=(self.n_rows, self.n_columns))
-
-
 def build(
     static: Static,
     start: State,
     mnl: int,
     part: np.ndarray | None = None,
     slots_per_core: float = 0.0,
+    sets: bool = False,
 ) -> Model:
     """The model of a cluster, or of a part of it.
 
@@ -142,6 +109,7 @@ def build(
         part: bool [P]; the PMs that take part (pop); None for all.
         slots_per_core: what a free CPU unit less is worth, in slots, where VMs leave PMs that do
             not count (Dinkelbach's method for the fraction slots / free; see milp.py).
+        sets: keep deployment sets apart; `static` is then a result of `own_flavours`.
     """
     inside = np.ones(len(static.pm_status), np.bool_) if part is None else part
     movable = _movable(static, start, inside)
@@ -153,7 +121,7 @@ def build(
     if static.pm_move_cap < mnl:
         from_active = static.pm_status[out[:, 1]] == ACTIVE
         flip = out[single & from_active & (static.pm_nodes[out[:, 1]] == 2)]
-    b = _Builder()
+    b = Builder()
     move_cost = 1.0 if static.objective == MOVES_TO_GOAL else 0.0
     slot_cost = {MIXED: -static.weights[0], MOVES_TO_GOAL: 0.0}.get(static.objective, -1.0)
     out_c = b.columns(movable[tuple(out.T)], move_cost)
@@ -167,12 +135,12 @@ def build(
     cpu_row = np.full((len(inside), 2), -1, np.int64)
     cpu_row[at] = b.rows(-np.inf, start.free_cpu[at])
     b.add(cpu_row[at], slot_c, static.unit)
-    _add_use(b, static, static.flavour_cpu, cpu_row, (out, out_c), (into, in_c), (flip, flip_c))
+    add_use(b, static, static.flavour_cpu, cpu_row, (out, out_c), (into, in_c), (flip, flip_c))
     mem_row = np.full((len(inside), 2), -1, np.int64)
-    binding = _memory_may_bind(static, start, out, into, cpu_leaving)[at]
+    binding = memory_may_bind(static, start, out, into, cpu_leaving)[at]
     mem_at = tuple(slot_at[binding].T)
     mem_row[mem_at] = b.rows(-np.inf, start.free_mem[mem_at])
-    _add_use(b, static, static.flavour_mem, mem_row, (out, out_c), (into, in_c), (flip, flip_c))
+    add_use(b, static, static.flavour_mem, mem_row, (out, out_c), (into, in_c), (flip, flip_c))
     balance = b.rows(0.0, np.zeros(len(static.flavour_cpu)))
     b.add(balance[into[:, 0]], in_c, 1.0)
     b.add(balance[out[:, 0]], out_c, -1.0)
@@ -190,13 +158,15 @@ def build(
         b.add(there, flip_c, 1.0)
     if static.objective == MIXED:
         most_mem = (start.free_mem + mem_leaving)[at]
-        _add_mixed(b, static, start, slot_at, slot_c, mem_row, most_slots, most_mem)
+        add_mixed(b, static, start, slot_at, slot_c, mem_row, most_slots, most_mem)
     if static.objective == MOVES_TO_GOAL:
-        _add_goal(b, static, start, mnl, slot_c, out, out_c)
+        add_goal(b, static, start, mnl, slot_c, out, out_c)
+    if sets:
+        add_sets(b, static, start, (out, out_c), (into, in_c), (flip, flip_c))
     binding_rows = b.n_rows
     for divisor in static.unit * np.array(ROUNDING_CORES) // FRAGMENT_CORES:
         counted = (out, out_c), (into, in_c), (flip, flip_c)
-        _add_rounded(b, static, start, divisor, slot_at, slot_c, *counted)
+        add_rounded(b, static, start, divisor, slot_at, slot_c, *counted)
     implied = np.arange(b.n_rows) >= binding_rows
     cost = np.concatenate(b.cost)
     drain_cost = 0.0
@@ -279,140 +249,6 @@ def _entrances(
     most = np.minimum(np.minimum(most, elsewhere), mnl)
     into = np.argwhere(most > 0)
     return into, most[tuple(into.T)]
-
-
-def _add_use(
-    b: _Builder,
-    static: Static,
-    need: np.ndarray,
-    row: np.ndarray,
-    out: Counted,
-    into: Counted,
-    flip: Counted,
-) -> None:
-    """What the counted VMs take from and give to each node of what they need."""
-    for (cells, columns), sign in ((out, -1.0), (into, 1.0), (flip, -1.0)):
-        kind, pm, node = cells.T
-        b.add(row[pm, node], columns, sign * need[kind])
-        two = static.flavour_nodes[kind] == 2
-        b.add(row[pm[two], 1], columns[two], sign * need[kind[two]])
-    kind, pm, node = flip[0].T
-    b.add(row[pm, 1 - node], flip[1], need[kind])
-
-
-def _add_rounded(
-    b: _Builder,
-    static: Static,
-    start: State,
-    divisor: int,
-    slot_at: np.ndarray,
-    slot_c: np.ndarray,
-    out: Counted,
-    into: Counted,
-    flip: Counted,
-) -> None:
-    """The CPU rows after mixed-integer rounding, which cuts off most of the fractional slots.
-
-    Over the divisor a CPU row reads sum_j a_j x_j <= q + r with whole q and 0 <= r < 1. For whole
-    x >= 0 it implies sum_j g(a_j) x_j <= q, where g(a) is the whole part of a plus what its
-    fraction exceeds r by, over 1 - r (Nemhauser and Wolsey 1990). At r = 0 that is the row itself.
-    With ROUNDING_CORES as divisors proofs on look-alikes of Medium take a third of the time.
-    """
-    at = tuple(slot_at.T)
-    free = start.free_cpu[at]
-    rest = np.zeros(start.free_cpu.shape)
-    rest[at] = free % divisor / divisor
-    new = free % divisor > 0
-    row = np.full(start.free_cpu.shape, -1, np.int64)
-    row[tuple(slot_at[new].T)] = b.rows(-np.inf, free[new] // divisor)
-
-    def put(pm: np.ndarray, node: np.ndarray, columns: np.ndarray, cpu: np.ndarray) -> None:
-        r, fraction = rest[pm, node], cpu % divisor / divisor
-        b.add(row[pm, node], columns, cpu // divisor + np.maximum(0.0, fraction - r) / (1.0 - r))
-
-    put(slot_at[:, 0], slot_at[:, 1], slot_c, np.full(len(slot_c), static.unit))
-    for (cells, columns), sign in ((out, -1), (into, 1), (flip, -1)):
-        kind, pm, node = cells.T
-        cpu = sign * static.flavour_cpu[kind]
-        put(pm, node, columns, cpu)
-        two = static.flavour_nodes[kind] == 2
-        put(pm[two], node[two] + 1, columns[two], cpu[two])
-    kind, pm, node = flip[0].T
-    put(pm, 1 - node, flip[1], static.flavour_cpu[kind])
-
-
-def _memory_may_bind(
-    static: Static, start: State, out: np.ndarray, into: np.ndarray, cpu_leaving: np.ndarray
-) -> np.ndarray:
-    """The nodes whose memory row says more than their CPU row, bool [P, 2].
-
-    Let h and l be the most and the least memory a CPU unit of the flavours that move. What
-    enters needs at most h times its CPU, and the CPU row lets in no more than is free and leaves:
-
-        mem in - mem out <= h (free + cpu out) - l cpu out <= h free + (h - l) (CPU that may leave).
-
-    Where that is no more than the free memory, the memory row follows from the CPU row.
-    """
-    if static.objective == MIXED:
-        return np.ones_like(start.free_cpu, np.bool_)
-    rate = static.flavour_mem / static.flavour_cpu
-    moved = np.unique(np.concatenate([out[:, 0], into[:, 0]]))
-    if len(moved) == 0:
-        return np.zeros_like(start.free_cpu, np.bool_)
-    high, low = rate[moved].max(), rate[moved].min()
-    return high * start.free_cpu + (high - low) * cpu_leaving > start.free_mem
-
-
-def _add_mixed(
-    b: _Builder,
-    static: Static,
-    start: State,
-    slot_at: np.ndarray,
-    slot_c: np.ndarray,
-    mem_row: np.ndarray,
-    most_slots: np.ndarray,
-    most_mem: np.ndarray,
-) -> None:
-    """64-core and memory slots, at what they are worth in 16-core slots.
-
-    A PM has as many 64-core slots as each of its two nodes has pairs of 16-core slots (or its only
-    node quadruples).
-    """
-    free, mem_free = (max(1, int(start.totals[total])) for total in (FREE, MEM_FREE))
-    pms, pm_of_slot = np.unique(slot_at[:, 0], return_inverse=True)
-    most = np.zeros(len(pms))
-    np.maximum.at(most, pm_of_slot, most_slots)
-    large = b.columns(most // 2, -static.weights[1] * LARGE_CORES / 16)
-    rows = b.rows(-np.inf, np.zeros(len(slot_at)))
-    b.add(rows, slot_c, -1.0)
-    b.add(rows, large[pm_of_slot], (LARGE_CORES // 16) / static.pm_nodes[slot_at[:, 0]])
-    worth = static.weights[2] * LARGE_MEM_MB * free / (mem_free * static.unit)
-    mem_slots = b.columns(most_mem // LARGE_MEM_MB, -worth)
-    b.add(mem_row[tuple(slot_at.T)], mem_slots, float(LARGE_MEM_MB))
-
-
-def _add_goal(
-    b: _Builder,
-    static: Static,
-    start: State,
-    mnl: int,
-    slot_c: np.ndarray,
-    out: np.ndarray,
-    out_c: np.ndarray,
-) -> None:
-    """The slots missing to the goal, each at more than all moves together.
-
-    FR <= goal where 16 slots >= (1 - goal) free; VMs leaving PMs that do not count take from free.
-    """
-    unit, kept = float(static.unit), 1.0 - static.goal_rate
-    needed = kept * float(start.totals[FREE])
-    missing = b.columns(np.array([np.ceil(needed / unit)]), mnl + 1.0)
-    goal = b.rows(needed - 1e-6 * unit, np.array([np.inf]))
-    b.add(goal[0], slot_c, unit)
-    b.add(goal[0], missing, unit)
-    inactive = static.pm_status[out[:, 1]] != ACTIVE
-    used = static.flavour_cpu[out[:, 0]] * static.flavour_nodes[out[:, 0]]
-    b.add(goal[0], out_c[inactive], kept * used[inactive])
 
 
 def counts_of(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

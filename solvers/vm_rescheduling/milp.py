@@ -13,10 +13,11 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
-from ...envs.vm_rescheduling.dynamics import FRAGMENT, FREE, make_state, make_static
+from ...envs.vm_rescheduling.dynamics import FRAGMENT, FREE, Static, make_state, make_static
 from ...envs.vm_rescheduling.objective import goal_reached
 from . import greedy
 from .aggregated import Model, build, counts_of, objective_bound, point_of
+from .aggregated_rows import own_flavours
 from .expand import expand
 
 GREEDY_SHARE, GREEDY_PLANS = 0.2, 300
@@ -24,7 +25,8 @@ RESERVE_S = 0.01
 RESERVE_A_COLUMN_S = 3e-6  # HiGHS looks at the clock late, the later the larger the model
 LEAST_S = 0.15  # with less left, handing over a model is not worth it
 SAME = 1e-9
-MAX_ROUNDS = 8  # of Dinkelbach's method, which converges in two or three
+MAX_ROUNDS = 8  # Dinkelbach's method converges in two or three
+MOST_SET_COLUMNS = 40_000
 
 
 Seconds = Callable[[], float]
@@ -62,6 +64,9 @@ def plan_by_model(
 ) -> Solution:
     """Greedy plans, then the aggregated model by `solve_model`, expanded to executable plans.
 
+    Deployment sets are left to `expand` first. Where its plan misses the bound, the model is solved
+    again with a flavour for each of their members, kept apart, unless that makes it too large.
+
     Where VMs may leave PMs that do not count, the fragment rate is a fraction of two linear terms:
     the model is then solved for slots - ratio * free with the ratio of the best plan so far, until
     that gains nothing more (Dinkelbach 1967).
@@ -70,49 +75,56 @@ def plan_by_model(
     static = make_static(instance)
     start = make_state(instance, static)
     rng = np.random.default_rng(seed)
+    plans = min(GREEDY_PLANS, max(1, (budget.evaluations or GREEDY_PLANS * 2) // 2))
     best, best_value = greedy.search(
-        instance, static, start, clock, rng, GREEDY_SHARE * budget.seconds, GREEDY_PLANS
+        instance, static, start, clock, rng, GREEDY_SHARE * budget.seconds, plans
     )
-    bound: float | None = None
+    apart = own_flavours(static)
+    bound = 0.0 if goal_reached(static, start.totals) else None
 
-    def take(model: Model, x: np.ndarray) -> None:
+    def take(form: Static, model: Model, x: np.ndarray) -> None:
         nonlocal best, best_value
-        plan, reached = expand(static, start, *counts_of(model, x), rng)
+        plan, reached = expand(form, start, *counts_of(model, x), rng)
         clock.evaluations += 1
         if reached < best_value - SAME:
             best, best_value = plan, reached
             clock.incumbent(best)
 
+    form = static
     for _ in range(MAX_ROUNDS):
         if clock.remaining < LEAST_S or clock.expired or goal_reached(static, start.totals):
             break
         end = greedy.after(static, start, best)
         slots = (end.totals[FREE] - end.totals[FRAGMENT]) // static.unit
         ratio = float(slots / max(1, end.totals[FREE]))
-        model = build(static, start, instance.mnl, slots_per_core=ratio)
+        sets = form is apart
+        model = build(form, start, instance.mnl, slots_per_core=ratio, sets=sets)
         before = best_value
-        point = point_of(model, static, start, end)
         outcome = solve_model(
             model,
             lambda: clock.remaining - RESERVE_S,
             seed,
-            point,
-            partial(take, model),
+            point_of(model, form, start, end),
+            partial(take, form, model),
         )
         if outcome.x is not None:
-            take(model, outcome.x)
-        proven = objective_bound(model, static, start, outcome.bound, instance.mnl)
+            take(form, model, outcome.x)
+        proven = objective_bound(model, form, start, outcome.bound, instance.mnl)
         if proven is not None:
             bound = proven if bound is None else max(bound, proven)
-        if not model.leaves_inactive or best_value > before - SAME:
+            if best_value <= bound + SAME:
+                break
+        if model.leaves_inactive and best_value < before - SAME:
+            continue
+        members = len(apart.flavour_cpu) - len(static.flavour_cpu)
+        if sets or members == 0 or members * 2 * instance.n_pms > MOST_SET_COLUMNS:
             break
+        form = apart
     if bound is not None and best_value > bound + SAME and clock.remaining > RESERVE_S:
         longer, reached = greedy.complete(instance, static, start, best, rng)
         if reached < best_value - SAME:
             best, best_value = longer, reached
-    proved = goal_reached(static, start.totals) or (
-        bound is not None and best_value <= bound + SAME
-    )
+    proved = bound is not None and best_value <= bound + SAME
     return clock.solution(best, "optimal" if proved else "feasible", bound)
 
 

@@ -1,0 +1,222 @@
+"""Blocks of columns and rows of the aggregated model (aggregated.py). Uses numpy and scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_CORES, LARGE_MEM_MB
+from ...envs.vm_rescheduling.dynamics import FREE, MEM_FREE, MIXED, State, Static
+
+# (flavour, PM, node) of columns that count VMs, int64 [N, 3]; the columns, int64 [N].
+Counted = tuple[np.ndarray, np.ndarray]
+
+
+class Builder:
+    """Collects columns, rows and entries block by block."""
+
+    def __init__(self) -> None:
+        self.upper: list[np.ndarray] = []
+        self.cost: list[np.ndarray] = []
+        self.low: list[np.ndarray] = []
+        self.high: list[np.ndarray] = []
+        self.entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.n_columns = self.n_rows = 0
+
+    def columns(self, upper: np.ndarray, cost: np.ndarray | float) -> np.ndarray:
+        """New columns, as their indices."""
+        self.upper.append(np.asarray(upper, np.float64))
+        self.cost.append(np.broadcast_to(np.asarray(cost, np.float64), len(upper)))
+        self.n_columns += len(upper)
+        return np.arange(self.n_columns - len(upper), self.n_columns)
+
+    def rows(self, low: np.ndarray | float, high: np.ndarray) -> np.ndarray:
+        """New rows, as their indices."""
+        self.high.append(np.asarray(high, np.float64))
+        self.low.append(np.broadcast_to(np.asarray(low, np.float64), len(high)))
+        self.n_rows += len(high)
+        return np.arange(self.n_rows - len(high), self.n_rows)
+
+    def add(self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray | float) -> None:
+        """Entries; those with a negative row, for a row that is not there, are dropped."""
+        rows, columns, values = np.broadcast_arrays(rows, columns, np.asarray(values, np.float64))
+        there = rows >= 0
+        self.entries.append((rows[there], columns[there], values[there]))
+
+    def matrix(self) -> sp.csc_matrix:
+        """All entries; several at one place add up."""
+        rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
+        return sp.csc_matrix((values, (rows, columns)), shape=(self.n_rows, self.n_columns))
+
+
+def add_use(
+    b: Builder,
+    static: Static,
+    need: np.ndarray,
+    row: np.ndarray,
+    out: Counted,
+    into: Counted,
+    flip: Counted,
+) -> None:
+    """What the counted VMs take from and give to each node of what they need."""
+    for (cells, columns), sign in ((out, -1.0), (into, 1.0), (flip, -1.0)):
+        kind, pm, node = cells.T
+        b.add(row[pm, node], columns, sign * need[kind])
+        two = static.flavour_nodes[kind] == 2
+        b.add(row[pm[two], 1], columns[two], sign * need[kind[two]])
+    kind, pm, node = flip[0].T
+    b.add(row[pm, 1 - node], flip[1], need[kind])
+
+
+def add_rounded(
+    b: Builder,
+    static: Static,
+    start: State,
+    divisor: int,
+    slot_at: np.ndarray,
+    slot_c: np.ndarray,
+    out: Counted,
+    into: Counted,
+    flip: Counted,
+) -> None:
+    """The CPU rows after mixed-integer rounding, which cuts off most of the fractional slots.
+
+    Over the divisor a CPU row reads sum_j a_j x_j <= q + r with whole q and 0 <= r < 1. For whole
+    x >= 0 it implies sum_j g(a_j) x_j <= q, where g(a) is the whole part of a plus what its
+    fraction exceeds r by, over 1 - r (Nemhauser and Wolsey 1990). At r = 0 that is the row itself.
+    With ROUNDING_CORES as divisors proofs on look-alikes of Medium take a third of the time.
+    """
+    at = tuple(slot_at.T)
+    free = start.free_cpu[at]
+    rest = np.zeros(start.free_cpu.shape)
+    rest[at] = free % divisor / divisor
+    new = free % divisor > 0
+    row = np.full(start.free_cpu.shape, -1, np.int64)
+    row[tuple(slot_at[new].T)] = b.rows(-np.inf, free[new] // divisor)
+
+    def put(pm: np.ndarray, node: np.ndarray, columns: np.ndarray, cpu: np.ndarray) -> None:
+        r, fraction = rest[pm, node], cpu % divisor / divisor
+        b.add(row[pm, node], columns, cpu // divisor + np.maximum(0.0, fraction - r) / (1.0 - r))
+
+    put(slot_at[:, 0], slot_at[:, 1], slot_c, np.full(len(slot_c), static.unit))
+    for (cells, columns), sign in ((out, -1), (into, 1), (flip, -1)):
+        kind, pm, node = cells.T
+        cpu = sign * static.flavour_cpu[kind]
+        put(pm, node, columns, cpu)
+        two = static.flavour_nodes[kind] == 2
+        put(pm[two], node[two] + 1, columns[two], cpu[two])
+    kind, pm, node = flip[0].T
+    put(pm, 1 - node, flip[1], static.flavour_cpu[kind])
+
+
+def memory_may_bind(
+    static: Static, start: State, out: np.ndarray, into: np.ndarray, cpu_leaving: np.ndarray
+) -> np.ndarray:
+    """The nodes whose memory row says more than their CPU row, bool [P, 2].
+
+    Let h and l be the most and the least memory a CPU unit of the flavours that move. What
+    enters needs at most h times its CPU, and the CPU row lets in no more than is free and leaves:
+
+        mem in - mem out <= h (free + cpu out) - l cpu out <= h free + (h - l) (CPU that may leave).
+
+    Where that is no more than the free memory, the memory row follows from the CPU row.
+    """
+    if static.objective == MIXED:
+        return np.ones_like(start.free_cpu, np.bool_)
+    rate = static.flavour_mem / static.flavour_cpu
+    moved = np.unique(np.concatenate([out[:, 0], into[:, 0]]))
+    if len(moved) == 0:
+        return np.zeros_like(start.free_cpu, np.bool_)
+    high, low = rate[moved].max(), rate[moved].min()
+    return high * start.free_cpu + (high - low) * cpu_leaving > start.free_mem
+
+
+def add_mixed(
+    b: Builder,
+    static: Static,
+    start: State,
+    slot_at: np.ndarray,
+    slot_c: np.ndarray,
+    mem_row: np.ndarray,
+    most_slots: np.ndarray,
+    most_mem: np.ndarray,
+) -> None:
+    """64-core and memory slots, at what they are worth in 16-core slots.
+
+    A PM has as many 64-core slots as each of its two nodes has pairs of 16-core slots (or its only
+    node quadruples).
+    """
+    free, mem_free = (max(1, int(start.totals[total])) for total in (FREE, MEM_FREE))
+    pms, pm_of_slot = np.unique(slot_at[:, 0], return_inverse=True)
+    most = np.zeros(len(pms))
+    np.maximum.at(most, pm_of_slot, most_slots)
+    large = b.columns(most // 2, -static.weights[1] * LARGE_CORES / 16)
+    rows = b.rows(-np.inf, np.zeros(len(slot_at)))
+    b.add(rows, slot_c, -1.0)
+    b.add(rows, large[pm_of_slot], (LARGE_CORES // 16) / static.pm_nodes[slot_at[:, 0]])
+    worth = static.weights[2] * LARGE_MEM_MB * free / (mem_free * static.unit)
+    mem_slots = b.columns(most_mem // LARGE_MEM_MB, -worth)
+    b.add(mem_row[tuple(slot_at.T)], mem_slots, float(LARGE_MEM_MB))
+
+
+def add_goal(
+    b: Builder,
+    static: Static,
+    start: State,
+    mnl: int,
+    slot_c: np.ndarray,
+    out: np.ndarray,
+    out_c: np.ndarray,
+) -> None:
+    """The slots missing to the goal, each at more than all moves together.
+
+    FR <= goal where 16 slots >= (1 - goal) free; VMs leaving PMs that do not count take from free.
+    """
+    unit, kept = float(static.unit), 1.0 - static.goal_rate
+    needed = kept * float(start.totals[FREE])
+    missing = b.columns(np.array([np.ceil(needed / unit)]), mnl + 1.0)
+    goal = b.rows(needed - 1e-6 * unit, np.array([np.inf]))
+    b.add(goal[0], slot_c, unit)
+    b.add(goal[0], missing, unit)
+    inactive = static.pm_status[out[:, 1]] != ACTIVE
+    used = static.flavour_cpu[out[:, 0]] * static.flavour_nodes[out[:, 0]]
+    b.add(goal[0], out_c[inactive], kept * used[inactive])
+
+
+def own_flavours(static: Static) -> Static:
+    """The cluster with every member of a deployment set as a flavour of its own."""
+    members = np.flatnonzero(np.diff(static.vm_set_start) > 0)
+    kinds = static.vm_flavour[members]
+    vm_flavour = static.vm_flavour.copy()
+    vm_flavour[members] = len(static.flavour_cpu) + np.arange(len(members))
+    return static._replace(
+        vm_flavour=vm_flavour,
+        flavour_cpu=np.concatenate([static.flavour_cpu, static.flavour_cpu[kinds]]),
+        flavour_mem=np.concatenate([static.flavour_mem, static.flavour_mem[kinds]]),
+        flavour_nodes=np.concatenate([static.flavour_nodes, static.flavour_nodes[kinds]]),
+    )
+
+
+def add_sets(
+    b: Builder, static: Static, start: State, out: Counted, into: Counted, flip: Counted
+) -> None:
+    """Deployment sets, where every member is a flavour of its own (`own_flavours`).
+
+    Two members end on one host (or in one rack) only if neither moved: the later of their moves
+    would have been illegal. So at most one comes to a place, and none to a place where another was
+    before and stays.
+    """
+    coming = np.concatenate([into[0], flip[0]])  # a flip stays on its PM
+    columns = np.concatenate([into[1], flip[1]])
+    for group in range(len(static.set_by_rack)):
+        members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
+        flavours = static.vm_flavour[members]
+        place_of = static.pm_rack if static.set_by_rack[group] else np.arange(len(static.pm_rack))
+        here = np.isin(coming[:, 0], flavours)
+        places, place = np.unique(place_of[coming[here, 1]], return_inverse=True)
+        b.add(b.rows(-np.inf, np.ones(len(places)))[place], columns[here], 1.0)
+        for flavour, home in zip(flavours, place_of[start.vm_pm[members]], strict=True):
+            row = b.rows(-np.inf, np.zeros(1))
+            b.add(row, columns[here & (place_of[coming[:, 1]] == home)], 1.0)
+            for leaving in (out, flip):
+                b.add(row, leaving[1][leaving[0][:, 0] == flavour], -1.0)
