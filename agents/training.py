@@ -71,6 +71,7 @@ def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Pat
         OutputError: the folder holds another run, or cannot be written.
         CheckpointError: there is nothing to resume.
     """
+    torch.set_num_threads(1)
     settings = load_config(config, overrides)
     run = Run.open(settings, resume)
     if run.state["stage"] == "imitation":

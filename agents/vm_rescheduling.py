@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import nn
 
 from ..core.budget import Budget, Clock
@@ -159,4 +158,3 @@ RECIPE = Recipe(
     score=score,
     chosen_by="sample",
 )
-torch.set_num_threads(1)
