@@ -48,7 +48,7 @@ MAX_ROUNDS = 12
 MAX_CUTS = 6
 SAFE = 0.85  # of the time left: HiGHS looks at its clock now and then only
 TOLERANCE = 1e-6
-RESERVE_S = 0.01
+RESERVE_S = 0.02
 FIRST_PLANS = 2  # greedy, to have something at once
 
 
@@ -85,14 +85,17 @@ def solve(
     if relaxed is None:
         return clock.solution(best)
     bound = _objective_bound(instance, nodes, static, start, relaxed.prices, goal)
+    pace = 0.0  # seconds of the last choice
     for slack in SLACKS:
-        if clock.remaining < RESERVE_S:
+        if clock.remaining < RESERVE_S + pace:
             break
         price_columns(master, relaxed, slack)
         missed = np.inf
         for _ in range(MAX_CUTS):
+            began = clock.elapsed
             seconds = SAFE * (clock.remaining - RESERVE_S)
             chosen = choose(master, relaxed, slack, instance.mnl, goal, seconds)
+            pace = clock.elapsed - began
             clock.evaluations += 1
             if chosen is None:
                 break
@@ -108,7 +111,7 @@ def solve(
                 missed = _missed(relaxed, chosen, goal)
                 break
             master.hall = np.concatenate([master.hall, too_few[None]])
-            if clock.remaining < RESERVE_S:
+            if clock.remaining < RESERVE_S + pace:
                 break
         if missed <= slack:
             if bound is not None and not len(instance.set_vms) and not instance.pm_move_cap:
