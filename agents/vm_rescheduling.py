@@ -32,8 +32,8 @@ TEMPERATURES = (0.5, 0.3, 0.7)  # of the samples, in turn
 SCORE_SAMPLES = 8
 SCORE_TEMPERATURE = 0.5
 RESERVE_S = 0.005  # for handing the plan over
-# At the peak rate of churn a second's sampling gains less than what it costs: on lookalike:val plans
-# of .1, .25, .5, 1 and 2 seconds end at .2725, .2704, .2679, .2673 and .2687.
+# At the peak rate of churn longer sampling costs more than it gains: on lookalike:val plans of .1,
+# .25, .5, 1 and 2 seconds end at .2725, .2704, .2679, .2673 and .2687.
 LIVE_S = 1.0
 LESSONS_A_PLAN = 80  # samples taken from one replayed plan
 
