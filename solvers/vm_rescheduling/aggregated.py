@@ -51,7 +51,7 @@ from .aggregated_rows import (
     memory_may_bind,
 )
 
-ROUNDING_CORES = (16, 14, 10, 8)
+ROUNDING_CORES = (16, 12, 8)
 
 
 @dataclass(frozen=True, slots=True)
