@@ -28,7 +28,7 @@ from .playing import Player, Weights, take_weights
 from .recipe import Recipe
 
 POLICY = SHIPPED / "vm_rescheduling_ppo"
-TEMPERATURES = (0.5, 0.3, 0.7)  # of the samples, in turn
+TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # of the samples, in turn
 SCORE_SAMPLES = 8
 SCORE_TEMPERATURE = 0.5
 RESERVE_S = 0.005  # for handing the plan over
