@@ -1,4 +1,6 @@
-"""What the agent sees is what is so: rows never stale, nodes never mixed up, observations never changed afterwards."""
+"""What the agent sees is what is so: rows never stale, nodes never mixed up, observations never
+changed afterwards.
+"""
 
 from __future__ import annotations
 
