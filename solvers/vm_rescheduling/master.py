@@ -40,6 +40,7 @@ class Master:
     Attributes:
         nodes: the cluster.
         outs, ins: int64 [.., F]; multisets of VMs that may leave, and enter, a node.
+        exchanges: int64 [E, 2 D]; two-node VMs that may leave, and enter, one PM.
         level, out_of: int64 [S]; units free in a supply set's nodes, and its row in `outs`.
         members: bool [S, N].
         member_start, member_node: `members` as compressed rows.
@@ -54,6 +55,7 @@ class Master:
     nodes: Nodes
     outs: np.ndarray
     ins: np.ndarray
+    exchanges: np.ndarray
     level: np.ndarray
     out_of: np.ndarray
     members: np.ndarray
@@ -133,6 +135,7 @@ def make_master(nodes: Nodes, mnl: int) -> Master:
         nodes=nodes,
         outs=outs,
         ins=ins,
+        exchanges=_exchanges(n_double),
         level=np.array(level, np.int64),
         out_of=np.array(out_of, np.int64),
         members=every,
@@ -144,6 +147,13 @@ def make_master(nodes: Nodes, mnl: int) -> Master:
         one=np.zeros((0, 3), np.int64),
         two=np.zeros((0, 1 + 4 * n_single + 2 * n_double), np.int64),
     )
+
+
+def _exchanges(n_double: int) -> np.ndarray:
+    """One or two two-node VMs, each leaving or entering, no flavour both ways."""
+    sides = multisets(2 * n_double, 2)[1:]
+    clash = (sides[:, :n_double] * sides[:, n_double:]).any(axis=1)
+    return np.asarray(sides[~clash])
 
 
 def _spread(sets: np.ndarray, here: np.ndarray, n_nodes: int) -> np.ndarray:
@@ -170,12 +180,14 @@ def price_columns(master: Master, relaxed: Relaxation, slack: float) -> int:
     )  # fmt: skip
     new = np.column_stack([of_set[:made], of_in[:made], most[:made]])
     master.one = np.concatenate([master.one, new])
-    pm = np.empty(2 * len(nodes.double) * len(nodes.pms), np.int64)
-    patterns = np.empty((len(pm), master.two.shape[1] - 1), np.int64)
+    pm = np.empty(ROOM, np.int64)
+    patterns = np.empty((ROOM, master.two.shape[1] - 1), np.int64)
+    leaving, entering = np.hsplit(master.exchanges, 2)
     made_two = two_node_columns(
-        nodes.free, nodes.movable, nodes.movable_double, nodes.cpu, nodes.cpu_double, nodes.slot,
-        nodes.grid, prices.single, prices.double, prices.move,
-        relaxed.pm_price, slack, pm, patterns,
+        nodes.free, nodes.movable, nodes.movable_double, nodes.cpu, master.exchanges,
+        (leaving - entering) @ nodes.cpu_double,
+        (leaving - entering) @ prices.double + prices.move * leaving.sum(axis=1),
+        nodes.slot, nodes.grid, prices.single, prices.move, relaxed.pm_price, slack, pm, patterns,
     )  # fmt: skip
     before = len(master.two)
     found = np.column_stack([pm[:made_two], patterns[:made_two]])
@@ -336,7 +348,8 @@ def _run(
     solver = highspy.Highs()
     for option, setting in (
         ("output_flag", False), ("threads", 1), ("presolve", "off"), ("mip_rel_gap", 0.0),
-        ("mip_abs_gap", 0.99), ("time_limit", max(seconds, 0.001)),
+        ("mip_abs_gap", 0.99), ("mip_detect_symmetry", False),
+        ("mip_heuristic_run_feasibility_jump", False), ("time_limit", max(seconds, 0.001)),
     ):  # fmt: skip
         solver.setOptionValue(option, setting)
     solver.passModel(lp)

@@ -98,27 +98,31 @@ def two_node_columns(
     movable: np.ndarray,
     movable_double: np.ndarray,
     cpu: np.ndarray,
-    cpu_double: np.ndarray,
+    exchanges: np.ndarray,
+    exchange_cpu: np.ndarray,
+    exchange_price: np.ndarray,
     slot: int,
     grid: int,
     price: np.ndarray,
-    price_double: np.ndarray,
     mu: float,
     pm_price: np.ndarray,
     slack: float,
     of_pm: np.ndarray,
     patterns: np.ndarray,
 ) -> int:
-    """For each PM and each two-node VM to leave or enter it, its best pattern if worth -slack.
+    """For each PM and each exchange of two-node VMs there, the best pattern if worth -slack.
 
     Returns their number.
+
+    Row e of `exchanges` [E, 2 D] has the two-node VMs leaving and entering; `exchange_cpu` is what
+    they free on either node and `exchange_price` what they cost.
 
     A pattern is [out of node 0 (F), into node 0 (F), out of node 1 (F), into node 1 (F), two-node
     out (D), in (D)]; `pm_price` [Q] is the price of using both nodes. `gain[t]` is the best of
     slots and takings when t units are free before anything enters; `cost[y]` the least price of
     sending away exactly y units.
     """
-    n_single, n_double = len(cpu), len(cpu_double)
+    n_single, n_double = len(cpu), movable_double.shape[1]
     takings, last = takings_of(cpu, price, grid)
     gain, filled = gains_of(takings, slot)
     cost = np.empty((2, grid + 1))
@@ -129,10 +133,12 @@ def two_node_columns(
     for p in range(free.shape[0]):
         known = False
         before = free[p, 0] // slot + free[p, 1] // slot
-        for op in range(2 * n_double):
-            d, enters = op // 2, op % 2
-            shift = -cpu_double[d] if enters else cpu_double[d]
-            if not enters and movable_double[p, d] == 0:
+        for e in range(len(exchanges)):
+            shift = exchange_cpu[e]
+            present = True
+            for d in range(n_double):
+                present &= movable_double[p, d] >= exchanges[e, d]
+            if not present:
                 continue
             if not known:
                 known = True
@@ -140,8 +146,7 @@ def two_node_columns(
                     reach[n] = removal_costs(
                         movable[p, n], MAX_OUT, cpu, price, mu, grid - free[p, n], cost[n], outs[n]
                     )
-            value = price_double[d] if enters else -price_double[d] - mu
-            value -= before + pm_price[p]
+            value = -exchange_price[e] - before - pm_price[p]
             for n in range(2):
                 taken[n], top = best_removal(cost[n], reach[n], free[p, n] + shift, gain)
                 value += top
@@ -156,6 +161,6 @@ def two_node_columns(
                 while x > 0:
                     row[2 * n_single * n + n_single + last[x]] += 1
                     x -= cpu[last[x]]
-            row[4 * n_single + enters * n_double + d] = 1
+            row[4 * n_single :] = exchanges[e]
             made += 1
     return made
