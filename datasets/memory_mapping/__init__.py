@@ -1,0 +1,1 @@
+"""Programs: what an instance of memory mapping is, and where instances come from."""

@@ -1,0 +1,60 @@
+"""Hardware profiles: bandwidths and peak of the machines a program is timed for. Uses core.
+
+The numbers and where they come from stand in configs/hardware.toml.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ...core.registry import known
+
+TABLE = Path(__file__).parents[2] / "configs" / "hardware.toml"
+DEFAULT = "tpu-like"
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """One machine.
+
+    Attributes:
+        name: as in `--set hardware=`.
+        slow_bw: bytes/s of slow memory, reads and writes together.
+        fast_read_bw, fast_write_bw: bytes/s of fast memory.
+        flops: floating-point operations a second that an instruction reaches.
+        copy_scale: speed of copies between the memories, in parts of slow_bw.
+        alignment: bytes.
+        source: where the numbers come from, and which are assumptions.
+    """
+
+    name: str
+    slow_bw: float
+    fast_read_bw: float
+    fast_write_bw: float
+    flops: float
+    copy_scale: float
+    alignment: int
+    source: str
+
+
+def hardware_names() -> list[str]:
+    """Names of the profiles."""
+    return list(_table())
+
+
+def load_hardware(name: str) -> Hardware:
+    """The profile of this name.
+
+    Raises:
+        UnknownNameError: no such profile.
+    """
+    return _table()[known(name, _table(), "hardware profile")]
+
+
+@cache
+def _table() -> dict[str, Hardware]:
+    document = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return {name: Hardware(name=name, **values) for name, values in document.items()}

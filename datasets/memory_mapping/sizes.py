@@ -1,0 +1,52 @@
+"""Reads amounts of memory as people write them: bytes, 8MiB, or a fraction of the peak. Uses core."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NoReturn
+
+from ...core.errors import SettingError
+
+UNITS = {
+    "": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9,
+}  # fmt: skip
+
+
+def read_capacity(text: str, peak: Callable[[], int]) -> int:
+    """Bytes from "1048576", "8MiB", or a fraction of the peak: "1/4", "0.25" or "25%".
+
+    A plain number of at most 1 with a point in it is a fraction; "1/1" is the whole peak. The
+    fraction's bytes are rounded up. `peak` is called only for fractions.
+
+    Raises:
+        SettingError: the text is none of these, or not positive.
+    """
+    stated = text.strip().lower()
+    fraction: Fraction | None = None
+    try:
+        if stated.endswith("%"):
+            fraction = Fraction(stated[:-1]) / 100
+        elif "/" in stated or re.fullmatch(r"(0?\.\d+|1\.0*)", stated):
+            fraction = Fraction(stated)
+    except (ValueError, ZeroDivisionError):
+        _refuse(text)
+    if fraction is not None:
+        if fraction <= 0:
+            _refuse(text)
+        return -int(-fraction * peak() // 1)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", stated)
+    if match is None or match[2] not in UNITS:
+        _refuse(text)
+    capacity = int(Fraction(match[1]) * UNITS[match[2]])
+    if capacity < 1:
+        _refuse(text)
+    return capacity
+
+
+def _refuse(text: str) -> NoReturn:
+    raise SettingError(
+        f"capacity {text!r} cannot be used; give positive bytes (8388608, 8MiB) or a fraction of "
+        "the program's peak (1/4, 0.25, 25%)"
+    )

@@ -1,0 +1,1 @@
+"""Memory mapping: the mallocGame after mallocMuZero (2023) and its independent validator."""
