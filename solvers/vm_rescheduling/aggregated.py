@@ -266,21 +266,28 @@ def counts_of(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def point_of(model: Model, static: Static, start: State, end: State) -> np.ndarray | None:
-    """The point of a state that a plan leads to, or None where the model counts flips apart.
-
-    Columns beyond the slots are left NaN: the solver fills them in.
-    """
+    """The point of a state that a plan leads to, or None where the model counts flips apart."""
     if len(model.flip):
         return None
     shape = (len(static.flavour_cpu), len(static.pm_status), 2)
     change = np.zeros(shape, np.int64)
     np.add.at(change, (static.vm_flavour, end.vm_pm, end.vm_numa), 1)
     np.add.at(change, (static.vm_flavour, start.vm_pm, start.vm_numa), -1)
-    x = np.full(len(model.cost), np.nan)
+    x = np.zeros(len(model.cost))
     n_out, n_in = len(model.out), len(model.into)
     x[:n_out] = np.maximum(0, -change[tuple(model.out.T)])
     x[n_out : n_out + n_in] = np.maximum(0, change[tuple(model.into.T)])
     x[model.slot_columns] = end.free_cpu[tuple(model.slot_at.T)] // static.unit
+    last = int(model.slot_columns[-1])
+    activity = model.matrix @ x
+    for column in range(last + 1, len(x)):  # no row holds two of these
+        at = slice(model.matrix.indptr[column], model.matrix.indptr[column + 1])
+        rows, factors = model.matrix.indices[at], model.matrix.data[at]
+        if model.cost[column] > 0:
+            x[column] = np.ceil(((model.row_lower[rows] - activity[rows]) / factors).max())
+        else:
+            x[column] = np.floor(((model.row_upper[rows] - activity[rows]) / factors).min())
+        x[column] = np.clip(x[column], 0, model.upper[column])
     return x
 
 

@@ -71,8 +71,8 @@ def run_cpsat(
     cost = np.rint(model.cost * scale).astype(np.int64)
     cp.minimize(cp_model.LinearExpr.weighted_sum(columns, cost.tolist()))
     if point is not None:
-        for j in np.flatnonzero(~np.isnan(point)):
-            cp.add_hint(columns[j], int(point[j]))
+        for column, hint in zip(columns, point.tolist(), strict=True):
+            cp.add_hint(column, int(hint))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = workers
     solver.parameters.random_seed = seed % 2**31

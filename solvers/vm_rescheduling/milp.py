@@ -111,7 +111,7 @@ def plan_by_model(
             take(form, model, outcome.x)
         proven = objective_bound(model, form, start, outcome.bound, instance.mnl)
         if proven is not None:
-            bound = proven if bound is None else max(bound, proven)
+            bound = max(0.0, proven) if bound is None else max(bound, proven)
             if best_value <= bound + SAME:
                 break
         if model.leaves_inactive and best_value < before - SAME:
@@ -141,7 +141,7 @@ def run_highs(
         model: the model.
         seconds: how many are left; with too few for a model of this size, nothing is done.
         seed: of HiGHS.
-        point: where to start; NaN for what HiGHS is to fill in.
+        point: where to start.
         on_point: told each better point on the way.
     """
     reserve = RESERVE_A_COLUMN_S * len(model.cost)
@@ -170,15 +170,26 @@ def run_highs(
     for name, setting in options.items():
         solver.setOptionValue(name, setting)
     solver.passModel(lp)
-    if point is not None:
-        known = np.flatnonzero(~np.isnan(point)).astype(np.int32)
-        solver.setSolution(len(known), known, point[known])
+    # With costs that are not whole numbers, HiGHS spends seconds on conflicts from a given point and
+    # does not look at the clock meanwhile.
+    if point is not None and model.whole:
+        whole = highspy.HighsSolution()
+        whole.col_value = point
+        solver.setSolution(whole)
     if on_point is not None:
 
         def improved(event: Any) -> None:
             on_point(np.array(event.data_out.mip_solution))
 
         solver.cbMipImprovingSolution.subscribe(improved)
+
+    def stop_in_time(event: Any) -> None:
+        # Inside one long step HiGHS asks this more often than it looks at its own time limit.
+        if seconds() <= 0.0:
+            event.interrupt()
+
+    solver.cbMipInterrupt.subscribe(stop_in_time)
+    solver.cbSimplexInterrupt.subscribe(stop_in_time)
     solver.setOptionValue("time_limit", max(0.0, seconds() - reserve))
     solver.run()
     info = solver.getInfo()
