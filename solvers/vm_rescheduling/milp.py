@@ -170,8 +170,8 @@ def run_highs(
     for name, setting in options.items():
         solver.setOptionValue(name, setting)
     solver.passModel(lp)
-    # With costs that are not whole numbers, HiGHS spends seconds on conflicts from a given point and
-    # does not look at the clock meanwhile.
+    # With costs that are not whole numbers, HiGHS spends seconds on conflicts from a given point
+    # and does not look at the clock meanwhile.
     if point is not None and model.whole:
         whole = highspy.HighsSolution()
         whole.col_value = point
