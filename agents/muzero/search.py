@@ -124,7 +124,7 @@ class Forest(NamedTuple):
         bounds: float64 [B, 2], least and greatest value in a tree.
         considered: int32 [B, m], sampled actions at the root, best first; n_considered: int32 [B].
         score: float64 [B, m], Gumbel noise + logit of each; child: int32 [B, m].
-        parent, action, leaf: int32 [B], where the simulation under way adds a node (or, `leaf`, the
+        parent, action, leaf: int64 [B], where the simulation under way adds a node (or, `leaf`, the
             ended node it came to).
     """
 
@@ -160,7 +160,7 @@ def make_forest(batch: int, n_actions: int, settings: SearchSettings) -> Forest:
         np.zeros(batch, np.int32),
         np.zeros((batch, m)),
         np.zeros((batch, m), np.int32),
-        *(np.zeros(batch, np.int32) for _ in range(3)),
+        *(np.zeros(batch, np.int64) for _ in range(3)),
     )
 
 
@@ -193,14 +193,15 @@ def search(
     forest = forest or make_forest(*logits.shape, settings)
     rule = _Rule(settings.discount, settings.c_visit, settings.c_scale, settings.scope == "node")
     plan = visit_plan(forest.considered.shape[1], settings.simulations)
-    masked = np.where(legal, logits, -np.inf)
+    masked = np.where(legal, logits, -np.inf).astype(np.float64)
     masked -= masked.max(axis=1, keepdims=True)
     _plant(forest, masked, np.asarray(value, np.float64), gumbel)
     _select(forest, plan[0], rule)
     for made in range(1, settings.simulations + 1):
         leaves = expand(made, forest.parent, forest.action)
         forest.priors[made] = leaves.prior
-        _add(forest, made, leaves.reward, leaves.value, leaves.ended, rule)
+        gains = np.asarray(leaves.reward, np.float64), np.asarray(leaves.value, np.float64)
+        _add(forest, made, *gains, leaves.ended, rule)
         if made < settings.simulations:
             _select(forest, plan[made], rule)
     batch, n_actions = logits.shape

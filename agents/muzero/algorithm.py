@@ -1,0 +1,253 @@
+"""MuZero as an RLlib algorithm: self-play, replay, learning and reanalysis. Uses ray and torch.
+
+    config = MuZeroConfig().environment("CartPole-v1").training(simulations=16, lr=2e-3)
+    algorithm = config.build_algo()
+    algorithm.train()
+
+Runners, learners, devices, seeds, evaluation and checkpoints are set as for RLlib's own algorithms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+from ray.rllib.policy.sample_batch import SampleBatch
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    REPLAY_BUFFER_RESULTS,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+    TD_ERROR_KEY,
+    TIMERS,
+)
+from ray.rllib.utils.numpy import convert_to_numpy
+
+from ...core.errors import SettingError
+from .learner import MuZeroLearner
+from .module import MuZeroModule
+from .replay import SelfPlayBuffer, TargetSettings, batch_of, rewrite
+from .runner import MuZeroEnvRunner
+from .search import SearchSettings
+
+BUFFER = "replay_buffer"
+LEAST_PRIORITY = 1e-3
+
+
+class MuZeroConfig(AlgorithmConfig):
+    """Settings of MuZero; all that `training` takes beyond RLlib's own are attributes.
+
+    Attributes:
+        network: factory of the network (networks.Factory), or a lazy entry point
+            "module:attribute"; network_config: its keywords.
+        simulations, considered, c_visit, c_scale, scope: of every search; see SearchSettings.
+        value_support, reward_support: least and greatest number and bins; see networks.Support.
+        unroll_steps: actions the dynamics are unrolled for; 0 learns none (with known_model).
+        n_step: rewards before a search's value stands in for the rest; None for full returns.
+        value_coeff: weight of the values' loss.
+        updates: learner updates an iteration.
+        learning_starts: steps in the buffer before the first of them.
+        reanalyse: stored steps searched anew an iteration, with the newest network.
+        known_model: search in copies of the environment and learn no dynamics from it (AlphaZero).
+        replay_buffer_config: capacity (steps), alpha and beta (Schaul et al. 2016).
+    """
+
+    def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
+        super().__init__(algo_class=algo_class or MuZero)
+        package = __package__.partition(".agents")[0]
+        self.env_runner_cls = MuZeroEnvRunner
+        self.num_envs_per_env_runner = 16
+        self.rollout_fragment_length = 16
+        self.lr = 1e-3
+        self.gamma = 0.997
+        self.grad_clip = 5.0
+        self.train_batch_size_per_learner = 128
+        self.network: Any = f"{package}.agents.muzero.networks:MLP"
+        self.network_config: dict[str, Any] = {}
+        self.simulations = 32
+        self.considered = 16
+        self.c_visit = 50.0
+        self.c_scale = 0.1
+        self.scope = "tree"
+        self.value_support = (-300.0, 300.0, 51)
+        self.reward_support = (-10.0, 10.0, 51)
+        self.unroll_steps = 5
+        self.n_step: int | None = 10
+        self.value_coeff = 0.25
+        self.updates = 16
+        self.learning_starts = 1000
+        self.reanalyse = 0
+        self.known_model = False
+        self.replay_buffer_config = {"capacity": 100_000, "alpha": 0.6, "beta": 0.4}
+
+    def training(
+        self,
+        *,
+        network: Any = NotProvided,
+        network_config: dict[str, Any] = NotProvided,
+        simulations: int = NotProvided,
+        considered: int = NotProvided,
+        c_visit: float = NotProvided,
+        c_scale: float = NotProvided,
+        scope: str = NotProvided,
+        value_support: tuple[float, float, int] = NotProvided,
+        reward_support: tuple[float, float, int] = NotProvided,
+        unroll_steps: int = NotProvided,
+        n_step: int | None = NotProvided,
+        value_coeff: float = NotProvided,
+        updates: int = NotProvided,
+        learning_starts: int = NotProvided,
+        reanalyse: int = NotProvided,
+        known_model: bool = NotProvided,
+        replay_buffer_config: dict[str, Any] = NotProvided,
+        **kwargs: Any,
+    ) -> MuZeroConfig:
+        """Sets what is given; see the class for what it means and RLlib for `kwargs`."""
+        given = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
+        super().training(**kwargs)
+        if replay_buffer_config is not NotProvided:
+            given["replay_buffer_config"] = self.replay_buffer_config | replay_buffer_config
+        for key, value in given.items():
+            if value is not NotProvided:
+                setattr(self, key, value)
+        return self
+
+    def validate(self) -> None:
+        """Refuses what cannot be trained.
+
+        Raises:
+            SettingError: a setting of MuZero's own makes no sense.
+        """
+        super().validate()
+        self.search_settings()
+        if self.n_step is not None and self.n_step < 1:
+            raise SettingError(f"n_step {self.n_step}: give at least 1, or None for full returns")
+        if self.unroll_steps < (0 if self.known_model else 1):
+            raise SettingError(
+                f"unroll_steps {self.unroll_steps}: the dynamics are learned from at least 1 step"
+            )
+        if self.known_model and self.reanalyse:
+            raise SettingError("reanalyse searches in latent states; it cannot go with known_model")
+
+    def search_settings(self) -> SearchSettings:
+        """Of every search."""
+        return SearchSettings(
+            self.simulations, self.considered, self.gamma, self.c_visit, self.c_scale, self.scope
+        )
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """Of MuZeroModule."""
+        return RLModuleSpec(module_class=MuZeroModule, model_config=self.model_config)
+
+    def get_default_learner_class(self) -> type[MuZeroLearner]:
+        """MuZeroLearner."""
+        return MuZeroLearner
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        search = self.search_settings()
+        return super()._model_config_auto_includes | {
+            "network": self.network,
+            "network_config": self.network_config,
+            "search": {name: getattr(search, name) for name in SearchSettings.__slots__},
+            "value_support": self.value_support,
+            "reward_support": self.reward_support,
+            "seed": self.seed,
+        }
+
+
+class MuZero(Algorithm):
+    """MuZero (Schrittwieser et al. 2020) with Gumbel search (Danihelka et al. 2022)."""
+
+    @classmethod
+    def get_default_config(cls) -> MuZeroConfig:
+        """The defaults."""
+        return MuZeroConfig()
+
+    def setup(self, config: MuZeroConfig) -> None:
+        """Builds runners and learners, and the buffer."""
+        super().setup(config)
+        self.buffer = SelfPlayBuffer(seed=config.seed, **config.replay_buffer_config)
+        self.target_settings = TargetSettings(config.unroll_steps, config.n_step, config.gamma)
+
+    def training_step(self) -> None:
+        """Plays, then learns, then hands the new weights to the players."""
+        config = self.config
+        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            episodes, results = synchronous_parallel_sample(
+                worker_set=self.env_runner_group,
+                concat=True,
+                sample_timeout_s=config.sample_timeout_s,
+                _uses_new_env_runners=True,
+                _return_metrics=True,
+            )
+        self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
+        self.buffer.add(episodes)
+        if self.buffer.get_num_timesteps() < config.learning_starts:
+            return
+        with self.metrics.log_time((TIMERS, "reanalyse")):
+            self._reanalyse(config.reanalyse)
+        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+            for _ in range(config.updates):
+                self._update()
+        self.metrics.log_value(
+            (REPLAY_BUFFER_RESULTS, "steps"), self.buffer.get_num_timesteps(), window=1
+        )
+        with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+            self.env_runner_group.sync_weights(
+                from_worker_or_learner_group=self.learner_group, inference_only=True
+            )
+
+    def _update(self) -> None:
+        """One update of the learners, and the priorities it gives."""
+        places = self.buffer.draw(self.config.total_train_batch_size)
+        batch = batch_of(places, self.target_settings)
+        steps = self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0)
+        results = self.learner_group.update(
+            batch=SampleBatch(batch).as_multi_agent(),
+            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: steps},
+        )
+        errors = []
+        for result in results:
+            errors += convert_to_numpy(result[DEFAULT_MODULE_ID].pop(TD_ERROR_KEY).peek())
+        self.buffer.update_priorities(np.concatenate(errors) + LEAST_PRIORITY)
+        self.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+    def _reanalyse(self, count: int) -> None:
+        """Searches stored steps anew with the weights the players have."""
+        size = self.config.num_envs_per_env_runner
+        module = self.env_runner.module
+        for _ in range(0, count, size):
+            places = self.buffer.draw_evenly(size)
+            seen = batch_of(places, TargetSettings(0, 1, 1.0))["obs"]
+            found = module.search(_tensors(seen, self.env_runner._device), True, simulated=False)
+            for place, policy, value in zip(places, found.policy, found.value, strict=True):
+                rewrite(place, policy, float(value))
+
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> Any:
+        """RLlib's state and the buffer, so that training goes on where it was."""
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        return state | {BUFFER: self.buffer.get_state()}
+
+    def set_state(self, state: Any) -> None:
+        """Takes up what `get_state` gave."""
+        super().set_state(state)
+        if BUFFER in state:
+            self.buffer.set_state(state[BUFFER])
+
+
+def _tensors(seen: Any, device: torch.device) -> Any:
+    if isinstance(seen, dict):
+        return {key: _tensors(part, device) for key, part in seen.items()}
+    return torch.from_numpy(seen).to(device)

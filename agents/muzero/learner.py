@@ -1,0 +1,58 @@
+"""MuZero's loss as an RLlib learner. Uses torch and ray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.utils.metrics import TD_ERROR_KEY
+from torch import Tensor
+
+from .module import POLICIES, REWARDS, ROOT_VALUES
+from .networks import MASKED, mask_of
+
+
+class MuZeroLearner(TorchLearner):
+    """Cross-entropy of policies to the searches', of values and rewards to the returns."""
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Tensor]
+    ) -> Tensor:
+        """Mean over the batch, weighted; also hands the values' errors out, as new priorities."""
+        module = self.module[module_id].unwrapped()
+        policies = fwd_out[POLICIES]
+        legal = mask_of(batch[Columns.OBS])
+        if legal is not None:
+            # Known of the first observation only; the steps after it learn their masks.
+            first = policies[:, :1].masked_fill(~legal.unsqueeze(1), MASKED)
+            policies = torch.cat([first, policies[:, 1:]], dim=1)
+        by_policy = -(batch["policies"] * policies.log_softmax(-1)).sum(-1) * batch["policy_mask"]
+        by_value = module.value_support.loss(fwd_out[ROOT_VALUES], batch["values"])
+        by_value = by_value * batch["value_mask"]
+        by_reward = module.reward_support.loss(fwd_out[REWARDS], batch["rewards"])
+        by_reward = by_reward * batch["reward_mask"]
+        unrolled = max(1, batch["actions"].shape[1])
+        losses = {
+            "policy_loss": _over_steps(by_policy, unrolled),
+            "value_loss": config.value_coeff * _over_steps(by_value, unrolled),
+            "reward_loss": by_reward.sum(1) / unrolled,
+        }
+        weights = batch["weights"]
+        total = (weights * torch.stack(list(losses.values())).sum(0)).mean()
+        with torch.no_grad():
+            guess = module.value_support.expected(fwd_out[ROOT_VALUES][:, 0])
+            error = (guess - batch["values"][:, 0]).abs()
+            target = batch["policies"][:, 0]
+            entropy = -(target * target.clamp(min=1e-12).log()).sum(-1).mean()
+        self.metrics.log_value((module_id, TD_ERROR_KEY), error, reduce="item_series")
+        logged = {key: loss.mean() for key, loss in losses.items()}
+        logged |= {"value_error": error.mean(), "target_entropy": entropy}
+        self.metrics.log_dict(logged, key=module_id, window=1)
+        return total
+
+
+def _over_steps(losses: Tensor, unrolled: int) -> Tensor:
+    """The first step's loss and the mean of the others' (MuZero, appendix G): [B, K+1] -> [B]."""
+    return losses[:, 0] + losses[:, 1:].sum(1) / unrolled

@@ -1,0 +1,194 @@
+"""What MuZero asks of a network, its categorical values, and a small default. Uses torch.
+
+A network maps an observation to a latent state and knows how an action changes it. Values and
+rewards are categorical over a fixed support (MuZero, appendix F): the network gives logits, a
+`Support` turns them into numbers and numbers into targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium as gym
+import torch
+from gymnasium.spaces import flatdim
+from torch import Tensor, nn
+
+from ...core.errors import SettingError
+
+MASKED = -1e9
+CURVE = 0.001  # epsilon of the value transform
+
+# A Box is a tensor, a Dict of Boxes a dict of tensors; the first axis is the batch.
+Observation = Any
+
+
+class Root(NamedTuple):
+    """Of an observation: latent [B, ...], logits [B, A], value logits [B, bins] (or values [B])."""
+
+    latent: Tensor
+    logits: Tensor
+    value: Tensor
+
+
+class Step(NamedTuple):
+    """Of a latent and an action: latent [B, ...], reward and value logits [B, bins] (or numbers
+    [B]), logits [B, A].
+    """
+
+    latent: Tensor
+    reward: Tensor
+    logits: Tensor
+    value: Tensor
+
+
+class Network(Protocol):
+    """A MuZero network; a torch module."""
+
+    def initial(self, observation: Observation) -> Root:
+        """Represents an observation and predicts from there."""
+        ...
+
+    def recurrent(self, latent: Tensor, action: Tensor) -> Step:
+        """Takes an action, int64 [B], in latent states and predicts from there."""
+        ...
+
+
+# (observation space, number of actions, bins of value, bins of reward, network_config as keywords)
+# -> a torch module that is a Network.
+Factory = Callable[..., nn.Module]
+
+
+class Support(nn.Module):
+    """Bins evenly spaced between two returns, after the transform
+    h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x, which draws large ones together.
+    """
+
+    def __init__(self, low: float, high: float, bins: int) -> None:
+        """Takes the least and the greatest number and the count of bins.
+
+        Raises:
+            SettingError: there is no such support.
+        """
+        super().__init__()
+        if not low < high or bins < 2:
+            raise SettingError(
+                f"support ({low}, {high}, {bins}): give the least number, a greater one, and at "
+                "least 2 bins"
+            )
+        ends = transform(torch.tensor([low, high], dtype=torch.float64))
+        atoms = torch.linspace(float(ends[0]), float(ends[1]), bins, dtype=torch.float32)
+        self.register_buffer("atoms", atoms, persistent=False)
+        self.bins = bins
+
+    atoms: Tensor
+
+    def expected(self, logits: Tensor) -> Tensor:
+        """Numbers [...] of logits [..., bins]."""
+        return restore((logits.softmax(-1) * self.atoms).sum(-1))
+
+    def target(self, numbers: Tensor) -> Tensor:
+        """Probabilities [..., bins] on the two bins next to each number [...], with its mean."""
+        low, high = self.atoms[0], self.atoms[-1]
+        place = (transform(numbers).clamp(low, high) - low) / (high - low) * (self.bins - 1)
+        below = place.floor().clamp(max=self.bins - 2)
+        share = (place - below).unsqueeze(-1)
+        index = below.long().unsqueeze(-1)
+        target = torch.zeros(*numbers.shape, self.bins, device=numbers.device)
+        return target.scatter(-1, index, 1 - share).scatter(-1, index + 1, share)
+
+    def loss(self, logits: Tensor, numbers: Tensor) -> Tensor:
+        """Cross-entropy [...] of logits [..., bins] to numbers [...]."""
+        return -(self.target(numbers) * logits.log_softmax(-1)).sum(-1)
+
+
+def transform(numbers: Tensor) -> Tensor:
+    """H."""
+    return numbers.sign() * ((numbers.abs() + 1).sqrt() - 1) + CURVE * numbers
+
+
+def restore(numbers: Tensor) -> Tensor:
+    """The inverse of h."""
+    root = (1 + 4 * CURVE * (numbers.abs() + 1 + CURVE)).sqrt() - 1
+    return numbers.sign() * ((root / (2 * CURVE)) ** 2 - 1)
+
+
+class Scalars:
+    """A network with numbers for its values and rewards: what the search calls."""
+
+    def __init__(self, network: Network, value: Support, reward: Support) -> None:
+        self.network, self.value, self.reward = network, value, reward
+
+    def initial(self, observation: Observation) -> Root:
+        """Root with values [B]."""
+        root = self.network.initial(observation)
+        return root._replace(value=self.value.expected(root.value))
+
+    def recurrent(self, latent: Tensor, action: Tensor) -> Step:
+        """Step with rewards and values [B]."""
+        step = self.network.recurrent(latent, action)
+        return step._replace(
+            reward=self.reward.expected(step.reward), value=self.value.expected(step.value)
+        )
+
+
+def mask_of(observation: Observation) -> Tensor | None:
+    """Bool [B, A] of an observation that brings an action mask."""
+    if isinstance(observation, dict) and "action_mask" in observation:
+        return observation["action_mask"] > 0
+    return None
+
+
+class MLP(nn.Module):
+    """Small fully connected network for observations of plain numbers.
+
+    Args:
+        observation_space: a Box or a Dict of Boxes; an action mask in it is not looked at.
+        n_actions, value_bins, reward_bins: sizes of the heads.
+        width: of every hidden layer and of the latent state.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        n_actions: int,
+        value_bins: int,
+        reward_bins: int,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        spaces = getattr(observation_space, "spaces", {"": observation_space})
+        size = sum(flatdim(space) for key, space in spaces.items() if key != "action_mask")
+        self.represent = nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width))
+        self.action = nn.Embedding(n_actions, width)
+        self.change = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.reward = _head(width, reward_bins)
+        self.policy = _head(width, n_actions)
+        self.value = _head(width, value_bins)
+
+    def initial(self, observation: Observation) -> Root:
+        """See Network."""
+        parts = observation if isinstance(observation, dict) else {"": observation}
+        flat = [part.flatten(1).float() for key, part in parts.items() if key != "action_mask"]
+        latent = _scaled(self.represent(torch.cat(flat, dim=1)))
+        return Root(latent, self.policy(latent), self.value(latent))
+
+    def recurrent(self, latent: Tensor, action: Tensor) -> Step:
+        """See Network."""
+        latent = _scaled(latent + self.change(latent + self.action(action)))
+        return Step(latent, self.reward(latent), self.policy(latent), self.value(latent))
+
+
+def _head(width: int, size: int) -> nn.Module:
+    """Two layers; says nothing at first."""
+    last = nn.Linear(width, size)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), last)
+
+
+def _scaled(latent: Tensor) -> Tensor:
+    """To [0, 1] in every row (MuZero, appendix G)."""
+    low, high = latent.amin(-1, keepdim=True), latent.amax(-1, keepdim=True)
+    return (latent - low) / (high - low).clamp(min=1e-5)

@@ -1,0 +1,156 @@
+"""Searches with a network: in its own latent states, or in copies of the environment. Uses torch,
+numpy and the search.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .networks import MASKED, Observation, Root, Step, mask_of
+from .search import NONE, Expand, Forest, Found, Leaves, SearchSettings, make_forest, search
+
+
+class Model(Protocol):
+    """A network whose values and rewards are numbers [B]; see networks.Scalars."""
+
+    def initial(self, observation: Observation) -> Root:
+        """Of observations."""
+        ...
+
+    def recurrent(self, latent: Tensor, action: Tensor) -> Step:
+        """Of latent states and actions."""
+        ...
+
+
+class Planner:
+    """Searches of one size after another; keeps the memory for them."""
+
+    def __init__(self, settings: SearchSettings) -> None:
+        self.settings = settings
+        self._forest: Forest | None = None
+        self._latents: Tensor | None = None
+
+    @torch.inference_mode()
+    def plan(
+        self,
+        model: Model,
+        observation: Observation,
+        gumbel: np.random.Generator | None,
+        simulators: Sequence[Any] | None = None,
+    ) -> Found:
+        """Searches from a batch of observations.
+
+        Args:
+            model: the network.
+            observation: on its device; may bring an "action_mask".
+            gumbel: draws the noise of exploration; None for play without.
+            simulators: one environment a row, in the state observed, to be searched in instead of
+                the network's dynamics (AlphaZero's way); None for a row whose outcome is ignored.
+                They are copied by their method `fork` where they have one, else deeply.
+        """
+        root = model.initial(observation)
+        legal = mask_of(observation)
+        logits = root.logits
+        if legal is None:
+            legal = torch.ones_like(logits, dtype=torch.bool)
+        # An episode's last observation allows nothing; what is chosen there is ignored.
+        legal = legal | ~legal.any(dim=1, keepdim=True)
+        shape = (logits.shape[0], logits.shape[1])
+        forest = self._forest_for(shape)
+        if simulators is None:
+            expand = self._in_latents(model, root, forest)
+        else:
+            expand = _in_simulators(model, observation, simulators, forest)
+        return search(
+            logits.float().cpu().numpy(),
+            root.value.cpu().numpy(),
+            legal.cpu().numpy(),
+            expand,
+            self.settings,
+            np.zeros(shape) if gumbel is None else gumbel.gumbel(size=shape),
+            forest,
+        )
+
+    def _forest_for(self, shape: tuple[int, int]) -> Forest:
+        if self._forest is None or self._forest.priors.shape[1:] != shape:
+            self._forest = make_forest(*shape, self.settings)
+            self._latents = None
+        return self._forest
+
+    def _in_latents(self, model: Model, root: Root, forest: Forest) -> Expand:
+        """Expansion by the network's dynamics; a latent state for every node."""
+        latents = self._latents
+        nodes = self.settings.simulations + 1
+        if latents is None or latents.shape[1:] != root.latent.shape:
+            latents = root.latent.new_empty((nodes, *root.latent.shape))
+            self._latents = latents
+        latents[0] = root.latent
+        device, batch = root.latent.device, root.latent.shape[0]
+        rows = torch.arange(batch, device=device)
+        parents, actions = torch.from_numpy(forest.parent), torch.from_numpy(forest.action)
+        never = np.zeros(batch, np.bool_)
+
+        def expand(made: int, _: np.ndarray, __: np.ndarray) -> Leaves:
+            latent = latents[parents.to(device), rows]
+            step = model.recurrent(latent, actions.to(device))
+            latents[made] = step.latent
+            prior = step.logits.softmax(-1)
+            return Leaves(
+                step.reward.cpu().numpy(), step.value.cpu().numpy(), prior.cpu().numpy(), never
+            )
+
+        return expand
+
+
+def _in_simulators(
+    model: Model, observation: Observation, simulators: Sequence[Any], forest: Forest
+) -> Expand:
+    """Expansion by copies of the environments; a copy for every node."""
+    batch, n_actions = forest.priors.shape[1:]
+    copies: list[dict[int, Any]] = [{0: simulator} for simulator in simulators]
+
+    def expand(made: int, parents: np.ndarray, actions: np.ndarray) -> Leaves:
+        leaves = Leaves(
+            np.zeros(batch), np.zeros(batch), np.zeros((batch, n_actions), np.float32),
+            np.ones(batch, np.bool_),
+        )  # fmt: skip
+        rows, seen = [], []
+        for b in range(batch):
+            if parents[b] == NONE or simulators[b] is None:
+                continue
+            env = _fork(copies[b][int(parents[b])])
+            after, reward, terminated, truncated, _ = env.step(int(actions[b]))
+            leaves.reward[b] = reward
+            leaves.ended[b] = terminated or truncated
+            if not leaves.ended[b]:
+                copies[b][made] = env
+                rows.append(b)
+                seen.append(after)
+        if rows:
+            stacked = batched(seen, observation)
+            root = model.initial(stacked)
+            legal = mask_of(stacked)
+            logits = root.logits if legal is None else root.logits.masked_fill(~legal, MASKED)
+            leaves.value[rows] = root.value.cpu().numpy()
+            leaves.prior[rows] = logits.softmax(-1).cpu().numpy()
+        return leaves
+
+    return expand
+
+
+def _fork(env: Any) -> Any:
+    return env.fork() if hasattr(env, "fork") else copy.deepcopy(env)
+
+
+def batched(seen: Sequence[Any], like: Observation) -> Observation:
+    """Single observations as one batch, of the types and on the device of another."""
+    if isinstance(like, dict):
+        return {key: batched([one[key] for one in seen], part) for key, part in like.items()}
+    stacked = torch.from_numpy(np.stack([np.asarray(one) for one in seen]))
+    return stacked.to(device=like.device, dtype=like.dtype)
