@@ -1,4 +1,4 @@
-"""Reads amounts of memory as people write them: bytes, 8MiB, or a fraction of the peak. Uses core."""
+"""Reads amounts of memory: bytes, 8MiB, or a fraction of the peak. Uses core."""
 
 from __future__ import annotations
 
