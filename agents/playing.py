@@ -386,18 +386,21 @@ def rollout(
     n_pms, n_vms, d = ints[N_PMS], ints[N_VMS], len(w.pool.bias)
     x = np.zeros(N_PLACED + N_NODE + 2 * d, np.float32)
     for_vms, for_dests = np.empty(n_vms), np.empty(2 * n_pms)
-    outcome, _, best, _, made = play(ints, floats, pms, vms, vm_pm, vm_legal, dest_legal, -1, -1)
+    none = np.int64(-1)  # a literal would have `play` compiled once more for each of its types
+    outcome, _, best, _, made = play(
+        ints, floats, pms, vms, vm_pm, vm_legal, dest_legal, none, none
+    )
     kept, played = 0, 0
     while outcome == GOES_ON and vm_legal[:n_vms].any() and played + 2 <= len(plies):
         context = _context(w, memory, min(1.0, made / mnl))
         vm_scores(w, memory, context, vm_legal, for_vms)
         vm = _choose(for_vms, temperature, rng)
         host = vm_pm[vm]
-        play(ints, floats, pms, vms, vm_pm, vm_legal, dest_legal, vm, -1)
+        play(ints, floats, pms, vms, vm_pm, vm_legal, dest_legal, vm, none)
         dest_scores(pms, vms[vm], host, w, memory, context, vm, dest_legal, for_dests)
         dest = _choose(for_dests, temperature, rng)
         outcome, _, objective, _, made = play(
-            ints, floats, pms, vms, vm_pm, vm_legal, dest_legal, -1, dest
+            ints, floats, pms, vms, vm_pm, vm_legal, dest_legal, none, dest
         )
         for end in range(2):
             pm = host if end == 0 else dest // 2
