@@ -1,0 +1,262 @@
+"""Reads users' files into programs: JSON here, HLO text in hlo.py, torch.export in torch_export.py.
+Uses core and numpy.
+
+The format is told from the content, never from the file's name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...core.errors import InstanceError
+from ...core.instance import MAX_FILE_BYTES, load_set, read_bytes
+from ..records import Record
+from .builder import DEFAULT_CAPACITY, Builder, Use
+from .hardware import DEFAULT, Hardware, load_hardware
+from .hlo import load_hlo
+from .instance import DEAD_ENDS, KIND_NAMES, MAX_BYTES, MAX_SECONDS, PIN_NAMES, Program
+from .packing import HEADER
+
+GZIP_MAGIC = b"\x1f\x8b"
+JSON_FORMAT = "sysopt-gym program 1"
+MAX_UNPACKED = 8 * MAX_FILE_BYTES
+
+
+def load_file(path: Path, hardware: str = DEFAULT, capacity: str | None = None) -> Program:
+    """The program in a user's file.
+
+    Read are: scheduled XLA HLO text, plain or gzipped; this library's JSON (the schema is in
+    docs/memory_mapping.md); a program saved by torch.export (.pt2, needs torch); and what this
+    library saved itself (.npz, or a .zip set of one instance).
+
+    Args:
+        path: the file.
+        hardware: profile that HLO and torch.export programs are timed for, and JSON programs that
+            name no bandwidths.
+        capacity: of fast memory, as in `sizes.read_capacity`; by default a quarter of the
+            program's peak, or what the file says.
+
+    Raises:
+        InstanceError: the file is none of these or is malformed; names file, place and remedy.
+        SettingError: the capacity cannot be read.
+        MissingDependencyError: a .pt2 file without torch.
+    """
+    data = read_bytes(path)
+    name = path.name.split(".")[0]
+    if data.startswith(GZIP_MAGIC):
+        data = _unpack(path, data)
+    if data.startswith(b"PK\x03\x04"):
+        return _load_archive(path, data, hardware, capacity)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InstanceError(f"{path}: neither text nor an archive ({error.reason})") from error
+    start = text.lstrip()
+    if start.startswith(("{", "[")):
+        return load_json(str(path), name, text, hardware, capacity)
+    if start.lower().startswith(HEADER):
+        raise InstanceError(
+            f"{path}: a packing problem (buffers with lifetimes, no instructions), not a program; "
+            "read it with datasets.memory_mapping.packing.load_packing"
+        )
+    if "HloModule" in text:
+        machine = load_hardware(hardware)
+        return load_hlo(str(path), name, text, machine, capacity or DEFAULT_CAPACITY)
+    raise InstanceError(
+        f"{path}: not a known format; expected scheduled HLO text, program JSON, a torch.export "
+        ".pt2, or an instance saved by this library"
+    )
+
+
+def _unpack(path: Path, data: bytes) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            text = stream.read(MAX_UNPACKED + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InstanceError(f"{path}: damaged gzip file ({error}); copy it again") from error
+    if len(text) > MAX_UNPACKED:
+        raise InstanceError(f"{path}: unpacks to more than {MAX_UNPACKED >> 20} MB; split it")
+    return text
+
+
+def _load_archive(path: Path, data: bytes, hardware: str, capacity: str | None) -> Program:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
+    if "meta.npy" in names:
+        return Program.from_bytes(data, str(path))
+    if all(name.endswith(".npz") for name in names):
+        if len(names) != 1:
+            raise InstanceError(
+                f"{path}: a set of {len(names)} instances where one instance is expected; unzip it "
+                "and give a member"
+            )
+        return load_set(Program, path)[0]
+    from .torch_export import load_pt2
+
+    return load_pt2(path, load_hardware(hardware), capacity or DEFAULT_CAPACITY)
+
+
+def load_json(
+    place: str, name: str, text: str, hardware: str = DEFAULT, capacity: str | None = None
+) -> Program:
+    """The program in a JSON text of the documented schema.
+
+    Raises:
+        InstanceError: names the file, the record and the field.
+        SettingError: the capacity cannot be read.
+    """
+
+    def number(token: str) -> NoReturn:
+        raise InstanceError(
+            f"{place}: holds the number {token}, which is no quantity; give a finite one"
+        )
+
+    try:
+        document = Record(place, "the document", json.loads(text, parse_constant=number))
+    except json.JSONDecodeError as error:
+        end = " (the file seems cut off)" if error.pos >= len(text.rstrip()) else ""
+        raise InstanceError(
+            f"{place}: not valid JSON at line {error.lineno}, column {error.colno}: "
+            f"{error.msg}{end}; copy or export it again"
+        ) from error
+    except RecursionError as error:
+        raise InstanceError(f"{place}: cannot be read as JSON ({error})") from error
+    said = document.get("format").text()
+    if said != JSON_FORMAT:
+        document.get("format").refuse(f"is {said!r}, expected {JSON_FORMAT!r}")
+    machine, stated = _hardware(document, hardware)
+    builder = Builder(machine)
+    rows = _tensors(document, builder)
+    for instr in document.get("instrs").items():
+        _instr(instr, builder, rows)
+    if document.has("name"):
+        name = document.get("name").text()
+    policy = 0
+    if document.has("dead_end"):
+        policy = document.get("dead_end").choice(DEAD_ENDS)
+    chosen = capacity or stated or DEFAULT_CAPACITY
+    try:
+        return builder.build(name, chosen, DEAD_ENDS[policy])
+    except InstanceError as error:
+        raise InstanceError(f"{place}: {error}") from error
+
+
+def _hardware(document: Record, hardware: str) -> tuple[Hardware, str | None]:
+    """The profile with what the file says in its place, and the file's capacity."""
+    if not document.has("hw"):
+        return load_hardware(hardware), None
+    hw = document.get("hw")
+    machine = load_hardware(hw.get("profile").text() if hw.has("profile") else hardware)
+    fields = {
+        "bw_slow": "slow_bw", "bw_fast_r": "fast_read_bw", "bw_fast_w": "fast_write_bw",
+        "copy_scale": "copy_scale", "peak_flops": "flops",
+    }  # fmt: skip
+    stated: dict[str, Any] = {
+        ours: hw.get(theirs).real(1e-9, 1e24) for theirs, ours in fields.items() if hw.has(theirs)
+    }
+    if stated and not hw.has("profile"):
+        stated["name"] = "custom"
+    if hw.has("align"):
+        stated["alignment"] = hw.get("align").whole(1, 2**40)
+    return replace(machine, **stated), hw.get("cap").text() if hw.has("cap") else None
+
+
+def _tensors(document: Record, builder: Builder) -> dict[str, int]:
+    tensors = document.get("tensors").items()
+    rows: dict[str, int] = {}
+    for tensor in tensors:
+        name = tensor.get("name").text()
+        if name in rows:
+            tensor.get("name").refuse(f"{name!r} stands twice; names must be unique")
+        pin = tensor.get("pin").choice(PIN_NAMES) if tensor.has("pin") else 0
+        rows[name] = builder.tensor(
+            name,
+            tensor.get("size").whole(0, MAX_BYTES),
+            tensor.get("kind").choice(KIND_NAMES),
+            pin=pin,
+        )
+    for row, tensor in enumerate(tensors):
+        if tensor.has("alias"):
+            builder.aliases[row] = _row(tensor.get("alias"), rows)
+    return rows
+
+
+def _row(record: Record, rows: dict[str, int]) -> int:
+    name = record.text()
+    if name not in rows:
+        record.refuse(f"no tensor {name!r}; add it to tensors or correct the name")
+    return rows[name]
+
+
+def _instr(instr: Record, builder: Builder, rows: dict[str, int]) -> None:
+    reads: list[Use] = []
+    writes: list[Use] = []
+    for op in instr.get("ops").items():
+        tensor = _row(op.get("tensor"), rows)
+        amount = op.get("bytes").whole(0, MAX_BYTES) if op.has("bytes") else -1
+        (reads, writes)[op.get("rw").choice(("r", "w"))].append(Use(tensor, amount))
+    flops = instr.get("flops").real(0, 1e24) if instr.has("flops") else 0.0
+    seconds = instr.get("compute_s").real(0, MAX_SECONDS) if instr.has("compute_s") else None
+    repeat = instr.get("repeat").whole(1, 10**9) if instr.has("repeat") else 1
+    builder.instr(instr.get("name").text(), reads, writes, flops, seconds, repeat)
+
+
+def to_json(program: Program) -> str:
+    """The program as JSON of the documented schema; `load_json` reads it back."""
+    tensors = []
+    for row, name in enumerate(program.tensor_names):
+        tensor: dict[str, Any] = {
+            "name": name,
+            "size": int(program.tensor_size[row]),
+            "kind": KIND_NAMES[program.tensor_kind[row]],
+        }
+        if program.tensor_alias[row] >= 0:
+            tensor["alias"] = program.tensor_names[program.tensor_alias[row]]
+        if program.tensor_pin[row]:
+            tensor["pin"] = PIN_NAMES[program.tensor_pin[row]]
+        tensors.append(tensor)
+    instrs = []
+    for row, name in enumerate(program.instr_names):
+        ops = [
+            {
+                "tensor": program.tensor_names[program.op_tensor[op]],
+                "bytes": int(program.op_bytes[op]),
+                "rw": "w" if program.op_write[op] else "r",
+            }
+            for op in range(int(program.op_start[row]), int(program.op_start[row + 1]))
+        ]
+        instrs.append(
+            {
+                "name": name,
+                "compute_s": float(program.instr_compute_s[row]),
+                "flops": float(program.instr_flops[row]),
+                "repeat": int(program.instr_repeat[row]),
+                "ops": ops,
+            }
+        )
+    document = {
+        "format": JSON_FORMAT,
+        "name": program.name,
+        "dead_end": program.dead_end,
+        "hw": {
+            "cap": program.capacity,
+            "align": program.alignment,
+            "bw_slow": program.slow_bw,
+            "bw_fast_r": program.fast_read_bw,
+            "bw_fast_w": program.fast_write_bw,
+            "copy_scale": program.copy_scale,
+        },
+        "tensors": tensors,
+        "instrs": instrs,
+    }
+    return json.dumps(document, indent=1) + "\n"
