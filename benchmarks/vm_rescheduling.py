@@ -22,7 +22,7 @@ from ..core.contracts import Throughput
 from ..core.errors import InstanceError
 from ..datasets.vm_rescheduling.instance import ACTIVE, LARGE_MEM_MB, OUTAGE, Cluster
 from ..datasets.vm_rescheduling.splits import load_set
-from ..envs.vm_rescheduling.borrowed import borrow
+from ..envs.borrowed import borrow
 from ..envs.vm_rescheduling.dynamics import State, Static, is_legal, make_state, make_static, move
 from ..envs.vm_rescheduling.env import VMReschedulingEnv
 

@@ -23,8 +23,8 @@ from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import Cluster, with_settings
 from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.splits import SETS, load_set
+from ..actions import LegalDiscrete, LegalMultiDiscrete
 from . import packed
-from .actions import LegalDiscrete, LegalMultiDiscrete
 from .dynamics import State, make_state, make_static
 from .observation import (
     ENDED,

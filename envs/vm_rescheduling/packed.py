@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from ...datasets.vm_rescheduling.instance import Cluster
-from .borrowed import borrow
+from ..borrowed import borrow
 from .dynamics import State, Static
 
 # Header of `ints`: sizes, the scalars of Static, and where the episode stands.
