@@ -94,12 +94,12 @@ class Builder:
             fast_write_bw=self.hardware.fast_write_bw,
             copy_scale=self.hardware.copy_scale,
             dead_end=dead_end,
-            tensor_names=tuple(self.names),
+            tensor_names=_unique(self.names),
             tensor_size=np.array(self.sizes, np.int64),
             tensor_kind=np.array(self.kinds, np.int8),
             tensor_alias=np.array(self.aliases, np.int64),
             tensor_pin=np.array(self.pins, np.int8),
-            instr_names=tuple(self.instrs),
+            instr_names=_unique(self.instrs),
             instr_flops=np.array(self.flops, np.float64),
             instr_compute_s=np.array(self.compute_s, np.float64),
             instr_repeat=np.array(self.repeats, np.int64),
@@ -109,3 +109,17 @@ class Builder:
             op_write=ops[:, 2] > 0,
         )
         return with_settings(program, {"capacity": capacity})
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    """The names, those met before with a number added (a computation called twice, say)."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        own, number = name, 1
+        while own in taken:
+            number += 1
+            own = f"{name}#{number}"
+        taken.add(own)
+        result.append(own)
+    return tuple(result)

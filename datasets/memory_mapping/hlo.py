@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from .builder import DEFAULT_CAPACITY, Builder, Use
 from .hardware import Hardware
@@ -33,7 +34,7 @@ class _Started:
 
 
 # A tensor's index, a tuple's parts, or an operation under way.
-Value = "int | list[Value] | _Started"
+Value: TypeAlias = "int | list[Value] | _Started"
 
 
 def load_hlo(

@@ -122,6 +122,11 @@ class Program(Instance):
             self._refuse("the program has no instructions; there is nothing to map")
         self._check_hardware()
         self._check_ranges(t, n)
+        for field in ("tensor_names", "instr_names"):
+            names = getattr(self, field)
+            if len(set(names)) < len(names):
+                twice = next(name for row, name in enumerate(names) if name in names[:row])
+                self._refuse(f"{field}: {twice!r} appears twice; names must be unique")
         _storage(self)
         self._check_operands()
         self._check_decisions()
@@ -325,6 +330,33 @@ def peak_bytes(program: Program) -> int:
     np.add.at(change, first[counts], a.size[counts])
     np.subtract.at(change, last[counts] + 1, a.size[counts])
     return int(change.cumsum().max())
+
+
+class Roofline(NamedTuple):
+    """Where the all-slow time goes; seconds."""
+
+    all_slow_s: float
+    compute_bound_s: float  # of it, in instructions that wait for computation
+    memory_bound_s: float  # of it, in instructions that wait for slow memory
+    all_fast_s: float  # with every operand in fast memory
+
+
+def roofline(program: Program) -> Roofline:
+    """The program's time with all operands in slow memory, split by what bounds it."""
+    count = program.n_instrs
+    instr = np.repeat(np.arange(count), np.diff(program.op_start))
+    moved = np.bincount(instr, program.op_bytes, count)
+    written = np.bincount(instr, program.op_bytes * program.op_write, count)
+    compute = program.instr_compute_s
+    slow = moved / program.slow_bw
+    fast = (moved - written) / program.fast_read_bw + written / program.fast_write_bw
+    repeat = program.instr_repeat
+    return Roofline(
+        all_slow_s=float((np.maximum(compute, slow) * repeat).sum()),
+        compute_bound_s=float((compute * repeat)[compute >= slow].sum()),
+        memory_bound_s=float((slow * repeat)[compute < slow].sum()),
+        all_fast_s=float((np.maximum(compute, fast) * repeat).sum()),
+    )
 
 
 def on_hardware(program: Program, hardware: Hardware) -> Program:

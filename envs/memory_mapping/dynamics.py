@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from ...datasets.memory_mapping.instance import DEAD_ENDS, Program, accesses
+from ..borrowed import borrow
 
 COPY, NO_COPY, DROP = range(3)
 ACTION_NAMES = ("copy", "no_copy", "drop")
@@ -459,6 +460,7 @@ def step(static: Static, state: State, action: int) -> int:
     The time saved over a whole episode is all_slow - TIME at its end. At a dead end, policy
     terminate sets OUTCOME to DEAD; backup rewinds, any number of times over.
     """
+    static, state = borrow(static), borrow(state)
     before = state.scalars[TIME]
     _apply(static, state, action)
     _look(static, state)

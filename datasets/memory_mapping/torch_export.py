@@ -1,0 +1,232 @@
+"""Programs from PyTorch models through torch.export. Uses core, and torch inside the functions.
+
+The graph is decomposed to ATen operators and made functional, so that each node makes new tensors
+or a view; its order is the schedule. Sizes come from the traced values, FLOPs from torch's own
+counter, what is a view from the operators' schemas.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import InstanceError, MissingDependencyError
+from .builder import DEFAULT_CAPACITY, Builder
+from .hardware import DEFAULT, Hardware, load_hardware
+from .instance import ARG, CONST, OUT, TMP, Program
+
+
+def program_of_model(
+    model: Any,
+    example_inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    hardware: str = DEFAULT,
+    capacity: str = DEFAULT_CAPACITY,
+) -> Program:
+    """The program of a model's forward pass on inputs like the example's.
+
+    Args:
+        model: a torch.nn.Module.
+        example_inputs, kwargs: what the model is called with; only their shapes and types matter.
+        name: of the program, by default the model's class.
+        hardware: profile that gives the times.
+        capacity: as in `sizes.read_capacity`.
+
+    Raises:
+        InstanceError: torch.export refuses the model (its reason is passed on), or a shape is
+            dynamic.
+        SettingError: the capacity cannot be read.
+        MissingDependencyError: torch is not installed.
+    """
+    torch = _torch()
+    title = name or type(model).__name__
+    try:
+        exported = torch.export.export(model, tuple(example_inputs), kwargs=dict(kwargs or {}))
+    except Exception as error:  # whatever torch finds wrong with a user's model
+        raise InstanceError(
+            f"{title}: torch.export refuses the model: {_first_lines(error)}; change the model as "
+            "it says, or trace a part of it"
+        ) from error
+    return program_of_export(exported, title, load_hardware(hardware), capacity)
+
+
+def load_pt2(path: Path, hardware: Hardware, capacity: str = DEFAULT_CAPACITY) -> Program:
+    """The program in a file that torch.export.save wrote.
+
+    Raises:
+        InstanceError: torch cannot load it (its reason is passed on), or a shape is dynamic.
+        MissingDependencyError: torch is not installed.
+    """
+    torch = _torch()
+    try:
+        exported = torch.export.load(str(path))
+    except Exception as error:  # whatever torch finds wrong with a user's file
+        raise InstanceError(
+            f"{path}: torch.export cannot load it: {_first_lines(error)}; save it again with "
+            "torch.export.save and the torch installed here"
+        ) from error
+    return program_of_export(exported, path.name.split(".")[0], hardware, capacity)
+
+
+def program_of_export(
+    exported: Any, name: str, hardware: Hardware, capacity: str = DEFAULT_CAPACITY
+) -> Program:
+    """The program of a torch.export.ExportedProgram.
+
+    Raises:
+        InstanceError: a shape is dynamic, or nothing is to be decided.
+    """
+    try:
+        exported = exported.run_decompositions()
+    except Exception as error:  # operators without a decomposition raise what they like
+        raise InstanceError(
+            f"{name}: torch.export cannot decompose the model: {_first_lines(error)}"
+        ) from error
+    reader = _Reader(name, Builder(hardware))
+    reader.read(exported)
+    return reader.builder.build(name, capacity)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+        import torch.export
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "importing PyTorch models needs torch; pip install 'sysopt-gym[agents]'"
+        ) from error
+    return torch
+
+
+def _first_lines(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3])[:400] or type(error).__name__
+
+
+class _Reader:
+    """Walks a graph's nodes and writes them to a builder."""
+
+    def __init__(self, name: str, builder: Builder) -> None:
+        from torch.utils.flop_counter import flop_registry
+
+        self.name = name
+        self.builder = builder
+        self.flops_of: Mapping[Any, Callable[..., Any]] = flop_registry
+        self.tensors: dict[str, list[int]] = {}  # of each node, a tuple's parts in order
+
+    def read(self, exported: Any) -> None:
+        """Every node in order; placeholders first, as the graph has them."""
+        signature = exported.graph_signature
+        mutated = dict(getattr(signature, "buffers_to_mutate", {}) or {})
+        mutated |= dict(getattr(signature, "user_inputs_to_mutate", {}) or {})
+        targets = dict(signature.inputs_to_parameters) | dict(signature.inputs_to_buffers)
+        by_target = {target: node for node, target in targets.items()}
+        constants = set(signature.inputs_to_lifted_tensor_constants)
+        for node in exported.graph.nodes:
+            if node.op == "placeholder":
+                kind = CONST if node.name in constants else ARG
+                self.tensors[node.name] = self._fresh(node, kind)
+            elif node.op == "call_function":
+                self._call(node)
+            elif node.op == "output":
+                for value in _nodes(node.args):
+                    self._leaves(value.name)
+        for output, target in mutated.items():
+            self._in_place(output, by_target.get(target, target))
+
+    def _fresh(self, node: Any, kind: int, alias: int = -1) -> list[int]:
+        """New tensors for a node's value; numbers have none."""
+        value = node.meta.get("val")
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        made = []
+        for k, part in enumerate(parts):
+            size = self._bytes(node, part)
+            suffix = f".{k}" if isinstance(value, (list, tuple)) else ""
+            made.append(self.builder.tensor(f"{node.name}{suffix}", size, kind, alias))
+        return made
+
+    def _bytes(self, node: Any, value: Any) -> int:
+        if value is None or not hasattr(value, "element_size"):
+            return 0
+        count = 1
+        for extent in value.shape:
+            if not isinstance(extent, int):
+                raise InstanceError(
+                    f"{self.name}: node {node.name!r} has the dynamic shape {tuple(value.shape)}, "
+                    "so its size is unknown; export with fixed shapes"
+                )
+            count *= extent
+        return count * int(value.element_size())
+
+    def _call(self, node: Any) -> None:
+        inputs = [value for value in _nodes((node.args, node.kwargs)) if value.name in self.tensors]
+        if node.target is operator.getitem:
+            source = self.tensors[inputs[0].name]
+            self.tensors[node.name] = [source[node.args[1]]] if source else []
+            return
+        reads = [tensor for value in inputs for tensor in self.tensors[value.name]]
+        base = _viewed(node)
+        if base is not None and self.tensors.get(base.name):
+            source = self.tensors[base.name][0]
+            if self._bytes(node, node.meta.get("val")) <= self.builder.sizes[source]:
+                # A view is another name: nothing runs, and the storage is the base's.
+                self.tensors[node.name] = [source]
+                return
+        self.tensors[node.name] = self._fresh(node, TMP)
+        self.builder.instr(node.name, reads, self.tensors[node.name], self._flops(node))
+
+    def _flops(self, node: Any) -> float:
+        packet = getattr(node.target, "overloadpacket", None)
+        values = [node.meta.get("val")]
+        if packet in self.flops_of:
+            args, kwargs = _values(node.args), _values(node.kwargs)
+            return float(self.flops_of[packet](*args, **kwargs, out_val=values[0]))
+        first = values[0][0] if isinstance(values[0], (list, tuple)) and values[0] else values[0]
+        return float(first.numel()) if hasattr(first, "numel") else 0.0
+
+    def _leaves(self, name: str) -> None:
+        """What a node made is an output of the program."""
+        for tensor in self.tensors.get(name, ()):
+            if self.builder.kinds[tensor] == TMP:
+                self.builder.kinds[tensor] = OUT
+
+    def _in_place(self, output: str, target: str) -> None:
+        """A mutated buffer's new contents take its storage."""
+        new, old = self.tensors.get(output, []), self.tensors.get(target, [])
+        for made, storage in zip(new, old, strict=False):
+            fits = self.builder.sizes[made] <= self.builder.sizes[storage]
+            if fits and made != storage and self.builder.aliases[made] < 0:
+                self.builder.aliases[made] = storage
+
+
+def _nodes(value: Any) -> list[Any]:
+    """The graph nodes in nested arguments, in order."""
+    if isinstance(value, (list, tuple)):
+        return [node for part in value for node in _nodes(part)]
+    if isinstance(value, dict):
+        return [node for part in value.values() for node in _nodes(part)]
+    return [value] if hasattr(value, "meta") and hasattr(value, "op") else []
+
+
+def _values(value: Any) -> Any:
+    """Nested arguments with the traced values in place of nodes."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_values(part) for part in value)
+    if isinstance(value, dict):
+        return {key: _values(part) for key, part in value.items()}
+    return value.meta.get("val") if hasattr(value, "meta") and hasattr(value, "op") else value
+
+
+def _viewed(node: Any) -> Any | None:
+    """The node that this one is a view of, by its operator's schema; None if it is none."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or len(schema.returns) != 1 or schema.returns[0].alias_info is None:
+        return None
+    for argument, value in zip(schema.arguments, node.args, strict=False):
+        info = argument.alias_info
+        if info is not None and not info.is_write and hasattr(value, "meta"):
+            return value
+    return None

@@ -1,0 +1,302 @@
+"""The environment sysopt/MallocGame-v0: a thin shell over the compiled dynamics. Uses gymnasium and
+numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from ...core.errors import IllegalActionError, InstanceError, MissingDependencyError, SettingError
+from ...core.registry import known
+from ...datasets.memory_mapping.instance import Program, with_settings
+from ...datasets.memory_mapping.loaders import load_file
+from ...datasets.memory_mapping.splits import SETS, load_set
+from ..actions import LegalDiscrete
+from .dynamics import (
+    DEAD,
+    FINISHED,
+    GOES_ON,
+    OUTCOME,
+    POSITION,
+    REWINDS,
+    STALL,
+    TIME,
+    State,
+    Static,
+    copy_state,
+    make_state,
+    make_static,
+    reset,
+    step,
+)
+from .objective import saving, speedup
+from .observation import (
+    AHEAD,
+    BINS,
+    DECISION_FEATURES,
+    GLOBAL_FEATURES,
+    PAST,
+    SUPPLY,
+    WINDOW,
+    benefits,
+    observation_space,
+    observe,
+)
+
+Observation = dict[str, np.ndarray]
+SETTING_NAMES = ("capacity", "hardware", "dead_end")
+
+
+class MallocGameEnv(gym.Env[Observation, Any]):
+    """Map a program's tensors to fast and slow memory so that it runs sooner (mallocGame, 2023).
+
+    ## Description
+    A scheduled program reads and writes buffers. Slow memory holds them all; fast memory is small.
+    Each use of a buffer by an instruction is a decision, in program order. The mechanics follow
+    the project's reading of the paper; docs/memory_mapping.md says what is the paper's.
+
+    ## Action space
+    `Discrete(3)`. 0, Copy: prefetch the buffer into fast memory during the idle time of slow
+    memory in earlier instructions. 1, NoCopy: use it where it already is in fast memory, or write
+    it there. 2, Drop: use slow memory, where needed after a write-back. `action_mask` is exact: an
+    action masked in is always taken, one masked out raises IllegalActionError. The space's own
+    `sample()` draws a legal action.
+
+    ## Observation space
+    A flat Dict of float32 in 0..1 and the mask; what is returned never changes afterwards.
+
+    | key | shape, dtype | meaning |
+    |---|---|---|
+    | decisions | [W, 22] float32 | this and the next decisions, `observation.DECISION_FEATURES` |
+    | occupancy | [32, 32] float32 | the part of each bin of addresses (columns) held at each
+    instruction (rows): 24 past ones, then 8 from the current one on |
+    | supply | [24] float32 | idle time of the last instructions, summed backwards, against what a
+    copy of the current buffer needs: x / (1 + x) |
+    | globals | [8] float32 | `observation.GLOBAL_FEATURES` |
+    | action_mask | [3] int8 | 1 for legal actions |
+
+    ## Rewards
+    The time saved by the action, as a part of the all-slow time; negative where a rewind takes
+    savings back, and at the end where outputs are written back late. The rewards of an episode add
+    up to 1 - 1 / speed-up. The score itself is `info["objective"]` (the speed-up over all-slow,
+    higher is better; what is undecided counts as slow), beside `info["feasible"]` (True once the
+    program is decided to its end), `info["decisions"]`, `info["rewinds"]`, `info["time_us"]` and
+    `info["stall_us"]`.
+
+    ## Starting state
+    The program in `reset(options={"instance": program})`, else one of the set, drawn by the
+    environment's generator.
+
+    ## Episode end
+    Terminated after the last decision. Where no action is legal, the instance's `dead_end` says
+    what happens: backup (default) rewinds to the write that led there and forces Drop; terminate
+    ends the episode with a reward that makes its sum -1; reserve makes every fast write go to slow
+    memory too, so that there are no dead ends. Never truncated.
+
+    ## Arguments
+    instances: a set's name, a file's path, or programs. window: W, the decisions ahead.
+        settings: as `--set`, by name, e.g. {"capacity": "1/4"}. render_mode: "rgb_array" or
+        "human" (needs matplotlib).
+
+    ## Version history
+    v0, version 1: first version.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        instances: str | Path | Program | Sequence[Program] = "synthetic:train",
+        window: int = WINDOW,
+        settings: Mapping[str, str] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if window < 1:
+            raise SettingError(f"window is {window}; an agent needs at least 1 decision to see")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise SettingError(
+                f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
+            )
+        self.render_mode = render_mode
+        self.window = window
+        self.instances = _gather(instances, settings or {})
+        self.action_space: LegalDiscrete = LegalDiscrete(3)
+        self.action_space.belong_to(self._draw_legal)
+        self.observation_space = observation_space(window)
+        # Keyed by id(): the programs of the set live as long as the environment.
+        self._starts: dict[int, tuple[Static, State, np.ndarray]] = {}
+        self._picture: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see the class's docstring.
+
+        Args:
+            seed: seeds the draw of the program.
+            options: "instance": the Program to play. "elapsed_s" is taken and makes no difference:
+                the program stands still while a contender plans.
+        """
+        super().reset(seed=seed)
+        self.action_space.episode_begins()
+        options = options or {}
+        for key in options:
+            known(key, ("instance", "elapsed_s"), "reset option")
+        program = options.get("instance")
+        if program is None:
+            program = self.instances[self.np_random.integers(len(self.instances))]
+        self.program: Program = program
+        self._static, self._state, self._benefit = self._start(program)
+        reset(self._static, self._state)
+        self._return = 0.0
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), self._info()
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Takes an action for the current decision.
+
+        Raises:
+            IllegalActionError: the mask rules the action out; nothing has changed.
+        """
+        chosen, state = int(action), self._state
+        if not (0 <= chosen < 3 and state.mask[chosen] and state.scalars[OUTCOME] == GOES_ON):
+            raise self._illegal(action)
+        reward = saving(self._static, step(self._static, state, chosen))
+        outcome = state.scalars[OUTCOME]
+        if outcome == DEAD:
+            reward = -1.0 - self._return
+        self._return += reward
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), reward, bool(outcome != GOES_ON), False, self._info()
+
+    @property
+    def static(self) -> Static:
+        """What the episode's decisions do not change."""
+        return self._static
+
+    @property
+    def state(self) -> State:
+        """The current state, a copy."""
+        return copy_state(self._state)
+
+    def render(self) -> Any:
+        """The address-time picture: uint8 [H, W, 3] (rgb_array), or a window.
+
+        Raises:
+            MissingDependencyError: human rendering without matplotlib.
+        """
+        if self.render_mode is None:
+            return None
+        from .render import frame
+
+        picture = frame(self._static, self._state)
+        if self.render_mode == "rgb_array":
+            return picture
+        self._show(picture)
+        return None
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._picture is not None:
+            import matplotlib.pyplot as plt
+
+            plt.close(self._picture.figure)
+            self._picture = None
+
+    def _start(self, program: Program) -> tuple[Static, State, np.ndarray]:
+        """The program's arrays, kept where it is one of the environment's own."""
+        if id(program) in self._starts:
+            return self._starts[id(program)]
+        static = make_static(program)
+        start = static, make_state(static), benefits(static)
+        if any(program is member for member in self.instances):
+            self._starts[id(program)] = start
+        return start
+
+    def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
+        """A random legal action now, or after a reset with the seed."""
+        mask = self._state.mask
+        if seed is not None:
+            row = np.random.default_rng(seed).integers(len(self.instances))
+            static = self._start(self.instances[row])[0]
+            mask = make_state(static).mask
+        legal = np.flatnonzero(mask)
+        return rng.choice(legal) if len(legal) else np.int64(0)
+
+    def _observe(self) -> Observation:
+        decisions = np.empty((self.window, len(DECISION_FEATURES)), np.float32)
+        occupancy = np.empty((PAST + AHEAD, BINS), np.float32)
+        supply = np.empty(SUPPLY, np.float32)
+        globals_ = np.empty(len(GLOBAL_FEATURES), np.float32)
+        observe(self._static, self._state, self._benefit, decisions, occupancy, supply, globals_)
+        return {
+            "decisions": decisions,
+            "occupancy": occupancy,
+            "supply": supply,
+            "globals": globals_,
+            "action_mask": self._state.mask.copy(),
+        }
+
+    def _info(self) -> dict[str, Any]:
+        scalars = self._state.scalars.tolist()
+        return {
+            "objective": speedup(self._static, self._state),
+            "feasible": scalars[OUTCOME] == FINISHED,
+            "decisions": scalars[POSITION],
+            "rewinds": scalars[REWINDS],
+            "time_us": scalars[TIME] / 1e6,
+            "stall_us": scalars[STALL] / 1e6,
+        }
+
+    def _illegal(self, action: Any) -> IllegalActionError:
+        state, name = self._state, self.program.name
+        if state.scalars[OUTCOME] != GOES_ON:
+            return IllegalActionError(f"{name}: the episode is over; call reset")
+        legal = np.flatnonzero(state.mask).tolist()
+        return IllegalActionError(
+            f"{name}: action {action} is not legal for decision {state.scalars[POSITION]}; choose "
+            f'among observation["action_mask"], {legal}'
+        )
+
+    def _show(self, picture: np.ndarray) -> None:
+        try:
+            import matplotlib.pyplot as plt
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                "render_mode 'human' needs matplotlib; pip install 'sysopt-gym[report]'"
+            ) from error
+        if self._picture is None:
+            self._picture = plt.figure(figsize=(9.6, 6.4)).add_axes((0, 0, 1, 1)).imshow(picture)
+            self._picture.axes.axis("off")
+        self._picture.set_data(picture)
+        plt.pause(1 / self.metadata["render_fps"])
+
+
+def _gather(
+    instances: str | Path | Program | Sequence[Program], settings: Mapping[str, str]
+) -> list[Program]:
+    """The programs meant, with the settings applied."""
+    if isinstance(instances, Program):
+        found: list[Program] = [instances]
+    elif isinstance(instances, Path):
+        found = [load_file(instances)]
+    elif isinstance(instances, str):
+        is_file = instances.partition("/")[0] not in SETS and Path(instances).is_file()
+        found = [load_file(Path(instances))] if is_file else load_set(instances)
+    else:
+        found = list(instances)
+    if not found:
+        raise InstanceError("the environment got no instances; give at least one")
+    for key in settings:
+        known(key, SETTING_NAMES, "memory_mapping setting")
+    return [with_settings(program, settings) for program in found] if settings else found

@@ -1,0 +1,114 @@
+"""Memory mapping bound together for the solvers, the agents, the evaluation and the command line.
+Uses datasets, envs.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from ...core.contracts import Problem, Setting
+from ...datasets.memory_mapping.builder import DEFAULT_CAPACITY
+from ...datasets.memory_mapping.generator import PARAMETERS, generate
+from ...datasets.memory_mapping.hardware import DEFAULT, hardware_names
+from ...datasets.memory_mapping.instance import (
+    DEAD_ENDS,
+    Program,
+    accesses,
+    peak_bytes,
+    roofline,
+    with_settings,
+)
+from ...datasets.memory_mapping.loaders import load_file
+from ...datasets.memory_mapping.splits import SETS, load_set
+from .objective import objective_of
+from .plan import export_plan
+from .validate import validate
+
+SETTINGS = {
+    "capacity": Setting(
+        DEFAULT_CAPACITY, "fast memory: bytes, 8MiB, or a fraction of the program's peak"
+    ),
+    "hardware": Setting(DEFAULT, f"profile for the times: {', '.join(hardware_names())}"),
+    "dead_end": Setting(DEAD_ENDS[0], f"where no action is legal: {', '.join(DEAD_ENDS)}"),
+}
+
+MIB = 2**20
+
+
+def describe(program: Program) -> dict[str, Any]:
+    """Facts for `data info` and the report."""
+    a, times = accesses(program), roofline(program)
+    peak = peak_bytes(program)
+    large = (a.size > program.capacity) & ~a.placeable
+    return {
+        "instructions": program.n_instrs,
+        "tensors": program.n_tensors,
+        "buffers": len(a.size),
+        "decisions": int(a.decides.sum()),
+        "buffers larger than fast memory": int(large.sum()),
+        "GFLOP": round(float((program.instr_flops * program.instr_repeat).sum()) / 1e9, 3),
+        "peak (MiB)": round(peak / MIB, 3),
+        "fast memory (MiB)": round(program.capacity / MIB, 3),
+        "fast memory / peak": f"{program.capacity / max(peak, 1):.1%}",
+        "hardware": program.hardware,
+        "all-slow time (us)": round(times.all_slow_s * 1e6, 3),
+        "waits for slow memory": f"{times.memory_bound_s / max(times.all_slow_s, 1e-300):.1%}",
+        "waits for computation": f"{times.compute_bound_s / max(times.all_slow_s, 1e-300):.1%}",
+        "speed-up if all were fast": round(times.all_slow_s / max(times.all_fast_s, 1e-300), 3),
+        "dead_end": program.dead_end,
+    }
+
+
+@cache
+def warm_up_instance() -> Program:
+    """A small train step with updates in place and dead ends, so that every compiled path is met
+    once.
+    """
+    return generate({"kind": "chain", "layers": "3", "train": "1", "capacity": "0.35"}, 1)
+
+
+def _no_best_known(program: Program) -> None:
+    return None
+
+
+PROBLEM = Problem(
+    family="memory_mapping",
+    env_id="sysopt/MallocGame-v0",
+    env_version="1",
+    title="Map a program's tensors to fast memory so that it runs sooner (mallocGame, 2023)",
+    instance_type=Program,
+    instance_sets=SETS,
+    load_set=load_set,
+    load_file=load_file,
+    generate=generate,
+    generator_parameters=PARAMETERS,
+    settings=SETTINGS,
+    apply_settings=with_settings,
+    objective=objective_of,
+    validate=validate,
+    warm_up_instance=warm_up_instance,
+    describe=describe,
+    export_plan=export_plan,
+    default_instances=("hlo/4", "hlo/2", "synthetic:test/3"),
+    default_contenders=(
+        "agent",
+        "ppo",
+        "muzero",
+        "portfolio",
+        "milp",
+        "local_search",
+        "beam",
+        "threshold",
+        "xla_msa",
+        "greedy",
+        "random",
+        "all_slow",
+    ),
+    default_budget_s=2.0,
+    always=("random", "greedy"),
+    baseline="xla_msa",
+    pictures=".envs.memory_mapping.pictures:pictures",
+    benchmarks={"memory_mapping": ".benchmarks.memory_mapping:measure"},
+    best_known=_no_best_known,
+)
