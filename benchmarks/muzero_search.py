@@ -1,5 +1,5 @@
-"""Speed of MuZero's search beside mctx (JAX), same network and shapes in one run. Uses torch, numpy,
-the search and, where it is installed, mctx.
+"""Speed of MuZero's search beside mctx (JAX), same network and shapes in one run. Uses torch and
+numpy and, where it is installed, mctx.
 
 The network has one hidden layer of 64, whose units are the latent state too. Both searches run
 without noise and with mctx's normalization of values, and must agree on the improved policies
@@ -106,7 +106,7 @@ class _Torch:
         return Root(latent, latent @ self.policy, latent @ self.numbers[:, 1])
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        latent = torch.addmm(self.action[action], latent, self.hidden).relu_()
+        latent = torch.addmm(self.action.index_select(0, action), latent, self.hidden).relu_()
         numbers = latent @ self.numbers
         return Step(latent, numbers[:, 0], latent @ self.policy, numbers[:, 1])
 

@@ -92,12 +92,13 @@ class Planner:
             self._latents = latents
         latents[0] = root.latent
         device, batch = root.latent.device, root.latent.shape[0]
-        rows = torch.arange(batch, device=device)
+        rows = torch.arange(batch)
+        flat = latents.flatten(0, 1)
         parents, actions = torch.from_numpy(forest.parent), torch.from_numpy(forest.action)
         never = np.zeros(batch, np.bool_)
 
         def expand(made: int, _: np.ndarray, __: np.ndarray) -> Leaves:
-            latent = latents[parents.to(device), rows]
+            latent = flat.index_select(0, torch.add(rows, parents, alpha=batch).to(device))
             step = model.recurrent(latent, actions.to(device))
             latents[made] = step.latent
             prior = step.logits.softmax(-1)

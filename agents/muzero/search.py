@@ -18,14 +18,16 @@ import numpy as np
 from numba import njit
 
 from ...core.errors import IllegalActionError, SettingError
+from ...envs.borrowed import borrow
 
 NONE, UNKNOWN = -1, -2
 LEAST_PRIOR = 1e-30
 LEAST_RANGE = 1e-8
 
-# One node; reward and prior are those of the edge that leads to it. `first` and `next` link the
-# children of one parent, `best` is the likeliest untried action, `untried` the prior mass of all of
-# them; `raw` is the network's value, `value` the mean of it and of all returns through the node.
+# One node; reward, prior and q (its return) are those of the edge that leads to it. `first` and
+# `next` link the children of one parent, `best` is the likeliest untried action, `untried` the
+# prior mass of all of them; `raw` is the network's value, `value` the mean of it and of all returns
+# through the node; `weight` is scratch.
 NODE = np.dtype(
     [
         ("parent", np.int32),
@@ -39,6 +41,8 @@ NODE = np.dtype(
         ("prior", np.float64),
         ("raw", np.float64),
         ("value", np.float64),
+        ("q", np.float64),
+        ("weight", np.float64),
         ("untried", np.float64),
     ],
     align=True,
@@ -201,9 +205,9 @@ def search(
         leaves = expand(made, forest.parent, forest.action)
         forest.priors[made] = leaves.prior
         gains = np.asarray(leaves.reward, np.float64), np.asarray(leaves.value, np.float64)
-        _add(forest, made, *gains, leaves.ended, rule)
-        if made < settings.simulations:
-            _select(forest, plan[made], rule)
+        # The last one's selection is for nothing, and cheaper than a call of its own in the others.
+        wanted = plan[min(made, settings.simulations - 1)]
+        _add_and_select(forest, made, *gains, leaves.ended, wanted, rule)
     batch, n_actions = logits.shape
     found = Found(
         np.zeros(batch, np.int64),
@@ -238,6 +242,7 @@ def visit_plan(most: int, simulations: int) -> np.ndarray:
 @njit(cache=True)
 def _plant(forest: Forest, logits: np.ndarray, value: np.ndarray, gumbel: np.ndarray) -> None:
     """Sets the roots; illegal actions have logits of -inf, the likeliest 0."""
+    forest = borrow(forest)
     batch, n_actions = logits.shape
     most = forest.considered.shape[1]
     for b in range(batch):
@@ -275,6 +280,7 @@ def _plant(forest: Forest, logits: np.ndarray, value: np.ndarray, gumbel: np.nda
 @njit(cache=True)
 def _select(forest: Forest, wanted: np.ndarray, rule: _Rule) -> None:
     """Descends from every root to where a node is to be added."""
+    forest = borrow(forest)
     for b in range(len(forest.parent)):
         n = 0
         slot = _root_slot(forest, b, wanted[forest.n_considered[b]], rule)
@@ -300,7 +306,7 @@ def _root_slot(forest: Forest, b: int, wanted: int, rule: _Rule) -> int:
         child = forest.child[b, i]
         if child == NONE or forest.nodes[b, child].visits != wanted:
             continue
-        score = forest.score[b, i] + scale * (_return(forest, b, child, rule) - low)
+        score = forest.score[b, i] + scale * (forest.nodes[b, child].q - low)
         if score > most:
             best, most = i, score
     return best
@@ -315,19 +321,22 @@ def _interior(forest: Forest, b: int, n: int, rule: _Rule) -> tuple[int, int]:
     best = _best_untried(forest, b, n)
     if node.first == NONE:
         return best, NONE
-    low, scale, mixed, visits = _sigma(forest, b, n, rule)
-    greatest = scale * (mixed - low) if best != NONE else -np.inf
+    _, scale, mixed, visits = _sigma(forest, b, n, rule)
+    greatest = mixed if best != NONE else -np.inf
     child = node.first
     while child != NONE:
-        greatest = max(greatest, scale * (_return(forest, b, child, rule) - low))
-        child = forest.nodes[b, child].next
-    weight = np.exp(scale * (mixed - low) - greatest) if best != NONE else 0.0
+        edge = forest.nodes[b, child]
+        greatest = max(greatest, edge.q)
+        child = edge.next
+    weight = np.exp(scale * (mixed - greatest)) if best != NONE else 0.0
     total = max(node.untried, 0.0) * weight
     child = node.first
     while child != NONE:
         edge = forest.nodes[b, child]
-        shift = scale * (_return(forest, b, child, rule) - low) - greatest
-        total += edge.prior * np.exp(shift)
+        edge.weight = edge.prior
+        if edge.q != greatest:
+            edge.weight *= np.exp(scale * (edge.q - greatest))
+        total += edge.weight
         child = edge.next
     total = max(total, LEAST_PRIOR)
     action, chosen, most = best, NONE, -np.inf
@@ -336,8 +345,7 @@ def _interior(forest: Forest, b: int, n: int, rule: _Rule) -> tuple[int, int]:
     child = node.first
     while child != NONE:
         edge = forest.nodes[b, child]
-        shift = scale * (_return(forest, b, child, rule) - low) - greatest
-        lag = edge.prior * np.exp(shift) / total - edge.visits / (1.0 + visits)
+        lag = edge.weight / total - edge.visits / (1.0 + visits)
         if lag > most or (lag == most and edge.action < action):
             action, chosen, most = edge.action, child, lag
         child = edge.next
@@ -357,13 +365,6 @@ def _best_untried(forest: Forest, b: int, n: int) -> int:
 
 
 @njit(cache=True)
-def _return(forest: Forest, b: int, child: int, rule: _Rule) -> float:
-    """Q of the edge that leads to a node."""
-    node = forest.nodes[b, child]
-    return node.reward + rule.discount * node.value
-
-
-@njit(cache=True)
 def _sigma(forest: Forest, b: int, n: int, rule: _Rule) -> tuple[float, float, float, int]:
     """Of a node: sigma(q) is scale * (q - low); gives low, scale, the completing value of untried
     actions (appendix D) and the visits of all its edges.
@@ -374,12 +375,11 @@ def _sigma(forest: Forest, b: int, n: int, rule: _Rule) -> tuple[float, float, f
     child = node.first
     while child != NONE:
         edge = forest.nodes[b, child]
-        q = _return(forest, b, child, rule)
         visits += edge.visits
         most = max(most, edge.visits)
         prior += edge.prior
-        weighted += edge.prior * q
-        low, high = min(low, q), max(high, q)
+        weighted += edge.prior * edge.q
+        low, high = min(low, edge.q), max(high, edge.q)
         child = edge.next
     mixed = node.raw
     if visits > 0:
@@ -412,14 +412,30 @@ def _add(
         gain = forest.nodes[b, n].raw
         while n != 0:
             node = forest.nodes[b, n]
-            q = _return(forest, b, n, rule)
-            low, high = min(low, q), max(high, q)
+            node.q = node.reward + rule.discount * node.value
+            low, high = min(low, node.q), max(high, node.q)
             gain = node.reward + rule.discount * gain
             n = node.parent
             above = forest.nodes[b, n]
             above.value += (gain - above.value) / (above.visits + 1)
             above.visits += 1
         forest.bounds[b, 0], forest.bounds[b, 1] = low, high
+
+
+@njit(cache=True)
+def _add_and_select(
+    forest: Forest,
+    made: int,
+    reward: np.ndarray,
+    value: np.ndarray,
+    ended: np.ndarray,
+    wanted: np.ndarray,
+    rule: _Rule,
+) -> None:
+    """One compiled call between two of the network."""
+    forest = borrow(forest)
+    _add(forest, made, reward, value, ended, rule)
+    _select(forest, wanted, rule)
 
 
 @njit(cache=True)
@@ -454,6 +470,7 @@ def _conclude(
     rule: _Rule,
 ) -> None:
     """The action with the best score among the most visited, and the improved policy."""
+    forest = borrow(forest)
     batch, n_actions = logits.shape
     improved = np.empty(n_actions)
     for b in range(batch):
@@ -463,8 +480,7 @@ def _conclude(
         child, most = forest.nodes[b, 0].first, 0
         while child != NONE:
             edge = forest.nodes[b, child]
-            q = _return(forest, b, child, rule)
-            improved[edge.action] = logits[b, edge.action] + scale * (q - low)
+            improved[edge.action] = logits[b, edge.action] + scale * (edge.q - low)
             visits[b, edge.action] = edge.visits
             most = max(most, edge.visits)
             child = edge.next
