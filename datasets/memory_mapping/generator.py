@@ -119,7 +119,8 @@ def generate(parameters: Mapping[str, str], seed: int) -> Program:
 
 def _jitter(size: int, rng: np.random.Generator) -> int:
     """A size between half and twice the given one, in steps of 8."""
-    return max(8, round(size * 2.0 ** float(rng.uniform(-1, 1)) / 8) * 8)
+    scale = float(2.0 ** rng.uniform(-1, 1))
+    return max(8, round(size * scale / 8) * 8)
 
 
 def chain(layers: int, width: int, batch: int, rng: np.random.Generator) -> Graph:

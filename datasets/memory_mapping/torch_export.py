@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InstanceError, MissingDependencyError
-from .builder import DEFAULT_CAPACITY, Builder
+from .builder import DEFAULT_CAPACITY, Builder, Use
 from .hardware import DEFAULT, Hardware, load_hardware
 from .instance import ARG, CONST, OUT, TMP, Program
 
@@ -30,7 +30,8 @@ def program_of_model(
 
     Args:
         model: a torch.nn.Module.
-        example_inputs, kwargs: what the model is called with; only their shapes and types matter.
+        example_inputs: what the model is called with; only shapes and types matter.
+        kwargs: further inputs, by name.
         name: of the program, by default the model's class.
         hardware: profile that gives the times.
         capacity: as in `sizes.read_capacity`.
@@ -116,6 +117,7 @@ class _Reader:
         self.builder = builder
         self.flops_of: Mapping[Any, Callable[..., Any]] = flop_registry
         self.tensors: dict[str, list[int]] = {}  # of each node, a tuple's parts in order
+        self.parts: dict[str, int] = {}  # bytes of views that are smaller than their base
 
     def read(self, exported: Any) -> None:
         """Every node in order; placeholders first, as the graph has them."""
@@ -135,7 +137,7 @@ class _Reader:
                 for value in _nodes(node.args):
                     self._leaves(value.name)
         for output, target in mutated.items():
-            self._in_place(output, by_target.get(target, target))
+            self._in_place(output, str(by_target.get(target, target)))
 
     def _fresh(self, node: Any, kind: int, alias: int = -1) -> list[int]:
         """New tensors for a node's value; numbers have none."""
@@ -164,17 +166,26 @@ class _Reader:
     def _call(self, node: Any) -> None:
         inputs = [value for value in _nodes((node.args, node.kwargs)) if value.name in self.tensors]
         if node.target is operator.getitem:
-            source = self.tensors[inputs[0].name]
-            self.tensors[node.name] = [source[node.args[1]]] if source else []
+            parts, k = self.tensors[inputs[0].name], node.args[1]
+            if inputs[0].name in self.parts:  # a part of a view such as split's
+                self.parts[node.name] = self._bytes(node, node.meta.get("val"))
+                k = 0
+            self.tensors[node.name] = [parts[k]]
             return
-        reads = [tensor for value in inputs for tensor in self.tensors[value.name]]
         base = _viewed(node)
         if base is not None and self.tensors.get(base.name):
-            source = self.tensors[base.name][0]
-            if self._bytes(node, node.meta.get("val")) <= self.builder.sizes[source]:
-                # A view is another name: nothing runs, and the storage is the base's.
-                self.tensors[node.name] = [source]
-                return
+            # A view is another name: nothing runs, and the storage is the base's.
+            self.tensors[node.name] = self.tensors[base.name][:1]
+            inherited = self.parts.get(base.name, self.builder.sizes[self.tensors[node.name][0]])
+            value = node.meta.get("val")
+            whole = isinstance(value, (list, tuple))
+            self.parts[node.name] = inherited if whole else min(self._bytes(node, value), inherited)
+            return
+        reads = [
+            Use(tensor, self.parts.get(value.name, -1))
+            for value in inputs
+            for tensor in self.tensors[value.name]
+        ]
         self.tensors[node.name] = self._fresh(node, TMP)
         self.builder.instr(node.name, reads, self.tensors[node.name], self._flops(node))
 
