@@ -35,15 +35,18 @@ contracts: $(VENV)/dev.stamp
 bench: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym bench
 
-# torch goes first and by its exact version: any other resolution brings gigabytes of CUDA.
+# torch goes first and by its exact version: any other resolution brings gigabytes of CUDA. Python
+# compiles what is imported when it is imported, which is a small part of what is installed.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) -e '.[all]'
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(INSTALL) -e '.[all,dev]'
 	touch $@
 
 clean:

@@ -27,7 +27,7 @@ from ..core.solution import Solution
 from .judge import make_environment
 from .protocol import Failure, Outcome, Start, Task, adopt_registry
 
-WARM_UP_S = 1.0
+WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 32
 MOST_WARM_UPS = 6
 
 
@@ -40,12 +40,11 @@ def serve(pipe: Connection) -> None:
         problem = registry.load_problem(start.family)
         kind = registry.contender_kind(start.family, start.contender)
         contender = registry.load_contender(start.family, start.contender)
-        small = Budget(min(WARM_UP_S, start.budget.seconds), start.budget.evaluations)
+        small = Budget(min(WARM_UP_S, start.budget.seconds), WARM_UP_EVALUATIONS)
         tiny = Task(problem.warm_up_instance(), small, 0, 0)
-        for _ in range(
-            MOST_WARM_UPS
-        ):  # a run cut short by compilation leaves code not compiled yet
-            if _play(problem, kind, contender, tiny).wall_s <= 1.05 * small.seconds + 0.02:
+        for _ in range(MOST_WARM_UPS):
+            # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
+            if _play(problem, kind, contender, tiny).wall_s < small.seconds / 2:
                 break
     except Exception as error:
         pipe.send(_failure("before the first instance: ", error))
