@@ -58,7 +58,7 @@ class MuZeroConfig(AlgorithmConfig):
         learning_starts: steps in the buffer before the first of them.
         reanalyse: stored steps searched anew an iteration, with the newest network.
         known_model: search in copies of the environment and learn no dynamics from it (AlphaZero).
-        replay_buffer_config: capacity (steps), alpha and beta (Schaul et al. 2016).
+        replay: capacity (steps), alpha and beta (Schaul et al. 2016).
     """
 
     def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
@@ -87,7 +87,7 @@ class MuZeroConfig(AlgorithmConfig):
         self.learning_starts = 1000
         self.reanalyse = 0
         self.known_model = False
-        self.replay_buffer_config = {"capacity": 100_000, "alpha": 0.6, "beta": 0.4}
+        self.replay = {"capacity": 100_000, "alpha": 0.6, "beta": 0.4}
 
     def training(
         self,
@@ -108,14 +108,14 @@ class MuZeroConfig(AlgorithmConfig):
         learning_starts: int = NotProvided,
         reanalyse: int = NotProvided,
         known_model: bool = NotProvided,
-        replay_buffer_config: dict[str, Any] = NotProvided,
+        replay: dict[str, Any] = NotProvided,
         **kwargs: Any,
     ) -> MuZeroConfig:
         """Sets what is given; see the class for what it means and RLlib for `kwargs`."""
         given = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         super().training(**kwargs)
-        if replay_buffer_config is not NotProvided:
-            given["replay_buffer_config"] = self.replay_buffer_config | replay_buffer_config
+        if replay is not NotProvided:
+            given["replay"] = self.replay | replay
         for key, value in given.items():
             if value is not NotProvided:
                 setattr(self, key, value)
@@ -176,7 +176,7 @@ class MuZero(Algorithm):
     def setup(self, config: MuZeroConfig) -> None:
         """Builds runners and learners, and the buffer."""
         super().setup(config)
-        self.buffer = SelfPlayBuffer(seed=config.seed, **config.replay_buffer_config)
+        self.buffer = SelfPlayBuffer(seed=config.seed, **config.replay)
         self.target_settings = TargetSettings(config.unroll_steps, config.n_step, config.gamma)
 
     def training_step(self) -> None:
