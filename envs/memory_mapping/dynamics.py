@@ -6,7 +6,7 @@ are exact in any order; docs/memory_mapping.md has the rules.
 
 A typical loop: `static = make_static(program)`, `state = make_state(static)`, then, until
 `state.scalars[OUTCOME] != GOES_ON`, `step(static, state, action)` with `state.mask[action] == 1`.
-`state.actions[:D]` is then the plan, free of rewinds: it replays to the same end.
+`state.actions` is then the plan as rewinds left it: it replays, without any, to the same end.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Static(NamedTuple):
     dec_slow: np.ndarray  # int64 [D]; slow memory's time if dropped
     dec_fast: np.ndarray  # int64 [D]; fast memory's time if not
     dec_through: np.ndarray  # int64 [D]; slow memory's time of writing through (policy reserve)
-    dec_writes: np.ndarray  # bool [D]
-    dec_makes: np.ndarray  # bool [D]; the first write of a buffer that held nothing before
+    dec_writes: np.ndarray  # int64 [D]; 1 for writes
+    dec_makes: np.ndarray  # int64 [D]; 1 for the first write of a buffer that held nothing before
     dec_until: np.ndarray  # int64 [D]; instruction up to which a fast write is held
     dec_next: np.ndarray  # int64 [D]; the buffer's next decision, D for none
     instr_compute: np.ndarray  # int64 [I]
@@ -54,8 +54,8 @@ class Static(NamedTuple):
     instr_first: np.ndarray  # int64 [I+1]; instruction i has decisions instr_first[i]:[i+1]
     buf_size: np.ndarray  # int64 [B]; bytes, rounded up to the alignment
     buf_copy: np.ndarray  # int64 [B]; time of a copy between the memories
-    buf_at_start: np.ndarray  # bool [B]
-    buf_at_end: np.ndarray  # bool [B]
+    buf_at_start: np.ndarray  # int64 [B]; 1 where slow memory has it before the program
+    buf_at_end: np.ndarray  # int64 [B]; 1 where slow memory must have it after
     capacity: int  # bytes, rounded down to the alignment
     dead_end: int
     all_slow: int  # the program's time with everything dropped
@@ -65,10 +65,10 @@ class State(NamedTuple):
     """What decisions change; copy with `copy_state`."""
 
     scalars: np.ndarray  # int64 [6]; POSITION (decision to take), TIME (undecided counts as slow)..
-    mask: np.ndarray  # int8 [3]; the legal actions at POSITION
+    mask: np.ndarray  # int64 [3]; the legal actions at POSITION
     pending: np.ndarray  # int64 [4]
-    actions: np.ndarray  # int8 [D]; as taken, -1 from POSITION on
-    forced: np.ndarray  # int8 [D]; 1 where a rewind forces Drop
+    actions: np.ndarray  # int64 [D]; as taken, -1 from POSITION on
+    forced: np.ndarray  # int64 [D]; 1 where a rewind forces Drop
     moves: np.ndarray  # int64 [D, 3]; copy's start, eviction's end, offset; -1 where none
     slow: np.ndarray  # int64 [I]; slow memory's time of the instruction's own operands
     fast: np.ndarray  # int64 [I]; fast memory's time
@@ -119,8 +119,8 @@ def make_static(program: Program) -> Static:
         dec_slow=slow[keep],
         dec_fast=fast[keep],
         dec_through=_times(a.written, program.slow_bw)[keep],
-        dec_writes=writes,
-        dec_makes=a.makes[keep],
+        dec_writes=writes.astype(np.int64),
+        dec_makes=a.makes[keep].astype(np.int64),
         dec_until=until,
         dec_next=dec_next,
         instr_compute=compute,
@@ -128,8 +128,8 @@ def make_static(program: Program) -> Static:
         instr_first=np.searchsorted(instr, np.arange(program.n_instrs + 1)).astype(np.int64),
         buf_size=-(-a.size[used] // align) * align,
         buf_copy=_times(a.size[used], program.copy_scale * program.slow_bw),
-        buf_at_start=a.at_start[used],
-        buf_at_end=a.at_end[used],
+        buf_at_start=a.at_start[used].astype(np.int64),
+        buf_at_end=a.at_end[used].astype(np.int64),
         capacity=program.capacity // align * align,
         dead_end=dead_end,
         all_slow=int(np.maximum(compute, instr_slow).sum()),
@@ -147,10 +147,10 @@ def make_state(static: Static) -> State:
     d, i, b = len(static.dec_instr), len(static.instr_slow), len(static.buf_size)
     state = State(
         scalars=np.zeros(6, np.int64),
-        mask=np.zeros(3, np.int8),
+        mask=np.zeros(3, np.int64),
         pending=np.zeros(4, np.int64),
-        actions=np.zeros(d, np.int8),
-        forced=np.zeros(d, np.int8),
+        actions=np.zeros(d, np.int64),
+        forced=np.zeros(d, np.int64),
         moves=np.zeros((d, 3), np.int64),
         slow=np.zeros(i, np.int64),
         fast=np.zeros(i, np.int64),
@@ -174,6 +174,7 @@ def copy_state(state: State) -> State:
 @njit(cache=True)
 def restore_state(state: State, saved: State) -> None:
     """Overwrites `state` with `saved`, in place."""
+    state, saved = borrow(state), borrow(saved)
     state.scalars[:] = saved.scalars
     state.mask[:] = saved.mask
     state.pending[:] = saved.pending
@@ -195,6 +196,7 @@ def restore_state(state: State, saved: State) -> None:
 @njit(cache=True)
 def reset(static: Static, state: State) -> None:
     """Back to the start, in place."""
+    static, state = borrow(static), borrow(state)
     state.forced[:] = 0
     state.scalars[REWINDS] = 0
     _restart(static, state)
@@ -441,16 +443,27 @@ def _finish(static: Static, state: State) -> None:
 
 @njit(cache=True)
 def _rewind(static: Static, state: State) -> None:
-    """Goes back to the fast write that nothing can be done about now, and forces Drop there."""
-    culprit = state.dirty[static.dec_buffer[state.scalars[POSITION]]]
-    taken = state.actions[:culprit].copy()
-    state.forced[culprit] = 1
-    state.scalars[REWINDS] += 1
-    _restart(static, state)
-    for d in range(culprit):
+    """Goes back to the fast write that nothing can be done about now, forces Drop there, and takes
+    the decisions since again: as before where that is legal, else Drop, NoCopy or Copy.
+    """
+    reached = state.scalars[POSITION]
+    taken = state.actions[:reached].copy()
+    while True:
+        culprit = state.dirty[static.dec_buffer[state.scalars[POSITION]]]
+        state.forced[culprit] = 1
+        state.scalars[REWINDS] += 1
+        _restart(static, state)
         _look(static, state)
-        _apply(static, state, taken[d])
-    _look(static, state)
+        while state.scalars[POSITION] < reached and state.mask.any():
+            action = taken[state.scalars[POSITION]]
+            if not state.mask[action]:
+                action = DROP
+                while not state.mask[action]:
+                    action -= 1
+            _apply(static, state, action)
+            _look(static, state)
+        if state.mask.any():
+            return
 
 
 @njit(cache=True)
@@ -458,7 +471,7 @@ def step(static: Static, state: State, action: int) -> int:
     """Takes a legal action at POSITION; returns the time saved by it, ps (negative after a rewind).
 
     The time saved over a whole episode is all_slow - TIME at its end. At a dead end, policy
-    terminate sets OUTCOME to DEAD; backup rewinds, any number of times over.
+    terminate sets OUTCOME to DEAD; backup rewinds, and the game goes on where it was.
     """
     static, state = borrow(static), borrow(state)
     before = state.scalars[TIME]
@@ -466,7 +479,7 @@ def step(static: Static, state: State, action: int) -> int:
     _look(static, state)
     if state.scalars[POSITION] == len(static.dec_instr):
         _finish(static, state)
-    while state.scalars[OUTCOME] == GOES_ON and not state.mask.any():
+    elif not state.mask.any():
         if static.dead_end == TERMINATE:
             state.scalars[OUTCOME] = DEAD
         else:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -31,8 +31,6 @@ from .dynamics import (
     copy_state,
     make_state,
     make_static,
-    reset,
-    step,
 )
 from .objective import saving, speedup
 from .observation import (
@@ -45,11 +43,21 @@ from .observation import (
     WINDOW,
     benefits,
     observation_space,
-    observe,
 )
+from .packed import advance, pack, restart, unpack
 
 Observation = dict[str, np.ndarray]
 SETTING_NAMES = ("capacity", "hardware", "dead_end")
+
+
+class _Episode(NamedTuple):
+    """A program's arrays, and the state as views into `ints`."""
+
+    ints: np.ndarray
+    static: Static
+    state: State
+    benefit: np.ndarray
+    first_mask: np.ndarray
 
 
 class MallocGameEnv(gym.Env[Observation, Any]):
@@ -94,9 +102,10 @@ class MallocGameEnv(gym.Env[Observation, Any]):
 
     ## Episode end
     Terminated after the last decision. Where no action is legal, the instance's `dead_end` says
-    what happens: backup (default) rewinds to the write that led there and forces Drop; terminate
-    ends the episode with a reward that makes its sum -1; reserve makes every fast write go to slow
-    memory too, so that there are no dead ends. Never truncated.
+    what happens: backup (default) rewinds to the write that led there, forces Drop, and redoes the
+    decisions since (as they were where legal, else as Drop); terminate ends the episode with a
+    reward that makes its sum -1; reserve makes every fast write go to slow memory too, so that
+    there are no dead ends. Never truncated.
 
     ## Arguments
     instances: a set's name, a file's path, or programs. window: W, the decisions ahead.
@@ -132,7 +141,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         self.action_space.belong_to(self._draw_legal)
         self.observation_space = observation_space(window)
         # Keyed by id(): the programs of the set live as long as the environment.
-        self._starts: dict[int, tuple[Static, State, np.ndarray]] = {}
+        self._starts: dict[int, _Episode] = {}
         self._picture: Any = None
 
     def reset(
@@ -154,12 +163,13 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         if program is None:
             program = self.instances[self.np_random.integers(len(self.instances))]
         self.program: Program = program
-        self._static, self._state, self._benefit = self._start(program)
-        reset(self._static, self._state)
+        self._episode = self._start(program)
         self._return = 0.0
+        arrays = self._arrays()
+        restart(self._episode.ints, self._episode.benefit, *arrays)
         if self.render_mode == "human":
             self.render()
-        return self._observe(), self._info()
+        return self._observation(arrays), self._info()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Takes an action for the current decision.
@@ -167,27 +177,30 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         Raises:
             IllegalActionError: the mask rules the action out; nothing has changed.
         """
-        chosen, state = int(action), self._state
+        chosen, e = int(action), self._episode
+        state = e.state
         if not (0 <= chosen < 3 and state.mask[chosen] and state.scalars[OUTCOME] == GOES_ON):
             raise self._illegal(action)
-        reward = saving(self._static, step(self._static, state, chosen))
+        arrays = self._arrays()
+        reward = saving(e.static, advance(e.ints, e.benefit, chosen, *arrays))
         outcome = state.scalars[OUTCOME]
         if outcome == DEAD:
             reward = -1.0 - self._return
         self._return += reward
         if self.render_mode == "human":
             self.render()
-        return self._observe(), reward, bool(outcome != GOES_ON), False, self._info()
+        ended = bool(outcome != GOES_ON)
+        return self._observation(arrays), reward, ended, False, self._info()
 
     @property
     def static(self) -> Static:
         """What the episode's decisions do not change."""
-        return self._static
+        return self._episode.static
 
     @property
     def state(self) -> State:
         """The current state, a copy."""
-        return copy_state(self._state)
+        return copy_state(self._episode.state)
 
     def render(self) -> Any:
         """The address-time picture: uint8 [H, W, 3] (rgb_array), or a window.
@@ -199,7 +212,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
             return None
         from .render import frame
 
-        picture = frame(self._static, self._state)
+        picture = frame(self._episode.static, self._episode.state)
         if self.render_mode == "rgb_array":
             return picture
         self._show(picture)
@@ -213,44 +226,52 @@ class MallocGameEnv(gym.Env[Observation, Any]):
             plt.close(self._picture.figure)
             self._picture = None
 
-    def _start(self, program: Program) -> tuple[Static, State, np.ndarray]:
+    def _start(self, program: Program) -> _Episode:
         """The program's arrays, kept where it is one of the environment's own."""
         if id(program) in self._starts:
             return self._starts[id(program)]
         static = make_static(program)
-        start = static, make_state(static), benefits(static)
+        ints = pack(static)
+        views: tuple[Static, State] = unpack.py_func(ints)
+        start = _Episode(ints, static, views[1], benefits(static), make_state(static).mask)
         if any(program is member for member in self.instances):
             self._starts[id(program)] = start
         return start
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         """A random legal action now, or after a reset with the seed."""
-        mask = self._state.mask
         if seed is not None:
             row = np.random.default_rng(seed).integers(len(self.instances))
-            static = self._start(self.instances[row])[0]
-            mask = make_state(static).mask
+            mask = self._start(self.instances[row]).first_mask
+        else:
+            mask = self._episode.state.mask
         legal = np.flatnonzero(mask)
         return rng.choice(legal) if len(legal) else np.int64(0)
 
-    def _observe(self) -> Observation:
-        decisions = np.empty((self.window, len(DECISION_FEATURES)), np.float32)
-        occupancy = np.empty((PAST + AHEAD, BINS), np.float32)
-        supply = np.empty(SUPPLY, np.float32)
-        globals_ = np.empty(len(GLOBAL_FEATURES), np.float32)
-        observe(self._static, self._state, self._benefit, decisions, occupancy, supply, globals_)
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Room for an observation."""
+        return (
+            np.empty((self.window, len(DECISION_FEATURES)), np.float32),
+            np.empty((PAST + AHEAD, BINS), np.float32),
+            np.empty(SUPPLY, np.float32),
+            np.empty(len(GLOBAL_FEATURES), np.float32),
+        )
+
+    def _observation(self, arrays: tuple[np.ndarray, ...]) -> Observation:
+        decisions, occupancy, supply, globals_ = arrays
         return {
             "decisions": decisions,
             "occupancy": occupancy,
             "supply": supply,
             "globals": globals_,
-            "action_mask": self._state.mask.copy(),
+            "action_mask": self._episode.state.mask.astype(np.int8),
         }
 
     def _info(self) -> dict[str, Any]:
-        scalars = self._state.scalars.tolist()
+        e = self._episode
+        scalars = e.state.scalars.tolist()
         return {
-            "objective": speedup(self._static, self._state),
+            "objective": speedup(e.static, e.state),
             "feasible": scalars[OUTCOME] == FINISHED,
             "decisions": scalars[POSITION],
             "rewinds": scalars[REWINDS],
@@ -259,7 +280,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         }
 
     def _illegal(self, action: Any) -> IllegalActionError:
-        state, name = self._state, self.program.name
+        state, name = self._episode.state, self.program.name
         if state.scalars[OUTCOME] != GOES_ON:
             return IllegalActionError(f"{name}: the episode is over; call reset")
         legal = np.flatnonzero(state.mask).tolist()

@@ -25,9 +25,9 @@ PICO = 10**12
 def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
     """Judges a plan.
 
-    The plan is int64 [n]: Copy, NoCopy or Drop for each decision in program order, and again for
-    those that a rewind (dead_end backup) takes back. It is feasible if every action is legal where
-    it stands and nothing is left undecided at its end.
+    The plan is int64 [D]: Copy, NoCopy or Drop for each decision in program order. It is feasible
+    if every action is legal where it stands and nothing is left undecided. At a dead end (dead_end
+    backup) the write that led there becomes Drop, and the decisions since are redone.
 
     Returns:
         The speed-up over all-slow (NaN where the plan is infeasible), one sentence a broken
@@ -50,19 +50,17 @@ def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
             return _infeasible(_explain(program, task, game, at, action, legal))
         game.take(action, legal[action])
         taken.append(action)
+        redone = taken
         while game.position < len(task.uses) and not game.options(forced):
             if program.dead_end == "terminate":
                 return _infeasible(
                     f"action {at} leads to a dead end: for decision {game.position} "
                     "nothing is legal"
                 )
-            culprit = game.stored[task.uses[game.position].buffer]
-            forced.add(culprit)
+            forced.add(game.stored[task.uses[game.position].buffer])
             rewinds += 1
-            taken = taken[:culprit]
-            game = _Game(task)
-            for earlier in taken:
-                game.take(earlier, game.options(forced)[earlier])
+            game, redone = _redo(task, taken, forced)
+        taken = redone
     if game.position < len(task.uses):
         return _infeasible(
             f"the plan ends at decision {game.position} of {len(task.uses)}; decide the rest, Drop "
@@ -84,6 +82,22 @@ def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
         "peak_bytes": float(max((r.offset + r.size for r in game.ranges), default=0)),
     }
     return Verdict(all_slow / time if time else 1.0, True, (), detail)
+
+
+def _redo(task: _Task, taken: list[int], forced: set[int]) -> tuple[_Game, list[int]]:
+    """The game after the same decisions with Drop forced at some; one that is no longer legal
+    becomes Drop, NoCopy or Copy, the first that is. Ends early where nothing is legal.
+    """
+    game = _Game(task)
+    redone: list[int] = []
+    for action in taken:
+        legal = game.options(forced)
+        instead = next((a for a in (action, DROP, NO_COPY, COPY) if a in legal), None)
+        if instead is None:
+            break
+        game.take(instead, legal[instead])
+        redone.append(instead)
+    return game, redone
 
 
 def _infeasible(why: str) -> Verdict:
