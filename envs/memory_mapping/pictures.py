@@ -1,0 +1,174 @@
+"""The report's own pictures of memory mapping. Uses numpy, dynamics, plan, render, and matplotlib
+inside.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.contracts import Picture
+from ...datasets.memory_mapping.instance import Program
+from .dynamics import (
+    COPY_START,
+    EVICT_END,
+    N_RECTS,
+    OFFSET,
+    R_BUFFER,
+    R_END,
+    R_OFFSET,
+    R_START,
+    R_TOP,
+    STALL,
+    State,
+    Static,
+)
+from .objective import speedup
+from .plan import carried_out
+from .render import BUFFER_COLORS, COPY_COLOR, IDLE_COLOR, OWN_COLOR
+
+READABLE_DECISIONS = 700
+MOST_TIMELINES = 2
+MOST_CURVES = 7
+DPI = 100
+# Okabe and Ito's colours without yellow, told apart by colour-blind readers.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
+
+
+class _Played(NamedTuple):
+    """A plan as it was carried out, and its row of results."""
+
+    row: Mapping[str, Any]
+    static: Static
+    state: State
+
+
+def pictures(rows: Sequence[Mapping[str, Any]], instances: Mapping[str, Program]) -> list[Picture]:
+    """Pictures of one program of a comparison: the largest that can still be read.
+
+    Args:
+        rows: rows of results; plans that were not feasible are left out.
+        instances: by instance hash, settings applied.
+
+    Returns:
+        The address-time pictures of the best plan and of the worst, and where along the program
+        every contender's plan saves time; none where no plan was feasible.
+    """
+    feasible = [row for row in rows if row["feasible"] and row["instance_hash"] in instances]
+    if not feasible:
+        return []
+    program = _representative([instances[row["instance_hash"]] for row in feasible])
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in feasible:
+        if row["instance_hash"] == program.content_hash:
+            held = best.get(row["contender"])
+            if held is None or row["objective"] > held["objective"]:
+                best[row["contender"]] = row
+    ranked = sorted(best.values(), key=lambda row: -float(row["objective"]))
+    plays = [
+        _Played(row, *carried_out(program, np.asarray(row["actions"], np.int64))) for row in ranked
+    ]
+    chosen = [plays[0], plays[-1]][: min(MOST_TIMELINES, len(plays))]
+    return [*(_timeline(program, played) for played in chosen), _savings(program, plays)]
+
+
+def _representative(programs: Sequence[Program]) -> Program:
+    """The program with the most decisions that can be read, or the one with the fewest."""
+    by_size = sorted(programs, key=lambda program: (program.n_decisions, program.name))
+    readable = [p for p in by_size if p.n_decisions <= READABLE_DECISIONS]
+    return readable[-1] if readable else by_size[0]
+
+
+def _rgb(color: tuple[int, int, int]) -> tuple[float, float, float]:
+    return color[0] / 255, color[1] / 255, color[2] / 255
+
+
+def _timeline(program: Program, played: _Played) -> Picture:
+    """Rectangles over logical time; below, what slow memory does in each instruction."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    static, state = played.static, played.state
+    instrs = len(static.instr_slow)
+    figure = Figure(figsize=(10, 6.2), dpi=DPI)
+    top, low = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+    mib = 2**20
+    for k in range(int(state.scalars[N_RECTS])):
+        start, end = int(state.rects[R_START, k]), int(state.rects[R_END, k])
+        offset, above = int(state.rects[R_OFFSET, k]), int(state.rects[R_TOP, k])
+        color = BUFFER_COLORS[int(state.rects[R_BUFFER, k]) % len(BUFFER_COLORS)]
+        top.add_patch(
+            Rectangle(
+                (start, offset / mib),
+                end + 1 - start,
+                (above - offset) / mib,
+                facecolor=_rgb(color),
+                edgecolor="white",
+                linewidth=0.5,
+            )
+        )
+    for decision in np.flatnonzero(state.moves[:, COPY_START] >= 0):
+        start, use = int(state.moves[decision, COPY_START]), int(static.dec_instr[decision])
+        height = int(state.moves[decision, OFFSET]) / mib
+        top.plot([start, use], [height, height], color=_rgb(COPY_COLOR), linewidth=2)
+    for decision in np.flatnonzero(state.moves[:, EVICT_END] >= 0):
+        low.axvline(int(state.moves[decision, EVICT_END]) + 0.5, color="#999999", linewidth=0.4)
+    times = np.maximum(static.instr_compute, state.slow + state.fast) / 1e6
+    at = np.arange(instrs)
+    own, booked = state.slow / 1e6, state.booked / 1e6
+    low.bar(at, times, 1.0, align="edge", color=_rgb(IDLE_COLOR), label="idle")
+    low.bar(at, own, 1.0, align="edge", color=_rgb(OWN_COLOR), label="operands")
+    low.bar(at, booked, 1.0, bottom=own, align="edge", color=_rgb(COPY_COLOR), label="copies")
+    stall = int(state.scalars[STALL]) / 1e6
+    if stall:
+        low.bar([instrs], [stall], 1.0, align="edge", color="#D00000", label="stall at the end")
+    top.set_xlim(0, instrs + 1)
+    top.set_ylim(0, static.capacity / mib)
+    top.set_ylabel("address in fast memory (MiB)")
+    low.set_ylabel("time (us)")
+    low.set_xlabel("instruction, in program order")
+    low.legend(fontsize=8, ncols=4, loc="upper right")
+    name, value = played.row["contender"], speedup(static, state)
+    return Picture(
+        f"{program.name}: fast memory under {name}'s plan, {value:.3f} times as fast as all slow",
+        "Each rectangle is a buffer in fast memory over the instructions it is held for; an orange "
+        "line at its bottom is the copy into it, hidden under earlier instructions. Below, slow "
+        "memory's time in each instruction: its own operands, copies, and idle time; thin grey "
+        "lines are ends of write-backs.",
+        _png(figure),
+    )
+
+
+def _savings(program: Program, plays: Sequence[_Played]) -> Picture:
+    """Time saved up to each instruction, one line a contender."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), dpi=DPI)
+    axes = figure.subplots()
+    for place, played in enumerate(plays[:MOST_CURVES]):
+        static, state = played.static, played.state
+        before = np.maximum(static.instr_compute, static.instr_slow)
+        after = np.maximum(static.instr_compute, state.slow + state.fast)
+        saved = np.concatenate([[0], np.cumsum(before - after)]) / 1e6
+        saved[-1] -= int(state.scalars[STALL]) / 1e6
+        color = played.row.get("colour") or PALETTE[place % len(PALETTE)]
+        axes.plot(saved, color=color, label=str(played.row["contender"]), linewidth=1.6)
+    axes.set_xlabel("instruction, in program order")
+    axes.set_ylabel("time saved so far (us)")
+    axes.legend(fontsize=8)
+    axes.margins(x=0.01)
+    return Picture(
+        f"{program.name}: where along the program each plan saves its time",
+        "Time saved against all-slow up to each instruction; a drop at the end is the stall for "
+        "outputs written back late. Lines that part show where plans decide otherwise.",
+        _png(figure),
+    )
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    return buffer.getvalue()
