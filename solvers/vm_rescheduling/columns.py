@@ -13,6 +13,8 @@ local_search answers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ...core.budget import Budget, Clock
@@ -85,42 +87,51 @@ def solve(
     if relaxed is None:
         return clock.solution(best)
     bound = _objective_bound(instance, nodes, static, start, relaxed.prices, goal)
-    pace = 0.0  # seconds of the last choice
-    for slack in SLACKS:
-        if clock.remaining < RESERVE_S + pace:
+    exhausted = False
+    for chosen, node_of, exhausted in _choices(master, relaxed, instance.mnl, goal, clock):
+        actions, _ = _plan(master, chosen, node_of, static, start, rng)
+        actions, reached = greedy.complete(instance, static, start, actions, rng)
+        if reached < best_value - 1e-12:
+            best, best_value = actions, reached
+            clock.incumbent(best)
+        if bound is not None and best_value <= bound + 1e-9:
+            return clock.solution(best, "optimal", bound)
+        if exhausted:
             break
+    single_vms_matter = len(instance.set_vms) > 0 or instance.pm_move_cap > 0
+    if instance.mode == "static" and (single_vms_matter or not exhausted):
+        best = local_search.improve(instance, static, start, best, clock, rng)
+    return clock.solution(best, "feasible", bound)
+
+
+def _choices(
+    master: Master, relaxed: Relaxation, mnl: int, goal: int | None, clock: Clock
+) -> Iterator[tuple[Choice, np.ndarray, bool]]:
+    """Better and better whole choices, until the clock allows no more.
+
+    Yields:
+        The choice; the node of each of its one-node patterns (-1: none); whether no choice is
+        better, whatever patterns were added.
+    """
+    pace = 0.0  # seconds the last choice took
+    for slack in SLACKS:
         price_columns(master, relaxed, slack)
-        missed = np.inf
         for _ in range(MAX_CUTS):
+            if clock.remaining < RESERVE_S + pace:
+                return
             began = clock.elapsed
             seconds = SAFE * (clock.remaining - RESERVE_S)
-            chosen = choose(master, relaxed, slack, instance.mnl, goal, seconds)
+            chosen = choose(master, relaxed, slack, mnl, goal, seconds)
             pace = clock.elapsed - began
             clock.evaluations += 1
             if chosen is None:
                 break
             node_of, too_few = assign(master, chosen)
-            actions, reached = _plan(master, chosen, node_of, static, start, rng)
-            actions, reached = greedy.complete(instance, static, start, actions, rng)
-            if reached < best_value - 1e-12:
-                best, best_value = actions, reached
-                clock.incumbent(best)
-            if bound is not None and best_value <= bound + 1e-9:
-                return clock.solution(best, "optimal", bound)
+            yield chosen, node_of, too_few is None and _missed(relaxed, chosen, goal) <= slack
             if too_few is None:
-                missed = _missed(relaxed, chosen, goal)
                 break
             master.hall = np.concatenate([master.hall, too_few[None]])
-            if clock.remaining < RESERVE_S + pace:
-                break
-        if missed <= slack:
-            if bound is not None and not len(instance.set_vms) and not instance.pm_move_cap:
-                return clock.solution(best, "feasible", bound)  # no pattern left out would help
-            break
-        relaxed = _relax(master, instance.mnl, goal, clock)[0] or relaxed
-    if instance.mode == "static":
-        best = local_search.improve(instance, static, start, best, clock, rng)
-    return clock.solution(best, "feasible", bound)
+        relaxed = _relax(master, mnl, goal, clock)[0] or relaxed
 
 
 def _at(master: Master, prices: Prices) -> Relaxation:
