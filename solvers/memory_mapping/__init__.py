@@ -1,0 +1,1 @@
+"""Solvers of memory mapping: plain functions from a program and a budget to a solution."""

@@ -1,0 +1,115 @@
+"""One-pass greedies: on the fly, and a knapsack by density; the best of them. Uses numpy and
+numba.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.memory_mapping.instance import Program
+from ...envs.borrowed import borrow
+from ...envs.memory_mapping.dynamics import (
+    COPY,
+    DROP,
+    GOES_ON,
+    OUTCOME,
+    TIME,
+    State,
+    Static,
+    gain,
+    reset,
+    step,
+)
+from .wishes import Best, benefits, choose, previous_uses
+
+
+def solve(instance: Program, budget: Budget, seed: int) -> Solution:
+    """Plans by each greedy in turn and keeps the best; one evaluation is one plan."""
+    clock = budget.start()
+    best = Best(instance, clock)
+    search(best)
+    return clock.solution(best.plan)
+
+
+def search(best: Best) -> None:
+    """Tries every greedy while the clock runs."""
+    clock = best.clock
+    for copies in (True, False):
+        for always in (True, False):
+            if clock.expired:
+                return
+            time = _on_the_fly(best.static, best.state, always, copies)
+            clock.evaluations += 1
+            best.take(time, best.state.actions)
+    if not clock.expired:
+        best.try_wishes(knapsack(best.static))
+
+
+@njit(cache=True)
+def _on_the_fly(static: Static, state: State, always: bool, copies: bool) -> int:
+    """Takes fast memory wherever that is legal and saves time in the instruction.
+
+    Args:
+        static: the program.
+        state: holds the plan afterwards.
+        always: takes it too where it saves none now; a later use may profit.
+        copies: whether copies are allowed.
+    """
+    static, state = borrow(static), borrow(state)
+    reset(static, state)
+    while state.scalars[OUTCOME] == GOES_ON:
+        action = choose(state, 1)
+        if action != DROP and state.mask[DROP]:
+            useless = not always and gain(static, state, action) <= 0
+            if useless or (action == COPY and not copies):
+                action = DROP
+        step(static, state, action)
+    return int(state.scalars[TIME])
+
+
+def knapsack(static: Static) -> np.ndarray:
+    """Wishes, int8 [D], by filling fast memory with stays in order of time saved per byte and
+    instruction.
+
+    A stay is a buffer from one use to its next, or from when its copy must start to its first
+    use. Only the sum of sizes is watched; where things go is left to the game.
+    """
+    return _knapsack(static, benefits(static), previous_uses(static))
+
+
+@njit(cache=True)
+def _knapsack(static: Static, saves: np.ndarray, before: np.ndarray) -> np.ndarray:
+    count = len(saves)
+    start = np.zeros(count, np.int64)
+    density = np.zeros(count)
+    for d in range(count):
+        instr, size = static.dec_instr[d], static.buf_size[static.dec_buffer[d]]
+        worth = float(saves[d])
+        if static.dec_makes[d]:
+            start[d] = instr
+        elif before[d] >= 0:
+            start[d] = static.dec_instr[before[d]]
+            if static.dec_writes[before[d]]:
+                worth += saves[before[d]]
+        else:
+            left, first = static.buf_copy[static.dec_buffer[d]], instr
+            while left > 0 and first > 0:
+                first -= 1
+                spare = max(static.instr_compute[first], static.instr_slow[first])
+                left -= spare - static.instr_slow[first]
+            start[d] = first
+        density[d] = worth / (size * (static.dec_until[d] - start[d] + 1))
+    load = np.zeros(len(static.instr_slow), np.int64)
+    wishes = np.zeros(count, np.int8)
+    for d in np.argsort(-density, kind="mergesort"):
+        size = static.buf_size[static.dec_buffer[d]]
+        first, last = start[d], static.dec_instr[d]
+        if density[d] > 0 and load[first : last + 1].max() + size <= static.capacity:
+            load[first : last + 1] += size
+            wishes[d] = 1
+            if before[d] >= 0 and static.dec_writes[before[d]]:
+                wishes[before[d]] = 1
+    return wishes

@@ -1,0 +1,226 @@
+"""Local search over wishes: change a few uses, play the plan on from there, keep it if it is hardly
+worse. Uses numpy and numba.
+
+Plays start from the nearest of several saved states before the first change.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...core.budget import Budget, Clock
+from ...core.solution import Solution
+from ...datasets.memory_mapping.instance import Program
+from ...envs.borrowed import borrow
+from ...envs.memory_mapping.dynamics import (
+    DROP,
+    GOES_ON,
+    OUTCOME,
+    POSITION,
+    REWINDS,
+    TIME,
+    State,
+    Static,
+    reset,
+    restore_state,
+    step,
+)
+from ...envs.memory_mapping.packed import pack, unpack
+from . import threshold
+from .wishes import Best, choose
+
+START_SHARE = 0.15  # of the budget, for the sweep that gives the first plan
+MARKS = 16  # saved states along the plan
+ROUND_S = 0.004  # seconds between looks at the clock
+MOST_PLAYS = 4096
+HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # of the time; how much worse a plan may be, by round
+PERIOD = 1500  # plays in a round; the next begins from the best plan
+
+
+def solve(instance: Program, budget: Budget, seed: int) -> Solution:
+    """Plans by local search from the best of a threshold sweep; one evaluation is one plan."""
+    clock = budget.start()
+    best = Best(instance, clock)
+    threshold.search(best, START_SHARE * budget.seconds, coarse=True)
+    improve(best, seed)
+    return clock.solution(best.plan)
+
+
+def improve(best: Best, seed: int, seconds: float = np.inf) -> None:
+    """Betters the best plan until the clock stops or so many seconds have passed."""
+    clock, static = best.clock, best.static
+    until = clock.elapsed + seconds
+    rng = np.random.default_rng(seed)
+    packed = pack(static)
+    rows = np.stack([packed] * (2 * MARKS))
+    current, trial = best.wishes, best.wishes
+    time = _mark(static, best.state, current, rows)
+    plays, played = 1, 0
+    while not clock.expired and clock.elapsed <= until:
+        heat = HEATS[played // PERIOD % len(HEATS)] * static.all_slow
+        plays = min(plays, PERIOD - played % PERIOD, _left(clock))
+        before = clock.elapsed
+        time, reached = _search(
+            static, best.state, rows, current, trial, time, best.time, heat, plays, rng, best.plan
+        )
+        clock.evaluations += plays
+        played += plays
+        if reached < best.time:
+            best.time = int(reached)
+            best.plan = best.plan.copy()
+            clock.incumbent(best.plan)
+        if played % PERIOD == 0:
+            current = best.wishes
+            time = _mark(static, best.state, current, rows)
+        pace = (clock.elapsed - before) / plays
+        plays = int(min(MOST_PLAYS, max(1.0, ROUND_S / max(pace, 1e-7))))
+
+
+def _left(clock: Clock) -> int:
+    limit = clock.budget.evaluations
+    return MOST_PLAYS if limit is None else max(1, limit - clock.evaluations)
+
+
+@njit(cache=True)
+def _mark(static: Static, state: State, wishes: np.ndarray, rows: np.ndarray) -> int:
+    """Plays the wishes of a plan and saves states on the way, in the first rows; returns the time.
+
+    Wishes that lead to a rewind are replaced by what the rewind left.
+    """
+    static, state = borrow(static), borrow(state)
+    count, marks = len(wishes), len(rows) // 2
+    while True:
+        reset(static, state)
+        mark = 0
+        while state.scalars[OUTCOME] == GOES_ON:
+            at = state.scalars[POSITION]
+            if mark < marks and at >= mark * count // marks:
+                restore_state(unpack(rows[mark])[1], state)
+                mark += 1
+            step(static, state, choose(state, wishes[at]))
+        while mark < marks:  # fewer decisions than marks
+            restore_state(unpack(rows[mark])[1], unpack(rows[mark - 1])[1])
+            mark += 1
+        if state.scalars[REWINDS] == 0:
+            return int(state.scalars[TIME])
+        for d in range(count):
+            wishes[d] = state.actions[d] != DROP
+
+
+@njit(cache=True)
+def _change(
+    static: Static, state: State, wishes: np.ndarray, plan: np.ndarray, rng: np.random.Generator
+) -> int:
+    """Makes a random change to the wishes; returns the first decision it touches."""
+    count = len(wishes)
+    kind = rng.random()
+    d = int(rng.random() * count)
+    if kind < 0.3:
+        wishes[d] = 1 - wishes[d]
+        return d
+    if kind < 0.55:
+        return _run(static, wishes, d, 1 - wishes[d], rng)
+    if kind < 0.9:
+        # A use that is not in fast memory goes in, and some that are near it go out.
+        for _ in range(8):
+            if plan[d] == DROP:
+                break
+            d = int(rng.random() * count)
+        first = _run(static, wishes, d, 1, rng)
+        reach = int(rng.random() * 30) + 2
+        for _ in range(1 + int(rng.random() * 3)):
+            other = d + int((rng.random() - 0.5) * 2 * reach)
+            if 0 <= other < count and static.dec_buffer[other] != static.dec_buffer[d]:
+                first = min(first, _run(static, wishes, other, 0, rng))
+        return first
+    length = 1 + int(rng.random() * min(count, 24))
+    share = rng.random()
+    for k in range(d, min(count, d + length)):
+        wishes[k] = 1 if rng.random() < share else 0
+    return d
+
+
+@njit(cache=True)
+def _run(static: Static, wishes: np.ndarray, d: int, wish: int, rng: np.random.Generator) -> int:
+    """Sets the wish of a use and of a random number of the buffer's next uses; returns d."""
+    wishes[d] = wish
+    following = static.dec_next[d]
+    while following < len(wishes) and rng.random() < 0.7:
+        wishes[following] = wish
+        following = static.dec_next[following]
+    return d
+
+
+@njit(cache=True)
+def _search(
+    static: Static,
+    state: State,
+    rows: np.ndarray,
+    current: np.ndarray,
+    trial: np.ndarray,
+    time: int,
+    best: int,
+    heat: float,
+    plays: int,
+    rng: np.random.Generator,
+    plan: np.ndarray,
+) -> tuple[int, int]:
+    """Tries so many changes.
+
+    Args:
+        static: the program.
+        state: played on.
+        rows: packed states along the current wishes in the first half; the rest is room.
+        current: wishes, changed in place as changes are kept.
+        trial: room.
+        time: of the current wishes, ps.
+        best: the least time so far, ps.
+        heat: how much worse a change may be, ps, times a draw from the exponential distribution.
+        plays: how many changes.
+        rng: draws them.
+        plan: the best plan so far, overwritten by better ones.
+
+    Returns:
+        The current and the best time, ps.
+    """
+    static, state = borrow(static), borrow(state)
+    count, marks = len(current), len(rows) // 2
+    actions = unpack(rows[marks - 1])[1].actions.copy()
+    actions[:] = 2 - 2 * current
+    for _ in range(plays):
+        trial[:] = current
+        first = _change(static, state, trial, actions, rng)
+        while first < count and trial[first] == current[first]:
+            first += 1
+        if first == count:
+            continue
+        mark = min(marks - 1, first * marks // count)
+        while mark > 0 and mark * count // marks > first:
+            mark -= 1
+        saved = unpack(rows[mark])[1]
+        restore_state(state, saved)
+        next_mark = mark + 1
+        while state.scalars[OUTCOME] == GOES_ON:
+            at = state.scalars[POSITION]
+            if next_mark < marks and at >= next_mark * count // marks:
+                restore_state(unpack(rows[marks + next_mark])[1], state)
+                next_mark += 1
+            step(static, state, choose(state, trial[at]))
+        reached = state.scalars[TIME]
+        if reached < best:
+            best = reached
+            plan[:] = state.actions
+        if reached > time + heat * rng.exponential():
+            continue
+        time = reached
+        current[:] = trial
+        actions[:] = state.actions
+        if state.scalars[REWINDS] == 0:
+            for row in range(mark + 1, next_mark):
+                restore_state(unpack(rows[row])[1], unpack(rows[marks + row])[1])
+        else:
+            for d in range(count):
+                current[d] = state.actions[d] != DROP
+            time = _mark(static, state, current, rows)
+    return int(time), int(best)
