@@ -1,1 +1,1 @@
-"""Networks, RLlib modules, training and the shipped checkpoints. Uses torch, torch-geometric, ray."""
+"""Networks, RLlib modules, training and shipped checkpoints. Uses torch, torch-geometric and ray."""

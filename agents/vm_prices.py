@@ -1,9 +1,9 @@
 """Learned dual prices for VM rescheduling, and the agent that plans from them. Uses torch.
 
-The agent is a hybrid. A network reads a cluster once and says what a VM of each flavour, and a move,
-is worth at the optimum of the Lagrangian relaxation (envs/vm_rescheduling/pricing.py). Column
-generation, handed over by the registry, starts from these prices instead of rough ones: it meets the
-right patterns at once and needs fewer rounds. The network learns without labels or solver, by
+The agent is a hybrid. A network reads a cluster once and says what a VM of each flavour, and a
+move, is worth at the optimum of the Lagrangian relaxation (envs/vm_rescheduling/pricing.py). Column
+generation, handed over by the registry, starts from these prices instead of rough ones: it meets
+the right patterns at once and needs fewer rounds. The network learns without labels or solver, by
 descending the relaxation's bound L itself over training clusters; L's slope is VMs in less VMs out.
 
 Nodes and flavours are the two sides of a graph whose edges are "holds VMs of": a node's embedding
@@ -59,7 +59,7 @@ class Graph(NamedTuple):
         holds: float32 [F, N]; whether a VM of the flavour may leave the node, over N.
         holds_double: float32 [D, Q]; the same for two-node flavours and PMs, over Q.
         flavours: float32 [F + D, N_FLAVOUR]; size, residue, whether on two nodes, how common.
-        task: float32 [N_TASK]; moves a node, as it is and as a logarithm, and the share of full nodes.
+        task: float32 [N_TASK]; moves a node, as it is and as a logarithm; the share of full nodes.
         first: float32 [F + D + 1]; prices to start from.
     """
 
