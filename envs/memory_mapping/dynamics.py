@@ -289,8 +289,10 @@ def _eviction_end(static: Static, state: State, buffer: int, before: int) -> int
 
 
 @njit(cache=True)
-def _look(static: Static, state: State) -> None:
-    """Finds the legal actions at POSITION and what they would book."""
+def _look(static: Static, state: State, wanted: int = -1) -> None:
+    """Finds the legal actions at POSITION and what they would book; where Drop is wanted and legal,
+    no others.
+    """
     d = state.scalars[POSITION]
     mask, pending = state.mask, state.pending
     mask[:] = 0
@@ -301,7 +303,7 @@ def _look(static: Static, state: State) -> None:
     size = static.buf_size[buffer]
     if static.dec_makes[d]:
         mask[DROP] = 1
-        if not state.forced[d]:
+        if wanted != DROP and not state.forced[d]:
             pending[P_OFFSET] = _best_fit(state, instr, size, static.capacity)
             mask[NO_COPY] = pending[P_OFFSET] >= 0
         return
@@ -310,7 +312,7 @@ def _look(static: Static, state: State) -> None:
         pending[P_EVICT_END] = _eviction_end(static, state, buffer, instr)
         valid = pending[P_EVICT_END] + 1 if pending[P_EVICT_END] >= 0 else NEVER
     mask[DROP] = valid <= instr
-    if state.forced[d]:
+    if state.forced[d] or (wanted == DROP and mask[DROP]):
         return
     end = state.end[buffer]
     until = static.dec_until[d] if static.dec_writes[d] else instr
@@ -453,7 +455,7 @@ def _rewind(static: Static, state: State) -> None:
         state.forced[culprit] = 1
         state.scalars[REWINDS] += 1
         _restart(static, state)
-        _look(static, state)
+        _look(static, state, taken[0])
         while state.scalars[POSITION] < reached and state.mask.any():
             action = taken[state.scalars[POSITION]]
             if not state.mask[action]:
@@ -461,7 +463,8 @@ def _rewind(static: Static, state: State) -> None:
                 while not state.mask[action]:
                     action -= 1
             _apply(static, state, action)
-            _look(static, state)
+            d = state.scalars[POSITION]
+            _look(static, state, taken[d] if d < reached else -1)
         if state.mask.any():
             return
 
