@@ -1,4 +1,4 @@
-"""The size-invariant relational network of VM rescheduling. Uses torch.
+"""The size-invariant relational network of VM rescheduling. Uses torch and torch-geometric.
 
 PM nodes and their VMs exchange messages along the hosting relation alone (scatter and gather, never
 an N x N mask), a mean over all of them gives the context, and two heads score VMs and then
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.utils import scatter
 
 HARMONICS = 8
 N_VM = 6 + 2 * HARMONICS  # of a VM alone
@@ -78,9 +79,8 @@ class RelationalPolicy(nn.Module):
         message = torch.relu(self.message(alone))
         row = torch.arange(batch, device=pms.device).unsqueeze(1) * (2 * n_pms)
         first = (row + 2 * obs["vm_pm"].long()).reshape(-1)
-        received = torch.zeros(batch * 2 * n_pms, self.width, device=pms.device)
-        for k in (0, 1):
-            received.index_add_(0, first + k, (message * here[..., k : k + 1]).flatten(0, 1))
+        sent = torch.cat([(message * here[..., k : k + 1]).flatten(0, 1) for k in (0, 1)])
+        received = scatter(sent, torch.cat([first, first + 1]), dim_size=batch * 2 * n_pms)
         nodes = torch.relu(self.node(_node_features(pms)))
         received = received.view(batch, 2 * n_pms, self.width) * MESSAGE_SCALE
         nodes = torch.relu(self.host(torch.cat([nodes, received], dim=-1)))

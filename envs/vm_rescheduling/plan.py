@@ -1,11 +1,13 @@
-"""A plan in an operator's form: move by move, from, to, gain, and what each move rests on. Uses
-numpy and dynamics.
+"""A plan in an operator's form: move by move, from, to, gain, and what each move rests on.
+
+Uses numpy, networkx and dynamics.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import networkx as nx
 import numpy as np
 
 from ...core.errors import SolutionError
@@ -27,7 +29,8 @@ class _Move(NamedTuple):
 def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
     """One row a move, in the order in which the moves can be made one at a time.
 
-    Columns: step; vm; flavour; cores and memory_mb (all of the VM); from_pm, from_numa, to_pm,
+    Columns: step; wave (the moves of one can be made side by side, once the waves before are done);
+    vm; flavour; cores and memory_mb (all of the VM); from_pm, from_numa, to_pm,
     to_numa ("0+1" for VMs on two nodes); gain_slots (16-core slots opened less closed),
     fragment_rate (after the move) and its change (below 0 is better); rests_on (the earlier moves
     without which this one would break a constraint, and why); deployment_sets (those the VM belongs
@@ -43,6 +46,8 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
     static = make_static(cluster)
     state = make_state(cluster, static)
     last: dict[int, _Move] = {}  # of each VM, in order of steps
+    made: list[_Move] = []
+    order: nx.DiGraph[int] = nx.DiGraph()
     rows: list[dict[str, Any]] = []
     for at in range(0, len(plies), 2):
         step, vm = at // 2 + 1, plies[at]
@@ -60,6 +65,8 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
                 "export; `sysopt-gym validate` says what it breaks"
             )
         rests_on = _rests_on(cluster, static, state, last, vm, pm, node)
+        order.add_node(step)
+        order.add_edges_from((e, step) for e in _earlier(static, state, made, vm, pm, node))
         source = _places(static, vm, int(state.vm_pm[vm]), int(state.vm_numa[vm]))
         target = _places(static, vm, pm, node)
         rate, slots = fragment_rate(state.totals), _slots(static, state)
@@ -70,6 +77,7 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
         rows.append(
             {
                 "step": step,
+                "wave": 0,
                 "vm": cluster.vm_ids[vm],
                 "flavour": cluster.flavour_names[kind],
                 "cores": int(static.flavour_cpu[kind]) * nodes / cluster.cpu_per_core,
@@ -87,7 +95,39 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
         )
         last.pop(vm, None)
         last[vm] = _Move(step, vm, source)
+        made.append(last[vm])
+    for wave, steps in enumerate(nx.topological_generations(order), start=1):
+        for step in steps:
+            rows[step - 1]["wave"] = wave
     return rows
+
+
+def _earlier(
+    static: Static, state: State, made: list[_Move], vm: int, pm: int, node: int
+) -> list[int]:
+    """Steps that must be done before this move, in whatever order the others are made.
+
+    Where a node has the room even if nothing had left it, entering it needs nobody; otherwise all
+    that left it before must have. A VM moves in its own order, and after members of its deployment
+    sets that leave the place.
+    """
+    flavour = static.vm_flavour[vm]
+    steps = [before.step for before in made if before.vm == vm]
+    for place in _places(static, vm, pm, node):
+        left = [before for before in made if place in before.source]
+        kinds = static.vm_flavour[np.array([before.vm for before in left], np.int64)]
+        cpu = state.free_cpu[place] - static.flavour_cpu[kinds].sum()
+        mem = state.free_mem[place] - static.flavour_mem[kinds].sum()
+        if cpu < static.flavour_cpu[flavour] or mem < static.flavour_mem[flavour]:
+            steps += [before.step for before in left]
+    for group in static.vm_sets[static.vm_set_start[vm] : static.vm_set_start[vm + 1]]:
+        members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
+        for before in made:
+            was = before.source[0][0]
+            same_rack = static.set_by_rack[group] and static.pm_rack[was] == static.pm_rack[pm]
+            if before.vm in members and (was == pm or same_rack):
+                steps.append(before.step)
+    return steps
 
 
 def _slots(static: Static, state: State) -> int:

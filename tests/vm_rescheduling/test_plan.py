@@ -119,6 +119,22 @@ def test_a_move_that_rests_on_nothing_is_legal_without_any_earlier_one(
     assert free_standing > 100
 
 
+def test_the_moves_of_a_wave_can_be_made_in_any_order(
+    tiny_cluster: Make, legal_moves: Legal
+) -> None:
+    reordered = 0
+    for seed in range(150):
+        cluster = tiny_cluster(seed)
+        moves = walk(cluster, legal_moves, seed, 8)
+        waves = [row["wave"] for row in export_plan(cluster, plies(moves))]
+        ties = np.random.default_rng(seed).permutation(len(moves))
+        order = np.lexsort((ties, waves))
+        shuffled = [moves[at] for at in order]
+        assert validate(cluster, plies(shuffled), World()).feasible
+        reordered += shuffled != moves
+    assert reordered > 50
+
+
 def test_deployment_sets_are_named_with_their_granularity(
     tiny_cluster: Make, legal_moves: Legal
 ) -> None:
