@@ -115,7 +115,7 @@ def _bare_per_second(programs: list[Program]) -> float:
     draws, share = _draws(), BARE_DECISIONS // len(games)
     started = time.process_time()
     taken = sum(_episodes(static, state, share, draws) for static, state in games)
-    return taken / (time.process_time() - started)
+    return float(taken / (time.process_time() - started))
 
 
 def _steps_per_second(programs: list[Program], plans: list[np.ndarray]) -> float:
@@ -129,7 +129,7 @@ def _steps_per_second(programs: list[Program], plans: list[np.ndarray]) -> float
             for action in plan.tolist():
                 env.step(action)
             taken += len(plan)
-    return taken / (time.process_time() - started)
+    return float(taken / (time.process_time() - started))
 
 
 def _plain_per_second(programs: list[Program], plans: list[np.ndarray]) -> float:
@@ -137,4 +137,4 @@ def _plain_per_second(programs: list[Program], plans: list[np.ndarray]) -> float
     for program, plan in list(zip(programs, plans, strict=True))[:3]:
         validate(program, plan, World())
         taken += len(plan)
-    return taken / (time.process_time() - started)
+    return float(taken / (time.process_time() - started))

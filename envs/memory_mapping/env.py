@@ -41,7 +41,7 @@ from .observation import (
     PAST,
     SUPPLY,
     WINDOW,
-    benefits,
+    fixed_features,
     observation_space,
 )
 from .packed import advance, pack, restart, unpack
@@ -56,7 +56,7 @@ class _Episode(NamedTuple):
     ints: np.ndarray
     static: Static
     state: State
-    benefit: np.ndarray
+    fixed: np.ndarray
     first_mask: np.ndarray
 
 
@@ -166,7 +166,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         self._episode = self._start(program)
         self._return = 0.0
         arrays = self._arrays()
-        restart(self._episode.ints, self._episode.benefit, *arrays)
+        restart(self._episode.ints, self._episode.fixed, *arrays)
         if self.render_mode == "human":
             self.render()
         return self._observation(arrays), self._info()
@@ -182,7 +182,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         if not (0 <= chosen < 3 and state.mask[chosen] and state.scalars[OUTCOME] == GOES_ON):
             raise self._illegal(action)
         arrays = self._arrays()
-        reward = saving(e.static, advance(e.ints, e.benefit, chosen, *arrays))
+        reward = saving(e.static, advance(e.ints, e.fixed, chosen, *arrays))
         outcome = state.scalars[OUTCOME]
         if outcome == DEAD:
             reward = -1.0 - self._return
@@ -233,7 +233,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         static = make_static(program)
         ints = pack(static)
         views: tuple[Static, State] = unpack.py_func(ints)
-        start = _Episode(ints, static, views[1], benefits(static), make_state(static).mask)
+        start = _Episode(ints, static, views[1], fixed_features(static), make_state(static).mask)
         if any(program is member for member in self.instances):
             self._starts[id(program)] = start
         return start

@@ -72,36 +72,52 @@ def _squash(ratio: float) -> float:
 
 
 @njit(cache=True)
-def _write_decision(
-    static: Static, state: State, benefit: np.ndarray, row: np.ndarray, d: int, now: int
-) -> None:
-    """One decision's features, columns DECISION_FEATURES."""
+def fixed_features(static: Static) -> np.ndarray:
+    """float32 [D, 22]: what of the decisions' features no decision changes; 0 in other columns.
+
+    future_benefit is the slow memory's time that this and the buffer's later decisions would save,
+    against a copy's.
+    """
+    count = len(static.dec_instr)
+    fixed = np.zeros((count, len(DECISION_FEATURES)), np.float32)
+    benefit = np.zeros(count)
+    for d in range(count - 1, -1, -1):
+        instr, buffer, following = static.dec_instr[d], static.dec_buffer[d], static.dec_next[d]
+        row = fixed[d]
+        row[0] = 1.0
+        row[1] = _part(static.buf_size[buffer], static.capacity)
+        row[2] = np.log2(static.buf_size[buffer] + 1.0) / 48.0
+        row[3] = static.dec_writes[d]
+        row[4] = static.dec_makes[d]
+        row[5] = static.buf_at_start[buffer]
+        row[6] = static.buf_at_end[buffer]
+        row[7] = _part(static.dec_slow[d], static.instr_slow[instr])
+        benefit[d] = max(0, static.dec_slow[d] - static.dec_fast[d])
+        if following < count:
+            row[11] = _squash(0.125 * (static.dec_instr[following] - instr))
+            row[12] = 1.0
+            benefit[d] += benefit[following]
+        row[13] = _squash(benefit[d] / max(1.0, float(static.buf_copy[buffer])))
+    return fixed
+
+
+@njit(cache=True, inline="always")
+def _write_decision(static: Static, state: State, row: np.ndarray, d: int, now: int) -> None:
+    """The features of one decision that decisions change."""
     instr, buffer = static.dec_instr[d], static.dec_buffer[d]
-    slow, fast, compute = state.slow[instr], state.fast[instr], static.instr_compute[instr]
-    time = max(compute, slow + fast)
-    after = max(compute, slow + fast - static.dec_slow[d] + static.dec_fast[d])
-    current = static.dec_instr[now]
-    row[0] = 1.0
-    row[1] = _part(static.buf_size[buffer], static.capacity)
-    row[2] = np.log2(static.buf_size[buffer] + 1.0) / 48.0
-    row[3] = static.dec_writes[d]
-    row[4] = static.dec_makes[d]
-    row[5] = static.buf_at_start[buffer]
-    row[6] = static.buf_at_end[buffer]
-    row[7] = _part(static.dec_slow[d], static.instr_slow[instr])
+    compute, current = static.instr_compute[instr], static.dec_instr[now]
+    busy = state.slow[instr] + state.fast[instr]
+    time = max(compute, busy)
+    after = max(compute, busy - static.dec_slow[d] + static.dec_fast[d])
     row[8] = _part(time - after, time)
     row[9] = _part(compute, time)
     row[10] = np.log2(time + 1.0) / 64.0
-    following = static.dec_next[d]
-    if following < len(static.dec_instr):
-        row[11] = _squash(0.125 * (static.dec_instr[following] - instr))
-        row[12] = 1.0
-    row[13] = _squash(benefit[d] / max(1.0, float(static.buf_copy[buffer])))
     row[14] = _squash(static.buf_copy[buffer] / (time + 1.0))
     row[15] = instr == current
     row[16] = buffer == static.dec_buffer[now]
-    row[17] = state.end[buffer] >= 0
-    row[18] = _squash(0.125 * max(0, state.end[buffer] + 1 - current))
+    end = state.end[buffer]
+    row[17] = end >= 0
+    row[18] = _squash(0.125 * max(0, end + 1 - current))
     row[19] = state.valid[buffer] <= current
     row[20] = state.dirty[buffer] >= 0
     row[21] = state.forced[d]
@@ -143,28 +159,16 @@ def _largest_gap(static: Static, state: State, current: int) -> int:
 
 
 @njit(cache=True)
-def benefits(static: Static) -> np.ndarray:
-    """float64 [D]: the slow memory's time that this and the buffer's later decisions would save."""
-    count = len(static.dec_instr)
-    benefit = np.zeros(count)
-    for d in range(count - 1, -1, -1):
-        benefit[d] = static.dec_slow[d] - static.dec_fast[d]
-        if static.dec_next[d] < count:
-            benefit[d] += benefit[static.dec_next[d]]
-    return benefit
-
-
-@njit(cache=True)
 def observe(
     static: Static,
     state: State,
-    benefit: np.ndarray,
+    fixed: np.ndarray,
     decisions: np.ndarray,
     occupancy: np.ndarray,
     supply: np.ndarray,
     globals_: np.ndarray,
 ) -> None:
-    """Fills the arrays of an observation, float32; `benefit` is `benefits(static)`."""
+    """Fills the arrays of an observation, float32; `fixed` is `fixed_features(static)`."""
     static, state = borrow(static), borrow(state)
     decisions[:] = 0
     occupancy[:] = 0
@@ -178,8 +182,10 @@ def observe(
     globals_[7] = np.log2(static.capacity + 1.0) / 48.0
     if position == count or state.scalars[OUTCOME] != 0:
         return
-    for row in range(min(len(decisions), count - position)):
-        _write_decision(static, state, benefit, decisions[row], position + row, position)
+    ahead = min(len(decisions), count - position)
+    decisions[:ahead] = fixed[position : position + ahead]
+    for row in range(ahead):
+        _write_decision(static, state, decisions[row], position + row, position)
     current = static.dec_instr[position]
     held = _draw_occupancy(static, state, occupancy, current)
     need = float(static.buf_copy[static.dec_buffer[position]])

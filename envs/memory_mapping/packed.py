@@ -66,7 +66,7 @@ def unpack(ints: np.ndarray) -> tuple[Static, State]:
 @njit(cache=True)
 def restart(
     ints: np.ndarray,
-    benefit: np.ndarray,
+    fixed: np.ndarray,
     decisions: np.ndarray,
     occupancy: np.ndarray,
     supply: np.ndarray,
@@ -75,13 +75,13 @@ def restart(
     """Back to the start, and the first observation."""
     static, state = unpack(ints)
     reset(static, state)
-    observe(static, state, benefit, decisions, occupancy, supply, globals_)
+    observe(static, state, fixed, decisions, occupancy, supply, globals_)
 
 
 @njit(cache=True)
 def advance(
     ints: np.ndarray,
-    benefit: np.ndarray,
+    fixed: np.ndarray,
     action: int,
     decisions: np.ndarray,
     occupancy: np.ndarray,
@@ -92,5 +92,5 @@ def advance(
     static, state = unpack(ints)
     static, state = borrow(static), borrow(state)
     saved = step(static, state, action)
-    observe(static, state, benefit, decisions, occupancy, supply, globals_)
+    observe(static, state, fixed, decisions, occupancy, supply, globals_)
     return int(saved)

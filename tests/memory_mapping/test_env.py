@@ -26,7 +26,7 @@ from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
 from sysopt_gym.envs.memory_mapping.observation import (
     DECISION_FEATURES,
     PAST,
-    benefits,
+    fixed_features,
     observe,
 )
 from sysopt_gym.envs.memory_mapping.packed import pack, unpack
@@ -177,7 +177,7 @@ def test_the_packed_episode_is_the_same_arrays(tiny_program: Make, seed: int) ->
     d.reset(again, state)
     assert all(np.array_equal(a, b) for a, b in zip(state, d.make_state(static), strict=True))
     window = [np.zeros(shape, np.float32) for shape in ((4, 22), (32, 32), 24, 8)]
-    observe(again, state, benefits(static), *window)
+    observe(again, state, fixed_features(static), *window)
     assert window[0][0, 0] == 1
 
 
