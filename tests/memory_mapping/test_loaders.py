@@ -66,6 +66,12 @@ def test_a_program_survives_json_with_its_decisions(tiny_program: Make, seed: in
     assert (again.capacity, again.slow_bw) == (program.capacity, program.slow_bw)
 
 
+def test_the_example_of_the_familys_page_is_a_program() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "memory_mapping.md").read_text()
+    example = page.partition("```json\n")[2].partition("```")[0]
+    assert load_json("docs", "docs", example).n_decisions == 3
+
+
 def changed(path: str, value: Any) -> dict[str, Any]:
     whole = document()
     at: Any = whole
