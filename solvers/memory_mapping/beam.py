@@ -1,0 +1,156 @@
+"""Beam search over decisions, with beams that widen until the budget ends. Uses numpy and numba."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.memory_mapping.instance import Program
+from ...envs.borrowed import borrow
+from ...envs.memory_mapping.dynamics import (
+    COPY,
+    DROP,
+    NO_COPY,
+    POSITION,
+    TIME,
+    State,
+    Static,
+    reset,
+    step,
+)
+from ...envs.memory_mapping.packed import pack, unpack
+from . import greedy
+from .wishes import Best, benefits
+
+MAX_WIDTH = 256
+# What a buffer in fast memory is expected to save at its coming uses, in parts of all it could.
+HOPES = (0.5, 0.9, 0.2)
+AHEAD = 3  # coming uses looked at
+LAYER_DECISIONS = 4  # decisions between looks at the clock
+
+
+def solve(instance: Program, budget: Budget, seed: int) -> Solution:
+    """Plans by beam search; one evaluation is one state expanded.
+
+    Widths 1, 2, 4, ... in turn, each with every hope of what fast memory's contents will save.
+    States of equal time and equal contents count as one. Greedy plans come first.
+    """
+    clock = budget.start()
+    best = Best(instance, clock)
+    greedy.search(best)
+    saves, packed = benefits(best.static), pack(best.static)
+    width = 1
+    while not clock.expired and width <= MAX_WIDTH:
+        rows = np.stack([packed] * (3 * width))
+        for hope in HOPES:
+            if not _pass(best, rows, width, saves, hope):
+                break
+        width *= 2
+    return clock.solution(best.plan)
+
+
+def _pass(best: Best, rows: np.ndarray, width: int, saves: np.ndarray, hope: float) -> bool:
+    """One pass from the first decision to the last; False where the clock ended it."""
+    reset(best.static, unpack.py_func(rows[0])[1])
+    count = len(best.plan)
+    alive = 1
+    scores = np.zeros(2 * width)
+    for first in range(0, count, LAYER_DECISIONS):
+        if best.clock.expired:
+            return False
+        layers = min(LAYER_DECISIONS, count - first)
+        alive, expanded = _layers(best.static, rows, scores, alive, width, layers, saves, hope)
+        best.clock.evaluations += expanded
+    for row in rows[:alive]:
+        state = unpack.py_func(row)[1]
+        best.take(int(state.scalars[TIME]), state.actions)
+    return True
+
+
+@njit(cache=True)
+def _promise(static: Static, state: State, saves: np.ndarray, hope: float) -> tuple[float, float]:
+    """The time still expected, ps, and a number that tells contents apart."""
+    at = state.scalars[POSITION]
+    count = len(saves)
+    expected, mark = float(state.scalars[TIME]), 0.0
+    if at == count:
+        return expected, 0.0
+    instr = static.dec_instr[at]
+    for back in range(at - 1, -1, -1):
+        d = static.dec_next[back]
+        if d < at or d == count:
+            continue
+        buffer = static.dec_buffer[back]
+        if state.end[buffer] < 0 or state.end[buffer] < static.dec_instr[back]:
+            continue
+        mark += (1 + buffer) * 0.6180339887 * (1 + state.offset[buffer])
+        soon = 1.0
+        for _ in range(AHEAD):
+            if d == count:
+                break
+            soon *= hope
+            expected -= soon * saves[d] / (1.0 + 0.02 * (static.dec_instr[d] - instr))
+            d = static.dec_next[d]
+    return expected, mark
+
+
+@njit(cache=True)
+def _layers(
+    static: Static,
+    rows: np.ndarray,
+    scores: np.ndarray,
+    alive: int,
+    width: int,
+    layers: int,
+    saves: np.ndarray,
+    hope: float,
+) -> tuple[int, int]:
+    """Takes so many decisions in every state of the beam and keeps the best each time.
+
+    Args:
+        static: the program.
+        rows: packed states: the beam in the first `width`, then room for its children.
+        scores: room, [2 * width].
+        alive: states in the beam.
+        width: the most that are kept.
+        layers: decisions to take.
+        saves: int64 [D]; as of `benefits`.
+        hope: see HOPES.
+
+    Returns:
+        States in the beam now, and how many were expanded.
+    """
+    static = borrow(static)
+    expanded = 0
+    marks = np.zeros(len(scores))
+    room = rows[width:]
+    for _ in range(layers):
+        children = 0
+        for row in range(alive):
+            mask = unpack(rows[row])[1].mask
+            expanded += 1
+            fast = NO_COPY if mask[NO_COPY] else COPY
+            for action in (fast, DROP):
+                if not mask[action]:
+                    continue
+                room[children] = rows[row]
+                state = unpack(room[children])[1]
+                step(static, state, action)
+                scores[children], marks[children] = _promise(static, state, saves, hope)
+                children += 1
+        alive = 0
+        order = np.argsort(scores[:children], kind="mergesort")
+        for k in range(children):
+            child = order[k]
+            twin = False
+            for other in range(max(0, k - 4), k):
+                same = scores[order[other]] == scores[child]
+                twin = twin or (same and marks[order[other]] == marks[child])
+            if not twin:
+                rows[alive] = room[child]
+                alive += 1
+            if alive == width:
+                break
+    return alive, expanded

@@ -1,0 +1,29 @@
+"""The best of all methods, sharing the budget: the paper's "-prod". Uses numpy."""
+
+from __future__ import annotations
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.memory_mapping.instance import Program
+from . import local_search, milp, threshold, xla_msa
+from .wishes import Best
+
+SWEEP_SHARE, XLA_SHARE, SEARCH_SHARE, MODEL_SHARE = 0.1, 0.1, 0.25, 0.35
+
+
+def solve(instance: Program, budget: Budget, seed: int) -> Solution:
+    """Greedies and a threshold sweep, XLA's assignment, local search, the mixed-integer program,
+    and local search again from the best; each starts from the best plan so far. One evaluation is
+    one plan played.
+    """
+    clock = budget.start()
+    best = Best(instance, clock)
+    threshold.search(best, SWEEP_SHARE * budget.seconds, coarse=True)
+    best.try_wishes(xla_msa.assign(best.static, clock, XLA_SHARE * budget.seconds))
+    local_search.improve(best, seed, SEARCH_SHARE * budget.seconds)
+    spare = clock.remaining - MODEL_SHARE * budget.seconds
+    bound = milp.prove(best, seed, max(0.0, spare))
+    proved = best.speedup_of(best.time) >= bound * (1 - 2 * milp.SAFETY)
+    if not proved:
+        local_search.improve(best, seed + 1)
+    return clock.solution(best.plan, "optimal" if proved else "feasible", bound)

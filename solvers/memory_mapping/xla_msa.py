@@ -1,0 +1,245 @@
+"""XLA-style memory-space assignment: values by priority, prefetches by an interval picker, one
+greedy pass; the outcome replayed in the game. Uses numpy.
+
+After openxla/xla, xla/service/memory_space_assignment (options, cost_analysis,
+prefetch_interval_picker, algorithm), simplified: no cross-program prefetches, no repacking, one
+retry. It plans on the all-slow times, out of program order; where the game's rules do not allow
+what it planned, the use is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...core.budget import Budget, Clock
+from ...core.solution import Solution
+from ...datasets.memory_mapping.instance import Program
+from ...envs.memory_mapping.dynamics import RESERVE, Static
+from .wishes import Best
+
+# Those of XLA's test fixtures; what its backends use is not published.
+R_MIN, R_PREFERRED, R_MAX = 0.8, 1.5, 10.0
+MOST_EARLIER = 100  # starts looked at before the preferred one
+
+
+def solve(instance: Program, budget: Budget, seed: int) -> Solution:
+    """Plans as XLA would; one evaluation is the replay. Values the budget leaves no time for stay
+    in slow memory.
+    """
+    clock = budget.start()
+    best = Best(instance, clock)
+    best.try_wishes(assign(best.static, clock))
+    return clock.solution(best.plan)
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """An address range, held over instructions start..end."""
+
+    offset: int
+    size: int
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What has been assigned so far.
+
+    Attributes:
+        static: the program.
+        elapsed: int64 [I+1]; all-slow time before each instruction, ps.
+        prefetch, evict: int64 [I]; slow memory's free time left to either kind of copy, ps. XLA
+            keeps a pool for each.
+        chunks: address ranges taken.
+        wishes: int8 [D].
+    """
+
+    static: Static
+    elapsed: np.ndarray
+    prefetch: np.ndarray
+    evict: np.ndarray
+    chunks: list[_Chunk] = field(default_factory=list)
+    wishes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
+
+    def between(self, start: int, end: int) -> int:
+        """All-slow time strictly between two instructions, ps."""
+        return int(self.elapsed[end] - self.elapsed[min(start + 1, end)])
+
+
+def assign(static: Static, clock: Clock, seconds: float = np.inf) -> np.ndarray:
+    """Wishes, int8 [D]: the uses that the assignment puts in fast memory.
+
+    Ends when the clock stops or so many seconds have passed.
+    """
+    until = clock.elapsed + seconds
+    times = np.maximum(static.instr_compute, static.instr_slow)
+    plan = _Plan(
+        static=static,
+        elapsed=np.concatenate([[0], np.cumsum(times)]),
+        prefetch=times.copy(),
+        evict=times.copy(),
+        wishes=np.zeros(len(static.dec_instr), np.int8),
+    )
+    uses: list[list[int]] = [[] for _ in static.buf_size]
+    for decision, buffer in enumerate(static.dec_buffer):
+        uses[buffer].append(decision)
+    for buffer in by_priority(static, uses):
+        if clock.expired or clock.elapsed > until:
+            break
+        _place_value(plan, uses[buffer], int(buffer))
+    return plan.wishes
+
+
+def by_priority(static: Static, uses: list[list[int]]) -> list[int]:
+    """Buffers by memory boundedness (time saved over the root of the size), then size."""
+    worth = []
+    for buffer, decisions in enumerate(uses):
+        total: float | None = None
+        for d in decisions:
+            instr = static.dec_instr[d]
+            slow, compute = int(static.instr_slow[instr]), int(static.instr_compute[instr])
+            term = float(slow - compute)
+            if term > 0:
+                term = float(static.dec_slow[d] - static.dec_fast[d])
+            if total is None:
+                total = term
+            else:
+                total = total + term if total > 0 and term > 0 else max(total, term)
+        size = int(static.buf_size[buffer])
+        worth.append((-(total or 0.0) / size**0.5, -size, decisions[0], buffer))
+    return [row[-1] for row in sorted(worth)]
+
+
+def _place_value(plan: _Plan, decisions: list[int], buffer: int) -> None:
+    """Goes over one value's uses: stay where it is in fast memory, else prefetch, else slow."""
+    static = plan.static
+    held: _Chunk | None = None  # the range that has the value
+    before = -1
+    only_fast = False
+    made_at = -1
+    chunks_before = len(plan.chunks)
+    for d in decisions:
+        instr = int(static.dec_instr[d])
+        until = int(static.dec_until[d]) if static.dec_writes[d] else instr
+        stays = held is not None and plan.between(before, instr) <= _longest(plan)
+        if stays and held is not None and _is_free(plan, held, held.end + 1, until):
+            held.end = max(held.end, until)
+            plan.wishes[d] = 1
+        elif static.dec_makes[d]:
+            held = _allocate(plan, buffer, instr, until)
+            plan.wishes[d] = held is not None
+        else:
+            if only_fast and not _evict(plan, buffer, made_at, instr):
+                plan.wishes[decisions] = 0  # rolled back: the value stays in slow memory
+                del plan.chunks[chunks_before:]
+                return
+            only_fast = False
+            held = _prefetch(plan, d, max(before, made_at), instr, until)
+            plan.wishes[d] = held is not None
+        if static.dec_writes[d]:
+            made_at = instr
+            only_fast = bool(plan.wishes[d]) and static.dead_end != RESERVE
+            if not plan.wishes[d]:
+                held = None
+        before = instr
+
+
+def _longest(plan: _Plan) -> float:
+    """The longest that a value may stay or a prefetch may take, ps."""
+    static = plan.static
+    a_byte = static.buf_copy.max() / max(1, int(static.buf_size[static.buf_copy.argmax()]))
+    return float(R_MAX * a_byte * static.capacity)
+
+
+def _is_free(plan: _Plan, chunk: _Chunk, start: int, end: int) -> bool:
+    top = chunk.offset + chunk.size
+    return all(
+        other is chunk
+        or other.end < start
+        or other.start > end
+        or other.offset >= top
+        or other.offset + other.size <= chunk.offset
+        for other in plan.chunks
+    )
+
+
+def _allocate(plan: _Plan, buffer: int, start: int, end: int) -> _Chunk | None:
+    """The range in the smallest gap that is free over start..end, entered; None if none fits."""
+    size, capacity = int(plan.static.buf_size[buffer]), plan.static.capacity
+    taken = sorted(
+        (c.offset, c.offset + c.size) for c in plan.chunks if c.start <= end and c.end >= start
+    )
+    offset, smallest, low = -1, capacity + 1, 0
+    for bottom, top in [*taken, (capacity, capacity)]:
+        if size <= bottom - low < smallest:
+            offset, smallest = low, bottom - low
+        low = max(low, top)
+    if offset < 0:
+        return None
+    plan.chunks.append(_Chunk(offset, size, start, end))
+    return plan.chunks[-1]
+
+
+def _evict(plan: _Plan, buffer: int, made_at: int, use: int) -> bool:
+    """Books a write-back right after the write, to end before the use."""
+    return _book(plan.evict, made_at + 1, use, int(plan.static.buf_copy[buffer]))
+
+
+def _book(pool: np.ndarray, start: int, end: int, amount: int) -> bool:
+    """Takes an amount of time from instructions start..end-1, earliest first, if all is there."""
+    if pool[start:end].sum() < amount:
+        return False
+    for instr in range(start, end):
+        part = min(int(pool[instr]), amount)
+        pool[instr] -= part
+        amount -= part
+    return True
+
+
+def _prefetch(plan: _Plan, d: int, after: int, use: int, until: int) -> _Chunk | None:
+    """The first of the picker's starts at which both the time and the memory are there."""
+    buffer = int(plan.static.dec_buffer[d])
+    amount = int(plan.static.buf_copy[buffer])
+    for start in starts(plan, d, after, use):
+        if plan.prefetch[start + 1 : use].sum() < amount:
+            continue
+        chunk = _allocate(plan, buffer, start + 1, until)
+        if chunk is not None:
+            _book(plan.prefetch, start + 1, use, amount)
+            return chunk
+    return None
+
+
+def starts(plan: _Plan, d: int, after: int, use: int) -> list[int]:
+    """The cost-based interval picker: instructions after which a prefetch may start, in the order
+    in which XLA tries them.
+
+    The first is nearest to R_PREFERRED times the copy's time before the use; then later and
+    earlier ones in turn.
+    """
+    static = plan.static
+    copy = int(static.buf_copy[static.dec_buffer[d]])
+    helps = max(0, int(static.dec_slow[d] - static.dec_fast[d]))
+    latest = use - 1
+    while latest >= after and plan.between(latest, use) + helps < R_MIN * copy:
+        latest -= 1
+    earliest = latest
+    while earliest > after and plan.between(earliest - 1, use) <= _longest(plan):
+        earliest -= 1
+    earliest = max(earliest, after)
+    if latest < earliest:
+        return []
+    between = np.array([plan.between(start, use) for start in range(earliest, latest + 1)])
+    first = int(np.abs(between - R_PREFERRED * copy).argmin())
+    later = range(first + 1, len(between))
+    earlier = list(range(first - 1, -1, -1))
+    stride = max(1, -(-len(earlier) // MOST_EARLIER))
+    earlier = earlier[: len(later)] + earlier[len(later) :: stride]
+    order = [first]
+    for k in range(max(len(later), len(earlier))):
+        order += [later[k]] if k < len(later) else []
+        order += [earlier[k]] if k < len(earlier) else []
+    return [earliest + k for k in order]
