@@ -53,7 +53,7 @@ def program_of_function(
         raise MissingDependencyError(
             "importing JAX functions needs jax; pip install 'sysopt-gym[bench]'"
         ) from error
-    title = name or getattr(function, "__name__", "function")
+    title = name or str(getattr(function, "__name__", "function"))
     try:
         closed = jax.make_jaxpr(function)(*inputs)
     except Exception as error:  # whatever jax finds wrong with a user's function
@@ -89,11 +89,12 @@ class _Tracer:
         shape = getattr(aval, "shape", ())
         if not all(isinstance(extent, int) for extent in shape):
             raise InstanceError(f"{self.name}: the shape {shape} is dynamic; trace fixed shapes")
-        return math.prod(shape) * int(getattr(getattr(aval, "dtype", None), "itemsize", 0))
+        return int(math.prod(shape)) * int(getattr(getattr(aval, "dtype", None), "itemsize", 0))
 
     def run(self, jaxpr: Any, constants: list[int], inputs: list[int], repeat: int) -> list[int]:
         """Emits a jaxpr's equations; returns the tensors of its outputs."""
-        values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
+        names = [*jaxpr.constvars, *jaxpr.invars]
+        values: dict[Any, int] = dict(zip(names, [*constants, *inputs], strict=True))
 
         def read(atom: Any) -> int:
             if hasattr(atom, "val"):  # a literal
@@ -185,10 +186,10 @@ def _flops(equation: Any, primitive: str) -> float:
     shapes = [getattr(var.aval, "shape", ()) for var in equation.invars]
     if primitive == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
-        return 2.0 * elements * math.prod(shapes[0][axis] for axis in contracted)
+        return 2.0 * elements * float(math.prod(shapes[0][axis] for axis in contracted))
     if primitive == "conv_general_dilated":
         features = equation.params["dimension_numbers"].rhs_spec[0]
-        return 2.0 * elements * math.prod(shapes[1]) / max(1, shapes[1][features])
+        return 2.0 * elements * float(math.prod(shapes[1]) / max(1, shapes[1][features]))
     if primitive.startswith(("reduce", "arg", "cum", "sort")):
         return float(math.prod(shapes[0]))
     return elements
