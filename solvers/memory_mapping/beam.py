@@ -28,7 +28,7 @@ MAX_WIDTH = 256
 # What a buffer in fast memory is expected to save at its coming uses, in parts of all it could.
 HOPES = (0.5, 0.9, 0.2)
 AHEAD = 3  # coming uses looked at
-LAYER_DECISIONS = 4  # decisions between looks at the clock
+STATES_A_LOOK = 16  # expanded between looks at the clock, at least a layer
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
@@ -57,10 +57,11 @@ def _pass(best: Best, rows: np.ndarray, width: int, saves: np.ndarray, hope: flo
     count = len(best.plan)
     alive = 1
     scores = np.zeros(2 * width)
-    for first in range(0, count, LAYER_DECISIONS):
+    stride = max(1, STATES_A_LOOK // width)
+    for first in range(0, count, stride):
         if best.clock.expired:
             return False
-        layers = min(LAYER_DECISIONS, count - first)
+        layers = min(stride, count - first)
         alive, expanded = _layers(best.static, rows, scores, alive, width, layers, saves, hope)
         best.clock.evaluations += expanded
     for row in rows[:alive]:

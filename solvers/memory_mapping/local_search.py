@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ...core.budget import Budget, Clock
+from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.borrowed import borrow
@@ -47,19 +47,23 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
     return clock.solution(best.plan)
 
 
-def improve(best: Best, seed: int, seconds: float = np.inf) -> None:
-    """Betters the best plan until the clock stops or so many seconds have passed."""
+def improve(best: Best, seed: int, share: float = 1.0) -> None:
+    """Betters the best plan until the clock stops or this share of the budget is spent on it."""
     clock, static = best.clock, best.static
-    until = clock.elapsed + seconds
+    until = clock.elapsed + share * clock.budget.seconds
+    limit = clock.budget.evaluations
+    most = 1 << 60
+    if limit is not None:
+        most = max(0, min(limit - clock.evaluations, int(share * limit)))
     rng = np.random.default_rng(seed)
     packed = pack(static)
     rows = np.stack([packed] * (2 * MARKS))
     current, trial = best.wishes, best.wishes
     time = _mark(static, best.state, current, rows)
     plays, played = 1, 0
-    while not clock.expired and clock.elapsed <= until:
+    while not clock.expired and clock.elapsed <= until and played < most:
         heat = HEATS[played // PERIOD % len(HEATS)] * static.all_slow
-        plays = min(plays, PERIOD - played % PERIOD, _left(clock))
+        plays = min(plays, PERIOD - played % PERIOD, most - played)
         before = clock.elapsed
         time, reached = _search(
             static, best.state, rows, current, trial, time, best.time, heat, plays, rng, best.plan
@@ -75,11 +79,6 @@ def improve(best: Best, seed: int, seconds: float = np.inf) -> None:
             time = _mark(static, best.state, current, rows)
         pace = (clock.elapsed - before) / plays
         plays = int(min(MOST_PLAYS, max(1.0, ROUND_S / max(pace, 1e-7))))
-
-
-def _left(clock: Clock) -> int:
-    limit = clock.budget.evaluations
-    return MOST_PLAYS if limit is None else max(1, limit - clock.evaluations)
 
 
 @njit(cache=True)

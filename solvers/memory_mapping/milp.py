@@ -37,7 +37,7 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     best = Best(instance, clock)
     threshold.search(best, SWEEP_SHARE * budget.seconds, coarse=True)
-    local_search.improve(best, seed, SEARCH_SHARE * budget.seconds)
+    local_search.improve(best, seed, SEARCH_SHARE)
     bound = prove(best, seed, POLISH_SHARE * budget.seconds)
     proved = best.speedup_of(best.time) >= bound * (1 - 2 * SAFETY)
     if not proved:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def build(static: Static) -> Model:
         spans = range(first // group, (last - 1) // group + 1) if last > first else range(0)
         columns = [model.column() for _ in spans]
         parts[key] = _Parts(first // group, columns)
-        for early, late in zip(columns, columns[1:], strict=False):
+        for early, late in pairwise(columns):
             model.at_most({early: 1.0, late: -1.0}, 0.0)
     _places(model, static, before, x, stay, parts)
     if not reserve:

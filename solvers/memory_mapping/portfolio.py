@@ -8,7 +8,7 @@ from ...datasets.memory_mapping.instance import Program
 from . import local_search, milp, threshold, xla_msa
 from .wishes import Best
 
-SWEEP_SHARE, XLA_SHARE, SEARCH_SHARE, MODEL_SHARE = 0.1, 0.1, 0.25, 0.35
+SWEEP_SHARE, XLA_SHARE, SEARCH_SHARE, MODEL_SHARE = 0.08, 0.05, 0.35, 0.35
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
@@ -20,7 +20,7 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
     best = Best(instance, clock)
     threshold.search(best, SWEEP_SHARE * budget.seconds, coarse=True)
     best.try_wishes(xla_msa.assign(best.static, clock, XLA_SHARE * budget.seconds))
-    local_search.improve(best, seed, SEARCH_SHARE * budget.seconds)
+    local_search.improve(best, seed, SEARCH_SHARE)
     spare = clock.remaining - MODEL_SHARE * budget.seconds
     bound = milp.prove(best, seed, max(0.0, spare))
     proved = best.speedup_of(best.time) >= bound * (1 - 2 * milp.SAFETY)

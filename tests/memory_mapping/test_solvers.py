@@ -19,9 +19,10 @@ from sysopt_gym.datasets.memory_mapping.builder import Builder
 from sysopt_gym.datasets.memory_mapping.generator import generate
 from sysopt_gym.datasets.memory_mapping.instance import ARG, DEAD_ENDS, OUT, Program
 from sysopt_gym.envs.memory_mapping import dynamics as d
-from sysopt_gym.envs.memory_mapping.objective import speedup
+from sysopt_gym.envs.memory_mapping.objective import all_fast_bound, speedup
 from sysopt_gym.envs.memory_mapping.validate import validate
-from sysopt_gym.solvers.memory_mapping.wishes import planning_static, play_wishes
+from sysopt_gym.solvers.memory_mapping import milp
+from sysopt_gym.solvers.memory_mapping.wishes import Best, planning_static, play_wishes
 
 SOLVERS = (
     "all_slow", "random_search", "greedy", "threshold", "xla_msa", "local_search", "beam", "milp",
@@ -106,12 +107,22 @@ def test_no_plan_of_a_tiny_program_beats_the_bound(
     tiny_program: Make, seed: int, dead_end: str
 ) -> None:
     program = tiny(tiny_program, seed, dead_end)
-    best = best_of_all(program)
-    solution = solve("milp", program)
-    assert solution.bound is not None
-    assert best <= solution.bound * (1 + 1e-9)
-    if solution.status == "optimal":
-        assert judged(program, solution).objective == pytest.approx(best, rel=1e-5)
+    found = Best(program, Budget(seconds=20.0).start())
+    bound = milp.prove(found, 0)
+    assert best_of_all(program) <= bound <= all_fast_bound(found.static) + 1e-12
+
+
+def test_the_bound_proves_most_tiny_programs_optimal(tiny_program: Make) -> None:
+    budget = Budget(seconds=20.0, evaluations=1000)
+    proved = 0
+    for seed in range(8):
+        program = tiny(tiny_program, 50 * seed)
+        solution = solve("milp", program, budget)
+        if solution.status == "optimal":
+            proved += 1
+            best = best_of_all(program)
+            assert judged(program, solution).objective == pytest.approx(best, rel=1e-5)
+    assert proved >= 4
 
 
 @pytest.mark.parametrize("name", SOLVERS)
