@@ -44,9 +44,10 @@ def test_a_move_of_a_vm_that_does_not_exist_is_a_stop_and_a_bad_place_a_violatio
 
 def test_a_comparison_ranks_the_published_heuristic_and_random_search(tmp_path: Path) -> None:
     words = ["compare", "vm_rescheduling", "--instances", "small:test/1", "small:test/2"]
-    run(*words, "--contenders", "ha", "--budget", "0.3", "--out", tmp_path / "o")
+    task = ("--contenders", "ha", "--set", "mode=static", "--budget", "0.3")
+    run(*words, *task, "--out", tmp_path / "o")
     rows = json.loads((tmp_path / "o" / "summary.json").read_text())
     assert {row["contender"] for row in rows} == {"ha", "random", "greedy"}
-    assert all(row["status"] in ("feasible", "optimal") for row in rows)
+    assert all(row["feasible"] for row in rows)
     assert "could not be drawn" not in (tmp_path / "o" / "report.html").read_text()
     assert "all 6 rows agree" in run("report", tmp_path / "o", "--replay").stdout
