@@ -30,7 +30,7 @@ from ...envs.memory_mapping.packed import pack, unpack
 from . import threshold
 from .wishes import Best, choose
 
-START_SHARE = 0.15  # of the budget, for the sweep that gives the first plan
+START_SHARE = 0.25  # of the budget, for the sweep that gives the first plan
 MARKS = 16  # saved states along the plan
 ROUND_S = 0.004  # seconds between looks at the clock
 MOST_PLAYS = 4096

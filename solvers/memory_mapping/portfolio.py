@@ -8,7 +8,7 @@ from ...datasets.memory_mapping.instance import Program
 from . import local_search, milp, threshold, xla_msa
 from .wishes import Best
 
-SWEEP_SHARE, XLA_SHARE, SEARCH_SHARE, MODEL_SHARE = 0.08, 0.05, 0.35, 0.35
+SWEEP_SHARE, XLA_SHARE, SEARCH_SHARE, MODEL_SHARE = 0.2, 0.05, 0.3, 0.3
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
