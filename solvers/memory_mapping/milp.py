@@ -42,6 +42,7 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
     proved = best.speedup_of(best.time) >= bound * (1 - 2 * SAFETY)
     if not proved:
         local_search.improve(best, seed + 1)
+    proved = best.speedup_of(best.time) >= bound * (1 - 2 * SAFETY)
     return clock.solution(best.plan, "optimal" if proved else "feasible", bound)
 
 

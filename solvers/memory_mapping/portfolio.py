@@ -8,22 +8,21 @@ from ...datasets.memory_mapping.instance import Program
 from . import local_search, milp, threshold, xla_msa
 from .wishes import Best
 
-SWEEP_SHARE, XLA_SHARE, SEARCH_SHARE, MODEL_SHARE = 0.2, 0.05, 0.3, 0.3
+SWEEP_SHARE, XLA_SHARE, MODEL_SHARE = 0.2, 0.05, 0.3
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Greedies and a threshold sweep, XLA's assignment, local search, the mixed-integer program,
-    and local search again from the best; each starts from the best plan so far. One evaluation is
+    """Greedies and a threshold sweep, XLA's assignment, the mixed-integer program, and
+    local search for the rest; each starts from the best plan so far. One evaluation is
     one plan played.
     """
     clock = budget.start()
     best = Best(instance, clock)
     threshold.search(best, SWEEP_SHARE * budget.seconds, coarse=True)
     best.try_wishes(xla_msa.assign(best.static, clock, XLA_SHARE * budget.seconds))
-    local_search.improve(best, seed, SEARCH_SHARE)
-    spare = clock.remaining - MODEL_SHARE * budget.seconds
-    bound = milp.prove(best, seed, max(0.0, spare))
+    bound = milp.prove(best, seed, max(0.0, clock.remaining - MODEL_SHARE * budget.seconds))
     proved = best.speedup_of(best.time) >= bound * (1 - 2 * milp.SAFETY)
     if not proved:
-        local_search.improve(best, seed + 1)
+        local_search.improve(best, seed)
+    proved = best.speedup_of(best.time) >= bound * (1 - 2 * milp.SAFETY)
     return clock.solution(best.plan, "optimal" if proved else "feasible", bound)
