@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 from collections.abc import Callable
@@ -56,11 +57,12 @@ def best_of_all(program: Program) -> float:
 
 def tiny(make: Make, seed: int, dead_end: str = "backup") -> Program:
     """A program of 4 to 12 decisions."""
-    return next(
-        program
-        for program in (make(seed + k, 4, dead_end, 0.6) for k in itertools.count())
-        if 4 <= program.n_decisions <= 12
-    )
+    for following in itertools.count(seed):
+        with contextlib.suppress(InstanceError):  # programs with nothing to decide
+            program = make(following, 4, dead_end, 0.6)
+            if 4 <= program.n_decisions <= 12:
+                return program
+    raise AssertionError
 
 
 @pytest.mark.parametrize("name", SOLVERS)
