@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import Verdict, World
@@ -71,7 +71,10 @@ def tiny(make: Make, seed: int, dead_end: str = "backup") -> Program:
 def test_every_plan_is_feasible_and_every_bound_holds(
     tiny_program: Make, name: str, seed: int, dead_end: str, share: float
 ) -> None:
-    program = tiny_program(seed, 10, dead_end, share)
+    try:
+        program = tiny_program(seed, 10, dead_end, share)
+    except InstanceError:  # nothing to decide
+        assume(False)
     solution = solve(name, program)
     verdict = judged(program, solution)
     assert verdict.feasible, verdict.violations
