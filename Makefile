@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= results/compare
+# The families with agents to show; `sysopt-gym compare` without a name plays every family.
+FAMILIES ?= vm_rescheduling
 
 # One compute thread a process: rollouts and solvers run side by side, and seconds compare.
 export OMP_NUM_THREADS := 1
@@ -12,7 +14,7 @@ export OMP_NUM_THREADS := 1
 .PHONY: compare test check lint types contracts bench clean
 
 compare: $(VENV)/run.stamp
-	$(BIN)/sysopt-gym compare --out $(OUT) --resume
+	$(BIN)/sysopt-gym compare $(FAMILIES) --out $(OUT) --resume
 	@echo "Open $(OUT)/report.html"
 
 test: $(VENV)/dev.stamp

@@ -1,4 +1,4 @@
-"""The relational policy as an RLlib module for PPO and its like. Uses torch and ray.
+"""A family's policy network as an RLlib module for PPO and its like. Uses torch and ray.
 
 RLlib's default catalog refuses observations of several parts and two dimensions, so the module
 brings its own network; masks are applied inside it, with a finite minimum.
@@ -6,22 +6,28 @@ brings its own network; masks are applied inside it, with a finite minimum.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from .networks import Encoded, RelationalPolicy
+from .memory_mapping import DecisionPolicy
+from .networks import RelationalPolicy
 
 
-class RelationalModule(TorchRLModule, ValueFunctionAPI):
-    """`model_config`: {"width": int, "weights": a state dict to start from, or None}."""
+class PolicyModule(TorchRLModule, ValueFunctionAPI):
+    """`model_config`: {"width": int, "weights": a state dict to start from, or None}.
+
+    The network answers encode(observation), logits(encoded, observation) and value(encoded).
+    """
+
+    network_type: ClassVar[type[nn.Module]]
 
     def setup(self) -> None:
         """Builds the network."""
-        self.network = RelationalPolicy(int(self.model_config["width"]))
+        self.network = self.network_type(int(self.model_config["width"]))
         if self.model_config.get("weights") is not None:
             self.network.load_state_dict(self.model_config["weights"])
 
@@ -40,8 +46,20 @@ class RelationalModule(TorchRLModule, ValueFunctionAPI):
             Columns.EMBEDDINGS: encoded,
         }
 
-    def compute_values(self, batch: dict[str, Any], embeddings: Encoded | None = None) -> Tensor:
+    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
         """Expected returns [B]."""
         if embeddings is None:
             embeddings = self.network.encode(batch[Columns.OBS])
         return self.network.value(embeddings)
+
+
+class RelationalModule(PolicyModule):
+    """Of vm_rescheduling."""
+
+    network_type = RelationalPolicy
+
+
+class DecisionModule(PolicyModule):
+    """Of memory_mapping."""
+
+    network_type = DecisionPolicy

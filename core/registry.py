@@ -19,10 +19,12 @@ from .errors import MissingDependencyError, UnknownNameError
 
 FAMILIES: dict[str, str] = {
     "vm_rescheduling": ".envs.vm_rescheduling.problem:PROBLEM",
+    "memory_mapping": ".envs.memory_mapping.problem:PROBLEM",
 }
 
 ENVIRONMENTS: dict[str, str] = {
     "sysopt/VMRescheduling-v0": ".envs.vm_rescheduling.env:VMReschedulingEnv",
+    "sysopt/MallocGame-v0": ".envs.memory_mapping.env:MallocGameEnv",
 }
 
 SOLVERS: dict[str, dict[str, str]] = {
@@ -38,6 +40,17 @@ SOLVERS: dict[str, dict[str, str]] = {
         "cpsat": ".solvers.vm_rescheduling.cpsat:solve",
         "pop": ".solvers.vm_rescheduling.pop:solve",
         "mcts": ".solvers.vm_rescheduling.mcts:solve",
+    },
+    "memory_mapping": {
+        "all_slow": ".solvers.memory_mapping.all_slow:solve",
+        "random": ".solvers.memory_mapping.random_search:solve",
+        "greedy": ".solvers.memory_mapping.greedy:solve",
+        "threshold": ".solvers.memory_mapping.threshold:solve",
+        "xla_msa": ".solvers.memory_mapping.xla_msa:solve",
+        "local_search": ".solvers.memory_mapping.local_search:solve",
+        "beam": ".solvers.memory_mapping.beam:solve",
+        "milp": ".solvers.memory_mapping.milp:solve",
+        "portfolio": ".solvers.memory_mapping.portfolio:solve",
     },
 }
 

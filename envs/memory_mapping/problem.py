@@ -92,9 +92,6 @@ PROBLEM = Problem(
     export_plan=export_plan,
     default_instances=("hlo/4", "hlo/2", "synthetic:test/3"),
     default_contenders=(
-        "agent",
-        "ppo",
-        "muzero",
         "portfolio",
         "milp",
         "local_search",
