@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from ...core.errors import IllegalActionError, InstanceError, MissingDependencyError, SettingError
+from ...core.errors import IllegalActionError, InstanceError, SettingError
 from ...core.registry import known
 from ...datasets.memory_mapping.instance import Program, with_settings
 from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.splits import SETS, load_set
 from ..actions import LegalDiscrete
+from ..window import Window
 from .dynamics import (
     DEAD,
     FINISHED,
@@ -142,7 +143,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         self.observation_space = observation_space(window)
         # Keyed by id(): the programs of the set live as long as the environment.
         self._starts: dict[int, _Episode] = {}
-        self._picture: Any = None
+        self._window = Window()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -215,16 +216,12 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         picture = frame(self._episode.static, self._episode.state)
         if self.render_mode == "rgb_array":
             return picture
-        self._show(picture)
+        self._window.show(picture, self.metadata["render_fps"])
         return None
 
     def close(self) -> None:
         """Closes the window, if there is one."""
-        if self._picture is not None:
-            import matplotlib.pyplot as plt
-
-            plt.close(self._picture.figure)
-            self._picture = None
+        self._window.close()
 
     def _start(self, program: Program) -> _Episode:
         """The program's arrays, kept where it is one of the environment's own."""
@@ -288,19 +285,6 @@ class MallocGameEnv(gym.Env[Observation, Any]):
             f"{name}: action {action} is not legal for decision {state.scalars[POSITION]}; choose "
             f'among observation["action_mask"], {legal}'
         )
-
-    def _show(self, picture: np.ndarray) -> None:
-        try:
-            import matplotlib.pyplot as plt
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                "render_mode 'human' needs matplotlib; pip install 'sysopt-gym[report]'"
-            ) from error
-        if self._picture is None:
-            self._picture = plt.figure(figsize=(9.6, 6.4)).add_axes((0, 0, 1, 1)).imshow(picture)
-            self._picture.axes.axis("off")
-        self._picture.set_data(picture)
-        plt.pause(1 / self.metadata["render_fps"])
 
 
 def _gather(

@@ -15,7 +15,6 @@ import numpy as np
 from ...core.errors import (
     IllegalActionError,
     InstanceError,
-    MissingDependencyError,
     SettingError,
 )
 from ...core.registry import known
@@ -24,6 +23,7 @@ from ...datasets.vm_rescheduling.instance import Cluster, with_settings
 from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.splits import SETS, load_set
 from ..actions import LegalDiscrete, LegalMultiDiscrete
+from ..window import Window
 from . import packed
 from .dynamics import State, make_state, make_static
 from .observation import (
@@ -153,7 +153,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         # Keyed by id(): the clusters of the set live as long as the environment.
         self._starts: dict[int, tuple[Episode, float, float]] = {}
         self._last_move: tuple[int, int, int] | None = None
-        self._window: Any = None
+        self._window = Window()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -254,16 +254,12 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         )
         if self.render_mode == "rgb_array":
             return picture
-        self._show(picture)
+        self._window.show(picture, self.metadata["render_fps"])
         return None
 
     def close(self) -> None:
         """Closes the window, if there is one."""
-        if self._window is not None:
-            import matplotlib.pyplot as plt
-
-            plt.close(self._window.figure)
-            self._window = None
+        self._window.close()
 
     def _destination_mask(self, episode: Episode, vm: int) -> np.ndarray:
         mask = np.zeros(2 * self.max_pms, np.int8)
@@ -374,19 +370,6 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     def _note_move(self, vm: int, dest: int) -> None:
         self._last_move = (vm, int(self._place[vm]), dest)
         self._place[vm] = dest
-
-    def _show(self, picture: np.ndarray) -> None:
-        try:
-            import matplotlib.pyplot as plt
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                "render_mode 'human' needs matplotlib; pip install 'sysopt-gym[report]'"
-            ) from error
-        if self._window is None:
-            self._window = plt.figure(figsize=(9.6, 6.4)).add_axes((0, 0, 1, 1)).imshow(picture)
-            self._window.axes.axis("off")
-        self._window.set_data(picture)
-        plt.pause(1 / self.metadata["render_fps"])
 
 
 def _gather(
