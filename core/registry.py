@@ -65,6 +65,11 @@ AGENTS: dict[str, dict[str, str]] = {
 
 POLICIES: dict[str, dict[str, str]] = {}
 
+# Beside those that a family's Problem names.
+BENCHMARKS: dict[str, str] = {
+    "muzero_search": ".benchmarks.muzero_search:measure",
+}
+
 _TABLES: dict[Kind, dict[str, dict[str, str]]] = {
     "agent": AGENTS,
     "solver": SOLVERS,

@@ -1,4 +1,4 @@
-"""Runs the families' throughput benchmarks. Uses core."""
+"""Runs the throughput benchmarks. Uses core."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ from typing import Any
 
 from ..core.contracts import Throughput
 from ..core.instance import write_bytes
-from ..core.registry import load_problem, resolve
+from ..core.registry import BENCHMARKS, FAMILIES, known, load_problem, resolve
 from .conditions import conditions
 
 
-def measure(families: Sequence[str], started: Callable[[str], None]) -> dict[str, list[Throughput]]:
-    """Every benchmark of the families, by family; `started` is told the name of each before it
-    runs.
+def measure(names: Sequence[str], started: Callable[[str], None]) -> dict[str, list[Throughput]]:
+    """The benchmarks of families, and those with names of their own; all if none is given.
+
+    Args:
+        names: families and entries of registry.BENCHMARKS.
+        started: is told the name of each benchmark before it runs.
+
+    Raises:
+        UnknownNameError: neither a family nor a benchmark.
     """
+    there = [*FAMILIES, *BENCHMARKS]
     found: dict[str, list[Throughput]] = {}
-    for family in families:
-        speeds: list[Throughput] = []
-        for name, entry in load_problem(family).benchmarks.items():
-            started(name)
-            speeds += list(resolve(entry)())
-        found[family] = speeds
+    for name in [known(name, there, "family or benchmark") for name in names] or there:
+        own = {name: BENCHMARKS[name]} if name in BENCHMARKS else load_problem(name).benchmarks
+        found[name] = []
+        for label, entry in own.items():
+            started(label)
+            found[name] += list(resolve(entry)())
     return found
 
 
