@@ -280,7 +280,8 @@ def _values_of_all_patterns(
     takings_double, _ = takings_of(cpu_double, price_double, grid)
     cost = np.empty((3, grid + 1))
     outs = np.empty((grid + 1, max(n_single, len(cpu_double))), np.int64)
-    top = np.empty((2, grid + 1))
+    # top[n, grid + t]: t units free before any one-node VM leaves; below 0 until some have left
+    top = np.empty((2, 2 * grid + 1))
     everything = 1 << 30
     total = 0.0
     for p in range(n_pms):
@@ -288,11 +289,11 @@ def _values_of_all_patterns(
             removal_costs(
                 movable[p, n], everything, cpu, price, mu, grid - free[p, n], cost[n], outs
             )
-            for t in range(grid + 1):  # t: units free before any one-node VM leaves
-                top[n, t] = NEVER
-                for y in range(grid + 1 - t):
+            for t in range(-grid, grid + 1):
+                top[n, grid + t] = NEVER
+                for y in range(max(0, -t), min(grid, grid - t) + 1):
                     if cost[n, y] < -NEVER / 2:
-                        top[n, t] = max(top[n, t], gain[t + y] - cost[n, y])
+                        top[n, grid + t] = max(top[n, grid + t], gain[t + y] - cost[n, y])
         removal_costs(
             movable_double[p], everything, cpu_double, price_double, mu, grid, cost[2], outs
         )
@@ -302,8 +303,9 @@ def _values_of_all_patterns(
                 continue
             for x in range(grid + 1):
                 t0, t1 = free[p, 0] + y - x, free[p, 1] + y - x
-                if takings_double[x] > NEVER / 2 and 0 <= t0 <= grid and 0 <= t1 <= grid:
-                    best = max(best, takings_double[x] - cost[2, y] + top[0, t0] + top[1, t1])
+                if takings_double[x] > NEVER / 2 and max(t0, t1) <= grid:
+                    both = top[0, grid + t0] + top[1, grid + t1]
+                    best = max(best, takings_double[x] - cost[2, y] + both)
         total += best - free[p, 0] // slot - free[p, 1] // slot
     return total
 

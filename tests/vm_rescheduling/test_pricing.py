@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.splits import load_set
@@ -71,7 +71,8 @@ def test_no_plan_opens_more_slots_than_the_bound(
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@example(373)  # two-node VMs enter where one-node VMs leave first
+@settings(max_examples=150, deadline=None)
 def test_the_bound_is_convex_and_its_slope_supports_it(seed: int) -> None:
     rng = np.random.default_rng(seed)
     nodes = make_nodes(load_set("small:val")[seed % 16])
