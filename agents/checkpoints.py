@@ -5,20 +5,21 @@ safetensors.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.contracts import Problem
 from ..core.errors import CheckpointError
 from ..core.instance import write_bytes
 
 SHIPPED = Path(__file__).parent / "checkpoints"
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
 
 
@@ -77,3 +78,18 @@ def load_policy(folder: Path, problem: Problem) -> tuple[dict[str, Tensor], Card
             f"{problem.family} version {problem.env_version}; {remedy}"
         )
     return weights, card
+
+
+def load_network(folder: Path, problem: Problem, make: Callable[[int], AnyNetwork]) -> AnyNetwork:
+    """The network of an exported policy; `make` takes its width.
+
+    Raises:
+        CheckpointError: see `load_policy`; or the weights are another network's.
+    """
+    weights, card = load_policy(folder, problem)
+    network = make(card.width)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder}: the weights do not fit the network ({error})") from error
+    return network

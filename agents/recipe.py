@@ -11,6 +11,7 @@ from torch import nn
 
 from ..core.budget import Budget
 from ..core.contracts import Solver
+from ..core.registry import FAMILIES, known, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,8 @@ class Recipe:
     """A family's part of the training pipeline, which is the same for all.
 
     Attributes:
-        network: width -> the network.
-        module: lazy entry point of its RLlib module (model_config: width, weights).
+        network: width -> the network; one that RLlib is to train answers `encode` (with a
+            `context`, [B, width]), `logits` and `value`.
         lessons: (network, instances, solver or None, budget, own_play, rng) -> samples; where
             own_play is true, from states that the network itself comes to.
         imitate: one pass over samples; see agents/imitation.py.
@@ -28,10 +29,19 @@ class Recipe:
     """
 
     network: Callable[[int], nn.Module]
-    module: str
     lessons: Callable[
-        [nn.Module, Sequence[Any], Solver | None, Budget, bool, np.random.Generator], list[Any]
+        [Any, Sequence[Any], Solver | None, Budget, bool, np.random.Generator], list[Any]
     ]
     imitate: Callable[..., float]
-    score: Callable[[nn.Module, Sequence[Any]], dict[str, float]]
+    score: Callable[[Any, Sequence[Any]], dict[str, float]]
     chosen_by: str
+
+
+def load_recipe(family: str) -> Recipe:
+    """How a family's policy is trained.
+
+    Raises:
+        UnknownNameError: no such family.
+    """
+    recipe: Recipe = resolve(f".agents.{known(family, FAMILIES, 'family')}.recipe:RECIPE")
+    return recipe

@@ -6,28 +6,25 @@ brings its own network; masks are applied inside it, with a finite minimum.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
-from torch import Tensor, nn
+from torch import Tensor
 
-from .memory_mapping import DecisionPolicy
-from .networks import RelationalPolicy
+from .recipe import load_recipe
 
 
 class PolicyModule(TorchRLModule, ValueFunctionAPI):
-    """`model_config`: {"width": int, "weights": a state dict to start from, or None}.
-
-    The network answers encode(observation), logits(encoded, observation) and value(encoded).
+    """`model_config`: {"family": its name, "width": int, "weights": a state dict to start from, or
+    none}.
     """
 
-    network_type: ClassVar[type[nn.Module]]
-
     def setup(self) -> None:
-        """Builds the network."""
-        self.network = self.network_type(int(self.model_config["width"]))
+        """Builds the family's network."""
+        recipe = load_recipe(self.model_config["family"])
+        self.network = recipe.network(int(self.model_config["width"]))
         if self.model_config.get("weights") is not None:
             self.network.load_state_dict(self.model_config["weights"])
 
@@ -51,15 +48,3 @@ class PolicyModule(TorchRLModule, ValueFunctionAPI):
         if embeddings is None:
             embeddings = self.network.encode(batch[Columns.OBS])
         return self.network.value(embeddings)
-
-
-class RelationalModule(PolicyModule):
-    """Of vm_rescheduling."""
-
-    network_type = RelationalPolicy
-
-
-class DecisionModule(PolicyModule):
-    """Of memory_mapping."""
-
-    network_type = DecisionPolicy

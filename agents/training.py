@@ -1,15 +1,12 @@
-"""Trains a family's policy from one YAML file: imitation, then RLlib's PPO; exports the best. Uses
-torch, yaml, rich, ray.
+"""Trains a family's policy from one YAML file: imitation, then RLlib's PPO or MuZero; exports the
+best. Uses torch, yaml, rich, ray.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shlex
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +19,13 @@ import yaml
 from rich.progress import Progress
 
 from ..core.budget import Budget
-from ..core.contracts import Problem
+from ..core.contracts import Problem, Solver
 from ..core.errors import CheckpointError, OutputError, SettingError
 from ..core.registry import known, load_contender, load_problem, resolve
-from .checkpoints import Card, save_policy
-from .recipe import Recipe
+from ..core.solution import Solution
+from .algorithms import PARTS, build_algorithm, trained_policy
+from .checkpoints import SHIPPED, Card, load_network, save_policy
+from .recipe import Recipe, load_recipe
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 DEFAULTS: dict[str, Any] = {
@@ -35,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "out": "",
     "seed": 0,
     "width": 32,
+    "start": "",
     "validation": [],
     "imitation": {
         "contender": "",
@@ -45,16 +45,18 @@ DEFAULTS: dict[str, Any] = {
         "batch_size": 8,
         "learning_rate": 0.002,
     },
-    "ppo": {
+} | {
+    algorithm: {
         "instances": [],
         "settings": {},
         "iterations": 0,
         "checkpoint_every": 10,
         "algorithm": {},
-    },
+    }
+    for algorithm in ("ppo", "muzero")
 }
-FREE_FORM = ("ppo.settings", "ppo.algorithm")
-ALGORITHM_PARTS = ("env_runners", "learners", "training", "resources", "evaluation", "debugging")
+LENGTHS = {"imitation": "epochs", "ppo": "iterations", "muzero": "iterations"}  # stages, in order
+FREE_FORM = ("ppo.settings", "ppo.algorithm", "muzero.settings", "muzero.algorithm")
 
 
 def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Path:
@@ -74,11 +76,13 @@ def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Pat
     torch.set_num_threads(1)
     settings = load_config(config, overrides)
     run = Run.open(settings, resume)
-    if run.state["stage"] == "imitation":
-        _imitate(run)
-        run.enter_ppo()
-    if settings["ppo"]["iterations"] > run.state["done"]:
-        _reinforce(run)
+    stages = list(LENGTHS)
+    for stage in stages[stages.index(run.state["stage"]) :]:
+        length = settings[stage][LENGTHS[stage]]
+        if length > 0:
+            run.enter(stage)
+            if run.state["done"] < length:
+                _imitate(run) if stage == "imitation" else _reinforce(run)
     return run.out / "policy"
 
 
@@ -110,8 +114,9 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> dict[str, A
     for key in ("family", "out", "validation"):
         if not settings[key]:
             raise SettingError(f"{path}: {key!r} is missing; give it a value")
-    for part in settings["ppo"]["algorithm"]:
-        known(part, ALGORITHM_PARTS, "part of ppo.algorithm")
+    for algorithm in ("ppo", "muzero"):
+        for part in settings[algorithm]["algorithm"]:
+            known(part, PARTS, f"part of {algorithm}.algorithm")
     return settings
 
 
@@ -138,9 +143,9 @@ class Run:
     """A training run: its folder, what it trains, and how far it has come.
 
     Attributes:
-        out: state.json, config.yaml, network.pt (imitation), algorithm/ (PPO), policy/ (the best so
-            far), TensorBoard events. state: stage ("imitation" or "ppo"), done (passes or
-            iterations), best (score of the exported policy).
+        out: state.json, config.yaml, network.pt, plans/ (of imitation), algorithm/ (RLlib's),
+            policy/ (the best so far), TensorBoard events. state: stage (see LENGTHS), done (passes
+            or iterations), best (score of the exported policy).
     """
 
     out: Path
@@ -157,9 +162,13 @@ class Run:
         """Starts a run in an empty folder, or takes up the one that is there."""
         family = settings["family"]
         problem = load_problem(family)
-        recipe: Recipe = resolve(settings["recipe"] or f".agents.{family}:RECIPE")
+        entry = settings["recipe"]
+        recipe: Recipe = resolve(entry) if entry else load_recipe(family)
         torch.manual_seed(settings["seed"])
         network = recipe.network(settings["width"])
+        if settings["start"]:
+            start = load_network(_policy_folder(settings["start"]), problem, recipe.network)
+            network.load_state_dict(start.state_dict())
         rate = settings["imitation"]["learning_rate"]
         run = cls(
             Path(settings["out"]),
@@ -213,10 +222,11 @@ class Run:
         partial.replace(self.out / "network.pt")
         (self.out / "state.json").write_text(json.dumps(self.state) + "\n")
 
-    def enter_ppo(self) -> None:
-        """Closes imitation."""
-        self.state |= {"stage": "ppo", "done": 0}
-        self.checkpoint()
+    def enter(self, stage: str) -> None:
+        """Goes on to a stage, unless the run is in it."""
+        if self.state["stage"] != stage:
+            self.state |= {"stage": stage, "done": 0}
+            self.checkpoint()
 
     def instances(self, names: list[str]) -> list[Any]:
         """The instances of several sets."""
@@ -265,17 +275,40 @@ def _watched(run: Run, what: str, total: int) -> Iterator[tuple[Any, Any]]:
             writer.close()
 
 
+def _policy_folder(name: str) -> Path:
+    """A folder, or that of a shipped policy by its name."""
+    return SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)
+
+
+def _remembering(solver: Solver, instances: list[Any], folder: Path) -> Solver:
+    """The solver, with its plans for these instances kept in a folder, so that later passes and
+    resumed runs do not wait for them again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lasting = {instance.content_hash for instance in instances}
+
+    def solve(instance: Any, budget: Budget, seed: int) -> Solution:
+        file = folder / f"{instance.content_hash}-{seed}.npy"
+        if file.exists():
+            return Solution(np.load(file))
+        solution = solver(instance, budget, seed)
+        if instance.content_hash in lasting:
+            np.save(file, solution.actions)
+        return solution
+
+    return solve
+
+
 def _imitate(run: Run) -> None:
     part = run.settings["imitation"]
     epochs = part["epochs"]
-    if epochs == 0:
-        return
     budget = Budget(part["budget_s"])
     instances = run.instances(part["instances"])
     solver = None
     if part["contender"]:
         solver = load_contender(run.settings["family"], part["contender"])
         solver(run.problem.warm_up_instance(), budget, 0)
+        solver = _remembering(solver, instances, run.out / "plans")
     with _watched(run, "imitation", epochs) as (writer, show):
         while run.state["done"] < epochs:
             epoch = run.state["done"]
@@ -295,83 +328,42 @@ def _imitate(run: Run) -> None:
 
 
 def _reinforce(run: Run) -> None:
-    part = run.settings["ppo"]
-    algorithm = build_algorithm(run)
-    saved = run.out / "algorithm"
-    if run.state["done"]:
-        algorithm.restore_from_path(str(saved.resolve()))
-    try:
-        with _watched(run, "ppo", part["iterations"]) as (writer, show):
-            while run.state["done"] < part["iterations"]:
-                result = algorithm.train()
-                done = run.state["done"] = run.state["done"] + 1
-                mean = result["env_runners"].get("episode_return_mean", float("nan"))
-                writer.add_scalar("ppo/episode_return_mean", mean, done)
-                for key, value in result["learners"]["default_policy"].items():
-                    if np.isscalar(value):
-                        writer.add_scalar(f"ppo/{key}", float(value), done)
-                text = f"return {mean:.4f}"
-                if done % part["checkpoint_every"] == 0 or done == part["iterations"]:
-                    run.network.load_state_dict(algorithm.get_module().network.state_dict())
-                    score = run.validate(f"ppo iteration {done}", writer, done)
-                    text += f", validation {score:.4f}, best {run.state['best']:.4f}"
-                    algorithm.save_to_path(str(saved.resolve()))
-                    run.checkpoint()
-                show(text)
-    finally:
-        algorithm.stop()
-
-
-def build_algorithm(run: Run) -> Any:
-    """RLlib's PPO on the family's environment, with the run's network.
-
-    Raises:
-        SettingError: RLlib refuses a setting of ppo.algorithm.
-    """
-    part = run.settings["ppo"]
-    quiet_ray()
-    from ray.rllib.algorithms.ppo import PPOConfig
-    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-
-    package = __package__.rpartition(".")[0]
+    stage = run.state["stage"]
+    part = run.settings[stage]
+    if not hasattr(run.network, "encode"):
+        raise SettingError(f"{stage}.iterations: this recipe trains no policy; leave them at 0")
     instances = [
         run.problem.apply_settings(instance, part["settings"])
         for instance in run.instances(part["instances"])
     ]
-    spec = RLModuleSpec(
-        module_class=resolve(run.recipe.module),
-        model_config={"width": run.settings["width"], "weights": run.network.state_dict()},
+    network = {
+        "family": run.settings["family"],
+        "width": run.settings["width"],
+        "weights": run.network.state_dict(),
+    }
+    algorithm = build_algorithm(
+        stage, run.problem, instances, network, run.settings["seed"], part["algorithm"]
     )
-    config = (
-        PPOConfig()
-        .environment(f"{package}:{run.problem.env_id}", env_config={"instances": instances})
-        .rl_module(rl_module_spec=spec)
-        .debugging(seed=run.settings["seed"], log_level="ERROR")
-    )
-    for name, arguments in part["algorithm"].items():
-        try:
-            getattr(config, name)(**arguments)
-        except (TypeError, ValueError) as error:
-            raise SettingError(f"ppo.algorithm.{name}: {error}") from error
-    return config.build_algo()
-
-
-def quiet_ray() -> None:
-    """Starts ray without its log lines, unless SYSOPT_VERBOSE is set; one thread a process."""
-    import ray
-
-    torch.set_num_threads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    verbose = bool(os.environ.get("SYSOPT_VERBOSE"))
-    level = logging.INFO if verbose else logging.ERROR
-    if not verbose:
-        for name in ("ray", "ray.rllib", "ray.rllib.algorithms.algorithm_config"):
-            logging.getLogger(name).setLevel(level)
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-    if not ray.is_initialized():
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=verbose,
-            logging_level=level,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-        )
+    saved = str((run.out / "algorithm").resolve())
+    if run.state["done"]:
+        algorithm.restore_from_path(saved)
+    try:
+        with _watched(run, stage, part["iterations"]) as (writer, show):
+            while run.state["done"] < part["iterations"]:
+                result = algorithm.train()
+                done = run.state["done"] = run.state["done"] + 1
+                mean = result["env_runners"].get("episode_return_mean", float("nan"))
+                writer.add_scalar(f"{stage}/episode_return_mean", mean, done)
+                for key, value in result.get("learners", {}).get("default_policy", {}).items():
+                    if np.isscalar(value):
+                        writer.add_scalar(f"{stage}/{key}", float(value), done)
+                text = f"return {mean:.4f}"
+                if done % part["checkpoint_every"] == 0 or done == part["iterations"]:
+                    run.network.load_state_dict(trained_policy(stage, algorithm).state_dict())
+                    score = run.validate(f"{stage} iteration {done}", writer, done)
+                    text += f", validation {score:.4f}, best {run.state['best']:.4f}"
+                    algorithm.save_to_path(saved)
+                    run.checkpoint()
+                show(text)
+    finally:
+        algorithm.stop()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -74,6 +74,19 @@ class Clock:
     def incumbent(self, actions: ArrayLike) -> None:
         """Records a plan better than every one recorded before."""
         self._incumbents.append(Incumbent(self.elapsed, np.asarray(actions, dtype=np.int64)))
+
+    def left(self) -> Budget:
+        """What another contender may still spend for this one, at least a millisecond and one
+        evaluation.
+        """
+        limit = self.budget.evaluations
+        evaluations = None if limit is None else max(1, limit - self.evaluations)
+        return Budget(max(1e-3, self.remaining), evaluations)
+
+    def adopt(self, solution: Solution, asked: float) -> Solution:
+        """Ends the run with the solution of a contender that was asked after so many seconds."""
+        later = (Incumbent(i.seconds + asked, i.actions) for i in solution.incumbents)
+        return replace(solution, incumbents=tuple(later))
 
     def solution(
         self, actions: ArrayLike, status: Status = "feasible", bound: float | None = None

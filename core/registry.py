@@ -56,10 +56,10 @@ SOLVERS: dict[str, dict[str, str]] = {
 
 AGENTS: dict[str, dict[str, str]] = {
     "vm_rescheduling": {
-        "agent": ".agents.vm_prices:solve_agent",
-        "ppo": ".agents.vm_rescheduling:solve_ppo",
-        "ppo_greedy": ".agents.vm_rescheduling:solve_ppo_greedy",
-        "ppo_sample": ".agents.vm_rescheduling:solve_ppo_sample",
+        "agent": ".agents.vm_rescheduling.prices:solve_agent",
+        "ppo": ".agents.vm_rescheduling.players:solve_ppo",
+        "ppo_greedy": ".agents.vm_rescheduling.players:solve_ppo_greedy",
+        "ppo_sample": ".agents.vm_rescheduling.players:solve_ppo_sample",
     },
 }
 

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sysopt_gym.agents import playing
 from sysopt_gym.agents.checkpoints import Card, load_policy, save_policy
-from sysopt_gym.agents.imitation import demonstrate, imitate, loss_of, stack
-from sysopt_gym.agents.networks import RelationalPolicy
 from sysopt_gym.agents.training import load_config, train
-from sysopt_gym.agents.vm_rescheduling import (
+from sysopt_gym.agents.vm_rescheduling import playing
+from sysopt_gym.agents.vm_rescheduling.imitation import demonstrate, imitate, loss_of, stack
+from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
+from sysopt_gym.agents.vm_rescheduling.players import (
     POLICY,
-    score,
     solve_ppo,
     solve_ppo_greedy,
     solve_ppo_sample,
 )
+from sysopt_gym.agents.vm_rescheduling.recipe import score
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import CheckpointError, OutputError, SettingError, UnknownNameError

@@ -188,7 +188,7 @@ def test_playing_an_environment_loads_neither_torch_nor_ray_nor_matplotlib(env_i
 @families
 @pytest.mark.parametrize("runners", [0, 1])
 def test_ppo_trains_by_the_module_prefixed_id(family: str, runners: int) -> None:
-    from sysopt_gym.agents.training import quiet_ray
+    from sysopt_gym.agents.algorithms import quiet_ray
 
     quiet_ray()
     from ray.rllib.algorithms.ppo import PPOConfig

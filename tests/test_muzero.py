@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from small_game import Ladder
+from sysopt_gym.agents.algorithms import quiet_ray
 from sysopt_gym.agents.muzero.algorithm import MuZero, MuZeroConfig
 from sysopt_gym.agents.muzero.replay import (
     POLICY,
@@ -25,7 +26,6 @@ from sysopt_gym.agents.muzero.replay import (
     rewrite,
     targets,
 )
-from sysopt_gym.agents.training import quiet_ray
 from sysopt_gym.core.errors import SettingError
 
 

@@ -75,8 +75,8 @@ class Walk(gym.Env[dict[str, np.ndarray], int]):
 def small_model() -> tuple[Scalars, gym.Env]:
     torch.manual_seed(0)
     env = Walk()
-    network = MLP(env.observation_space, 3, 11, 11, width=16)
-    return Scalars(network, Support(-5, 5, 11), Support(-1, 1, 11)), env
+    values, rewards = Support(-5, 5, 11), Support(-1, 1, 11)
+    return Scalars(MLP(env.observation_space, 3, values, rewards, width=16), values, rewards), env
 
 
 def observed(env: gym.Env, seeds: int) -> dict[str, torch.Tensor]:

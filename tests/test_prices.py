@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from sysopt_gym.agents import vm_prices
-from sysopt_gym.agents.vm_prices import (
+from sysopt_gym.agents.checkpoints import load_network
+from sysopt_gym.agents.vm_rescheduling import prices
+from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
+from sysopt_gym.agents.vm_rescheduling.prices import (
     PriceNetwork,
     bound_at,
     graph_of,
@@ -21,11 +23,12 @@ from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import CheckpointError
 from sysopt_gym.datasets.vm_rescheduling.splits import load_set
 from sysopt_gym.envs.vm_rescheduling.pricing import first_prices, make_nodes, slope
+from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
 
 
 def test_the_shipped_prices_score_what_their_card_says() -> None:
-    card = json.loads((vm_prices.POLICY / "policy.json").read_text())
+    card = json.loads((prices.POLICY / "policy.json").read_text())
     for name, figures in card["expected"].items():
         found = score(shipped_network(), load_set(name))
         assert found["excess"] == pytest.approx(figures["excess"], abs=1e-3)
@@ -65,13 +68,6 @@ def test_the_agent_is_always_feasible(name: str) -> None:
         assert validate(cluster, solution.actions, World()).feasible
 
 
-def test_weights_of_another_width_are_refused(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = PriceNetwork(8).state_dict()
-    card = vm_prices.load_policy(vm_prices.POLICY, vm_prices.PROBLEM)[1]
-    monkeypatch.setattr(vm_prices, "load_policy", lambda *_: (other, card))
-    shipped_network.cache_clear()
+def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(CheckpointError, match="do not fit"):
-        shipped_network()
-    shipped_network.cache_clear()
+        load_network(prices.POLICY, PROBLEM, RelationalPolicy)

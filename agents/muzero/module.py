@@ -48,8 +48,10 @@ class MuZeroModule(TorchRLModule):
         self.reward_support = Support(*config["reward_support"])
         factory = config["network"]
         make = resolve(factory) if isinstance(factory, str) else factory
-        bins = self.value_support.bins, self.reward_support.bins
-        self.network: Network = make(spaces[0], int(spaces[1].n), *bins, **config["network_config"])
+        supports = self.value_support, self.reward_support
+        self.network: Network = make(
+            spaces[0], int(spaces[1].n), *supports, **config["network_config"]
+        )
         self.planner = Planner(SearchSettings(**config["search"]))
         self.scalars = Scalars(self.network, self.value_support, self.reward_support)
         self.simulators: Callable[[], Sequence[Any]] | None = None

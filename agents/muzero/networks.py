@@ -55,8 +55,8 @@ class Network(Protocol):
         ...
 
 
-# (observation space, number of actions, bins of value, bins of reward, network_config as keywords)
-# -> a torch module that is a Network.
+# (observation space, number of actions, support of values, support of rewards, network_config as
+# keywords) -> a torch module that is a Network.
 Factory = Callable[..., nn.Module]
 
 
@@ -97,6 +97,13 @@ class Support(nn.Module):
         index = below.long().unsqueeze(-1)
         target = torch.zeros(*numbers.shape, self.bins, device=numbers.device)
         return target.scatter(-1, index, 1 - share).scatter(-1, index + 1, share)
+
+    def around(self, numbers: Tensor) -> Tensor:
+        """Logits [..., bins] of a normal distribution one bin wide around each number [...]."""
+        low, high = self.atoms[0], self.atoms[-1]
+        place = (transform(numbers) - low) / (high - low) * (self.bins - 1)
+        index = torch.arange(self.bins, device=numbers.device)
+        return -0.5 * (place.unsqueeze(-1) - index) ** 2
 
     def loss(self, logits: Tensor, numbers: Tensor) -> Tensor:
         """Cross-entropy [...] of logits [..., bins] to numbers [...]."""
@@ -145,7 +152,7 @@ class MLP(nn.Module):
 
     Args:
         observation_space: a Box or a Dict of Boxes; an action mask in it is not looked at.
-        n_actions, value_bins, reward_bins: sizes of the heads.
+        n_actions, value_support, reward_support: what the heads are about.
         width: of every hidden layer and of the latent state.
     """
 
@@ -153,8 +160,8 @@ class MLP(nn.Module):
         self,
         observation_space: gym.Space[Any],
         n_actions: int,
-        value_bins: int,
-        reward_bins: int,
+        value_support: Support,
+        reward_support: Support,
         width: int = 64,
     ) -> None:
         super().__init__()
@@ -163,9 +170,9 @@ class MLP(nn.Module):
         self.represent = nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width))
         self.action = nn.Embedding(n_actions, width)
         self.change = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-        self.reward = _head(width, reward_bins)
-        self.policy = _head(width, n_actions)
-        self.value = _head(width, value_bins)
+        self.reward = head(width, reward_support.bins)
+        self.policy = head(width, n_actions)
+        self.value = head(width, value_support.bins)
 
     def initial(self, observation: Observation) -> Root:
         """See Network."""
@@ -180,7 +187,7 @@ class MLP(nn.Module):
         return Step(latent, self.reward(latent), self.policy(latent), self.value(latent))
 
 
-def _head(width: int, size: int) -> nn.Module:
+def head(width: int, size: int) -> nn.Module:
     """Two layers; says nothing at first."""
     last = nn.Linear(width, size)
     nn.init.zeros_(last.weight)

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ SETS: Mapping[str, str] = {
     "hlo": "7 real programs compiled by XLA (MLP, ResNet-18, U-Net, GPT-2, LSTM), fast memory of "
     "1/4 of the peak",
     "synthetic:train": "48 generated programs of 60 to 1,000 decisions, for training",
+    "synthetic:more": "352 programs that follow synthetic:train's, generated when asked for",
     "synthetic:val": "8 generated programs for choosing between models",
     "synthetic:test": "12 generated programs for the final figures",
     "small:train": "48 generated programs of 12 to 80 decisions, for training",
@@ -35,8 +36,11 @@ SETS: Mapping[str, str] = {
     "small:test": "12 small programs for the final figures",
 }
 
+MORE, MORE_SIZE = "synthetic:more", 352
 # Every split draws from seeds of its own; the splits never meet.
-FIRST_SEED = {name: 100_000 * (1 + row) for row, name in enumerate(SETS)}
+FIRST_SEED = {
+    name: 100_000 * (1 + row) for row, name in enumerate(set_ for set_ in SETS if set_ != MORE)
+}
 SIZES = {
     "synthetic:train": 48, "synthetic:val": 8, "synthetic:test": 12,
     "small:train": 48, "small:val": 8, "small:test": 12,
@@ -73,6 +77,9 @@ def load_set(name: str) -> list[Program]:
 
 @cache
 def _embedded(name: str) -> tuple[Program, ...]:
+    if name == MORE:
+        first = SIZES["synthetic:train"]
+        return tuple(islice(split_instances("synthetic:train"), first, first + MORE_SIZE))
     return tuple(load_archive(Program, EMBEDDED / archive_name(name)))
 
 

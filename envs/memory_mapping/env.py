@@ -81,7 +81,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
 
     | key | shape, dtype | meaning |
     |---|---|---|
-    | decisions | [W, 22] float32 | this and the next decisions, `observation.DECISION_FEATURES` |
+    | decisions | [W, 25] float32 | this and the next decisions, `observation.DECISION_FEATURES` |
     | occupancy | [32, 32] float32 | the part of each bin of addresses (columns) held at each
     instruction (rows): 24 past ones, then 8 from the current one on |
     | supply | [24] float32 | idle time of the last instructions, summed backwards, against what a
@@ -114,6 +114,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         "human" (needs matplotlib).
 
     ## Version history
+    v0, version 2: three more features of a decision (density, crowd, crowd_next).
     v0, version 1: first version.
     """
 

@@ -25,12 +25,13 @@ from .dynamics import (
     Static,
     idle,
 )
+from .stays import crowding, find_stays
 
 DECISION_FEATURES = (
     "present", "size", "log_size", "writes", "makes", "at_start", "at_end", "slow_share",
     "saving_share", "compute_share", "log_time", "next_use", "reused", "future_benefit",
     "copy_share", "same_instruction", "same_buffer", "in_fast", "held", "slow_valid", "dirty",
-    "forced",
+    "forced", "density", "crowd", "crowd_next",
 )  # fmt: skip
 GLOBAL_FEATURES = (
     "progress", "saved", "time_left", "free", "largest_gap", "rewinds", "log_decisions",
@@ -73,14 +74,18 @@ def _squash(ratio: float) -> float:
 
 @njit(cache=True)
 def fixed_features(static: Static) -> np.ndarray:
-    """float32 [D, 22]: what of the decisions' features no decision changes; 0 in other columns.
+    """float32 [D, 25]: what of the decisions' features no decision changes; 0 in other columns.
 
     future_benefit is the slow memory's time that this and the buffer's later decisions would save,
-    against a copy's.
+    against a copy's. density is the part of all stays (see stays.py) that are less dense, crowd how
+    much denser ones want of fast memory meanwhile, crowd_next the same of the buffer's next stay.
     """
     count = len(static.dec_instr)
     fixed = np.zeros((count, len(DECISION_FEATURES)), np.float32)
     benefit = np.zeros(count)
+    stays = find_stays(static)
+    crowd = crowding(static, stays)
+    fixed[np.argsort(stays.density, kind="mergesort"), 22] = np.linspace(0.0, 1.0, count)
     for d in range(count - 1, -1, -1):
         instr, buffer, following = static.dec_instr[d], static.dec_buffer[d], static.dec_next[d]
         row = fixed[d]
@@ -92,10 +97,12 @@ def fixed_features(static: Static) -> np.ndarray:
         row[5] = static.buf_at_start[buffer]
         row[6] = static.buf_at_end[buffer]
         row[7] = _part(static.dec_slow[d], static.instr_slow[instr])
+        row[23] = _squash(crowd[d])
         benefit[d] = max(0, static.dec_slow[d] - static.dec_fast[d])
         if following < count:
             row[11] = _squash(0.125 * (static.dec_instr[following] - instr))
             row[12] = 1.0
+            row[24] = _squash(crowd[following])
             benefit[d] += benefit[following]
         row[13] = _squash(benefit[d] / max(1.0, float(static.buf_copy[buffer])))
     return fixed

@@ -75,7 +75,7 @@ def _no_best_known(program: Program) -> None:
 PROBLEM = Problem(
     family="memory_mapping",
     env_id="sysopt/MallocGame-v0",
-    env_version="1",
+    env_version="2",
     title="Map a program's tensors to fast memory so that it runs sooner (mallocGame, 2023)",
     instance_type=Program,
     instance_sets=SETS,

@@ -92,6 +92,16 @@ def make_static(program: Program) -> Static:
     )
 
 
+def planning_static(program: Program) -> Static:
+    """The program's arrays, with dead ends backed up from.
+
+    The actions that a rewind leaves meet no dead end, so they are a plan under policy terminate
+    too.
+    """
+    static = make_static(program)
+    return static._replace(dead_end=BACKUP) if static.dead_end == TERMINATE else static
+
+
 def _times(amounts: np.ndarray, bandwidth: float) -> np.ndarray:
     """Whole picoseconds, rounded up, of so many bytes at so many bytes/s."""
     rate = Fraction(float(bandwidth)) / PS_PER_S

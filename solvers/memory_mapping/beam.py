@@ -21,8 +21,9 @@ from ...envs.memory_mapping.dynamics import (
     step,
 )
 from ...envs.memory_mapping.packed import pack, unpack
+from ...envs.memory_mapping.stays import benefits
 from . import greedy
-from .wishes import Best, benefits
+from .best import Best
 
 MAX_WIDTH = 256
 # What a buffer in fast memory is expected to save at its coming uses, in parts of all it could.

@@ -23,7 +23,9 @@ from ...envs.memory_mapping.dynamics import (
     reset,
     step,
 )
-from .wishes import Best, benefits, choose, previous_uses
+from ...envs.memory_mapping.stays import Stays, find_stays, previous_uses
+from ...envs.memory_mapping.wishes import choose
+from .best import Best
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
@@ -74,40 +76,19 @@ def knapsack(static: Static) -> np.ndarray:
     """Wishes, int8 [D], by filling fast memory with stays in order of time saved per byte and
     instruction.
 
-    A stay is a buffer from one use to its next, or from when its copy must start to its first
-    use. Only the sum of sizes is watched; where things go is left to the game.
+    Only the sum of sizes is watched; where things go is left to the game.
     """
-    return _knapsack(static, benefits(static), previous_uses(static))
+    return _knapsack(static, previous_uses(static), find_stays(static))
 
 
 @njit(cache=True)
-def _knapsack(static: Static, saves: np.ndarray, before: np.ndarray) -> np.ndarray:
-    count = len(saves)
-    start = np.zeros(count, np.int64)
-    density = np.zeros(count)
-    for d in range(count):
-        instr, size = static.dec_instr[d], static.buf_size[static.dec_buffer[d]]
-        worth = float(saves[d])
-        if static.dec_makes[d]:
-            start[d] = instr
-        elif before[d] >= 0:
-            start[d] = static.dec_instr[before[d]]
-            if static.dec_writes[before[d]]:
-                worth += saves[before[d]]
-        else:
-            left, first = static.buf_copy[static.dec_buffer[d]], instr
-            while left > 0 and first > 0:
-                first -= 1
-                spare = max(static.instr_compute[first], static.instr_slow[first])
-                left -= spare - static.instr_slow[first]
-            start[d] = first
-        density[d] = worth / (size * (static.dec_until[d] - start[d] + 1))
+def _knapsack(static: Static, before: np.ndarray, stays: Stays) -> np.ndarray:
     load = np.zeros(len(static.instr_slow), np.int64)
-    wishes = np.zeros(count, np.int8)
-    for d in np.argsort(-density, kind="mergesort"):
+    wishes = np.zeros(len(before), np.int8)
+    for d in np.argsort(-stays.density, kind="mergesort"):
         size = static.buf_size[static.dec_buffer[d]]
-        first, last = start[d], static.dec_instr[d]
-        if density[d] > 0 and load[first : last + 1].max() + size <= static.capacity:
+        first, last = stays.start[d], static.dec_instr[d]
+        if stays.density[d] > 0 and load[first : last + 1].max() + size <= static.capacity:
             load[first : last + 1] += size
             wishes[d] = 1
             if before[d] >= 0 and static.dec_writes[before[d]]:

@@ -6,6 +6,9 @@ Plays start from the nearest of several saved states before the first change.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 
@@ -27,10 +30,14 @@ from ...envs.memory_mapping.dynamics import (
     step,
 )
 from ...envs.memory_mapping.packed import pack, unpack
+from ...envs.memory_mapping.wishes import choose, wishes_of
 from . import threshold
-from .wishes import Best, choose
+from .best import Best
 
 START_SHARE = 0.25  # of the budget, for the sweep that gives the first plan
+GIVEN_START_SHARE = 0.05  # the same where plans to begin from are given
+RACE_SHARE = 0.4  # of the time, for choosing among several starts
+GUIDED = 0.65  # of the changes, where there is a guide
 MARKS = 16  # saved states along the plan
 ROUND_S = 0.004  # seconds between looks at the clock
 MOST_PLAYS = 4096
@@ -38,45 +45,127 @@ HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # of the time; how much worse a plan may 
 PERIOD = 1500  # plays in a round; the next begins from the best plan
 
 
-def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plans by local search from the best of a threshold sweep; one evaluation is one plan."""
+# Worth, float64 [D], of changing each decision of a plan; see `improve`.
+Guide = Callable[[np.ndarray], np.ndarray]
+
+
+def solve(
+    instance: Program,
+    budget: Budget,
+    seed: int,
+    starts: Sequence[np.ndarray] | None = None,
+    guide: Guide | None = None,
+) -> Solution:
+    """Plans by local search from the best of a threshold sweep; one evaluation is one plan.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations.
+        seed: of the changes tried.
+        starts: further plans, int64 [D], to begin from.
+        guide: says of a plan where changing it is likely to help.
+    """
     clock = budget.start()
     best = Best(instance, clock)
-    threshold.search(best, START_SHARE * budget.seconds, coarse=True)
-    improve(best, seed)
+    share = START_SHARE if starts is None else GIVEN_START_SHARE
+    threshold.search(best, share * budget.seconds, coarse=True)
+    improve(best, seed, starts=starts or (), guide=guide)
     return clock.solution(best.plan)
 
 
-def improve(best: Best, seed: int, share: float = 1.0) -> None:
-    """Betters the best plan until the clock stops or this share of the budget is spent on it."""
-    clock, static = best.clock, best.static
-    until = clock.elapsed + share * clock.budget.seconds
+@dataclass(slots=True)
+class _Trail:
+    """A local search that can be taken up again.
+
+    Attributes:
+        plan: int64 [D]; its best.
+        time: of it, ps.
+        played: changes tried so far.
+    """
+
+    plan: np.ndarray
+    time: int
+    played: int = 0
+
+
+def improve(
+    best: Best,
+    seed: int,
+    share: float = 1.0,
+    starts: Sequence[np.ndarray] = (),
+    guide: Guide | None = None,
+) -> None:
+    """Betters the best plan until the clock stops or this share of the budget is spent on it.
+
+    With further starts, searches from all of them race by successive halving (Karnin et al. 2013)
+    for RACE_SHARE of the time; the winner has the rest.
+
+    Args:
+        best: the best plan so far, and where better ones go.
+        seed: of the changes.
+        share: of the budget's seconds and evaluations.
+        starts: int64 [D] each; plans to begin from besides the best.
+        guide: weights, for a plan without rewinds, of where half of the changes begin.
+    """
+    clock = best.clock
+    began, seconds = clock.elapsed, share * clock.budget.seconds
     limit = clock.budget.evaluations
     most = 1 << 60
     if limit is not None:
         most = max(0, min(limit - clock.evaluations, int(share * limit)))
+    first = clock.evaluations
     rng = np.random.default_rng(seed)
-    packed = pack(static)
-    rows = np.stack([packed] * (2 * MARKS))
-    current, trial = best.wishes, best.wishes
-    time = _mark(static, best.state, current, rows)
-    plays, played = 1, 0
-    while not clock.expired and clock.elapsed <= until and played < most:
-        heat = HEATS[played // PERIOD % len(HEATS)] * static.all_slow
-        plays = min(plays, PERIOD - played % PERIOD, most - played)
+    trails = [_Trail(best.plan, best.time)]
+    for start in starts:
+        if clock.expired:
+            break
+        time = best.try_wishes(wishes_of(start))
+        plan = best.state.actions.copy()
+        if not any(np.array_equal(plan, trail.plan) for trail in trails):
+            trails.append(_Trail(plan, time))
+    rounds = int(np.ceil(np.log2(len(trails))))
+    seconds = min(seconds, began + seconds - clock.elapsed)
+    for _ in range(rounds):
+        part = RACE_SHARE / rounds / len(trails)
+        for trail in trails:
+            _follow(best, trail, rng, part * seconds, int(part * most), guide)
+        trails = sorted(trails, key=lambda trail: trail.time)[: -(-len(trails) // 2)]
+    left = began + share * clock.budget.seconds - clock.elapsed
+    _follow(best, trails[0], rng, left, most - (clock.evaluations - first), guide)
+
+
+def _follow(
+    best: Best,
+    trail: _Trail,
+    rng: np.random.Generator,
+    seconds: float,
+    most: int,
+    guide: Guide | None,
+) -> None:
+    """Goes on with a search for so many seconds and at most so many plays."""
+    clock, static = best.clock, best.static
+    until, last = clock.elapsed + seconds, trail.played + most
+    rows = np.stack([pack(static)] * (2 * MARKS))
+    plays, current, odds, time = 1, np.zeros(0, np.int8), np.zeros(0), 0
+    trial = np.zeros(len(trail.plan), np.int8)
+    while not clock.expired and clock.elapsed <= until and trail.played < last:
+        if not len(current) or trail.played % PERIOD == 0:
+            current = wishes_of(trail.plan)
+            time = _mark(static, best.state, current, rows)
+            if guide is not None:
+                odds = np.cumsum(guide(trail.plan))
+        heat = HEATS[trail.played // PERIOD % len(HEATS)] * static.all_slow
+        plays = min(plays, PERIOD - trail.played % PERIOD, last - trail.played)
         before = clock.elapsed
+        plan = trail.plan.copy()
         time, reached = _search(
-            static, best.state, rows, current, trial, time, best.time, heat, plays, rng, best.plan
+            static, best.state, rows, current, trial, time, trail.time, heat, plays, rng, plan, odds
         )
         clock.evaluations += plays
-        played += plays
-        if reached < best.time:
-            best.time = int(reached)
-            best.plan = best.plan.copy()
-            clock.incumbent(best.plan)
-        if played % PERIOD == 0:
-            current = best.wishes
-            time = _mark(static, best.state, current, rows)
+        trail.played += plays
+        if reached < trail.time:
+            trail.time, trail.plan = int(reached), plan
+            best.take(trail.time, plan)
         pace = (clock.elapsed - before) / plays
         plays = int(min(MOST_PLAYS, max(1.0, ROUND_S / max(pace, 1e-7))))
 
@@ -109,12 +198,14 @@ def _mark(static: Static, state: State, wishes: np.ndarray, rows: np.ndarray) ->
 
 @njit(cache=True)
 def _change(
-    static: Static, state: State, wishes: np.ndarray, plan: np.ndarray, rng: np.random.Generator
+    static: Static, wishes: np.ndarray, plan: np.ndarray, odds: np.ndarray, rng: np.random.Generator
 ) -> int:
     """Makes a random change to the wishes; returns the first decision it touches."""
     count = len(wishes)
     kind = rng.random()
     d = int(rng.random() * count)
+    if len(odds) and rng.random() < GUIDED:
+        d = min(count - 1, int(np.searchsorted(odds, rng.random() * odds[-1], side="right")))
     if kind < 0.3:
         wishes[d] = 1 - wishes[d]
         return d
@@ -164,6 +255,7 @@ def _search(
     plays: int,
     rng: np.random.Generator,
     plan: np.ndarray,
+    odds: np.ndarray,
 ) -> tuple[int, int]:
     """Tries so many changes.
 
@@ -179,6 +271,7 @@ def _search(
         plays: how many changes.
         rng: draws them.
         plan: the best plan so far, overwritten by better ones.
+        odds: cumulated weights of where guided changes begin; empty for none.
 
     Returns:
         The current and the best time, ps.
@@ -189,7 +282,7 @@ def _search(
     actions[:] = 2 - 2 * current
     for _ in range(plays):
         trial[:] = current
-        first = _change(static, state, trial, actions, rng)
+        first = _change(static, trial, actions, odds, rng)
         while first < count and trial[first] == current[first]:
             first += 1
         if first == count:

@@ -17,8 +17,8 @@ from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.objective import all_fast_bound
 from . import local_search, threshold
+from .best import Best
 from .model import Model, build
-from .wishes import Best
 
 SWEEP_SHARE, SEARCH_SHARE, POLISH_SHARE = 0.1, 0.1, 0.1
 LEAST_S = 0.05

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...envs.memory_mapping.dynamics import RESERVE, Static
-from .wishes import previous_uses
+from ...envs.memory_mapping.stays import previous_uses
 
 MOST_PARTS = 20_000
 UNITS = 1000.0  # the all-slow time, in the model's unit of time

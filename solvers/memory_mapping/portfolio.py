@@ -6,7 +6,7 @@ from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from . import local_search, milp, threshold, xla_msa
-from .wishes import Best
+from .best import Best
 
 SWEEP_SHARE, XLA_SHARE, MODEL_SHARE = 0.2, 0.05, 0.3
 

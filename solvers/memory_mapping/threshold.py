@@ -10,8 +10,9 @@ from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import Static
+from ...envs.memory_mapping.stays import benefits, previous_uses
 from . import greedy
-from .wishes import Best, benefits, previous_uses
+from .best import Best
 
 COPY_WEIGHTS = (1.0, 0.25, 4.0)  # of a use whose data slow memory has from the start
 COARSE = 16

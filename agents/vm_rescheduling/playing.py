@@ -3,7 +3,7 @@ themselves. Uses numba, torch.
 
 A move changes two PMs, and all that stands below the network's mean depends on one PM only; so each
 move computes the embeddings of two PMs and their VMs, and the scores. A 50-move plan on 279 PMs and
-2,016 VMs takes some milliseconds. Tests hold it equal to networks.py.
+2,016 VMs takes some milliseconds. Tests hold it equal to network.py.
 """
 
 from __future__ import annotations
@@ -15,24 +15,18 @@ import numpy as np
 from numba import njit
 from torch import nn
 
-from ..datasets.vm_rescheduling.instance import Cluster
-from ..envs.vm_rescheduling.env import VMReschedulingEnv
-from ..envs.vm_rescheduling.observation import GOES_ON, play
-from ..envs.vm_rescheduling.packed import CHOSEN, N_PMS, N_VMS, Episode
-from .networks import EPS, HARMONICS, MESSAGE_SCALE, N_NODE, N_PAIR, N_PLACED, N_VM
+from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.env import VMReschedulingEnv
+from ...envs.vm_rescheduling.observation import GOES_ON, play
+from ...envs.vm_rescheduling.packed import CHOSEN, N_PMS, N_VMS, Episode
+from ..layers import Layer, affine, relu, take_layer
+from .network import EPS, HARMONICS, MESSAGE_SCALE, N_NODE, N_PAIR, N_PLACED, N_VM
 
 CIRCLE = 2 * HARMONICS
 LINEAR = (
     "message", "node", "host", "placed", "pool", "vm_own", "vm_context", "vm_score",
     "dest_own", "dest_vm", "dest_context", "dest_pair", "dest_score",
 )  # fmt: skip
-
-
-class Layer(NamedTuple):
-    """A linear layer: weights float32 [in, out], bias float32 [out]."""
-
-    weight: np.ndarray
-    bias: np.ndarray
 
 
 class Weights(NamedTuple):
@@ -75,15 +69,7 @@ class Memory(NamedTuple):
 
 def take_weights(network: nn.Module) -> Weights:
     """The compiled functions' view of the network."""
-    layers = []
-    for name in LINEAR:
-        linear = getattr(network, name)
-        weight = np.ascontiguousarray(linear.weight.detach().cpu().numpy().T, np.float32)
-        bias = np.zeros(weight.shape[1], np.float32)
-        if linear.bias is not None:
-            bias[:] = linear.bias.detach().cpu().numpy()
-        layers.append(Layer(weight, bias))
-    return Weights(*layers)
+    return Weights(*(take_layer(getattr(network, name)) for name in LINEAR))
 
 
 class Player:
@@ -126,24 +112,6 @@ def start_episode(cluster: Cluster) -> Episode:
 def copy_arrays(arrays: Episode | Memory) -> Episode | Memory:
     """An independent copy of an episode or of a memory."""
     return type(arrays)(*(array.copy() for array in arrays))
-
-
-@njit(cache=True, fastmath=True)
-def _affine(x: np.ndarray, n: int, layer: Layer, out: np.ndarray) -> None:
-    weight, bias = layer.weight, layer.bias
-    for j in range(len(bias)):
-        out[j] = bias[j]
-    for i in range(n):
-        xi = x[i]
-        if xi != 0.0:
-            for j in range(len(bias)):
-                out[j] += xi * weight[i, j]
-
-
-@njit(cache=True, fastmath=True)
-def _relu(x: np.ndarray) -> None:
-    for j in range(len(x)):
-        x[j] = max(x[j], np.float32(0.0))
 
 
 @njit(cache=True)
@@ -197,10 +165,10 @@ def _embed_vm(
             for j in range(d):
                 x[N_PLACED + j] += share * memory.nodes[2 * pm + k, j]
     memory.sums[1] -= memory.placed[vm]
-    _affine(x, N_PLACED + d, w.placed, memory.placed[vm])
-    _relu(memory.placed[vm])
+    affine(x, N_PLACED + d, w.placed, memory.placed[vm])
+    relu(memory.placed[vm])
     memory.sums[1] += memory.placed[vm]
-    _affine(memory.placed[vm], d, w.vm_own, memory.vm_scores[vm])
+    affine(memory.placed[vm], d, w.vm_own, memory.vm_scores[vm])
 
 
 @njit(cache=True)
@@ -226,11 +194,11 @@ def _embed_pm(
                 joined[d:] += memory.message[vm]
         joined[d:] *= np.float32(MESSAGE_SCALE)
         _node(pms[pm], k, x)
-        _affine(x, N_NODE, w.node, joined[:d])
-        _relu(joined)
-        _affine(joined, 2 * d, w.host, memory.nodes[at])
-        _relu(memory.nodes[at])
-        _affine(memory.nodes[at], d, w.dest_own, memory.node_scores[at])
+        affine(x, N_NODE, w.node, joined[:d])
+        relu(joined)
+        affine(joined, 2 * d, w.host, memory.nodes[at])
+        relu(memory.nodes[at])
+        affine(memory.nodes[at], d, w.dest_own, memory.node_scores[at])
         if exists:
             memory.sums[0] += memory.nodes[at]
     for vm in guests:
@@ -256,8 +224,8 @@ def remember(
     x = np.zeros(N_PLACED + N_NODE + 2 * d, np.float32)
     for vm in range(v):
         _alone(vms[vm], x)
-        _affine(x, N_VM, w.message, memory.message[vm])
-        _relu(memory.message[vm])
+        affine(x, N_VM, w.message, memory.message[vm])
+        relu(memory.message[vm])
     for pm in range(p):
         guests = np.flatnonzero((vm_pm[:v] == pm) & (vm_mask[:v] > 0))
         _embed_pm(pms, vms, guests, w, memory, pm, x)
@@ -274,8 +242,8 @@ def _context(w: Weights, memory: Memory, progress: float) -> np.ndarray:
     x[d : 2 * d] = memory.sums[1] / max(memory.counts[1], 1.0)
     x[2 * d] = progress
     out = np.empty(d, np.float32)
-    _affine(x, 2 * d + 1, w.pool, out)
-    _relu(out)
+    affine(x, 2 * d + 1, w.pool, out)
+    relu(out)
     return out
 
 
@@ -293,7 +261,7 @@ def vm_scores(
 ) -> None:
     """Scores of the legal VMs [V]; -1e9 elsewhere."""
     shift = np.empty(len(context), np.float32)
-    _affine(context, len(context), w.vm_context, shift)
+    affine(context, len(context), w.vm_context, shift)
     own, weight, bias = memory.vm_scores, w.vm_score.weight, w.vm_score.bias[0]
     for vm in range(len(own)):
         scores[vm] = _score(own[vm], shift, weight) + bias if vm_legal[vm] else -1e9
@@ -314,8 +282,8 @@ def dest_scores(
     """Scores of the legal destinations [2P] for the VM; -1e9 elsewhere."""
     d = len(context)
     shift, more = np.empty(d, np.float32), np.empty(d, np.float32)
-    _affine(context, d, w.dest_context, shift)
-    _affine(memory.placed[vm], d, w.dest_vm, more)
+    affine(context, d, w.dest_context, shift)
+    affine(memory.placed[vm], d, w.dest_vm, more)
     shift += more
     both = row[0] > 0 and row[1] > 0
     size = max(row[4], row[5])
@@ -333,7 +301,7 @@ def dest_scores(
                     wraps = math.floor(after + EPS)
                     x[0] -= share * wraps
                     _angles(after - wraps, share, x, 2)
-            _affine(x, N_PAIR, w.dest_pair, own)
+            affine(x, N_PAIR, w.dest_pair, own)
             own += shift
             scores[dest] = w.dest_score.bias[0]
             if both:

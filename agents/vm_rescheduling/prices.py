@@ -13,24 +13,23 @@ comes from its free room, a flavour's from the nodes that hold it, so any cluste
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.budget import Budget
-from ..core.contracts import Solver
-from ..core.errors import CheckpointError, InstanceError
-from ..core.registry import load_contender
-from ..core.solution import Solution
-from ..datasets.vm_rescheduling.generator import generate
-from ..datasets.vm_rescheduling.instance import Cluster
-from ..envs.vm_rescheduling.pricing import (
+from ...core.budget import Budget
+from ...core.contracts import Solver
+from ...core.errors import InstanceError
+from ...core.registry import load_contender
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.generator import generate
+from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.pricing import (
     GridError,
     Nodes,
     Prices,
@@ -38,9 +37,9 @@ from ..envs.vm_rescheduling.pricing import (
     make_nodes,
     slope,
 )
-from ..envs.vm_rescheduling.problem import PROBLEM
-from .checkpoints import SHIPPED, load_policy
-from .recipe import Recipe
+from ...envs.vm_rescheduling.problem import PROBLEM
+from ..checkpoints import SHIPPED, load_network
+from ..recipe import Recipe
 
 POLICY = SHIPPED / "vm_rescheduling_prices"
 PMS_DRAWN, EXITS_DRAWN = (12, 350), (0.01, 0.2)  # of the clusters drawn for training
@@ -237,7 +236,6 @@ def _lowest_bound(nodes: Nodes, mnl: int) -> float:
 
 RECIPE = Recipe(
     network=PriceNetwork,
-    module="",
     lessons=lessons,
     imitate=descend,
     score=score,
@@ -261,9 +259,9 @@ def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
             learned = shipped_network()(graph_of(nodes, instance.mnl)).numpy()
         prices = np.zeros(len(instance.flavour_cpu) + 1)
         prices[np.concatenate([nodes.single, nodes.double, [-1]])] = learned
-    left = dataclasses.replace(budget, seconds=max(1e-3, clock.remaining))
     columns = load_contender(PROBLEM.family, "columns")
-    return cast(Solution, columns(instance, left, seed, prices))
+    asked = clock.elapsed
+    return clock.adopt(columns(instance, clock.left(), seed, prices), asked)
 
 
 @cache
@@ -274,10 +272,4 @@ def shipped_network() -> PriceNetwork:
         CheckpointError: it is missing, damaged or for another version of the environment.
     """
     torch.set_num_threads(1)
-    weights, card = load_policy(POLICY, PROBLEM)
-    network = PriceNetwork(card.width)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{POLICY}: the weights do not fit the network ({error})") from error
-    return network.eval()
+    return load_network(POLICY, PROBLEM, PriceNetwork).eval()

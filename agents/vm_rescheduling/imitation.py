@@ -17,12 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.budget import Budget
-from ..core.contracts import Solver
-from ..datasets.vm_rescheduling.instance import Cluster
-from ..envs.vm_rescheduling.dynamics import State, make_static
-from ..envs.vm_rescheduling.env import VMReschedulingEnv
-from .networks import RelationalPolicy
+from ...core.budget import Budget
+from ...core.contracts import Solver
+from ...core.errors import SettingError
+from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.dynamics import State, make_static
+from ...envs.vm_rescheduling.env import VMReschedulingEnv
+from .network import RelationalPolicy
+from .playing import Player, take_weights
+
+LESSONS_A_PLAN = 80  # samples taken from one replayed plan
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +35,32 @@ class Sample:
 
     observation: dict[str, np.ndarray]
     good: np.ndarray
+
+
+def lessons(
+    network: RelationalPolicy,
+    instances: Sequence[Cluster],
+    solver: Solver | None,
+    budget: Budget,
+    own_play: bool,
+    rng: np.random.Generator,
+) -> list[Sample]:
+    """Samples to imitate: each instance's plan replayed; see Recipe."""
+    if solver is None:
+        raise SettingError("imitation.contender: name the contender whose plans are imitated")
+    weights = take_weights(network)
+    samples: list[Sample] = []
+    for cluster in instances:
+        start = cluster
+        if own_play:
+            _, plies = Player(cluster, weights).play(1.0, rng)
+            moves = int(rng.integers(len(plies) // 2 + 1))
+            start, plan = replanned(cluster, plies[: 2 * moves], solver, budget, 0)
+        else:
+            plan = solver(cluster, budget, 0).actions
+        replay = list(demonstrate(start, plan, bool(rng.random() < 0.5), rng))
+        samples += [replay[i] for i in rng.permutation(len(replay))[:LESSONS_A_PLAN]]
+    return samples
 
 
 def demonstrate(

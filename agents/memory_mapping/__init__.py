@@ -1,0 +1,1 @@
+"""Memory mapping: network, compiled play, lessons, and the agents as contenders."""

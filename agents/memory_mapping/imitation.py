@@ -1,0 +1,129 @@
+"""Warm start of the memory-mapping policy from a solver's plans. Uses torch and the core contract.
+
+A plan has many uses in fast memory that save nothing; a pass over it drops them, so that what is
+imitated is what matters. The value learns the savings that were still to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor, nn
+
+from ...core.budget import Budget
+from ...core.contracts import Solver
+from ...core.errors import SettingError
+from ...datasets.memory_mapping.instance import Program
+from ...envs.memory_mapping.dynamics import State, Static, make_state
+from ...envs.memory_mapping.env import MallocGameEnv
+from ...envs.memory_mapping.static import planning_static
+from ...envs.memory_mapping.wishes import play_wishes, wishes_of
+from .network import DecisionPolicy
+
+VALUE_WEIGHT = 1.0
+
+
+class Sample(NamedTuple):
+    """An observation, the action to imitate, and the rewards that followed."""
+
+    observation: dict[str, np.ndarray]
+    action: int
+    to_come: float
+
+
+def lessons(
+    network: DecisionPolicy,
+    instances: Sequence[Program],
+    solver: Solver | None,
+    budget: Budget,
+    own_play: bool,
+    rng: np.random.Generator,
+) -> list[Sample]:
+    """Every choice of a solver's plans; see Recipe. States of own play are not used."""
+    if solver is None:
+        raise SettingError("imitation.contender: name the contender whose plans are imitated")
+    samples: list[Sample] = []
+    for program in instances:
+        samples += demonstrate(program, _plan(program, solver, budget))
+    return samples
+
+
+def demonstrate(program: Program, plan: np.ndarray) -> list[Sample]:
+    """A plan's decisions, where there was a choice."""
+    env = MallocGameEnv(program)
+    observation, _ = env.reset()
+    seen, rewards = [], []
+    for action in plan.tolist():
+        seen.append(observation)
+        observation, reward, _, _, _ = env.step(action)
+        rewards.append(reward)
+    to_come = np.cumsum(rewards[::-1])[::-1]
+    return [
+        Sample(observation, action, float(left))
+        for observation, action, left in zip(seen, plan.tolist(), to_come, strict=True)
+        if observation["action_mask"].sum() > 1
+    ]
+
+
+_PLANS: dict[str, np.ndarray] = {}
+
+
+def _plan(program: Program, solver: Solver, budget: Budget) -> np.ndarray:
+    key = program.content_hash
+    if key not in _PLANS:
+        static = planning_static(program)
+        state = make_state(static)
+        _tidy(static, state, wishes_of(solver(program, budget, 0).actions))
+        _PLANS[key] = state.actions.copy()
+    return _PLANS[key]
+
+
+@njit(cache=True)
+def _tidy(static: Static, state: State, wishes: np.ndarray) -> None:
+    """Takes back, one by one, the wishes that save nothing; the state holds what is left."""
+    best = play_wishes(static, state, wishes)
+    for d in range(len(wishes)):
+        if wishes[d]:
+            wishes[d] = 0
+            if play_wishes(static, state, wishes) > best:
+                wishes[d] = 1
+    play_wishes(static, state, wishes)
+
+
+def imitate(
+    network: DecisionPolicy,
+    samples: Sequence[Sample],
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    rng: np.random.Generator,
+    progress: Callable[[float], None],
+) -> float:
+    """One pass of cross-entropy and squared error of the value; returns the mean cross-entropy. See
+    Recipe.
+    """
+    order = rng.permutation(len(samples))
+    total = 0.0
+    for first in range(0, len(order), batch_size):
+        batch = [samples[i] for i in order[first : first + batch_size]]
+        obs = stack([sample.observation for sample in batch])
+        encoded = network.encode(obs)
+        scores = network.logits(encoded, obs)
+        loss = nn.functional.cross_entropy(scores, torch.tensor([s.action for s in batch]))
+        error = network.value(encoded) - torch.tensor([s.to_come for s in batch])
+        optimizer.zero_grad()
+        (loss + VALUE_WEIGHT * (error**2).mean()).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        total += float(loss.detach()) * len(batch)
+        progress((first + len(batch)) / len(order))
+    return total / max(1, len(samples))
+
+
+def stack(observations: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """A batch of observations."""
+    keys = observations[0]
+    return {key: torch.as_tensor(np.stack([o[key] for o in observations])) for key in keys}

@@ -1,0 +1,279 @@
+"""Plays the decision policy at full speed: the network in compiled code, on the dynamics
+themselves. Uses numba, numpy and torch.
+
+Tests hold it equal to network.py.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ...datasets.memory_mapping.instance import Program
+from ...envs.borrowed import borrow
+from ...envs.memory_mapping.dynamics import (
+    COPY,
+    DROP,
+    GOES_ON,
+    NO_COPY,
+    OUTCOME,
+    POSITION,
+    TIME,
+    State,
+    Static,
+    make_state,
+    reset,
+    step,
+)
+from ...envs.memory_mapping.observation import (
+    AHEAD,
+    BINS,
+    DECISION_FEATURES,
+    GLOBAL_FEATURES,
+    PAST,
+    SUPPLY,
+    WINDOW,
+    fixed_features,
+    observe,
+)
+from ...envs.memory_mapping.static import planning_static
+from ...envs.memory_mapping.wishes import choose
+from ..layers import Layer, affine, relu, take_layer
+from .network import ACTIONS, CHANNELS, HEADS, PATCH, PATCHES, DecisionPolicy
+
+
+class Weights(NamedTuple):
+    """The layers of DecisionPolicy."""
+
+    decision: Layer
+    query: Layer
+    patch: Layer
+    scene: Layer
+    hidden: Layer
+    context: Layer
+    scores: Layer
+    worth: Layer
+
+
+class Desk(NamedTuple):
+    """Room for one observation and for what the network makes of it, float32."""
+
+    decisions: np.ndarray  # [W, F]
+    occupancy: np.ndarray  # [PAST + AHEAD, BINS]
+    supply: np.ndarray
+    globals_: np.ndarray
+    tokens: np.ndarray  # [W, d]
+    query: np.ndarray  # [HEADS * d]
+    match: np.ndarray  # [W]
+    square: np.ndarray  # [PATCH * PATCH]
+    around: np.ndarray  # patches, supply and globals
+    joined: np.ndarray  # [(2 + HEADS) * d]; the decision, what it heard, the scene
+    hidden: np.ndarray  # [2 d]
+    context: np.ndarray  # [d]
+    scores: np.ndarray  # [3]
+    worth: np.ndarray  # [1]
+
+
+def take_weights(network: DecisionPolicy) -> Weights:
+    """The compiled functions' view of the network."""
+    return Weights(*(take_layer(getattr(network, name)) for name in Weights._fields))
+
+
+def make_desk(width: int) -> Desk:
+    """Room for a network of this width."""
+
+    def room(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.float32)
+
+    return Desk(
+        room(WINDOW, len(DECISION_FEATURES)),
+        room(PAST + AHEAD, BINS),
+        room(SUPPLY),
+        room(len(GLOBAL_FEATURES)),
+        room(WINDOW, width),
+        room(HEADS * width),
+        room(WINDOW),
+        room(PATCH * PATCH),
+        room(PATCHES * CHANNELS + SUPPLY + len(GLOBAL_FEATURES)),
+        room((2 + HEADS) * width),
+        room(2 * width),
+        room(width),
+        room(ACTIONS),
+        room(1),
+    )
+
+
+@njit(cache=True, fastmath=True)
+def _attend(w: Weights, desk: Desk, ahead: int) -> None:
+    """The first decision and what it hears of those ahead, into `joined`."""
+    d = desk.tokens.shape[1]
+    now = desk.tokens[0]
+    desk.joined[:d] = now
+    affine(now, d, w.query, desk.query)
+    scale = np.float32(1.0 / np.sqrt(d))
+    for head in range(HEADS):
+        query, most = desk.query[head * d : (head + 1) * d], np.float32(-1e30)
+        for t in range(ahead):
+            total = np.float32(0.0)
+            for j in range(d):
+                total += query[j] * desk.tokens[t, j]
+            desk.match[t] = total * scale
+            most = max(most, desk.match[t])
+        heard = desk.joined[(1 + head) * d : (2 + head) * d]
+        heard[:] = 0.0
+        whole = np.float32(0.0)
+        for t in range(ahead):
+            part = np.exp(desk.match[t] - most)
+            whole += part
+            for j in range(d):
+                heard[j] += part * desk.tokens[t, j]
+        for j in range(d):
+            heard[j] /= whole
+
+
+@njit(cache=True, fastmath=True)
+def _look_around(w: Weights, desk: Desk) -> None:
+    """The scene, into `joined`: the picture in patches, supply and globals."""
+    across = BINS // PATCH
+    for place in range(PATCHES):
+        top, left = place // across * PATCH, place % across * PATCH
+        for row in range(PATCH):
+            for column in range(PATCH):
+                desk.square[row * PATCH + column] = desk.occupancy[top + row, left + column]
+        out = desk.around[place * CHANNELS : (place + 1) * CHANNELS]
+        affine(desk.square, PATCH * PATCH, w.patch, out)
+        relu(out)
+    at = PATCHES * CHANNELS
+    desk.around[at : at + SUPPLY] = desk.supply
+    desk.around[at + SUPPLY :] = desk.globals_
+    scene = desk.joined[(1 + HEADS) * desk.tokens.shape[1] :]
+    affine(desk.around, len(desk.around), w.scene, scene)
+    relu(scene)
+
+
+@njit(cache=True)
+def consider(static: Static, state: State, fixed: np.ndarray, w: Weights, desk: Desk) -> None:
+    """Observes and fills the desk: `context`, `scores` (of all actions) and `worth`."""
+    observe(static, state, fixed, desk.decisions, desk.occupancy, desk.supply, desk.globals_)
+    ahead = min(len(desk.decisions), len(static.dec_instr) - state.scalars[POSITION])
+    for t in range(ahead):
+        affine(desk.decisions[t], desk.decisions.shape[1], w.decision, desk.tokens[t])
+        relu(desk.tokens[t])
+    _attend(w, desk, ahead)
+    _look_around(w, desk)
+    affine(desk.joined, len(desk.joined), w.hidden, desk.hidden)
+    relu(desk.hidden)
+    affine(desk.hidden, len(desk.hidden), w.context, desk.context)
+    relu(desk.context)
+    affine(desk.context, len(desk.context), w.scores, desk.scores)
+    affine(desk.context, len(desk.context), w.worth, desk.worth)
+
+
+@njit(cache=True)
+def chance_of_fast(mask: np.ndarray, scores: np.ndarray) -> float:
+    """The policy's probability of fast memory; 0 or 1 where there is no choice."""
+    if not mask[DROP]:
+        return 1.0
+    if not (mask[NO_COPY] or mask[COPY]):
+        return 0.0
+    fast = scores[NO_COPY] if mask[NO_COPY] else scores[COPY]
+    return 1.0 / (1.0 + np.exp(scores[DROP] - fast))
+
+
+@njit(cache=True)
+def rollout(
+    static: Static,
+    state: State,
+    fixed: np.ndarray,
+    w: Weights,
+    desk: Desk,
+    temperature: float,
+    rng: np.random.Generator,
+) -> int:
+    """Plays from POSITION to the end; returns the time, ps. `state.actions` is then the plan.
+
+    Args:
+        static: the program.
+        state: played on.
+        fixed: `fixed_features(static)`.
+        w: the network.
+        desk: room for it.
+        temperature: of the sampling; 0 takes the likelier choice.
+        rng: draws the samples.
+    """
+    static, state = borrow(static), borrow(state)
+    while state.scalars[OUTCOME] == GOES_ON:
+        mask = state.mask
+        wish = 0
+        if mask[DROP] and (mask[NO_COPY] or mask[COPY]):
+            consider(static, state, fixed, w, desk)
+            chance = chance_of_fast(mask, desk.scores)
+            if temperature <= 0.0:
+                wish = int(chance > 0.5)
+            else:
+                odds = np.log(chance + 1e-12) - np.log(1.0 - chance + 1e-12)
+                wish = int(rng.random() < 1.0 / (1.0 + np.exp(-odds / temperature)))
+        step(static, state, choose(state, wish))
+    return int(state.scalars[TIME])
+
+
+@njit(cache=True)
+def doubts(
+    static: Static,
+    state: State,
+    fixed: np.ndarray,
+    w: Weights,
+    desk: Desk,
+    plan: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """The policy's probability, float64 [D], of the choice that the plan does not make; 0 where
+    there is none. The plan is one without rewinds.
+    """
+    static, state = borrow(static), borrow(state)
+    reset(static, state)
+    out[:] = 0.0
+    for d in range(len(plan)):
+        mask = state.mask
+        if mask[DROP] and (mask[NO_COPY] or mask[COPY]):
+            consider(static, state, fixed, w, desk)
+            chance = chance_of_fast(mask, desk.scores)
+            out[d] = chance if plan[d] == DROP else 1.0 - chance
+        step(static, state, plan[d])
+
+
+class Player:
+    """Plays one program again and again.
+
+    Attributes:
+        static: the program; dead ends are backed up from, also under policy terminate.
+        state: of the last play.
+    """
+
+    def __init__(self, program: Program, weights: Weights) -> None:
+        self.static = planning_static(program)
+        self.state = make_state(self.static)
+        self.fixed = fixed_features(self.static)
+        self.weights = weights
+        self.desk = make_desk(len(weights.context.bias))
+
+    def play(self, temperature: float, rng: np.random.Generator) -> int:
+        """One plan, left in `state.actions`; returns its time, ps.
+
+        Args:
+            temperature: of the sampling; 0 takes the likelier choices.
+            rng: draws the samples.
+        """
+        reset(self.static, self.state)
+        time = rollout(
+            self.static, self.state, self.fixed, self.weights, self.desk, temperature, rng
+        )
+        return int(time)
+
+    def doubts(self, plan: np.ndarray) -> np.ndarray:
+        """See the function `doubts`."""
+        out = np.zeros(len(plan))
+        doubts(self.static, self.state, self.fixed, self.weights, self.desk, plan, out)
+        return out

@@ -1,0 +1,63 @@
+"""A family's policy network as MuZero's. Uses torch.
+
+The family's `encode`, `logits` and `value` predict from observations, so a policy trained by
+imitation or PPO is where MuZero starts, and what it trains is exported as theirs is. Beside them
+stand dynamics of its own, which a known model has no use for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from ..recipe import load_recipe
+from .networks import Observation, Root, Step, Support, head
+
+
+class FamilyNetwork(nn.Module):
+    """See networks.Network.
+
+    Args:
+        observation_space: of the family's environment.
+        n_actions: of it.
+        value_support: of the values.
+        reward_support: of the rewards.
+        family: its name.
+        width: of its network.
+        weights: a state dict of its network to start from, or none.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        n_actions: int,
+        value_support: Support,
+        reward_support: Support,
+        family: str,
+        width: int,
+        weights: dict[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.policy = load_recipe(family).network(width)
+        if weights is not None:
+            self.policy.load_state_dict(weights)
+        self.value_support = value_support
+        self.action = nn.Embedding(n_actions, width)
+        self.change = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.reward = head(width, reward_support.bins)
+        self.next_policy = head(width, n_actions)
+        self.next_value = head(width, value_support.bins)
+
+    def initial(self, observation: Observation) -> Root:
+        """See networks.Network; the latent state is the encoding's context [B, width]."""
+        encoded = self.policy.encode(observation)
+        value = self.value_support.around(self.policy.value(encoded))
+        return Root(encoded.context, self.policy.logits(encoded, observation), value)
+
+    def recurrent(self, latent: Tensor, action: Tensor) -> Step:
+        """See networks.Network."""
+        latent = torch.relu(latent + self.change(latent + self.action(action)))
+        return Step(latent, self.reward(latent), self.next_policy(latent), self.next_value(latent))

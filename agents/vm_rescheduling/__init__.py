@@ -1,0 +1,1 @@
+"""VM rescheduling: networks, compiled play, lessons, and the agents as contenders."""

@@ -1,0 +1,83 @@
+"""The policy of VM rescheduling as contenders. Uses torch and numba.
+
+`ppo` is risk-seeking (VMR2L, EuroSys 2025, section on risk-seeking evaluation): it samples plans
+until the budget ends and returns the best. `ppo_greedy` and `ppo_sample` return the one plan of the
+likeliest actions, and one sampled plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from ...core.budget import Budget, Clock
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.problem import PROBLEM
+from ..checkpoints import SHIPPED, load_network
+from .network import RelationalPolicy
+from .playing import Player, Weights, take_weights
+
+POLICY = SHIPPED / "vm_rescheduling_ppo"
+TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # of the samples, in turn
+RESERVE_S = 0.005  # for handing the plan over
+# At the peak rate of churn longer sampling costs more than it gains: on lookalike:val plans of .1,
+# .25, .5, 1 and 2 seconds end at .2725, .2704, .2679, .2673 and .2687.
+LIVE_S = 1.0
+
+
+@cache
+def shipped_weights() -> Weights:
+    """The shipped policy.
+
+    Raises:
+        CheckpointError: it is missing, damaged or for another version of the environment.
+    """
+    return take_weights(load_network(POLICY, PROBLEM, RelationalPolicy))
+
+
+def solve_ppo(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    """The best of many sampled plans, the greedy one among them. One evaluation is one plan."""
+    clock = budget.start()
+    return improve(instance, clock, seed, plans=None)
+
+
+def solve_ppo_greedy(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    """The plan of the likeliest actions; the same for every seed."""
+    clock = budget.start()
+    return improve(instance, clock, seed, plans=(0.0,))
+
+
+def solve_ppo_sample(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    """One plan sampled from the policy as it is."""
+    clock = budget.start()
+    return improve(instance, clock, seed, plans=(1.0,))
+
+
+def improve(instance: Cluster, clock: Clock, seed: int, plans: Sequence[float] | None) -> Solution:
+    """Plays plans, one a temperature (None: until the budget ends), and keeps the best."""
+    rng = np.random.default_rng(seed)
+    player = Player(instance, shipped_weights())
+    best, kept = player.start, np.zeros(0, np.int64)
+    slowest = 0.0
+    count = 0
+    while plans is None or count < len(plans):
+        began = clock.elapsed
+        if clock.expired or (count > 0 and clock.remaining < RESERVE_S + slowest):
+            break
+        if plans is None and instance.mode == "live" and began > LIVE_S:
+            break
+        if plans is not None:
+            temperature = plans[count]
+        else:
+            temperature = TEMPERATURES[count % len(TEMPERATURES)] if count else 0.0
+        objective, plies = player.play(temperature, rng)
+        if objective < best - 1e-12:
+            best, kept = objective, plies
+            clock.incumbent(kept)
+        count += 1
+        clock.evaluations += 1
+        slowest = max(slowest, clock.elapsed - began)
+    return clock.solution(kept)

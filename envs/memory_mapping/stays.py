@@ -1,0 +1,89 @@
+"""What it is worth to keep a buffer in fast memory from one use to the next, and who else would
+like the room. Uses numpy and numba.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from .static import Static
+
+
+class Stays(NamedTuple):
+    """The stay in fast memory that ends with each decision: from the buffer's use before it, or
+    from when its copy must start.
+
+    Attributes:
+        start: int64 [D]; the instruction it starts with.
+        density: float64 [D]; time saved per byte and instruction, ps.
+    """
+
+    start: np.ndarray
+    density: np.ndarray
+
+
+@njit(cache=True)
+def benefits(static: Static) -> np.ndarray:
+    """int64 [D]; time that each use alone in fast memory saves its instruction, ps."""
+    saved = np.zeros(len(static.dec_instr), np.int64)
+    for d in range(len(saved)):
+        instr = static.dec_instr[d]
+        slow, compute = static.instr_slow[instr], static.instr_compute[instr]
+        after = slow - static.dec_slow[d] + static.dec_fast[d]
+        saved[d] = max(compute, slow) - max(compute, after)
+    return saved
+
+
+@njit(cache=True)
+def previous_uses(static: Static) -> np.ndarray:
+    """int64 [D]; the buffer's decision before each, -1 for none."""
+    count = len(static.dec_next)
+    before = np.full(count, -1, np.int64)
+    for d in range(count):
+        if static.dec_next[d] < count:
+            before[static.dec_next[d]] = d
+    return before
+
+
+@njit(cache=True)
+def find_stays(static: Static) -> Stays:
+    """Every decision's stay; a fast write before it belongs to it."""
+    count = len(static.dec_instr)
+    saves, before = benefits(static), previous_uses(static)
+    start, density = np.zeros(count, np.int64), np.zeros(count)
+    for d in range(count):
+        instr, size = static.dec_instr[d], static.buf_size[static.dec_buffer[d]]
+        worth = float(saves[d])
+        if static.dec_makes[d]:
+            start[d] = instr
+        elif before[d] >= 0:
+            start[d] = static.dec_instr[before[d]]
+            if static.dec_writes[before[d]]:
+                worth += saves[before[d]]
+        else:
+            left, first = static.buf_copy[static.dec_buffer[d]], instr
+            while left > 0 and first > 0:
+                first -= 1
+                spare = max(static.instr_compute[first], static.instr_slow[first])
+                left -= spare - static.instr_slow[first]
+            start[d] = first
+        density[d] = worth / (size * (static.dec_until[d] - start[d] + 1))
+    return Stays(start, density)
+
+
+@njit(cache=True)
+def crowding(static: Static, stays: Stays) -> np.ndarray:
+    """float64 [D]; bytes that denser stays want at once during each stay, on average, as a part of
+    fast memory.
+    """
+    load = np.zeros(len(static.instr_slow))
+    crowd = np.zeros(len(stays.start))
+    for d in np.argsort(-stays.density, kind="mergesort"):
+        first, last = stays.start[d], static.dec_instr[d]
+        crowd[d] = load[first : last + 1].mean() / static.capacity
+        if stays.density[d] > 0:
+            load[first : last + 1] += static.buf_size[static.dec_buffer[d]]
+    return crowd

@@ -1,0 +1,52 @@
+"""The best plan so far, which every solver of memory mapping keeps. Uses numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.budget import Clock
+from ...datasets.memory_mapping.instance import Program
+from ...envs.memory_mapping.dynamics import DROP, make_state
+from ...envs.memory_mapping.static import planning_static
+from ...envs.memory_mapping.wishes import play_wishes, wishes_of
+
+
+class Best:
+    """The best plan so far, and the state that plays wishes out.
+
+    Attributes:
+        static: the program.
+        state: overwritten by every plan.
+        plan: int64 [D]; legal actions.
+        time: the plan's, ps.
+    """
+
+    def __init__(self, program: Program, clock: Clock) -> None:
+        self.static = planning_static(program)
+        self.state = make_state(self.static)
+        self.clock = clock
+        self.plan = np.full(len(self.static.dec_instr), DROP, np.int64)
+        self.time = self.static.all_slow
+        clock.incumbent(self.plan)
+
+    @property
+    def wishes(self) -> np.ndarray:
+        """The plan as wishes, int8 [D]."""
+        return wishes_of(self.plan)
+
+    def try_wishes(self, wishes: np.ndarray) -> int:
+        """Plays the wishes out, keeps them if they are the best; returns their time, ps."""
+        time = play_wishes(self.static, self.state, wishes)
+        self.clock.evaluations += 1
+        self.take(time, self.state.actions)
+        return int(time)
+
+    def take(self, time: int, plan: np.ndarray) -> None:
+        """Keeps a legal plan if it is the best."""
+        if time < self.time:
+            self.time, self.plan = int(time), plan.copy()
+            self.clock.incumbent(self.plan)
+
+    def speedup_of(self, time: float) -> float:
+        """The objective of a plan of this time, ps."""
+        return self.static.all_slow / time if time else 1.0
