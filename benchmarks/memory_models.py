@@ -1,4 +1,4 @@
-"""What the memory-mapping solvers make of neural networks. Uses evaluation, rich and typer.
+"""What the memory-mapping solvers make of neural networks. Uses evaluation, models, rich and typer.
 
     python -m sysopt_gym.benchmarks.memory_models --seconds 20 --out results/models
 
@@ -65,16 +65,16 @@ def label(model: str, mebibytes: int) -> str:
 
 
 def table_of(found: Sequence[dict[str, Any]]) -> Table:
-    """Programs in rows, contenders in columns."""
-    columns = (*CONTENDERS, BOUND)
-    table = Table("program", *columns, title="speed-up (prototype's)", box=None)
-    for entry in found:
+    """Contenders in rows, programs in columns."""
+    heads = [entry["program"].replace(" @ ", "\n") for entry in found]
+    table = Table("speed-up", *heads, box=None, pad_edge=False)
+    for name in (*CONTENDERS, BOUND):
         cells = []
-        for column in columns:
-            own, other = entry["speedup"].get(column), entry["prototype"].get(column)
+        for entry in found:
+            own, other = entry["speedup"].get(name), entry["prototype"].get(name)
             text = "failed" if own is None else f"{own:.3f}"
-            cells.append(text if other is None else f"{text} ({other:.3f})")
-        table.add_row(entry["program"], *cells)
+            cells.append(text if other is None else f"{text}\n({other:.3f})")
+        table.add_row(name, *cells)
     return table
 
 
