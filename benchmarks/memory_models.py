@@ -66,8 +66,10 @@ def label(model: str, mebibytes: int) -> str:
 
 def table_of(found: Sequence[dict[str, Any]]) -> Table:
     """Contenders in rows, programs in columns."""
-    heads = [entry["program"].replace(" @ ", "\n") for entry in found]
-    table = Table("speed-up", *heads, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("speed-up", no_wrap=True)
+    for entry in found:
+        table.add_column(entry["program"].replace(" @ ", "\n"), overflow="fold")
     for name in (*CONTENDERS, BOUND):
         cells = []
         for entry in found:
