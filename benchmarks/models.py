@@ -107,7 +107,6 @@ class AxialAttention(nn.Module):
         _, n, size, _, width = grids.shape
         parts = list(grids.unbind(0))
         for layer in self.layers:
-            assert isinstance(layer, nn.ModuleList)
             for (a, b), block in zip(((0, 1), (2, 0), (1, 2)), layer, strict=True):
                 pair = torch.cat([parts[a], parts[b].transpose(1, 2)], 2)
                 pair = block(pair.view(n * size, 2 * size, width)).view(n, size, 2 * size, width)
