@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.contracts import Problem
 from ..core.errors import InstanceError, SettingError, UnknownNameError
+from ..core.instance import Instance
 from ..core.registry import known, load_problem
 from .catalog import (
     all_contenders,
@@ -32,12 +33,13 @@ class Request:
     """What a user asked `compare` for; nothing stands for the families' defaults.
 
     Attributes:
+        instances: sets, members of sets and files, by name; or instances themselves.
         settings: "key=value" texts.
         command: how to run it again, for the report.
     """
 
     families: Sequence[str] = ()
-    instances: Sequence[str] = ()
+    instances: Sequence[str | Instance] = ()
     contenders: Sequence[str] = ()
     budget_s: float | None = None
     settings: Sequence[str] = ()
@@ -61,6 +63,7 @@ def make_plan(request: Request) -> Plan:
     """
     problems = [load_problem(name) for name in check_families(request.families)]
     _known_somewhere(problems, request)
+    arguments: dict[str, list[str | Instance]]
     arguments = {problem.family: list(problem.default_instances) for problem in problems}
     if request.instances:
         arguments = _by_family(problems, request.instances)
@@ -70,7 +73,7 @@ def make_plan(request: Request) -> Plan:
     for problem in problems:
         pairs = [p for p in request.settings if p.partition("=")[0] in problem.settings]
         given = parse_settings(pairs, problem.settings, f"{problem.family} setting")
-        instances = [i for a in arguments[problem.family] for i in find_instances(problem, a)]
+        instances = [i for a in arguments[problem.family] for i in _instances(problem, a)]
         for variant in problem.variants:
             if given.keys() & variant.keys():
                 continue
@@ -97,8 +100,12 @@ def make_plan(request: Request) -> Plan:
     )
 
 
-def compare(request: Request, out: Path, resume: bool) -> list[Row]:
+def compare(request: Request, out: Path, resume: bool = False) -> list[Row]:
     """Plays what is asked for, or what is left of it, and writes the report into `out`.
+
+    Returns:
+        One row of results a contender, instance and seed: "contender", "instance", "objective",
+        "feasible", "status", "bound", "wall_s" and more.
 
     Raises:
         SysOptError: see `make_plan`, `runner.play` and `write_report`.
@@ -145,10 +152,19 @@ def _union(lists: Iterable[Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in lists for name in names))
 
 
-def _by_family(problems: Sequence[Problem], arguments: Sequence[str]) -> dict[str, list[str]]:
+def _instances(problem: Problem, argument: str | Instance) -> list[Any]:
+    return find_instances(problem, argument) if isinstance(argument, str) else [argument]
+
+
+def _by_family(
+    problems: Sequence[Problem], arguments: Sequence[str | Instance]
+) -> dict[str, list[str | Instance]]:
     """Which family each instance argument is for."""
-    found: dict[str, list[str]] = {problem.family: [] for problem in problems}
+    found: dict[str, list[str | Instance]] = {problem.family: [] for problem in problems}
     for argument in arguments:
+        if isinstance(argument, Instance):
+            found[known(argument.FAMILY, found, "family of this comparison")].append(argument)
+            continue
         takers = [p for p in problems if argument.partition("/")[0] in p.instance_sets]
         if not takers:
             takers = list(problems) if len(problems) == 1 else _readers(problems, argument)

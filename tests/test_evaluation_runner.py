@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import toy_family
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.core.errors import OutputError, SettingError
+from sysopt_gym.core.errors import OutputError, SettingError, UnknownNameError
 from sysopt_gym.core.registry import AGENTS, SOLVERS
 from sysopt_gym.evaluation.cells import Entry, Folder, Row
+from sysopt_gym.evaluation.comparison import Request, make_plan
 from sysopt_gym.evaluation.process import Trouble, Worker, answer_limit
 from sysopt_gym.evaluation.replay import replay_all
 from sysopt_gym.evaluation.runner import Plan, is_late, play
@@ -47,6 +48,15 @@ def test_every_cell_is_a_row_with_the_judged_objective(tmp_path: Path) -> None:
     assert 0 < row["wall_s"] < row["budget_s"] == 0.2
     assert row["setup_s"] > row["wall_s"]
     assert row["detail"] == {"items": len(row["actions"])}
+
+
+def test_instances_in_hand_are_played_like_those_with_names() -> None:
+    items = toy_family.make_items(3)
+    plan = make_plan(Request(instances=["toy/1", items], contenders=["best"]))
+    assert [entry.instance.name for entry in plan.entries] == ["toy/1", items.name]
+    assert list(plan.contenders) == ["toy"]
+    with pytest.raises(UnknownNameError, match="family of this comparison 'toy'"):
+        make_plan(Request(families=["vm_rescheduling"], instances=[items]))
 
 
 def test_a_proof_about_the_instance_as_given_is_none_where_the_world_moves_on(

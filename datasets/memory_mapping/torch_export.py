@@ -17,6 +17,8 @@ from .builder import DEFAULT_CAPACITY, Builder, Use
 from .hardware import DEFAULT, Hardware, load_hardware
 from .instance import ARG, CONST, OUT, TMP, Program
 
+NOT_MADE = -1
+
 
 def program_of_model(
     model: Any,
@@ -111,11 +113,15 @@ class _Reader:
     """Walks a graph's nodes and writes them to a builder."""
 
     def __init__(self, name: str, builder: Builder) -> None:
+        from torch import ops
         from torch.utils.flop_counter import flop_registry
 
+        aten = ops.aten
         self.name = name
         self.builder = builder
         self.flops_of: Mapping[Any, Callable[..., Any]] = flop_registry
+        # Their first operand counts for the part they read.
+        self.gathers = (aten.embedding, aten.gather, aten.index, aten.index_select)
         self.tensors: dict[str, list[int]] = {}  # of each node, a tuple's parts in order
         self.parts: dict[str, int] = {}  # bytes of views that are smaller than their base
 
@@ -140,11 +146,16 @@ class _Reader:
             self._in_place(output, str(by_target.get(target, target)))
 
     def _fresh(self, node: Any, kind: int, alias: int = -1) -> list[int]:
-        """New tensors for a node's value; numbers have none."""
+        """New tensors for a node's value; numbers have none, and parts that nothing reads (a
+        pooling's indices, a normalization's statistics) are not made: NOT_MADE.
+        """
         value = node.meta.get("val")
         parts = value if isinstance(value, (list, tuple)) else [value]
         made = []
         for k, part in enumerate(parts):
+            if len(parts) > 1 and not _is_read(node, k):
+                made.append(NOT_MADE)
+                continue
             size = self._bytes(node, part)
             suffix = f".{k}" if isinstance(value, (list, tuple)) else ""
             made.append(self.builder.tensor(f"{node.name}{suffix}", size, kind, alias))
@@ -176,7 +187,7 @@ class _Reader:
         if base is not None and self.tensors.get(base.name):
             # A view is another name: nothing runs, and the storage is the base's.
             self.tensors[node.name] = self.tensors[base.name][:1]
-            inherited = self.parts.get(base.name, self.builder.sizes[self.tensors[node.name][0]])
+            inherited = self._size(base)
             value = node.meta.get("val")
             whole = isinstance(value, (list, tuple))
             self.parts[node.name] = inherited if whole else min(self._bytes(node, value), inherited)
@@ -185,9 +196,18 @@ class _Reader:
             Use(tensor, self.parts.get(value.name, -1))
             for value in inputs
             for tensor in self.tensors[value.name]
+            if tensor != NOT_MADE
         ]
-        self.tensors[node.name] = self._fresh(node, TMP)
-        self.builder.instr(node.name, reads, self.tensors[node.name], self._flops(node))
+        made = self._fresh(node, TMP)
+        if reads and getattr(node.target, "overloadpacket", None) in self.gathers:
+            reads[0] = Use(reads[0].tensor, min(self._size(inputs[0]), self.builder.sizes[made[0]]))
+        self.tensors[node.name] = made
+        writes = [tensor for tensor in made if tensor != NOT_MADE]
+        self.builder.instr(node.name, reads, writes, self._flops(node))
+
+    def _size(self, node: Any) -> int:
+        """Bytes of a node's first tensor, or of the part of it that a view shows."""
+        return self.parts.get(node.name, self.builder.sizes[self.tensors[node.name][0]])
 
     def _flops(self, node: Any) -> float:
         packet = getattr(node.target, "overloadpacket", None)
@@ -201,7 +221,7 @@ class _Reader:
     def _leaves(self, name: str) -> None:
         """What a node made is an output of the program."""
         for tensor in self.tensors.get(name, ()):
-            if self.builder.kinds[tensor] == TMP:
+            if tensor != NOT_MADE and self.builder.kinds[tensor] == TMP:
                 self.builder.kinds[tensor] = OUT
 
     def _in_place(self, output: str, target: str) -> None:
@@ -211,6 +231,14 @@ class _Reader:
             fits = self.builder.sizes[made] <= self.builder.sizes[storage]
             if fits and made != storage and self.builder.aliases[made] < 0:
                 self.builder.aliases[made] = storage
+
+
+def _is_read(node: Any, part: int) -> bool:
+    """Whether anything uses a part of a node's value."""
+    return any(
+        bool(user.users) and user.args[1] == part if user.target is operator.getitem else True
+        for user in node.users
+    )
 
 
 def _nodes(value: Any) -> list[Any]:

@@ -222,6 +222,30 @@ def test_a_model_becomes_a_program_whose_views_cost_nothing(tmp_path: Path) -> N
     assert load_file(tmp_path / "m.pt2", capacity="1MiB").instr_names == p.instr_names
 
 
+def test_an_operator_makes_what_is_read_of_it_and_a_gather_reads_what_it_gathers() -> None:
+    import torch
+    from sysopt_gym.datasets.memory_mapping.torch_export import program_of_model
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = torch.nn.Embedding(1000, 64)
+
+        def forward(self, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            largest = torch.nn.functional.max_pool1d(self.rows(at), 2)
+            return largest, self.rows.weight.sort(0)[1]
+
+    p = program_of_model(Model(), (torch.zeros(8, 16, dtype=torch.long),), capacity="1MiB")
+    gather = p.instr_names.index("embedding")
+    table = int(p.tensor_size.argmax())
+    reads = slice(int(p.op_start[gather]), int(p.op_start[gather + 1]))
+    assert p.op_bytes[reads][p.op_tensor[reads] == 0].tolist() == [8 * 16 * 64 * 4]
+    assert p.tensor_size[0] == 1000 * 64 * 4 < p.tensor_size[table]
+    made = [name for name in p.tensor_names if name.startswith(("max_pool", "sort"))]
+    assert made == ["max_pool2d_with_indices.0", "sort.1"]
+    assert [p.tensor_kind[p.tensor_names.index(name)] for name in made] == [OUT, OUT]
+
+
 def test_a_model_that_torch_refuses_is_refused_with_torchs_reason() -> None:
     import torch
     from sysopt_gym.datasets.memory_mapping.torch_export import program_of_export, program_of_model

@@ -1,0 +1,33 @@
+"""The reference models are programs of the sizes they are said to have."""
+
+from __future__ import annotations
+
+import pytest
+from sysopt_gym.datasets.memory_mapping.instance import roofline
+
+# Instructions, operations in 10^9, decisions at 4 MiB. Operator by operator they follow from the
+# architectures; ResNet-18's 3.6 and GPT-2's are the published ones.
+FACTS = {
+    "mlp": (12, 3.2, 30),
+    "unet": (38, 4.6, 95),
+    "unet_train": (184, 13.8, 368),
+    "resnet18": (68, 3.6, 159),
+    "gpt2_x4": (96, 71.8, 180),
+    "moe": (156, 18.5, 306),
+    "alphatensor": (217, 24.8, 542),
+    "lstm": (1538, 8.6, 4291),
+}
+QUICK = ("mlp", "unet")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FACTS]
+)
+def test_a_model_is_imported_at_its_size(name: str) -> None:
+    from sysopt_gym.benchmarks.models import import_model
+
+    program = import_model(name, "4MiB")
+    gflop = float(program.instr_flops.sum()) / 1e9
+    assert (program.n_instrs, round(gflop, 1), program.n_decisions) == FACTS[name]
+    times = roofline(program)
+    assert times.all_fast_s < times.all_slow_s
