@@ -1,82 +1,102 @@
-"""MuZero's search on the game itself (known model), compiled: several games of one program side by
-side. Uses numba and numpy.
+"""Betters a plan by MuZero's search on the game itself (known model), compiled. Uses numba and numpy.
 
-The general search (muzero/search.py) asks for new nodes; here they are the game's own states, with
-the policy network's prior and value. Decisions that leave no choice are passed over, so a tree is
-one of choices.
+The general search (muzero/search.py) asks for new nodes; here they are the game's own states. The
+network gives their prior. Their value is what the game comes to if it goes on from there as the
+plan at hand does: in a game without chance that is exact, and each such playout is a plan itself.
+Searches start at several choices of the plan at once, where the network would choose otherwise.
+Decisions that leave no choice are passed over, so a tree is one of choices.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 from numba import njit
 
 from ...envs.borrowed import borrow
-from ...envs.memory_mapping.dynamics import GOES_ON, OUTCOME, TIME, State, Static, reset, step
+from ...envs.memory_mapping.dynamics import (
+    DROP,
+    GOES_ON,
+    OUTCOME,
+    POSITION,
+    TIME,
+    State,
+    Static,
+    reset,
+    step,
+)
 from ...envs.memory_mapping.packed import pack, unpack
+from ...envs.memory_mapping.wishes import choose
 from ..muzero.search import NONE, Leaves, SearchSettings, make_forest, search
 from .network import ACTIONS
 from .playing import Desk, Player, Weights, consider
 
+LEAST_DOUBT = 0.002  # every choice may be searched
+
 
 class Lookahead:
-    """Searches of so many simulations a choice, for so many games at once."""
+    """Searches a plan's choices, so many at once, with so many simulations each.
 
-    def __init__(self, player: Player, games: int, simulations: int) -> None:
-        self.player = player
-        self.settings = SearchSettings(simulations, considered=2, discount=1.0)
-        self.forest = make_forest(games, ACTIONS, self.settings)
+    Attributes:
+        plan: int64 [D]; the plan at hand.
+        time: of it, ps.
+        playouts: plans played so far.
+    """
+
+    def __init__(
+        self, player: Player, time: int, plan: np.ndarray, roots: int, simulations: int
+    ) -> None:
+        self.player, self.time, self.plan = player, time, plan
+        self.playouts = 0
+        self._settings = SearchSettings(simulations, considered=2, discount=1.0)
+        self._forest = make_forest(roots, ACTIONS, self._settings)
         packed = pack(player.static)
-        self.rows = np.stack([packed] * games)  # the games
-        self.nodes = np.stack([packed] * (games * (simulations + 1)))  # node n of game b at n*B + b
         reset(player.static, unpack.py_func(packed)[1])
+        # Node n below root b is in row n * roots + b; the last row is for playouts.
+        self._nodes = np.stack([packed] * (roots * (simulations + 1) + 1))
+        self._found = plan.copy()
+        self._odds = self._weigh()
 
-    def play(
-        self, prefix: np.ndarray, rng: np.random.Generator | None
-    ) -> Iterator[list[tuple[int, np.ndarray]]]:
-        """Plays the games from behind the prefix to their ends; yields after every choice.
+    def look(self, rng: np.random.Generator) -> bool:
+        """Searches once from every root; takes the best plan met, also one no better than the
+        present. Returns whether the plan has become better.
 
         Args:
-            prefix: actions of a plan without rewinds, int64; all games begin with it.
-            rng: draws the search's noise; the first game has none. None: no noise at all.
-
-        Yields:
-            The time, ps, and the plan of every game that has ended with this choice.
+            rng: draws the roots, and the noise of the searches.
         """
-        w, desk, fixed = self.player.weights, self.player.desk, self.player.fixed
-        games = len(self.rows)
-        _begin(self.rows, prefix)
-        logits, value = np.zeros((games, ACTIONS)), np.zeros(games)
-        legal = np.zeros((games, ACTIONS), np.bool_)
-        going = np.ones(games, np.bool_)
-        while going.any():
-            _look(self.rows, fixed, w, desk, logits, value, legal)
-            noise = np.zeros((games, ACTIONS))
-            if rng is not None:
-                noise[1:] = rng.gumbel(size=(games - 1, ACTIONS))
-            self.nodes[:games] = self.rows
-            found = search(logits, value, legal, self._expand, self.settings, noise, self.forest)
-            ended = []
-            _advance(self.rows, found.action)
-            for b in np.flatnonzero(going):
-                state = unpack.py_func(self.rows[b])[1]
-                if state.scalars[OUTCOME] != GOES_ON:
-                    going[b] = False
-                    ended.append((int(state.scalars[TIME]), state.actions.copy()))
-            yield ended
+        roots = len(self._forest.parent)
+        draws = np.searchsorted(self._odds, rng.random(roots) * self._odds[-1], side="right")
+        points = np.sort(np.minimum(draws, len(self.plan) - 1))
+        player = self.player
+        logits, value = np.zeros((roots, ACTIONS)), np.zeros(roots)
+        legal = np.zeros((roots, ACTIONS), np.bool_)
+        _root(
+            self._nodes, self.plan, points, player.fixed, player.weights, player.desk,
+            logits, value, legal, self.time,
+        )  # fmt: skip
+        self._reached = np.array([np.iinfo(np.int64).max])
+        noise = rng.gumbel(size=(roots, ACTIONS))
+        search(logits, value, legal, self._expand, self._settings, noise, self._forest)
+        before = self.time
+        if self._reached[0] > before:
+            return False
+        self.time, self.plan = int(self._reached[0]), self._found.copy()
+        self._odds = self._weigh()
+        return self.time < before
+
+    def _weigh(self) -> np.ndarray:
+        return np.cumsum(self.player.doubts(self.plan) + LEAST_DOUBT)
 
     def _expand(self, made: int, parents: np.ndarray, actions: np.ndarray) -> Leaves:
-        games = len(self.rows)
+        roots = len(parents)
         leaves = Leaves(
-            np.zeros(games), np.zeros(games), np.zeros((games, ACTIONS), np.float32),
-            np.zeros(games, np.bool_),
+            np.zeros(roots), np.zeros(roots), np.zeros((roots, ACTIONS), np.float32),
+            np.zeros(roots, np.bool_),
         )  # fmt: skip
         player = self.player
-        _grow(
-            self.nodes, made, parents, actions, player.fixed, player.weights, player.desk, *leaves
-        )
+        self.playouts += _grow(
+            self._nodes, made, parents, actions, player.fixed, player.weights, player.desk,
+            self.plan, self._reached, self._found, *leaves,
+        )  # fmt: skip
         return leaves
 
 
@@ -88,47 +108,36 @@ def _pass_over(static: Static, state: State) -> None:
 
 
 @njit(cache=True)
-def _begin(rows: np.ndarray, prefix: np.ndarray) -> None:
-    """Every game behind the prefix, at its next choice."""
-    for b in range(len(rows)):
-        static, state = unpack(rows[b])
-        static, state = borrow(static), borrow(state)
-        reset(static, state)
-        for action in prefix:
-            step(static, state, action)
-        _pass_over(static, state)
-
-
-@njit(cache=True)
-def _advance(rows: np.ndarray, actions: np.ndarray) -> None:
-    """Takes the choices in the games that go on."""
-    for b in range(len(rows)):
-        static, state = unpack(rows[b])
-        static, state = borrow(static), borrow(state)
-        if state.scalars[OUTCOME] == GOES_ON:
-            step(static, state, actions[b])
-            _pass_over(static, state)
-
-
-@njit(cache=True)
-def _look(
-    rows: np.ndarray,
+def _root(
+    nodes: np.ndarray,
+    plan: np.ndarray,
+    points: np.ndarray,
     fixed: np.ndarray,
     w: Weights,
     desk: Desk,
     logits: np.ndarray,
     value: np.ndarray,
     legal: np.ndarray,
+    time: int,
 ) -> None:
-    """What the network says of the games; a game that has ended may do anything."""
-    for b in range(len(rows)):
-        static, state = unpack(rows[b])
-        legal[b] = True
-        value[b] = 0.0
+    """Fills the roots with the states at the plan's choices from `points` (rising) on, and what
+    the network says of them; a root behind the last choice may do anything.
+    """
+    scratch = nodes[-1]
+    static, state = unpack(scratch)
+    static, state = borrow(static), borrow(state)
+    reset(static, state)
+    for b in range(len(points)):
+        while state.scalars[OUTCOME] == GOES_ON and (
+            state.scalars[POSITION] < points[b] or state.mask.sum() == 1
+        ):
+            step(static, state, plan[state.scalars[POSITION]])
+        nodes[b] = scratch
+        value[b] = (state.scalars[TIME] - time) / static.all_slow
         logits[b] = 0.0
+        legal[b] = True
         if state.scalars[OUTCOME] == GOES_ON:
             consider(static, state, fixed, w, desk)
-            value[b] = desk.worth[0]
             for a in range(ACTIONS):
                 logits[b, a] = desk.scores[a]
                 legal[b, a] = state.mask[a] == 1
@@ -143,20 +152,28 @@ def _grow(
     fixed: np.ndarray,
     w: Weights,
     desk: Desk,
+    plan: np.ndarray,
+    reached: np.ndarray,
+    found: np.ndarray,
     reward: np.ndarray,
     value: np.ndarray,
     prior: np.ndarray,
     ended: np.ndarray,
-) -> None:
-    """Makes the new nodes, and fills the last four arrays (see search.Leaves)."""
-    games = len(parents)
-    for b in range(games):
+) -> int:
+    """Makes the new nodes, plays each out as the plan goes and fills the last four arrays (see
+    search.Leaves); keeps the least time of another plan, and that plan, in `reached` and `found`.
+    Returns the playouts.
+    """
+    roots, played = len(parents), 0
+    scratch = nodes[-1]
+    static, trial = unpack(scratch)
+    static, trial = borrow(static), borrow(trial)
+    for b in range(roots):
         if parents[b] == NONE:
             continue
-        row = nodes[made * games + b]
-        row[:] = nodes[parents[b] * games + b]
-        static, state = unpack(row)
-        static, state = borrow(static), borrow(state)
+        row = nodes[made * roots + b]
+        row[:] = nodes[parents[b] * roots + b]
+        state = borrow(unpack(row)[1])
         if state.scalars[OUTCOME] != GOES_ON:
             ended[b] = True
             continue
@@ -164,18 +181,31 @@ def _grow(
         step(static, state, actions[b])
         _pass_over(static, state)
         reward[b] = (before - state.scalars[TIME]) / static.all_slow
-        if state.scalars[OUTCOME] != GOES_ON:
-            ended[b] = True
-            continue
-        consider(static, state, fixed, w, desk)
-        value[b] = desk.worth[0]
-        most, total = -np.inf, 0.0
-        for a in range(ACTIONS):
-            if state.mask[a]:
-                most = max(most, desk.scores[a])
-        for a in range(ACTIONS):
-            if state.mask[a]:
-                prior[b, a] = np.exp(desk.scores[a] - most)
-                total += prior[b, a]
-        for a in range(ACTIONS):
-            prior[b, a] /= total
+        ended[b] = state.scalars[OUTCOME] != GOES_ON
+        scratch[:] = row
+        while trial.scalars[OUTCOME] == GOES_ON:
+            step(static, trial, choose(trial, int(plan[trial.scalars[POSITION]] != DROP)))
+        played += 1
+        value[b] = (state.scalars[TIME] - trial.scalars[TIME]) / static.all_slow
+        if trial.scalars[TIME] <= reached[0] and (trial.actions != plan).any():
+            reached[0] = trial.scalars[TIME]
+            found[:] = trial.actions
+        if not ended[b]:
+            consider(static, state, fixed, w, desk)
+            _weigh_actions(state.mask, desk.scores, prior[b])
+    return played
+
+
+@njit(cache=True)
+def _weigh_actions(mask: np.ndarray, scores: np.ndarray, prior: np.ndarray) -> None:
+    """Probabilities of the legal actions."""
+    most, total = -np.inf, 0.0
+    for a in range(ACTIONS):
+        if mask[a]:
+            most = max(most, scores[a])
+    for a in range(ACTIONS):
+        if mask[a]:
+            prior[a] = np.exp(scores[a] - most)
+            total += prior[a]
+    for a in range(ACTIONS):
+        prior[a] /= total

@@ -4,6 +4,7 @@ numpy.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +82,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
 
     | key | shape, dtype | meaning |
     |---|---|---|
-    | decisions | [W, 25] float32 | this and the next decisions, `observation.DECISION_FEATURES` |
+    | decisions | [W, 28] float32 | this and the next decisions, `observation.DECISION_FEATURES` |
     | occupancy | [32, 32] float32 | the part of each bin of addresses (columns) held at each
     instruction (rows): 24 past ones, then 8 from the current one on |
     | supply | [24] float32 | idle time of the last instructions, summed backwards, against what a
@@ -114,7 +115,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         "human" (needs matplotlib).
 
     ## Version history
-    v0, version 2: three more features of a decision (density, crowd, crowd_next).
+    v0, version 2: six more features of a decision (density to left_fits).
     v0, version 1: first version.
     """
 
@@ -203,6 +204,15 @@ class MallocGameEnv(gym.Env[Observation, Any]):
     def state(self) -> State:
         """The current state, a copy."""
         return copy_state(self._episode.state)
+
+    def fork(self) -> MallocGameEnv:
+        """An environment in the same state that goes its own way; for searches, not to be reset."""
+        twin = copy.copy(self)
+        ints = self._episode.ints.copy()
+        state: State = unpack.py_func(ints)[1]
+        twin._episode = self._episode._replace(ints=ints, state=state)
+        twin.render_mode = None
+        return twin
 
     def render(self) -> Any:
         """The address-time picture: uint8 [H, W, 3] (rgb_array), or a window.

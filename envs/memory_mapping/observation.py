@@ -25,13 +25,14 @@ from .dynamics import (
     Static,
     idle,
 )
-from .stays import crowding, find_stays
+from .stays import benefits, crowding, find_stays, knapsack
 
 DECISION_FEATURES = (
     "present", "size", "log_size", "writes", "makes", "at_start", "at_end", "slow_share",
     "saving_share", "compute_share", "log_time", "next_use", "reused", "future_benefit",
     "copy_share", "same_instruction", "same_buffer", "in_fast", "held", "slow_valid", "dirty",
-    "forced", "density", "crowd", "crowd_next",
+    "forced", "density", "crowd", "crowd_next", "fits",
+    "left", "left_fits",
 )  # fmt: skip
 GLOBAL_FEATURES = (
     "progress", "saved", "time_left", "free", "largest_gap", "rewinds", "log_decisions",
@@ -74,17 +75,20 @@ def _squash(ratio: float) -> float:
 
 @njit(cache=True)
 def fixed_features(static: Static) -> np.ndarray:
-    """float32 [D, 25]: what of the decisions' features no decision changes; 0 in other columns.
+    """float32 [D, 28]: what of the decisions' features no decision changes; 0 in other columns.
 
     future_benefit is the slow memory's time that this and the buffer's later decisions would save,
     against a copy's. density is the part of all stays (see stays.py) that are less dense, crowd how
-    much denser ones want of fast memory meanwhile, crowd_next the same of the buffer's next stay.
+    much denser ones want of fast memory meanwhile, crowd_next the same of the buffer's next stay;
+    fits says whether a knapsack of stays has room for it. left is the time that all uses from here
+    on would save, left_fits that of those which fit, as parts of the all-slow time.
     """
     count = len(static.dec_instr)
     fixed = np.zeros((count, len(DECISION_FEATURES)), np.float32)
     benefit = np.zeros(count)
     stays = find_stays(static)
-    crowd = crowding(static, stays)
+    crowd, fits, saves = crowding(static, stays), knapsack(static, stays), benefits(static)
+    left, left_fits = 0.0, 0.0
     fixed[np.argsort(stays.density, kind="mergesort"), 22] = np.linspace(0.0, 1.0, count)
     for d in range(count - 1, -1, -1):
         instr, buffer, following = static.dec_instr[d], static.dec_buffer[d], static.dec_next[d]
@@ -98,6 +102,11 @@ def fixed_features(static: Static) -> np.ndarray:
         row[6] = static.buf_at_end[buffer]
         row[7] = _part(static.dec_slow[d], static.instr_slow[instr])
         row[23] = _squash(crowd[d])
+        row[25] = fits[d]
+        left += saves[d]
+        left_fits += saves[d] * fits[d]
+        row[26] = _part(left, static.all_slow)
+        row[27] = _part(left_fits, static.all_slow)
         benefit[d] = max(0, static.dec_slow[d] - static.dec_fast[d])
         if following < count:
             row[11] = _squash(0.125 * (static.dec_instr[following] - instr))

@@ -75,6 +75,26 @@ def find_stays(static: Static) -> Stays:
 
 
 @njit(cache=True)
+def knapsack(static: Static, stays: Stays) -> np.ndarray:
+    """Wishes, int8 [D] (see wishes.py), by filling fast memory with stays, the densest first.
+
+    Only the sum of sizes is watched; where things go is left to the game.
+    """
+    before = previous_uses(static)
+    load = np.zeros(len(static.instr_slow), np.int64)
+    wishes = np.zeros(len(before), np.int8)
+    for d in np.argsort(-stays.density, kind="mergesort"):
+        size = static.buf_size[static.dec_buffer[d]]
+        first, last = stays.start[d], static.dec_instr[d]
+        if stays.density[d] > 0 and load[first : last + 1].max() + size <= static.capacity:
+            load[first : last + 1] += size
+            wishes[d] = 1
+            if before[d] >= 0 and static.dec_writes[before[d]]:
+                wishes[before[d]] = 1
+    return wishes
+
+
+@njit(cache=True)
 def crowding(static: Static, stays: Stays) -> np.ndarray:
     """float64 [D]; bytes that denser stays want at once during each stay, on average, as a part of
     fast memory.

@@ -4,6 +4,7 @@ and numpy.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -237,6 +238,13 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     def state(self) -> State:
         """The current state, a copy."""
         return state_of(self.episode)
+
+    def fork(self) -> VMReschedulingEnv:
+        """An environment in the same state that goes its own way; for searches, not to be reset."""
+        twin = copy.copy(self)
+        twin.episode = Episode(*(array.copy() for array in self.episode))
+        twin.render_mode = None
+        return twin
 
     def render(self) -> Any:
         """The hosts with their NUMA nodes and VMs, the last move marked: uint8 [H, W, 3]

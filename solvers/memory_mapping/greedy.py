@@ -4,7 +4,6 @@ numba.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from ...core.budget import Budget
@@ -23,7 +22,7 @@ from ...envs.memory_mapping.dynamics import (
     reset,
     step,
 )
-from ...envs.memory_mapping.stays import Stays, find_stays, previous_uses
+from ...envs.memory_mapping.stays import find_stays, knapsack
 from ...envs.memory_mapping.wishes import choose
 from .best import Best
 
@@ -47,7 +46,7 @@ def search(best: Best) -> None:
             clock.evaluations += 1
             best.take(time, best.state.actions)
     if not clock.expired:
-        best.try_wishes(knapsack(best.static))
+        best.try_wishes(knapsack(best.static, find_stays(best.static)))
 
 
 @njit(cache=True)
@@ -70,27 +69,3 @@ def _on_the_fly(static: Static, state: State, always: bool, copies: bool) -> int
                 action = DROP
         step(static, state, action)
     return int(state.scalars[TIME])
-
-
-def knapsack(static: Static) -> np.ndarray:
-    """Wishes, int8 [D], by filling fast memory with stays in order of time saved per byte and
-    instruction.
-
-    Only the sum of sizes is watched; where things go is left to the game.
-    """
-    return _knapsack(static, previous_uses(static), find_stays(static))
-
-
-@njit(cache=True)
-def _knapsack(static: Static, before: np.ndarray, stays: Stays) -> np.ndarray:
-    load = np.zeros(len(static.instr_slow), np.int64)
-    wishes = np.zeros(len(before), np.int8)
-    for d in np.argsort(-stays.density, kind="mergesort"):
-        size = static.buf_size[static.dec_buffer[d]]
-        first, last = stays.start[d], static.dec_instr[d]
-        if stays.density[d] > 0 and load[first : last + 1].max() + size <= static.capacity:
-            load[first : last + 1] += size
-            wishes[d] = 1
-            if before[d] >= 0 and static.dec_writes[before[d]]:
-                wishes[before[d]] = 1
-    return wishes

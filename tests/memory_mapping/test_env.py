@@ -176,7 +176,9 @@ def test_the_packed_episode_is_the_same_arrays(tiny_program: Make, seed: int) ->
     assert all(np.array_equal(a, b) for a, b in zip(static, again, strict=True))
     d.reset(again, state)
     assert all(np.array_equal(a, b) for a, b in zip(state, d.make_state(static), strict=True))
-    window = [np.zeros(shape, np.float32) for shape in ((4, 22), (32, 32), 24, 8)]
+    window = [
+        np.zeros(shape, np.float32) for shape in ((4, len(DECISION_FEATURES)), (32, 32), 24, 8)
+    ]
     observe(again, state, fixed_features(static), *window)
     assert window[0][0, 0] == 1
 
