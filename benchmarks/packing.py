@@ -1,0 +1,73 @@
+"""Speed of the exact packing search on the eleven instances published with MiniMalloc. Uses numpy.
+
+Timed are whole calls of `pack`, greedies included and reading the file not, in seconds of CPU, as
+packings a second. The reference is google/minimalloc, which cannot be run here: its CPU seconds,
+built from source, were measured on another machine of two cores.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..core.budget import Budget
+from ..core.contracts import Throughput
+from ..core.errors import InstanceError
+from ..datasets.memory_mapping.packing import Packing, load_packing, packing_faults
+from ..datasets.memory_mapping.splits import data_folder
+from ..solvers.memory_mapping.packing import pack, warm_up
+
+# CPU seconds of minimalloc.
+ELSEWHERE = {
+    "A": 5.4, "B": 4.1, "C": 0.8, "D": 3.1, "E": 4.6, "F": 6.1, "G": 1.5, "H": 2.3, "I": 4.5,
+    "J": 0.9, "K": 0.6,
+}  # fmt: skip
+CAPACITY = 1 << 20
+BUDGET_S = 60.0
+REPEATS = 3
+REFERENCE = "minimalloc, built from source, as measured on another machine (it is not run here)"
+
+
+def measure() -> list[Throughput]:
+    """Packings within the capacity, a CPU second, by instance.
+
+    Raises:
+        InstanceError: the instances are not in the data folder.
+    """
+    problems = {name: load_instance(name) for name in ELSEWHERE}
+    warm_up()
+    found = []
+    for name, problem in problems.items():
+        seconds = sorted(_seconds(problem, seed) for seed in range(REPEATS))
+        speed = 1 / seconds[len(seconds) // 2]
+        spread = (1 / seconds[0] - 1 / seconds[-1]) / 2 / speed
+        what = f"packing within the capacity, minimalloc {name}, {len(problem.ids)} buffers"
+        found.append(
+            Throughput(what, speed, "packings/CPU s", REFERENCE, 1 / ELSEWHERE[name], spread)
+        )
+    return found
+
+
+def load_instance(name: str) -> Packing:
+    """One of the eleven instances, "A" to "K".
+
+    Raises:
+        InstanceError: it is not in the data folder.
+    """
+    path = data_folder() / "programs" / "minimalloc" / f"{name}.{CAPACITY}.csv"
+    if not path.is_file():
+        raise InstanceError(
+            f"packing: no file {path}; copy benchmarks/challenging of google/minimalloc to "
+            "programs/minimalloc of the data folder, and set SYSOPT_DATA to that"
+        )
+    return load_packing(path)
+
+
+def _seconds(problem: Packing, seed: int) -> float:
+    """CPU seconds until a packing is found; it is checked off the clock."""
+    started = time.process_time()
+    packed = pack(problem, Budget(seconds=BUDGET_S), seed)
+    spent = time.process_time() - started
+    faults = packing_faults(problem, packed.offsets, problem.capacity)
+    if faults:
+        raise AssertionError(f"{problem.name}: {packed.status}; {faults[0]}")
+    return spent
