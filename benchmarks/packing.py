@@ -24,7 +24,7 @@ ELSEWHERE = {
 CAPACITY = 1 << 20
 BUDGET_S = 60.0
 REPEATS = 3
-REFERENCE = "minimalloc, built from source, as measured on another machine (it is not run here)"
+REFERENCE = "minimalloc's CPU seconds, measured on another machine"
 
 
 def measure() -> list[Throughput]:
@@ -40,7 +40,7 @@ def measure() -> list[Throughput]:
         seconds = sorted(_seconds(problem, seed) for seed in range(REPEATS))
         speed = 1 / seconds[len(seconds) // 2]
         spread = (1 / seconds[0] - 1 / seconds[-1]) / 2 / speed
-        what = f"packing within the capacity, minimalloc {name}, {len(problem.ids)} buffers"
+        what = f"exact packing of {name}, {len(problem.ids)} buffers"
         found.append(
             Throughput(what, speed, "packings/CPU s", REFERENCE, 1 / ELSEWHERE[name], spread)
         )
@@ -56,8 +56,8 @@ def load_instance(name: str) -> Packing:
     path = data_folder() / "programs" / "minimalloc" / f"{name}.{CAPACITY}.csv"
     if not path.is_file():
         raise InstanceError(
-            f"packing: no file {path}; copy benchmarks/challenging of google/minimalloc to "
-            "programs/minimalloc of the data folder, and set SYSOPT_DATA to that"
+            f"packing: no file {path}; set SYSOPT_DATA to the folder that holds "
+            f"programs/minimalloc/{path.name}, from the benchmarks of google/minimalloc"
         )
     return load_packing(path)
 

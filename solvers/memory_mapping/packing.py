@@ -279,15 +279,25 @@ def _search(
 
 
 def main(
-    file: Annotated[Path, typer.Argument(help="id,lower,upper,size; NAME.CAPACITY.csv is packed within CAPACITY")],
+    file: Annotated[
+        Path, typer.Argument(help="id,lower,upper,size; NAME.BYTES.csv is packed within BYTES")
+    ],
     seconds: Annotated[float, typer.Option(help="wall-clock seconds to spend at most")] = 60.0,
-    out: Annotated[Path | None, typer.Option(help="write the offsets here: id,lower,upper,size,offset")] = None,
-    capacity: Annotated[int | None, typer.Option(help="in place of the one in the file's name; 0: as low as possible")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write id,lower,upper,size,offset to this CSV")
+    ] = None,
+    capacity: Annotated[
+        int | None,
+        typer.Option(min=0, help="in place of the file name's; 0: as low as possible"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the search's random orders")] = 0,
-) -> None:  # fmt: skip
-    """Give each buffer an offset, so that none that are alive at once overlap.
+) -> None:
+    """Give each buffer an offset, so that buffers alive at once never overlap.
 
-    Ends with 0 and the offsets, with 1 if none are within the capacity or none were found in time.
+    A buffer is alive at lower <= t < upper. The exit code is 0 if offsets are found, and 1 if none
+    exist within the capacity (infeasible) or the time was too short to tell (gave up).
+
+    Example: `python -m sysopt_gym.solvers.memory_mapping.packing A.1048576.csv --out solution.csv`
     """
     try:
         problem = load_packing(file)

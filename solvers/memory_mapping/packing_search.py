@@ -1,5 +1,4 @@
-"""Exact search for a packing within a height, compiled: what `packing.pack` runs. Uses numpy and
-numba.
+"""Exact search for a packing within a height, compiled. Uses numpy and numba.
 
 Buffers are placed one by one, each as low as it can lie, or barred from there: the schedule-or-
 postpone branching of scheduling (Le Pape 1994), with buffers as tasks and height as time. A packing
@@ -42,7 +41,9 @@ class Sections(NamedTuple):
     load: np.ndarray  # int64 [S]; sizes of the section's buffers together
     start: np.ndarray  # int64 [S+1]; section s has the buffers members[start[s]:start[s+1]]
     members: np.ndarray  # int64
-    near_start: np.ndarray  # int64 [n+1]; buffer u is alive with near[near_start[u]:near_start[u+1]]
+    near_start: (
+        np.ndarray
+    )  # int64 [n+1]; buffer u is alive with near[near_start[u]:near_start[u+1]]
     near: np.ndarray  # int64
 
 
@@ -240,7 +241,7 @@ def _before(state: State, rank: np.ndarray, u: int, v: int) -> bool:
     """Whether u goes before v, which may be -1 for none."""
     if v < 0 or state.floor[u] < state.floor[v]:
         return True
-    return state.floor[u] == state.floor[v] and rank[u] < rank[v]
+    return bool(state.floor[u] == state.floor[v] and rank[u] < rank[v])
 
 
 @njit(cache=True)
@@ -280,9 +281,9 @@ def _lowest_near(sections: Sections, state: State, rank: np.ndarray, s: int) -> 
         lower = best
         for k in range(sections.near_start[best], sections.near_start[best + 1]):
             u = sections.near[k]
-            if state.placed[u] == 0 and state.floor[u] < state.floor[best]:
-                if _before(state, rank, u, lower):
-                    lower = u
+            below = state.placed[u] == 0 and state.floor[u] < state.floor[best]
+            if below and _before(state, rank, u, lower):
+                lower = u
         if lower == best:
             return best
         best = lower
