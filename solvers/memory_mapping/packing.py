@@ -32,13 +32,13 @@ Status = Literal["optimal", "feasible", "infeasible", "gave up"]
 # Sort keys, greatest first: T the fullest section the buffer is alive in, W its lifetime, w that in
 # sections, A size times lifetime, Z size.
 GREEDY_ORDERS = ("ZWA", "AZW", "WZA", "wZA", "TWA", "TZA", "TAZ")
-SEARCH_ORDERS = ("TWA", "TwA", "TAZ", "ZWA")
+SEARCH_ORDERS = ("TWA", "TwA", "TAZ", "WTA", "TZA")
 RANDOM_ORDERS = 4  # beside these, in all rounds but the first
 NOISE = 0.2
 FIRST_EFFORT = 4  # times the buffers: what a search may place in the first round
 GROWTH = 4  # of the effort, from round to round
-SLICE_S = 0.005  # between looks at the clock
-FIRST_SLICE, MOST_PLACEMENTS = 64, 1 << 20  # between looks at the clock
+SLICE_S = 0.005  # seconds between looks at the clock
+FIRST_SLICE = 64  # placements before the first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,6 +232,7 @@ def _decide(
     Each round takes longer; those after the first try random orders too. Parts that turn out to
     have a packing keep it.
     """
+    unsure = False
     for part in parts:
         if part.height <= height:
             continue
@@ -244,11 +245,10 @@ def _decide(
             outcome = _search(part, height, rank, mode, effort, clock)
             if outcome != exact.GOES_ON or clock.expired:
                 break
-        if outcome == exact.GOES_ON:
-            return None
         if outcome == exact.NONE_EXISTS:
             return False
-    return True
+        unsure |= outcome == exact.GOES_ON
+    return None if unsure else True
 
 
 def _search(
@@ -274,7 +274,7 @@ def _search(
                 part.take(state.floor)
             return int(outcome)
         pace = (clock.elapsed - before) / max(spent, 1)
-        count = int(min(MOST_PLACEMENTS, max(1.0, SLICE_S / max(pace, 1e-7))))
+        count = int(min(2 * count, max(1.0, SLICE_S / max(pace, 1e-7))))
     return exact.GOES_ON
 
 

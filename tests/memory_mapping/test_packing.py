@@ -203,6 +203,14 @@ def test_the_search_stops_with_its_budget(limit: int, monkeypatch: pytest.Monkey
     assert [clock.evaluations for clock in clocks] == [max(limit, greedies)] * 2
 
 
+def test_one_part_that_cannot_fit_settles_all() -> None:
+    hard = full_house(HARD_SEED, peak=16, steps=16)
+    after = [(lower + 16, upper + 16, size) for lower, upper, size in STUBBORN]
+    after += [(16, 21, 4)]  # fills up to the same height
+    rows = list(zip(hard.lower, hard.upper, hard.size, strict=True))
+    assert pack(problem(rows + after, capacity=16), AMPLE, 0).status == "infeasible"
+
+
 def test_nothing_to_pack_is_packed() -> None:
     packed = pack(problem([(0, 5, 0), (2, 3, 0)]), AMPLE, 0)
     assert (packed.status, packed.height, packed.offsets.tolist()) == ("optimal", 0, [0, 0])
@@ -254,9 +262,11 @@ def test_the_public_instances_are_packed_within_their_capacity(name: str) -> Non
         packing = benchmark.load_instance(name)
     except InstanceError as error:
         pytest.skip(str(error))
-    packed = pack(packing, AMPLE, 0)
-    assert packed.status == "feasible"
-    assert packing_faults(packing, packed.offsets, packing.capacity) == []
+    for seed in (0, 1):
+        other = benchmark.disguised(packing, seed)
+        packed = pack(other, AMPLE, seed)
+        assert packed.status == "feasible"
+        assert packing_faults(other, packed.offsets, packing.capacity) == []
 
 
 def test_the_benchmark_names_the_data_it_lacks(
