@@ -332,9 +332,7 @@ def bench(
     from .evaluation import bench as benchmarks
     from .evaluation.screens import speeds
 
-    found = benchmarks.measure(
-        names or [], lambda name: typer.echo(f"measuring {name} ...", err=True)
-    )
+    found = benchmarks.measure(names or [], lambda line: typer.echo(line, err=True))
     _print(speeds(found))
     if json_file is not None:
         benchmarks.write_json(found, json_file)

@@ -68,6 +68,7 @@ POLICIES: dict[str, dict[str, str]] = {}
 # Beside those that a family's Problem names.
 BENCHMARKS: dict[str, str] = {
     "muzero_search": ".benchmarks.muzero_search:measure",
+    "packing": ".benchmarks.packing:measure",
 }
 
 _TABLES: dict[Kind, dict[str, dict[str, str]]] = {

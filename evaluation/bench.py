@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from ..core.contracts import Throughput
+from ..core.errors import InstanceError
 from ..core.instance import write_bytes
 from ..core.registry import BENCHMARKS, FAMILIES, known, load_problem, resolve
 from .conditions import conditions
 
 
-def measure(names: Sequence[str], started: Callable[[str], None]) -> dict[str, list[Throughput]]:
+def measure(names: Sequence[str], tell: Callable[[str], None]) -> dict[str, list[Throughput]]:
     """The benchmarks of families, and those with names of their own; all if none is given.
+
+    Of all, those whose public data are not at hand are left out.
 
     Args:
         names: families and entries of registry.BENCHMARKS.
-        started: is told the name of each benchmark before it runs.
+        tell: is told of each benchmark before it runs, and of each that is left out.
 
     Raises:
         UnknownNameError: neither a family nor a benchmark.
+        InstanceError: the data of a benchmark asked for are not at hand.
     """
     there = [*FAMILIES, *BENCHMARKS]
     found: dict[str, list[Throughput]] = {}
@@ -30,8 +34,13 @@ def measure(names: Sequence[str], started: Callable[[str], None]) -> dict[str, l
         own = {name: BENCHMARKS[name]} if name in BENCHMARKS else load_problem(name).benchmarks
         found[name] = []
         for label, entry in own.items():
-            started(label)
-            found[name] += list(resolve(entry)())
+            tell(f"measuring {label} ...")
+            try:
+                found[name] += list(resolve(entry)())
+            except InstanceError as error:
+                if names:
+                    raise
+                tell(f"{label} is left out: {error}")
     return found
 
 

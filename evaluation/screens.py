@@ -154,13 +154,17 @@ def speeds(found: dict[str, list[Throughput]]) -> Table:
             table.add_row(
                 family,
                 speed.name,
-                f"{speed.per_second:,.0f} {speed.unit}",
+                f"{_figure(speed.per_second)} {speed.unit}",
                 speed.reference,
-                f"{speed.reference_per_second:,.0f}",
+                _figure(speed.reference_per_second),
                 f"{speed.ratio:,.1f}x",
                 percent(speed.spread),
             )
     return table
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
 
 
 def health(findings: Sequence[Finding]) -> Table:

@@ -64,7 +64,8 @@ def load_file(path: Path, hardware: str = DEFAULT, capacity: str | None = None) 
     if start.lower().startswith(HEADER):
         raise InstanceError(
             f"{path}: a packing problem (buffers with lifetimes, no instructions), not a program; "
-            "read it with datasets.memory_mapping.packing.load_packing"
+            f"solve it by `python -m sysopt_gym.solvers.memory_mapping.packing {path} --out "
+            "solution.csv`, or read it with datasets.memory_mapping.packing.load_packing"
         )
     if "HloModule" in text:
         machine = load_hardware(hardware)

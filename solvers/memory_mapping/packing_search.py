@@ -1,0 +1,352 @@
+"""Exact search for a packing within a height, compiled. Uses numpy and numba.
+
+Buffers are placed one by one, each as low as it can lie, or barred from there: the schedule-or-
+postpone branching of scheduling (Le Pape 1994), with buffers as tasks and height as time. A packing
+in which every buffer rests on the ground or on another exists wherever any exists (MiniMalloc,
+ASPLOS 2023, calls these canonical), so that nothing is lost. What cuts the search short:
+
+- A section is a largest set of buffers alive at once. What is unplaced of it must fit above the
+  lowest of them. Those low enough to leave room for the rest compete for that place; all others of
+  the section lie above one of these.
+- A barred buffer must rest on another, placed later, that is in its way where it was barred.
+- A placement that is in nobody's way needs no alternative.
+
+Where to go on is learnt from failures: sections in which the search failed come first (the weighted
+degree of Boussemart et al. 2004), unless the order is by height alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ...envs.borrowed import borrow
+
+LOWEST, WEIGHT_PER_CHOICE, WEIGHT = range(3)
+MODES = (LOWEST, WEIGHT_PER_CHOICE, WEIGHT)
+GOES_ON, FOUND, NONE_EXISTS, TRAIL_FULL = range(4)
+# Columns of State.scalars.
+DEPTH, TRAILED, QUEUED, TICK, TAKEN = range(5)
+HUGE = 1 << 61
+
+
+class Sections(NamedTuple):
+    """The buffers of a packing problem and who is alive with whom."""
+
+    size: np.ndarray  # int64 [n]
+    first: np.ndarray  # int64 [n]; alive in sections first <= s < last
+    last: np.ndarray  # int64 [n]
+    load: np.ndarray  # int64 [S]; sizes of the section's buffers together
+    start: np.ndarray  # int64 [S+1]; section s has the buffers members[start[s]:start[s+1]]
+    members: np.ndarray  # int64
+    near_start: (
+        np.ndarray
+    )  # int64 [n+1]; buffer u is alive with near[near_start[u]:near_start[u+1]]
+    near: np.ndarray  # int64
+
+
+class State(NamedTuple):
+    """A search that can be stopped and gone on with."""
+
+    scalars: np.ndarray  # int64 [5]; TAKEN counts placements
+    floor: np.ndarray  # int64 [n]; the least offset left to the buffer, its offset once placed
+    barred: np.ndarray  # int64 [n]; the offset it was barred from while nothing blocks it, else -1
+    placed: np.ndarray  # int64 [n]
+    saved: np.ndarray  # int64 [n]; the tick its floor was last put on the trail
+    unplaced: np.ndarray  # int64 [S]; sizes of the section's unplaced buffers together
+    choices: np.ndarray  # int64 [S]; unplaced buffers that may be the section's next
+    weight: np.ndarray  # float64 [S]; failures so far
+    queue: np.ndarray  # int64 [S]; sections to look at again
+    queued: np.ndarray  # int64 [S]
+    chosen: np.ndarray  # int64 [n]; the buffer placed at each depth
+    mark: np.ndarray  # int64 [n]; the trail's length before that
+    in_the_way: np.ndarray  # int64 [n]; whether the placement raised any floor
+    trail: np.ndarray  # int64 [2, any]; buffer and old floor, or n + buffer and old bar
+
+
+def make_sections(lower: np.ndarray, upper: np.ndarray, size: np.ndarray) -> Sections:
+    """The sections of buffers with lifetimes lower <= t < upper; all int64 [n], sizes positive."""
+    times = np.unique(np.concatenate([lower, upper]))
+    begins, ends = np.isin(times, lower), np.isin(times, upper)
+    # A largest set stands between a time at which buffers begin and the next at which any end.
+    slots = [s for s in range(len(times) - 1) if begins[s] and ends[s + 1]]
+    first = np.searchsorted(times[slots], lower)
+    last = np.searchsorted(times[slots], upper)
+    members = [np.flatnonzero((first <= s) & (s < last)) for s in range(len(slots))]
+    near = [np.flatnonzero((first < b) & (a < last)) for a, b in zip(first, last, strict=True)]
+    near = [row[row != u] for u, row in enumerate(near)]
+    return Sections(
+        size=size,
+        first=first,
+        last=last,
+        load=np.array([size[row].sum() for row in members], np.int64),
+        start=np.cumsum([0, *map(len, members)]),
+        members=np.concatenate(members),
+        near_start=np.cumsum([0, *map(len, near)]),
+        near=np.concatenate(near).astype(np.int64),
+    )
+
+
+def make_state(sections: Sections, height: int) -> State:
+    """A search for a packing within the height, not yet begun."""
+    n, s = len(sections.size), len(sections.load)
+    state = State(
+        scalars=np.zeros(5, np.int64),
+        floor=np.zeros(n, np.int64),
+        barred=np.full(n, -1),
+        placed=np.zeros(n, np.int64),
+        saved=np.zeros(n, np.int64),
+        unplaced=sections.load.copy(),
+        choices=np.ones(s, np.int64),
+        weight=1.0 + 0.5 * sections.load / height,
+        queue=np.arange(s),
+        queued=np.ones(s, np.int64),
+        chosen=np.zeros(n, np.int64),
+        mark=np.zeros(n, np.int64),
+        in_the_way=np.zeros(n, np.int64),
+        trail=np.zeros((2, 32 * n + 64), np.int64),
+    )
+    state.scalars[QUEUED] = s
+    return state
+
+
+def with_longer_trail(state: State) -> State:
+    """The same search with twice the room; for TRAIL_FULL."""
+    return state._replace(trail=np.concatenate([state.trail, np.zeros_like(state.trail)], axis=1))
+
+
+@njit(cache=True)
+def search(
+    sections: Sections, state: State, height: int, rank: np.ndarray, mode: int, count: int
+) -> int:
+    """Goes on with the search.
+
+    Args:
+        sections: the problem.
+        state: of the search, changed in place; on FOUND, state.floor are the offsets.
+        height: to stay within; the same at every call.
+        rank: int64 [n]; among buffers that could lie equally low, the least goes first.
+        mode: of MODES; where the next buffer is looked for.
+        count: stops after so many more placements.
+
+    Returns:
+        GOES_ON, FOUND, NONE_EXISTS, or TRAIL_FULL: go on `with_longer_trail`.
+    """
+    sections, state, rank = borrow(sections), borrow(state), borrow(rank)
+    scalars, n = state.scalars, len(sections.size)
+    until = scalars[TAKEN] + count
+    while scalars[TAKEN] < until:
+        if scalars[TRAILED] + 4 * n + 4 > state.trail.shape[1]:
+            return TRAIL_FULL
+        if _propagate(sections, state, height):
+            if scalars[DEPTH] == n:
+                return FOUND
+            if mode == LOWEST:
+                u = _lowest(state, rank)
+            else:
+                u = _lowest_near(sections, state, rank, _section(state, mode))
+            if _place(sections, state, height, u):
+                continue
+        if not _retreat(sections, state, height):
+            return NONE_EXISTS
+    return GOES_ON
+
+
+@njit(cache=True)
+def _enqueue(sections: Sections, state: State, u: int) -> None:
+    for s in range(sections.first[u], sections.last[u]):
+        if state.queued[s] == 0:
+            state.queued[s] = 1
+            state.queue[state.scalars[QUEUED]] = s
+            state.scalars[QUEUED] += 1
+
+
+@njit(cache=True)
+def _raise(sections: Sections, state: State, u: int, floor: int) -> None:
+    """Raises a floor; once a tick it goes on the trail."""
+    if state.saved[u] != state.scalars[TICK]:
+        state.saved[u] = state.scalars[TICK]
+        _remember(state, u, state.floor[u])
+    state.floor[u] = floor
+    _enqueue(sections, state, u)
+
+
+@njit(cache=True)
+def _remember(state: State, key: int, value: int) -> None:
+    at = state.scalars[TRAILED]
+    state.trail[0, at] = key
+    state.trail[1, at] = value
+    state.scalars[TRAILED] += 1
+
+
+@njit(cache=True)
+def _propagate(sections: Sections, state: State, height: int) -> bool:
+    """Raises floors until nothing follows any more; False if something cannot fit."""
+    while True:
+        while state.scalars[QUEUED] > 0:
+            state.scalars[QUEUED] -= 1
+            s = state.queue[state.scalars[QUEUED]]
+            state.queued[s] = 0
+            if state.unplaced[s] > 0 and not _look(sections, state, height, s):
+                state.weight[s] += 1
+                return False
+        for u in range(len(sections.size)):
+            if state.barred[u] >= 0 and state.placed[u] == 0:
+                floor = _above_blocker(sections, state, u, state.barred[u])
+                if floor + sections.size[u] > height:
+                    return False
+                if floor > state.floor[u]:
+                    _raise(sections, state, u, floor)
+        if state.scalars[QUEUED] == 0:
+            return True
+
+
+@njit(cache=True)
+def _look(sections: Sections, state: State, height: int, s: int) -> bool:
+    """What the section's unplaced buffers say of each other; False if they cannot fit."""
+    limit = height - state.unplaced[s]  # the next of the section lies no higher
+    count, above = 0, HUGE
+    for k in range(sections.start[s], sections.start[s + 1]):
+        u = sections.members[k]
+        if state.placed[u] == 0 and state.floor[u] <= limit:
+            count += 1
+            above = min(above, state.floor[u] + sections.size[u])
+    state.choices[s] = max(count, 1)
+    if count == 0:
+        return False
+    for k in range(sections.start[s], sections.start[s + 1]):
+        u = sections.members[k]
+        if state.placed[u] == 0 and limit < state.floor[u] < above:
+            _raise(sections, state, u, above)
+            if above + sections.size[u] > height:
+                return False
+    return True
+
+
+@njit(cache=True)
+def _above_blocker(sections: Sections, state: State, u: int, bar: int) -> int:
+    """The least offset of u above an unplaced buffer that can keep it from the offset `bar`."""
+    least, top = HUGE, bar + sections.size[u]
+    for k in range(sections.near_start[u], sections.near_start[u + 1]):
+        v = sections.near[k]
+        if state.placed[v] == 0 and state.floor[v] < top:
+            least = min(least, state.floor[v] + sections.size[v])
+    return least
+
+
+@njit(cache=True)
+def _before(state: State, rank: np.ndarray, u: int, v: int) -> bool:
+    """Whether u goes before v, which may be -1 for none."""
+    if v < 0 or state.floor[u] < state.floor[v]:
+        return True
+    return bool(state.floor[u] == state.floor[v] and rank[u] < rank[v])
+
+
+@njit(cache=True)
+def _lowest(state: State, rank: np.ndarray) -> int:
+    best = -1
+    for u in range(len(rank)):
+        if state.placed[u] == 0 and _before(state, rank, u, best):
+            best = u
+    return best
+
+
+@njit(cache=True)
+def _section(state: State, mode: int) -> int:
+    best, most = -1, -1.0
+    for s in range(len(state.weight)):
+        if state.unplaced[s] > 0:
+            worth = state.weight[s]
+            if mode == WEIGHT_PER_CHOICE:
+                worth /= state.choices[s]
+            if worth > most:
+                best, most = s, worth
+    return best
+
+
+@njit(cache=True)
+def _lowest_near(sections: Sections, state: State, rank: np.ndarray, s: int) -> int:
+    """The section's lowest buffer; or, while a lower one is alive with it, that one.
+
+    So nothing is ever placed where a buffer could still come to lie below it.
+    """
+    best = -1
+    for k in range(sections.start[s], sections.start[s + 1]):
+        u = sections.members[k]
+        if state.placed[u] == 0 and _before(state, rank, u, best):
+            best = u
+    while True:
+        lower = best
+        for k in range(sections.near_start[best], sections.near_start[best + 1]):
+            u = sections.near[k]
+            below = state.placed[u] == 0 and state.floor[u] < state.floor[best]
+            if below and _before(state, rank, u, lower):
+                lower = u
+        if lower == best:
+            return best
+        best = lower
+
+
+@njit(cache=True)
+def _place(sections: Sections, state: State, height: int, u: int) -> bool:
+    """Places u on its floor; False if another has no room above it."""
+    scalars, depth, n = state.scalars, state.scalars[DEPTH], len(sections.size)
+    state.chosen[depth] = u
+    state.mark[depth] = scalars[TRAILED]
+    state.in_the_way[depth] = 0
+    state.placed[u] = 1
+    scalars[DEPTH] += 1
+    scalars[TAKEN] += 1
+    scalars[TICK] += 1
+    fits, top = True, state.floor[u] + sections.size[u]
+    for k in range(sections.near_start[u], sections.near_start[u + 1]):
+        v = sections.near[k]
+        if state.placed[v]:
+            continue
+        if state.barred[v] >= 0 and state.floor[u] < state.barred[v] + sections.size[v]:
+            _remember(state, n + v, state.barred[v])
+            state.barred[v] = -1  # u blocks it
+        if state.floor[v] < top:
+            state.in_the_way[depth] = 1
+            _raise(sections, state, v, top)
+            fits &= top + sections.size[v] <= height
+    for s in range(sections.first[u], sections.last[u]):
+        state.unplaced[s] -= sections.size[u]
+    _enqueue(sections, state, u)
+    return fits
+
+
+@njit(cache=True)
+def _retreat(sections: Sections, state: State, height: int) -> bool:
+    """Takes back placements up to one with an alternative, and bars it; False if there is none."""
+    scalars, n = state.scalars, len(sections.size)
+    while scalars[QUEUED] > 0:
+        scalars[QUEUED] -= 1
+        state.queued[state.queue[scalars[QUEUED]]] = 0
+    while scalars[DEPTH] > 0:
+        scalars[DEPTH] -= 1
+        scalars[TICK] += 1
+        depth = scalars[DEPTH]
+        u = state.chosen[depth]
+        while scalars[TRAILED] > state.mark[depth]:
+            scalars[TRAILED] -= 1
+            key = state.trail[0, scalars[TRAILED]]
+            value = state.trail[1, scalars[TRAILED]]
+            if key >= n:
+                state.barred[key - n] = value
+            else:
+                state.floor[key] = value
+        state.placed[u] = 0
+        for s in range(sections.first[u], sections.last[u]):
+            state.unplaced[s] += sections.size[u]
+        if state.in_the_way[depth] == 0:
+            continue
+        floor = _above_blocker(sections, state, u, state.floor[u])
+        if floor + sections.size[u] <= height:
+            _remember(state, n + u, state.barred[u])
+            state.barred[u] = state.floor[u]
+            _raise(sections, state, u, floor)
+            return True
+    return False
