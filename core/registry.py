@@ -61,6 +61,11 @@ AGENTS: dict[str, dict[str, str]] = {
         "ppo_greedy": ".agents.vm_rescheduling.players:solve_ppo_greedy",
         "ppo_sample": ".agents.vm_rescheduling.players:solve_ppo_sample",
     },
+    "memory_mapping": {
+        "agent": ".agents.memory_mapping.players:solve_agent",
+        "muzero": ".agents.memory_mapping.players:solve_muzero",
+        "ppo": ".agents.memory_mapping.players:solve_ppo",
+    },
 }
 
 POLICIES: dict[str, dict[str, str]] = {}

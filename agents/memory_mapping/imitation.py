@@ -77,13 +77,13 @@ def _plan(program: Program, solver: Solver, budget: Budget) -> np.ndarray:
     if key not in _PLANS:
         static = planning_static(program)
         state = make_state(static)
-        _tidy(static, state, wishes_of(solver(program, budget, 0).actions))
+        tidy(static, state, wishes_of(solver(program, budget, 0).actions))
         _PLANS[key] = state.actions.copy()
     return _PLANS[key]
 
 
 @njit(cache=True)
-def _tidy(static: Static, state: State, wishes: np.ndarray) -> None:
+def tidy(static: Static, state: State, wishes: np.ndarray) -> None:
     """Takes back, one by one, the wishes that save nothing; the state holds what is left."""
     best = play_wishes(static, state, wishes)
     for d in range(len(wishes)):

@@ -1,4 +1,4 @@
-"""Betters a plan by MuZero's search on the game itself (known model), compiled. Uses numba and numpy.
+"""Betters a plan by MuZero's search on the game itself (known model), compiled. Uses numba, numpy.
 
 The general search (muzero/search.py) asks for new nodes; here they are the game's own states. The
 network gives their prior. Their value is what the game comes to if it goes on from there as the
@@ -37,7 +37,7 @@ class Lookahead:
     """Searches a plan's choices, so many at once, with so many simulations each.
 
     Attributes:
-        plan: int64 [D]; the plan at hand.
+        plan: int64 [D]; the best plan.
         time: of it, ps.
         playouts: plans played so far.
     """
@@ -47,6 +47,7 @@ class Lookahead:
     ) -> None:
         self.player, self.time, self.plan = player, time, plan
         self.playouts = 0
+        self._now = time, plan  # the plan that is searched
         self._settings = SearchSettings(simulations, considered=2, discount=1.0)
         self._forest = make_forest(roots, ACTIONS, self._settings)
         packed = pack(player.static)
@@ -54,37 +55,45 @@ class Lookahead:
         # Node n below root b is in row n * roots + b; the last row is for playouts.
         self._nodes = np.stack([packed] * (roots * (simulations + 1) + 1))
         self._found = plan.copy()
-        self._odds = self._weigh()
+        self.go_back()
 
-    def look(self, rng: np.random.Generator) -> bool:
-        """Searches once from every root; takes the best plan met, also one no better than the
-        present. Returns whether the plan has become better.
+    def look(self, heat: float, rng: np.random.Generator) -> bool:
+        """Searches once from every root of the present plan, and goes on with the best plan met if
+        it is hardly worse. Returns whether the best plan has become better.
 
         Args:
-            rng: draws the roots, and the noise of the searches.
+            heat: how much worse a plan may be, ps, times a draw from the exponential distribution.
+            rng: draws the roots, the noise of the searches, and that.
         """
+        time, plan = self._now
         roots = len(self._forest.parent)
         draws = np.searchsorted(self._odds, rng.random(roots) * self._odds[-1], side="right")
-        points = np.sort(np.minimum(draws, len(self.plan) - 1))
+        points = np.sort(np.minimum(draws, len(plan) - 1))
         player = self.player
         logits, value = np.zeros((roots, ACTIONS)), np.zeros(roots)
         legal = np.zeros((roots, ACTIONS), np.bool_)
         _root(
-            self._nodes, self.plan, points, player.fixed, player.weights, player.desk,
-            logits, value, legal, self.time,
+            self._nodes, plan, points, player.fixed, player.weights, player.desk,
+            logits, value, legal, time,
         )  # fmt: skip
         self._reached = np.array([np.iinfo(np.int64).max])
         noise = rng.gumbel(size=(roots, ACTIONS))
         search(logits, value, legal, self._expand, self._settings, noise, self._forest)
-        before = self.time
-        if self._reached[0] > before:
+        reached = int(self._reached[0])
+        if reached <= time + heat * rng.exponential():
+            self._go_to(reached, self._found.copy())
+        if reached >= self.time:
             return False
-        self.time, self.plan = int(self._reached[0]), self._found.copy()
-        self._odds = self._weigh()
-        return self.time < before
+        self.time, self.plan = self._now
+        return True
 
-    def _weigh(self) -> np.ndarray:
-        return np.cumsum(self.player.doubts(self.plan) + LEAST_DOUBT)
+    def go_back(self) -> None:
+        """Goes on from the best plan."""
+        self._go_to(self.time, self.plan)
+
+    def _go_to(self, time: int, plan: np.ndarray) -> None:
+        self._now = time, plan
+        self._odds = np.cumsum(self.player.doubts(plan) + LEAST_DOUBT)
 
     def _expand(self, made: int, parents: np.ndarray, actions: np.ndarray) -> Leaves:
         roots = len(parents)
@@ -95,7 +104,7 @@ class Lookahead:
         player = self.player
         self.playouts += _grow(
             self._nodes, made, parents, actions, player.fixed, player.weights, player.desk,
-            self.plan, self._reached, self._found, *leaves,
+            self._now[1], self._reached, self._found, *leaves,
         )  # fmt: skip
         return leaves
 

@@ -18,21 +18,20 @@ from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.problem import PROBLEM
 from ..checkpoints import SHIPPED, load_network
-from .lookahead import Lookahead
+from .lookahead import LEAST_DOUBT, Lookahead
 from .network import DecisionPolicy
 from .playing import Player, Weights, take_weights
 
 PPO, MUZERO = SHIPPED / "memory_mapping_ppo", SHIPPED / "memory_mapping_muzero"
 TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # of the samples, in turn
+NEVER = 1 << 62
 RESERVE_S = 0.005  # for handing the plan over
-GAMES = 4  # of a program, searched side by side
-FIRST_SIMULATIONS = 8  # a choice; doubled from round to round
-MOST_SIMULATIONS = 128
-ROUNDS_A_DOUBLING = 4
-SAMPLES_SHARE = 0.1  # of the agent's budget, for plans to begin from
+SAMPLES_SHARE = 0.1  # of the budget, for plans to begin from
 MOST_SAMPLES = 48
-STARTS = 4
-LEAST_DOUBT = 0.002  # every decision may be changed
+STARTS = 4  # of them, for local search
+ROOTS, SIMULATIONS = 4, 32  # of a look ahead
+HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # of the all-slow time; how much worse a plan may be, in turn
+PERIOD = 1500  # playouts a turn
 
 
 @cache
@@ -45,62 +44,49 @@ def shipped_weights(folder: Path) -> Weights:
     return take_weights(load_network(folder, PROBLEM, DecisionPolicy))
 
 
-class _Best:
-    """The best plan so far."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.time, self.plan = 1 << 62, np.zeros(0, np.int64)
-
-    def take(self, time: int, plan: np.ndarray) -> None:
-        """Keeps a plan if it is the best."""
-        self.clock.evaluations += 1
-        if time < self.time:
-            self.time, self.plan = time, plan.copy()
-            self.clock.incumbent(self.plan)
-
-
 def solve_ppo(instance: Program, budget: Budget, seed: int) -> Solution:
     """The best of many sampled plans, the likeliest choices' among them. One evaluation is one
     plan.
     """
     clock = budget.start()
-    best = _Best(clock)
     rng = np.random.default_rng(seed)
     player = Player(instance, shipped_weights(PPO))
-    slowest = 0.0
-    while clock.evaluations == 0 or not (clock.expired or clock.remaining < RESERVE_S + slowest):
+    best, plan, slowest = NEVER, np.zeros(0, np.int64), 0.0
+    while best == NEVER or not (clock.expired or clock.remaining < RESERVE_S + slowest):
         began = clock.elapsed
-        count = clock.evaluations
-        temperature = TEMPERATURES[count % len(TEMPERATURES)] if count else 0.0
-        best.take(player.play(temperature, rng), player.state.actions)
+        time = player.play(_temperature(clock.evaluations), rng)
+        clock.evaluations += 1
+        if time < best:
+            best, plan = time, player.state.actions.copy()
+            clock.incumbent(plan)
         slowest = max(slowest, clock.elapsed - began)
-    return clock.solution(best.plan)
+    return clock.solution(plan)
 
 
 def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
-    """The best plan of games played by Gumbel search on the known model. One evaluation is one
-    plan.
+    """Plans by MuZero's search on the known model; see lookahead.py. One evaluation is one plan.
 
-    The likeliest choices' plan comes first. Then rounds of GAMES games, the first from the start,
-    the others from somewhere along the best plan; simulations double after ROUNDS_A_DOUBLING.
+    It begins from the best of some sampled plans. HEATS take turns, each from the best plan.
     """
     clock = budget.start()
-    best = _Best(clock)
     rng = np.random.default_rng(seed)
     player = Player(instance, shipped_weights(MUZERO))
-    best.take(player.play(0.0, rng), player.state.actions)
-    simulations = FIRST_SIMULATIONS
-    while True:
-        lookahead = Lookahead(player, GAMES, simulations)
-        for round_ in range(ROUNDS_A_DOUBLING):
-            kept = 0 if round_ == 0 else int(rng.integers(len(best.plan)))
-            for ended in lookahead.play(best.plan[:kept], rng):
-                for time, plan in ended:
-                    best.take(time, plan)
-                if clock.expired or clock.remaining < RESERVE_S:
-                    return clock.solution(best.plan)
-        simulations = min(2 * simulations, MOST_SIMULATIONS)
+    time, plan = _samples(player, clock, rng)[0]
+    clock.incumbent(plan)
+    lookahead = Lookahead(player, time, plan, ROOTS, SIMULATIONS)
+    turn, until = 0, 0
+    while not clock.expired and clock.remaining > RESERVE_S:
+        if lookahead.playouts >= until:
+            lookahead.go_back()
+            heat = HEATS[turn % len(HEATS)] * player.static.all_slow
+            turn, until = turn + 1, lookahead.playouts + PERIOD
+        played = lookahead.playouts
+        if lookahead.look(heat, rng):
+            clock.incumbent(lookahead.plan)
+        clock.evaluations += lookahead.playouts - played
+        if lookahead.playouts == played:
+            break
+    return clock.solution(lookahead.plan)
 
 
 def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
@@ -110,15 +96,7 @@ def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
     player = Player(instance, shipped_weights(MUZERO))
-    plans: dict[bytes, tuple[int, np.ndarray]] = {}
-    for count in range(MOST_SAMPLES):
-        if count and clock.elapsed > SAMPLES_SHARE * budget.seconds:
-            break
-        temperature = TEMPERATURES[count % len(TEMPERATURES)] if count else 0.0
-        time = player.play(temperature, rng)
-        clock.evaluations += 1
-        plans[player.state.actions.tobytes()] = time, player.state.actions.copy()
-    starts = [plan for _, plan in sorted(plans.values(), key=lambda pair: pair[0])[:STARTS]]
+    starts = [plan for _, plan in _samples(player, clock, rng)[:STARTS]]
 
     def doubts(plan: np.ndarray) -> np.ndarray:
         return player.doubts(plan) + LEAST_DOUBT
@@ -126,3 +104,24 @@ def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
     local_search = load_contender(PROBLEM.family, "local_search")
     asked = clock.elapsed
     return clock.adopt(local_search(instance, clock.left(), seed, starts, doubts), asked)
+
+
+def _temperature(count: int) -> float:
+    """Of the next sample, after so many; the first takes the likeliest choices."""
+    return TEMPERATURES[count % len(TEMPERATURES)] if count else 0.0
+
+
+def _samples(
+    player: Player, clock: Clock, rng: np.random.Generator
+) -> list[tuple[int, np.ndarray]]:
+    """Different plans with their times, ps, the best first; the likeliest choices' is among those
+    played.
+    """
+    plans: dict[bytes, tuple[int, np.ndarray]] = {}
+    for count in range(MOST_SAMPLES):
+        if count and (clock.expired or clock.elapsed > SAMPLES_SHARE * clock.budget.seconds):
+            break
+        time = player.play(_temperature(count), rng)
+        clock.evaluations += 1
+        plans[player.state.actions.tobytes()] = time, player.state.actions.copy()
+    return sorted(plans.values(), key=lambda pair: pair[0])

@@ -42,5 +42,5 @@ RECIPE = Recipe(
     lessons=lessons,
     imitate=imitate,
     score=score,
-    chosen_by="greedy",
+    chosen_by="sample",
 )

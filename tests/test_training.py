@@ -1,0 +1,123 @@
+"""Training: configurations, checkpoints, and that a run stopped anywhere goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sysopt_gym.agents.checkpoints import SHIPPED, load_network, load_policy, save_policy
+from sysopt_gym.agents.training import load_config, train
+from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
+from sysopt_gym.agents.vm_rescheduling.players import POLICY
+from sysopt_gym.core.errors import CheckpointError, OutputError, SettingError, UnknownNameError
+from sysopt_gym.core.registry import load_problem
+from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
+
+
+def test_shipped_policies_are_small() -> None:
+    for path in SHIPPED.rglob("*.safetensors"):
+        assert path.stat().st_size < 5 * 2**20
+
+
+def test_a_policy_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no such file.*train"):
+        load_policy(tmp_path / "nowhere", PROBLEM)
+    weights_of, card = load_policy(POLICY, PROBLEM)
+    save_policy(tmp_path, weights_of, card)
+    load_policy(tmp_path, PROBLEM)
+    weights = tmp_path / "policy.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_policy(tmp_path, PROBLEM)
+    weights.write_bytes(whole)
+    document = json.loads((tmp_path / "policy.json").read_text())
+    (tmp_path / "policy.json").write_text(json.dumps(document | {"env_version": "0"}))
+    with pytest.raises(CheckpointError, match="version 0"):
+        load_policy(tmp_path, PROBLEM)
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_network(POLICY, PROBLEM, lambda _: RelationalPolicy(8))
+
+
+def test_configurations_with_unknown_keys_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        load_config("vm_rescheduling_pp", {})
+    with pytest.raises(UnknownNameError, match="'iterations'"):
+        load_config("vm_rescheduling_ppo", {"ppo.iteration": "3"})
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        load_config("vm_rescheduling_ppo", {"ppo.algorithm.trainings.lr": "1"})
+    (tmp_path / "broken.yaml").write_text("family: [")
+    with pytest.raises(SettingError, match=r"broken\.yaml"):
+        load_config(tmp_path / "broken.yaml", {})
+    (tmp_path / "empty.yaml").write_text("family: vm_rescheduling\n")
+    with pytest.raises(SettingError, match="missing"):
+        load_config(tmp_path / "empty.yaml", {})
+
+
+def test_overrides_reach_nested_settings() -> None:
+    settings = load_config("vm_rescheduling_ppo", {"ppo.algorithm.training.lr": "0.5", "seed": "7"})
+    assert settings["ppo"]["algorithm"]["training"]["lr"] == 0.5
+    assert settings["ppo"]["algorithm"]["training"]["gamma"] == 1.0
+    assert settings["seed"] == 7
+
+
+@pytest.mark.slow
+def test_training_exports_a_policy_and_resumes_with_its_optimizer(tmp_path: Path) -> None:
+    overrides = {
+        "out": str(tmp_path / "run"),
+        "width": "8",
+        "validation": "[small:val/0]",
+        "imitation.contender": "ppo_greedy",
+        "imitation.instances": "[small:train/0]",
+        "imitation.epochs": "1",
+        "ppo.instances": "[small:train/0]",
+        "ppo.iterations": "1",
+        "ppo.checkpoint_every": "1",
+        "ppo.algorithm.training.train_batch_size_per_learner": "64",
+        "ppo.algorithm.training.minibatch_size": "32",
+        "ppo.algorithm.training.num_epochs": "1",
+    }
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        train("vm_rescheduling_ppo", overrides, resume=True)
+    folder = train("vm_rescheduling_ppo", overrides, resume=False)
+    _, card = load_policy(folder, PROBLEM)
+    assert set(card.expected) == {"small:val/0"}
+    with pytest.raises(OutputError, match="--resume"):
+        train("vm_rescheduling_ppo", overrides, resume=False)
+    train("vm_rescheduling_ppo", overrides | {"ppo.iterations": "2"}, resume=True)
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert (state["stage"], state["done"]) == ("ppo", 2)
+    assert (tmp_path / "run" / "config.yaml").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "shipped"),
+    [("memory_mapping", "memory_mapping_ppo"), ("vm_rescheduling", "vm_rescheduling_ppo")],
+)
+def test_the_same_muzero_goes_on_from_a_policy_of_any_family(
+    family: str, shipped: str, tmp_path: Path
+) -> None:
+    _, start = load_policy(SHIPPED / shipped, load_problem(family))
+    overrides = {
+        "out": str(tmp_path / "run"),
+        "width": str(start.width),
+        "start": shipped,
+        "validation": "[small:val/0]",
+        "muzero.instances": "[small:train/0]",
+        "muzero.iterations": "2",
+        "muzero.checkpoint_every": "1",
+        "muzero.algorithm.env_runners.num_envs_per_env_runner": "2",
+        "muzero.algorithm.env_runners.rollout_fragment_length": "4",
+        "muzero.algorithm.training.simulations": "2",
+        "muzero.algorithm.training.learning_starts": "8",
+        "muzero.algorithm.training.updates": "1",
+        "muzero.algorithm.training.train_batch_size_per_learner": "4",
+    }
+    folder = train(f"{family}_muzero", overrides, resume=False)
+    _, card = load_policy(folder, load_problem(family))
+    assert card.stage.startswith("muzero iteration")
+    train(f"{family}_muzero", overrides | {"muzero.iterations": "3"}, resume=True)
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert (state["stage"], state["done"]) == ("muzero", 3)
