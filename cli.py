@@ -144,20 +144,52 @@ def data_info(family: Family, instance: InstanceArgument, settings: Settings = N
     _print(facts(problem, instances))
 
 
-@data_app.command("import")
+@data_app.command("import", context_settings={"ignore_unknown_options": True})
 def data_import(
-    family: Family, file: Annotated[Path, typer.Argument(help="your file")], out: Out
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[FAMILY] FILE [--SETTING VALUE]...",
+            help="your file; its family where several could read it; settings of the instance",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="where to write; not told, FILE's name and .npz")
+    ] = None,
+    settings: Settings = None,
 ) -> None:
-    """Make an instance set of your own file, to use wherever a set's name or a file is asked for.
+    """Make an instance set of your own file, to use wherever a set's name or a file is asked for,
+    and say what it holds.
 
     Example: `sysopt-gym data import vm_rescheduling snapshot.json --out mine.npz`
-    """
-    from .core.registry import load_problem
-    from .evaluation.catalog import import_file, save
 
-    instances = import_file(load_problem(family), file)
+    `sysopt-gym data import program.hlo.txt --hardware tpu-like --capacity 8MiB`
+    """
+    from .evaluation.catalog import import_file, save
+    from .evaluation.screens import facts
+
+    family, file, pairs = import_words(words)
+    problem, instances = import_file(family, file, [*pairs, *(settings or [])])
+    if out is None:
+        out = Path(file.name.partition(".")[0] + (".npz" if len(instances) == 1 else ".zip"))
     save(instances, out)
-    typer.echo(f"{out}: {len(instances)} instance{'s' * (len(instances) != 1)} of {family}")
+    _print(facts(problem, instances))
+    typer.echo(f"{out}: {len(instances)} instance{'s' * (len(instances) != 1)} of {problem.family}")
+
+
+def import_words(words: list[str]) -> tuple[str | None, Path, list[str]]:
+    """The family if it is named, the file, and the settings as KEY=VALUE, of `data import`."""
+    names, pairs = [], []
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("--"):
+            key, given, value = word[2:].partition("=")
+            pairs.append(f"{key}={value if given else next(rest, '')}")
+        else:
+            names.append(word)
+    if len(names) not in (1, 2):
+        raise typer.BadParameter(f"give one file, with or without its family; got {names}")
+    return names[0] if len(names) == 2 else None, Path(names[-1]), pairs
 
 
 @data_app.command("generate")

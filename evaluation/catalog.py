@@ -163,15 +163,50 @@ def load(
     return problem, [apply_settings(problem, one, settings) for one in instances], settings
 
 
-def import_file(problem: Problem, path: Path) -> list[Any]:
-    """The instances in a user's file, named after it.
+def readers(problems: Sequence[Problem], argument: str) -> list[Problem]:
+    """The one family that can read a file.
+
+    Raises:
+        UnknownNameError: there is no such file.
+        SettingError: several families can, or none.
+    """
+
+    def reads(problem: Problem) -> bool:
+        try:
+            find_instances(problem, argument)
+        except InstanceError:
+            return False
+        return True
+
+    if not Path(argument).expanduser().exists():
+        raise UnknownNameError(
+            f"{argument!r} is neither an instance set of {', '.join(p.family for p in problems)} "
+            "nor a file; `sysopt-gym list instances` names the sets"
+        )
+    readers = [problem for problem in problems if reads(problem)]
+    if len(readers) != 1:
+        raise SettingError(
+            f"{argument}: {'several families read' if readers else 'no family reads'} this file; "
+            "name the family it is for, e.g. `sysopt-gym compare FAMILY --instances FILE`"
+        )
+    return readers
+
+
+def import_file(family: str | None, path: Path, pairs: Sequence[str]) -> tuple[Problem, list[Any]]:
+    """The family that a user's file is for (None: the one that can read it), and the instances in
+    the file, named after it, with settings applied.
 
     Raises:
         InstanceError: no such file, or malformed.
+        SysOptError: see `load` and `readers`.
     """
     if not path.is_file():
         raise InstanceError(f"{path}: no such file; give the file to import")
-    return find_instances(problem, str(path))
+    if family is None:
+        (problem,) = readers([load_problem(name) for name in FAMILIES], str(path))
+        family = problem.family
+    problem, instances, _ = load(family, str(path), pairs)
+    return problem, instances
 
 
 def generate(problem: Problem, count: int, seed: int, pairs: Sequence[str]) -> list[Any]:

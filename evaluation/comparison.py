@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.contracts import Problem
-from ..core.errors import InstanceError, SettingError, UnknownNameError
 from ..core.instance import Instance
 from ..core.registry import known, load_problem
 from .catalog import (
@@ -21,6 +20,7 @@ from .catalog import (
     choose_contenders,
     find_instances,
     parse_settings,
+    readers,
 )
 from .cells import Entry, Folder, Row
 from .conditions import conditions
@@ -167,33 +167,7 @@ def _by_family(
             continue
         takers = [p for p in problems if argument.partition("/")[0] in p.instance_sets]
         if not takers:
-            takers = list(problems) if len(problems) == 1 else _readers(problems, argument)
+            takers = list(problems) if len(problems) == 1 else readers(problems, argument)
         for problem in takers:
             found[problem.family].append(argument)
     return found
-
-
-def _readers(problems: Sequence[Problem], argument: str) -> list[Problem]:
-    """The one family that can read a file."""
-
-    def reads(problem: Problem) -> bool:
-        try:
-            find_instances(problem, argument)
-        except InstanceError:
-            return False
-        return True
-
-    if not Path(argument).expanduser().exists():
-        raise UnknownNameError(
-            f"{argument!r} is neither an instance set of {', '.join(p.family for p in problems)} "
-            "nor a "
-            "file; `sysopt-gym list instances` names the sets"
-        )
-    readers = [problem for problem in problems if reads(problem)]
-    if len(readers) != 1:
-        raise SettingError(
-            f"{argument}: {'several families read' if readers else 'no family reads'} this file; "
-            "name "
-            "the family it is for, e.g. `sysopt-gym compare FAMILY --instances FILE`"
-        )
-    return readers

@@ -147,6 +147,18 @@ def test_an_imported_file_is_an_instance_set(tmp_path: Path) -> None:
     assert [items.name for items in load_set(toy_family.Items, tmp_path / "set.zip")] == ["mine"]
 
 
+def test_an_import_finds_its_family_takes_settings_and_says_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy_family.make_items(3, "mine").save(tmp_path / "mine.npz")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "mine.npz").rename("in/mine.npz")
+    said = run("data", "import", "in/mine.npz", "--capacity", "7").output
+    assert "mine.npz: 1 instance of toy" in said and "items" in said
+    assert toy_family.Items.load(tmp_path / "mine.npz").capacity == 7
+
+
 def test_compare_writes_its_four_files_and_report_makes_them_again(tmp_path: Path) -> None:
     words = ["compare", "toy", "--instances", "toy/0", "toy/1", "--contenders", "best", "agent"]
     result = run(*words, "--budget", "0.3", "--out", tmp_path / "out")

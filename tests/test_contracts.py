@@ -106,6 +106,21 @@ def test_masked_in_actions_never_raise_and_masked_out_ones_always_do(
 
 @families
 @given(seed=SEEDS)
+@settings(max_examples=5, deadline=None)
+def test_a_fork_goes_its_own_way_from_the_same_state(family: str, seed: int) -> None:
+    env = make(load_problem(family)).unwrapped
+    actions, seen = play_out(env, seed)
+    env.reset(seed=seed)
+    half = len(actions) // 2
+    for action in actions[:half]:
+        env.step(action)
+    for fork in (env.fork(), env.fork(), env):
+        after = [fork.step(action) for action in actions[half:]]
+        assert same(after, seen[half + 1 :])
+
+
+@families
+@given(seed=SEEDS)
 @settings(max_examples=8, deadline=None)
 def test_a_replay_gives_the_episodes_objective(family: str, seed: int) -> None:
     problem = load_problem(family)
