@@ -3,9 +3,10 @@ and numba.
 
 What is timed are whole episodes of random legal actions, one process, in seconds of CPU, so that
 other jobs on the machine count little: `env.step` with observation, mask and the resets between,
-without the choice of the actions; and the bare dynamics, choice included. Rewinds redo decisions,
-so the bare dynamics are timed with them (policy backup, decisions taken) and without (policy
-reserve, which has none). No other implementation of the game is known; the reference is the
+without the choice of the actions; and the bare dynamics, choice included. A rewind redoes
+decisions, in random play about ten for each one taken, so the bare dynamics are timed with rewinds
+(policy backup, decisions taken), without (policy reserve, which has none), and on a knapsack's
+plans, as rewinds left them. No other implementation of the game is known; the reference is the
 validator, which is the game in plain Python.
 """
 
@@ -28,11 +29,14 @@ from ..envs.memory_mapping.dynamics import (
     Static,
     make_state,
     make_static,
+    play,
     reset,
     step,
 )
 from ..envs.memory_mapping.env import MallocGameEnv
+from ..envs.memory_mapping.stays import find_stays, knapsack
 from ..envs.memory_mapping.validate import validate
+from ..envs.memory_mapping.wishes import play_wishes
 
 PLAIN = "the game in plain Python (the validator), in this run"
 SMALLEST, LARGEST = 200, 1000
@@ -49,6 +53,7 @@ def measure() -> list[Throughput]:
     bare, bare_spread = _repeat(lambda: _bare_per_second(programs))
     safe = [with_settings(program, {"dead_end": "reserve"}) for program in programs]
     free, free_spread = _repeat(lambda: _bare_per_second(safe))
+    planned, planned_spread = _repeat(lambda: _planned_per_second(programs))
     plain, plain_spread = _repeat(lambda: _plain_per_second(programs, plans))
     size = f"{len(programs)} programs of {SMALLEST} to {LARGEST} decisions"
     return [
@@ -56,7 +61,7 @@ def measure() -> list[Throughput]:
             f"env.step, {size}", steps, "decisions/s", PLAIN, plain, max(spread, plain_spread)
         ),
         Throughput(
-            f"bare dynamics, policy backup, {size}",
+            f"bare dynamics, random play, policy backup, {size}",
             bare,
             "decisions/s",
             PLAIN,
@@ -64,12 +69,20 @@ def measure() -> list[Throughput]:
             max(bare_spread, plain_spread),
         ),
         Throughput(
-            f"bare dynamics, policy reserve, {size}",
+            f"bare dynamics, random play, policy reserve, {size}",
             free,
             "decisions/s",
             PLAIN,
             plain,
             max(free_spread, plain_spread),
+        ),
+        Throughput(
+            f"bare dynamics, a knapsack's plans, policy backup, {size}",
+            planned,
+            "decisions/s",
+            PLAIN,
+            plain,
+            max(planned_spread, plain_spread),
         ),
     ]
 
@@ -115,6 +128,20 @@ def _bare_per_second(programs: list[Program]) -> float:
     draws, share = _draws(), BARE_DECISIONS // len(games)
     started = time.process_time()
     taken = sum(_episodes(static, state, share, draws) for static, state in games)
+    return float(taken / (time.process_time() - started))
+
+
+def _planned_per_second(programs: list[Program]) -> float:
+    games = [(static, make_state(static)) for static in map(make_static, programs)]
+    plans = []
+    for static, state in games:
+        play_wishes(static, state, knapsack(static, find_stays(static)))
+        plans.append(state.actions.copy())
+    started, taken = time.process_time(), 0
+    while taken < BARE_DECISIONS:
+        for (static, state), plan in zip(games, plans, strict=True):
+            reset(static, state)
+            taken += play(static, state, plan)
     return float(taken / (time.process_time() - started))
 
 

@@ -366,12 +366,19 @@ def _rewind(static: Static, state: State) -> None:
     """
     reached = state.scalars[POSITION]
     taken = state.actions[:reached].copy()
+    pending = state.pending
     while True:
         culprit = state.dirty[static.dec_buffer[state.scalars[POSITION]]]
         state.forced[culprit] = 1
         state.scalars[REWINDS] += 1
+        standing, moves = state.actions[:culprit].copy(), state.moves[:culprit].copy()
         _restart(static, state)
-        _look(static, state, taken[0])
+        for d in range(culprit):  # nothing before it changes, so nothing need be looked up
+            pending[P_EVICT_END] = moves[d, EVICT_END]
+            pending[P_COPY_START] = moves[d, COPY_START]
+            pending[P_COPY_OFFSET] = pending[P_OFFSET] = moves[d, OFFSET]
+            _apply(static, state, standing[d])
+        _look(static, state, taken[culprit])
         while state.scalars[POSITION] < reached and state.mask.any():
             action = taken[state.scalars[POSITION]]
             if not state.mask[action]:
