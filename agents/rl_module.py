@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .memory_mapping import DecisionPolicy
 from .networks import RelationalPolicy
+from .sequence_design import SequencePolicy
 
 
 class PolicyModule(TorchRLModule, ValueFunctionAPI):
@@ -63,3 +64,9 @@ class DecisionModule(PolicyModule):
     """Of memory_mapping."""
 
     network_type = DecisionPolicy
+
+
+class SequenceModule(PolicyModule):
+    """Of sequence_design."""
+
+    network_type = SequencePolicy

@@ -335,7 +335,7 @@ def build_algorithm(run: Run) -> Any:
 
     package = __package__.rpartition(".")[0]
     instances = [
-        run.problem.apply_settings(instance, part["settings"])
+        run.problem.shown(run.problem.apply_settings(instance, part["settings"]))
         for instance in run.instances(part["instances"])
     ]
     spec = RLModuleSpec(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from sysopt_gym.datasets.sequence_design.ehrlich import draw_ehrlich
 from sysopt_gym.datasets.sequence_design.generator import LETTERS
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task
+from sysopt_gym.envs.sequence_design import proxy
 
 
 def make_tiny(seed: int, batch_size: int = 5) -> DesignTask:
@@ -28,6 +29,14 @@ def make_tiny(seed: int, batch_size: int = 5) -> DesignTask:
         banned=function.banned,
         batch_size=batch_size,
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_training() -> Iterator[None]:
+    """Proxies of tiny tasks are good enough for these tests after a fraction of the steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proxy, "FEWEST_STEPS", 80)
+        yield
 
 
 @pytest.fixture(scope="session")
