@@ -63,6 +63,7 @@ SOLVERS: dict[str, dict[str, str]] = {
         "cma_es": ".solvers.sequence_design.cma_es:solve",
         "gradient_ascent": ".solvers.sequence_design.gradient_ascent:solve",
         "reinforce": ".solvers.sequence_design.reinforce:solve",
+        "coms": ".solvers.sequence_design.coms:solve",
     },
 }
 
