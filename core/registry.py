@@ -64,6 +64,7 @@ SOLVERS: dict[str, dict[str, str]] = {
         "gradient_ascent": ".solvers.sequence_design.gradient_ascent:solve",
         "reinforce": ".solvers.sequence_design.reinforce:solve",
         "coms": ".solvers.sequence_design.coms:solve",
+        "bib": ".solvers.sequence_design.bib:solve",
     },
 }
 

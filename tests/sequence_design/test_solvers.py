@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,22 @@ from sysopt_gym.solvers.sequence_design import common, proxy_exhaustive
 
 Tiny = Callable[..., DesignTask]
 NAMES = tuple(SOLVERS["sequence_design"])
-SEARCHES = tuple(name for name in NAMES if name not in ("offline_best", "random"))
+# The others draw nothing, or believe in something else than the proxy.
+SEARCHES = tuple(name for name in NAMES if name not in ("offline_best", "random", "bib"))
 BUDGET = Budget(seconds=20.0, evaluations=1500)
 SEEDS = st.integers(0, 10**6)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_pretraining() -> Iterator[None]:
+    """Models of tiny tasks are good enough for these tests after a few steps."""
+    pytest.importorskip("torch", reason="bib needs the extra agents")
+    from sysopt_gym.solvers.sequence_design import coms, language_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language_model, "STEPS", 60)
+        patch.setattr(coms, "STEPS", 200)
+        yield
 
 
 def solve(name: str, task: DesignTask, seed: int = 0, budget: Budget = BUDGET) -> Solution:
