@@ -65,6 +65,7 @@ SOLVERS: dict[str, dict[str, str]] = {
         "reinforce": ".solvers.sequence_design.reinforce:solve",
         "coms": ".solvers.sequence_design.coms:solve",
         "bib": ".solvers.sequence_design.bib:solve",
+        "bdi": ".solvers.sequence_design.bdi:solve",
     },
 }
 

@@ -18,23 +18,28 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
+from .bidirectional import (
+    RATE,
+    RIDGE,
+    TARGET,
+    Adam,
+    finals_first,
+    start_logits,
+    straight_through,
+)
 from .common import decode, hand_in, out_of_time
 from .language_model import LanguageModel, offline_features, pretrain
 
 MODEL_SHARE, PROXY_SHARE = 0.35, 0.25  # of the seconds, at most
-TARGET = 10.0  # standardized score that designs aim at
-RIDGE = 1e-6  # of the kernel's mean diagonal
 STEPS_DNA, STEPS_PROTEIN = 100, 25
-RATE, RATE_GAIN, RATE_RANGE = 0.1, 0.01, (1e-4, 0.5)
+RATE_GAIN, RATE_RANGE = 0.01, (1e-4, 0.5)
 GAMMA, GAMMA_RATE = 0.5, 0.1
-START_NOISE = 0.1  # standard deviation of the first logits
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +100,10 @@ def _descend(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Different designs int8 [n, L], the finals first."""
-    logits = _start(task, rng)
+    logits = start_logits(task, rng)
     count = len(logits)
-    gamma, gamma_adam = np.full(count, GAMMA), _Adam()
-    adam, met = _Adam(), [decode(task, logits)]
+    gamma, gamma_adam = np.full(count, GAMMA), Adam()
+    adam, met = Adam(), [decode(task, logits)]
     for step in range(STEPS_DNA if task.letters <= 4 else STEPS_PROTEIN):
         if out_of_time(clock):
             break
@@ -115,20 +120,7 @@ def _descend(
         logits = logits - rate[:, None, None] * direction
         clock.evaluations += count
         met.append(decode(task, logits))
-    latest = {row.tobytes(): row for tokens in reversed(met) for row in reversed(tokens)}
-    return np.stack(list(latest.values()))
-
-
-def _start(task: DesignTask, rng: np.random.Generator) -> np.ndarray:
-    """Logits [n, L, V]: noise, the greatest of each position at the start's own letter."""
-    starts = task.sequences[task.starts[: task.batch_size]]
-    logits = rng.normal(0.0, START_NOISE, (*starts.shape, task.letters))
-    best = logits.argmax(axis=2)[..., None]
-    own = starts.astype(np.int64)[..., None]
-    high, low = np.take_along_axis(logits, best, 2), np.take_along_axis(logits, own, 2)
-    np.put_along_axis(logits, best, low, 2)
-    np.put_along_axis(logits, own, high, 2)
-    return logits
+    return finals_first(met)
 
 
 def _gradients(
@@ -136,7 +128,7 @@ def _gradients(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the forward and the backward loss by the logits, each [n, L, V]."""
     leaf = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
-    features = model.features(_straight_through(task, leaf)).double()
+    features = model.features(straight_through(task, leaf)).double()
     both = []
     for loss in (closed.forward_loss(features), closed.backward_loss(features)):
         (slope,) = torch.autograd.grad(loss.sum(), leaf, retain_graph=True)
@@ -147,32 +139,8 @@ def _gradients(
 def _auxiliary_gradient(task: DesignTask, proxy: Ensemble, logits: np.ndarray) -> np.ndarray:
     """Of the ensemble's mean by the logits, [n, L, V]."""
     leaf = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
-    letters = _straight_through(task, leaf)
+    letters = straight_through(task, leaf)
     _, slopes = proxy.slopes(letters.detach().numpy().reshape(len(logits), -1))
     slope = torch.as_tensor(slopes.mean(axis=0)).reshape(letters.shape)
     (through,) = torch.autograd.grad((letters * slope).sum(), leaf)
     return through.double().numpy()
-
-
-def _straight_through(task: DesignTask, logits: Tensor) -> Tensor:
-    """Whole letters [n, L, V] whose gradient is the softmax's."""
-    soft = logits.softmax(dim=2)
-    tokens = torch.as_tensor(decode(task, logits.detach().numpy()), dtype=torch.long)
-    hard = nn.functional.one_hot(tokens, task.letters).float()
-    return hard + soft - soft.detach()
-
-
-class _Adam:
-    """Adam's direction for arrays of any shape."""
-
-    def __init__(self) -> None:
-        self.step, self.mean, self.square = 0, 0.0, 0.0
-
-    def direction(self, slope: np.ndarray) -> np.ndarray:
-        """What to step along, the rate left out."""
-        self.step += 1
-        self.mean = BETA1 * self.mean + (1 - BETA1) * slope
-        self.square = BETA2 * self.square + (1 - BETA2) * slope**2
-        mean = self.mean / (1 - BETA1**self.step)
-        square = self.square / (1 - BETA2**self.step)
-        return mean / (np.sqrt(square) + EPSILON)

@@ -12,7 +12,13 @@ from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, 
 torch = pytest.importorskip("torch", reason="needs the extra agents")
 
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy  # noqa: E402
-from sysopt_gym.solvers.sequence_design import bib, coms, language_model  # noqa: E402
+from sysopt_gym.solvers.sequence_design import (  # noqa: E402
+    bdi,
+    bib,
+    bidirectional,
+    coms,
+    language_model,
+)
 from sysopt_gym.solvers.sequence_design.language_model import (  # noqa: E402
     offline_features,
     pretrain,
@@ -28,13 +34,13 @@ def test_both_losses_are_those_of_kernel_ridge_regression() -> None:
     scores = rng.normal(size=30)
     y = (scores - scores.mean()) / scores.std()
     kernel = known @ known.T
-    ridge = bib.RIDGE * np.trace(kernel) / 30
+    ridge = bidirectional.RIDGE * np.trace(kernel) / 30
     alpha = np.linalg.solve(kernel + ridge * np.eye(30), y)
-    forward = (candidates @ known.T @ alpha - bib.TARGET) ** 2
+    forward = (candidates @ known.T @ alpha - bidirectional.TARGET) ** 2
     backward = []
     for own in candidates:
         k = own @ own
-        predicted = known @ own / (k + bib.RIDGE * k) * bib.TARGET
+        predicted = known @ own / (k + bidirectional.RIDGE * k) * bidirectional.TARGET
         backward.append(np.mean((predicted - y) ** 2))
     closed = bib.closed_forms(torch.as_tensor(known), scores)
     given = torch.as_tensor(candidates)
@@ -44,16 +50,16 @@ def test_both_losses_are_those_of_kernel_ridge_regression() -> None:
 
 def test_starts_stand_for_the_best_measured_sequences(tiny_task: Tiny) -> None:
     task = tiny_task(0)
-    logits = bib._start(task, np.random.default_rng(0))
+    logits = bidirectional.start_logits(task, np.random.default_rng(0))
     assert (logits.argmax(axis=2) == task.sequences[task.starts[: task.batch_size]]).all()
 
 
 def test_the_auxiliary_gradient_points_to_what_the_ensemble_prefers(tiny_task: Tiny) -> None:
     task = tiny_task(1)
     proxy = fit_proxy(task, np.random.default_rng(0))
-    logits = bib._start(task, np.random.default_rng(0))
+    logits = bidirectional.start_logits(task, np.random.default_rng(0))
     slope = bib._auxiliary_gradient(task, proxy, logits)
-    letters = bib._straight_through(task, torch.as_tensor(logits)).detach().numpy()
+    letters = bidirectional.straight_through(task, torch.as_tensor(logits)).detach().numpy()
     soft = letters.reshape(len(logits), -1).astype(np.float32)
     _, each = proxy.slopes(soft)
     plain = each.mean(axis=0).reshape(logits.shape)
@@ -97,3 +103,29 @@ def test_conservative_models_believe_less_in_what_ascent_leads_to(
         *_, found = coms.climb(task, proxy, logits, 30)
         reached[tau] = proxy.predict(found)[0].mean() - proxy.predict(task.sequences)[0].mean()
     assert reached[-5.0] < reached[50.0]
+
+
+def test_the_tangent_kernel_is_that_of_wide_networks() -> None:
+    """Against the empirical kernel of a wide network of the same depth (Jacot et al. 2018)."""
+    torch.manual_seed(0)
+    rows = torch.as_tensor(np.random.default_rng(0).integers(0, 4, (4, 6)))
+    letters = torch.eye(4).double()[rows]
+    wide, layers = 1500, []
+    for inner in (24, *([wide] * (bdi.DEPTH - 1))):
+        layers.append(torch.randn(wide, inner).double().requires_grad_())
+    layers.append(torch.randn(1, wide).double().requires_grad_())
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        for weights in layers[:-1]:
+            x = (2.0 / len(weights)) ** 0.5 * torch.relu(weights @ x)
+        return (layers[-1] @ x).squeeze()
+
+    gradients = []
+    for x in letters.reshape(4, -1) / 6**0.5:
+        parts = torch.autograd.grad(run(x), layers)
+        gradients.append(torch.cat([part.ravel() for part in parts]))
+    stacked = torch.stack(gradients)
+    empirical = stacked @ stacked.T
+    exact = bdi.tangent_kernel(letters, letters)
+    assert torch.allclose(exact.diagonal(), torch.tensor(bdi.DEPTH + 1.0).double(), atol=0.05)
+    assert torch.allclose(empirical, exact, rtol=0.15)

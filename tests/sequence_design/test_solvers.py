@@ -24,7 +24,7 @@ from sysopt_gym.solvers.sequence_design import common, proxy_exhaustive
 Tiny = Callable[..., DesignTask]
 NAMES = tuple(SOLVERS["sequence_design"])
 # The others draw nothing, or believe in something else than the proxy.
-SEARCHES = tuple(name for name in NAMES if name not in ("offline_best", "random", "bib"))
+SEARCHES = tuple(name for name in NAMES if name not in ("offline_best", "random", "bib", "bdi"))
 BUDGET = Budget(seconds=20.0, evaluations=1500)
 SEEDS = st.integers(0, 10**6)
 
@@ -33,11 +33,12 @@ SEEDS = st.integers(0, 10**6)
 def short_pretraining() -> Iterator[None]:
     """Models of tiny tasks are good enough for these tests after a few steps."""
     pytest.importorskip("torch", reason="bib needs the extra agents")
-    from sysopt_gym.solvers.sequence_design import coms, language_model
+    from sysopt_gym.solvers.sequence_design import bdi, coms, language_model
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(language_model, "STEPS", 60)
         patch.setattr(coms, "STEPS", 200)
+        patch.setattr(bdi, "STEPS", 20)
         yield
 
 
