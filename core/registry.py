@@ -66,6 +66,8 @@ SOLVERS: dict[str, dict[str, str]] = {
         "coms": ".solvers.sequence_design.coms:solve",
         "bib": ".solvers.sequence_design.bib:solve",
         "bdi": ".solvers.sequence_design.bdi:solve",
+        "cbas": ".solvers.sequence_design.cbas:solve",
+        "gflownet": ".solvers.sequence_design.gflownet:solve",
     },
 }
 

@@ -72,6 +72,7 @@ def test_the_language_model_learns_which_letters_go_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(language_model, "STEPS", 200)
+    monkeypatch.setattr(language_model, "BATCH", 32)
     rng = np.random.default_rng(0)
     half = rng.integers(0, 4, (300, 3)).astype(np.int8)
     rows = np.unique(np.concatenate([half, half], axis=1), axis=0)  # each letter stands twice

@@ -33,12 +33,13 @@ SEEDS = st.integers(0, 10**6)
 def short_pretraining() -> Iterator[None]:
     """Models of tiny tasks are good enough for these tests after a few steps."""
     pytest.importorskip("torch", reason="bib needs the extra agents")
-    from sysopt_gym.solvers.sequence_design import bdi, coms, language_model
+    from sysopt_gym.solvers.sequence_design import bdi, cbas, coms, language_model
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(language_model, "STEPS", 60)
         patch.setattr(coms, "STEPS", 200)
         patch.setattr(bdi, "STEPS", 20)
+        patch.setattr(cbas, "FIRST_STEPS", 100)
         yield
 
 
@@ -140,3 +141,37 @@ def test_the_registered_names_are_those_that_scripts_use() -> None:
     assert {"offline_best", "random", "proxy_exhaustive", "ga"} <= set(NAMES)
     assert set(problem.default_contenders) <= set(NAMES)
     assert set(problem.always) <= set(NAMES)
+
+
+def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Tiny) -> None:
+    torch = pytest.importorskip("torch")
+    from sysopt_gym.solvers.sequence_design.gflownet import Policy
+
+    task = seal(tiny_task(3))
+    torch.manual_seed(0)
+    policy = Policy(task)
+    every = np.array(list(itertools.product(range(task.letters), repeat=task.length)), np.int64)
+    every = every[feasible(every.astype(np.int8), task.banned)]
+    with torch.inference_mode():
+        chances = np.concatenate(
+            [policy.log_chances(torch.as_tensor(part)).exp() for part in np.array_split(every, 20)]
+        )
+    assert chances.sum() == pytest.approx(1.0, abs=1e-3)
+    drawn = policy.sample(500, np.random.default_rng(0))
+    assert feasible(drawn, task.banned).all()
+    likely = {row.astype(np.int8).tobytes() for row in every[np.argsort(-chances)[:3000]]}
+    share = np.mean([row.tobytes() in likely for row in drawn])
+    assert share == pytest.approx(np.sort(chances)[-3000:].sum(), abs=0.1)
+
+
+def test_the_autoencoders_likelihood_is_a_distribution_over_sequences(tiny_task: Tiny) -> None:
+    torch = pytest.importorskip("torch")
+    from sysopt_gym.solvers.sequence_design.cbas import LATENT, Autoencoder
+
+    torch.manual_seed(0)
+    model = Autoencoder(3, 4)
+    every = torch.as_tensor(np.array(list(itertools.product(range(4), repeat=3))))
+    with torch.inference_mode():
+        latent = torch.randn(1, LATENT).expand(len(every), -1)
+        assert float(model.log_likelihood(every, latent).exp().sum()) == pytest.approx(1.0, 1e-5)
+        assert (model.loss(every) > 0).all()
