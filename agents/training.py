@@ -333,7 +333,7 @@ def _reinforce(run: Run) -> None:
     if not hasattr(run.network, "encode"):
         raise SettingError(f"{stage}.iterations: this recipe trains no policy; leave them at 0")
     instances = [
-        run.problem.apply_settings(instance, part["settings"])
+        run.problem.shown(run.problem.apply_settings(instance, part["settings"]))
         for instance in run.instances(part["instances"])
     ]
     network = {

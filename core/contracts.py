@@ -79,12 +79,15 @@ class Verdict:
         feasible: whether no constraint is broken.
         violations: one sentence a broken constraint, naming the step.
         detail: further figures of the family (plain numbers), shown as columns.
+        replayed: what the environment must report as objective, where it is not allowed to know the
+            objective itself; None where that is the objective.
     """
 
     objective: float
     feasible: bool
     violations: tuple[str, ...] = ()
     detail: Mapping[str, float] | None = None
+    replayed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,10 @@ class Setting:
 
 def _stands_still(instance: Any) -> bool:
     return False
+
+
+def _all_of_it(instance: Any) -> Any:
+    return instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,7 @@ class Problem:
             None.
         moves_on: whether an instance's world goes on while a contender thinks; a bound proven on
             the instance as given then proves nothing of the world the plan meets.
+        shown: what of an instance a contender is given; the rest is the judge's alone.
     """
 
     family: str
@@ -159,6 +167,7 @@ class Problem:
     best_known: Callable[[Any], tuple[float, str] | None]
     variants: tuple[Mapping[str, str], ...] = ({},)
     moves_on: Callable[[Any], bool] = _stands_still
+    shown: Callable[[Any], Any] = _all_of_it
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,13 @@ from .errors import MissingDependencyError, UnknownNameError
 FAMILIES: dict[str, str] = {
     "vm_rescheduling": ".envs.vm_rescheduling.problem:PROBLEM",
     "memory_mapping": ".envs.memory_mapping.problem:PROBLEM",
+    "sequence_design": ".envs.sequence_design.problem:PROBLEM",
 }
 
 ENVIRONMENTS: dict[str, str] = {
     "sysopt/VMRescheduling-v0": ".envs.vm_rescheduling.env:VMReschedulingEnv",
     "sysopt/MallocGame-v0": ".envs.memory_mapping.env:MallocGameEnv",
+    "sysopt/SequenceDesign-v0": ".envs.sequence_design.env:SequenceDesignEnv",
 }
 
 SOLVERS: dict[str, dict[str, str]] = {
@@ -51,6 +53,21 @@ SOLVERS: dict[str, dict[str, str]] = {
         "beam": ".solvers.memory_mapping.beam:solve",
         "milp": ".solvers.memory_mapping.milp:solve",
         "portfolio": ".solvers.memory_mapping.portfolio:solve",
+    },
+    "sequence_design": {
+        "offline_best": ".solvers.sequence_design.offline_best:solve",
+        "random": ".solvers.sequence_design.random_search:solve",
+        "proxy_exhaustive": ".solvers.sequence_design.proxy_exhaustive:solve",
+        "ga": ".solvers.sequence_design.ga:solve",
+        "adalead": ".solvers.sequence_design.adalead:solve",
+        "cma_es": ".solvers.sequence_design.cma_es:solve",
+        "gradient_ascent": ".solvers.sequence_design.gradient_ascent:solve",
+        "reinforce": ".solvers.sequence_design.reinforce:solve",
+        "coms": ".solvers.sequence_design.coms:solve",
+        "bib": ".solvers.sequence_design.bib:solve",
+        "bdi": ".solvers.sequence_design.bdi:solve",
+        "cbas": ".solvers.sequence_design.cbas:solve",
+        "gflownet": ".solvers.sequence_design.gflownet:solve",
     },
 }
 

@@ -86,8 +86,9 @@ def judge(problem: Problem, instance: Any, actions: np.ndarray, world: World) ->
     if not verdict.feasible:
         reasons = verdict.violations or (replay.refused or "infeasible",)
         return Judgement(math.nan, False, True, tuple(reasons), detail)
-    if not abs(replay.objective - verdict.objective) <= TOLERANCE:
-        text = f"the environment says {replay.objective!r}, the validator {verdict.objective!r}"
+    expected = verdict.objective if verdict.replayed is None else verdict.replayed
+    if not abs(replay.objective - expected) <= TOLERANCE:
+        text = f"the environment says {replay.objective!r}, the validator {expected!r}"
         return Judgement(math.nan, False, False, (text,), detail)
     return Judgement(verdict.objective, True, True, (), detail)
 

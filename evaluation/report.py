@@ -41,6 +41,7 @@ class Section:
     notes: list[str]
     plots: list[dict[str, str]]
     instances: dict[str, Any]
+    figures: dict[str, Any]
     reasons: list[str]
     pictures: list[Picture]
 
@@ -138,6 +139,7 @@ def _section(
         notes=remarks,
         plots=_plots(rows, lines, colour),
         instances=_instances(rows, lines),
+        figures=_figures(rows, lines),
         reasons=_reasons(rows),
         pictures=pictures,
     )
@@ -221,6 +223,20 @@ def _plots(
             "svg": anytime_plot(rows, lines, colour, budget_s),
         },
     ]
+
+
+def _figures(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]:
+    """The family's further figures by contender: means over the runs whose plans are feasible."""
+    found = [row for row in rows if row["feasible"] and row["detail"]]
+    names = list(dict.fromkeys(name for row in found for name in row["detail"]))
+    table = []
+    for line in lines:
+        own = [row["detail"] for row in found if row["contender"] == line.contender]
+        if own:
+            values = [[detail[name] for detail in own if name in detail] for name in names]
+            cells = [number(float(np.mean(some)) if some else None) for some in values]
+            table.append({"name": line.contender, "cells": cells})
+    return {"names": names, "rows": table}
 
 
 def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def serve(pipe: Connection) -> None:
         kind = registry.contender_kind(start.family, start.contender)
         contender = registry.load_contender(start.family, start.contender)
         small = Budget(min(WARM_UP_S, start.budget.seconds), WARM_UP_EVALUATIONS)
-        tiny = Task(problem.warm_up_instance(), small, 0, 0)
+        tiny = Task(problem.shown(problem.warm_up_instance()), small, 0, 0)
         for _ in range(MOST_WARM_UPS):
             # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
             if _play(problem, kind, contender, tiny).wall_s < small.seconds / 2:

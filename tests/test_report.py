@@ -17,8 +17,8 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import Picture
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.evaluation.cells import Entry, Folder, Row
-from sysopt_gym.evaluation.headline import headline, leaders, percent, seconds
-from sysopt_gym.evaluation.report import write_report
+from sysopt_gym.evaluation.headline import headline, leaders, number, percent, seconds
+from sysopt_gym.evaluation.report import _figures, write_report
 from sysopt_gym.evaluation.runner import Plan, play
 from sysopt_gym.evaluation.statistics import standings
 from sysopt_gym.evaluation.table import add_gaps
@@ -233,3 +233,14 @@ def test_who_leads_when_stopped_earlier_is_told_in_spans() -> None:
 def test_numbers_read_well() -> None:
     assert (percent(0.1234), percent(-0.00001), percent(None)) == ("12.3 %", "0.0 %", "–")
     assert (seconds(0.0123), seconds(2.5), seconds(None)) == ("12 ms", "2.50 s", "–")
+
+
+def test_further_figures_are_means_over_feasible_runs() -> None:
+    rows = rows_of(best=[3.0, 4.0], greedy=[1.0, 2.0])
+    for row, spread in zip(rows, (1.0, 2.0, 5.0, 7.0), strict=True):
+        row["detail"] = {"spread": spread}
+    rows[3] |= {"feasible": False}
+    figures = _figures(rows, standings(rows, "greedy"))
+    cells = {line["name"]: line["cells"] for line in figures["rows"]}
+    assert figures["names"] == ["spread"]
+    assert cells == {"best": [number(1.5)], "greedy": [number(5.0)]}

@@ -1,0 +1,1 @@
+"""Sequence design: network and lessons; no agent is shipped yet."""

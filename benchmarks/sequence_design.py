@@ -1,0 +1,104 @@
+"""Speed of the sequence-design environment. Uses envs and numpy.
+
+What is timed, in seconds of CPU of one process, so that other jobs on the machine count little: the
+batched core, 1,024 sequences built side by side of random legal letters on DNA 8-mers (the shape of
+TF-Bind-8), with masks, and the proxy's value of every finished design; and `env.step` of one
+environment with observation, mask and info. A step is a letter. The reference is the batched core
+in NumPy alone, its proxy as dense products.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ..core.contracts import Throughput
+from ..datasets.sequence_design.instance import DesignTask, make_task
+from ..envs.sequence_design.dynamics import append, append_mask
+from ..envs.sequence_design.env import SequenceDesignEnv
+from ..envs.sequence_design.proxy import Ensemble, reference_proxy
+
+LANES, LENGTH = 1024, 8
+REPEATS = 3
+BATCHES = 16
+PLAIN = "the batched core in NumPy alone, in this run"
+
+
+def measure() -> list[Throughput]:
+    """Both throughputs."""
+    task = _task()
+    proxy = reference_proxy(task)
+    core, core_spread = _repeat(lambda: _core_per_second(task, proxy))
+    single, single_spread = _repeat(lambda: _env_per_second(task, proxy))
+    plain, plain_spread = _repeat(lambda: _plain_per_second(task, proxy))
+    return [
+        Throughput(
+            f"batched construction of DNA 8-mers, {LANES} lanes, mask and proxy included",
+            core, "steps/s", PLAIN, plain, max(core_spread, plain_spread),
+        ),
+        Throughput(
+            "env.step, DNA 8-mers, proxy included",
+            single, "steps/s", PLAIN, plain, max(single_spread, plain_spread),
+        ),
+    ]  # fmt: skip
+
+
+def _task() -> DesignTask:
+    """Random DNA 8-mers that score by a random weight a letter; needs no data."""
+    rng = np.random.default_rng(0)
+    tokens = np.unique(rng.integers(0, 4, (5000, LENGTH)), axis=0)
+    weights = rng.normal(size=(LENGTH, 4))
+    scores = weights[np.arange(LENGTH), tokens].sum(axis=1)
+    return make_task("8-mers", "ACGT", tokens, scores, {"landscape": "measured"})
+
+
+def _repeat(run: Callable[[], float]) -> tuple[float, float]:
+    """Median over repeats, and half the range as a fraction of it."""
+    run()
+    speeds = sorted(run() for _ in range(REPEATS))
+    median = speeds[len(speeds) // 2]
+    return median, (speeds[-1] - speeds[0]) / 2 / median
+
+
+def _core_per_second(task: DesignTask, proxy: Ensemble) -> float:
+    rng = np.random.default_rng(0)
+    tokens = np.empty((LANES, LENGTH), np.int8)
+    mask = np.empty((LANES, task.letters), np.int8)
+    started = time.process_time()
+    for _ in range(BATCHES):
+        for place in range(LENGTH):
+            append_mask(tokens, place, task.banned, mask)
+            chances = rng.random((LANES, task.letters), np.float32) * mask
+            append(tokens, place, chances.argmax(axis=1), task.banned)
+        proxy.pessimistic(tokens, 1.0)
+    return BATCHES * LANES * LENGTH / (time.process_time() - started)
+
+
+def _env_per_second(task: DesignTask, proxy: Ensemble) -> float:
+    env = SequenceDesignEnv(task, proxy=proxy)
+    actions = np.random.default_rng(0).integers(0, 4, task.batch_size * LENGTH).tolist()
+    env.reset(seed=0)
+    started = time.process_time()
+    for action in actions:
+        env.step(action)
+    return len(actions) / (time.process_time() - started)
+
+
+def _plain_per_second(task: DesignTask, proxy: Ensemble) -> float:
+    rng = np.random.default_rng(0)
+    hot = np.eye(task.letters, dtype=np.float32)
+    tokens = np.empty((LANES, LENGTH), np.int8)
+    started = time.process_time()
+    for _ in range(BATCHES):
+        for place in range(LENGTH):
+            mask = ~task.banned[tokens[:, place - 1]] if place else 1
+            chances = rng.random((LANES, task.letters), np.float32) * mask
+            tokens[:, place] = chances.argmax(axis=1)
+        inputs = hot[tokens].reshape(LANES, -1)
+        hidden = np.maximum(inputs @ proxy.first + proxy.first_bias[:, None], 0.0)
+        hidden = np.maximum(hidden @ proxy.second + proxy.second_bias[:, None], 0.0)
+        each = np.einsum("enw,ew->en", hidden, proxy.last) + proxy.last_bias[:, None]
+        each.mean(axis=0) - each.std(axis=0)
+    return BATCHES * LANES * LENGTH / (time.process_time() - started)

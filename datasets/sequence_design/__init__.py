@@ -1,0 +1,1 @@
+"""Design tasks: what an instance of sequence design is, and where instances come from."""

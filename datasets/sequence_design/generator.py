@@ -1,0 +1,243 @@
+"""Design tasks drawn by us: Ehrlich functions, and the offline sets of landscapes that come with
+none. Uses core and numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ...core.contracts import Setting
+from ...core.errors import SettingError
+from . import rna, tables
+from .ehrlich import draw_ehrlich
+from .instance import DesignTask, distinct, make_task
+
+# The amino acids' letters come first, so that up to 20 states look like proteins.
+LETTERS = tables.PROTEIN + "BJOUXZ0123456789"
+MOST_ROUNDS = 2000
+CROSSOVER = 0.3
+GB1_SHARE = 0.95  # of the measured variants, lowest first, that the offline set is drawn from
+
+PARAMETERS: Mapping[str, Setting] = {
+    "states": Setting("8", "letters of the alphabet (3 to 36)"),
+    "length": Setting("16", "letters of a sequence (2 to 256)"),
+    "motifs": Setting("2", "motifs to be found (1 to 16)"),
+    "motif_length": Setting("4", "elements of a motif (2 to 16)"),
+    "quantization": Setting("4", "steps that a motif counts in (1 to motif_length)"),
+    "epistasis": Setting("0", "how much later elements outweigh first ones (0 to 3)"),
+    "rows": Setting("2000", "sequences in the offline set (256 to 100000)"),
+    "ceiling": Setting("0.3", "score that no sequence of the offline set exceeds (0.05 to 1)"),
+}
+_WHOLE = {
+    "states": (3, 36), "length": (2, 256), "motifs": (1, 16), "motif_length": (2, 16),
+    "quantization": (1, 16), "rows": (256, 100_000),
+}  # fmt: skip
+_REAL = {"epistasis": (0.0, 3.0), "ceiling": (0.05, 1.0)}
+
+Score = Callable[[np.ndarray], np.ndarray]
+
+
+def generate(parameters: Mapping[str, str], seed: int) -> DesignTask:
+    """A task on a random Ehrlich function.
+
+    Half of the offline set is drawn from the function's Markov chain, half are descendants of such
+    sequences under selection that stops at the ceiling, as of an earlier campaign.
+
+    Raises:
+        SettingError: a parameter cannot be read, is out of range, or admits no function.
+        InstanceError: the offline set would be constant.
+    """
+    whole = {key: _whole(parameters, key) for key in _WHOLE}
+    real = {key: _real(parameters, key) for key in _REAL}
+    if whole["quantization"] > whole["motif_length"]:
+        raise SettingError(
+            f"generate sequence_design: quantization={whole['quantization']} exceeds "
+            f"motif_length={whole['motif_length']}; set it to that or less"
+        )
+    rng = np.random.default_rng([seed, 0xE4211C])
+    function = draw_ehrlich(
+        whole["states"],
+        whole["length"],
+        whole["motifs"],
+        whole["motif_length"],
+        whole["quantization"],
+        real["epistasis"],
+        rng,
+    )
+    first = function.sample(4 * whole["rows"], whole["length"], rng)
+    sequences, scores = explore(
+        function.score, first, whole["rows"], real["ceiling"], function.banned, rng
+    )
+    return make_task(
+        f"ehrlich-{whole['states']}-{whole['length']}-{whole['motifs']}-seed{seed}",
+        LETTERS[: whole["states"]],
+        sequences,
+        scores,
+        function.handle(),
+        banned=function.banned,
+    )
+
+
+def explore(
+    score: Score,
+    first: np.ndarray,
+    rows: int,
+    ceiling: float,
+    banned: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """An offline set: different feasible sequences that score at most the ceiling.
+
+    Args:
+        score: the landscape.
+        first: int8 [n, L]; where to start, feasible.
+        rows: how many are wanted; half of `first`'s kind, half bred from it.
+        ceiling: the score that none exceeds.
+        banned: bool [V, V]; see DesignTask.
+        rng: draws parents and changes.
+
+    Returns:
+        Tokens int8 [rows, L] and scores float64 [rows].
+
+    Raises:
+        SettingError: that many different sequences under the ceiling were not found.
+    """
+    pool, marks = _distinct(first, score(first), ceiling)
+    chosen = rng.permutation(len(pool))[: rows // 2]
+    drawn, drawn_marks = pool[chosen], marks[chosen]
+    bred, bred_marks = drawn, drawn_marks
+    for _ in range(MOST_ROUNDS):
+        if len(bred) >= 2 * rows:
+            break
+        if not len(bred):
+            continue
+        best = np.argsort(-bred_marks, kind="stable")[: max(2, len(bred) // 3)]
+        children = _children(bred[best], len(banned), rng)
+        feasible = ~banned[children[:, :-1], children[:, 1:]].any(axis=1)
+        children = children[feasible]
+        bred, bred_marks = _distinct(
+            np.concatenate([bred, children]),
+            np.concatenate([bred_marks, score(children)]),
+            ceiling,
+        )
+    new = np.flatnonzero(~_among(bred, drawn))
+    new = rng.permutation(new)[: rows - len(drawn)]
+    sequences = np.concatenate([drawn, bred[new]])
+    if len(sequences) < rows:
+        raise SettingError(
+            f"generate sequence_design: only {len(sequences)} different sequences score at most "
+            f"{ceiling:g}; set fewer rows or a higher ceiling"
+        )
+    order = rng.permutation(rows)
+    return sequences[order], np.concatenate([drawn_marks, bred_marks[new]])[order]
+
+
+def _distinct(
+    tokens: np.ndarray, marks: np.ndarray, ceiling: float
+) -> tuple[np.ndarray, np.ndarray]:
+    low = np.isfinite(marks) & (marks <= ceiling)
+    tokens, marks = tokens[low], marks[low]
+    rows = np.sort(distinct(tokens)[0])
+    return tokens[rows], marks[rows]
+
+
+def _among(tokens: np.ndarray, others: np.ndarray) -> np.ndarray:
+    held = {codes.tobytes() for codes in others}
+    return np.array([codes.tobytes() in held for codes in tokens], np.bool_)
+
+
+def _children(parents: np.ndarray, letters: int, rng: np.random.Generator) -> np.ndarray:
+    """One child a parent: a stretch of another parent, or one to three substitutions."""
+    count, length = len(parents), parents.shape[1]
+    children = parents.copy()
+    ends = np.sort(rng.integers(0, length + 1, (count, 2)), axis=1)
+    places = np.arange(length)[None]
+    crossed = rng.random(count) < CROSSOVER
+    taken = (places >= ends[:, :1]) & (places < ends[:, 1:]) & crossed[:, None]
+    other = parents[rng.permutation(count)]
+    children[taken] = other[taken]
+    for change in range(3):
+        rows = np.flatnonzero(~crossed & (rng.random(count) < 1 / (1 + change)))
+        children[rows, rng.integers(0, length, len(rows))] = rng.integers(0, letters, len(rows))
+    return children
+
+
+def rna_task(name: str, target: int, length: int, ceiling: float, seed: int) -> DesignTask:
+    """A task of binding an RNA target: 5,000 random sequences that score at most the ceiling.
+
+    Raises:
+        MissingDependencyError: ViennaRNA is not installed.
+    """
+    rng, wanted = np.random.default_rng([seed, 0x12A]), 5000
+    found: dict[bytes, float] = {}
+    while len(found) < wanted:
+        tokens = rng.integers(0, 4, (1000, length)).astype(np.int8)
+        scores = rna.binding(tokens, target)
+        low = scores <= ceiling
+        pairs = zip(tokens[low], scores[low], strict=True)
+        found |= {codes.tobytes(): float(score) for codes, score in pairs}
+    kept = list(found)[:wanted]
+    sequences = np.frombuffer(b"".join(kept), np.int8).reshape(wanted, length)
+    scores = np.array([found[codes] for codes in kept])
+    handle = {"landscape": "rna", "target": target}
+    return make_task(name, rna.ALPHABET, sequences, scores, handle)
+
+
+def gb1_task(name: str, seed: int) -> DesignTask:
+    """A task on GB1: 5,000 variants drawn from the lower 95 % of those measured.
+
+    Raises:
+        InstanceError: the table is not in the data folder.
+    """
+    table = tables.gb1()
+    low = np.flatnonzero(table.scores <= np.quantile(table.scores, GB1_SHARE))
+    rows = np.random.default_rng([seed, 0x6B1]).choice(low, 5000, replace=False)
+    return make_task(
+        name, tables.PROTEIN, table.sequences[rows], table.scores[rows], {"landscape": "gb1"}
+    )
+
+
+def tf_binding_task(name: str, factor: str, lowest: int | None) -> DesignTask:
+    """A task on a factor's 8-mers.
+
+    Args:
+        name: of the task.
+        factor: as its table is called.
+        lowest: so many rows, lowest scores first, are shown, as in BIB's TFBind8(r) (Chen et al.
+            2023, section 5.1); None for Design-Bench's split (Trabucco et al. 2022), every row up
+            to the median score.
+
+    Raises:
+        InstanceError: the factor's table is not in the data folder.
+    """
+    table = tables.tf_binding(factor)
+    if lowest is None:
+        shown = np.flatnonzero(table.scores <= np.percentile(table.scores, 50))
+    else:
+        shown = np.sort(np.argsort(table.scores, kind="stable")[:lowest])
+    handle = {"landscape": "tf_binding", "factor": factor}
+    return make_task(name, tables.DNA, table.sequences[shown], table.scores[shown], handle)
+
+
+def _whole(parameters: Mapping[str, str], key: str) -> int:
+    text, (low, high) = parameters.get(key, PARAMETERS[key].default), _WHOLE[key]
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise SettingError(
+            f"generate sequence_design: {key}={text!r}; give a whole number in {low}..{high}"
+        )
+    return int(text)
+
+
+def _real(parameters: Mapping[str, str], key: str) -> float:
+    text, (low, high) = parameters.get(key, PARAMETERS[key].default), _REAL[key]
+    try:
+        value = float(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise SettingError(
+            f"generate sequence_design: {key}={text!r}; give a number in {low:g}..{high:g}"
+        )
+    return value

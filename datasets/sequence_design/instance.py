@@ -1,0 +1,340 @@
+"""DesignTask: measured sequences, and the handle of the oracle that new designs will be judged by.
+Uses core and numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...core.errors import InstanceError, SettingError
+from ...core.instance import Instance
+
+BATCH_SIZE = 128
+START_POOL = 128
+MEASURED = "measured"  # the landscape that is known by its measured rows alone
+MOST_LETTERS = 100
+MOST_LENGTH = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DesignTask(Instance):
+    """N measured sequences of L letters out of V, to design better ones from, in one batch.
+
+    The oracle is asked once, about the batch handed in. A contender, and an environment, hold a
+    *sealed* task: one without the handle and the hidden rows.
+
+    Attributes:
+        alphabet: V different characters; a token is an index into it.
+        sequences: int8 [N, L]; tokens of the offline set. A sequence may stand twice.
+        scores: float64 [N]; measured values, higher is better.
+        starts: int64 [S]; rows of the offline set that mutating starts from, best first.
+        batch_size: designs that are asked for.
+        banned: bool [V, V]; letter b may not follow letter a where banned[a, b].
+        oracle: the handle, JSON: the landscape's name and its parameters; empty where sealed.
+        hidden_sequences: int8 [H, L]; measured rows for the oracle alone.
+        hidden_scores: float64 [H].
+    """
+
+    FAMILY: ClassVar[str] = "sequence_design"
+
+    alphabet: str
+    sequences: np.ndarray
+    scores: np.ndarray
+    starts: np.ndarray
+    batch_size: int
+    banned: np.ndarray
+    oracle: str
+    hidden_sequences: np.ndarray
+    hidden_scores: np.ndarray
+
+    @property
+    def letters(self) -> int:
+        """V."""
+        return len(self.alphabet)
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return int(self.sequences.shape[1])
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the handle is gone."""
+        return self.oracle == ""
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the oracle estimates what was never measured."""
+        return not self.sealed and self.handle()["landscape"] == MEASURED
+
+    def handle(self) -> dict[str, Any]:
+        """The oracle's name and parameters.
+
+        Raises:
+            InstanceError: the task is sealed.
+        """
+        if self.sealed:
+            self._refuse("the task is sealed; only the evaluation holds the oracle's handle")
+        found: dict[str, Any] = json.loads(self.oracle)
+        return found
+
+    def check(self) -> None:
+        """Refuses impossible tasks.
+
+        Raises:
+            InstanceError: names the field, the row and the remedy.
+        """
+        self._check_shapes()
+        v, n = self.letters, len(self.sequences)
+        for field in ("sequences", "hidden_sequences"):
+            tokens = getattr(self, field)
+            bad = np.argwhere((tokens < 0) | (tokens >= v))
+            if len(bad):
+                row, place = bad[0]
+                self._refuse(
+                    f"{field}, row {row}: token {tokens[row, place]} at position {place} is "
+                    f"outside 0..{v - 1}, the alphabet {self.alphabet!r}"
+                )
+        for field in ("scores", "hidden_scores"):
+            values = getattr(self, field)
+            odd = np.flatnonzero(~np.isfinite(values))
+            if odd.size:
+                self._refuse(
+                    f"{field}, row {odd[0]}: the score is {values[odd[0]]}; drop the row, or "
+                    "measure it again"
+                )
+        if self.scores.min() == self.scores.max():
+            self._refuse(
+                f"all {n} scores are {self.scores[0]:g}; there is nothing to learn from, give "
+                "sequences of different scores"
+            )
+        self._check_duplicates()
+        if ((self.starts < 0) | (self.starts >= n)).any() or not self.starts.size:
+            self._refuse(f"starts must hold rows of the offline set, 0..{n - 1}, at least one")
+        self._check_banned()
+        if self.oracle:
+            self._check_handle()
+
+    def _check_shapes(self) -> None:
+        v = len(self.alphabet)
+        if v < 2 or v > MOST_LETTERS or len(set(self.alphabet)) < v:
+            self._refuse(
+                f"alphabet {self.alphabet!r}: give 2 to {MOST_LETTERS} characters, none twice"
+            )
+        if self.sequences.ndim != 2 or not len(self.sequences):
+            self._refuse("the offline set is empty; give measured sequences")
+        n, length = self.sequences.shape
+        if not 1 <= length <= MOST_LENGTH:
+            self._refuse(f"sequences of {length} letters; give 1 to {MOST_LENGTH}")
+        hidden = len(self.hidden_scores)
+        shapes: dict[str, tuple[tuple[int, ...], str]] = {
+            "sequences": ((n, length), "int8"), "scores": ((n,), "float64"),
+            "starts": ((len(self.starts),), "int64"), "banned": ((v, v), "bool"),
+            "hidden_sequences": ((hidden, length), "int8"),
+            "hidden_scores": ((hidden,), "float64"),
+        }  # fmt: skip
+        for field, (shape, dtype) in shapes.items():
+            values = getattr(self, field)
+            if values.shape != shape or values.dtype != np.dtype(dtype):
+                self._refuse(
+                    f"{field} has shape {values.shape} and dtype {values.dtype}, expected {shape} "
+                    f"and {dtype}"
+                )
+        if self.batch_size < 1:
+            self._refuse(f"batch_size is {self.batch_size}; ask for at least 1 design")
+
+    def _check_duplicates(self) -> None:
+        """One score a sequence, hidden rows included, and enough sequences to pad a batch."""
+        rows = np.concatenate([self.sequences, self.hidden_sequences])
+        scores = np.concatenate([self.scores, self.hidden_scores])
+        first, group = distinct(rows)
+        differs = np.flatnonzero(scores != scores[first[group]])
+        if differs.size:
+            row = int(differs[0])
+            other = int(first[group[row]])
+            self._refuse(
+                f"rows {other} and {row} are the same sequence, {self.text(rows[row])}, with "
+                f"scores {scores[other]:g} and {scores[row]:g}; keep one, or their mean"
+            )
+        count = len(np.unique(group[: len(self.sequences)]))
+        if count < self.batch_size:
+            self._refuse(
+                f"the offline set holds {count} different sequences, fewer than the batch of "
+                f"{self.batch_size} that they pad; measure more, or set batch={count}"
+            )
+
+    def _check_banned(self) -> None:
+        if self.banned.diagonal().any():
+            letter = self.alphabet[int(self.banned.diagonal().argmax())]
+            self._refuse(f"banned: {letter!r} may not follow itself; every letter must be able to")
+        broken = np.argwhere(self.banned[self.sequences[:, :-1], self.sequences[:, 1:]])
+        if len(broken):
+            row, place = broken[0]
+            pair = self.text(self.sequences[row, place : place + 2])
+            self._refuse(
+                f"sequences, row {row}: {pair} at position {place} is banned; drop the row, or "
+                "allow the pair"
+            )
+
+    def _check_handle(self) -> None:
+        try:
+            handle = json.loads(self.oracle)
+        except json.JSONDecodeError as error:
+            handle = error
+        if not isinstance(handle, dict) or not isinstance(handle.get("landscape"), str):
+            self._refuse(
+                f"oracle {self.oracle[:60]!r} is no handle; expected a JSON object with a "
+                "'landscape'"
+            )
+
+    def _refuse(self, why: str) -> None:
+        raise InstanceError(f"{self.name}: {why}")
+
+    def text(self, tokens: np.ndarray) -> str:
+        """The letters of tokens [L]."""
+        return "".join(self.alphabet[int(token)] for token in tokens)
+
+
+def make_task(
+    name: str,
+    alphabet: str,
+    sequences: np.ndarray,
+    scores: np.ndarray,
+    handle: Mapping[str, Any],
+    *,
+    banned: np.ndarray | None = None,
+    hidden_sequences: np.ndarray | None = None,
+    hidden_scores: np.ndarray | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> DesignTask:
+    """A task with the best rows of the offline set as its start pool.
+
+    Raises:
+        InstanceError: the task is impossible.
+    """
+    sequences = np.asarray(sequences, np.int8)
+    scores = np.asarray(scores, np.float64)
+    length = sequences.shape[1] if sequences.ndim == 2 else 0
+    if banned is None:
+        banned = np.zeros((len(alphabet), len(alphabet)), np.bool_)
+    if hidden_sequences is None or hidden_scores is None:
+        hidden_sequences, hidden_scores = np.zeros((0, length), np.int8), np.zeros(0)
+    return DesignTask(
+        name,
+        alphabet,
+        sequences,
+        scores,
+        np.argsort(-scores, kind="stable")[:START_POOL],
+        batch_size,
+        banned,
+        json.dumps(dict(handle), sort_keys=True),
+        hidden_sequences,
+        hidden_scores,
+    )
+
+
+def seal(task: DesignTask) -> DesignTask:
+    """The task without the oracle's handle and the hidden rows; what a contender is shown."""
+    if task.sealed:
+        return task
+    return dataclasses.replace(
+        task,
+        oracle="",
+        hidden_sequences=task.hidden_sequences[:0],
+        hidden_scores=task.hidden_scores[:0],
+    )
+
+
+def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which sequences int8 [n, L] are the same.
+
+    Returns:
+        The first row of each different sequence, int64 [m], and which of these each row is,
+        int64 [n].
+    """
+    # Compared as runs of bytes; NumPy compares rows number by number, many times slower.
+    codes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
+    _, first, group = np.unique(codes, return_index=True, return_inverse=True)
+    return first, group
+
+
+def encode(alphabet: str, texts: Sequence[str], places: Sequence[str]) -> np.ndarray:
+    """Tokens int8 [N, L] of texts of one length; `places` names each row in errors.
+
+    Raises:
+        InstanceError: a character outside the alphabet, or texts of different lengths.
+    """
+    table = np.full(256, -1, np.int8)
+    for token, letter in enumerate(alphabet):
+        table[ord(letter)] = token
+    length = len(texts[0]) if texts else 0
+    tokens = np.zeros((len(texts), length), np.int8)
+    for row, text in enumerate(texts):
+        if len(text) != length:
+            raise InstanceError(
+                f"{places[row]}: {text!r} has {len(text)} letters where {places[0]} has {length}; "
+                "all sequences must have one length (align or trim them)"
+            )
+        codes = np.frombuffer(text.encode("latin-1", "replace"), np.uint8)
+        tokens[row] = table[codes]
+        odd = np.flatnonzero(tokens[row] < 0)
+        if odd.size:
+            raise InstanceError(
+                f"{places[row]}: {text[odd[0]]!r} at position {odd[0]} of {text!r} is not in the "
+                f"alphabet {alphabet!r}; correct it or drop the row"
+            )
+    return tokens
+
+
+def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
+    """The task with settings applied.
+
+    `batch`: designs asked for. `offline`: the share of rows, lowest scores first, that is shown;
+    of a measured landscape all its rows are shared out anew, and what is not shown is hidden.
+
+    Raises:
+        SettingError: a value that cannot be used.
+        InstanceError: the settings leave no possible task.
+    """
+    if "offline" in values:
+        task = _shown(task, _share(values["offline"]))
+    if "batch" in values:
+        text = values["batch"]
+        if not text.isdecimal() or int(text) < 1:
+            raise SettingError(f"batch={text!r}; give a whole number of designs, at least 1")
+        task = dataclasses.replace(task, batch_size=int(text))
+    return task
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise SettingError(f"offline={text!r}; give a share above 0, up to 1")
+    return share
+
+
+def _shown(task: DesignTask, share: float) -> DesignTask:
+    sequences = np.concatenate([task.sequences, task.hidden_sequences])
+    scores = np.concatenate([task.scores, task.hidden_scores])
+    order = np.argsort(scores, kind="stable")
+    kept, rest = np.split(order, [math.ceil(share * len(order))])
+    if not task.estimated:
+        rest = rest[:0]
+    return dataclasses.replace(
+        task,
+        sequences=sequences[kept],
+        scores=scores[kept],
+        starts=np.argsort(-scores[kept], kind="stable")[:START_POOL],
+        hidden_sequences=sequences[rest],
+        hidden_scores=scores[rest],
+    )

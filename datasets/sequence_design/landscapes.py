@@ -1,0 +1,102 @@
+"""Opens the oracle behind a task's handle. Uses core and numpy.
+
+This is the evaluation's: of the other floors only the validator and the report's pictures import
+it (an import contract holds that), and what a contender is given has no handle to open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.errors import InstanceError
+from ...core.registry import known
+from . import ehrlich, rna, tables
+from .instance import MEASURED, DesignTask
+from .measured import fit_estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """What scores designs.
+
+    Attributes:
+        score: tokens int8 [n, L] -> float64 [n] in the unit of the task's scores; NaN for what the
+            landscape does not know.
+        low, high: the landscape's worst and best score, which normalize to 0 and 1.
+        exact: whether scores are the landscape's own, not an estimate.
+    """
+
+    score: Callable[[np.ndarray], np.ndarray]
+    low: float
+    high: float
+    exact: bool = True
+
+    def normalized(self, scores: np.ndarray) -> np.ndarray:
+        """Scores as parts of the way from the landscape's worst to its best."""
+        scaled: np.ndarray = (scores - self.low) / (self.high - self.low)
+        return scaled
+
+
+def open_oracle(task: DesignTask) -> Oracle:
+    """The oracle that the task's handle names.
+
+    Raises:
+        InstanceError: the task is sealed, or its landscape's file is not in the data folder.
+        UnknownNameError: no such landscape.
+        MissingDependencyError: the landscape needs an extra.
+    """
+    landscape = known(task.handle()["landscape"], _OPENERS, "landscape")
+    try:
+        return _OPENERS[landscape](task)
+    except (KeyError, TypeError, IndexError) as error:
+        raise InstanceError(
+            f"{task.name}: the oracle's handle lacks what {landscape} needs ({error!r}); import "
+            "the task again"
+        ) from error
+
+
+def _ehrlich(task: DesignTask) -> Oracle:
+    return Oracle(ehrlich.from_handle(task.handle(), task.banned).score, 0.0, 1.0)
+
+
+def _tf_binding(task: DesignTask) -> Oracle:
+    table = tables.tf_binding(task.handle()["factor"])
+    return Oracle(lambda tokens: table.look_up(tokens, task.letters), 0.0, 1.0)
+
+
+def _gb1(task: DesignTask) -> Oracle:
+    table = tables.gb1()
+    low, high = float(table.scores.min()), float(table.scores.max())
+    return Oracle(lambda tokens: table.look_up(tokens, task.letters), low, high)
+
+
+def _rna(task: DesignTask) -> Oracle:
+    target = int(task.handle()["target"])
+    rna.TARGETS[target]
+    return Oracle(lambda tokens: rna.binding(tokens, target), 0.0, 1.0)
+
+
+# By the task's content; fitting takes seconds, and the judge comes back to the same task.
+_FITTED: dict[str, Oracle] = {}
+
+
+def _measured(task: DesignTask) -> Oracle:
+    key = task.content_hash
+    if key not in _FITTED:
+        sequences = np.concatenate([task.sequences, task.hidden_sequences])
+        scores = np.concatenate([task.scores, task.hidden_scores])
+        score = fit_estimate(sequences, scores).score
+        _FITTED[key] = Oracle(score, float(scores.min()), float(scores.max()), exact=False)
+    return _FITTED[key]
+
+
+_OPENERS: dict[str, Callable[[DesignTask], Oracle]] = {
+    "ehrlich": _ehrlich,
+    "tf_binding": _tf_binding,
+    "gb1": _gb1,
+    "rna": _rna,
+    MEASURED: _measured,
+}

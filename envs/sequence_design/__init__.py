@@ -1,0 +1,1 @@
+"""Offline biological sequence design as a game: build a batch of designs, be judged once."""

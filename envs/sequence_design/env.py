@@ -1,0 +1,438 @@
+"""The environment sysopt/SequenceDesign-v0: a thin shell over the dynamics and the proxy. Uses
+gymnasium and numpy.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from ...core.errors import IllegalActionError, InstanceError, SettingError
+from ...core.registry import known
+from ...datasets.sequence_design.instance import DesignTask, seal, with_settings
+from ...datasets.sequence_design.loaders import load_file
+from ...datasets.sequence_design.splits import SETS, load_set
+from ..actions import LegalDiscrete, LegalMultiDiscrete
+from ..window import Window
+from .dynamics import Designs, append, append_mask, edit_mask, feasible
+from .objective import expected_median
+from .observation import FORMS, Observation, observation_space, squashed
+from .proxy import Ensemble, reference_proxy
+from .render import frame
+
+SETTING_NAMES = ("batch", "offline")
+SHORT_ALPHABET = 4  # DNA and RNA: as many edits as letters by default
+PROTEIN_EDITS = 15
+
+
+class SequenceDesignEnv(gym.Env[Observation, Any]):
+    """Design a batch of sequences that score higher than any measured so far.
+
+    An episode makes one batch, design after design. Only the judge, after the episode, asks the
+    oracle; the environment holds a sealed task and rewards by a proxy that was trained on the
+    offline set.
+
+    ## Action space
+    Form construct (default): `Discrete(V)`, the next letter, from left to right; each L letters are
+    a design. Form mutate: `Discrete(L * V + 1)`, position * V + letter for a substitution in a
+    measured sequence, the last to hand the design in. Form batch: `MultiDiscrete([V] * (B * L))`,
+    all designs at once, one row after the other. `action_mask` (construct, mutate) is exact: an
+    action masked in is always taken, one masked out raises IllegalActionError. Masked out are
+    letters that may not follow each other (`DesignTask.banned`) and edits that change nothing. The
+    space's own `sample()` draws a legal action.
+
+    ## Observation space
+    A flat Dict; what is returned never changes afterwards.
+
+    | key | shape, dtype | meaning |
+    |---|---|---|
+    | tokens | [L] int8 | the sequence under way, V where no letter is yet (batch: the best
+    measured) |
+    | start | [L] int8 | form mutate: the measured sequence it began as |
+    | progress | [2] float32 | letters or edits spent, and designs handed in, as parts of all |
+    | values | [3] float32 | proxy values of the sequence (0 while incomplete), its start (mutate)
+    and the best design so far, x / (1 + abs(x)) |
+    | action_mask | [V] or [L * V + 1] int8 | 1 for legal actions; not in form batch |
+
+    ## Rewards
+    The proxy's value v of a design: mean - kappa * spread of the ensemble, scaled so that 0 is the
+    worst measured score and 1 the best. A design that was handed in before counts 0 in place of v.
+    construct: v at a design's last letter, else 0. mutate: the difference in v that an edit makes.
+    batch: the mean over the batch. The score itself is the judge's; `info["objective"]` says what
+    the proxy expects of it (the median over the batch of the ensemble's mean, where what is missing
+    or repeated is padded with the best measured sequences), beside `info["feasible"]` (always
+    True), `info["designs"]`, `info["uniques"]`, and of the last complete sequence
+    `info["sequence"]`, `info["proxy_mean"]` and `info["proxy_spread"]`.
+
+    ## Starting state
+    The task in `reset(options={"instance": task})`, else one of the set, drawn by the environment's
+    generator. In form mutate each design begins as a random member of the task's start pool.
+
+    ## Episode end
+    Terminated when the batch is complete. Never truncated. In form mutate a design is handed in by
+    itself after `edits` substitutions.
+
+    ## Arguments
+    instances: a set's name, a file's path, or tasks, all with the same letters and length. form:
+        see above. designs: of an episode; None for the task's batch size, 1 to train on single
+        designs. kappa: how pessimistic the reward is. edits: of a design in form mutate; None for
+        as many as letters (alphabets up to 4) or 15. proxy: None for the task's own, trained at its
+        first reset in this process. settings: as `--set`, by name. render_mode: "rgb_array" or
+        "human" (needs matplotlib).
+
+    ## Version history
+    v0, version 1: first version.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 10,
+    }
+
+    def __init__(
+        self,
+        instances: str | Path | DesignTask | Sequence[DesignTask] = "ehrlich:small",
+        form: str = "construct",
+        designs: int | None = None,
+        kappa: float = 0.0,
+        edits: int | None = None,
+        proxy: Ensemble | None = None,
+        settings: Mapping[str, str] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        known(form, FORMS, "form of sequence_design")
+        if not (np.isfinite(kappa) and kappa >= 0):
+            raise SettingError(f"kappa is {kappa}; give a finite number of at least 0")
+        for name, value in (("designs", designs), ("edits", edits)):
+            if value is not None and value < 1:
+                raise SettingError(f"{name} is {value}; give at least 1, or none for the default")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise SettingError(
+                f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
+            )
+        self.render_mode = render_mode
+        self.form, self.designs, self.kappa, self.edits = form, designs, kappa, edits
+        self.instances = _gather(instances, settings or {})
+        first = self.instances[0]
+        self.observation_space = observation_space(first, form)
+        self.action_space: LegalDiscrete | LegalMultiDiscrete
+        if form == "batch":
+            size = first.batch_size if designs is None else designs
+            letters = np.full(size * first.length, first.letters, np.int64)
+            self.action_space = LegalMultiDiscrete(letters)
+        else:
+            count = first.letters if form == "construct" else first.length * first.letters + 1
+            self.action_space = LegalDiscrete(count)
+        self.action_space.belong_to(self._draw_legal)
+        self._proxy = proxy
+        self._window = Window()
+        self._ended = True
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """Gymnasium's record of how the environment was made, its tasks sealed."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None and "instances" in spec.kwargs:
+            spec = dataclasses.replace(
+                spec, kwargs=spec.kwargs | {"instances": _sealed(spec.kwargs["instances"])}
+            )
+        self._spec = spec
+
+    _spec: EnvSpec | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see the class's docstring.
+
+        Args:
+            seed: seeds the draws of the task and of starts.
+            options: "instance": the DesignTask to play. "elapsed_s" is taken and makes no
+                difference: the task stands still while a contender plans.
+
+        Raises:
+            InstanceError: the task has other letters or another length than the environment's.
+        """
+        super().reset(seed=seed)
+        self.action_space.episode_begins()
+        options = options or {}
+        for key in options:
+            known(key, ("instance", "elapsed_s"), "reset option")
+        task = options.get("instance")
+        if task is None:
+            task = self.instances[self.np_random.integers(len(self.instances))]
+        self.task: DesignTask = seal(task)
+        _check_alike(self.instances[0], self.task)
+        self.proxy = self._proxy if self._proxy is not None else reference_proxy(self.task)
+        size = self.task.batch_size if self.designs is None else self.designs
+        self.handed_in = Designs(self.task, size)
+        self._means: dict[bytes, float] = {}
+        self._predict(self.handed_in.batch())
+        self._objective = self._expected()
+        self._best, self._last, self._ended = 0.0, ("", 0.0, 0.0), False
+        self._next_design(self.np_random)
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), self._info()
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Takes an action.
+
+        Raises:
+            IllegalActionError: the action is not legal now; nothing has changed.
+        """
+        if self._ended:
+            raise IllegalActionError(f"{self.task.name}: the episode is over; call reset")
+        play = {"construct": self._append, "mutate": self._edit, "batch": self._hand_in_all}
+        reward = play[self.form](action)
+        self._ended = self.handed_in.count >= self.handed_in.size
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), reward, self._ended, False, self._info()
+
+    def fork(self) -> SequenceDesignEnv:
+        """An environment in the same state that goes its own way; for searches, not to be reset."""
+        twin = copy.copy(self)
+        twin.tokens, twin.handed_in = self.tokens.copy(), self.handed_in.fork()
+        twin._np_random = copy.deepcopy(self.np_random)
+        twin.render_mode = None
+        return twin
+
+    def render(self) -> Any:
+        """The batch so far: uint8 [H, W, 3] (rgb_array), or a window.
+
+        Raises:
+            MissingDependencyError: human rendering without matplotlib.
+        """
+        if self.render_mode is None:
+            return None
+        rows = np.stack([*self.handed_in.unique, self.tokens])
+        picture = frame(rows, self.task.letters, self.handed_in.size)
+        if self.render_mode == "rgb_array":
+            return picture
+        self._window.show(picture, self.metadata["render_fps"])
+        return None
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        self._window.close()
+
+    def _next_design(self, rng: np.random.Generator) -> None:
+        """Sets out on a design: nothing yet, or a measured sequence."""
+        task = self.task
+        self._spent, self._value, self._start_value = 0, 0.0, 0.0
+        if self.form == "construct":
+            self.tokens = np.full(task.length, task.letters, np.int8)
+            return
+        row = 0 if self.form == "batch" else int(rng.integers(len(task.starts)))
+        self.tokens = task.sequences[task.starts[row]].copy()
+        self._start = self.tokens.copy()
+        self._value = self._start_value = self._measure(self.tokens)
+
+    def _append(self, action: Any) -> float:
+        letter = int(action)
+        lane = self.tokens[None]
+        if append(lane, self._spent, np.array([letter]), self.task.banned) >= 0:
+            legal = "".join(
+                letter
+                for letter, allowed in zip(self.task.alphabet, self._mask(), strict=True)
+                if allowed
+            )
+            raise IllegalActionError(
+                f"{self.task.name}: letter {letter} is not legal at position {self._spent}; choose "
+                f'among observation["action_mask"], the letters {legal}'
+            )
+        self._spent += 1
+        return self._hand_in(self.tokens) if self._spent == self.task.length else 0.0
+
+    def _edit(self, action: Any) -> float:
+        edit, letters = int(action), self.task.letters
+        mask = self._mask()
+        if not (0 <= edit < len(mask) and mask[edit]):
+            raise IllegalActionError(
+                f"{self.task.name}: edit {action} is not legal for "
+                f'{self.task.text(self.tokens)}; choose among observation["action_mask"]'
+            )
+        reward = 0.0
+        if edit < len(mask) - 1:
+            self.tokens[edit // letters] = edit % letters
+            before, self._value = self._value, self._measure(self.tokens)
+            self._spent += 1
+            reward = self._value - before
+        if edit == len(mask) - 1 or self._spent == self._most_edits():
+            value = self._value
+            reward += self._hand_in(self.tokens) - value
+        return reward
+
+    def _hand_in_all(self, action: Any) -> float:
+        task, size = self.task, self.handed_in.size
+        flat = np.asarray(action)
+        if flat.shape != (size * task.length,) or flat.dtype.kind not in "iu":
+            raise IllegalActionError(
+                f"{task.name}: a batch is {size} * {task.length} whole numbers in one row; got "
+                f"shape {flat.shape}, dtype {flat.dtype}"
+            )
+        rows = flat.reshape(size, task.length)
+        if rows.min() < 0 or rows.max() >= task.letters:
+            raise IllegalActionError(f"{task.name}: tokens must be in 0..{task.letters - 1}")
+        rows = rows.astype(np.int8)
+        free = feasible(rows, task.banned)
+        if not free.all():
+            row = int(np.argmin(free))
+            raise IllegalActionError(
+                f"{task.name}: design {row}, {task.text(rows[row])}, holds a banned pair of letters"
+            )
+        return float(np.mean([self._hand_in(row) for row in rows]))
+
+    def _hand_in(self, tokens: np.ndarray) -> float:
+        """Takes a finished design, sets out on the next, and returns its value; 0 for a repeat."""
+        tokens = tokens.copy()
+        value = self._measure(tokens)
+        first = self.handed_in.add(tokens)
+        if first:
+            self._best = max(self._best, value)
+            self._objective = self._expected()
+        if self.handed_in.count < self.handed_in.size:
+            self._next_design(self.np_random)
+        return value if first else 0.0
+
+    def _measure(self, tokens: np.ndarray) -> float:
+        """The proxy's value of a sequence, kept for `info`."""
+        mean, spread = (float(values[0]) for values in self.proxy.predict(tokens[None]))
+        self._means[tokens.tobytes()] = mean
+        self._last = (self.task.text(tokens), mean, spread)
+        return mean - self.kappa * spread
+
+    def _predict(self, rows: np.ndarray) -> None:
+        means, _ = self.proxy.predict(rows)
+        self._means |= {row.tobytes(): float(m) for row, m in zip(rows, means, strict=True)}
+
+    def _expected(self) -> float:
+        batch = self.handed_in.batch()
+        return expected_median(np.array([self._means[row.tobytes()] for row in batch]))
+
+    def _most_edits(self) -> int:
+        if self.edits is not None:
+            return self.edits
+        return self.task.length if self.task.letters <= SHORT_ALPHABET else PROTEIN_EDITS
+
+    def _mask(self) -> np.ndarray:
+        task = self.task
+        actions = task.letters if self.form == "construct" else task.length * task.letters + 1
+        mask = np.zeros(actions, np.int8)
+        if self.handed_in.count < self.handed_in.size:
+            if self.form == "construct":
+                append_mask(self.tokens[None], self._spent, task.banned, mask[None])
+            else:
+                edit_mask(self.tokens[None], task.banned, mask[None])
+        return mask
+
+    def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
+        """A random legal action now, or after a reset with the seed."""
+        task, tokens, spent = self.instances[0], None, 0
+        if seed is not None:
+            reset = np.random.default_rng(seed)
+            task = self.instances[reset.integers(len(self.instances))]
+            if self.form == "mutate":
+                tokens = task.sequences[task.starts[reset.integers(len(task.starts))]]
+        elif not self._ended:
+            task, tokens, spent = self.task, self.tokens, self._spent
+        if self.form == "batch":
+            return _walks(task, self.action_space.shape[0] // task.length, rng)  # type: ignore[index]
+        if self.form == "construct":
+            if tokens is None or spent == 0:
+                return rng.integers(task.letters)
+            return rng.choice(np.flatnonzero(~task.banned[tokens[spent - 1]]))
+        if tokens is None:
+            return np.int64(task.length * task.letters)
+        mask = np.zeros((1, task.length * task.letters + 1), np.int8)
+        edit_mask(tokens[None], task.banned, mask)
+        return rng.choice(np.flatnonzero(mask[0]))
+
+    def _observation(self) -> Observation:
+        task, batch = self.task, self.handed_in
+        whole = {"construct": task.length, "mutate": self._most_edits(), "batch": 1}[self.form]
+        progress = self._spent / whole, batch.count / batch.size
+        observation: Observation = {
+            "tokens": self.tokens.copy(),
+            "progress": np.array(progress, np.float32),
+            "values": squashed(self._value, self._start_value, self._best),
+        }
+        if self.form == "mutate":
+            observation["start"] = self._start.copy()
+        if self.form != "batch":
+            observation["action_mask"] = self._mask()
+        return observation
+
+    def _info(self) -> dict[str, Any]:
+        sequence, mean, spread = self._last
+        return {
+            "objective": self._objective,
+            "feasible": True,
+            "designs": self.handed_in.count,
+            "uniques": len(self.handed_in.unique),
+            "sequence": sequence,
+            "proxy_mean": mean,
+            "proxy_spread": spread,
+        }
+
+
+def _walks(task: DesignTask, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Random feasible designs, int64 [count * L]."""
+    tokens = np.empty((count, task.length), np.int64)
+    tokens[:, 0] = rng.integers(task.letters, size=count)
+    for place in range(1, task.length):
+        for lane in range(count):
+            legal = np.flatnonzero(~task.banned[tokens[lane, place - 1]])
+            tokens[lane, place] = rng.choice(legal)
+    return tokens.ravel()
+
+
+def _check_alike(first: DesignTask, task: DesignTask) -> None:
+    if (task.letters, task.length) != (first.letters, first.length):
+        raise InstanceError(
+            f"{task.name}: {task.length} letters out of {task.letters}, where {first.name} has "
+            f"{first.length} out of {first.letters}; make an environment for each kind of task"
+        )
+
+
+def _sealed(instances: Any) -> Any:
+    """The argument `instances` with every task in it sealed."""
+    if isinstance(instances, DesignTask):
+        return seal(instances)
+    if isinstance(instances, (str, Path)):
+        return instances
+    return tuple(seal(task) for task in instances)
+
+
+def _gather(
+    instances: str | Path | DesignTask | Sequence[DesignTask], settings: Mapping[str, str]
+) -> list[DesignTask]:
+    """The tasks meant, with the settings applied, sealed."""
+    if isinstance(instances, DesignTask):
+        found: list[DesignTask] = [instances]
+    elif isinstance(instances, Path):
+        found = [load_file(instances)]
+    elif isinstance(instances, str):
+        is_file = instances.partition("/")[0] not in SETS and Path(instances).is_file()
+        found = [load_file(Path(instances))] if is_file else load_set(instances)
+    else:
+        found = list(instances)
+    if not found:
+        raise InstanceError("the environment got no instances; give at least one")
+    for key in settings:
+        known(key, SETTING_NAMES, "sequence_design setting")
+    found = [seal(with_settings(task, settings)) for task in found]
+    for task in found:
+        _check_alike(found[0], task)
+    return found

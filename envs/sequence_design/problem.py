@@ -1,0 +1,103 @@
+"""Sequence design bound together for the solvers, the agents, the evaluation and the command line.
+Uses datasets, envs.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ...core.contracts import Problem, Setting
+from ...datasets.sequence_design.generator import PARAMETERS, generate
+from ...datasets.sequence_design.instance import BATCH_SIZE, DesignTask, seal, with_settings
+from ...datasets.sequence_design.loaders import DEFAULT_SHARE, load_file
+from ...datasets.sequence_design.splits import SETS, load_set
+from .objective import objective_of
+from .plan import export_plan
+from .validate import diversity, validate
+
+SETTINGS = {
+    "batch": Setting(str(BATCH_SIZE), "designs asked for"),
+    "offline": Setting(
+        f"{DEFAULT_SHARE} of measured rows, else 1",
+        "share of the rows, lowest scores first, that contenders see; 1 to design for real",
+    ),
+}
+
+
+def describe(task: DesignTask) -> dict[str, Any]:
+    """Facts for `data info` and the report."""
+    pairs = task.letters**2
+    some = np.random.default_rng(0).permutation(len(task.scores))[:200]
+    return {
+        "alphabet": task.alphabet,
+        "letters of a sequence": task.length,
+        "designs asked for": task.batch_size,
+        "offline sequences": len(task.scores),
+        "hidden sequences": len(task.hidden_scores),
+        "worst offline score": round(float(task.scores.min()), 6),
+        "median offline score": round(float(np.median(task.scores)), 6),
+        "best offline score": round(float(task.scores.max()), 6),
+        "letters two offline sequences differ in": round(diversity(task.sequences[some]), 2),
+        "banned pairs of letters": f"{int(task.banned.sum())} of {pairs}",
+        "oracle": "sealed" if task.sealed else task.handle()["landscape"],
+        "scores of new designs are": "ESTIMATES" if task.estimated else "exact",
+    }
+
+
+@cache
+def warm_up_instance() -> DesignTask:
+    """A small Ehrlich function, asked for few designs, so that every compiled path is met once."""
+    task = generate(
+        {"states": "4", "length": "6", "motifs": "1", "motif_length": "3", "quantization": "3",
+         "rows": "256", "ceiling": "0.7"},
+        1,
+    )  # fmt: skip
+    return with_settings(task, {"batch": "6"})
+
+
+def _no_best_known(task: DesignTask) -> None:
+    return None
+
+
+PROBLEM = Problem(
+    family="sequence_design",
+    env_id="sysopt/SequenceDesign-v0",
+    env_version="1",
+    title="Design biological sequences from measured ones, offline (after BIB, ICML 2023)",
+    instance_type=DesignTask,
+    instance_sets=SETS,
+    load_set=load_set,
+    load_file=load_file,
+    generate=generate,
+    generator_parameters=PARAMETERS,
+    settings=SETTINGS,
+    apply_settings=with_settings,
+    objective=objective_of,
+    validate=validate,
+    warm_up_instance=warm_up_instance,
+    describe=describe,
+    export_plan=export_plan,
+    default_instances=("ehrlich:small/0", "ehrlich:medium/0"),
+    default_contenders=(
+        "ga",
+        "adalead",
+        "gradient_ascent",
+        "coms",
+        "cma_es",
+        "bib",
+        "bdi",
+        "proxy_exhaustive",
+        "random",
+        "offline_best",
+    ),
+    default_budget_s=20.0,
+    always=("random", "offline_best"),
+    baseline="ga",
+    pictures=".envs.sequence_design.pictures:pictures",
+    benchmarks={"sequence_design": ".benchmarks.sequence_design:measure"},
+    best_known=_no_best_known,
+    shown=seal,
+)

@@ -1,0 +1,188 @@
+"""The independent validator: it reads the designs from the actions alone, and asks the oracle. Uses
+numpy, landscapes and proxy.
+
+It shares no code with dynamics.py: designs are read and padded afresh, in plain Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+
+import numpy as np
+from numba import njit
+
+from ...core.contracts import Verdict, World
+from ...datasets.sequence_design.instance import DesignTask
+from ...datasets.sequence_design.landscapes import Oracle, open_oracle
+from .proxy import reference_proxy
+
+MOST_KEPT = 256
+
+
+def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
+    """Judges a batch.
+
+    The plan is int64 [n], letters in the order they were set, L a design, at most batch_size
+    designs; an unfinished last one does not count. It is feasible if every letter is in the
+    alphabet and may follow the one before it. Repeats count once, and what is missing to a full
+    batch is padded with the best different sequences of the offline set. The oracle is asked once
+    for each different batch.
+
+    Returns:
+        The median over the batch of the oracle's score, normalized to 0 (the landscape's worst) and
+        1 (its best), and as `replayed` the median that the task's own proxy expects, in units of
+        the offline set, which is what the environment reports. The detail: max, mean, q90,
+        diversity (mean number of letters two designs differ in), novelty (mean number of letters
+        that a design differs in from the nearest offline sequence), rank_correlation (Spearman's,
+        of the proxy with the oracle over the batch), optimism_gap (median the proxy expects less
+        median found, normalized), uniques, padded, unmeasured (designs the landscape has no score
+        for, which count as its worst), estimated (1 where the oracle is an estimate).
+        Where the oracle fails, the verdict says on which design; the plan is kept in the row.
+    """
+    designs, wrong = _read(task, np.asarray(actions))
+    if wrong:
+        return Verdict(math.nan, False, (wrong,))
+    batch, uniques = _padded(task, designs)
+    key = (task.content_hash, uniques, hashlib.sha256(batch.tobytes()).digest())
+    if key not in _VERDICTS:
+        _VERDICTS[key] = _judged(task, batch, uniques)
+        while len(_VERDICTS) > MOST_KEPT:
+            _VERDICTS.popitem(last=False)
+    return _VERDICTS[key]
+
+
+# The judge comes back to the same batch; an oracle may be slow, and is asked once.
+_VERDICTS: OrderedDict[tuple[str, int, bytes], Verdict] = OrderedDict()
+
+
+def _read(task: DesignTask, plan: np.ndarray) -> tuple[list[tuple[int, ...]], str]:
+    """The designs, or what is wrong with the plan."""
+    if plan.ndim != 1 or (plan.size and plan.dtype.kind not in "iu"):
+        shape = f"shape {plan.shape}, dtype {plan.dtype}"
+        return [], f"a plan is whole numbers in one row; it has {shape}"
+    letters, length = plan.tolist(), task.length
+    bans = task.banned.tolist()
+    for step, letter in enumerate(letters):
+        design, place = divmod(step, length)
+        where = f"step {step + 1}, design {design}, position {place}"
+        if design >= task.batch_size:
+            return [], f"{where}: the batch of {task.batch_size} designs is complete"
+        if not 0 <= letter < len(bans):
+            return [], f"{where}: letter {letter} is outside 0..{len(bans) - 1}"
+        if place and bans[letters[step - 1]][letter]:
+            pair = task.alphabet[letters[step - 1]] + task.alphabet[letter]
+            return [], f"{where}: the pair {pair} is banned"
+    whole = len(letters) // length
+    return [tuple(letters[d * length : (d + 1) * length]) for d in range(whole)], ""
+
+
+def _padded(task: DesignTask, designs: list[tuple[int, ...]]) -> tuple[np.ndarray, int]:
+    """The batch int8 [batch_size, L], and how many of it are the contender's."""
+    batch = dict.fromkeys(designs)
+    uniques = len(batch)
+    ranked = sorted(range(len(task.scores)), key=lambda row: -task.scores[row])
+    for row in ranked:
+        if len(batch) == task.batch_size:
+            break
+        batch.setdefault(tuple(task.sequences[row].tolist()))
+    return np.array(list(batch), np.int8).reshape(len(batch), task.length), uniques
+
+
+def _judged(task: DesignTask, batch: np.ndarray, uniques: int) -> Verdict:
+    means, _ = reference_proxy(task).predict(batch)
+    expected = float(np.median(means))
+    try:
+        oracle = open_oracle(task)
+        raw = oracle.score(batch)
+    except Exception as error:
+        return Verdict(math.nan, False, (_failure(task, batch, error),), replayed=expected)
+    unmeasured = np.isnan(raw)
+    scores = np.where(unmeasured, 0.0, oracle.normalized(raw))
+    low, high = task.scores.min(), task.scores.max()
+    believed = oracle.normalized(low + means * (high - low))
+    median = float(np.median(scores))
+    detail = {
+        "max": float(scores.max()),
+        "mean": float(scores.mean()),
+        "q90": float(np.quantile(scores, 0.9)),
+        "diversity": diversity(batch),
+        "novelty": float(nearest(batch, task.sequences).mean()),
+        "rank_correlation": rank_correlation(means, scores),
+        "optimism_gap": float(np.median(believed)) - median,
+        "uniques": float(uniques),
+        "padded": float(len(batch) - uniques),
+        "unmeasured": float(unmeasured.sum()),
+        "estimated": float(not oracle.exact),
+    }
+    return Verdict(median, True, (), detail, replayed=expected)
+
+
+def _failure(task: DesignTask, batch: np.ndarray, error: Exception) -> str:
+    """Which design the oracle fails on, found by asking one by one."""
+    told = f"{type(error).__name__}: {error}"
+    try:
+        oracle: Oracle = open_oracle(task)
+    except Exception:
+        return f"the oracle cannot be opened ({told}); the designs are kept, `replay` judges again"
+    for row, design in enumerate(batch):
+        try:
+            oracle.score(design[None])
+        except Exception as own:
+            return (
+                f"the oracle failed on design {row}, {task.text(design)} "
+                f"({type(own).__name__}: {own}); the designs are kept, `replay` judges them again"
+            )
+    return f"the oracle failed on the whole batch ({told}); the designs are kept"
+
+
+def diversity(batch: np.ndarray) -> float:
+    """Mean number of letters in which two of the sequences int8 [n, L] differ."""
+    count = len(batch)
+    if count < 2:
+        return 0.0
+    return float(_differences(batch, batch).sum() / (count * (count - 1)))
+
+
+def nearest(batch: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Letters, int64 [n], in which each of the batch differs from the nearest of the others."""
+    distances: np.ndarray = _nearest(batch, others)
+    return distances
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's, equal values sharing their mean rank; 0 where one is constant."""
+    ranks = [_mean_ranks(values) for values in (one, other)]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return 0.0
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: np.ndarray = (ends - (counts - 1) / 2.0)[group]
+    return ranks
+
+
+@njit(cache=True)
+def _differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    counts = np.zeros((len(one), len(other)), np.int64)
+    for i in range(len(one)):
+        for j in range(len(other)):
+            for place in range(one.shape[1]):
+                counts[i, j] += one[i, place] != other[j, place]
+    return counts
+
+
+@njit(cache=True)
+def _nearest(batch: np.ndarray, others: np.ndarray) -> np.ndarray:
+    best = np.full(len(batch), batch.shape[1] + 1, np.int64)
+    for i in range(len(batch)):
+        for j in range(len(others)):
+            count = 0
+            for place in range(batch.shape[1]):
+                count += batch[i, place] != others[j, place]
+            best[i] = min(best[i], count)
+    return best

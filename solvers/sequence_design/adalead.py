@@ -1,0 +1,58 @@
+"""AdaLead on the proxy (Sinai et al. 2020, arXiv 2010.02141, algorithm 1). Uses numpy.
+
+Each round takes as parents all that come near the best so far, recombines them, and rolls every one
+out by mutation for as long as it does not fall below its root. Offline, a round's measurements are
+the proxy's; as many rounds are run as the budget allows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.sequence_design.instance import DesignTask
+from .common import Pool, learn, mutants, out_of_time
+
+THRESHOLD = 0.05  # kappa: parents score at least (1 - kappa) of the best
+MUTATIONS = 1.0  # mu: a step, on average
+RECOMBINATION = 0.2  # the chance to change over to the other parent at a letter
+ROLLOUTS = 16  # of each parent, a round
+MOST_STEPS = 64  # of a rollout
+
+
+def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """Runs rounds until the budget ends; one evaluation is one sequence."""
+    clock = budget.start()
+    rng = np.random.default_rng(seed)
+    pool = Pool(instance, learn(instance, clock, rng), clock)
+    while not out_of_time(clock):
+        best = pool.values[0]
+        near = pool.tokens[pool.values >= best * (1.0 - np.sign(best) * THRESHOLD)]
+        parents = np.resize(near, (instance.batch_size, instance.length))
+        for _ in range(ROLLOUTS):
+            if out_of_time(clock):
+                break
+            _roll_out(instance, pool, _recombined(parents, rng), rng)
+    return pool.solution()
+
+
+def _recombined(parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pairs of parents, each letter's source changing over with chance RECOMBINATION."""
+    parents = parents[rng.permutation(len(parents))]
+    half = len(parents) // 2
+    one, other, odd = parents[:half], parents[half : 2 * half], parents[2 * half :]
+    crossed = (np.cumsum(rng.random(one.shape) < RECOMBINATION, axis=1) % 2).astype(np.bool_)
+    return np.concatenate([np.where(crossed, other, one), np.where(crossed, one, other), odd])
+
+
+def _roll_out(task: DesignTask, pool: Pool, roots: np.ndarray, rng: np.random.Generator) -> None:
+    """All roots side by side; a rollout ends where a child falls below its root."""
+    nodes, floors = roots, pool.add(roots)
+    for _ in range(MOST_STEPS):
+        if not len(nodes) or out_of_time(pool.clock):
+            break
+        children = mutants(nodes, task.letters, MUTATIONS / task.length, rng)
+        values = pool.add(children)
+        going = (values >= floors) & np.isfinite(values)
+        nodes, floors = children[going], floors[going]

@@ -1,0 +1,146 @@
+"""BIB: bidirectional learning for offline biological sequence design (Chen et al. 2023, arXiv
+2301.02931). Uses numpy and torch.
+
+A linear head on frozen language-model features has closed forms both ways. Forward, ridge
+regression on the offline set should give a candidate the score aimed at (equation 4); backward,
+ridge regression on the candidate alone, labelled with that score, should predict the offline set
+(equation 5). Candidates descend both losses through straight-through letters. Adaptive-gamma mixes
+the two, and Adaptive-eta sets the step, by an auxiliary proxy's gradient (sections 4.2 and 4.3).
+
+Other than in the released code: the language model is a small one of the task's own, the auxiliary
+proxy is an ensemble of another class (networks on letters) whose members are all used, and finals
+that repeat each other are replaced by the last different sequences met.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.budget import Budget, Clock
+from ...core.solution import Solution
+from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.proxy import Ensemble, fit_proxy
+from .bidirectional import (
+    RATE,
+    RIDGE,
+    TARGET,
+    Adam,
+    finals_first,
+    start_logits,
+    straight_through,
+)
+from .common import decode, hand_in, out_of_time
+from .language_model import LanguageModel, offline_features, pretrain
+
+MODEL_SHARE, PROXY_SHARE = 0.35, 0.25  # of the seconds, at most
+STEPS_DNA, STEPS_PROTEIN = 100, 25
+RATE_GAIN, RATE_RANGE = 0.01, (1e-4, 0.5)
+GAMMA, GAMMA_RATE = 0.5, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Closed forms over the offline features Phi [N, d] and standardized scores y.
+
+    Attributes:
+        weights: float64 [d]; of forward ridge regression.
+        second: float64 [d, d]; Phi' Phi / N.
+        cross: float64 [d]; Phi' y / N.
+        power: mean of y squared.
+    """
+
+    weights: Tensor
+    second: Tensor
+    cross: Tensor
+    power: float
+
+    def forward_loss(self, features: Tensor) -> Tensor:
+        """Squared distance of predictions for features [B, d] from TARGET, [B]."""
+        return (features @ self.weights - TARGET) ** 2
+
+    def backward_loss(self, features: Tensor) -> Tensor:
+        """Mean squared error of the offline set by each candidate's own regression, [B]."""
+        scale = TARGET / ((1.0 + RIDGE) * (features**2).sum(dim=1))
+        spread = ((features @ self.second) * features).sum(dim=1)
+        return scale**2 * spread - 2.0 * scale * (features @ self.cross) + self.power
+
+
+def closed_forms(features: Tensor, scores: np.ndarray) -> Closed:
+    """The closed forms of features [N, d] and raw scores [N]."""
+    y = torch.as_tensor((scores - scores.mean()) / scores.std())
+    gram = features.T @ features
+    ridge = RIDGE * gram.trace() / len(features)
+    weights = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).double(), features.T @ y)
+    count = len(features)
+    return Closed(weights, gram / count, features.T @ y / count, float((y**2).mean()))
+
+
+def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """Optimizes a candidate from each of the best measured sequences; one evaluation is one step of
+    one candidate.
+    """
+    clock = budget.start()
+    rng = np.random.default_rng(seed)
+    model = pretrain(instance, rng, MODEL_SHARE * budget.seconds)
+    closed = closed_forms(offline_features(model, instance), np.array(instance.scores))
+    auxiliary = fit_proxy(instance, rng, PROXY_SHARE * budget.seconds)
+    return hand_in(instance, _descend(instance, model, closed, auxiliary, clock, rng), clock)
+
+
+def _descend(
+    task: DesignTask,
+    model: LanguageModel,
+    closed: Closed,
+    auxiliary: Ensemble,
+    clock: Clock,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Different designs int8 [n, L], the finals first."""
+    logits = start_logits(task, rng)
+    count = len(logits)
+    gamma, gamma_adam = np.full(count, GAMMA), Adam()
+    adam, met = Adam(), [decode(task, logits)]
+    for step in range(STEPS_DNA if task.letters <= 4 else STEPS_PROTEIN):
+        if out_of_time(clock):
+            break
+        forward, backward = _gradients(task, model, closed, logits)
+        upward = _auxiliary_gradient(task, auxiliary, logits)
+        s = RATE * (upward * (forward - backward)).reshape(count, -1).sum(axis=1)
+        gamma = np.clip(gamma - GAMMA_RATE * gamma_adam.direction(s), 0.0, 1.0)
+        mixed = gamma[:, None, None] * forward + (1.0 - gamma[:, None, None]) * backward
+        direction = adam.direction(mixed)
+        rate = np.full(count, RATE)
+        if step > 0:
+            along = (upward * direction).reshape(count, -1).sum(axis=1)
+            rate = np.clip(RATE - RATE_GAIN * along, *RATE_RANGE)
+        logits = logits - rate[:, None, None] * direction
+        clock.evaluations += count
+        met.append(decode(task, logits))
+    return finals_first(met)
+
+
+def _gradients(
+    task: DesignTask, model: LanguageModel, closed: Closed, logits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the forward and the backward loss by the logits, each [n, L, V]."""
+    leaf = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
+    features = model.features(straight_through(task, leaf)).double()
+    both = []
+    for loss in (closed.forward_loss(features), closed.backward_loss(features)):
+        (slope,) = torch.autograd.grad(loss.sum(), leaf, retain_graph=True)
+        both.append(slope.double().numpy())
+    return both[0], both[1]
+
+
+def _auxiliary_gradient(task: DesignTask, proxy: Ensemble, logits: np.ndarray) -> np.ndarray:
+    """Of the ensemble's mean by the logits, [n, L, V]."""
+    leaf = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
+    letters = straight_through(task, leaf)
+    _, slopes = proxy.slopes(letters.detach().numpy().reshape(len(logits), -1))
+    slope = torch.as_tensor(slopes.mean(axis=0)).reshape(letters.shape)
+    (through,) = torch.autograd.grad((letters * slope).sum(), leaf)
+    return through.double().numpy()

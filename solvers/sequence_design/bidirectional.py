@@ -1,0 +1,62 @@
+"""What the bidirectional methods share: starts, straight-through letters, Adam, finals. Uses numpy
+and torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...datasets.sequence_design.instance import DesignTask
+from .common import decode
+
+TARGET = 10.0  # standardized score that designs aim at
+RIDGE = 1e-6  # of the kernel's mean diagonal
+RATE = 0.1
+START_NOISE = 0.1  # standard deviation of the first logits
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+def start_logits(task: DesignTask, rng: np.random.Generator) -> np.ndarray:
+    """Logits [n, L, V]: noise, the greatest of each position at the start's own letter."""
+    starts = task.sequences[task.starts[: task.batch_size]]
+    logits = rng.normal(0.0, START_NOISE, (*starts.shape, task.letters))
+    best = logits.argmax(axis=2)[..., None]
+    own = starts.astype(np.int64)[..., None]
+    high, low = np.take_along_axis(logits, best, 2), np.take_along_axis(logits, own, 2)
+    np.put_along_axis(logits, best, low, 2)
+    np.put_along_axis(logits, own, high, 2)
+    return logits
+
+
+def straight_through(task: DesignTask, logits: Tensor) -> Tensor:
+    """Whole letters [n, L, V] whose gradient is the softmax's."""
+    soft = logits.softmax(dim=2)
+    tokens = torch.as_tensor(decode(task, logits.detach().numpy()), dtype=torch.long)
+    hard = nn.functional.one_hot(tokens, task.letters).float()
+    return hard + soft - soft.detach()
+
+
+class Adam:
+    """Adam's direction for arrays of any shape."""
+
+    def __init__(self) -> None:
+        self.step, self.mean, self.square = 0, 0.0, 0.0
+
+    def direction(self, slope: np.ndarray) -> np.ndarray:
+        """What to step along, the rate left out."""
+        self.step += 1
+        self.mean = BETA1 * self.mean + (1 - BETA1) * slope
+        self.square = BETA2 * self.square + (1 - BETA2) * slope**2
+        mean = self.mean / (1 - BETA1**self.step)
+        square = self.square / (1 - BETA2**self.step)
+        return mean / (np.sqrt(square) + EPSILON)
+
+
+def finals_first(met: Sequence[np.ndarray]) -> np.ndarray:
+    """The different sequences int8 [m, L] among those met, [n, L] a step, latest first."""
+    latest = {row.tobytes(): row for tokens in reversed(met) for row in reversed(tokens)}
+    return np.stack(list(latest.values()))

@@ -1,0 +1,79 @@
+"""Conservative objective models (Trabucco et al. 2021, arXiv 2107.06882): a proxy held down where
+ascent on it leads, then climbed. Uses numpy.
+
+Beside the squared error, training lowers the proxy on adversarial designs and raises it on the
+data, by a weight alpha that rises while the gap between the two exceeds tau (section 4.1;
+Design-Bench's values for discrete tasks, in standardized scores).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.budget import Budget, Clock
+from ...core.solution import Solution
+from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.proxy import Ensemble, Trainer
+from .common import TRAINING_SHARE, Pool, one_hot
+from .gradient_ascent import SHARPNESS, climb, climb_until_the_end
+
+MEMBERS = 3
+BATCH = 128
+STEPS = 1500
+RATE = 3e-3
+ASCENT_STEPS = 50
+PARTICLES = 64
+REFRESH = 25  # training steps that the same adversarial designs serve
+ALPHA, ALPHA_RATE, TAU = 0.1, 0.01, 2.0
+
+
+def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """Trains in at most half of the seconds, then climbs as gradient_ascent does; one evaluation is
+    one sequence met.
+    """
+    clock = budget.start()
+    rng = np.random.default_rng(seed)
+    pool = Pool(instance, conservative_proxy(instance, clock, rng), clock)
+    climb_until_the_end(instance, pool, rng)
+    return pool.solution()
+
+
+def conservative_proxy(task: DesignTask, clock: Clock, rng: np.random.Generator) -> Ensemble:
+    """The proxy; the learning rate falls with the share of steps or seconds that is spent."""
+    trainer = Trainer(task, rng, MEMBERS)
+    until = clock.elapsed + TRAINING_SHARE * clock.remaining
+    began, alpha = clock.elapsed, np.full(MEMBERS, ALPHA, np.float32)
+    adversarial = task.sequences[:1]
+    for step in range(STEPS):
+        spent = max(step / STEPS, (clock.elapsed - began) / max(until - began, 1e-9))
+        if spent >= 1.0:
+            break
+        if step % REFRESH == 0:
+            starts = task.sequences[rng.integers(len(task.scores), size=PARTICLES)]
+            logits = SHARPNESS * one_hot(task, starts)
+            for tokens in climb(task, trainer.ensemble(), logits, ASCENT_STEPS):
+                adversarial = tokens
+                if clock.elapsed >= until:
+                    break
+        rows = rng.integers(len(task.scores), size=(MEMBERS, BATCH))
+        others = rng.integers(len(adversarial), size=(MEMBERS, BATCH))
+        both = np.concatenate([task.sequences[rows], adversarial[others]], axis=1)
+        slope = _Slope(trainer.targets[rows], alpha)
+        trainer.learn(both, slope, RATE * 0.5 * (1.0 + np.cos(np.pi * spent)))
+        alpha = np.maximum(alpha + ALPHA_RATE * (slope.gap - TAU), 0.0).astype(np.float32)
+    return trainer.ensemble()
+
+
+class _Slope:
+    """Derivatives of squared error + alpha * (mean on adversarial designs - mean on the data)."""
+
+    def __init__(self, targets: np.ndarray, alpha: np.ndarray) -> None:
+        self.targets, self.alpha = targets, alpha[:, None]
+        self.gap = np.zeros(len(alpha))
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        known, believed = values[:, :BATCH], values[:, BATCH:]
+        self.gap = believed.mean(axis=1) - known.mean(axis=1)
+        error = (2.0 * (known - self.targets) - self.alpha) / BATCH
+        held_down = np.broadcast_to(self.alpha / BATCH, believed.shape)
+        return np.concatenate([error, held_down], axis=1)

@@ -1,0 +1,99 @@
+"""A GFlowNet sampler: sequences drawn in proportion to a reward, by trajectory balance (Malkin et
+al. 2022, arXiv 2201.13259), for biological sequences as in GFN-AL (Jain et al. 2022, arXiv
+2203.04115). Uses numpy and torch.
+
+Each sequence is built by one path, letter after letter, so the backward policy is certain. The
+reward is exp(beta * proxy), the proxy scaled by the offline set; batches are part samples, part
+offline sequences drawn by rank. A policy that has collapsed does not balance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.sequence_design.instance import DesignTask
+from .common import Pool, learn, out_of_time
+
+WIDTH = 128
+RATE, Z_RATE = 2e-3, 5e-2
+SAMPLED, KNOWN = 96, 32  # of a batch
+BETA = 8.0
+EXPLORED = 0.02  # chance of a letter drawn from all that are legal alike
+MASKED = -1e9
+
+
+class Policy(nn.Module):
+    """The next letter from the letters before it, all of them at once."""
+
+    def __init__(self, task: DesignTask) -> None:
+        super().__init__()
+        length, letters = task.length, task.letters
+        self.letter = nn.Embedding(letters + 1, WIDTH)
+        self.recurrent = nn.GRU(WIDTH, WIDTH, batch_first=True)
+        self.scores = nn.Linear(WIDTH, letters)
+        self.place = nn.Parameter(torch.zeros(length, letters))
+        self.log_z = nn.Parameter(torch.zeros(()))
+        legal = torch.as_tensor(~task.banned)
+        # Row V is the beginning, after which any letter may stand.
+        self.legal = torch.cat([legal, torch.ones(1, letters, dtype=torch.bool)])
+
+    def logits(self, before: Tensor, hidden: Tensor | None, place: slice) -> tuple[Tensor, Tensor]:
+        """Masked scores [B, n, V] after letters [B, n], at those places, and the hidden state."""
+        seen, hidden = self.recurrent(self.letter(before), hidden)
+        scores = self.scores(seen) + self.place[place]
+        return scores.masked_fill(~self.legal[before], MASKED), hidden
+
+    def log_chances(self, tokens: Tensor) -> Tensor:
+        """Log probabilities of sequences [B, L], [B]."""
+        start = torch.full_like(tokens[:, :1], len(self.legal) - 1)
+        scores, _ = self.logits(torch.cat([start, tokens[:, :-1]], dim=1), None, slice(None))
+        return scores.log_softmax(2).gather(2, tokens.unsqueeze(2)).sum(dim=(1, 2))
+
+    @torch.inference_mode()
+    def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Sequences int8 [count, L], feasible."""
+        before = torch.full((count, 1), len(self.legal) - 1)
+        hidden, letters = None, []
+        for place in range(len(self.place)):
+            scores, hidden = self.logits(before, hidden, slice(place, place + 1))
+            free = torch.where(self.legal[before], 0.0, MASKED)
+            explores = torch.as_tensor(rng.random((count, 1, 1)) < EXPLORED)
+            noise = torch.as_tensor(rng.gumbel(size=scores.shape))
+            before = (torch.where(explores, free, scores) + noise).argmax(dim=2)
+            letters.append(before)
+        return torch.cat(letters, dim=1).numpy().astype(np.int8)
+
+
+def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """Trains until the budget ends and hands in the best of all sequences sampled; one evaluation
+    is one sequence.
+    """
+    clock = budget.start()
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    pool = Pool(instance, learn(instance, clock, rng), clock)
+    policy = Policy(instance)
+    rest = [weight for name, weight in policy.named_parameters() if name != "log_z"]
+    optimizer = torch.optim.Adam(
+        [{"params": rest, "lr": RATE}, {"params": [policy.log_z], "lr": Z_RATE}]
+    )
+    ranks = np.argsort(np.argsort(-instance.scores, kind="stable"), kind="stable")
+    chances = 1.0 / (0.01 * len(ranks) + ranks)
+    chances /= chances.sum()
+    while not out_of_time(clock):
+        sampled = policy.sample(SAMPLED, rng)
+        values = pool.add(sampled)
+        known = np.array(instance.sequences[rng.choice(len(ranks), KNOWN, p=chances)])
+        rewards = BETA * np.concatenate([values, pool.proxy.predict(known)[0]])
+        tokens = torch.as_tensor(np.concatenate([sampled, known]).astype(np.int64))
+        balance = policy.log_z + policy.log_chances(tokens) - torch.as_tensor(rewards).float()
+        loss = (balance**2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(rest, 10.0)
+        optimizer.step()
+    return pool.solution()

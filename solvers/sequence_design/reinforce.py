@@ -1,0 +1,54 @@
+"""REINFORCE on the proxy (Williams 1992), as in Design-Bench (Trabucco et al. 2022, arXiv
+2202.08450): a categorical distribution at each position, fitted to the start pool first. Uses
+numpy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.sequence_design.instance import DesignTask
+from .common import Pool, learn, one_hot, out_of_time
+
+RATE = 0.05
+BATCH = 256
+ITERATIONS = 200
+SMOOTHING = 1.0  # added to the counts of letters
+BETA1, BETA2 = 0.9, 0.999
+
+
+def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """Trains policy after policy until the budget ends, and hands in the best of all sequences
+    sampled; one evaluation is one sequence. Infeasible samples count as the worst of their batch.
+    """
+    clock = budget.start()
+    rng = np.random.default_rng(seed)
+    pool = Pool(instance, learn(instance, clock, rng), clock)
+    counts = one_hot(instance, instance.sequences[instance.starts]).sum(axis=0) + SMOOTHING
+    while not out_of_time(clock):
+        _train(instance, pool, np.log(counts / counts.sum(axis=1, keepdims=True)), rng)
+    return pool.solution()
+
+
+def _train(task: DesignTask, pool: Pool, logits: np.ndarray, rng: np.random.Generator) -> None:
+    mean, square = np.zeros_like(logits), np.zeros_like(logits)
+    for step in range(1, ITERATIONS + 1):
+        if out_of_time(pool.clock):
+            break
+        gumbel = rng.gumbel(size=(BATCH, *logits.shape))
+        tokens = (logits + gumbel).argmax(axis=2).astype(np.int8)
+        values = pool.add(tokens)
+        finite = np.isfinite(values)
+        if not finite.any():
+            continue
+        values = np.where(finite, values, values[finite].min())
+        advantage = (values - values.mean()) / (values.std() + 1e-8)
+        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+        chances /= chances.sum(axis=1, keepdims=True)
+        slope = np.einsum("n,nlv->lv", advantage, one_hot(task, tokens) - chances) / BATCH
+        mean = BETA1 * mean + (1 - BETA1) * slope
+        square = BETA2 * square + (1 - BETA2) * slope**2
+        scale = RATE * np.sqrt(1 - BETA2**step) / (1 - BETA1**step)
+        logits = logits + scale * mean / (np.sqrt(square) + 1e-8)

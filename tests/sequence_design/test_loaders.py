@@ -1,0 +1,123 @@
+"""Users' files: CSV, Design-Bench's arrays, saved tasks; and what is refused, by line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sysopt_gym.core.errors import InstanceError
+from sysopt_gym.core.instance import save_set
+from sysopt_gym.datasets.sequence_design import splits
+from sysopt_gym.datasets.sequence_design.instance import DesignTask
+from sysopt_gym.datasets.sequence_design.landscapes import open_oracle
+from sysopt_gym.datasets.sequence_design.loaders import load_file
+from sysopt_gym.datasets.sequence_design.measured import FILES
+from sysopt_gym.datasets.sequence_design.tables import data_folder
+
+GOOD = "sequence,score\nACGT,0.1\nACGA,0.2\nACGC,0.3\nACGG,0.9\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_csv_is_a_task_with_its_upper_half_hidden(tmp_path: Path) -> None:
+    task = load_file(write(tmp_path / "mine.csv", "\ufeff" + GOOD.replace("ACGT", " acgt ")))
+    assert (task.name, task.alphabet, task.length) == ("mine", "ACGT", 4)
+    assert task.scores.tolist() == [0.1, 0.2] and task.hidden_scores.tolist() == [0.3, 0.9]
+    assert task.estimated
+
+
+@pytest.mark.parametrize(
+    ("sequences", "alphabet"),
+    [("AC AG AT CC", "ACGT"), ("AC AU AG CC", "ACGU"), ("AC MK WW YV", "ACDEFGHIKLMNPQRSTVWY")],
+)
+def test_the_alphabet_is_told_from_the_letters(
+    tmp_path: Path, sequences: str, alphabet: str
+) -> None:
+    rows = [f"{text}\t{row}" for row, text in enumerate(sequences.split())]
+    path = write(tmp_path / "a.tsv", "\n".join(["sequence\tscore", *rows]))
+    assert load_file(path).alphabet == alphabet
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "must name the columns"),
+        ("ACGT,0.1\n", "must name the columns sequence and score"),
+        ("sequence,score\n", "holds no sequences"),
+        (GOOD + "ACG,0.5\n", "line 6: 'ACG' has 3 letters where .*line 2 has 4"),
+        (GOOD + "ACGX,0.5\n", "line 6: 'X' in 'ACGX'"),
+        (GOOD + "AC-T,0.5\n", "line 6: '-' in 'AC-T'"),
+        (GOOD + "CCCC,nan\n", "line 6: the score is 'nan'"),
+        (GOOD + "CCCC,high\n", "line 6: the score is 'high'"),
+        (GOOD + "CCCC\n", "line 6: has 1 cells"),
+        (GOOD + ",0.3\n", "line 6: the sequence is empty"),
+        (GOOD + "ACGA,0.5\n", "line 6: ACGA has the score 0.5 here and 0.2 in .*line 3"),
+        ("sequence,score\nAC,1\nAG,1\nAT,1\n", "all 3 scores are 1"),
+    ],
+)
+def test_bad_rows_are_refused_by_line_and_remedy(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(InstanceError, match=told):
+        load_file(write(tmp_path / "bad.csv", text))
+
+
+def test_design_benchs_arrays_are_read_in_pairs(tmp_path: Path) -> None:
+    x = np.array([[a, b] for a in range(4) for b in range(4)])
+    y = np.arange(16.0)[:, None]
+    np.save(tmp_path / "tf-x-0.npy", x)
+    with pytest.raises(InstanceError, match="needs its other half"):
+        load_file(tmp_path / "tf-x-0.npy")
+    np.save(tmp_path / "tf-y-0.npy", y)
+    task = load_file(tmp_path / "tf-x-0.npy")
+    assert task.alphabet == "ACGT" and len(task.scores) == 8
+    y[3] = np.nan
+    np.save(tmp_path / "tf-y-0.npy", y)
+    with pytest.raises(InstanceError, match="row 3: the score is 'nan'"):
+        load_file(tmp_path / "tf-x-0.npy")
+    np.save(tmp_path / "tf-x-0.npy", x.astype(float))
+    with pytest.raises(InstanceError, match="expected whole numbers"):
+        load_file(tmp_path / "tf-x-0.npy")
+
+
+def test_files_of_no_known_kind_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "junk").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "zip").write_bytes(b"PK\x03\x04oops")
+    (tmp_path / "array").write_bytes(b"\x93NUMPY\x01")
+    for name, told in (("junk", "neither text"), ("zip", "damaged"), ("array", "other half")):
+        with pytest.raises(InstanceError, match=told):
+            load_file(tmp_path / name)
+
+
+def test_a_saved_set_of_one_is_read_back(
+    tmp_path: Path, tiny_task: Callable[..., DesignTask]
+) -> None:
+    task = tiny_task(0)
+    save_set([task], tmp_path / "one.zip")
+    assert load_file(tmp_path / "one.zip").content_hash == task.content_hash
+    save_set([task, task], tmp_path / "two.zip")
+    with pytest.raises(InstanceError, match="2 files where one"):
+        load_file(tmp_path / "two.zip")
+
+
+def test_an_estimated_oracle_scores_measured_rows_as_measured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = np.unique(rng.integers(0, 4, (120, 5)), axis=0)
+    lines = ["".join("ACGT"[x] for x in row) + f",{row.sum()}" for row in rows]
+    task = load_file(write(tmp_path / "m.csv", "\n".join(["sequence,score", *lines])))
+    oracle = open_oracle(task)
+    assert not oracle.exact
+    assert (oracle.score(task.hidden_sequences) == task.hidden_scores).all()
+    assert (oracle.low, oracle.high) == (task.scores.min(), task.hidden_scores.max())
+
+
+@pytest.mark.parametrize("name", list(FILES))
+def test_protein_sets_hold_whole_sequences_of_one_length(name: str) -> None:
+    if not (data_folder() / FILES[name]).is_file():
+        pytest.skip(f"SYSOPT_DATA has no {FILES[name]}")
+    (task,) = splits.load_set(name)
+    assert task.length == {"avgfp": 237, "e4b": 102}[name]
+    assert task.estimated and task.scores.max() <= task.hidden_scores.min()
