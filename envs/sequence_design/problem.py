@@ -93,7 +93,7 @@ PROBLEM = Problem(
         "random",
         "offline_best",
     ),
-    default_budget_s=20.0,
+    default_budget_s=10.0,
     always=("random", "offline_best"),
     baseline="ga",
     pictures=".envs.sequence_design.pictures:pictures",

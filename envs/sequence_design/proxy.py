@@ -249,25 +249,40 @@ def _infer(
     letters = inputs // length
     values = np.empty((len(tokens), members), np.float32)
     hidden, deeper = np.empty(width, np.float32), np.empty(width, np.float32)
+    live = np.empty(width, np.int64)  # units that are not 0, about half of them
     for member in range(members):
+        weights = second[member]
         for row in range(len(tokens)):
             hidden[:] = first_bias[member]
             for place in range(length):
                 if tokens[row, place] != consensus[place]:
-                    weights = first[member, place * letters + tokens[row, place]]
+                    added = first[member, place * letters + tokens[row, place]]
                     for unit in range(width):
-                        hidden[unit] += weights[unit]
+                        hidden[unit] += added[unit]
+            count = 0
+            for unit in range(width):
+                live[count] = unit
+                count += 1 if hidden[unit] > 0 else 0
             deeper[:] = second_bias[member]
-            for source in range(width):
-                value = hidden[source]
-                if value > 0:
-                    weights = second[member, source]
-                    for unit in range(width):
-                        deeper[unit] += value * weights[unit]
+            at = 0
+            while at + 4 <= count:  # four at a time: sums are read and written a quarter as often
+                a, b, c, d = live[at], live[at + 1], live[at + 2], live[at + 3]
+                for unit in range(width):
+                    deeper[unit] += (
+                        hidden[a] * weights[a, unit]
+                        + hidden[b] * weights[b, unit]
+                        + hidden[c] * weights[c, unit]
+                        + hidden[d] * weights[d, unit]
+                    )
+                at += 4
+            while at < count:
+                a = live[at]
+                for unit in range(width):
+                    deeper[unit] += hidden[a] * weights[a, unit]
+                at += 1
             total = last_bias[member]
             for unit in range(width):
-                if deeper[unit] > 0:
-                    total += deeper[unit] * last[member, unit]
+                total += max(deeper[unit], np.float32(0.0)) * last[member, unit]
             values[row, member] = total
     return values
 

@@ -21,7 +21,8 @@ CHUNK = 8192
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """Enumerates up to 4 million sequences; of more, always expands the best one not yet expanded,
-    by all substitutions of one letter, from the start pool on. One evaluation is one sequence.
+    by all substitutions of one letter, from the offline set's best on, until nothing among the best
+    designs is left to expand. One evaluation is one sequence.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
