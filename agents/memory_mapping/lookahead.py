@@ -87,13 +87,19 @@ class Lookahead:
         self.time, self.plan = self._now
         return True
 
+    @property
+    def has_choices(self) -> bool:
+        """Whether the present plan could be another one anywhere."""
+        return bool(self._odds[-1] > 0)
+
     def go_back(self) -> None:
         """Goes on from the best plan."""
         self._go_to(self.time, self.plan)
 
     def _go_to(self, time: int, plan: np.ndarray) -> None:
         self._now = time, plan
-        self._odds = np.cumsum(self.player.doubts(plan) + LEAST_DOUBT)
+        doubts = self.player.doubts(plan)
+        self._odds = np.cumsum(np.where(doubts > 0, doubts + LEAST_DOUBT, 0.0))
 
     def _expand(self, made: int, parents: np.ndarray, actions: np.ndarray) -> Leaves:
         roots = len(parents)

@@ -75,7 +75,7 @@ def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
     clock.incumbent(plan)
     lookahead = Lookahead(player, time, plan, ROOTS, SIMULATIONS)
     turn, until = 0, 0
-    while not clock.expired and clock.remaining > RESERVE_S:
+    while lookahead.has_choices and not clock.expired and clock.remaining > RESERVE_S:
         if lookahead.playouts >= until:
             lookahead.go_back()
             heat = HEATS[turn % len(HEATS)] * player.static.all_slow
@@ -84,8 +84,6 @@ def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
         if lookahead.look(heat, rng):
             clock.incumbent(lookahead.plan)
         clock.evaluations += lookahead.playouts - played
-        if lookahead.playouts == played:
-            break
     return clock.solution(lookahead.plan)
 
 
