@@ -2,9 +2,10 @@
 
 The general search (muzero/search.py) asks for new nodes; here they are the game's own states. The
 network gives their prior. Their value is what the game comes to if it goes on from there as the
-plan at hand does: in a game without chance that is exact, and each such playout is a plan itself.
-Searches start at several choices of the plan at once, where the network would choose otherwise.
-Decisions that leave no choice are passed over, so a tree is one of choices.
+plan at hand does, what was newly put into fast memory being used there: in a game without chance
+that is exact, and each such playout is a plan itself. Searches start at several choices of the plan
+at once, where the network would choose otherwise. Decisions that leave no choice are passed over,
+so a tree is one of choices.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ...envs.memory_mapping.dynamics import (
     step,
 )
 from ...envs.memory_mapping.packed import pack, unpack
+from ...envs.memory_mapping.stays import previous_uses
 from ...envs.memory_mapping.wishes import choose
 from ..muzero.search import NONE, Leaves, SearchSettings, make_forest, search
 from .network import ACTIONS
@@ -55,6 +57,7 @@ class Lookahead:
         # Node n below root b is in row n * roots + b; the last row is for playouts.
         self._nodes = np.stack([packed] * (roots * (simulations + 1) + 1))
         self._found = plan.copy()
+        self._before = previous_uses(player.static)
         self.go_back()
 
     def look(self, heat: float, rng: np.random.Generator) -> bool:
@@ -110,7 +113,7 @@ class Lookahead:
         player = self.player
         self.playouts += _grow(
             self._nodes, made, parents, actions, player.fixed, player.weights, player.desk,
-            self._now[1], self._reached, self._found, *leaves,
+            self._now[1], self._before, self._reached, self._found, *leaves,
         )  # fmt: skip
         return leaves
 
@@ -168,6 +171,7 @@ def _grow(
     w: Weights,
     desk: Desk,
     plan: np.ndarray,
+    before: np.ndarray,
     reached: np.ndarray,
     found: np.ndarray,
     reward: np.ndarray,
@@ -192,14 +196,19 @@ def _grow(
         if state.scalars[OUTCOME] != GOES_ON:
             ended[b] = True
             continue
-        before = state.scalars[TIME]
+        time = state.scalars[TIME]
         step(static, state, actions[b])
         _pass_over(static, state)
-        reward[b] = (before - state.scalars[TIME]) / static.all_slow
+        reward[b] = (time - state.scalars[TIME]) / static.all_slow
         ended[b] = state.scalars[OUTCOME] != GOES_ON
         scratch[:] = row
         while trial.scalars[OUTCOME] == GOES_ON:
-            step(static, trial, choose(trial, int(plan[trial.scalars[POSITION]] != DROP)))
+            d = trial.scalars[POSITION]
+            last = before[d]
+            fast = plan[d] != DROP or (
+                last >= 0 and plan[last] == DROP and trial.actions[last] != DROP
+            )
+            step(static, trial, choose(trial, int(fast)))
         played += 1
         value[b] = (state.scalars[TIME] - trial.scalars[TIME]) / static.all_slow
         if trial.scalars[TIME] <= reached[0] and (trial.actions != plan).any():

@@ -66,25 +66,33 @@ def solve_ppo(instance: Program, budget: Budget, seed: int) -> Solution:
 def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
     """Plans by MuZero's search on the known model; see lookahead.py. One evaluation is one plan.
 
-    It begins from the best of some sampled plans. HEATS take turns, each from the best plan.
+    It begins from the best of some sampled plans. HEATS take turns, each from the best plan; where
+    all of them change nothing, it begins anew from another sample.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
     player = Player(instance, shipped_weights(MUZERO))
-    time, plan = _samples(player, clock, rng)[0]
+    best, plan = _samples(player, clock, rng)[0]
     clock.incumbent(plan)
-    lookahead = Lookahead(player, time, plan, ROOTS, SIMULATIONS)
-    turn, until = 0, 0
+    lookahead = Lookahead(player, best, plan, ROOTS, SIMULATIONS)
+    turn, last, until = 0, 0, 0  # last: the turn that bettered the lookahead's plan
     while lookahead.has_choices and not clock.expired and clock.remaining > RESERVE_S:
         if lookahead.playouts >= until:
+            if turn - last > len(HEATS):
+                time = player.play(TEMPERATURES[turn % len(TEMPERATURES)], rng)
+                sample = player.state.actions.copy()
+                lookahead, last = Lookahead(player, time, sample, ROOTS, SIMULATIONS), turn
             lookahead.go_back()
             heat = HEATS[turn % len(HEATS)] * player.static.all_slow
             turn, until = turn + 1, lookahead.playouts + PERIOD
         played = lookahead.playouts
         if lookahead.look(heat, rng):
-            clock.incumbent(lookahead.plan)
+            last = turn
+            if lookahead.time < best:
+                best, plan = lookahead.time, lookahead.plan
+                clock.incumbent(plan)
         clock.evaluations += lookahead.playouts - played
-    return clock.solution(lookahead.plan)
+    return clock.solution(plan)
 
 
 def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
