@@ -4,6 +4,9 @@ Pure functions over `Static` (the program, as arrays) and a preallocated `State`
 the solvers and the agents' searches all call these. All times are whole picoseconds, so that sums
 are exact in any order; docs/memory_mapping.md has the rules.
 
+What a decision does is laid out in its caller (`inline`), with arrays borrowed: to hand thirty
+arrays to a function costs more than most decisions do.
+
 A typical loop: `static = make_static(program)`, `state = make_state(static)`, then, until
 `state.scalars[OUTCOME] != GOES_ON`, `step(static, state, action)` with `state.mask[action] == 1`.
 `state.actions` is then the plan as rewinds left it: it replays, without any, to the same end.
@@ -28,7 +31,8 @@ COPY, NO_COPY, DROP = range(3)
 ACTION_NAMES = ("copy", "no_copy", "drop")
 GOES_ON, FINISHED, DEAD = range(3)
 # Columns of State.scalars.
-POSITION, TIME, OUTCOME, REWINDS, STALL = range(5)
+# REDONE counts the decisions that rewinds carried out again.
+POSITION, TIME, OUTCOME, REWINDS, REDONE, STALL = range(6)
 # Columns of State.moves.
 COPY_START, EVICT_END, OFFSET = range(3)
 # Entries of State.pending: where the actions open now would put things.
@@ -40,7 +44,7 @@ ANY = -1
 class State(NamedTuple):
     """What decisions change; copy with `copy_state`."""
 
-    scalars: np.ndarray  # int64 [5]; POSITION (decision to take), TIME (undecided counts as slow)..
+    scalars: np.ndarray  # int64 [6]; POSITION (decision to take), TIME (undecided counts as slow)..
     mask: np.ndarray  # int64 [3]; the legal actions at POSITION
     pending: np.ndarray  # int64 [4]
     actions: np.ndarray  # int64 [D]; as taken, -1 from POSITION on
@@ -62,7 +66,7 @@ def make_state(static: Static) -> State:
     """The state before any decision."""
     d, i, b = len(static.dec_instr), len(static.instr_slow), len(static.buf_size)
     state = State(
-        scalars=np.zeros(5, np.int64),
+        scalars=np.zeros(6, np.int64),
         mask=np.zeros(3, np.int64),
         pending=np.zeros(4, np.int64),
         actions=np.zeros(d, np.int64),
@@ -118,6 +122,7 @@ def reset(static: Static, state: State) -> None:
     static, state = borrow(static), borrow(state)
     state.forced[:] = 0
     state.scalars[REWINDS] = 0
+    state.scalars[REDONE] = 0
     state.scalars[STALL] = 0
     state.scalars[OUTCOME] = GOES_ON
     state.actions[:] = -1
@@ -182,14 +187,15 @@ def _stays(static: Static, state: State, d: int) -> bool:
     if stays and end < until:
         offset, size = state.offset[buffer], static.buf_size[buffer]
         stays = stays_free(state.rects, state.counts, offset, size, end, until)
-    return stays
+    return bool(stays)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _look(static: Static, state: State, wanted: int) -> None:
     """Finds the legal actions at POSITION and what they would book; where Drop or NoCopy is wanted
     and legal, no others.
     """
+    static, state = borrow(static), borrow(state)
     d = state.scalars[POSITION]
     mask, pending = state.mask, state.pending
     mask[:] = 0
@@ -264,9 +270,10 @@ def _evict(static: Static, state: State, buffer: int, last: int) -> None:
     state.dirty[buffer] = -1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _apply(static: Static, state: State, action: int) -> None:
     """Takes a legal action; the caller has `_look`ed."""
+    static, state = borrow(static), borrow(state)
     d, pending = state.scalars[POSITION], state.pending
     state.actions[d] = action
     state.moves[d, EVICT_END] = pending[P_EVICT_END] if action != NO_COPY else -1
@@ -276,9 +283,10 @@ def _apply(static: Static, state: State, action: int) -> None:
     _carry_out(static, state)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _carry_out(static: Static, state: State) -> None:
     """Does what is noted of the decision at POSITION."""
+    static, state = borrow(static), borrow(state)
     d = state.scalars[POSITION]
     instr, buffer, writes = static.dec_instr[d], static.dec_buffer[d], static.dec_writes[d]
     action, start, offset = state.actions[d], state.moves[d, COPY_START], state.moves[d, OFFSET]
@@ -357,6 +365,7 @@ def _rewind(static: Static, state: State) -> None:
             _apply(static, state, action)
             d = state.scalars[POSITION]
             _look(static, state, taken[d] if d < reached else ANY)
+        state.scalars[REDONE] += state.scalars[POSITION]
         if state.mask.any():
             return
 

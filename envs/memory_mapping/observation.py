@@ -33,7 +33,7 @@ GLOBAL_FEATURES = (
     "log_capacity",
 )  # fmt: skip
 WINDOW = 32
-# Instructions of the picture before the current one (ranges.py keeps those in front), and from it on.
+# Instructions of the picture before the current one, whose ranges are in front, and from it on.
 PAST, AHEAD = KEPT, 8
 BINS = 32
 SUPPLY = 24
