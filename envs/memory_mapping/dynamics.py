@@ -38,7 +38,7 @@ COPY_START, EVICT_END, OFFSET = range(3)
 # Entries of State.pending: where the actions open now would put things.
 P_COPY_START, P_COPY_OFFSET, P_EVICT_END, P_OFFSET = range(4)
 NEVER = 1 << 40
-ANY = -1
+ANY = -1  # no action is wanted before the others
 
 
 class State(NamedTuple):
