@@ -1,13 +1,14 @@
-"""Speed of the memory-mapping environment on programs of 200 to 1,000 decisions. Uses envs, numpy
-and numba.
+"""Speed of the memory-mapping environment on programs of 200 to 1,000 decisions. Uses envs,
+solvers, numpy and numba.
 
-What is timed are whole episodes of random legal actions, one process, in seconds of CPU, so that
-other jobs on the machine count little: `env.step` with observation, mask and the resets between,
-without the choice of the actions; and the bare dynamics, choice included. A rewind redoes
-decisions, in random play about ten for each one taken, so the bare dynamics are timed with rewinds
-(policy backup, decisions taken), without (policy reserve, which has none), and on a knapsack's
-plans, as rewinds left them. No other implementation of the game is known; the reference is the
-validator, which is the game in plain Python.
+What is timed are whole episodes, one process, in seconds of CPU, so that other jobs on the machine
+count little: `env.step` with observation, mask and the resets between, without the choice of the
+actions, which are random legal ones; and the bare dynamics, choice included. Rewinds redo
+decisions, so the bare dynamics are timed with them (policy backup), in decisions taken and in
+decisions played, those redone among them, and without (policy reserve, which has none). The plans
+of a threshold sweep, played by wishes under backup, stand for what solvers play. No other
+implementation of the game is known; the reference is the validator, which is the game in plain
+Python.
 """
 
 from __future__ import annotations
@@ -25,24 +26,25 @@ from ..envs.borrowed import borrow
 from ..envs.memory_mapping.dynamics import (
     GOES_ON,
     OUTCOME,
+    REDONE,
     State,
     Static,
     make_state,
     make_static,
-    play,
     reset,
     step,
 )
 from ..envs.memory_mapping.env import MallocGameEnv
-from ..envs.memory_mapping.stays import find_stays, knapsack
 from ..envs.memory_mapping.validate import validate
 from ..envs.memory_mapping.wishes import play_wishes
+from ..solvers.memory_mapping.threshold import priorities
 
 PLAIN = "the game in plain Python (the validator), in this run"
 SMALLEST, LARGEST = 200, 1000
 REPEATS = 3
 STEPS = 8_000
-BARE_DECISIONS = 200_000
+BARE_DECISIONS = 500_000
+LEVELS = (0.2, 0.4, 0.6, 0.8)  # of the priorities: the parts of uses left in slow memory
 
 
 def measure() -> list[Throughput]:
@@ -50,40 +52,20 @@ def measure() -> list[Throughput]:
     programs = [p for p in load_set("synthetic:test") if SMALLEST <= p.n_decisions <= LARGEST]
     plans = [_random_plan(program) for program in programs]
     steps, spread = _repeat(lambda: _steps_per_second(programs, plans))
-    bare, bare_spread = _repeat(lambda: _bare_per_second(programs))
-    safe = [with_settings(program, {"dead_end": "reserve"}) for program in programs]
-    free, free_spread = _repeat(lambda: _bare_per_second(safe))
-    planned, planned_spread = _repeat(lambda: _planned_per_second(programs))
     plain, plain_spread = _repeat(lambda: _plain_per_second(programs, plans))
+    safe = [with_settings(program, {"dead_end": "reserve"}) for program in programs]
+    bare: dict[str, Callable[[], float]] = {
+        "policy backup, taken": lambda: _bare_per_second(programs),
+        "policy backup, played with those redone": lambda: _bare_per_second(programs, redone=1),
+        "policy reserve": lambda: _bare_per_second(safe),
+        "policy backup, a threshold sweep's plans, taken": _wishes_per_second(programs),
+    }
+    speeds = {"env.step": (steps, spread)}
+    speeds |= {f"bare dynamics, {name}": _repeat(run) for name, run in bare.items()}
     size = f"{len(programs)} programs of {SMALLEST} to {LARGEST} decisions"
     return [
-        Throughput(
-            f"env.step, {size}", steps, "decisions/s", PLAIN, plain, max(spread, plain_spread)
-        ),
-        Throughput(
-            f"bare dynamics, random play, policy backup, {size}",
-            bare,
-            "decisions/s",
-            PLAIN,
-            plain,
-            max(bare_spread, plain_spread),
-        ),
-        Throughput(
-            f"bare dynamics, random play, policy reserve, {size}",
-            free,
-            "decisions/s",
-            PLAIN,
-            plain,
-            max(free_spread, plain_spread),
-        ),
-        Throughput(
-            f"bare dynamics, a knapsack's plans, policy backup, {size}",
-            planned,
-            "decisions/s",
-            PLAIN,
-            plain,
-            max(planned_spread, plain_spread),
-        ),
+        Throughput(f"{name}, {size}", speed, "decisions/s", PLAIN, plain, max(half, plain_spread))
+        for name, (speed, half) in speeds.items()
     ]
 
 
@@ -96,10 +78,12 @@ def _repeat(run: Callable[[], float]) -> tuple[float, float]:
 
 
 @njit(cache=True)
-def _episodes(static: Static, state: State, count: int, draws: np.ndarray) -> int:
-    """Plays episodes of random legal actions until so many decisions are taken."""
+def _episodes(static: Static, state: State, count: int, draws: np.ndarray) -> tuple[int, int]:
+    """Plays episodes of random legal actions until so many decisions are taken; returns how many
+    were, and how many rewinds redid.
+    """
     static, state = borrow(static), borrow(state)
-    taken = 0
+    taken, redone = 0, 0
     while taken < count:
         reset(static, state)
         while state.scalars[OUTCOME] == GOES_ON:
@@ -108,7 +92,8 @@ def _episodes(static: Static, state: State, count: int, draws: np.ndarray) -> in
                 action = (action + 1) % 3
             step(static, state, action)
             taken += 1
-    return taken
+        redone += state.scalars[REDONE]
+    return taken, redone
 
 
 def _draws() -> np.ndarray:
@@ -123,26 +108,37 @@ def _random_plan(program: Program) -> np.ndarray:
     return state.actions.copy()
 
 
-def _bare_per_second(programs: list[Program]) -> float:
+def _bare_per_second(programs: list[Program], redone: int = 0) -> float:
+    """Decisions taken, and those redone where asked for."""
     games = [(static, make_state(static)) for static in map(make_static, programs)]
     draws, share = _draws(), BARE_DECISIONS // len(games)
-    started = time.process_time()
-    taken = sum(_episodes(static, state, share, draws) for static, state in games)
-    return float(taken / (time.process_time() - started))
-
-
-def _planned_per_second(programs: list[Program]) -> float:
-    games = [(static, make_state(static)) for static in map(make_static, programs)]
-    plans = []
+    started, played = time.process_time(), 0
     for static, state in games:
-        play_wishes(static, state, knapsack(static, find_stays(static)))
-        plans.append(state.actions.copy())
-    started, taken = time.process_time(), 0
-    while taken < BARE_DECISIONS:
-        for (static, state), plan in zip(games, plans, strict=True):
-            reset(static, state)
-            taken += play(static, state, plan)
-    return float(taken / (time.process_time() - started))
+        counts = _episodes(static, state, share, draws)
+        played += counts[0] + redone * counts[1]
+    return float(played / (time.process_time() - started))
+
+
+def _wishes_per_second(programs: list[Program]) -> Callable[[], float]:
+    """Plays every plan of a coarse sweep over thresholds."""
+    games = []
+    for static in map(make_static, programs):
+        sweep = [
+            (row >= level).astype(np.int8)
+            for row in priorities(static)
+            for level in np.quantile(row, LEVELS)
+        ]
+        games.append((static, make_state(static), sweep))
+
+    def run() -> float:
+        started, taken = time.process_time(), 0
+        for static, state, sweep in games:
+            for wishes in sweep:
+                play_wishes(static, state, wishes)
+                taken += len(wishes)
+        return float(taken / (time.process_time() - started))
+
+    return run
 
 
 def _steps_per_second(programs: list[Program], plans: list[np.ndarray]) -> float:

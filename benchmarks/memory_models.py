@@ -26,7 +26,9 @@ from ..evaluation.comparison import Request, compare
 from ..evaluation.conditions import conditions
 from .models import import_model
 
-CONTENDERS = ("xla_msa", "greedy", "threshold", "local_search", "beam", "milp", "portfolio")
+CONTENDERS = (
+    "xla_msa", "greedy", "threshold", "local_search", "beam", "milp", "portfolio", "muzero", "agent",
+)  # fmt: skip
 BOUND = "bound"
 # (model, MiB of fast memory) -> the prototype's figures: a simplified XLA, the better of two
 # greedies, thresholds and local search, a mixed-integer program's plan and its bound.

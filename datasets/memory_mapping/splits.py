@@ -31,15 +31,20 @@ SETS: Mapping[str, str] = {
     "synthetic:more": "352 programs that follow synthetic:train's, generated when asked for",
     "synthetic:val": "8 generated programs for choosing between models",
     "synthetic:test": "12 generated programs for the final figures",
+    "synthetic:unseen": "15 programs that follow synthetic:test's, generated when asked for",
     "small:train": "48 generated programs of 12 to 80 decisions, for training",
     "small:val": "8 small programs for choosing between models",
     "small:test": "12 small programs for the final figures",
 }
 
-MORE, MORE_SIZE = "synthetic:more", 352
+# Sets that go on behind an embedded one: which, from which of its sequence on, how many.
+FURTHER = {
+    "synthetic:more": ("synthetic:train", 48, 352),
+    "synthetic:unseen": ("synthetic:test", 15, 15),
+}
 # Every split draws from seeds of its own; the splits never meet.
 FIRST_SEED = {
-    name: 100_000 * (1 + row) for row, name in enumerate(set_ for set_ in SETS if set_ != MORE)
+    name: 100_000 * (1 + row) for row, name in enumerate(n for n in SETS if n not in FURTHER)
 }
 SIZES = {
     "synthetic:train": 48, "synthetic:val": 8, "synthetic:test": 12,
@@ -77,9 +82,12 @@ def load_set(name: str) -> list[Program]:
 
 @cache
 def _embedded(name: str) -> tuple[Program, ...]:
-    if name == MORE:
-        first = SIZES["synthetic:train"]
-        return tuple(islice(split_instances("synthetic:train"), first, first + MORE_SIZE))
+    if name in FURTHER:
+        sequence, first, size = FURTHER[name]
+        programs = islice(split_instances(sequence), first, first + size)
+        return tuple(
+            dataclasses.replace(program, name=f"{name}/{k}") for k, program in enumerate(programs)
+        )
     return tuple(load_archive(Program, EMBEDDED / archive_name(name)))
 
 

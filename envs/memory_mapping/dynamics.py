@@ -4,6 +4,9 @@ Pure functions over `Static` (the program, as arrays) and a preallocated `State`
 the solvers and the agents' searches all call these. All times are whole picoseconds, so that sums
 are exact in any order; docs/memory_mapping.md has the rules.
 
+What a decision does is laid out in its caller (`inline`), with arrays borrowed: to hand thirty
+arrays to a function costs more than most decisions do.
+
 A typical loop: `static = make_static(program)`, `state = make_state(static)`, then, until
 `state.scalars[OUTCOME] != GOES_ON`, `step(static, state, action)` with `state.mask[action] == 1`.
 `state.actions` is then the plan as rewinds left it: it replays, without any, to the same end.
@@ -17,6 +20,7 @@ import numpy as np
 from numba import njit
 
 from ..borrowed import borrow
+from .ranges import N_LIVE, N_PAST, best_fit, hold, place, stays_free
 from .static import BACKUP as BACKUP  # callers find all of the game's names here
 from .static import RESERVE as RESERVE
 from .static import TERMINATE as TERMINATE
@@ -27,15 +31,14 @@ COPY, NO_COPY, DROP = range(3)
 ACTION_NAMES = ("copy", "no_copy", "drop")
 GOES_ON, FINISHED, DEAD = range(3)
 # Columns of State.scalars.
-POSITION, TIME, OUTCOME, REWINDS, N_RECTS, STALL = range(6)
-# Rows of State.rects.
-R_OFFSET, R_TOP, R_START, R_END, R_BUFFER = range(5)
+# REDONE counts the decisions that rewinds carried out again.
+POSITION, TIME, OUTCOME, REWINDS, REDONE, STALL = range(6)
 # Columns of State.moves.
 COPY_START, EVICT_END, OFFSET = range(3)
 # Entries of State.pending: where the actions open now would put things.
 P_COPY_START, P_COPY_OFFSET, P_EVICT_END, P_OFFSET = range(4)
 NEVER = 1 << 40
-HUGE = 1 << 60
+ANY = -1  # no action is wanted before the others
 
 
 class State(NamedTuple):
@@ -55,7 +58,8 @@ class State(NamedTuple):
     end: np.ndarray  # int64 [B]; last instruction the fast copy is held for, -1 for none
     used: np.ndarray  # int64 [B]; last instruction that used the fast copy
     dirty: np.ndarray  # int64 [B]; the decision whose fast write slow memory lacks, -1 for none
-    rects: np.ndarray  # int64 [5, D+1]; address ranges over instructions, by rising offset
+    counts: np.ndarray  # int64 [3]; of the address ranges
+    rects: np.ndarray  # int64 [5, D+1]; address ranges over instructions; see ranges.py
 
 
 def make_state(static: Static) -> State:
@@ -76,6 +80,7 @@ def make_state(static: Static) -> State:
         end=np.zeros(b, np.int64),
         used=np.zeros(b, np.int64),
         dirty=np.zeros(b, np.int64),
+        counts=np.zeros(3, np.int64),
         rects=np.zeros((5, d + 1), np.int64),
     )
     reset(static, state)
@@ -105,8 +110,10 @@ def restore_state(state: State, saved: State) -> None:
     state.end[:] = saved.end
     state.used[:] = saved.used
     state.dirty[:] = saved.dirty
-    n = saved.scalars[N_RECTS]
-    state.rects[:, :n] = saved.rects[:, :n]
+    state.counts[:] = saved.counts
+    live, past = saved.counts[N_LIVE], saved.rects.shape[1] - saved.counts[N_PAST]
+    state.rects[:, :live] = saved.rects[:, :live]
+    state.rects[:, past:] = saved.rects[:, past:]
 
 
 @njit(cache=True)
@@ -115,20 +122,21 @@ def reset(static: Static, state: State) -> None:
     static, state = borrow(static), borrow(state)
     state.forced[:] = 0
     state.scalars[REWINDS] = 0
+    state.scalars[REDONE] = 0
+    state.scalars[STALL] = 0
+    state.scalars[OUTCOME] = GOES_ON
+    state.actions[:] = -1
+    state.moves[:] = -1
     _restart(static, state)
-    _look(static, state)
+    _look(static, state, ANY)
 
 
 @njit(cache=True)
 def _restart(static: Static, state: State) -> None:
-    """The start, but for the forced decisions and the count of rewinds; nothing is looked up."""
+    """The start, but for what is kept of each decision; nothing is looked up."""
     state.scalars[POSITION] = 0
     state.scalars[TIME] = static.all_slow
-    state.scalars[OUTCOME] = GOES_ON
-    state.scalars[N_RECTS] = 0
-    state.scalars[STALL] = 0
-    state.actions[:] = -1
-    state.moves[:] = -1
+    state.counts[:] = 0
     state.slow[:] = static.instr_slow
     state.fast[:] = 0
     state.booked[:] = 0
@@ -149,66 +157,45 @@ def idle(static: Static, state: State, instr: int) -> int:
     )
 
 
-@njit(cache=True)
-def _best_fit(state: State, since: int, size: int, capacity: int) -> int:
-    """The offset of the smallest gap that is free from an instruction on; -1 where none fits.
-
-    Every range so far starts at or before the instruction being decided, so whatever ends at
-    `since` or later is in the way.
-    """
-    rects, n = state.rects, state.scalars[N_RECTS]
-    best, best_gap, low = -1, HUGE, 0
-    for k in range(n):
-        if rects[R_END, k] < since:
-            continue
-        gap = rects[R_OFFSET, k] - low
-        if size <= gap < best_gap:
-            best, best_gap = low, gap
-        low = max(low, rects[R_TOP, k])
-    gap = capacity - low
-    if size <= gap < best_gap:
-        best = low
-    return best
-
-
-@njit(cache=True)
-def _stays_free(state: State, offset: int, size: int, after: int, until: int) -> bool:
-    """Whether an address range held until `after` can be held until `until`."""
-    rects = state.rects
-    top = offset + size
-    for k in range(state.scalars[N_RECTS]):
-        if rects[R_OFFSET, k] >= top:
-            break
-        if rects[R_END, k] > after and rects[R_TOP, k] > offset and rects[R_START, k] <= until:
-            return False
-    return True
-
-
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _eviction_end(static: Static, state: State, buffer: int, before: int) -> int:
     """The instruction during which a write-back that starts after the write ends; -1 where it does
     not end before instruction `before`, or the fast copy is overwritten first.
     """
     left = static.buf_copy[buffer]
-    instr = static.dec_instr[state.dirty[buffer]]
-    while left > 0:
-        instr += 1
-        if instr >= before:
-            return -1
+    instr = static.dec_instr[state.dirty[buffer]] + 1
+    while instr < before:
         left -= idle(static, state, instr)
+        if left <= 0:
+            break
+        instr += 1
     after = state.end[buffer]
-    if instr > after and not _stays_free(
-        state, state.offset[buffer], static.buf_size[buffer], after, instr
-    ):
-        return -1
-    return int(instr)
+    in_time = instr < before
+    if in_time and instr > after:
+        offset, size = state.offset[buffer], static.buf_size[buffer]
+        in_time = stays_free(state.rects, state.counts, offset, size, after, instr)
+    return instr if in_time else -1
 
 
-@njit(cache=True)
-def _look(static: Static, state: State, wanted: int = -1) -> None:
-    """Finds the legal actions at POSITION and what they would book; where Drop is wanted and legal,
-    no others.
+@njit(cache=True, inline="always")
+def _stays(static: Static, state: State, d: int) -> bool:
+    """Whether decision d can use the buffer where it is in fast memory."""
+    instr, buffer = static.dec_instr[d], static.dec_buffer[d]
+    end = state.end[buffer]
+    until = static.dec_until[d] if static.dec_writes[d] else instr
+    stays = end >= 0
+    if stays and end < until:
+        offset, size = state.offset[buffer], static.buf_size[buffer]
+        stays = stays_free(state.rects, state.counts, offset, size, end, until)
+    return bool(stays)
+
+
+@njit(cache=True, inline="always")
+def _look(static: Static, state: State, wanted: int) -> None:
+    """Finds the legal actions at POSITION and what they would book; where Drop or NoCopy is wanted
+    and legal, no others.
     """
+    static, state = borrow(static), borrow(state)
     d = state.scalars[POSITION]
     mask, pending = state.mask, state.pending
     mask[:] = 0
@@ -220,19 +207,23 @@ def _look(static: Static, state: State, wanted: int = -1) -> None:
     if static.dec_makes[d]:
         mask[DROP] = 1
         if wanted != DROP and not state.forced[d]:
-            pending[P_OFFSET] = _best_fit(state, instr, size, static.capacity)
-            mask[NO_COPY] = pending[P_OFFSET] >= 0
+            offset = best_fit(state.rects, state.counts, instr, size, static.capacity)
+            pending[P_OFFSET] = offset
+            mask[NO_COPY] = offset >= 0
+        return
+    if wanted == NO_COPY and not state.forced[d] and _stays(static, state, d):
+        mask[NO_COPY] = 1
+        pending[P_OFFSET] = state.offset[buffer]
         return
     valid = state.valid[buffer]
     if valid > instr:
-        pending[P_EVICT_END] = _eviction_end(static, state, buffer, instr)
-        valid = pending[P_EVICT_END] + 1 if pending[P_EVICT_END] >= 0 else NEVER
+        ends = _eviction_end(static, state, buffer, instr)
+        pending[P_EVICT_END] = ends
+        valid = ends + 1 if ends >= 0 else NEVER
     mask[DROP] = valid <= instr
     if state.forced[d] or (wanted == DROP and mask[DROP]):
         return
-    end = state.end[buffer]
-    until = static.dec_until[d] if static.dec_writes[d] else instr
-    if end >= 0 and (end >= until or _stays_free(state, state.offset[buffer], size, end, until)):
+    if wanted != NO_COPY and _stays(static, state, d):
         mask[NO_COPY] = 1
         pending[P_OFFSET] = state.offset[buffer]
         return
@@ -241,12 +232,13 @@ def _look(static: Static, state: State, wanted: int = -1) -> None:
         start -= 1
         left -= idle(static, state, start)
     if left <= 0:
-        pending[P_COPY_OFFSET] = _best_fit(state, start, size, static.capacity)
+        offset = best_fit(state.rects, state.counts, start, size, static.capacity)
+        pending[P_COPY_OFFSET] = offset
         pending[P_COPY_START] = start
-        mask[COPY] = pending[P_COPY_OFFSET] >= 0
+        mask[COPY] = offset >= 0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _book(static: Static, state: State, first: int, last: int, amount: int, forward: bool) -> int:
     """Books slow memory's idle time in first..last, from either end; returns what is left over."""
     for k in range(last - first + 1):
@@ -256,39 +248,17 @@ def _book(static: Static, state: State, first: int, last: int, amount: int, forw
         amount -= part
         if amount == 0:
             break
-    return int(amount)
+    return amount
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _hold(state: State, buffer: int, end: int) -> None:
     """Changes the last instruction that the buffer's present address range is held for."""
-    rects = state.rects
-    for k in range(state.scalars[N_RECTS]):
-        if rects[R_BUFFER, k] == buffer and rects[R_END, k] == state.end[buffer]:
-            rects[R_END, k] = end
-            break
+    hold(state.rects, state.counts, buffer, state.end[buffer], end)
     state.end[buffer] = end
 
 
-@njit(cache=True)
-def _place(state: State, buffer: int, offset: int, size: int, start: int, end: int) -> None:
-    """Enters an address range, held from instruction `start` to `end`."""
-    rects, k = state.rects, state.scalars[N_RECTS]
-    while k > 0 and rects[R_OFFSET, k - 1] > offset:
-        for row in range(5):
-            rects[row, k] = rects[row, k - 1]
-        k -= 1
-    rects[R_OFFSET, k] = offset
-    rects[R_TOP, k] = offset + size
-    rects[R_START, k] = start
-    rects[R_END, k] = end
-    rects[R_BUFFER, k] = buffer
-    state.scalars[N_RECTS] += 1
-    state.offset[buffer] = offset
-    state.end[buffer] = end
-
-
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _evict(static: Static, state: State, buffer: int, last: int) -> None:
     """Writes a buffer back to slow memory by the end of instruction `last`."""
     first = static.dec_instr[state.dirty[buffer]] + 1
@@ -300,34 +270,45 @@ def _evict(static: Static, state: State, buffer: int, last: int) -> None:
     state.dirty[buffer] = -1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _apply(static: Static, state: State, action: int) -> None:
     """Takes a legal action; the caller has `_look`ed."""
-    d = state.scalars[POSITION]
-    instr, buffer = static.dec_instr[d], static.dec_buffer[d]
-    writes, pending = static.dec_writes[d], state.pending
+    static, state = borrow(static), borrow(state)
+    d, pending = state.scalars[POSITION], state.pending
     state.actions[d] = action
-    if action != NO_COPY and pending[P_EVICT_END] >= 0:
-        state.moves[d, EVICT_END] = pending[P_EVICT_END]
-        _evict(static, state, buffer, pending[P_EVICT_END])
+    state.moves[d, EVICT_END] = pending[P_EVICT_END] if action != NO_COPY else -1
+    state.moves[d, COPY_START] = pending[P_COPY_START] if action == COPY else -1
+    offset = pending[P_COPY_OFFSET] if action == COPY else pending[P_OFFSET]
+    state.moves[d, OFFSET] = offset if action != DROP else -1
+    _carry_out(static, state)
+
+
+@njit(cache=True, inline="always")
+def _carry_out(static: Static, state: State) -> None:
+    """Does what is noted of the decision at POSITION."""
+    static, state = borrow(static), borrow(state)
+    d = state.scalars[POSITION]
+    instr, buffer, writes = static.dec_instr[d], static.dec_buffer[d], static.dec_writes[d]
+    action, start, offset = state.actions[d], state.moves[d, COPY_START], state.moves[d, OFFSET]
+    if state.moves[d, EVICT_END] >= 0:
+        _evict(static, state, buffer, state.moves[d, EVICT_END])
     if action == DROP:
         if writes:
             state.valid[buffer] = instr + 1
             state.end[buffer] = -1
     else:
         until = static.dec_until[d] if writes else instr
-        if action == COPY:
-            start = pending[P_COPY_START]
-            state.moves[d, COPY_START] = start
-            _book(static, state, start, instr - 1, static.buf_copy[buffer], False)
-            offset = pending[P_COPY_OFFSET]
-            _place(state, buffer, offset, static.buf_size[buffer], start, until)
-        elif static.dec_makes[d]:
-            offset = pending[P_OFFSET]
-            _place(state, buffer, offset, static.buf_size[buffer], instr, until)
+        if action == COPY or static.dec_makes[d]:
+            if action == COPY:
+                _book(static, state, start, instr - 1, static.buf_copy[buffer], False)
+            else:
+                start = instr
+            top = offset + static.buf_size[buffer]
+            place(state.rects, state.counts, offset, top, start, until, buffer, instr)
+            state.offset[buffer] = offset
+            state.end[buffer] = until
         elif until > state.end[buffer]:
             _hold(state, buffer, until)
-        state.moves[d, OFFSET] = state.offset[buffer]
         state.used[buffer] = instr
         slow, fast, compute = state.slow[instr], state.fast[instr], static.instr_compute[instr]
         was = max(compute, slow + fast)
@@ -364,20 +345,16 @@ def _rewind(static: Static, state: State) -> None:
     """Goes back to the fast write that nothing can be done about now, forces Drop there, and takes
     the decisions since again: as before where that is legal, else Drop, NoCopy or Copy.
     """
+    static, state = borrow(static), borrow(state)
     reached = state.scalars[POSITION]
     taken = state.actions[:reached].copy()
-    pending = state.pending
     while True:
         culprit = state.dirty[static.dec_buffer[state.scalars[POSITION]]]
         state.forced[culprit] = 1
         state.scalars[REWINDS] += 1
-        standing, moves = state.actions[:culprit].copy(), state.moves[:culprit].copy()
         _restart(static, state)
-        for d in range(culprit):  # nothing before it changes, so nothing need be looked up
-            pending[P_EVICT_END] = moves[d, EVICT_END]
-            pending[P_COPY_START] = moves[d, COPY_START]
-            pending[P_COPY_OFFSET] = pending[P_OFFSET] = moves[d, OFFSET]
-            _apply(static, state, standing[d])
+        for _ in range(culprit):  # what is noted of these stands
+            _carry_out(static, state)
         _look(static, state, taken[culprit])
         while state.scalars[POSITION] < reached and state.mask.any():
             action = taken[state.scalars[POSITION]]
@@ -387,7 +364,8 @@ def _rewind(static: Static, state: State) -> None:
                     action -= 1
             _apply(static, state, action)
             d = state.scalars[POSITION]
-            _look(static, state, taken[d] if d < reached else -1)
+            _look(static, state, taken[d] if d < reached else ANY)
+        state.scalars[REDONE] += state.scalars[POSITION]
         if state.mask.any():
             return
 
@@ -402,7 +380,7 @@ def step(static: Static, state: State, action: int) -> int:
     static, state = borrow(static), borrow(state)
     before = state.scalars[TIME]
     _apply(static, state, action)
-    _look(static, state)
+    _look(static, state, ANY)
     if state.scalars[POSITION] == len(static.dec_instr):
         _finish(static, state)
     elif not state.mask.any():

@@ -12,19 +12,15 @@ from numba import njit
 
 from ..borrowed import borrow
 from .dynamics import (
-    N_RECTS,
     OUTCOME,
     POSITION,
-    R_END,
-    R_OFFSET,
-    R_START,
-    R_TOP,
     REWINDS,
     TIME,
     State,
     Static,
     idle,
 )
+from .ranges import KEPT, N_LIVE, R_END, R_OFFSET, R_START, R_TOP
 from .stays import benefits, crowding, find_stays, knapsack
 
 DECISION_FEATURES = (
@@ -39,7 +35,8 @@ GLOBAL_FEATURES = (
     "log_capacity",
 )  # fmt: skip
 WINDOW = 32
-PAST, AHEAD = 24, 8  # instructions of the picture before the current one, and from it on
+# Instructions of the picture before the current one, whose ranges are in front, and from it on.
+PAST, AHEAD = KEPT, 8
 BINS = 32
 SUPPLY = 24
 
@@ -148,7 +145,7 @@ def _draw_occupancy(static: Static, state: State, image: np.ndarray, current: in
     scale = BINS / static.capacity
     first = current - PAST
     held = 0
-    for k in range(state.scalars[N_RECTS]):
+    for k in range(state.counts[N_LIVE]):
         start, end = rects[R_START, k], rects[R_END, k]
         if end < first or start >= current + AHEAD:
             continue
@@ -167,7 +164,7 @@ def _draw_occupancy(static: Static, state: State, image: np.ndarray, current: in
 def _largest_gap(static: Static, state: State, current: int) -> int:
     """The largest range of addresses that nothing holds from the current instruction on."""
     rects, low, gap = state.rects, 0, 0
-    for k in range(state.scalars[N_RECTS]):
+    for k in range(state.counts[N_LIVE]):
         if rects[R_END, k] >= current:
             gap = max(gap, rects[R_OFFSET, k] - low)
             low = max(low, rects[R_TOP, k])

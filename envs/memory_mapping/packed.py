@@ -22,7 +22,7 @@ def pack(static: Static) -> np.ndarray:
     count, instrs, buffers = len(static.dec_instr), len(static.instr_slow), len(static.buf_size)
     arrays = [field for field in static if isinstance(field, np.ndarray)]
     head = [count, instrs, buffers, static.capacity, static.dead_end, static.all_slow]
-    room = 6 + 3 + 4 + 5 * count + 3 * instrs + 5 * buffers + 5 * (count + 1)
+    room = 6 + 3 + 4 + 3 + 5 * count + 3 * instrs + 5 * buffers + 5 * (count + 1)
     return np.concatenate([np.array(head, np.int64), *arrays, np.zeros(room, np.int64)])
 
 
@@ -44,8 +44,8 @@ def unpack(ints: np.ndarray) -> tuple[Static, State]:
         instrs[0], instrs[1], first, bufs[0], bufs[1], bufs[2], bufs[3],
         ints[3], ints[4], ints[5],
     )  # fmt: skip
-    small = ints[at : at + 13]
-    at += 13
+    small = ints[at : at + 16]
+    at += 16
     taken = ints[at : at + 2 * d].reshape(2, d)
     at += 2 * d
     moves = ints[at : at + 3 * d].reshape(d, 3)
@@ -58,7 +58,8 @@ def unpack(ints: np.ndarray) -> tuple[Static, State]:
     state = State(
         small[:6], small[6:9], small[9:13], taken[0], taken[1], moves,
         times[0], times[1], times[2],
-        places[0], places[1], places[2], places[3], places[4], rects,
+        places[0], places[1], places[2], places[3], places[4],
+        small[13:16], rects,
     )  # fmt: skip
     return static, state
 

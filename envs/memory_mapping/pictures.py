@@ -15,19 +15,14 @@ from ...datasets.memory_mapping.instance import Program
 from .dynamics import (
     COPY_START,
     EVICT_END,
-    N_RECTS,
     OFFSET,
-    R_BUFFER,
-    R_END,
-    R_OFFSET,
-    R_START,
-    R_TOP,
     STALL,
     State,
     Static,
 )
 from .objective import speedup
 from .plan import carried_out
+from .ranges import all_ranges
 from .render import BUFFER_COLORS, COPY_COLOR, IDLE_COLOR, OWN_COLOR
 
 READABLE_DECISIONS = 700
@@ -96,10 +91,8 @@ def _timeline(program: Program, played: _Played) -> Picture:
     figure = Figure(figsize=(10, 6.2), dpi=DPI)
     top, low = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     mib = 2**20
-    for k in range(int(state.scalars[N_RECTS])):
-        start, end = int(state.rects[R_START, k]), int(state.rects[R_END, k])
-        offset, above = int(state.rects[R_OFFSET, k]), int(state.rects[R_TOP, k])
-        color = BUFFER_COLORS[int(state.rects[R_BUFFER, k]) % len(BUFFER_COLORS)]
+    for offset, above, start, end, buffer in all_ranges(state.rects, state.counts).T.tolist():
+        color = BUFFER_COLORS[buffer % len(BUFFER_COLORS)]
         top.add_patch(
             Rectangle(
                 (start, offset / mib),

@@ -12,17 +12,12 @@ import numpy as np
 
 from .dynamics import (
     GOES_ON,
-    N_RECTS,
     OUTCOME,
     POSITION,
-    R_BUFFER,
-    R_END,
-    R_OFFSET,
-    R_START,
-    R_TOP,
     State,
     Static,
 )
+from .ranges import all_ranges
 
 Color = tuple[int, int, int]
 
@@ -55,12 +50,12 @@ def frame(static: Static, state: State, width: int = 960, height: int = 480) -> 
     top = height - strip - 4
     image[:top] = FREE_COLOR
     edges = np.linspace(0, width, instrs + 1).astype(int)
-    for k in range(int(state.scalars[N_RECTS])):
-        low = top - round(top * int(state.rects[R_OFFSET, k]) / static.capacity)
-        high = top - round(top * int(state.rects[R_TOP, k]) / static.capacity)
-        left = edges[state.rects[R_START, k]]
-        right = max(left + 1, edges[min(instrs, state.rects[R_END, k] + 1)])
-        color = BUFFER_COLORS[int(state.rects[R_BUFFER, k]) % len(BUFFER_COLORS)]
+    for offset, above, start, end, buffer in all_ranges(state.rects, state.counts).T.tolist():
+        low = top - round(top * offset / static.capacity)
+        high = top - round(top * above / static.capacity)
+        left = edges[start]
+        right = max(left + 1, edges[min(instrs, end + 1)])
+        color = BUFFER_COLORS[buffer % len(BUFFER_COLORS)]
         image[high : max(high + 1, low), left:right] = color
         image[high, left:right] = EDGE
         if right - left > 2:

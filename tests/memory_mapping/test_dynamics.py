@@ -16,6 +16,7 @@ from sysopt_gym.datasets.memory_mapping.generator import generate
 from sysopt_gym.datasets.memory_mapping.instance import ARG, OUT, TMP, Program, with_settings
 from sysopt_gym.envs.memory_mapping import dynamics as d
 from sysopt_gym.envs.memory_mapping.objective import all_fast_bound, saving, speedup
+from sysopt_gym.envs.memory_mapping.ranges import R_END, all_ranges
 from sysopt_gym.envs.memory_mapping.validate import validate
 
 SEEDS = st.integers(0, 10**6)
@@ -108,7 +109,7 @@ def test_a_buffer_in_fast_memory_is_not_copied_there_again(builder: New) -> None
 def test_what_is_written_fast_is_held_until_its_first_use(builder: New) -> None:
     program = three_steps(builder, capacity=23 * KB)
     _, state = played(program, d.NO_COPY)
-    assert state.rects[d.R_END, 0] == 2
+    assert all_ranges(state.rects, state.counts)[R_END].tolist() == [2]
     assert legal(state) == [d.DROP]  # 3 KB are left for y, which has 5
 
 
@@ -215,7 +216,7 @@ def test_no_two_buffers_ever_share_an_address(
 ) -> None:
     program = tiny_program(seed, 14, "backup", 0.3)
     _, static, state = random_walk(program, seed)
-    rects = state.rects[:, : state.scalars[d.N_RECTS]].T.tolist()
+    rects = all_ranges(state.rects, state.counts).T.tolist()
     assert all(top <= static.capacity for _, top, *_ in rects)
     for (low, top, start, end, _), (low2, top2, start2, end2, _) in itertools.combinations(
         rects, 2

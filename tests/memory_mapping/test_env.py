@@ -33,6 +33,7 @@ from sysopt_gym.envs.memory_mapping.packed import pack, unpack
 from sysopt_gym.envs.memory_mapping.pictures import pictures
 from sysopt_gym.envs.memory_mapping.plan import export_plan
 from sysopt_gym.envs.memory_mapping.problem import PROBLEM, describe, warm_up_instance
+from sysopt_gym.envs.memory_mapping.ranges import all_ranges
 from sysopt_gym.envs.memory_mapping.render import frame
 from sysopt_gym.envs.memory_mapping.validate import validate
 
@@ -149,9 +150,9 @@ def test_the_picture_of_addresses_shows_what_is_held_now(tiny_program: Make, see
             return
     state, static = env.state, env.static
     now = static.dec_instr[state.scalars[d.POSITION]]
-    rects = state.rects[:, : state.scalars[d.N_RECTS]]
-    here = (rects[d.R_START] <= now) & (now <= rects[d.R_END])
-    held = (rects[d.R_TOP] - rects[d.R_OFFSET])[here].sum()
+    offset, top, start, end, _ = all_ranges(state.rects, state.counts)
+    here = (start <= now) & (now <= end)
+    held = (top - offset)[here].sum()
     assert observation["occupancy"][PAST].mean() == pytest.approx(held / static.capacity, abs=1e-5)
     assert observation["globals"][3] == pytest.approx(1 - held / static.capacity, abs=1e-5)
 

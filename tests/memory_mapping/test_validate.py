@@ -50,6 +50,19 @@ def test_it_agrees_with_the_dynamics_on_every_legal_episode(
 
 
 @given(seed=SEEDS)
+@settings(max_examples=12, deadline=None)
+def test_it_agrees_with_the_dynamics_where_most_address_ranges_ended_long_ago(
+    tiny_program: Make, random_walk: Walk, seed: int
+) -> None:
+    program = tiny_program(seed, 120, "backup", 0.2)
+    actions, _, state = random_walk(program, seed)
+    verdict = judged(program, actions)
+    assert verdict.violations == ()
+    assert verdict.detail["time_us"] == state.scalars[d.TIME] / 1e6
+    assert verdict.detail["rewinds"] == state.scalars[d.REWINDS]
+
+
+@given(seed=SEEDS)
 @settings(max_examples=60, deadline=None)
 def test_it_agrees_with_the_dynamics_on_which_actions_are_legal(
     tiny_program: Make, random_walk: Walk, seed: int
