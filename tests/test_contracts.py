@@ -202,8 +202,9 @@ def test_playing_an_environment_loads_neither_torch_nor_ray_nor_matplotlib(env_i
 
 
 @pytest.mark.slow
-@families
-@pytest.mark.parametrize("runners", [0, 1])
+@pytest.mark.parametrize(
+    ("family", "runners"), [*((family, 0) for family in FAMILIES), (next(iter(FAMILIES)), 1)]
+)
 def test_ppo_trains_by_the_module_prefixed_id(family: str, runners: int) -> None:
     from sysopt_gym.agents.algorithms import quiet_ray
 
