@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= results/compare
 # The families with agents to show; `sysopt-gym compare` without a name plays every family.
-FAMILIES ?= vm_rescheduling
+FAMILIES ?= vm_rescheduling memory_mapping
 
 # One compute thread a process: rollouts and solvers run side by side, and seconds compare.
 export OMP_NUM_THREADS := 1

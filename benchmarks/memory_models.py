@@ -27,7 +27,8 @@ from ..evaluation.conditions import conditions
 from .models import import_model
 
 CONTENDERS = (
-    "xla_msa", "greedy", "threshold", "local_search", "beam", "milp", "portfolio", "muzero", "agent",
+    "xla_msa", "greedy", "threshold", "local_search", "beam", "milp", "portfolio", "muzero",
+    "agent",
 )  # fmt: skip
 BOUND = "bound"
 # (model, MiB of fast memory) -> the prototype's figures: a simplified XLA, the better of two

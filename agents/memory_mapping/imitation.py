@@ -7,12 +7,12 @@ imitated is what matters. The value learns the savings that were still to come.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
-from torch import Tensor, nn
+from torch import nn
 
 from ...core.budget import Budget
 from ...core.contracts import Solver
@@ -22,6 +22,7 @@ from ...envs.memory_mapping.dynamics import State, Static, make_state
 from ...envs.memory_mapping.env import MallocGameEnv
 from ...envs.memory_mapping.static import planning_static
 from ...envs.memory_mapping.wishes import play_wishes, wishes_of
+from ..batches import stack
 from .network import DecisionPolicy
 
 VALUE_WEIGHT = 1.0
@@ -121,9 +122,3 @@ def imitate(
         total += float(loss.detach()) * len(batch)
         progress((first + len(batch)) / len(order))
     return total / max(1, len(samples))
-
-
-def stack(observations: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """A batch of observations."""
-    keys = observations[0]
-    return {key: torch.as_tensor(np.stack([o[key] for o in observations])) for key in keys}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...core.budget import Budget
 from ...core.contracts import Solver
 from ...core.errors import SettingError
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.env import SequenceDesignEnv
+from ..batches import stack
 from .network import SequencePolicy
 
 
@@ -69,9 +70,3 @@ def imitate(
         total += float(loss.detach()) * len(batch)
         progress((first + len(batch)) / len(order))
     return total / max(1, len(samples))
-
-
-def stack(observations: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """A batch of observations."""
-    keys = observations[0]
-    return {key: torch.as_tensor(np.stack([o[key] for o in observations])) for key in keys}

@@ -11,8 +11,9 @@ import torch
 
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.env import SequenceDesignEnv
+from ..batches import stack
 from ..recipe import Recipe
-from .imitation import imitate, lessons, stack
+from .imitation import imitate, lessons
 from .network import SequencePolicy
 
 

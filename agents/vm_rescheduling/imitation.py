@@ -23,6 +23,7 @@ from ...core.errors import SettingError
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import State, make_static
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
+from ..batches import pad, stack
 from .network import RelationalPolicy
 from .playing import Player, take_weights
 
@@ -143,24 +144,9 @@ def loss_of(network: RelationalPolicy, samples: Sequence[Sample]) -> Tensor:
     observation = stack([sample.observation for sample in samples])
     logits = network.logits(network.encode(observation), observation)
     n_actions = logits.shape[1]
-    good = torch.from_numpy(np.stack([_pad(s.good, n_actions) for s in samples])) > 0
+    good = torch.from_numpy(np.stack([pad(s.good, n_actions) for s in samples])) > 0
     log_p = logits.log_softmax(dim=1)
     return -torch.where(good, log_p, torch.full_like(log_p, -1e9)).logsumexp(dim=1).mean()
-
-
-def stack(observations: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-    """A batch of observations, padded to the largest of them."""
-    batch = {}
-    for key in observations[0]:
-        size = max(len(obs[key]) for obs in observations)
-        batch[key] = torch.from_numpy(np.stack([_pad(obs[key], size) for obs in observations]))
-    return batch
-
-
-def _pad(array: np.ndarray, size: int) -> np.ndarray:
-    if len(array) == size:
-        return array
-    return np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])
 
 
 def imitate(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import count, islice
@@ -14,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import InstanceError, UnknownNameError
+from ...core.errors import InstanceError
 from ...core.instance import load_set as load_archive
 from ...core.instance import save_set, write_bytes
-from ...core.registry import known
+from ..sets import data_folder, members
 from .generator import generate
 from .instance import Program, roofline
 from .loaders import load_file
@@ -68,16 +67,7 @@ def load_set(name: str) -> list[Program]:
     Raises:
         UnknownNameError: no such set, or no such instance in it.
     """
-    base, slash, index = name.partition("/")
-    known(base, SETS, "memory_mapping instance set")
-    instances = list(_embedded(base))
-    if not slash:
-        return instances
-    if not index.isdecimal() or int(index) >= len(instances):
-        raise UnknownNameError(
-            f"{base} has no instance {index!r}; it holds {base}/0 to {base}/{len(instances) - 1}"
-        )
-    return [instances[int(index)]]
+    return members(name, SETS, "memory_mapping instance set", _embedded)
 
 
 @cache
@@ -94,11 +84,6 @@ def _embedded(name: str) -> tuple[Program, ...]:
 def archive_name(name: str) -> str:
     """File name of an embedded set."""
     return name.replace(":", "-") + ".zip"
-
-
-def data_folder() -> Path:
-    """Where the public files are looked for: SYSOPT_DATA, else ~/.cache/sysopt-gym."""
-    return Path(os.environ.get("SYSOPT_DATA") or Path.home() / ".cache" / "sysopt-gym")
 
 
 def make_splits(folder: Path = EMBEDDED) -> None:

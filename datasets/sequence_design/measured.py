@@ -20,7 +20,7 @@ from numba import njit
 
 from ...core.errors import InstanceError
 from ...core.instance import read_bytes
-from .tables import data_folder
+from ..sets import data_folder
 
 LANDMARKS = 1000
 HELD_OUT = 0.1

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from ...core.errors import UnknownNameError
 from ...core.instance import load_set as load_archive
 from ...core.instance import save_set, write_bytes
-from ...core.registry import known
+from ..sets import members
 from .generator import gb1_task, generate, rna_task, tf_binding_task
 from .instance import DesignTask
 from .loaders import measured_task
@@ -89,16 +88,7 @@ def load_set(name: str) -> list[DesignTask]:
         UnknownNameError: no such set, or no such instance in it.
         InstanceError: the set's file is not in the data folder.
     """
-    base, slash, index = name.partition("/")
-    known(base, SETS, "sequence_design instance set")
-    instances = list(_instances(base))
-    if not slash:
-        return instances
-    if not index.isdecimal() or int(index) >= len(instances):
-        raise UnknownNameError(
-            f"{base} has no instance {index!r}; it holds {base}/0 to {base}/{len(instances) - 1}"
-        )
-    return [instances[int(index)]]
+    return members(name, SETS, "sequence_design instance set", _instances)
 
 
 @cache

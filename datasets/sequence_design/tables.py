@@ -10,16 +10,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import InstanceError
 from ...core.instance import read_bytes
+from ..sets import data_folder
 from .instance import encode
 
 DNA = "ACGT"
@@ -59,11 +58,6 @@ def _codes(tokens: np.ndarray, letters: int) -> np.ndarray:
     weights = letters ** np.arange(tokens.shape[1], dtype=np.int64)
     codes: np.ndarray = tokens.astype(np.int64) @ weights
     return codes
-
-
-def data_folder() -> Path:
-    """Where the public files are looked for: SYSOPT_DATA, else ~/.cache/sysopt-gym."""
-    return Path(os.environ.get("SYSOPT_DATA") or Path.home() / ".cache" / "sysopt-gym")
 
 
 def factors() -> list[str]:

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import InstanceError, UnknownNameError
+from ...core.errors import InstanceError
 from ...core.instance import load_set as load_archive
 from ...core.instance import save_set, write_bytes
-from ...core.registry import known
+from ..sets import data_folder, members
 from .generator import generate
 from .instance import Cluster
 from .loaders import load_file
@@ -64,21 +63,11 @@ def load_set(name: str) -> list[Cluster]:
         UnknownNameError: no such set, or no such instance in it.
         InstanceError: the set's file is not in the data folder.
     """
-    base, slash, index = name.partition("/")
-    known(base, SETS, "vm_rescheduling instance set")
-    instances = [_public(base)] if base in DATA_FILES else list(_embedded(base))
-    if not slash:
-        return instances
-    if not index.isdecimal() or int(index) >= len(instances):
-        raise UnknownNameError(
-            f"{base} has no instance {index!r}; it holds {base}/0 to {base}/{len(instances) - 1}"
-        )
-    return [instances[int(index)]]
+    return members(name, SETS, "vm_rescheduling instance set", _load)
 
 
-def data_folder() -> Path:
-    """Where the public files are looked for: SYSOPT_DATA, else ~/.cache/sysopt-gym."""
-    return Path(os.environ.get("SYSOPT_DATA") or Path.home() / ".cache" / "sysopt-gym")
+def _load(name: str) -> Sequence[Cluster]:
+    return [_public(name)] if name in DATA_FILES else _embedded(name)
 
 
 def _public(name: str) -> Cluster:

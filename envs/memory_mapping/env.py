@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from ...core.errors import IllegalActionError, InstanceError, SettingError
+from ...core.errors import IllegalActionError, SettingError
 from ...core.registry import known
 from ...datasets.memory_mapping.instance import Program, with_settings
 from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.splits import SETS, load_set
 from ..actions import LegalDiscrete
+from ..instances import gather
 from ..window import Window
 from .dynamics import (
     DEAD,
@@ -302,17 +303,7 @@ def _gather(
     instances: str | Path | Program | Sequence[Program], settings: Mapping[str, str]
 ) -> list[Program]:
     """The programs meant, with the settings applied."""
-    if isinstance(instances, Program):
-        found: list[Program] = [instances]
-    elif isinstance(instances, Path):
-        found = [load_file(instances)]
-    elif isinstance(instances, str):
-        is_file = instances.partition("/")[0] not in SETS and Path(instances).is_file()
-        found = [load_file(Path(instances))] if is_file else load_set(instances)
-    else:
-        found = list(instances)
-    if not found:
-        raise InstanceError("the environment got no instances; give at least one")
+    found = gather(instances, SETS, load_set, load_file)
     for key in settings:
         known(key, SETTING_NAMES, "memory_mapping setting")
     return [with_settings(program, settings) for program in found] if settings else found

@@ -92,6 +92,9 @@ PROBLEM = Problem(
     export_plan=export_plan,
     default_instances=("hlo/4", "hlo/2", "synthetic:test/3"),
     default_contenders=(
+        "agent",
+        "muzero",
+        "ppo",
         "portfolio",
         "milp",
         "local_search",

@@ -20,6 +20,7 @@ from ...datasets.sequence_design.instance import DesignTask, seal, with_settings
 from ...datasets.sequence_design.loaders import load_file
 from ...datasets.sequence_design.splits import SETS, load_set
 from ..actions import LegalDiscrete, LegalMultiDiscrete
+from ..instances import gather
 from ..window import Window
 from .dynamics import Designs, append, append_mask, edit_mask, feasible
 from .objective import expected_median
@@ -419,17 +420,7 @@ def _gather(
     instances: str | Path | DesignTask | Sequence[DesignTask], settings: Mapping[str, str]
 ) -> list[DesignTask]:
     """The tasks meant, with the settings applied, sealed."""
-    if isinstance(instances, DesignTask):
-        found: list[DesignTask] = [instances]
-    elif isinstance(instances, Path):
-        found = [load_file(instances)]
-    elif isinstance(instances, str):
-        is_file = instances.partition("/")[0] not in SETS and Path(instances).is_file()
-        found = [load_file(Path(instances))] if is_file else load_set(instances)
-    else:
-        found = list(instances)
-    if not found:
-        raise InstanceError("the environment got no instances; give at least one")
+    found = gather(instances, SETS, load_set, load_file)
     for key in settings:
         known(key, SETTING_NAMES, "sequence_design setting")
     found = [seal(with_settings(task, settings)) for task in found]

@@ -24,6 +24,7 @@ from ...datasets.vm_rescheduling.instance import Cluster, with_settings
 from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.splits import SETS, load_set
 from ..actions import LegalDiscrete, LegalMultiDiscrete
+from ..instances import gather
 from ..window import Window
 from . import packed
 from .dynamics import State, make_state, make_static
@@ -384,17 +385,7 @@ def _gather(
     instances: str | Path | Cluster | Sequence[Cluster], settings: Mapping[str, str]
 ) -> list[Cluster]:
     """The clusters meant, with the settings applied."""
-    if isinstance(instances, Cluster):
-        found: list[Cluster] = [instances]
-    elif isinstance(instances, Path):
-        found = [load_file(instances)]
-    elif isinstance(instances, str):
-        is_file = instances.partition("/")[0] not in SETS and Path(instances).is_file()
-        found = [load_file(Path(instances))] if is_file else load_set(instances)
-    else:
-        found = list(instances)
-    if not found:
-        raise InstanceError("the environment got no instances; give at least one")
+    found = gather(instances, SETS, load_set, load_file)
     names = (
         "mnl",
         "objective",

@@ -13,9 +13,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sysopt_gym.agents.batches import stack
 from sysopt_gym.agents.checkpoints import Card, load_network, load_policy
 from sysopt_gym.agents.memory_mapping import playing
-from sysopt_gym.agents.memory_mapping.imitation import demonstrate, imitate, stack, tidy
+from sysopt_gym.agents.memory_mapping.imitation import demonstrate, imitate, tidy
 from sysopt_gym.agents.memory_mapping.lookahead import Lookahead
 from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
 from sysopt_gym.agents.memory_mapping.players import (

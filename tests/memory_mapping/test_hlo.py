@@ -13,7 +13,8 @@ from sysopt_gym.datasets.memory_mapping.hlo import load_hlo
 from sysopt_gym.datasets.memory_mapping.hlo_text import parse_module
 from sysopt_gym.datasets.memory_mapping.instance import ARG, CONST, OUT, TMP, Program, accesses
 from sysopt_gym.datasets.memory_mapping.loaders import load_file
-from sysopt_gym.datasets.memory_mapping.splits import HLO_FILES, data_folder, load_set
+from sysopt_gym.datasets.memory_mapping.splits import HLO_FILES, load_set
+from sysopt_gym.datasets.sets import data_folder
 
 HEADER = "HloModule jit_f, is_scheduled=true, entry_computation_layout={()->f32[]}\n\n"
 MLP = (

@@ -20,6 +20,7 @@ from sysopt_gym.datasets.sequence_design.generator import explore, generate
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.datasets.sequence_design.landscapes import open_oracle
 from sysopt_gym.datasets.sequence_design.measured import fit_estimate
+from sysopt_gym.datasets.sets import data_folder
 
 SEEDS = st.integers(0, 10**6)
 
@@ -27,7 +28,7 @@ has_tables = pytest.mark.skipif(
     not tables.factors(), reason="SYSOPT_DATA has no tables of TF-Bind-8"
 )
 has_gb1 = pytest.mark.skipif(
-    not (tables.data_folder() / tables.GB1_FILE).is_file(), reason="SYSOPT_DATA has no GB1 table"
+    not (data_folder() / tables.GB1_FILE).is_file(), reason="SYSOPT_DATA has no GB1 table"
 )
 
 

@@ -14,7 +14,7 @@ from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.datasets.sequence_design.landscapes import open_oracle
 from sysopt_gym.datasets.sequence_design.loaders import load_file
 from sysopt_gym.datasets.sequence_design.measured import FILES
-from sysopt_gym.datasets.sequence_design.tables import data_folder
+from sysopt_gym.datasets.sets import data_folder
 
 GOOD = "sequence,score\nACGT,0.1\nACGA,0.2\nACGC,0.3\nACGG,0.9\n"
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sysopt_gym.agents.batches import stack
 from sysopt_gym.agents.checkpoints import Card, load_policy
 from sysopt_gym.agents.vm_rescheduling import playing
-from sysopt_gym.agents.vm_rescheduling.imitation import demonstrate, imitate, loss_of, stack
+from sysopt_gym.agents.vm_rescheduling.imitation import demonstrate, imitate, loss_of
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.agents.vm_rescheduling.players import (
     POLICY,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import contender_names, load_contender
+from sysopt_gym.datasets.sets import data_folder
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
 from sysopt_gym.datasets.vm_rescheduling.instance import (
     ACTIVE,
@@ -20,7 +21,7 @@ from sysopt_gym.datasets.vm_rescheduling.instance import (
     Cluster,
     with_settings,
 )
-from sysopt_gym.datasets.vm_rescheduling.splits import DATA_FILES, data_folder, load_set
+from sysopt_gym.datasets.vm_rescheduling.splits import DATA_FILES, load_set
 from sysopt_gym.envs.vm_rescheduling.dynamics import make_state, make_static
 from sysopt_gym.envs.vm_rescheduling.problem import PROVEN_MEDIUM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
