@@ -51,7 +51,7 @@ def program_of_function(
         jax = importlib.import_module("jax")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "importing JAX functions needs jax; pip install 'sysopt-gym[bench]'"
+            "importing JAX functions needs jax; pip install 'sysopt-gym[jax]'"
         ) from error
     title = name or str(getattr(function, "__name__", "function"))
     try:
