@@ -51,4 +51,5 @@ def play_wishes(static: Static, state: State, wishes: np.ndarray) -> int:
 
 def wishes_of(plan: np.ndarray) -> np.ndarray:
     """Actions [D] as wishes, int8 [D]."""
-    return (plan != DROP).astype(np.int8)
+    wishes: np.ndarray = (plan != DROP).astype(np.int8)
+    return wishes
