@@ -106,6 +106,10 @@ def _all_of_it(instance: Any) -> Any:
     return instance
 
 
+def _no_actions(instance: Any) -> np.ndarray:
+    return np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Binds a family together for everything above it.
@@ -138,6 +142,8 @@ class Problem:
         moves_on: whether an instance's world goes on while a contender thinks; a bound proven on
             the instance as given then proves nothing of the world the plan meets.
         shown: what of an instance a contender is given; the rest is the judge's alone.
+        nothing: the plan of doing nothing, int64; what a contender holds before its first plan, and
+            what a failed run counts as.
     """
 
     family: str
@@ -168,6 +174,7 @@ class Problem:
     variants: tuple[Mapping[str, str], ...] = ({},)
     moves_on: Callable[[Any], bool] = _stands_still
     shown: Callable[[Any], Any] = _all_of_it
+    nothing: Callable[[Any], np.ndarray] = _no_actions
 
 
 @dataclass(frozen=True, slots=True)

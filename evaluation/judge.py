@@ -94,9 +94,8 @@ def judge(problem: Problem, instance: Any, actions: np.ndarray, world: World) ->
 
 
 def doing_nothing(problem: Problem, instance: Any, world: World) -> float:
-    """Objective of the empty plan; NaN where a family has no such plan."""
-    none = np.zeros(0, np.int64)
-    return judge(problem, instance, none, world).objective
+    """Objective of the family's plan of doing nothing; NaN where that is not feasible."""
+    return judge(problem, instance, problem.nothing(instance), world).objective
 
 
 def anytime_curve(

@@ -105,6 +105,13 @@ def test_masked_in_actions_never_raise_and_masked_out_ones_always_do(
 
 
 @families
+def test_doing_nothing_is_a_plan_too(family: str) -> None:
+    problem = load_problem(family)
+    instance = problem.warm_up_instance()
+    assert judge(problem, instance, problem.nothing(instance), World()).feasible
+
+
+@families
 @given(seed=SEEDS)
 @settings(max_examples=5, deadline=None)
 def test_a_fork_goes_its_own_way_from_the_same_state(family: str, seed: int) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from ...core.contracts import Problem, Setting
 from ...datasets.memory_mapping.builder import DEFAULT_CAPACITY
 from ...datasets.memory_mapping.generator import PARAMETERS, generate
@@ -21,6 +23,7 @@ from ...datasets.memory_mapping.instance import (
 )
 from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.splits import SETS, load_set
+from .dynamics import DROP
 from .objective import objective_of
 from .plan import export_plan
 from .validate import validate
@@ -68,6 +71,11 @@ def warm_up_instance() -> Program:
     return generate({"kind": "chain", "layers": "3", "train": "1", "capacity": "0.35"}, 1)
 
 
+def nothing(program: Program) -> np.ndarray:
+    """Everything stays in slow memory."""
+    return np.full(program.n_decisions, DROP, np.int64)
+
+
 def _no_best_known(program: Program) -> None:
     return None
 
@@ -111,4 +119,5 @@ PROBLEM = Problem(
     pictures=".envs.memory_mapping.pictures:pictures",
     benchmarks={"memory_mapping": ".benchmarks.memory_mapping:measure"},
     best_known=_no_best_known,
+    nothing=nothing,
 )
