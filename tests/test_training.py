@@ -105,6 +105,7 @@ def test_the_same_muzero_goes_on_from_a_policy_of_any_family(
         "width": str(start.width),
         "start": shipped,
         "validation": "[small:val/0]",
+        "imitation.epochs": "0",
         "muzero.instances": "[small:train/0]",
         "muzero.iterations": "2",
         "muzero.checkpoint_every": "1",
