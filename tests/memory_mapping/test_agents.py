@@ -87,21 +87,16 @@ def test_the_policy_does_not_doubt_its_own_likeliest_plan() -> None:
 
 @given(seed=SEEDS)
 @settings(max_examples=20, deadline=None)
-def test_a_tidied_plan_takes_no_longer_and_needs_every_use_of_fast_memory(
+def test_a_tidied_plan_takes_no_longer_and_asks_for_nothing_more(
     tiny_program: Make, seed: int
 ) -> None:
     static = d.make_static(tiny_program(seed))
     state = d.make_state(static)
-    wishes = np.random.default_rng(seed).integers(0, 2, len(static.dec_instr)).astype(np.int8)
-    before = play_wishes(static, state, wishes)
+    first = np.random.default_rng(seed).integers(0, 2, len(static.dec_instr)).astype(np.int8)
+    wishes, before = first.copy(), play_wishes(static, state, first)
     tidy(static, state, wishes)
-    after, kept = int(state.scalars[d.TIME]), wishes.copy()
-    assert after <= before
-    for use in np.flatnonzero(kept):
-        without = kept.copy()
-        without[use] = 0
-        if use == np.flatnonzero(kept)[-1]:  # earlier ones were tried while later ones still stood
-            assert play_wishes(static, state, without) > after
+    assert int(state.scalars[d.TIME]) <= before
+    assert (wishes <= first).all()
 
 
 @given(seed=SEEDS)
