@@ -166,12 +166,13 @@ def play(algorithm: MuZero) -> float:
 
 
 @pytest.mark.slow
-def test_it_learns_to_play_the_small_game_far_better_than_greed(ladder: None) -> None:
-    algorithm = ladder_config().build_algo()
-    for _ in range(20):
+def test_it_learns_the_best_play_of_the_small_game(ladder: None) -> None:
+    # A stronger step of improvement and full returns: with less it may settle on a lesser line.
+    algorithm = ladder_config(c_scale=0.5, n_step=None, updates=32).build_algo()
+    for _ in range(36):
         result = algorithm.train()
     assert set(result["learners"]["default_policy"]) >= {"policy_loss", "value_loss", "reward_loss"}
-    assert play(algorithm) > 0.8  # greed gets 0.6, the best play 1
+    assert play(algorithm) == pytest.approx(1.0)
     algorithm.stop()
 
 
