@@ -27,7 +27,8 @@ from ..core.solution import Solution
 from .judge import make_environment
 from .protocol import Failure, Outcome, Start, Task, adopt_registry
 
-WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 32
+# Evaluations enough for a search to come to its every part, on an instance this small.
+WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 1000
 MOST_WARM_UPS = 6
 
 
