@@ -61,6 +61,7 @@ SOLVERS: dict[str, dict[str, str]] = {
         "ga": ".solvers.sequence_design.ga:solve",
         "adalead": ".solvers.sequence_design.adalead:solve",
         "cma_es": ".solvers.sequence_design.cma_es:solve",
+        "bo": ".solvers.sequence_design.bo:solve",
         "gradient_ascent": ".solvers.sequence_design.gradient_ascent:solve",
         "reinforce": ".solvers.sequence_design.reinforce:solve",
         "coms": ".solvers.sequence_design.coms:solve",

@@ -44,8 +44,9 @@ def short_pretraining() -> Iterator[None]:
 
 
 def solve(name: str, task: DesignTask, seed: int = 0, budget: Budget = BUDGET) -> Solution:
-    if name == "cma_es":
-        pytest.importorskip("cma", reason="needs the extra solvers")
+    for contender, package in (("cma_es", "cma"), ("bo", "botorch")):
+        if name == contender:
+            pytest.importorskip(package, reason="needs an extra")
     solution: Solution = load_contender("sequence_design", name)(seal(task), budget, seed)
     return solution
 
