@@ -68,6 +68,7 @@ SOLVERS: dict[str, dict[str, str]] = {
         "bib": ".solvers.sequence_design.bib:solve",
         "bdi": ".solvers.sequence_design.bdi:solve",
         "cbas": ".solvers.sequence_design.cbas:solve",
+        "mins": ".solvers.sequence_design.mins:solve",
         "gflownet": ".solvers.sequence_design.gflownet:solve",
     },
 }
