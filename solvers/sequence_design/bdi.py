@@ -16,15 +16,8 @@ from torch import Tensor
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from .bidirectional import (
-    RATE,
-    RIDGE,
-    TARGET,
-    Adam,
-    finals_first,
-    start_logits,
-    straight_through,
-)
+from .adam import RATE, Adam
+from .bidirectional import RIDGE, TARGET, finals_first, start_logits, straight_through
 from .common import decode, hand_in, one_hot, out_of_time
 
 DEPTH = 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +26,7 @@ from sysopt_gym.solvers.sequence_design.language_model import (  # noqa: E402
 )
 
 Tiny = Callable[..., DesignTask]
+Descend = Callable[[bib.Variant, dict[str, torch.Tensor], float], bytes]
 
 
 def test_both_losses_are_those_of_kernel_ridge_regression() -> None:
@@ -54,18 +56,45 @@ def test_starts_stand_for_the_best_measured_sequences(tiny_task: Tiny) -> None:
     assert (logits.argmax(axis=2) == task.sequences[task.starts[: task.batch_size]]).all()
 
 
-def test_the_auxiliary_gradient_points_to_what_the_ensemble_prefers(tiny_task: Tiny) -> None:
-    task = tiny_task(1)
+@pytest.fixture
+def descend(tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch) -> Descend:
+    """The designs of a short descent with parts of the closed forms changed and the auxiliary
+    proxy's belief magnified.
+    """
+    monkeypatch.setattr(language_model, "STEPS", 20)
+    monkeypatch.setattr(bib, "STEPS_PROTEIN", 12)
+    task = seal(tiny_task(2))
+    model = pretrain(task, np.random.default_rng(0), 60.0)
+    closed = bib.closed_forms(offline_features(model, task), np.array(task.scores))
     proxy = fit_proxy(task, np.random.default_rng(0))
-    logits = bidirectional.start_logits(task, np.random.default_rng(0))
-    slope = bib._auxiliary_gradient(task, proxy, logits)
-    letters = bidirectional.straight_through(task, torch.as_tensor(logits)).detach().numpy()
-    soft = letters.reshape(len(logits), -1).astype(np.float32)
-    _, each = proxy.slopes(soft)
-    plain = each.mean(axis=0).reshape(logits.shape)
-    chances = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
-    expected = chances * (plain - (chances * plain).sum(axis=2, keepdims=True))
-    assert slope == pytest.approx(expected, abs=1e-4)
+
+    def designs(variant: bib.Variant, changes: dict[str, torch.Tensor], belief: float) -> bytes:
+        other = dataclasses.replace(closed, **changes)
+        auxiliary = dataclasses.replace(proxy, last=proxy.last * np.float32(belief))
+        clock, rng = Budget(60.0).start(), np.random.default_rng(0)
+        return bib.descend(task, model, other, auxiliary, variant, clock, rng).tobytes()
+
+    return designs
+
+
+def test_each_loss_alone_does_not_know_the_other(descend: Descend) -> None:
+    torch.manual_seed(0)
+    backward = {"cross": torch.randn(64).double(), "second": torch.eye(64).double()}
+    forward = {"weights": torch.randn(64).double()}
+    both = bib.Variant(adaptive_gamma=False)
+    for gamma, other_loss in ((1.0, backward), (0.0, forward)):
+        alone = bib.Variant(gamma=gamma, adaptive_gamma=False)
+        assert descend(alone, {}, 1.0) == descend(alone, other_loss, 1.0)
+        assert descend(both, {}, 1.0) != descend(both, other_loss, 1.0)
+
+
+def test_only_what_adapts_asks_the_auxiliary_proxy(descend: Descend) -> None:
+    def asks(variant: bib.Variant) -> bool:
+        return descend(variant, {}, 1.0) != descend(variant, {}, -1e4)
+
+    assert not asks(bib.Variant(adaptive_gamma=False, adaptive_eta=False))
+    assert asks(bib.Variant(adaptive_eta=False))
+    assert asks(bib.Variant(adaptive_gamma=False))
 
 
 def test_the_language_model_learns_which_letters_go_together(
