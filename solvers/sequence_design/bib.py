@@ -7,9 +7,10 @@ ridge regression on the candidate alone, labelled with that score, should predic
 (equation 5). Candidates descend both losses through straight-through letters. Adaptive-gamma mixes
 the two, and Adaptive-eta sets the step, by an auxiliary proxy's gradient (sections 4.2 and 4.3).
 
-Other than in the released code: the language model is a small one of the task's own, the auxiliary
-proxy is an ensemble of another class (networks on letters) whose members are all used, and finals
-that repeat each other are replaced by the last different sequences met.
+Other than in the released code: the language model is a small one of the task's own, unless the
+environment variable SYSOPT_LANGUAGE_MODEL names a pretrained one; the auxiliary proxy is an
+ensemble of another class (networks on letters) whose members are all used; and finals that repeat
+each other are replaced by the last different sequences met.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from .bidirectional import RIDGE, TARGET, finals_first, start_logits, straight_t
 from .common import decode, hand_in, out_of_time
 from .gradient_ascent import gradient
 from .language_model import LanguageModel, offline_features, pretrain
+from .pretrained import PretrainedModel, chosen_model
 
-MODEL_SHARE, PROXY_SHARE = 0.35, 0.25  # of the seconds, at most
+MODEL_SHARE, FEATURES_SHARE, PROXY_SHARE = 0.35, 0.15, 0.25  # of the seconds, at most
 STEPS_DNA, STEPS_PROTEIN = 100, 25
 GAMMA_RATE = 0.1
 
@@ -117,15 +119,16 @@ def solve_fixed_eta(instance: DesignTask, budget: Budget, seed: int) -> Solution
 def _solve(task: DesignTask, budget: Budget, seed: int, variant: Variant) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    model = pretrain(task, rng, MODEL_SHARE * budget.seconds)
-    closed = closed_forms(offline_features(model, task), np.array(task.scores))
+    model = chosen_model(task) or pretrain(task, rng, MODEL_SHARE * budget.seconds)
+    features, rows = offline_features(model, task, rng, FEATURES_SHARE * budget.seconds)
+    closed = closed_forms(features, task.scores[rows])
     auxiliary = fit_proxy(task, rng, PROXY_SHARE * budget.seconds)
     return hand_in(task, descend(task, model, closed, auxiliary, variant, clock, rng), clock)
 
 
 def descend(
     task: DesignTask,
-    model: LanguageModel,
+    model: LanguageModel | PretrainedModel,
     closed: Closed,
     auxiliary: Ensemble,
     variant: Variant,
@@ -156,7 +159,7 @@ def descend(
 
 
 def _gradients(
-    task: DesignTask, model: LanguageModel, closed: Closed, logits: np.ndarray
+    task: DesignTask, model: LanguageModel | PretrainedModel, closed: Closed, logits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the forward and the backward loss by the logits, each [n, L, V]."""
     leaf = torch.tensor(logits, dtype=torch.float32, requires_grad=True)

@@ -65,7 +65,8 @@ def descend(tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch) -> Descend:
     monkeypatch.setattr(bib, "STEPS_PROTEIN", 12)
     task = seal(tiny_task(2))
     model = pretrain(task, np.random.default_rng(0), 60.0)
-    closed = bib.closed_forms(offline_features(model, task), np.array(task.scores))
+    features, rows = offline_features(model, task, np.random.default_rng(0), 60.0)
+    closed = bib.closed_forms(features, task.scores[rows])
     proxy = fit_proxy(task, np.random.default_rng(0))
 
     def designs(variant: bib.Variant, changes: dict[str, torch.Tensor], belief: float) -> bytes:
@@ -114,8 +115,21 @@ def test_the_language_model_learns_which_letters_go_together(
     hidden[:, 4] = True
     guesses = model.letter(model.hidden(soft, hidden))[:, 4].argmax(1).numpy()
     assert (guesses == rows[:, 1]).mean() > 0.6
-    assert offline_features(model, task).shape == (len(rows), 64)
     assert not any(weight.requires_grad for weight in model.parameters())
+
+
+def test_features_are_of_all_offline_rows_or_of_a_random_part_that_there_is_time_for() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.unique(rng.integers(0, 4, (2000, 6)), axis=0).astype(np.int8)
+    task = make_task("many", "ACGT", rows, rows.sum(axis=1), {"landscape": "measured"})
+    torch.manual_seed(0)
+    model = language_model.LanguageModel(4, 6)
+    features, of_all = offline_features(model, task, rng, 60.0)
+    assert (np.sort(of_all) == np.arange(len(rows))).all()
+    some, of_some = offline_features(model, task, rng, 0.0)
+    assert len(of_some) == language_model.CHUNK < len(rows)
+    place = {row: at for at, row in enumerate(of_all)}
+    assert torch.allclose(some, features[[place[row] for row in of_some]], atol=1e-5)
 
 
 def test_conservative_models_believe_less_in_what_ascent_leads_to(
