@@ -14,6 +14,7 @@ own proxy instead and goes on.
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -29,7 +30,6 @@ from .common import TRAINING_SHARE, Pool, hand_in, mutants, one_hot
 try:
     import gpytorch
     import torch
-    from botorch.acquisition import LogExpectedImprovement
     from botorch.models import SingleTaskGP
     from botorch.optim.fit import fit_gpytorch_mll_scipy
 except ModuleNotFoundError as error:
@@ -60,7 +60,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 class Improvement:
-    """Log expected improvement on the offline set, in the place of a proxy's prediction.
+    """Expected improvement on the offline set, in the place of a proxy's prediction.
 
     Attributes:
         incumbent: the highest mean of the process over the rows it was fitted to.
@@ -80,21 +80,26 @@ class Improvement:
         likelihood.eval()
         with _exact(), torch.no_grad():
             self.incumbent = float(self.process.posterior(known).mean.max())
-        self.acquisition = LogExpectedImprovement(self.process, self.incumbent)
 
     def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of sequences int8 [n, L], each alone, and the process's deviation, float64 [n] each."""
+        """Of sequences int8 [n, L], each alone (Jones et al. 1998, equation 15), and the process's
+        deviation, float64 [n] each.
+        """
+        # Of all at once: BoTorch's own takes them as so many batches of one, 30 times slower.
         with _exact(), torch.no_grad():
-            inputs = self._inputs(tokens)
-            deviations = self.process.posterior(inputs).variance.sqrt().squeeze(1)
-            return self.acquisition(inputs[:, None]).numpy(), deviations.numpy()
+            posterior = self.process.posterior(self._inputs(tokens))
+            mean, deviation = posterior.mean.squeeze(1), posterior.variance.sqrt().squeeze(1)
+            above = (mean - self.incumbent) / deviation
+            density = torch.exp(-0.5 * above**2) / math.sqrt(2.0 * math.pi)
+            expected = deviation * (density + above * torch.special.ndtr(above))
+            return expected.numpy(), deviation.numpy()
 
     def samples(self, tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Joint samples of the scores of sequences int8 [n, L], float64 [SAMPLES, n]."""
         with _exact(), torch.no_grad():
             posterior = self.process.posterior(self._inputs(tokens)).distribution
             mean, covariance = posterior.mean.numpy(), posterior.covariance_matrix.numpy()
-        return rng.multivariate_normal(mean, covariance, SAMPLES, check_valid="ignore")
+        return rng.multivariate_normal(mean, covariance, SAMPLES, "ignore", method="eigh")
 
     def _inputs(self, tokens: np.ndarray) -> torch.Tensor:
         letters = one_hot(self.task, tokens).astype(np.float64)
