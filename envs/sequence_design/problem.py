@@ -4,6 +4,7 @@ Uses datasets, envs.
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from ...datasets.sequence_design.generator import PARAMETERS, generate
 from ...datasets.sequence_design.instance import BATCH_SIZE, DesignTask, seal, with_settings
 from ...datasets.sequence_design.loaders import DEFAULT_SHARE, load_file
 from ...datasets.sequence_design.splits import SETS, load_set
+from ...datasets.sequence_design.tables import DNA
 from .dynamics import best_offline
 from .objective import objective_of
 from .plan import export_plan
@@ -50,13 +52,15 @@ def describe(task: DesignTask) -> dict[str, Any]:
 
 @cache
 def warm_up_instance() -> DesignTask:
-    """A small Ehrlich function, asked for few designs, so that every compiled path is met once."""
+    """A small Ehrlich function, asked for few designs, so that every compiled path is met once; in
+    letters that language models of DNA and of proteins both know.
+    """
     task = generate(
         {"states": "4", "length": "6", "motifs": "1", "motif_length": "3", "quantization": "3",
          "rows": "256", "ceiling": "0.7"},
         1,
     )  # fmt: skip
-    return with_settings(task, {"batch": "6"})
+    return dataclasses.replace(with_settings(task, {"batch": "6"}), alphabet=DNA)
 
 
 def nothing(task: DesignTask) -> np.ndarray:

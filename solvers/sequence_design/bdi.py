@@ -16,15 +16,8 @@ from torch import Tensor
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from .bidirectional import (
-    RATE,
-    RIDGE,
-    TARGET,
-    Adam,
-    finals_first,
-    start_logits,
-    straight_through,
-)
+from .adam import RATE, Adam
+from .bidirectional import RIDGE, TARGET, finals_first, start_logits, straight_through
 from .common import decode, hand_in, one_hot, out_of_time
 
 DEPTH = 5
@@ -73,11 +66,17 @@ def tangent_kernel(one: Tensor, other: Tensor) -> Tensor:
     return kernel
 
 
-def _rows(task: DesignTask, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Letters [N, L, V] and standardized scores [N] that stand for the offline set, float64."""
+def some_rows(task: DesignTask, most: int, rng: np.random.Generator) -> np.ndarray:
+    """At most so many rows that stand for the offline set, int64: the best half, the rest drawn."""
     order = np.argsort(-task.scores, kind="stable")
-    best, rest = order[: MOST_ROWS // 2], order[MOST_ROWS // 2 :]
-    rows = np.concatenate([best, rng.permutation(rest)[: MOST_ROWS - len(best)]])
+    best, rest = order[: most // 2], order[most // 2 :]
+    rows: np.ndarray = np.concatenate([best, rng.permutation(rest)[: most - len(best)]])
+    return rows
+
+
+def _rows(task: DesignTask, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Letters [N, L, V] and standardized scores [N] of some rows, float64."""
+    rows = some_rows(task, MOST_ROWS, rng)
     letters = one_hot(task, task.sequences[rows]).astype(np.float64)
     scores = (task.scores - task.scores.mean()) / task.scores.std()
     return torch.as_tensor(letters), torch.as_tensor(scores[rows])

@@ -7,9 +7,10 @@ ridge regression on the candidate alone, labelled with that score, should predic
 (equation 5). Candidates descend both losses through straight-through letters. Adaptive-gamma mixes
 the two, and Adaptive-eta sets the step, by an auxiliary proxy's gradient (sections 4.2 and 4.3).
 
-Other than in the released code: the language model is a small one of the task's own, the auxiliary
-proxy is an ensemble of another class (networks on letters) whose members are all used, and finals
-that repeat each other are replaced by the last different sequences met.
+Other than in the released code: the language model is a small one of the task's own, unless the
+environment variable SYSOPT_LANGUAGE_MODEL names a pretrained one; the auxiliary proxy is an
+ensemble of another class (networks on letters) whose members are all used; and finals that repeat
+each other are replaced by the last different sequences met.
 """
 
 from __future__ import annotations
@@ -24,22 +25,31 @@ from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
-from .bidirectional import (
-    RATE,
-    RIDGE,
-    TARGET,
-    Adam,
-    finals_first,
-    start_logits,
-    straight_through,
-)
+from .adam import RATE, Adam, adaptive_rates
+from .bidirectional import RIDGE, TARGET, finals_first, start_logits, straight_through
 from .common import decode, hand_in, out_of_time
+from .gradient_ascent import gradient
 from .language_model import LanguageModel, offline_features, pretrain
+from .pretrained import PretrainedModel, chosen_model
 
-MODEL_SHARE, PROXY_SHARE = 0.35, 0.25  # of the seconds, at most
+MODEL_SHARE, FEATURES_SHARE, PROXY_SHARE = 0.35, 0.15, 0.25  # of the seconds, at most
 STEPS_DNA, STEPS_PROTEIN = 100, 25
-RATE_GAIN, RATE_RANGE = 0.01, (1e-4, 0.5)
-GAMMA, GAMMA_RATE = 0.5, 0.1
+GAMMA_RATE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """BIB, or one of its ablations.
+
+    Attributes:
+        gamma: weight of the forward loss, of 1 for both, at first.
+        adaptive_gamma: whether each candidate's weight follows the auxiliary proxy.
+        adaptive_eta: whether each candidate's step size does.
+    """
+
+    gamma: float = 0.5
+    adaptive_gamma: bool = True
+    adaptive_eta: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,48 +93,73 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """Optimizes a candidate from each of the best measured sequences; one evaluation is one step of
     one candidate.
     """
+    return _solve(instance, budget, seed, Variant())
+
+
+def solve_forward(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """With the forward loss alone."""
+    return _solve(instance, budget, seed, Variant(gamma=1.0, adaptive_gamma=False))
+
+
+def solve_backward(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """With the backward loss alone."""
+    return _solve(instance, budget, seed, Variant(gamma=0.0, adaptive_gamma=False))
+
+
+def solve_fixed_gamma(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """With both losses weighted alike throughout: no Adaptive-gamma."""
+    return _solve(instance, budget, seed, Variant(adaptive_gamma=False))
+
+
+def solve_fixed_eta(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """With one step size throughout: no Adaptive-eta."""
+    return _solve(instance, budget, seed, Variant(adaptive_eta=False))
+
+
+def _solve(task: DesignTask, budget: Budget, seed: int, variant: Variant) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    model = pretrain(instance, rng, MODEL_SHARE * budget.seconds)
-    closed = closed_forms(offline_features(model, instance), np.array(instance.scores))
-    auxiliary = fit_proxy(instance, rng, PROXY_SHARE * budget.seconds)
-    return hand_in(instance, _descend(instance, model, closed, auxiliary, clock, rng), clock)
+    model = chosen_model(task) or pretrain(task, rng, MODEL_SHARE * budget.seconds)
+    features, rows = offline_features(model, task, rng, FEATURES_SHARE * budget.seconds)
+    closed = closed_forms(features, task.scores[rows])
+    auxiliary = fit_proxy(task, rng, PROXY_SHARE * budget.seconds)
+    return hand_in(task, descend(task, model, closed, auxiliary, variant, clock, rng), clock)
 
 
-def _descend(
+def descend(
     task: DesignTask,
-    model: LanguageModel,
+    model: LanguageModel | PretrainedModel,
     closed: Closed,
     auxiliary: Ensemble,
+    variant: Variant,
     clock: Clock,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Different designs int8 [n, L], the finals first."""
     logits = start_logits(task, rng)
-    count = len(logits)
-    gamma, gamma_adam = np.full(count, GAMMA), Adam()
-    adam, met = Adam(), [decode(task, logits)]
+    gamma, gamma_adam = np.full((len(logits), 1, 1), variant.gamma), Adam()
+    adam, tokens = Adam(), decode(task, logits)
+    met = [tokens]
     for step in range(STEPS_DNA if task.letters <= 4 else STEPS_PROTEIN):
         if out_of_time(clock):
             break
         forward, backward = _gradients(task, model, closed, logits)
-        upward = _auxiliary_gradient(task, auxiliary, logits)
-        s = RATE * (upward * (forward - backward)).reshape(count, -1).sum(axis=1)
-        gamma = np.clip(gamma - GAMMA_RATE * gamma_adam.direction(s), 0.0, 1.0)
-        mixed = gamma[:, None, None] * forward + (1.0 - gamma[:, None, None]) * backward
-        direction = adam.direction(mixed)
-        rate = np.full(count, RATE)
-        if step > 0:
-            along = (upward * direction).reshape(count, -1).sum(axis=1)
-            rate = np.clip(RATE - RATE_GAIN * along, *RATE_RANGE)
-        logits = logits - rate[:, None, None] * direction
-        clock.evaluations += count
-        met.append(decode(task, logits))
+        upward = gradient(task, auxiliary, tokens, logits)
+        if variant.adaptive_gamma:
+            s = RATE * (upward * (forward - backward)).sum(axis=(1, 2), keepdims=True)
+            gamma = np.clip(gamma - GAMMA_RATE * gamma_adam.direction(s), 0.0, 1.0)
+        downward = -adam.direction(gamma * forward + (1.0 - gamma) * backward)
+        adapts = variant.adaptive_eta and step > 0
+        rate = adaptive_rates(upward, downward) if adapts else RATE
+        logits = logits + rate * downward
+        clock.evaluations += len(logits)
+        tokens = decode(task, logits)
+        met.append(tokens)
     return finals_first(met)
 
 
 def _gradients(
-    task: DesignTask, model: LanguageModel, closed: Closed, logits: np.ndarray
+    task: DesignTask, model: LanguageModel | PretrainedModel, closed: Closed, logits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the forward and the backward loss by the logits, each [n, L, V]."""
     leaf = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
@@ -134,13 +169,3 @@ def _gradients(
         (slope,) = torch.autograd.grad(loss.sum(), leaf, retain_graph=True)
         both.append(slope.double().numpy())
     return both[0], both[1]
-
-
-def _auxiliary_gradient(task: DesignTask, proxy: Ensemble, logits: np.ndarray) -> np.ndarray:
-    """Of the ensemble's mean by the logits, [n, L, V]."""
-    leaf = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
-    letters = straight_through(task, leaf)
-    _, slopes = proxy.slopes(letters.detach().numpy().reshape(len(logits), -1))
-    slope = torch.as_tensor(slopes.mean(axis=0)).reshape(letters.shape)
-    (through,) = torch.autograd.grad((letters * slope).sum(), leaf)
-    return through.double().numpy()

@@ -1,4 +1,4 @@
-"""What the bidirectional methods share: starts, straight-through letters, Adam, finals. Uses numpy
+"""What the bidirectional methods share: starts, straight-through letters, finals. Uses numpy
 and torch.
 """
 
@@ -15,9 +15,7 @@ from .common import decode
 
 TARGET = 10.0  # standardized score that designs aim at
 RIDGE = 1e-6  # of the kernel's mean diagonal
-RATE = 0.1
 START_NOISE = 0.1  # standard deviation of the first logits
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 def start_logits(task: DesignTask, rng: np.random.Generator) -> np.ndarray:
@@ -38,22 +36,6 @@ def straight_through(task: DesignTask, logits: Tensor) -> Tensor:
     tokens = torch.as_tensor(decode(task, logits.detach().numpy()), dtype=torch.long)
     hard = nn.functional.one_hot(tokens, task.letters).float()
     return hard + soft - soft.detach()
-
-
-class Adam:
-    """Adam's direction for arrays of any shape."""
-
-    def __init__(self) -> None:
-        self.step, self.mean, self.square = 0, 0.0, 0.0
-
-    def direction(self, slope: np.ndarray) -> np.ndarray:
-        """What to step along, the rate left out."""
-        self.step += 1
-        self.mean = BETA1 * self.mean + (1 - BETA1) * slope
-        self.square = BETA2 * self.square + (1 - BETA2) * slope**2
-        mean = self.mean / (1 - BETA1**self.step)
-        square = self.square / (1 - BETA2**self.step)
-        return mean / (np.sqrt(square) + EPSILON)
 
 
 def finals_first(met: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets.sequence_design.instance import DesignTask
+from .pretrained import PretrainedModel
 
 WIDTH, LAYERS, HEADS = 64, 2, 4
 MASKED = 0.2  # of the letters
 STEPS, BATCH, RATE = 1500, 128, 2e-3
 WARM_STEPS = 50
 PACE_STEPS = 10  # timed before the rest is planned
+CHUNK = 256  # sequences a pass
 
 
 class LanguageModel(nn.Module):
@@ -83,11 +85,22 @@ def pretrain(task: DesignTask, rng: np.random.Generator, seconds: float) -> Lang
 
 
 @torch.inference_mode()
-def offline_features(model: LanguageModel, task: DesignTask) -> Tensor:
-    """Features of the offline sequences, float64 [N, d]."""
-    parts = []
-    for first in range(0, len(task.scores), 2048):
-        tokens = np.array(task.sequences[first : first + 2048])
-        soft = nn.functional.one_hot(torch.as_tensor(tokens, dtype=torch.long), task.letters)
-        parts.append(model.features(soft.float()).double())
-    return torch.cat(parts)
+def offline_features(
+    model: LanguageModel | PretrainedModel,
+    task: DesignTask,
+    rng: np.random.Generator,
+    seconds: float,
+) -> tuple[Tensor, np.ndarray]:
+    """Features of offline sequences, float64 [n, d], and their rows, int64 [n]: all of them, or a
+    random part where the seconds are too few; at least CHUNK of them.
+    """
+    started, parts = time.perf_counter(), []
+    order = rng.permutation(len(task.scores))
+    chunks = [order[first : first + CHUNK] for first in range(0, len(order), CHUNK)]
+    for rows in chunks:
+        tokens = torch.as_tensor(task.sequences[rows].astype(np.int64))
+        parts.append(model.features(nn.functional.one_hot(tokens, task.letters).float()).double())
+        if time.perf_counter() - started > seconds:
+            break
+    features = torch.cat(parts)
+    return features, order[: len(features)]

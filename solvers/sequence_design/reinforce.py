@@ -10,13 +10,13 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from .adam import Adam
 from .common import Pool, learn, one_hot, out_of_time
 
 RATE = 0.05
 BATCH = 256
 ITERATIONS = 200
 SMOOTHING = 1.0  # added to the counts of letters
-BETA1, BETA2 = 0.9, 0.999
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
@@ -33,8 +33,8 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def _train(task: DesignTask, pool: Pool, logits: np.ndarray, rng: np.random.Generator) -> None:
-    mean, square = np.zeros_like(logits), np.zeros_like(logits)
-    for step in range(1, ITERATIONS + 1):
+    adam = Adam()
+    for _ in range(ITERATIONS):
         if out_of_time(pool.clock):
             break
         gumbel = rng.gumbel(size=(BATCH, *logits.shape))
@@ -48,7 +48,4 @@ def _train(task: DesignTask, pool: Pool, logits: np.ndarray, rng: np.random.Gene
         chances = np.exp(logits - logits.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)
         slope = np.einsum("n,nlv->lv", advantage, one_hot(task, tokens) - chances) / BATCH
-        mean = BETA1 * mean + (1 - BETA1) * slope
-        square = BETA2 * square + (1 - BETA2) * slope**2
-        scale = RATE * np.sqrt(1 - BETA2**step) / (1 - BETA1**step)
-        logits = logits + scale * mean / (np.sqrt(square) + 1e-8)
+        logits = logits + RATE * adam.direction(slope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +26,7 @@ from sysopt_gym.solvers.sequence_design.language_model import (  # noqa: E402
 )
 
 Tiny = Callable[..., DesignTask]
+Descend = Callable[[bib.Variant, dict[str, torch.Tensor], float], bytes]
 
 
 def test_both_losses_are_those_of_kernel_ridge_regression() -> None:
@@ -54,18 +56,46 @@ def test_starts_stand_for_the_best_measured_sequences(tiny_task: Tiny) -> None:
     assert (logits.argmax(axis=2) == task.sequences[task.starts[: task.batch_size]]).all()
 
 
-def test_the_auxiliary_gradient_points_to_what_the_ensemble_prefers(tiny_task: Tiny) -> None:
-    task = tiny_task(1)
+@pytest.fixture
+def descend(tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch) -> Descend:
+    """The designs of a short descent with parts of the closed forms changed and the auxiliary
+    proxy's belief magnified.
+    """
+    monkeypatch.setattr(language_model, "STEPS", 20)
+    monkeypatch.setattr(bib, "STEPS_PROTEIN", 12)
+    task = seal(tiny_task(2))
+    model = pretrain(task, np.random.default_rng(0), 60.0)
+    features, rows = offline_features(model, task, np.random.default_rng(0), 60.0)
+    closed = bib.closed_forms(features, task.scores[rows])
     proxy = fit_proxy(task, np.random.default_rng(0))
-    logits = bidirectional.start_logits(task, np.random.default_rng(0))
-    slope = bib._auxiliary_gradient(task, proxy, logits)
-    letters = bidirectional.straight_through(task, torch.as_tensor(logits)).detach().numpy()
-    soft = letters.reshape(len(logits), -1).astype(np.float32)
-    _, each = proxy.slopes(soft)
-    plain = each.mean(axis=0).reshape(logits.shape)
-    chances = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
-    expected = chances * (plain - (chances * plain).sum(axis=2, keepdims=True))
-    assert slope == pytest.approx(expected, abs=1e-4)
+
+    def designs(variant: bib.Variant, changes: dict[str, torch.Tensor], belief: float) -> bytes:
+        other = dataclasses.replace(closed, **changes)
+        auxiliary = dataclasses.replace(proxy, last=proxy.last * np.float32(belief))
+        clock, rng = Budget(60.0).start(), np.random.default_rng(0)
+        return bib.descend(task, model, other, auxiliary, variant, clock, rng).tobytes()
+
+    return designs
+
+
+def test_each_loss_alone_does_not_know_the_other(descend: Descend) -> None:
+    torch.manual_seed(0)
+    backward = {"cross": torch.randn(64).double(), "second": torch.eye(64).double()}
+    forward = {"weights": torch.randn(64).double()}
+    both = bib.Variant(adaptive_gamma=False)
+    for gamma, other_loss in ((1.0, backward), (0.0, forward)):
+        alone = bib.Variant(gamma=gamma, adaptive_gamma=False)
+        assert descend(alone, {}, 1.0) == descend(alone, other_loss, 1.0)
+        assert descend(both, {}, 1.0) != descend(both, other_loss, 1.0)
+
+
+def test_only_what_adapts_asks_the_auxiliary_proxy(descend: Descend) -> None:
+    def asks(variant: bib.Variant) -> bool:
+        return descend(variant, {}, 1.0) != descend(variant, {}, -1e4)
+
+    assert not asks(bib.Variant(adaptive_gamma=False, adaptive_eta=False))
+    assert asks(bib.Variant(adaptive_eta=False))
+    assert asks(bib.Variant(adaptive_gamma=False))
 
 
 def test_the_language_model_learns_which_letters_go_together(
@@ -85,8 +115,21 @@ def test_the_language_model_learns_which_letters_go_together(
     hidden[:, 4] = True
     guesses = model.letter(model.hidden(soft, hidden))[:, 4].argmax(1).numpy()
     assert (guesses == rows[:, 1]).mean() > 0.6
-    assert offline_features(model, task).shape == (len(rows), 64)
     assert not any(weight.requires_grad for weight in model.parameters())
+
+
+def test_features_are_of_all_offline_rows_or_of_a_random_part_that_there_is_time_for() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.unique(rng.integers(0, 4, (2000, 6)), axis=0).astype(np.int8)
+    task = make_task("many", "ACGT", rows, rows.sum(axis=1), {"landscape": "measured"})
+    torch.manual_seed(0)
+    model = language_model.LanguageModel(4, 6)
+    features, of_all = offline_features(model, task, rng, 60.0)
+    assert (np.sort(of_all) == np.arange(len(rows))).all()
+    some, of_some = offline_features(model, task, rng, 0.0)
+    assert len(of_some) == language_model.CHUNK < len(rows)
+    place = {row: at for at, row in enumerate(of_all)}
+    assert torch.allclose(some, features[[place[row] for row in of_some]], atol=1e-5)
 
 
 def test_conservative_models_believe_less_in_what_ascent_leads_to(

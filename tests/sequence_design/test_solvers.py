@@ -14,7 +14,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import SOLVERS, load_contender, load_problem
 from sysopt_gym.core.solution import Solution
-from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
+from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
 from sysopt_gym.envs.sequence_design.plan import designs_of
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy
@@ -24,7 +24,9 @@ from sysopt_gym.solvers.sequence_design import common, proxy_exhaustive
 Tiny = Callable[..., DesignTask]
 NAMES = tuple(SOLVERS["sequence_design"])
 # The others draw nothing, or believe in something else than the proxy.
-SEARCHES = tuple(name for name in NAMES if name not in ("offline_best", "random", "bib", "bdi"))
+SEARCHES = tuple(
+    name for name in NAMES if not name.startswith(("offline_best", "random", "bib", "bdi"))
+)
 BUDGET = Budget(seconds=20.0, evaluations=1500)
 SEEDS = st.integers(0, 10**6)
 
@@ -33,19 +35,21 @@ SEEDS = st.integers(0, 10**6)
 def short_pretraining() -> Iterator[None]:
     """Models of tiny tasks are good enough for these tests after a few steps."""
     pytest.importorskip("torch", reason="bib needs the extra agents")
-    from sysopt_gym.solvers.sequence_design import bdi, cbas, coms, language_model
+    from sysopt_gym.solvers.sequence_design import bdi, cbas, coms, language_model, mins
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(language_model, "STEPS", 60)
         patch.setattr(coms, "STEPS", 200)
         patch.setattr(bdi, "STEPS", 20)
         patch.setattr(cbas, "FIRST_STEPS", 100)
+        patch.setattr(mins, "STEPS", 300)
         yield
 
 
 def solve(name: str, task: DesignTask, seed: int = 0, budget: Budget = BUDGET) -> Solution:
-    if name == "cma_es":
-        pytest.importorskip("cma", reason="needs the extra solvers")
+    for contender, package in (("cma_es", "cma"), ("bo", "botorch")):
+        if name == contender:
+            pytest.importorskip(package, reason="needs an extra")
     solution: Solution = load_contender("sequence_design", name)(seal(task), budget, seed)
     return solution
 
@@ -166,7 +170,7 @@ def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Ti
 
 def test_the_autoencoders_likelihood_is_a_distribution_over_sequences(tiny_task: Tiny) -> None:
     torch = pytest.importorskip("torch")
-    from sysopt_gym.solvers.sequence_design.cbas import LATENT, Autoencoder
+    from sysopt_gym.solvers.sequence_design.autoencoder import LATENT, Autoencoder
 
     torch.manual_seed(0)
     model = Autoencoder(3, 4)
@@ -174,4 +178,51 @@ def test_the_autoencoders_likelihood_is_a_distribution_over_sequences(tiny_task:
     with torch.inference_mode():
         latent = torch.randn(1, LATENT).expand(len(every), -1)
         assert float(model.log_likelihood(every, latent).exp().sum()) == pytest.approx(1.0, 1e-5)
-        assert (model.loss(every) > 0).all()
+        assert (model.loss(every, torch.zeros(len(every), 0)) > 0).all()
+
+
+def test_model_inversion_learns_which_sequences_have_a_score(tiny_task: Tiny) -> None:
+    torch = pytest.importorskip("torch")
+    from sysopt_gym.solvers.sequence_design import mins
+    from sysopt_gym.solvers.sequence_design.autoencoder import Autoencoder, fit
+
+    rng = np.random.default_rng(0)
+    rows = np.unique(rng.integers(0, 4, (2000, 8)), axis=0).astype(np.int8)
+    share = (rows == 2).mean(axis=1)  # the score: how much of a sequence is the third letter
+    task = make_task("thirds", "ACGT", rows, share, {"landscape": "measured"})
+    torch.manual_seed(0)
+    inverse = Autoencoder(8, 4, conditions=1)
+    clock = Budget(60.0).start()
+    scores = (share - share.min()) / np.ptp(share)
+    fit(inverse, rows, scores[:, None], np.ones(len(rows)), 600, rng, clock, 60.0)
+    low, high, higher = (
+        (mins.sample(task, inverse, score, rng) == 2).mean() for score in (0.1, 0.7, 1.2)
+    )
+    assert low < 0.3 < high < higher
+
+
+def test_model_inversion_draws_high_scores_more_often_than_there_are() -> None:
+    from sysopt_gym.solvers.sequence_design import mins
+
+    scores = np.concatenate([np.linspace(0.0, 0.5, 900), np.linspace(0.5, 1.0, 100)])
+    weights = mins.score_weights(scores)
+    assert weights[scores > 0.5].sum() / weights.sum() > 0.3
+    few = np.append(np.full(100_000, 0.5), 1.0)
+    assert mins.score_weights(few)[-1] <= mins.MOST_WEIGHT
+
+
+def test_approx_infer_asks_for_the_highest_score_the_proxy_agrees_with(
+    tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sysopt_gym.solvers.sequence_design import mins
+
+    class Obliging:
+        """A pool whose proxy agrees with every score up to 1.3."""
+
+        def add(self, asked: np.ndarray) -> np.ndarray:
+            return np.minimum(asked, 1.3)
+
+    monkeypatch.setattr(mins, "sample", lambda task, inverse, score, rng: np.full(9, score))
+    rng = np.random.default_rng(0)
+    found: Any = mins.approx_infer(tiny_task(0), Any, Obliging(), rng)
+    assert found == pytest.approx(1.3)
