@@ -2,9 +2,10 @@
 
 What is timed, in seconds of CPU of one process, so that other jobs on the machine count little: the
 batched core, 1,024 sequences built side by side of random legal letters on DNA 8-mers (the shape of
-TF-Bind-8), with masks, and the proxy's value of every finished design; and `env.step` of one
-environment with observation, mask and info. A step is a letter. The reference is the batched core
-in NumPy alone, its proxy as dense products.
+TF-Bind-8), with masks, and the proxy's value of every finished design; the vectorized environment
+with as many lanes, with observations and infos, whole episodes of 128 designs; and `env.step` of
+one environment with observation, mask and info. A step is a letter of one lane. The reference is
+the batched core in NumPy alone, its proxy as dense products.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..datasets.sequence_design.instance import DesignTask, make_task
 from ..envs.sequence_design.dynamics import append, append_mask
 from ..envs.sequence_design.env import SequenceDesignEnv
 from ..envs.sequence_design.proxy import Ensemble, reference_proxy
+from ..envs.sequence_design.vector_env import SequenceDesignVectorEnv
 
 LANES, LENGTH = 1024, 8
 REPEATS = 3
@@ -27,16 +29,21 @@ PLAIN = "the batched core in NumPy alone, in this run"
 
 
 def measure() -> list[Throughput]:
-    """Both throughputs."""
+    """The throughputs."""
     task = _task()
     proxy = reference_proxy(task)
     core, core_spread = _repeat(lambda: _core_per_second(task, proxy))
+    lanes, lanes_spread = _repeat(lambda: _vector_env_per_second(task, proxy))
     single, single_spread = _repeat(lambda: _env_per_second(task, proxy))
     plain, plain_spread = _repeat(lambda: _plain_per_second(task, proxy))
     return [
         Throughput(
             f"batched construction of DNA 8-mers, {LANES} lanes, mask and proxy included",
             core, "steps/s", PLAIN, plain, max(core_spread, plain_spread),
+        ),
+        Throughput(
+            f"VectorEnv.step, {LANES} lanes, DNA 8-mers, proxy included",
+            lanes, "steps/s", PLAIN, plain, max(lanes_spread, plain_spread),
         ),
         Throughput(
             "env.step, DNA 8-mers, proxy included",
@@ -74,6 +81,16 @@ def _core_per_second(task: DesignTask, proxy: Ensemble) -> float:
             append(tokens, place, chances.argmax(axis=1), task.banned)
         proxy.pessimistic(tokens, 1.0)
     return BATCHES * LANES * LENGTH / (time.process_time() - started)
+
+
+def _vector_env_per_second(task: DesignTask, proxy: Ensemble) -> float:
+    env = SequenceDesignVectorEnv(LANES, task, proxy=proxy)
+    letters = np.random.default_rng(0).integers(0, 4, (task.batch_size * LENGTH, LANES))
+    env.reset(seed=0)
+    started = time.process_time()
+    for actions in letters:
+        env.step(actions)
+    return letters.size / (time.process_time() - started)
 
 
 def _env_per_second(task: DesignTask, proxy: Ensemble) -> float:
