@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, 
 
 torch = pytest.importorskip("torch", reason="needs the extra agents")
 
+from sysopt_gym.envs.sequence_design.plan import designs_of  # noqa: E402
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy  # noqa: E402
 from sysopt_gym.solvers.sequence_design import (  # noqa: E402
     bdi,
@@ -46,6 +48,24 @@ def test_both_losses_are_those_of_kernel_ridge_regression() -> None:
     given = torch.as_tensor(candidates)
     assert closed.forward_loss(given).numpy() == pytest.approx(forward, rel=1e-3)
     assert closed.backward_loss(given).numpy() == pytest.approx(np.array(backward))
+
+
+@pytest.mark.parametrize("method", [bib, bdi])
+def test_finals_are_handed_in_best_by_the_forward_regression_first(
+    tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch, method: Any
+) -> None:
+    monkeypatch.setattr(language_model, "STEPS", 20)
+    believed: dict[bytes, float] = {}
+
+    def watched(designs: np.ndarray, values: Any) -> np.ndarray:
+        believed.update(zip((row.tobytes() for row in designs), values.tolist(), strict=True))
+        return bidirectional.best_first(designs, values)
+
+    monkeypatch.setattr(method, "best_first", watched)
+    task = seal(tiny_task(3))
+    plan = designs_of(task, method.solve(task, Budget(20.0, 50), 0).actions)
+    values = [believed[design.tobytes()] for design in plan]
+    assert values == sorted(values, reverse=True) and len(set(values)) > 1
 
 
 def test_starts_stand_for_the_best_measured_sequences(tiny_task: Tiny) -> None:

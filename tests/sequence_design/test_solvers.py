@@ -126,6 +126,15 @@ def test_mutants_differ_where_they_mutate(seed: int, rate: float) -> None:
     assert (children != parents).mean() == pytest.approx(rate, abs=0.05)
 
 
+def test_a_pool_hands_in_what_its_proxy_believes_in_most_first(tiny_task: Tiny) -> None:
+    task, rng = seal(tiny_task(15)), np.random.default_rng(0)
+    pool = common.Pool(task, fit_proxy(task, rng), Budget(60.0).start())
+    for _ in range(3):
+        pool.add(common.random_designs(task, 50, rng))
+    means, _ = pool.proxy.predict(designs_of(task, pool.solution().actions))
+    assert (np.diff(means) <= 0).all() and means[0] > means[-1]
+
+
 def test_without_budget_for_a_search_the_best_known_is_handed_in(tiny_task: Tiny) -> None:
     task = tiny_task(15)
     proxy = fit_proxy(seal(task), np.random.default_rng(0))

@@ -49,6 +49,22 @@ def test_the_optimum_and_padding_score_as_the_landscape_says(tiny_task: Tiny) ->
     assert (verdict.detail["uniques"], verdict.detail["padded"]) == (1, task.batch_size - 1)
 
 
+@pytest.mark.parametrize(
+    ("place", "first", "best"), [(0, 1.0, 1.0), (15, 0.0, 1.0), (16, 0.0, 0.0)]
+)
+def test_few_designs_are_judged_in_the_order_they_were_handed_in(
+    tiny_task: Tiny, place: int, first: float, best: float
+) -> None:
+    task = tiny_task(0, 20)
+    optimum = from_handle(task.handle(), task.banned).optimum(task.length)
+    plan = task.sequences[task.scores == 0.0][:16].tolist()
+    plan.insert(place, optimum.tolist())
+    detail = validate(task, np.array(plan).ravel(), World()).detail
+    assert detail is not None
+    assert (detail["best@1"], detail["best@16"], detail["max"]) == (first, best, 1.0)
+    assert detail["median@16"] == 0.0
+
+
 @given(seed=SEEDS)
 @settings(max_examples=15, deadline=None)
 def test_diversity_novelty_and_rank_correlation_are_as_by_hand(seed: int) -> None:
