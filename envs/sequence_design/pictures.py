@@ -74,7 +74,7 @@ def pictures(
     """
     feasible = [row for row in rows if row["feasible"] and row["instance_hash"] in instances]
     keys = dict.fromkeys(row["instance_hash"] for row in feasible)
-    groups = []
+    groups: list[Group] = []
     for key in sorted(keys, key=lambda key: instances[key].estimated):
         own = [row for row in feasible if row["instance_hash"] == key]
         runs = _runs(instances[key], own)
@@ -220,7 +220,7 @@ def _logo(task: DesignTask, run: Run) -> Picture:
     from matplotlib.transforms import Affine2D
 
     length = min(task.length, MOST_POSITIONS)
-    figure = Figure(figsize=(max(4.0, 0.32 * length), 2.6), dpi=DPI)
+    figure = Figure(figsize=(max(4.0, 0.32 * length), 2.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     colors, font = letter_colors(task.letters) / 255.0, FontProperties(weight="bold")
     for place in range(length):
@@ -257,5 +257,5 @@ def _logo(task: DesignTask, run: Run) -> Picture:
 
 def _png(figure: Any) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight")
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()
