@@ -220,7 +220,7 @@ def _logo(task: DesignTask, run: Run) -> Picture:
     from matplotlib.transforms import Affine2D
 
     length = min(task.length, MOST_POSITIONS)
-    figure = Figure(figsize=(max(4.0, 0.32 * length), 2.6), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     colors, font = letter_colors(task.letters) / 255.0, FontProperties(weight="bold")
     for place in range(length):

@@ -7,21 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
-
-torch = pytest.importorskip("torch", reason="needs the extra agents")
-
-from sysopt_gym.envs.sequence_design.plan import designs_of  # noqa: E402
-from sysopt_gym.envs.sequence_design.proxy import fit_proxy  # noqa: E402
-from sysopt_gym.solvers.sequence_design import (  # noqa: E402
+from sysopt_gym.envs.sequence_design.plan import designs_of
+from sysopt_gym.envs.sequence_design.proxy import fit_proxy
+from sysopt_gym.solvers.sequence_design import (
     bdi,
     bib,
     bidirectional,
     coms,
     language_model,
 )
-from sysopt_gym.solvers.sequence_design.language_model import (  # noqa: E402
+from sysopt_gym.solvers.sequence_design.language_model import (
     offline_features,
     pretrain,
 )

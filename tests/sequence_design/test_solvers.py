@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
@@ -19,7 +20,15 @@ from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
 from sysopt_gym.envs.sequence_design.plan import designs_of
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
-from sysopt_gym.solvers.sequence_design import common, proxy_exhaustive
+from sysopt_gym.solvers.sequence_design import (
+    bdi,
+    cbas,
+    common,
+    coms,
+    gflownet,
+    language_model,
+    proxy_exhaustive,
+)
 
 Tiny = Callable[..., DesignTask]
 NAMES = tuple(SOLVERS["sequence_design"])
@@ -32,9 +41,6 @@ SEEDS = st.integers(0, 10**6)
 @pytest.fixture(autouse=True, scope="module")
 def short_pretraining() -> Iterator[None]:
     """Models of tiny tasks are good enough for these tests after a few steps."""
-    pytest.importorskip("torch", reason="bib needs the extra agents")
-    from sysopt_gym.solvers.sequence_design import bdi, cbas, coms, language_model
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(language_model, "STEPS", 60)
         patch.setattr(coms, "STEPS", 200)
@@ -44,8 +50,6 @@ def short_pretraining() -> Iterator[None]:
 
 
 def solve(name: str, task: DesignTask, seed: int = 0, budget: Budget = BUDGET) -> Solution:
-    if name == "cma_es":
-        pytest.importorskip("cma", reason="needs the extra solvers")
     solution: Solution = load_contender("sequence_design", name)(seal(task), budget, seed)
     return solution
 
@@ -153,12 +157,9 @@ def test_the_registered_names_are_those_that_scripts_use() -> None:
 
 
 def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Tiny) -> None:
-    torch = pytest.importorskip("torch")
-    from sysopt_gym.solvers.sequence_design.gflownet import Policy
-
     task = seal(tiny_task(3))
     torch.manual_seed(0)
-    policy = Policy(task)
+    policy = gflownet.Policy(task)
     every = np.array(list(itertools.product(range(task.letters), repeat=task.length)), np.int64)
     every = every[feasible(every.astype(np.int8), task.banned)]
     with torch.inference_mode():
@@ -174,13 +175,10 @@ def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Ti
 
 
 def test_the_autoencoders_likelihood_is_a_distribution_over_sequences(tiny_task: Tiny) -> None:
-    torch = pytest.importorskip("torch")
-    from sysopt_gym.solvers.sequence_design.cbas import LATENT, Autoencoder
-
     torch.manual_seed(0)
-    model = Autoencoder(3, 4)
+    model = cbas.Autoencoder(3, 4)
     every = torch.as_tensor(np.array(list(itertools.product(range(4), repeat=3))))
     with torch.inference_mode():
-        latent = torch.randn(1, LATENT).expand(len(every), -1)
+        latent = torch.randn(1, cbas.LATENT).expand(len(every), -1)
         assert float(model.log_likelihood(every, latent).exp().sum()) == pytest.approx(1.0, 1e-5)
         assert (model.loss(every) > 0).all()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.datasets.sequence_design.ehrlich import from_handle
@@ -75,7 +76,6 @@ def test_diversity_novelty_and_rank_correlation_are_as_by_hand(seed: int) -> Non
     assert nearest(batch, others).tolist() == [
         min(int((a != b).sum()) for b in others) for a in batch
     ]
-    stats = pytest.importorskip("scipy.stats")
     one, other = rng.integers(0, 5, 12), rng.normal(size=12)
     if np.ptp(one):
         expected = stats.spearmanr(one, other).statistic
