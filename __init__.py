@@ -9,6 +9,7 @@ neither torch nor ray.
 import gymnasium as _gymnasium
 
 from .core.registry import ENVIRONMENTS as _ENVIRONMENTS
+from .core.registry import VECTOR_ENVIRONMENTS as _VECTOR_ENVIRONMENTS
 from .core.registry import load_problem
 from .core.version import __version__
 
@@ -16,4 +17,9 @@ __all__ = ["__version__", "load_problem"]
 
 for _id, _entry in _ENVIRONMENTS.items():
     if _id not in _gymnasium.registry:
-        _gymnasium.register(id=_id, entry_point=__name__ + _entry)
+        _vector = _VECTOR_ENVIRONMENTS.get(_id)
+        _gymnasium.register(
+            id=_id,
+            entry_point=__name__ + _entry,
+            vector_entry_point=__name__ + _vector if _vector else None,
+        )

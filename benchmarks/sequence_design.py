@@ -2,9 +2,10 @@
 
 What is timed, in seconds of CPU of one process, so that other jobs on the machine count little: the
 batched core, 1,024 sequences built side by side of random legal letters on DNA 8-mers (the shape of
-TF-Bind-8), with masks, and the proxy's value of every finished design; and `env.step` of one
-environment with observation, mask and info. A step is a letter. The reference is the batched core
-in NumPy alone, its proxy as dense products.
+TF-Bind-8), with masks, and the proxy's value of every finished design; the vectorized environment
+with as many lanes, with observations and infos, whole episodes of 128 designs; and `env.step` of
+one environment with observation, mask and info. A step is a letter of one lane. The reference is
+the batched core in NumPy alone, its proxy as dense products.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from ..core.contracts import Throughput
 from ..datasets.sequence_design.instance import DesignTask, make_task
 from ..envs.sequence_design.dynamics import append, append_mask
 from ..envs.sequence_design.env import SequenceDesignEnv
+from ..envs.sequence_design.networks import MotifNetworks, Networks
 from ..envs.sequence_design.proxy import Ensemble, reference_proxy
+from ..envs.sequence_design.vector_env import SequenceDesignVectorEnv
 
 LANES, LENGTH = 1024, 8
 REPEATS = 3
@@ -27,16 +30,21 @@ PLAIN = "the batched core in NumPy alone, in this run"
 
 
 def measure() -> list[Throughput]:
-    """Both throughputs."""
+    """The throughputs."""
     task = _task()
     proxy = reference_proxy(task)
     core, core_spread = _repeat(lambda: _core_per_second(task, proxy))
+    lanes, lanes_spread = _repeat(lambda: _vector_env_per_second(task, proxy))
     single, single_spread = _repeat(lambda: _env_per_second(task, proxy))
     plain, plain_spread = _repeat(lambda: _plain_per_second(task, proxy))
     return [
         Throughput(
             f"batched construction of DNA 8-mers, {LANES} lanes, mask and proxy included",
             core, "steps/s", PLAIN, plain, max(core_spread, plain_spread),
+        ),
+        Throughput(
+            f"VectorEnv.step, {LANES} lanes, DNA 8-mers, proxy included",
+            lanes, "steps/s", PLAIN, plain, max(lanes_spread, plain_spread),
         ),
         Throughput(
             "env.step, DNA 8-mers, proxy included",
@@ -76,6 +84,16 @@ def _core_per_second(task: DesignTask, proxy: Ensemble) -> float:
     return BATCHES * LANES * LENGTH / (time.process_time() - started)
 
 
+def _vector_env_per_second(task: DesignTask, proxy: Ensemble) -> float:
+    env = SequenceDesignVectorEnv(LANES, task, proxy=proxy)
+    letters = np.random.default_rng(0).integers(0, 4, (task.batch_size * LENGTH, LANES))
+    env.reset(seed=0)
+    started = time.process_time()
+    for actions in letters:
+        env.step(actions)
+    return letters.size / (time.process_time() - started)
+
+
 def _env_per_second(task: DesignTask, proxy: Ensemble) -> float:
     env = SequenceDesignEnv(task, proxy=proxy)
     actions = np.random.default_rng(0).integers(0, 4, task.batch_size * LENGTH).tolist()
@@ -96,9 +114,26 @@ def _plain_per_second(task: DesignTask, proxy: Ensemble) -> float:
             mask = ~task.banned[tokens[:, place - 1]] if place else 1
             chances = rng.random((LANES, task.letters), np.float32) * mask
             tokens[:, place] = chances.argmax(axis=1)
-        inputs = hot[tokens].reshape(LANES, -1)
-        hidden = np.maximum(inputs @ proxy.first + proxy.first_bias[:, None], 0.0)
-        hidden = np.maximum(hidden @ proxy.second + proxy.second_bias[:, None], 0.0)
-        each = np.einsum("enw,ew->en", hidden, proxy.last) + proxy.last_bias[:, None]
-        each.mean(axis=0) - each.std(axis=0)
+        each = np.concatenate([_dense(kind, hot[tokens]) for kind in proxy.kinds])
+        mean = proxy.weights @ each
+        proxy.scale.up(mean - np.sqrt(proxy.weights @ (each - mean) ** 2))
     return BATCHES * LANES * LENGTH / (time.process_time() - started)
+
+
+def _dense(kind: Networks, letters: np.ndarray) -> np.ndarray:
+    """Predictions [E, n] for letters [n, L, V] as products of whole arrays."""
+    if isinstance(kind, MotifNetworks):
+        filters, bias, last, last_bias = kind.weights
+        before = kind.reach // 2
+        around = np.pad(letters, ((0, 0), (before, before), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(around, kind.reach, axis=1)
+        rows = windows.transpose(0, 1, 3, 2).reshape(-1, filters.shape[1])
+        matches = (rows @ filters).reshape(len(filters), len(letters), -1, filters.shape[2])
+        matches = np.maximum(matches + bias[:, None, None], 0.0)
+        hidden = matches.mean(axis=2) if kind.mean else matches.max(axis=2)
+    else:
+        first, first_bias, second, second_bias, last, last_bias = kind.weights
+        hidden = np.maximum(letters.reshape(len(letters), -1) @ first + first_bias[:, None], 0.0)
+        hidden = np.maximum(hidden @ second + second_bias[:, None], 0.0)
+    values: np.ndarray = (hidden @ last[:, :, None])[:, :, 0] + last_bias[:, None]
+    return values

@@ -29,6 +29,11 @@ ENVIRONMENTS: dict[str, str] = {
     "sysopt/SequenceDesign-v0": ".envs.sequence_design.env:SequenceDesignEnv",
 }
 
+# Of those environments that step many at once (gymnasium.make_vec).
+VECTOR_ENVIRONMENTS: dict[str, str] = {
+    "sysopt/SequenceDesign-v0": ".envs.sequence_design.vector_env:SequenceDesignVectorEnv",
+}
+
 SOLVERS: dict[str, dict[str, str]] = {
     "vm_rescheduling": {
         "random": ".solvers.vm_rescheduling.random_search:solve",

@@ -51,7 +51,7 @@ def headline(rows: Sequence[Row], lines: Sequence[Standing], baseline: str) -> l
     if _all_failed(winner):
         return ["No contender returned a plan that counts; the reasons are listed under the table."]
     count = len({row["instance_hash"] for row in rows})
-    sentences = [_who_wins(rows, lines, count)]
+    sentences = [_who_wins(rows, lines, count), _by_rank(lines, count)]
     sentences.append(_against_baseline(winner, baseline, count))
     sentences.append(_distance(winner, first["moves_on"]))
     sentences.append(_agent_or_solver(rows, lines))
@@ -91,6 +91,18 @@ def _who_wins(rows: Sequence[Row], lines: Sequence[Standing], count: int) -> str
         return f"{names} wins {what}; nobody else returned a plan that counts."
     told, clear = _how_sure(rows, winner.contender, rest[0].contender)
     return f"{names} {'wins' if clear else 'comes first'} {what}. {told}"
+
+
+def _by_rank(lines: Sequence[Standing], count: int) -> str:
+    """Who is first by average rank, where there is more than one instance to average over."""
+    if count < 2 or len(lines) < 2:
+        return ""
+    best = min(line.rank.value for line in lines)
+    names = [line.contender for line in lines if line.rank.value <= best + 1e-9]
+    rank = next(line.rank for line in lines if line.contender == names[0])
+    lies = f" [{rank.low:.1f}, {rank.high:.1f}]" if rank.has_interval else ""
+    first = f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} first"
+    return f"By average rank over the instances {first}: {best:.1f}{lies} among {len(lines)}."
 
 
 def _level(rows: Sequence[Row], first: str, second: str) -> bool:

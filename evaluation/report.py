@@ -20,7 +20,7 @@ from ..core.instance import write_bytes
 from ..core.registry import contender_names, load_problem, resolve
 from .cells import FAILED, Folder, Row, check_versions, failure_reason
 from .headline import headline, interval, leaders, number, percent, seconds
-from .statistics import Standing, fill_unscored, standings, time_grid
+from .statistics import Standing, fill_unscored, mean, standings, time_grid
 from .table import PARQUET, SUMMARY, add_gaps, sign, write_parquet, write_summary
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -42,6 +42,7 @@ class Section:
     plots: list[dict[str, str]]
     instances: dict[str, Any]
     figures: dict[str, Any]
+    by_instance: list[dict[str, Any]]
     reasons: list[str]
     pictures: list[Picture]
 
@@ -139,7 +140,8 @@ def _section(
         notes=remarks,
         plots=_plots(rows, lines, colour),
         instances=_instances(rows, lines),
-        figures=_figures(rows, lines),
+        figures=_figures(rows, lines, "instance_hash"),
+        by_instance=_by_instance(rows, lines),
         reasons=_reasons(rows),
         pictures=pictures,
     )
@@ -173,7 +175,7 @@ def _colours(family: str, lines: Sequence[Standing]) -> dict[str, str]:
 
 def _columns(baseline: str) -> list[str]:
     return [
-        "contender", "kind", "objective, IQM", "gap to best", "gap to bound",
+        "contender", "kind", "objective, IQM", "average rank", "gap to best", "gap to bound",
         f"better than {baseline}", "won / tied / lost", "wall", "CPU", "proven", "failed",
     ]  # fmt: skip
 
@@ -189,6 +191,7 @@ def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
             (line.contender, ""),
             (line.kind, ""),
             (number(line.objective.value), interval(line.objective) or "one instance"),
+            (f"{line.rank.value:.1f}", _ranks(line)),
             (percent(line.gap_to_best), ""),
             (percent(line.gap_to_bound), ""),
             (percent(line.advantage.value), interval(line.advantage, "percent")),
@@ -199,6 +202,11 @@ def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
             (failed or "0", ""),
         ],
     }
+
+
+def _ranks(line: Standing) -> str:
+    low, high = line.rank.low, line.rank.high
+    return "" if low is None or high is None else f"[{low:.1f}, {high:.1f}]"
 
 
 def _plots(
@@ -225,18 +233,41 @@ def _plots(
     ]
 
 
-def _figures(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]:
-    """The family's further figures by contender: means over the runs whose plans are feasible."""
+def _figures(rows: Sequence[Row], lines: Sequence[Standing], unit: str) -> dict[str, Any]:
+    """The family's further figures by contender, of the runs whose plans are feasible: means, with
+    intervals, over the different values of the rows' column `unit`.
+    """
     found = [row for row in rows if row["feasible"] and row["detail"]]
     names = list(dict.fromkeys(name for row in found for name in row["detail"]))
     table = []
     for line in lines:
-        own = [row["detail"] for row in found if row["contender"] == line.contender]
+        own = [row for row in found if row["contender"] == line.contender]
         if own:
-            values = [[detail[name] for detail in own if name in detail] for name in names]
-            cells = [number(float(np.mean(some)) if some else None) for some in values]
+            cells = []
+            for name in names:
+                held: dict[Any, list[float]] = {}
+                for row in own:
+                    if name in row["detail"]:
+                        held.setdefault(row[unit], []).append(row["detail"][name])
+                figure = mean([float(np.mean(v)) for v in held.values()]) if held else None
+                cells.append((number(figure.value), interval(figure)) if figure else ("–", ""))
             table.append({"name": line.contender, "cells": cells})
     return {"names": names, "rows": table}
+
+
+def _by_instance(rows: Sequence[Row], lines: Sequence[Standing]) -> list[dict[str, Any]]:
+    """Of each instance that contenders played with several seeds, the objective and the further
+    figures over these seeds.
+    """
+    told = [
+        row | {"detail": {row["objective_name"]: row["objective"]} | row["detail"]} for row in rows
+    ]
+    tables = []
+    for key in dict.fromkeys(row["instance_hash"] for row in rows):
+        own = [row for row in told if row["instance_hash"] == key]
+        if len({row["seed"] for row in own}) > 1:
+            tables.append({"name": own[0]["instance"], "figures": _figures(own, lines, "seed")})
+    return tables
 
 
 def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Statistics of a comparison: IQM with bootstrap intervals, paired differences, win/tie/loss. Uses
-numpy; scipy where intervals are asked for.
+"""Statistics of a comparison: IQM and average ranks with bootstrap intervals, paired differences,
+win/tie/loss. Uses numpy; scipy where intervals are asked for.
 
 After Agarwal et al. (NeurIPS 2021), "Deep RL at the edge of the statistical precipice":
 interquartile means with intervals, instances resampled. Runs of several seeds are averaged within
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,9 @@ GRID_POINTS = 120
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An interquartile mean, with a 95 % interval where there are at least two instances."""
+    """A mean (of the middle half, or plain), with a 95 % interval where it is of two values or
+    more.
+    """
 
     value: float
     low: float | None = None
@@ -45,6 +47,8 @@ class Standing:
     """One contender's line in a family's table.
 
     Attributes:
+        rank: mean of its ranks among the contenders of each instance, 1 the best; equals share the
+            mean of their ranks.
         advantage: IQM of the paired improvement over the baseline as a fraction of the baseline's
             objective, above 0 where this contender is better.
         wins, ties, losses: instances, against the baseline.
@@ -55,6 +59,7 @@ class Standing:
     contender: str
     kind: str
     objective: Estimate
+    rank: Estimate
     advantage: Estimate
     gap_to_best: float | None
     gap_to_bound: float | None
@@ -83,14 +88,22 @@ def _trimmed(values: np.ndarray, axis: int) -> Any:
     return scipy.stats.trim_mean(values, 0.25, axis=axis)
 
 
-def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
-    """IQM with a percentile bootstrap interval over the values (one an instance).
+def mean(values: Sequence[float] | np.ndarray) -> Estimate:
+    """Mean with its interval; see estimate."""
+    return estimate(values, np.mean)
+
+
+def estimate(
+    values: Sequence[float] | np.ndarray, statistic: Callable[..., Any] = _trimmed
+) -> Estimate:
+    """IQM, or another statistic along an axis, with a percentile bootstrap interval over the values
+    (one an instance, or a seed).
 
     The bootstrap's own seed is BOOTSTRAP_SEED. One value has no interval; equal values have one of
     width 0.
     """
     values = np.asarray(values, float)
-    middle = iqm(values)
+    middle = float(statistic(values, axis=0))
     if len(values) < 2:
         return Estimate(middle)
     if np.ptp(values) <= TIE:
@@ -102,7 +115,7 @@ def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
         warnings.simplefilter("ignore")
         result = scipy.stats.bootstrap(
             (values,),
-            _trimmed,
+            statistic,
             n_resamples=RESAMPLES,
             confidence_level=CONFIDENCE,
             method="percentile",
@@ -151,12 +164,27 @@ def standings(rows: Sequence[Row], baseline: str) -> list[Standing]:
     for row in rows:
         by_name[row["contender"]].append(row)
     reference = per_instance(by_name.get(baseline, []))
-    lines = [_standing(name, runs, reference) for name, runs in by_name.items()]
     way = sign(rows[0])
-    return sorted(lines, key=lambda line: (_rank(line, way), line.wall_s or np.inf))
+    ranks = _ranks({name: per_instance(runs) for name, runs in by_name.items()}, way)
+    lines = [_standing(name, runs, reference, ranks[name]) for name, runs in by_name.items()]
+    return sorted(lines, key=lambda line: (_place(line, way), line.wall_s or np.inf))
 
 
-def _rank(line: Standing, way: float) -> float:
+def _ranks(objectives: Mapping[str, Mapping[str, float]], way: float) -> dict[str, list[float]]:
+    """A contender's rank on each instance that it played, among those that played it too."""
+    import scipy.stats
+
+    ranks: dict[str, list[float]] = {name: [] for name in objectives}
+    for key in dict.fromkeys(key for found in objectives.values() for key in found):
+        names = [name for name, found in objectives.items() if key in found]
+        values = np.array([way * objectives[name][key] for name in names])
+        values = np.round(np.where(np.isnan(values), np.inf, values), 9)
+        for name, rank in zip(names, scipy.stats.rankdata(values), strict=True):
+            ranks[name].append(float(rank))
+    return ranks
+
+
+def _place(line: Standing, way: float) -> float:
     """Ranks by mean gap to the best, which compares across instances of different scale; else by
     objective.
     """
@@ -165,7 +193,9 @@ def _rank(line: Standing, way: float) -> float:
     return np.inf if np.isnan(line.objective.value) else way * line.objective.value
 
 
-def _standing(name: str, rows: list[Row], reference: Mapping[str, float]) -> Standing:
+def _standing(
+    name: str, rows: list[Row], reference: Mapping[str, float], ranks: Sequence[float]
+) -> Standing:
     way = sign(rows[0])
     ours = {key: value for key, value in per_instance(rows).items() if not np.isnan(value)}
     both = [key for key in ours if not np.isnan(reference.get(key, np.nan))]
@@ -181,6 +211,7 @@ def _standing(name: str, rows: list[Row], reference: Mapping[str, float]) -> Sta
         name,
         rows[0]["kind"],
         estimate(list(ours.values())) if ours else Estimate(float("nan")),
+        mean(ranks),
         estimate(advantage) if len(both) else Estimate(float("nan")),
         _mean_gap(rows, "gap_to_best"),
         _mean_gap(rows, "gap_to_bound"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import toy_family
+from sysopt_gym.datasets.sets import data_folder
 
 
 @pytest.fixture
@@ -14,3 +17,22 @@ def toy() -> Iterator[None]:
     toy_family.register()
     yield
     toy_family.unregister()
+
+
+@pytest.fixture(scope="session")
+def data_file() -> Callable[[str], Path]:
+    """A public file, by its path in the data folder: part of no checkout, so a test that needs one
+    is skipped where no folder is named; never in CI, nor where the folder lacks the file.
+    """
+
+    def find(name: str) -> Path:
+        path = data_folder() / name
+        if not path.is_file():
+            if "SYSOPT_DATA" in os.environ:
+                pytest.fail(f"SYSOPT_DATA names a folder without {name} (no file {path})")
+            if "CI" in os.environ:
+                pytest.fail(f"CI must set SYSOPT_DATA to a folder with {name}")
+            pytest.skip(f"the public file {name} is not at hand; set SYSOPT_DATA")
+        return path
+
+    return find

@@ -15,6 +15,7 @@ from sysopt_gym.evaluation.statistics import (
     fill_unscored,
     held_at,
     iqm,
+    mean,
     paired_difference,
     standings,
     time_grid,
@@ -78,6 +79,13 @@ def test_the_interval_holds_the_iqm_and_lies_within_the_values(values: list[floa
     found = estimate(values)
     assert found.low is not None and found.high is not None
     assert min(values) - 1e-6 <= found.low <= found.high <= max(values) + 1e-6
+
+
+def test_a_mean_trims_nothing_and_has_its_interval() -> None:
+    found = mean([0.0, 1.0, 3.0, 100.0])
+    assert found.value == 26.0
+    assert found.low is not None and found.high is not None
+    assert 0.0 <= found.low < 26.0 < found.high <= 100.0
 
 
 def test_the_bootstrap_repeats() -> None:
@@ -155,6 +163,23 @@ def test_standings_pair_with_the_baseline_instance_by_instance() -> None:
     assert (line.wins, line.ties, line.losses) == (1, 1, 1)
     assert line.advantage.value == pytest.approx((0.5 + 0.0 - 0.5) / 3)
     assert line.objective.value == pytest.approx(1.0 / 3)
+
+
+def test_ranks_are_averaged_over_instances_and_shared_by_equals() -> None:
+    rows = [row("a", "x", 0.1), row("b", "x", 0.2), row("c", "x", 0.2), row("d", "x", 0.4)]
+    rows += [row("a", "y", 9.0), row("b", "y", 8.0)]
+    add_gaps(rows)
+    ranks = {line.contender: line.rank for line in standings(rows, "a")}
+    assert {name: rank.value for name, rank in ranks.items()} == {
+        "a": 1.5, "b": 1.75, "c": 2.5, "d": 4.0
+    }  # fmt: skip
+    assert (ranks["a"].low, ranks["a"].high) == (1.0, 2.0) and not ranks["c"].has_interval
+
+
+def test_where_more_is_better_the_most_ranks_first() -> None:
+    rows = [row(name, "x", value, direction="maximize") for name, value in (("a", 1), ("b", 2))]
+    add_gaps(rows)
+    assert {line.contender: line.rank.value for line in standings(rows, "a")} == {"a": 2, "b": 1}
 
 
 def test_seeds_are_averaged_within_their_instance_first() -> None:

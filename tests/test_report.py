@@ -17,8 +17,8 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import Picture
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.evaluation.cells import Entry, Folder, Row
-from sysopt_gym.evaluation.headline import headline, leaders, number, percent, seconds
-from sysopt_gym.evaluation.report import _figures, write_report
+from sysopt_gym.evaluation.headline import headline, leaders, percent, seconds
+from sysopt_gym.evaluation.report import _by_instance, _figures, write_report
 from sysopt_gym.evaluation.runner import Plan, play
 from sysopt_gym.evaluation.statistics import standings
 from sysopt_gym.evaluation.table import add_gaps
@@ -30,14 +30,14 @@ NEEDED = {
 }  # fmt: skip
 
 
-def made(tmp_path: Path, *names: str, drift: float = 0.0) -> Folder:
+def made(tmp_path: Path, *names: str, drift: float = 0.0, seeds: int = 1) -> Folder:
     toy_family.register()
     instances = [
         toy_family.apply_settings(items, {"drift": str(drift)})
         for items in toy_family.load_set("toy")
     ]
     entries = [Entry("toy", items, {}) for items in instances]
-    plan = Plan(entries, {"toy": list(names)}, {"toy": Budget(0.2)}, range(1))
+    plan = Plan(entries, {"toy": list(names)}, {"toy": Budget(0.2)}, range(seeds))
     folder = Folder(tmp_path)
     play(plan, folder, quiet=True)
     folder.write_run({"command": "sysopt-gym compare toy --out out", "baseline": {"toy": "greedy"}})
@@ -235,12 +235,44 @@ def test_numbers_read_well() -> None:
     assert (seconds(0.0123), seconds(2.5), seconds(None)) == ("12 ms", "2.50 s", "–")
 
 
-def test_further_figures_are_means_over_feasible_runs() -> None:
+def test_further_figures_are_means_over_instances_of_feasible_runs() -> None:
     rows = rows_of(best=[3.0, 4.0], greedy=[1.0, 2.0])
-    for row, spread in zip(rows, (1.0, 2.0, 5.0, 7.0), strict=True):
+    rows.append(rows[0] | {"seed": 1})
+    for row, spread in zip(rows, (1.0, 2.0, 5.0, 7.0, 3.0), strict=True):
         row["detail"] = {"spread": spread}
     rows[3] |= {"feasible": False}
-    figures = _figures(rows, standings(rows, "greedy"))
+    figures = _figures(rows, standings(rows, "greedy"), "instance_hash")
     cells = {line["name"]: line["cells"] for line in figures["rows"]}
     assert figures["names"] == ["spread"]
-    assert cells == {"best": [number(1.5)], "greedy": [number(5.0)]}
+    assert cells == {"best": [("2", "[2, 2]")], "greedy": [("5", "")]}
+
+
+def test_instances_played_with_several_seeds_have_a_table_over_seeds() -> None:
+    rows = rows_of(best=[3.0, 4.0], greedy=[1.0, 2.0])
+    for row in rows:
+        row["detail"] = {"spread": 1.0}
+    assert _by_instance(rows, standings(rows, "greedy")) == []
+    rows.append(rows[0] | {"seed": 1, "objective": 5.0, "detail": {"spread": 2.0}})
+    (table,) = _by_instance(rows, standings(rows, "greedy"))
+    assert table["name"] == "i0" and table["figures"]["names"] == ["cost", "spread"]
+    cells = {line["name"]: line["cells"] for line in table["figures"]["rows"]}
+    assert cells["best"] == [("4", "[3, 5]"), ("1.5", "[1, 2]")]
+    assert cells["greedy"] == [("1", ""), ("1", "")]
+
+
+def test_seeds_are_shown_on_the_page_with_their_intervals(tmp_path: Path) -> None:
+    try:
+        made(tmp_path, "random", "greedy", seeds=2)
+    finally:
+        toy_family.unregister()
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert page.count("<summary>toy/") == 3 and "over these seeds" in page
+    assert re.search(r"### toy/0, over seeds\n+\| contender \| value \| items \|", text)
+    assert re.search(r"\| greedy \| \d+ \[\d+, \d+\] \| ", text)
+
+
+def test_who_is_first_by_average_rank_is_told(told: Callable[..., str]) -> None:
+    text = told(agent=[1, 1, 3], ha=[2, 2, 2], milp=[3, 3, 1.5])
+    assert "By average rank over the instances agent is first: 1.7 [1.0, 3.0] among 3." in text
+    assert "agent, ha are first: 1.5" in told(agent=[1, 2], ha=[2, 1])
+    assert "average rank" not in told(agent=[1], ha=[2])

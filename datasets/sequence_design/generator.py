@@ -4,7 +4,9 @@ none. Uses core and numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +14,14 @@ from ...core.contracts import Setting
 from ...core.errors import SettingError
 from . import rna, tables
 from .ehrlich import draw_ehrlich
-from .instance import DesignTask, distinct, make_task
+from .instance import DesignTask, distinct, encode, make_task
 
 # The amino acids' letters come first, so that up to 20 states look like proteins.
 LETTERS = tables.PROTEIN + "BJOUXZ0123456789"
 MOST_ROUNDS = 2000
 CROSSOVER = 0.3
+RNA_ROWS = 5000
+BROKEN = 0.2  # conserved regions drawn with a wrong letter: about half of those below the ceiling
 GB1_SHARE = 0.95  # of the measured variants, lowest first, that the offline set is drawn from
 
 PARAMETERS: Mapping[str, Setting] = {
@@ -164,25 +168,49 @@ def _children(parents: np.ndarray, letters: int, rng: np.random.Generator) -> np
     return children
 
 
-def rna_task(name: str, target: int, length: int, ceiling: float, seed: int) -> DesignTask:
-    """A task of binding an RNA target: 5,000 random sequences that score at most the ceiling.
+def rna_task(
+    name: str,
+    targets: Sequence[int],
+    length: int,
+    ceiling: float,
+    conserved: rna.Region | None,
+    seed: int,
+    rows: int = RNA_ROWS,
+) -> DesignTask:
+    """A task of binding RNA targets: different random sequences that score at most the ceiling.
+
+    Where a region is conserved, all hold it but for one letter in some, which score 0.
 
     Raises:
         MissingDependencyError: ViennaRNA is not installed.
     """
-    rng, wanted = np.random.default_rng([seed, 0x12A]), 5000
+    rng = np.random.default_rng([seed, 0x12A])
+    handle: dict[str, Any] = {"landscape": "rna", "targets": list(targets)}
+    if conserved is not None:
+        handle["conserved"] = dataclasses.asdict(conserved)
     found: dict[bytes, float] = {}
-    while len(found) < wanted:
+    while len(found) < rows:
         tokens = rng.integers(0, 4, (1000, length)).astype(np.int8)
-        scores = rna.binding(tokens, target)
+        if conserved is not None:
+            _conserve(tokens, conserved, rng)
+        scores = rna.binding(tokens, targets, conserved)
         low = scores <= ceiling
         pairs = zip(tokens[low], scores[low], strict=True)
         found |= {codes.tobytes(): float(score) for codes, score in pairs}
-    kept = list(found)[:wanted]
-    sequences = np.frombuffer(b"".join(kept), np.int8).reshape(wanted, length)
+    kept = list(found)[:rows]
+    sequences = np.frombuffer(b"".join(kept), np.int8).reshape(rows, length)
     scores = np.array([found[codes] for codes in kept])
-    handle = {"landscape": "rna", "target": target}
     return make_task(name, rna.ALPHABET, sequences, scores, handle)
+
+
+def _conserve(tokens: np.ndarray, region: rna.Region, rng: np.random.Generator) -> None:
+    """Writes the region into tokens [n, L], and changes a letter of it in some."""
+    count, width = len(tokens), len(region.pattern)
+    pattern = encode(rna.ALPHABET, [region.pattern], ["the conserved region"])
+    tokens[:, region.start : region.start + width] = pattern
+    places = region.start + rng.integers(width, size=count)
+    shifts = rng.integers(1, 4, count) * (rng.random(count) < BROKEN)
+    tokens[np.arange(count), places] = (tokens[np.arange(count), places] + shifts) % 4
 
 
 def gb1_task(name: str, seed: int) -> DesignTask:

@@ -74,9 +74,10 @@ def _gb1(task: DesignTask) -> Oracle:
 
 
 def _rna(task: DesignTask) -> Oracle:
-    target = int(task.handle()["target"])
-    rna.TARGETS[target]
-    return Oracle(lambda tokens: rna.binding(tokens, target), 0.0, 1.0)
+    handle = task.handle()
+    targets = [range(len(rna.TARGETS))[target] for target in handle["targets"]]
+    conserved = rna.Region(**handle["conserved"]) if "conserved" in handle else None
+    return Oracle(lambda tokens: rna.binding(tokens, targets, conserved), 0.0, 1.0)
 
 
 # By the task's content; fitting takes seconds, and the judge comes back to the same task.

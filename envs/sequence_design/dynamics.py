@@ -11,6 +11,7 @@ import copy
 import numpy as np
 from numba import njit
 
+from ...core.errors import SettingError
 from ...datasets.sequence_design.instance import DesignTask
 
 
@@ -81,7 +82,7 @@ class Designs:
         self.unique: list[np.ndarray] = []
         self._seen: set[bytes] = set()
         self.count = 0
-        self._padding = best_offline(task, size)
+        self._padding = padding(task, size)
 
     def add(self, tokens: np.ndarray) -> bool:
         """Takes a design int8 [L]; whether it is the first of its kind."""
@@ -108,6 +109,21 @@ class Designs:
         while len(rows) < self.size:
             rows.append(next(fill))
         return np.stack(rows)
+
+
+def padding(task: DesignTask, size: int) -> np.ndarray:
+    """What pads a batch of so many designs, best first, int8 [size, L].
+
+    Raises:
+        SettingError: the offline set holds fewer different sequences.
+    """
+    rows = best_offline(task, size)
+    if len(rows) < size:
+        raise SettingError(
+            f"{task.name}: the offline set's {len(rows)} different sequences cannot pad a batch of "
+            f"{size}; set designs={len(rows)} or less"
+        )
+    return rows
 
 
 def best_offline(task: DesignTask, count: int) -> np.ndarray:

@@ -5,35 +5,30 @@ gymnasium and numpy.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 
-from ...core.errors import IllegalActionError, InstanceError, SettingError
+from ...core.errors import IllegalActionError, SettingError
 from ...core.registry import known
-from ...datasets.sequence_design.instance import DesignTask, seal, with_settings
-from ...datasets.sequence_design.loaders import load_file
-from ...datasets.sequence_design.splits import SETS, load_set
+from ...datasets.sequence_design.instance import DesignTask, seal
 from ..actions import LegalDiscrete, LegalMultiDiscrete
-from ..instances import gather
 from ..window import Window
 from .dynamics import Designs, append, append_mask, edit_mask, feasible
 from .objective import expected_median
 from .observation import FORMS, Observation, observation_space, squashed
 from .proxy import Ensemble, reference_proxy
 from .render import frame
+from .tasks import SealsItsSpec, check_alike, gather_tasks
 
-SETTING_NAMES = ("batch", "offline")
 SHORT_ALPHABET = 4  # DNA and RNA: as many edits as letters by default
 PROTEIN_EDITS = 15
 
 
-class SequenceDesignEnv(gym.Env[Observation, Any]):
+class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignore[misc]
     """Design a batch of sequences that score higher than any measured so far.
 
     An episode makes one batch, design after design. Only the judge, after the episode, asks the
@@ -89,7 +84,7 @@ class SequenceDesignEnv(gym.Env[Observation, Any]):
         "human" (needs matplotlib).
 
     ## Version history
-    v0, version 1: first version.
+    v0, version 1: first version. Version 2: another proxy, of motif networks beside perceptrons.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
@@ -120,7 +115,7 @@ class SequenceDesignEnv(gym.Env[Observation, Any]):
             )
         self.render_mode = render_mode
         self.form, self.designs, self.kappa, self.edits = form, designs, kappa, edits
-        self.instances = _gather(instances, settings or {})
+        self.instances = gather_tasks(instances, settings or {})
         first = self.instances[0]
         self.observation_space = observation_space(first, form)
         self.action_space: LegalDiscrete | LegalMultiDiscrete
@@ -135,21 +130,6 @@ class SequenceDesignEnv(gym.Env[Observation, Any]):
         self._proxy = proxy
         self._window = Window()
         self._ended = True
-
-    @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]
-        """Gymnasium's record of how the environment was made, its tasks sealed."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        if spec is not None and "instances" in spec.kwargs:
-            spec = dataclasses.replace(
-                spec, kwargs=spec.kwargs | {"instances": _sealed(spec.kwargs["instances"])}
-            )
-        self._spec = spec
-
-    _spec: EnvSpec | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -173,7 +153,7 @@ class SequenceDesignEnv(gym.Env[Observation, Any]):
         if task is None:
             task = self.instances[self.np_random.integers(len(self.instances))]
         self.task: DesignTask = seal(task)
-        _check_alike(self.instances[0], self.task)
+        check_alike(self.instances[0], self.task)
         self.proxy = self._proxy if self._proxy is not None else reference_proxy(self.task)
         size = self.task.batch_size if self.designs is None else self.designs
         self.handed_in = Designs(self.task, size)
@@ -244,15 +224,7 @@ class SequenceDesignEnv(gym.Env[Observation, Any]):
         letter = int(action)
         lane = self.tokens[None]
         if append(lane, self._spent, np.array([letter]), self.task.banned) >= 0:
-            legal = "".join(
-                letter
-                for letter, allowed in zip(self.task.alphabet, self._mask(), strict=True)
-                if allowed
-            )
-            raise IllegalActionError(
-                f"{self.task.name}: letter {letter} is not legal at position {self._spent}; choose "
-                f'among observation["action_mask"], the letters {legal}'
-            )
+            raise illegal_letter(self.task, letter, self._spent, self._mask())
         self._spent += 1
         return self._hand_in(self.tokens) if self._spent == self.task.length else 0.0
 
@@ -320,7 +292,8 @@ class SequenceDesignEnv(gym.Env[Observation, Any]):
 
     def _expected(self) -> float:
         batch = self.handed_in.batch()
-        return expected_median(np.array([self._means[row.tobytes()] for row in batch]))
+        means = np.array([self._means[row.tobytes()] for row in batch])
+        return float(expected_median(means))
 
     def _most_edits(self) -> int:
         if self.edits is not None:
@@ -388,6 +361,17 @@ class SequenceDesignEnv(gym.Env[Observation, Any]):
         }
 
 
+def illegal_letter(
+    task: DesignTask, letter: int, place: int, mask: np.ndarray
+) -> IllegalActionError:
+    """The error that names the letters which the mask [V] allows at a position."""
+    legal = "".join(one for one, allowed in zip(task.alphabet, mask, strict=True) if allowed)
+    return IllegalActionError(
+        f"{task.name}: letter {letter} is not legal at position {place}; choose among "
+        f'observation["action_mask"], the letters {legal}'
+    )
+
+
 def _walks(task: DesignTask, count: int, rng: np.random.Generator) -> np.ndarray:
     """Random feasible designs, int64 [count * L]."""
     tokens = np.empty((count, task.length), np.int64)
@@ -397,33 +381,3 @@ def _walks(task: DesignTask, count: int, rng: np.random.Generator) -> np.ndarray
             legal = np.flatnonzero(~task.banned[tokens[lane, place - 1]])
             tokens[lane, place] = rng.choice(legal)
     return tokens.ravel()
-
-
-def _check_alike(first: DesignTask, task: DesignTask) -> None:
-    if (task.letters, task.length) != (first.letters, first.length):
-        raise InstanceError(
-            f"{task.name}: {task.length} letters out of {task.letters}, where {first.name} has "
-            f"{first.length} out of {first.letters}; make an environment for each kind of task"
-        )
-
-
-def _sealed(instances: Any) -> Any:
-    """The argument `instances` with every task in it sealed."""
-    if isinstance(instances, DesignTask):
-        return seal(instances)
-    if isinstance(instances, (str, Path)):
-        return instances
-    return tuple(seal(task) for task in instances)
-
-
-def _gather(
-    instances: str | Path | DesignTask | Sequence[DesignTask], settings: Mapping[str, str]
-) -> list[DesignTask]:
-    """The tasks meant, with the settings applied, sealed."""
-    found = gather(instances, SETS, load_set, load_file)
-    for key in settings:
-        known(key, SETTING_NAMES, "sequence_design setting")
-    found = [seal(with_settings(task, settings)) for task in found]
-    for task in found:
-        _check_alike(found[0], task)
-    return found

@@ -22,6 +22,9 @@ def objective_of(task: DesignTask) -> Objective:
     return ESTIMATED if task.estimated else MEDIAN_SCORE
 
 
-def expected_median(predicted: np.ndarray) -> float:
-    """What an environment reports as objective: the median of the proxy's means over the batch."""
-    return float(np.median(predicted))
+def expected_median(predicted: np.ndarray) -> np.ndarray:
+    """What an environment reports as objective, [...]: the median of the proxy's means over the
+    batch, [..., batch].
+    """
+    expected: np.ndarray = np.median(predicted, axis=-1)
+    return expected

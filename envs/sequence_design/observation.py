@@ -29,8 +29,8 @@ def observation_space(task: DesignTask, form: str) -> spaces.Dict:
     return spaces.Dict(parts)
 
 
-def squashed(*values: float) -> np.ndarray:
-    """Proxy values in -1..1, float32: x / (1 + |x|)."""
+def squashed(*values: float | np.ndarray) -> np.ndarray:
+    """Proxy values in -1..1, float32: x / (1 + |x|); [3] of numbers, [3, n] of arrays [n]."""
     raw = np.array(values)
     flat: np.ndarray = (raw / (1.0 + np.abs(raw))).astype(np.float32)
     return flat

@@ -1,141 +1,217 @@
-"""The report's own pictures of sequence design. Uses numpy, plan, validate, landscapes, and
-matplotlib inside.
+"""The report's own pictures of sequence design. Uses numpy, validate, landscapes, and matplotlib
+inside.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...core.contracts import Picture
-from ...datasets.sequence_design.instance import DesignTask
+from ...datasets.sequence_design.instance import DesignTask, distinct
 from ...datasets.sequence_design.landscapes import open_oracle
-from .plan import designs_of
 from .proxy import reference_proxy
 from .render import letter_colors
-from .validate import diversity
+from .validate import curves, diversity, judged_batch
 
+MOST_TASKS = 4
 MOST_LOGOS = 3
 MOST_POSITIONS = 64  # that a logo can still be read with
+WIDTH, PANEL_HEIGHT = 10.0, 4.2  # inches
 DPI = 100
-# Okabe and Ito's colours without yellow, told apart by colour-blind readers.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
 
 
-class _Batch(NamedTuple):
-    """A contender's different designs, with what the proxy and the oracle say of them."""
+class Run(NamedTuple):
+    """A run's batch as the judge scored it, with what proxy and oracle say of it.
+
+    Attributes:
+        name: the contender.
+        color: the contender's.
+        batch: int8 [B, L]; its different designs in the order handed in, then what pads them.
+        uniques: how many are its own, at least one.
+        believed: float64 [B]; what the task's own proxy expects, normalized.
+        scores: float64 [B]; what the oracle says, normalized.
+    """
 
     name: str
     color: str
-    designs: np.ndarray
+    batch: np.ndarray
+    uniques: int
     believed: np.ndarray
     scores: np.ndarray
+
+    @property
+    def own(self) -> np.ndarray:
+        """Its different designs, int8 [uniques, L]."""
+        return self.batch[: self.uniques]
+
+
+class Group(NamedTuple):
+    """A task's runs, and of them the best of each contender, best contender first."""
+
+    task: DesignTask
+    runs: list[Run]
+    best: list[Run]
 
 
 def pictures(
     rows: Sequence[Mapping[str, Any]], instances: Mapping[str, DesignTask]
 ) -> list[Picture]:
-    """Pictures of the first task of a comparison that has an exact oracle, or of the first.
+    """Pictures of the first tasks of a comparison, four at most, exact oracles before estimates.
 
     Args:
-        rows: rows of results; plans that were not feasible are left out.
+        rows: rows of results, each with its contender's colour; plans that were not feasible or
+            hold no design are left out.
         instances: by instance hash, settings applied.
 
     Returns:
-        Proxy against oracle, diversity against score, and logos of the best batches; none where no
-        plan was feasible.
+        Best and median score of the first k designs, proxy against oracle, and diversity against
+        score, a panel a task; and logos of the best batches. None where no plan is left.
     """
     feasible = [row for row in rows if row["feasible"] and row["instance_hash"] in instances]
-    if not feasible:
+    keys = dict.fromkeys(row["instance_hash"] for row in feasible)
+    groups: list[Group] = []
+    for key in sorted(keys, key=lambda key: instances[key].estimated):
+        own = [row for row in feasible if row["instance_hash"] == key]
+        runs = _runs(instances[key], own)
+        if runs and len(groups) < MOST_TASKS:
+            groups.append(Group(instances[key], runs, _best(runs)))
+    if not groups:
         return []
-    order = sorted(feasible, key=lambda row: instances[row["instance_hash"]].estimated)
-    task = instances[order[0]["instance_hash"]]
-    best: dict[str, Mapping[str, Any]] = {}
-    for row in feasible:
-        if row["instance_hash"] == order[0]["instance_hash"]:
-            held = best.get(row["contender"])
-            if held is None or row["objective"] > held["objective"]:
-                best[row["contender"]] = row
-    ranked = sorted(best.values(), key=lambda row: -float(row["objective"]))
-    batches = [
-        batch for place, row in enumerate(ranked) if (batch := _batch(task, row, place)) is not None
-    ]
-    if not batches:
-        return []
+    logos = max(1, MOST_LOGOS // len(groups))
     return [
-        _scatter(task, batches),
-        _spread(task, batches),
-        *(_logo(task, batch) for batch in batches[:MOST_LOGOS]),
+        _curves(groups, "Best", 0),
+        _curves(groups, "Median", 1),
+        _scatter(groups),
+        _spread(groups),
+        *(_logo(group.task, run) for group in groups for run in group.best[:logos]),
     ]
 
 
-def _batch(task: DesignTask, row: Mapping[str, Any], place: int) -> _Batch | None:
-    designs = designs_of(task, np.asarray(row["actions"], np.int64))
-    if not len(designs):
-        return None
-    designs = np.unique(designs, axis=0)
+def _runs(task: DesignTask, rows: Sequence[Mapping[str, Any]]) -> list[Run]:
+    """The runs that handed in designs; the oracle is asked once about each different design."""
+    judged = [judged_batch(task, np.asarray(row["actions"], np.int64)) for row in rows]
+    batches = np.concatenate([batch for batch, _ in judged])
+    first, group = distinct(batches)
     oracle = open_oracle(task)
     low, high = float(task.scores.min()), float(task.scores.max())
-    means, _ = reference_proxy(task).predict(designs)
-    return _Batch(
-        str(row["contender"]),
-        str(row.get("colour") or PALETTE[place % len(PALETTE)]),
-        designs,
-        oracle.normalized(low + means * (high - low)),
-        np.nan_to_num(oracle.normalized(oracle.score(designs))),
-    )
+    means, _ = reference_proxy(task).predict(batches[first])
+    believed = oracle.normalized(low + means * (high - low))
+    scores = np.nan_to_num(oracle.normalized(oracle.score(batches[first])))
+    figures = np.stack([believed, scores])[:, group].reshape(2, len(rows), task.batch_size)
+    return [
+        Run(str(row["contender"]), str(row["colour"]), batch, uniques, *figures[:, at])
+        for at, (row, (batch, uniques)) in enumerate(zip(rows, judged, strict=True))
+        if uniques
+    ]
+
+
+def _best(runs: Sequence[Run]) -> list[Run]:
+    """Each contender's run of the best median, the best first."""
+    best: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: -float(np.median(run.scores))):
+        best.setdefault(run.name, run)
+    return list(best.values())
 
 
 def _kind(task: DesignTask) -> str:
     return "estimated score" if task.estimated else "score"
 
 
-def _scatter(task: DesignTask, batches: Sequence[_Batch]) -> Picture:
+def _panels(groups: Sequence[Group], draw: Callable[[Any, Group], None]) -> bytes:
+    """A panel a task, two abreast, and one legend of all contenders."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 6), dpi=DPI)
-    axes = figure.subplots()
-    for batch in batches:
-        axes.scatter(
-            batch.believed, batch.scores, s=14, alpha=0.6, color=batch.color, label=batch.name
-        )
-    ends = axes.get_xlim()
-    axes.plot(ends, ends, color="#999999", linewidth=1, linestyle="--")
-    axes.set_xlabel("what the task's own proxy expects (normalized)")
-    axes.set_ylabel(f"oracle's {_kind(task)} (normalized)")
-    axes.legend(fontsize=8)
+    columns = min(2, len(groups))
+    lines = math.ceil(len(groups) / columns)
+    figure = Figure(figsize=(WIDTH, PANEL_HEIGHT * lines), dpi=DPI, layout="constrained")
+    handles: dict[str, Any] = {}
+    for at, group in enumerate(groups, start=1):
+        axes = figure.add_subplot(lines, columns, at)
+        draw(axes, group)
+        axes.set_title(group.task.name, fontsize=10)
+        axes.grid(color="#e6e9ee")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside right upper", frameon=False, fontsize=9
+    )
+    return _png(figure)
+
+
+def _curves(groups: Sequence[Group], what: str, which: int) -> Picture:
+    """Of the curves that the validator's `curves` returns, the best (0) or the median (1)."""
+
+    def draw(axes: Any, group: Group) -> None:
+        k = np.arange(1, group.task.batch_size + 1)
+        for best in group.best:
+            own = [curves(run.scores)[which] for run in group.runs if run.name == best.name]
+            axes.plot(k, np.mean(own, axis=0), color=best.color, lw=1.8, label=best.name)
+            axes.fill_between(
+                k, np.min(own, axis=0), np.max(own, axis=0), color=best.color, alpha=0.15, lw=0
+            )
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("k, designs that may be made")
+        axes.set_ylabel(f"{what.lower()} {_kind(group.task)} of the first k")
+
     return Picture(
-        f"{task.name}: the proxy against the oracle",
-        "A point is a design. Below the dashed line the proxy was too optimistic; where a cloud "
-        "does not rise to the right, the proxy no longer tells good designs from bad ones.",
-        _png(figure),
+        f"{what} of the first k designs",
+        "What a contender would have got, had it been allowed the first k of its designs, in the "
+        "order it handed them in. Lines are means over seeds, bands reach from the worst seed to "
+        "the best.",
+        _panels(groups, draw),
     )
 
 
-def _spread(task: DesignTask, batches: Sequence[_Batch]) -> Picture:
-    from matplotlib.figure import Figure
+def _scatter(groups: Sequence[Group]) -> Picture:
+    def draw(axes: Any, group: Group) -> None:
+        for run in group.best:
+            own = slice(run.uniques)
+            axes.scatter(
+                run.believed[own], run.scores[own], s=12, alpha=0.6, color=run.color, label=run.name
+            )
+        ends = axes.get_xlim()
+        axes.plot(ends, ends, color="#999999", linewidth=1, linestyle="--")
+        axes.set_xlabel("what the task's own proxy expects")
+        axes.set_ylabel(f"oracle's {_kind(group.task)}")
 
-    figure = Figure(figsize=(7, 5), dpi=DPI)
-    axes = figure.subplots()
-    for batch in batches:
-        width, score = diversity(batch.designs), float(np.median(batch.scores))
-        label = f"{batch.name} ({len(batch.designs)})"
-        axes.scatter([width], [score], s=60, color=batch.color, label=label)
-    axes.legend(fontsize=8)
-    axes.set_xlabel("diversity: mean number of letters two designs differ in")
-    axes.set_ylabel(f"median {_kind(task)} (normalized)")
     return Picture(
-        f"{task.name}: diversity against score",
-        "Each contender's batch, in brackets its number of different designs. Up is better; of two "
-        "batches as high as each other, the one further right hedges more.",
-        _png(figure),
+        "The proxy against the oracle",
+        "A point is a design of the contender's best run. Below the dashed line the proxy was too "
+        "optimistic; where a cloud does not rise to the right, the proxy no longer tells good "
+        "designs from bad ones.",
+        _panels(groups, draw),
     )
 
 
-def _logo(task: DesignTask, batch: _Batch) -> Picture:
+def _spread(groups: Sequence[Group]) -> Picture:
+    def draw(axes: Any, group: Group) -> None:
+        for run in group.best:
+            place = diversity(run.own), float(np.median(run.scores))
+            axes.scatter(*place, s=60, color=run.color, label=run.name)
+            if run.uniques < group.task.batch_size:
+                axes.annotate(
+                    f"{run.uniques}", place, xytext=(5, 4), textcoords="offset points", fontsize=8
+                )
+        axes.set_xlabel("mean number of letters two designs differ in")
+        axes.set_ylabel(f"median {_kind(group.task)}")
+
+    return Picture(
+        "Diversity against score",
+        "The batch of each contender's best run; a number beside it says how many different "
+        "designs it holds where these are too few. Up is better; of two batches as high as each "
+        "other, the one further right hedges more.",
+        _panels(groups, draw),
+    )
+
+
+def _logo(task: DesignTask, run: Run) -> Picture:
     """Stacks of letters, each as high as its share of its position's information."""
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
@@ -144,11 +220,11 @@ def _logo(task: DesignTask, batch: _Batch) -> Picture:
     from matplotlib.transforms import Affine2D
 
     length = min(task.length, MOST_POSITIONS)
-    figure = Figure(figsize=(max(4.0, 0.32 * length), 2.6), dpi=DPI)
+    figure = Figure(figsize=(WIDTH, 2.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     colors, font = letter_colors(task.letters) / 255.0, FontProperties(weight="bold")
     for place in range(length):
-        counts = np.bincount(batch.designs[:, place], minlength=task.letters)
+        counts = np.bincount(run.own[:, place], minlength=task.letters)
         shares = counts / counts.sum()
         entropy = -sum(share * np.log2(share) for share in shares if share > 0)
         bits, base = np.log2(task.letters) - entropy, 0.0
@@ -172,8 +248,8 @@ def _logo(task: DesignTask, batch: _Batch) -> Picture:
     axes.set_ylabel("bits")
     cut = f", first {length} of {task.length} positions" if length < task.length else ""
     return Picture(
-        f"{task.name}: what {batch.name} handed in{cut}",
-        f"Sequence logo of {len(batch.designs)} different designs: a stack's height says how much "
+        f"{task.name}: what {run.name} handed in{cut}",
+        f"Sequence logo of {run.uniques} different designs: a stack's height says how much "
         "the designs agree at a position, a letter's height its share.",
         _png(figure),
     )
@@ -181,5 +257,5 @@ def _logo(task: DesignTask, batch: _Batch) -> Picture:
 
 def _png(figure: Any) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight")
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -76,7 +76,7 @@ def _no_best_known(task: DesignTask) -> None:
 PROBLEM = Problem(
     family="sequence_design",
     env_id="sysopt/SequenceDesign-v0",
-    env_version="1",
+    env_version="2",
     title="Design biological sequences from measured ones, offline (after BIB, ICML 2023)",
     instance_type=DesignTask,
     instance_sets=SETS,

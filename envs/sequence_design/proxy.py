@@ -1,73 +1,102 @@
-"""Proxies: ensembles of small networks that predict scores from the offline set. Uses numpy, numba,
-datasets.
+"""Proxies: ensembles of networks of several kinds that predict scores from the offline set. Uses
+numpy, numba, datasets, networks.
 
-Trained here, without torch: on inputs this sparse a compiled first layer (a sum over the letters
-that differ from the consensus) and NumPy's products are as fast as any framework, 1 to 8 s of CPU
-for the tasks at hand, and environments stay free of it. Inference is compiled and goes row by row,
-so that a design's prediction does not depend on what stands beside it.
+What extrapolates on one landscape leads astray on another, so the kinds are stacked (Breiman 1996,
+Stacked Regressions, Machine Learning 24): every member leaves out a tenth of the rows, and each
+kind gets the share, none below 0, by which its predictions of rows left out add up to the truth
+best.
 
-Scores are scaled by the offline set: 0 is its worst, 1 its best, more is better than all of it.
+Networks are trained on normal scores: a row's rank as a quantile of the normal distribution, which
+no outlier bends. Predictions are told in the unit of the offline set: 0 is its worst score, 1 its
+best, more is better than all of it.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numba import njit
 
 from ...datasets.sequence_design.instance import DesignTask, seal
+from .networks import MotifNetworks, Networks, Perceptrons
 
-MEMBERS = 5
-WIDTH = 128
-BATCH = 256
-EPOCHS = 20
-FEWEST_STEPS, MOST_STEPS = 300, 4000
-RATE = 3e-3
-FIRST_SCALE = 0.25  # of He's, for weights of letters; smaller ones extrapolate better
+MEMBERS = 5  # of each kind
+BATCH = 64
+EPOCHS = 25
+FEWEST_STEPS, MOST_STEPS = 400, 12_000
+REFERENCE_STEPS = 4000  # at most, for the proxy that everybody waits for
+RATE, WARM_STEPS = 3e-3, 50
+FOLDS = 10
+MOST_KNOTS = 256
+CHUNK = 4096
 PACE_STEPS = 10  # timed before the rest is planned, where seconds are short
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ensemble:
-    """E networks of two hidden layers of W rectified units.
+class Scale:
+    """From normal scores to scaled scores and back; straight on beyond the offline set.
 
     Attributes:
-        consensus: int8 [L]; the letter at each position that adds nothing.
-        first: float32 [E, L * V, W]; weights of letters, 0 for the consensus.
-        first_bias: float32 [E, W].
-        second: float32 [E, W, W].
-        second_bias: float32 [E, W].
-        last: float32 [E, W].
-        last_bias: float32 [E].
+        normal, scaled: float64 [k], both rising.
     """
 
-    consensus: np.ndarray
-    first: np.ndarray
-    first_bias: np.ndarray
-    second: np.ndarray
-    second_bias: np.ndarray
-    last: np.ndarray
-    last_bias: np.ndarray
+    normal: np.ndarray
+    scaled: np.ndarray
+
+    def up(self, normal: np.ndarray) -> np.ndarray:
+        """Scaled scores of normal ones, as steep beyond the ends as over the last unit before."""
+        values: np.ndarray = np.interp(normal, self.normal, self.scaled)
+        for end, step in ((-1, 1.0), (0, -1.0)):
+            edge, inside = self.normal[end], self.normal[end] - step
+            rise = (self.scaled[end] - np.interp(inside, self.normal, self.scaled)) / step
+            beyond = (normal - edge) * step
+            values = values + np.where(beyond > 0, beyond * step * rise, 0.0)
+        return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ensemble:
+    """M networks: E of each of some kinds.
+
+    Attributes:
+        kinds: the networks.
+        weights: float64 [M]; of the members in the mean, 1 together.
+        scale: what predictions mean.
+    """
+
+    kinds: tuple[Networks, ...]
+    weights: np.ndarray
+    scale: Scale
 
     @property
     def members(self) -> int:
-        """E."""
-        return len(self.last)
+        """M."""
+        return len(self.weights)
 
     def each(self, tokens: np.ndarray) -> np.ndarray:
-        """Every member's prediction, float32 [n, E], of tokens int8 [n, L]."""
-        rows = np.ascontiguousarray(tokens, np.int8)
-        values: np.ndarray = _infer(rows, *self._arrays())
+        """Every member's prediction, a normal score, float64 [n, M], of tokens int8 [n, L]."""
+        values = np.empty((len(tokens), self.members))
+        for first in range(0, len(tokens), CHUNK):
+            rows = np.ascontiguousarray(tokens[first : first + CHUNK], np.int8)[None]
+            parts = [kind.forward(rows).T for kind in self.kinds]
+            values[first : first + CHUNK] = np.concatenate(parts, axis=1)
         return values
 
     def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and spread (standard deviation over the members), float64 [n] each."""
-        each = self.each(tokens).astype(np.float64)
-        return each.mean(axis=1), each.std(axis=1)
+        """Mean and spread (weighted standard deviation over the members) of scaled scores, float64
+        [n] each, of tokens int8 [n, L].
+        """
+        each = self.each(tokens)
+        mean = (each * self.weights).sum(axis=1)
+        spread = np.sqrt(((each - mean[:, None]) ** 2 * self.weights).sum(axis=1))
+        high, low = self.scale.up(mean + spread), self.scale.up(mean - spread)
+        return self.scale.up(mean), (high - low) / 2.0
 
     def pessimistic(self, tokens: np.ndarray, kappa: float) -> np.ndarray:
         """The mean less kappa times the spread, float64 [n]."""
@@ -76,31 +105,23 @@ class Ensemble:
         return value
 
     def slopes(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions of, and gradients at, inputs that are not whole letters.
+        """Predictions of, and gradients at, letters that need not be whole.
 
         Args:
-            soft: float32 [n, L * V]; how much of each letter is at each position.
+            soft: float32 [n, L, V]; how much of each letter is at each position.
 
         Returns:
-            Predictions float32 [E, n], and their gradients by the input, float32 [E, n, L * V].
+            Normal scores float32 [M, n], and their gradients, float32 [M, n, L, V].
         """
-        hidden = np.maximum(soft @ self.first + self.first_bias[:, None], 0.0)
-        deeper = np.maximum(hidden @ self.second + self.second_bias[:, None], 0.0)
-        values = np.einsum("enw,ew->en", deeper, self.last) + self.last_bias[:, None]
-        back = (deeper > 0) * self.last[:, None]
-        back = (back @ self.second.transpose(0, 2, 1)) * (hidden > 0)
-        return values, back @ self.first.transpose(0, 2, 1)
+        both = [kind.slopes(soft) for kind in self.kinds]
+        values, slopes = (np.concatenate(parts) for parts in zip(*both, strict=True))
+        return values, slopes
 
-    def _arrays(self) -> tuple[np.ndarray, ...]:
-        return (
-            self.consensus,
-            self.first,
-            self.first_bias,
-            self.second,
-            self.second_bias,
-            self.last,
-            self.last_bias,
-        )
+    def gradient(self, soft: np.ndarray) -> np.ndarray:
+        """The mean's gradient, in normal scores, float32 [n, L, V] at letters of that shape."""
+        _, slopes = self.slopes(soft)
+        gradient: np.ndarray = np.tensordot(self.weights.astype(np.float32), slopes, 1)
+        return gradient
 
 
 def scaled_scores(task: DesignTask) -> np.ndarray:
@@ -110,69 +131,144 @@ def scaled_scores(task: DesignTask) -> np.ndarray:
     return scaled
 
 
+def normal_scores(task: DesignTask) -> tuple[np.ndarray, Scale]:
+    """The offline scores as quantiles of the normal distribution, float64 [N], equal ones sharing
+    their mean rank; and the way back.
+    """
+    scaled, group, counts = np.unique(scaled_scores(task), return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2.0
+    quantile = NormalDist().inv_cdf
+    normal = np.array([quantile((rank - 0.5) / len(group)) for rank in ranks])
+    normal = (normal - normal[group].mean()) / normal[group].std()
+    knots = np.unique(np.linspace(0, len(normal) - 1, MOST_KNOTS).round().astype(np.int64))
+    return normal[group], Scale(normal[knots], scaled[knots])
+
+
 def fit_proxy(
     task: DesignTask,
     rng: np.random.Generator,
     seconds: float | None = None,
     members: int = MEMBERS,
+    most_steps: int = MOST_STEPS,
 ) -> Ensemble:
-    """Trains an ensemble on the offline set: Adam on the squared error of standardized scores, a
-    learning rate that falls to 0 along a cosine.
+    """Trains all kinds of networks on the offline set and stacks them; a kind without a share is
+    dropped.
 
     Args:
         task: sealed or not; hidden rows are not looked at.
-        rng: draws weights and batches, each member's its own.
+        rng: draws weights, folds and batches, each member's its own.
         seconds: training is cut to fit, by fewer steps; None for no limit.
-        members: E.
+        members: of each kind.
+        most_steps: of each kind's training.
     """
-    trainer = Trainer(task, rng, members)
-    steps = int(np.clip(EPOCHS * len(task.scores) // BATCH, FEWEST_STEPS, MOST_STEPS))
-    trainer.run(steps, seconds)
-    return trainer.ensemble()
+    until = None if seconds is None else time.perf_counter() + seconds
+    targets, scale = normal_scores(task)
+    fold = rng.integers(FOLDS, size=len(targets))
+    steps = int(np.clip(EPOCHS * len(targets) // BATCH, FEWEST_STEPS, most_steps))
+    kinds = _kinds(task, members, rng)
+    left_out = []
+    for at, networks in enumerate(kinds):
+        trainer = Trainer(networks, task.sequences, targets, rng, fold)
+        left = None if until is None else (until - time.perf_counter()) / (len(kinds) - at)
+        trainer.run(steps, left)
+        left_out.append(_left_out(networks, task.sequences, fold))
+    known = fold < members
+    shares = stacked(np.stack(left_out)[:, known], targets[known])
+    kept = [kind for kind, share in zip(kinds, shares, strict=True) if share > 0]
+    return Ensemble(tuple(kept), np.repeat(shares[shares > 0] / members, members), scale)
+
+
+def _kinds(task: DesignTask, members: int, rng: np.random.Generator) -> list[Networks]:
+    consensus = np.array(
+        [np.bincount(column, minlength=task.letters).argmax() for column in task.sequences.T],
+        np.int8,
+    )
+    differing = float((task.sequences != consensus).sum(axis=1).mean())
+    return [
+        *(MotifNetworks(members, task.length, task.letters, mean, rng) for mean in (False, True)),
+        Perceptrons(members, consensus, task.letters, differing, rng),
+    ]
+
+
+def _left_out(networks: Networks, sequences: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Each row's prediction float64 [N] by the member that left it out; NaN where none did."""
+    values = np.full(len(fold), np.nan)
+    for member in range(len(networks.weights[0])):
+        rows = np.flatnonzero(fold == member)
+        for part in np.array_split(rows, len(rows) // CHUNK + 1):
+            values[part] = networks.forward(np.ascontiguousarray(sequences[part])[None])[member]
+    return values
+
+
+def stacked(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Shares float64 [G], none below 0 and 1 together, in the proportion by which predictions [G,
+    n] add up to the targets [n] with the least squared error; all alike where none helps.
+    """
+    groups = len(predictions)
+    best, error = np.full(groups, 1.0 / groups), float((targets**2).sum())
+    for size in range(1, groups + 1):
+        for some in map(list, itertools.combinations(range(groups), size)):
+            weights = np.linalg.lstsq(predictions[some].T, targets, rcond=None)[0]
+            missed = float(((weights @ predictions[some] - targets) ** 2).sum())
+            if (weights > 0).all() and missed < error:
+                error = missed
+                best = np.zeros(groups)
+                best[some] = weights / weights.sum()
+    return best
 
 
 class Trainer:
-    """Weights under training, with Adam's moments."""
+    """Networks under training by Adam.
 
-    def __init__(self, task: DesignTask, rng: np.random.Generator, members: int) -> None:
-        self.task, self.rng, self.members = task, rng, members
-        self.consensus = _consensus(task)
-        inputs = task.length * task.letters
-        differing = float((task.sequences != self.consensus).sum(axis=1).mean())
-        he = np.sqrt(2.0 / max(differing, 1.0)), np.sqrt(2.0 / WIDTH)
-        weights = [
-            rng.normal(0.0, deviation, (members, rows, WIDTH)).astype(np.float32)
-            for rows, deviation in ((inputs, FIRST_SCALE * he[0]), (WIDTH, he[1]))
+    Args:
+        networks: are changed in place.
+        sequences: int8 [N, L].
+        targets: float [N].
+        rng: draws batches.
+        fold: int [N]; member e does not see the rows of fold e. None: all see all.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        sequences: np.ndarray,
+        targets: np.ndarray,
+        rng: np.random.Generator,
+        fold: np.ndarray | None = None,
+    ) -> None:
+        self.networks, self.rng = networks, rng
+        self.sequences, self.targets = sequences, targets.astype(np.float32)
+        self._moments = [(np.zeros_like(w), np.zeros_like(w)) for w in networks.weights]
+        everything = np.arange(len(targets))
+        self._rows = [
+            everything if fold is None else np.flatnonzero(fold != member)
+            for member in range(len(networks.weights[0]))
         ]
-        columns = np.arange(task.length) * task.letters + self.consensus
-        weights[0][:, columns] = 0.0
-        last = rng.normal(0.0, np.sqrt(1.0 / WIDTH), (members, WIDTH)).astype(np.float32)
-        biases = [np.zeros((members, WIDTH), np.float32) for _ in range(2)]
-        self.weights = [
-            weights[0], biases[0], weights[1], biases[1], last, np.zeros(members, np.float32)
-        ]  # fmt: skip
-        self._moments = [(np.zeros_like(w), np.zeros_like(w)) for w in self.weights]
-        scaled = scaled_scores(task)
-        self.mean, self.deviation = float(scaled.mean()), float(scaled.std())
-        self.targets = ((scaled - self.mean) / self.deviation).astype(np.float32)
         self.step = 0
 
+    def draw(self, count: int) -> np.ndarray:
+        """Rows for each member, int64 [E, count]."""
+        drawn = [rows[self.rng.integers(len(rows), size=count)] for rows in self._rows]
+        return np.stack(drawn)
+
     def run(self, steps: int, seconds: float | None) -> None:
-        """Trains for so many steps, or for as many as the seconds allow."""
+        """Lowers the squared error, for so many steps or as many as the seconds allow; the rate
+        falls to 0 along a cosine.
+        """
         started, at = time.perf_counter(), 0
         batch = min(BATCH, len(self.targets))
         while at < steps:
-            rate = RATE * 0.5 * (1.0 + np.cos(np.pi * at / steps))
-            rows = self.rng.integers(0, len(self.targets), (self.members, batch))
-            self.learn(self.task.sequences[rows], self._errors(rows), rate)
+            rows = self.draw(batch)
+            targets = self.targets[rows]
+            self.learn(
+                self.sequences[rows],
+                lambda values, targets=targets: (2.0 / batch) * (values - targets),
+                RATE * falling(at / steps) * min(1.0, (at + 1) / WARM_STEPS),
+            )
             at += 1
             if seconds is not None and at == PACE_STEPS:
                 pace = (time.perf_counter() - started) / PACE_STEPS
                 steps = max(PACE_STEPS, min(steps, int(seconds / pace)))
-
-    def _errors(self, rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        targets = self.targets[rows]
-        return lambda values: (2.0 / values.shape[1]) * (values - targets)
 
     def learn(
         self, tokens: np.ndarray, slope: Callable[[np.ndarray], np.ndarray], rate: float
@@ -181,37 +277,22 @@ class Trainer:
 
         Args:
             tokens: int8 [E, n, L]; each member's batch.
-            slope: from predictions float32 [E, n] (standardized) to the loss's derivatives.
+            slope: from predictions float32 [E, n] to the loss's derivatives.
             rate: learning rate.
         """
-        first, first_bias, second, second_bias, last, last_bias = self.weights
-        letters = self.task.letters
-        hidden = _first_layer(tokens, self.consensus, letters, first, first_bias)
-        deeper = np.maximum(hidden @ second + second_bias[:, None], 0.0)
-        values = (deeper @ last[:, :, None])[:, :, 0] + last_bias[:, None]
-        back = slope(values).astype(np.float32)
-        gradients = [
-            (back[:, None] @ deeper)[:, 0],
-            back.sum(axis=1),
-        ]
-        back = (back[:, :, None] * last[:, None]) * (deeper > 0)
-        gradients = [hidden.transpose(0, 2, 1) @ back, back.sum(axis=1), *gradients]
-        back = (back @ second.transpose(0, 2, 1)) * (hidden > 0)
-        first_gradient = _first_gradient(tokens, self.consensus, letters, back, first.shape[1])
-        gradients = [first_gradient, back.sum(axis=1), *gradients]
+        values = self.networks.forward(tokens)
+        gradients = self.networks.backward(slope(values).astype(np.float32))
         self.step += 1
         scale = rate * np.sqrt(1.0 - BETA2**self.step) / (1.0 - BETA1**self.step)
         for weight, gradient, (mean, square) in zip(
-            self.weights, gradients, self._moments, strict=True
+            self.networks.weights, gradients, self._moments, strict=True
         ):
             _adam(weight.ravel(), gradient.ravel(), mean.ravel(), square.ravel(), np.float32(scale))
 
-    def ensemble(self) -> Ensemble:
-        """The networks as they are now, predicting scaled scores."""
-        first, first_bias, second, second_bias, last, last_bias = (w.copy() for w in self.weights)
-        last *= np.float32(self.deviation)
-        last_bias = (last_bias * self.deviation + self.mean).astype(np.float32)
-        return Ensemble(self.consensus, first, first_bias, second, second_bias, last, last_bias)
+
+def falling(spent: float) -> float:
+    """From 1 to 0 along a cosine, by the share that is spent."""
+    return float(0.5 * (1.0 + np.cos(np.pi * spent)))
 
 
 _REFERENCE: dict[str, Ensemble] = {}
@@ -223,108 +304,8 @@ def reference_proxy(task: DesignTask) -> Ensemble:
     """
     key = seal(task).content_hash
     if key not in _REFERENCE:
-        _REFERENCE[key] = fit_proxy(task, np.random.default_rng(0))
+        _REFERENCE[key] = fit_proxy(task, np.random.default_rng(0), most_steps=REFERENCE_STEPS)
     return _REFERENCE[key]
-
-
-def _consensus(task: DesignTask) -> np.ndarray:
-    """The most frequent letter of each position."""
-    counts = [np.bincount(column, minlength=task.letters) for column in task.sequences.T]
-    return np.array([count.argmax() for count in counts], np.int8)
-
-
-@njit(cache=True)
-def _infer(
-    tokens: np.ndarray,
-    consensus: np.ndarray,
-    first: np.ndarray,
-    first_bias: np.ndarray,
-    second: np.ndarray,
-    second_bias: np.ndarray,
-    last: np.ndarray,
-    last_bias: np.ndarray,
-) -> np.ndarray:
-    members, inputs, width = first.shape
-    length = len(consensus)
-    letters = inputs // length
-    values = np.empty((len(tokens), members), np.float32)
-    hidden, deeper = np.empty(width, np.float32), np.empty(width, np.float32)
-    live = np.empty(width, np.int64)  # units that are not 0, about half of them
-    for member in range(members):
-        weights = second[member]
-        for row in range(len(tokens)):
-            hidden[:] = first_bias[member]
-            for place in range(length):
-                if tokens[row, place] != consensus[place]:
-                    added = first[member, place * letters + tokens[row, place]]
-                    for unit in range(width):
-                        hidden[unit] += added[unit]
-            count = 0
-            for unit in range(width):
-                live[count] = unit
-                count += 1 if hidden[unit] > 0 else 0
-            deeper[:] = second_bias[member]
-            at = 0
-            while at + 4 <= count:  # four at a time: sums are read and written a quarter as often
-                a, b, c, d = live[at], live[at + 1], live[at + 2], live[at + 3]
-                for unit in range(width):
-                    deeper[unit] += (
-                        hidden[a] * weights[a, unit]
-                        + hidden[b] * weights[b, unit]
-                        + hidden[c] * weights[c, unit]
-                        + hidden[d] * weights[d, unit]
-                    )
-                at += 4
-            while at < count:
-                a = live[at]
-                for unit in range(width):
-                    deeper[unit] += hidden[a] * weights[a, unit]
-                at += 1
-            total = last_bias[member]
-            for unit in range(width):
-                total += max(deeper[unit], np.float32(0.0)) * last[member, unit]
-            values[row, member] = total
-    return values
-
-
-@njit(cache=True)
-def _first_layer(
-    tokens: np.ndarray, consensus: np.ndarray, letters: int, first: np.ndarray, bias: np.ndarray
-) -> np.ndarray:
-    """Rectified units float32 [E, n, W] of tokens [E, n, L]."""
-    members, count, length = tokens.shape
-    width = bias.shape[1]
-    hidden = np.empty((members, count, width), np.float32)
-    for member in range(members):
-        for row in range(count):
-            units = hidden[member, row]
-            units[:] = bias[member]
-            for place in range(length):
-                if tokens[member, row, place] != consensus[place]:
-                    weights = first[member, place * letters + tokens[member, row, place]]
-                    for unit in range(width):
-                        units[unit] += weights[unit]
-            for unit in range(width):
-                units[unit] = max(units[unit], np.float32(0.0))
-    return hidden
-
-
-@njit(cache=True)
-def _first_gradient(
-    tokens: np.ndarray, consensus: np.ndarray, letters: int, back: np.ndarray, inputs: int
-) -> np.ndarray:
-    """Gradient float32 [E, L * V, W] of the first layer from that of its sums, [E, n, W]."""
-    members, count, length = tokens.shape
-    width = back.shape[2]
-    gradient = np.zeros((members, inputs, width), np.float32)
-    for member in range(members):
-        for row in range(count):
-            for place in range(length):
-                if tokens[member, row, place] != consensus[place]:
-                    weights = gradient[member, place * letters + tokens[member, row, place]]
-                    for unit in range(width):
-                        weights[unit] += back[member, row, unit]
-    return gradient
 
 
 @njit(cache=True)

@@ -19,6 +19,7 @@ from ...datasets.sequence_design.landscapes import Oracle, open_oracle
 from .proxy import reference_proxy
 
 MOST_KEPT = 256
+FEW = 16  # designs, of those handed in first, that columns of their own tell about
 
 
 def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
@@ -33,12 +34,13 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
     Returns:
         The median over the batch of the oracle's score, normalized to 0 (the landscape's worst) and
         1 (its best), and as `replayed` the median that the task's own proxy expects, in units of
-        the offline set, which is what the environment reports. The detail: max, mean, q90,
-        diversity (mean number of letters two designs differ in), novelty (mean number of letters
-        that a design differs in from the nearest offline sequence), rank_correlation (Spearman's,
-        of the proxy with the oracle over the batch), optimism_gap (median the proxy expects less
-        median found, normalized), uniques, padded, unmeasured (designs the landscape has no score
-        for, which count as its worst), estimated (1 where the oracle is an estimate).
+        the offline set, which is what the environment reports. The detail: max, mean, q90; best@1,
+        best@16 and median@16, of the designs handed in first (see `curves`); diversity (mean number
+        of letters two designs differ in), novelty (mean number of letters that a design differs in
+        from the nearest offline sequence), rank_correlation (Spearman's, of the proxy with the
+        oracle over the batch), optimism_gap (median the proxy expects less median found,
+        normalized), uniques, padded, unmeasured (designs the landscape has no score for, which
+        count as its worst), estimated (1 where the oracle is an estimate).
         Where the oracle fails, the verdict says on which design; the plan is kept in the row.
     """
     designs, wrong = _read(task, np.asarray(actions))
@@ -51,6 +53,14 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
         while len(_VERDICTS) > MOST_KEPT:
             _VERDICTS.popitem(last=False)
     return _VERDICTS[key]
+
+
+def judged_batch(task: DesignTask, actions: np.ndarray) -> tuple[np.ndarray, int]:
+    """The batch int8 [batch_size, L] that is scored of a feasible plan: its different designs in
+    the order handed in, then what pads them; and how many of it are the plan's.
+    """
+    designs, _ = _read(task, np.asarray(actions))
+    return _padded(task, designs)
 
 
 # The judge comes back to the same batch; an oracle may be slow, and is asked once.
@@ -103,10 +113,14 @@ def _judged(task: DesignTask, batch: np.ndarray, uniques: int) -> Verdict:
     low, high = task.scores.min(), task.scores.max()
     believed = oracle.normalized(low + means * (high - low))
     median = float(np.median(scores))
+    best, middle = (values[min(FEW, len(scores)) - 1] for values in curves(scores))
     detail = {
         "max": float(scores.max()),
         "mean": float(scores.mean()),
         "q90": float(np.quantile(scores, 0.9)),
+        "best@1": float(scores[0]),
+        f"best@{FEW}": float(best),
+        f"median@{FEW}": float(middle),
         "diversity": diversity(batch),
         "novelty": float(nearest(batch, task.sequences).mean()),
         "rank_correlation": rank_correlation(means, scores),
@@ -135,6 +149,16 @@ def _failure(task: DesignTask, batch: np.ndarray, error: Exception) -> str:
                 f"({type(own).__name__}: {own}); the designs are kept, `replay` judges them again"
             )
     return f"the oracle failed on the whole batch ({told}); the designs are kept"
+
+
+def curves(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Best and median of the first k of scores [n], for k = 1 to n, float64 [n] each.
+
+    A plan is handed in in the order of the contender's belief, so these say what it would have got,
+    had it been allowed k designs (Design-Bench's N; Trabucco et al. 2022, section 5).
+    """
+    medians = [np.median(scores[:k]) for k in range(1, len(scores) + 1)]
+    return np.maximum.accumulate(scores), np.array(medians)
 
 
 def diversity(batch: np.ndarray) -> float:

@@ -42,3 +42,9 @@ def finals_first(met: Sequence[np.ndarray]) -> np.ndarray:
     """The different sequences int8 [m, L] among those met, [n, L] a step, latest first."""
     latest = {row.tobytes(): row for tokens in reversed(met) for row in reversed(tokens)}
     return np.stack(list(latest.values()))
+
+
+def best_first(designs: np.ndarray, believed: Tensor) -> np.ndarray:
+    """The designs int8 [n, L] in the order of what is predicted for them, [n]."""
+    order: np.ndarray = believed.argsort(descending=True, stable=True).numpy()
+    return designs[order]

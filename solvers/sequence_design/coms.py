@@ -13,7 +13,8 @@ import numpy as np
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.proxy import Ensemble, Trainer
+from ...envs.sequence_design.networks import MotifNetworks
+from ...envs.sequence_design.proxy import Ensemble, Trainer, falling, normal_scores
 from .common import TRAINING_SHARE, Pool, one_hot
 from .gradient_ascent import SHARPNESS, climb, climb_until_the_end
 
@@ -39,8 +40,13 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def conservative_proxy(task: DesignTask, clock: Clock, rng: np.random.Generator) -> Ensemble:
-    """The proxy; the learning rate falls with the share of steps or seconds that is spent."""
-    trainer = Trainer(task, rng, MEMBERS)
+    """The proxy, of motif networks; the learning rate falls with the share of steps or seconds that
+    is spent.
+    """
+    networks = MotifNetworks(MEMBERS, task.length, task.letters, mean=False, rng=rng)
+    targets, scale = normal_scores(task)
+    trainer = Trainer(networks, task.sequences, targets, rng)
+    proxy = Ensemble((networks,), np.full(MEMBERS, 1.0 / MEMBERS), scale)
     until = clock.elapsed + TRAINING_SHARE * clock.remaining
     began, alpha = clock.elapsed, np.full(MEMBERS, ALPHA, np.float32)
     adversarial = task.sequences[:1]
@@ -51,17 +57,17 @@ def conservative_proxy(task: DesignTask, clock: Clock, rng: np.random.Generator)
         if step % REFRESH == 0:
             starts = task.sequences[rng.integers(len(task.scores), size=PARTICLES)]
             logits = SHARPNESS * one_hot(task, starts)
-            for tokens in climb(task, trainer.ensemble(), logits, ASCENT_STEPS):
+            for tokens in climb(task, proxy, logits, ASCENT_STEPS):
                 adversarial = tokens
                 if clock.elapsed >= until:
                     break
-        rows = rng.integers(len(task.scores), size=(MEMBERS, BATCH))
+        rows = trainer.draw(BATCH)
         others = rng.integers(len(adversarial), size=(MEMBERS, BATCH))
         both = np.concatenate([task.sequences[rows], adversarial[others]], axis=1)
         slope = _Slope(trainer.targets[rows], alpha)
-        trainer.learn(both, slope, RATE * 0.5 * (1.0 + np.cos(np.pi * spent)))
+        trainer.learn(both, slope, RATE * falling(spent))
         alpha = np.maximum(alpha + ALPHA_RATE * (slope.gap - TAU), 0.0).astype(np.float32)
-    return trainer.ensemble()
+    return proxy
 
 
 class _Slope:

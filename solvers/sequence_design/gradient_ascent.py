@@ -25,20 +25,26 @@ NOISE = 0.5  # of the first logits, from the second pass on
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Minimum:
-    """An ensemble that predicts what its most doubtful member does."""
+    """An ensemble that predicts what its most doubtful member does, among the kind of networks that
+    it trusts most.
+    """
 
     ensemble: Ensemble
 
     def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Minimum and spread over the members, float64 [n] each, of tokens int8 [n, L]."""
-        each = self.ensemble.each(tokens).astype(np.float64)
-        return each.min(axis=1), each.std(axis=1)
+        """Minimum, and the ensemble's spread, float64 [n] each, of tokens int8 [n, L]."""
+        each = self.ensemble.each(tokens)[:, self._trusted]
+        return self.ensemble.scale.up(each.min(axis=1)), self.ensemble.predict(tokens)[1]
 
-    def slopes(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As Ensemble.slopes does, of a single member: each input's most doubtful one."""
-        values, slopes = self.ensemble.slopes(soft)
-        least, rows = values.argmin(axis=0), np.arange(len(soft))
-        return values[least, rows][None], slopes[least, rows][None]
+    def gradient(self, soft: np.ndarray) -> np.ndarray:
+        """As Ensemble.gradient, of each input's most doubtful member."""
+        values, slopes = (part[self._trusted] for part in self.ensemble.slopes(soft))
+        gradient: np.ndarray = slopes[values.argmin(axis=0), np.arange(len(soft))]
+        return gradient
+
+    @property
+    def _trusted(self) -> np.ndarray:
+        return np.flatnonzero(self.ensemble.weights == self.ensemble.weights.max())
 
 
 Proxy = Ensemble | Minimum
@@ -153,7 +159,6 @@ def gradient(
     chances = np.exp(logits - logits.max(axis=2, keepdims=True))
     chances /= chances.sum(axis=2, keepdims=True)
     letters = chances if soft else one_hot(task, tokens)
-    _, slopes = proxy.slopes(letters.reshape(len(tokens), -1))
-    slope = slopes.mean(axis=0).reshape(letters.shape)
+    slope = proxy.gradient(letters.astype(np.float32))
     through: np.ndarray = chances * (slope - (chances * slope).sum(axis=2, keepdims=True))
     return through

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from sysopt_gym.datasets.memory_mapping.hlo_text import parse_module
 from sysopt_gym.datasets.memory_mapping.instance import ARG, CONST, OUT, TMP, Program, accesses
 from sysopt_gym.datasets.memory_mapping.loaders import load_file
 from sysopt_gym.datasets.memory_mapping.splits import HLO_FILES, load_set
-from sysopt_gym.datasets.sets import data_folder
 
 HEADER = "HloModule jit_f, is_scheduled=true, entry_computation_layout={()->f32[]}\n\n"
 MLP = (
@@ -216,11 +215,9 @@ def test_the_real_programs_have_the_flops_that_xla_counts() -> None:
 
 
 @pytest.mark.parametrize("name", HLO_FILES)
-def test_the_embedded_programs_are_those_of_the_dumps(name: str) -> None:
-    path = data_folder() / "programs" / "hlo" / f"{name}.hlo.txt.gz"
-    if not path.is_file():
-        if os.environ.get("CI"):
-            pytest.fail(f"{path} is missing; CI sets SYSOPT_DATA")
-        pytest.skip("needs the data folder (SYSOPT_DATA)")
+def test_the_embedded_programs_are_those_of_the_dumps(
+    data_file: Callable[[str], Path], name: str
+) -> None:
+    path = data_file(f"programs/hlo/{name}.hlo.txt.gz")
     embedded = next(p for p in load_set("hlo") if p.name == f"hlo/{name}")
     assert load_file(path).content_hash == embedded.content_hash

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,11 +258,11 @@ def test_a_file_is_packed_from_the_shell(
 
 
 @pytest.mark.parametrize("name", list(benchmark.ELSEWHERE))
-def test_the_public_instances_are_packed_within_their_capacity(name: str) -> None:
-    try:
-        packing = benchmark.load_instance(name)
-    except InstanceError as error:
-        pytest.skip(str(error))
+def test_the_public_instances_are_packed_within_their_capacity(
+    data_file: Callable[[str], Path], name: str
+) -> None:
+    data_file(f"programs/minimalloc/{name}.{benchmark.CAPACITY}.csv")
+    packing = benchmark.load_instance(name)
     for seed in (0, 1):
         other = benchmark.disguised(packing, seed)
         packed = pack(other, AMPLE, seed)

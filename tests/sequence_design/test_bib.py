@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
-
-torch = pytest.importorskip("torch", reason="needs the extra agents")
-
-from sysopt_gym.envs.sequence_design.proxy import fit_proxy  # noqa: E402
-from sysopt_gym.solvers.sequence_design import (  # noqa: E402
+from sysopt_gym.envs.sequence_design.plan import designs_of
+from sysopt_gym.envs.sequence_design.proxy import Ensemble, fit_proxy
+from sysopt_gym.solvers.sequence_design import (
     bdi,
     bib,
     bidirectional,
     coms,
     language_model,
 )
-from sysopt_gym.solvers.sequence_design.language_model import (  # noqa: E402
+from sysopt_gym.solvers.sequence_design.language_model import (
     offline_features,
     pretrain,
 )
@@ -50,10 +50,39 @@ def test_both_losses_are_those_of_kernel_ridge_regression() -> None:
     assert closed.backward_loss(given).numpy() == pytest.approx(np.array(backward))
 
 
+@pytest.mark.parametrize("method", [bib, bdi])
+def test_finals_are_handed_in_best_by_the_forward_regression_first(
+    tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch, method: Any
+) -> None:
+    monkeypatch.setattr(language_model, "STEPS", 20)
+    believed: dict[bytes, float] = {}
+
+    def watched(designs: np.ndarray, values: Any) -> np.ndarray:
+        believed.update(zip((row.tobytes() for row in designs), values.tolist(), strict=True))
+        return bidirectional.best_first(designs, values)
+
+    monkeypatch.setattr(method, "best_first", watched)
+    task = seal(tiny_task(3))
+    plan = designs_of(task, method.solve(task, Budget(20.0, 50), 0).actions)
+    values = [believed[design.tobytes()] for design in plan]
+    assert values == sorted(values, reverse=True) and len(set(values)) > 1
+
+
 def test_starts_stand_for_the_best_measured_sequences(tiny_task: Tiny) -> None:
     task = tiny_task(0)
     logits = bidirectional.start_logits(task, np.random.default_rng(0))
     assert (logits.argmax(axis=2) == task.sequences[task.starts[: task.batch_size]]).all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Magnified:
+    """A proxy that is so much surer."""
+
+    ensemble: Ensemble
+    by: float
+
+    def gradient(self, soft: np.ndarray) -> np.ndarray:
+        return self.by * self.ensemble.gradient(soft)
 
 
 @pytest.fixture
@@ -71,7 +100,7 @@ def descend(tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch) -> Descend:
 
     def designs(variant: bib.Variant, changes: dict[str, torch.Tensor], belief: float) -> bytes:
         other = dataclasses.replace(closed, **changes)
-        auxiliary = dataclasses.replace(proxy, last=proxy.last * np.float32(belief))
+        auxiliary = Magnified(proxy, belief)
         clock, rng = Budget(60.0).start(), np.random.default_rng(0)
         return bib.descend(task, model, other, auxiliary, variant, clock, rng).tobytes()
 
@@ -109,7 +138,7 @@ def test_the_language_model_learns_which_letters_go_together(
     task = make_task(
         "twice", "ACGT", rows, rows.sum(axis=1), {"landscape": "measured"}, batch_size=4
     )
-    model = pretrain(task, rng, 60.0)
+    model = pretrain(task, rng, 600.0)
     soft = torch.eye(4)[torch.as_tensor(rows.astype(np.int64))]
     hidden = torch.zeros(len(rows), 6, dtype=torch.bool)
     hidden[:, 4] = True

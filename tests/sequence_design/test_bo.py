@@ -11,9 +11,6 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import MissingDependencyError
 from sysopt_gym.core.registry import load_contender
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
-
-pytest.importorskip("botorch", reason="needs the extra bo")
-
 from sysopt_gym.solvers.sequence_design import bo
 
 Tiny = Callable[..., DesignTask]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,23 +14,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sysopt_gym.core.errors import InstanceError, SettingError, UnknownNameError
+from sysopt_gym.core.errors import (
+    InstanceError,
+    MissingDependencyError,
+    SettingError,
+    UnknownNameError,
+)
 from sysopt_gym.datasets.sequence_design import rna, splits, tables
 from sysopt_gym.datasets.sequence_design.ehrlich import Ehrlich, draw_ehrlich, from_handle
 from sysopt_gym.datasets.sequence_design.generator import explore, generate
-from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
+from sysopt_gym.datasets.sequence_design.instance import DesignTask, encode, make_task, seal
 from sysopt_gym.datasets.sequence_design.landscapes import open_oracle
 from sysopt_gym.datasets.sequence_design.measured import fit_estimate
-from sysopt_gym.datasets.sets import data_folder
 
 SEEDS = st.integers(0, 10**6)
 
-has_tables = pytest.mark.skipif(
-    not tables.factors(), reason="SYSOPT_DATA has no tables of TF-Bind-8"
-)
-has_gb1 = pytest.mark.skipif(
-    not (data_folder() / tables.GB1_FILE).is_file(), reason="SYSOPT_DATA has no GB1 table"
-)
+SIX6 = f"{tables.TF_FOLDER}/SIX6_REF_R1_8mers.txt.gz"
 
 
 def plain_score(function: Ehrlich, sequence: tuple[int, ...]) -> float:
@@ -132,9 +132,9 @@ def test_generator_parameters_out_of_range_are_refused(parameters: dict[str, str
         generate(parameters, 0)
 
 
-@has_tables
-def test_design_benchs_split_of_six6_is_reproduced() -> None:
+def test_design_benchs_split_of_six6_is_reproduced(data_file: Callable[[str], Path]) -> None:
     """Trabucco et al. 2022: 32,898 rows, the best of them 0.439296."""
+    data_file(SIX6)
     table = tables.tf_binding("SIX6")
     assert table.sequences.shape == (65_792, 8)
     assert (table.scores.min(), table.scores.max()) == (0.0, 1.0)
@@ -148,15 +148,18 @@ def test_design_benchs_split_of_six6_is_reproduced() -> None:
     assert open_oracle(task).score(best)[0] == 1.0
 
 
-@has_tables
-def test_every_factor_of_the_data_folder_is_a_set() -> None:
+def test_every_factor_of_the_data_folder_is_a_set(data_file: Callable[[str], Path]) -> None:
+    data_file(SIX6)
+    assert "SIX6" in tables.factors()
     for factor in tables.factors():
         assert f"tfbind8-{factor}" in splits.SETS and f"tfbind8r-{factor}" in splits.SETS
 
 
-@has_gb1
-def test_gb1_is_the_published_table_and_says_what_was_not_measured() -> None:
+def test_gb1_is_the_published_table_and_says_what_was_not_measured(
+    data_file: Callable[[str], Path],
+) -> None:
     """Wu et al. 2016: 149,361 variants, wild type VDGV, best FWAA."""
+    data_file(tables.GB1_FILE)
     table = tables.gb1()
     assert len(table.scores) == 149_361
     (task,) = splits.load_set("gb1")
@@ -183,16 +186,55 @@ def test_a_missing_data_folder_is_told_with_the_remedy(
         splits.load_set("tfbind8-SIX9")
 
 
-def test_rna_tasks_bind_their_target_better_the_more_they_complement_it() -> None:
-    pytest.importorskip("RNA", reason="ViennaRNA (the extra rna) is not installed")
-    (task,) = splits.load_set("rna-a")
-    oracle = open_oracle(task)
-    assert oracle.score(task.sequences[:20]) == pytest.approx(task.scores[:20])
-    assert task.scores.max() <= 0.13
+def rna_tokens(*texts: str) -> np.ndarray:
+    return encode(rna.ALPHABET, texts, texts)
+
+
+@pytest.mark.parametrize("name", list(splits._RNA))
+def test_rna_tasks_are_scored_by_their_oracles(name: str) -> None:
+    (task,) = splits.load_set(name)
+    assert len(task.scores) == splits.RNA_ROWS
+    assert open_oracle(task).score(task.sequences[:10]) == pytest.approx(task.scores[:10])
+    assert task.scores.max() <= splits._RNA[name][2]
+
+
+@pytest.mark.parametrize("name", ["rna-a", "rna-pair"])
+def test_embedded_rna_tasks_are_what_their_seeds_give(name: str) -> None:
+    (task,) = splits.load_set(name)
+    drawn = splits.draw_rna_task(name, 30)
+    assert (drawn.sequences == task.sequences[:30]).all() and drawn.oracle == task.oracle
+    assert drawn.scores == pytest.approx(task.scores[:30])
+
+
+def test_an_rna_binds_its_target_better_the_more_it_complements_it() -> None:
     complement = rna.TARGETS[0].translate(rna._COMPLEMENT)[::-1]
-    strong = [complement[at : at + 14] for at in range(86)]
-    tokens = np.array([[rna.ALPHABET.index(x) for x in text] for text in strong], np.int8)
-    assert oracle.score(tokens).max() > 0.9
+    assert rna.binding(rna_tokens(complement), [0]) == 1.0
+    strong = rna_tokens(*(complement[at : at + 14] for at in range(86)))
+    assert rna.binding(strong, [0]).max() > 0.9
+    one, other = (rna.binding(strong, [target]) for target in (0, 1))
+    assert rna.binding(strong, [0, 1]) == pytest.approx((one + other) / 2)
+
+
+def test_without_the_conserved_region_an_rna_scores_nothing() -> None:
+    (task,) = splits.load_set("rna-conserved")
+    region, whole = rna.CONSERVED, task.sequences[np.argmax(task.scores)]
+    kept = slice(region.start, region.start + len(region.pattern))
+    assert task.text(whole[kept]) == region.pattern
+    broken = np.tile(whole, (3, 1))
+    broken[0, kept.start] = (whole[kept.start] + 1) % 4
+    broken[1] = np.roll(whole, 1)
+    broken[2, kept.stop] = (whole[kept.stop] + 1) % 4  # beside the region
+    scores = open_oracle(task).score(broken)
+    assert scores[:2].tolist() == [0.0, 0.0] and scores[2] > 0.1
+    dead = (task.sequences[:, kept] != whole[kept]).any(axis=1)
+    assert (task.scores[dead] == 0).all() and (task.scores[~dead] > 0).all()
+    assert 0.3 < dead.mean() < 0.7
+
+
+def test_without_viennarna_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "RNA", None)
+    with pytest.raises(MissingDependencyError, match="pip install 'sysopt-gym\\[rna\\]'"):
+        rna.binding(rna_tokens("ACGU" * 3), [2])
 
 
 @given(seed=SEEDS)

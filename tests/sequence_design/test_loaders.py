@@ -14,7 +14,6 @@ from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.datasets.sequence_design.landscapes import open_oracle
 from sysopt_gym.datasets.sequence_design.loaders import load_file
 from sysopt_gym.datasets.sequence_design.measured import FILES
-from sysopt_gym.datasets.sets import data_folder
 
 GOOD = "sequence,score\nACGT,0.1\nACGA,0.2\nACGC,0.3\nACGG,0.9\n"
 
@@ -115,9 +114,10 @@ def test_an_estimated_oracle_scores_measured_rows_as_measured(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", list(FILES))
-def test_protein_sets_hold_whole_sequences_of_one_length(name: str) -> None:
-    if not (data_folder() / FILES[name]).is_file():
-        pytest.skip(f"SYSOPT_DATA has no {FILES[name]}")
+def test_protein_sets_hold_whole_sequences_of_one_length(
+    data_file: Callable[[str], Path], name: str
+) -> None:
+    data_file(FILES[name])
     (task,) = splits.load_set(name)
     assert task.length == {"avgfp": 237, "e4b": 102}[name]
     assert task.estimated and task.scores.max() <= task.hidden_scores.min()

@@ -9,41 +9,80 @@ from typing import Any
 import numpy as np
 import pytest
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
+from sysopt_gym.envs.sequence_design import pictures as pictures_module
 from sysopt_gym.envs.sequence_design.dynamics import best_offline
 from sysopt_gym.envs.sequence_design.pictures import pictures
+from sysopt_gym.envs.sequence_design.validate import curves
 
+Tiny = Callable[..., DesignTask]
 PNG = b"\x89PNG"
 
 
-def row(task: DesignTask, contender: str, plan: np.ndarray, objective: float) -> dict[str, Any]:
+def row(task: DesignTask, contender: str, plan: np.ndarray, seed: int = 0) -> dict[str, Any]:
     return {
         "contender": contender,
+        "colour": "#0072B2",
         "instance_hash": task.content_hash,
         "feasible": True,
-        "objective": objective,
+        "seed": seed,
         "actions": plan.ravel().tolist(),
     }
 
 
-def test_a_scatter_a_spread_and_a_logo_a_contender(
-    tiny_task: Callable[..., DesignTask],
-) -> None:
-    pytest.importorskip("matplotlib", reason="needs the extra report")
+def by_hash(*tasks: DesignTask) -> dict[str, DesignTask]:
+    return {task.content_hash: task for task in tasks}
+
+
+def test_curves_a_scatter_a_spread_and_logos_of_contenders_with_designs(tiny_task: Tiny) -> None:
     task = tiny_task(0)
     rows = [
-        row(task, "good", best_offline(task, 5), 0.6),
-        row(task, "few", best_offline(task, 2), 0.5),
-        row(task, "idle", np.zeros(0, np.int64), 0.4),
+        row(task, "few", best_offline(task, 9)[-2:]),
+        row(task, "good", best_offline(task, 5)),
+        row(task, "good", best_offline(task, 9)[-5:], seed=1),
+        row(task, "idle", np.zeros(0, np.int64)),
     ]
-    drawn = pictures(rows, {task.content_hash: task})
-    assert [("good" in p.title, "few" in p.title) for p in drawn[2:]] == [(1, 0), (0, 1)]
-    assert len(drawn) == 4 and all(p.png.startswith(PNG) for p in drawn)
+    drawn = pictures(rows, by_hash(task))
+    assert [p.title for p in drawn[:4]] == [
+        "Best of the first k designs",
+        "Median of the first k designs",
+        "The proxy against the oracle",
+        "Diversity against score",
+    ]
+    assert {p.title for p in drawn[4:]} == {f"tiny-0: what {n} handed in" for n in ("few", "good")}
+    assert len(drawn) == 6 and all(p.png.startswith(PNG) for p in drawn)
     estimated = dataclasses.replace(task, oracle='{"landscape": "measured"}')
-    rows = [row(estimated, "good", best_offline(task, 5), 0.6)]
-    assert len(pictures(rows, {estimated.content_hash: estimated})) == 3
+    assert len(pictures([row(estimated, "good", best_offline(task, 5))], by_hash(estimated))) == 5
 
 
-def test_without_feasible_plans_there_are_none(tiny_task: Callable[..., DesignTask]) -> None:
+def test_several_tasks_are_panels_of_the_same_pictures_exact_oracles_first(
+    tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guess = dataclasses.replace(tiny_task(0), oracle='{"landscape": "measured"}', name="guess")
+    tasks = [guess, *(tiny_task(seed) for seed in (1, 2, 3, 4, 5))]
+    titles = []
+    real = pictures_module._panels
+
+    def watched(groups: Any, draw: Any) -> bytes:
+        titles.append([group.task.name for group in groups])
+        return real(groups, draw)
+
+    monkeypatch.setattr(pictures_module, "_panels", watched)
+    rows = [row(task, "good", best_offline(task, 5)) for task in tasks]
+    drawn = pictures(rows, by_hash(*tasks))
+    assert titles == [["tiny-1", "tiny-2", "tiny-3", "tiny-4"]] * 4
+    assert len(drawn) == 4 + 4, "one logo a task"
+    few = pictures(rows[:2], by_hash(*tasks))
+    assert titles[-1] == ["tiny-1", "guess"] and len(few) == 4 + 2
+
+
+def test_a_curve_over_k_is_the_best_and_the_median_of_the_first_k() -> None:
+    best, median = curves(np.array([0.2, 0.6, 0.1, 0.9]))
+    assert best.tolist() == [0.2, 0.6, 0.6, 0.9]
+    assert median == pytest.approx([0.2, 0.4, 0.2, 0.4])
+
+
+def test_without_feasible_plans_there_are_none(tiny_task: Tiny) -> None:
     task = tiny_task(0)
-    broken = row(task, "good", np.zeros(0, np.int64), 0.0) | {"feasible": False}
-    assert pictures([broken], {task.content_hash: task}) == []
+    broken = row(task, "good", np.zeros(0, np.int64)) | {"feasible": False}
+    assert pictures([broken], by_hash(task)) == []
+    assert pictures([broken | {"feasible": True}], by_hash(task)) == [], "no design to show"

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import MissingDependencyError, SettingError
 from sysopt_gym.core.registry import load_contender, load_problem
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.plan import designs_of
-
-torch = pytest.importorskip("torch", reason="needs the extra agents")
-transformers = pytest.importorskip("transformers", reason="needs the extra language_models")
-
-from sysopt_gym.solvers.sequence_design import language_model, pretrained  # noqa: E402
+from sysopt_gym.solvers.sequence_design import language_model, pretrained
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 RESIDUES = list("LAGVESIKRDTPNQFYMHCWXUBZO")  # as in ProtBert

@@ -1,4 +1,6 @@
-"""Proxies: that they learn, that inference is what it should be, and gradients by differences."""
+"""Proxies: that they learn and extrapolate, that inference is what it should be, and gradients by
+differences.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,28 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
+from sysopt_gym.envs.sequence_design.networks import MotifNetworks, Networks, Perceptrons
 from sysopt_gym.envs.sequence_design.proxy import (
-    Ensemble,
     Trainer,
     fit_proxy,
+    normal_scores,
     reference_proxy,
     scaled_scores,
+    stacked,
 )
 
 Tiny = Callable[..., DesignTask]
+Make = Callable[[np.random.Generator], Networks]
+LENGTH, LETTERS = 10, 4
+KINDS: dict[str, Make] = {
+    "strongest match": lambda rng: MotifNetworks(2, LENGTH, LETTERS, False, rng),
+    "mean match": lambda rng: MotifNetworks(2, LENGTH, LETTERS, True, rng),
+    "perceptron": lambda rng: Perceptrons(2, np.zeros(LENGTH, np.int8), LETTERS, 7.0, rng),
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +43,98 @@ def additive() -> tuple[DesignTask, np.ndarray, np.ndarray]:
     return task, every, scores
 
 
-def dense(proxy: Ensemble, tokens: np.ndarray) -> np.ndarray:
-    """The networks as plain products, float64 [n, E]."""
-    inputs = np.eye(proxy.first.shape[1] // tokens.shape[1])[tokens].reshape(len(tokens), -1)
-    hidden = np.maximum(inputs @ proxy.first + proxy.first_bias[:, None], 0)
-    hidden = np.maximum(hidden @ proxy.second + proxy.second_bias[:, None], 0)
-    return (np.einsum("enw,ew->en", hidden, proxy.last) + proxy.last_bias[:, None]).T
+@pytest.fixture(params=KINDS)
+def networks(request: pytest.FixtureRequest) -> Networks:
+    """Of weights far from the first ones, biases included."""
+    rng = np.random.default_rng(1)
+    made = KINDS[request.param](rng)
+    for weight in made.weights:
+        weight += rng.normal(0.0, 0.3, weight.shape).astype(np.float32)
+    if isinstance(made, Perceptrons):
+        made.weights[0][:, np.arange(LENGTH) * LETTERS] = 0.0  # the consensus adds nothing
+    return made
+
+
+def some_tokens(count: int) -> np.ndarray:
+    return np.random.default_rng(2).integers(0, LETTERS, (count, LENGTH)).astype(np.int8)
+
+
+def one_hot(tokens: np.ndarray) -> np.ndarray:
+    return np.eye(LETTERS, dtype=np.float32)[tokens]
+
+
+def test_compiled_inference_is_that_of_whole_arrays_and_row_by_row(networks: Networks) -> None:
+    tokens = some_tokens(20)
+    together = networks.forward(tokens[None])
+    dense, _ = networks.slopes(one_hot(tokens))
+    assert together == pytest.approx(dense, abs=1e-4)
+    alone = [networks.forward(row[None, None])[:, 0] for row in tokens]
+    assert (together == np.stack(alone, axis=1)).all()
+
+
+def test_slopes_are_the_gradients_at_letters_that_are_not_whole(networks: Networks) -> None:
+    rng = np.random.default_rng(3)
+    soft = rng.dirichlet(np.ones(LETTERS), (6, LENGTH)).astype(np.float32)
+    values, slopes = networks.slopes(soft)
+    step = np.float32(1e-3)
+    for place, letter in ((0, 0), (4, 3), (9, 1)):
+        moved = soft.copy()
+        moved[:, place, letter] += step
+        difference = (networks.slopes(moved)[0] - values) / step
+        assert difference == pytest.approx(slopes[:, :, place, letter], abs=2e-2, rel=2e-2)
+
+
+def test_gradients_of_weights_are_those_of_differences(networks: Networks) -> None:
+    tokens = np.stack([some_tokens(8), some_tokens(8)[::-1]])
+    slope = np.random.default_rng(4).normal(size=(2, 8)).astype(np.float32)
+    networks.forward(tokens)
+    gradients = networks.backward(slope)
+    rng, step = np.random.default_rng(5), np.float32(1e-3)
+    for weight, gradient in zip(networks.weights, gradients, strict=True):
+        assert gradient.shape == weight.shape
+        used = np.flatnonzero(gradient)
+        for at in rng.choice(used, min(6, len(used)), replace=False):
+            place = np.unravel_index(at, weight.shape)
+            before = float((networks.forward(tokens) * slope).sum())
+            weight[place] += step
+            after = float((networks.forward(tokens) * slope).sum())
+            weight[place] -= step
+            assert (after - before) / step == pytest.approx(gradient[place], abs=3e-2, rel=3e-2)
+
+
+def test_a_motif_counts_the_same_wherever_it_stands() -> None:
+    networks = MotifNetworks(1, 20, 4, False, np.random.default_rng(0))
+    networks.weights[0][:, : 3 * 4] = 0.0
+    networks.weights[0][:, 7 * 4 :] = 0.0  # filters of the four letters in the middle
+    matches = []
+    for start in (5, 8, 11):
+        tokens = np.zeros((1, 1, 20), np.int8)
+        tokens[0, 0, start : start + 4] = [1, 3, 2, 1]
+        matches.append(float(networks.forward(tokens)[0, 0]))
+    assert matches[0] == pytest.approx(matches[1], abs=1e-6)
+    assert matches[1] == pytest.approx(matches[2], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_training_lowers_the_error(name: str, tiny_task: Tiny) -> None:
+    rng = np.random.default_rng(0)
+    tokens = some_tokens(300)
+    targets = (tokens == 2).sum(axis=1) - 2.5
+    trainer = Trainer(KINDS[name](rng), tokens, targets, rng)
+    errors = []
+    for steps in (1, 150):
+        trainer.run(steps, None)
+        predicted = trainer.networks.forward(tokens[None])
+        errors.append(float(((predicted - targets) ** 2).mean()))
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_a_member_never_sees_its_own_fold() -> None:
+    rng = np.random.default_rng(0)
+    fold = rng.integers(10, size=200)
+    trainer = Trainer(KINDS["perceptron"](rng), some_tokens(200), rng.normal(size=200), rng, fold)
+    drawn = trainer.draw(500)
+    assert all(not (fold[rows] == member).any() for member, rows in enumerate(drawn))
 
 
 def test_a_proxy_ranks_what_it_never_saw(
@@ -47,48 +147,62 @@ def test_a_proxy_ranks_what_it_never_saw(
     assert np.corrcoef(means[~high], scores[~high])[0, 1] > 0.9
 
 
-def test_inference_is_the_networks_and_does_not_depend_on_the_neighbours(
+def test_a_pessimist_takes_off_the_spread_and_a_prediction_has_no_neighbours(
     additive: tuple[DesignTask, np.ndarray, np.ndarray],
 ) -> None:
     task, every, _ = additive
     proxy = fit_proxy(task, np.random.default_rng(2), members=3)
     some = every[::37]
-    assert proxy.each(some) == pytest.approx(dense(proxy, some), abs=1e-4)
-    assert (proxy.each(some) == np.concatenate([proxy.each(row[None]) for row in some])).all()
     mean, spread = proxy.predict(some)
     assert (proxy.pessimistic(some, 2.0) == mean - 2.0 * spread).all()
     assert (spread > 0).any()
+    alone = [proxy.predict(row[None]) for row in some]
+    assert (mean == [m[0] for m, _ in alone]).all()
+    assert (spread == [s[0] for _, s in alone]).all()
 
 
-def test_slopes_are_the_gradients(additive: tuple[DesignTask, np.ndarray, np.ndarray]) -> None:
-    task, every, _ = additive
-    proxy = fit_proxy(task, np.random.default_rng(3), members=2)
-    soft = np.eye(4, dtype=np.float32)[every[:3]].reshape(3, -1) * np.float32(0.7)
-    values, slopes = proxy.slopes(soft)
-    step = np.float32(1e-2)
-    for column in (0, 5, 23):
-        moved = soft.copy()
-        moved[:, column] += step
-        difference = (proxy.slopes(moved)[0] - values) / step
-        assert difference == pytest.approx(slopes[:, :, column], abs=0.05)
-
-
-def test_the_trainers_gradients_lower_the_error(tiny_task: Tiny) -> None:
+def test_the_ensembles_gradient_is_its_members_by_weight(tiny_task: Tiny) -> None:
     task = tiny_task(0)
-    trainer = Trainer(task, np.random.default_rng(0), 2)
-    errors = []
-    for steps in (0, 100):
-        trainer.run(steps, None)
-        means, _ = trainer.ensemble().predict(task.sequences)
-        errors.append(np.mean((means - scaled_scores(task)) ** 2))
-    assert errors[1] < 0.5 * errors[0]
+    proxy = fit_proxy(task, np.random.default_rng(3), members=2)
+    letters = np.eye(task.letters, dtype=np.float32)[task.sequences[:3]]
+    values, slopes = proxy.slopes(letters)
+    each = proxy.each(task.sequences[:3])
+    assert pytest.approx(each, abs=1e-4) == values.T
+    expected = (proxy.weights[:, None, None, None] * slopes).sum(axis=0)
+    assert proxy.gradient(letters) == pytest.approx(expected, abs=1e-5)
+
+
+def test_normal_scores_keep_the_order_and_lead_back(tiny_task: Tiny) -> None:
+    task = tiny_task(0)
+    normal, scale = normal_scores(task)
+    scaled = scaled_scores(task)
+    assert normal.mean() == pytest.approx(0.0, abs=1e-9) and normal.std() == pytest.approx(1.0)
+    assert (np.argsort(normal, kind="stable") == np.argsort(scaled, kind="stable")).all()
+    assert scale.up(normal) == pytest.approx(scaled)
+    beyond = np.linspace(normal.min() - 3.0, normal.max() + 3.0, 200)
+    assert (np.diff(scale.up(beyond)) >= 0).all()
+    assert scale.up(beyond)[-1] > 1.0
+
+
+@given(arrays.arrays(np.int64, (3, 12), elements=st.integers(-5, 5)), st.integers(0, 2))
+def test_stacking_gives_all_to_a_kind_that_is_right_and_shares_add_up(
+    predictions: np.ndarray, right: int
+) -> None:
+    predictions = predictions.astype(np.float64)
+    shares = stacked(predictions, np.arange(12.0) - 5.5)
+    assert (shares >= 0).all() and shares.sum() == pytest.approx(1.0)
+    known = predictions.copy()
+    known[right] = np.arange(12.0) - 5.5
+    apart = np.linalg.matrix_rank(known) == 3  # else others may be right together
+    assert not apart or stacked(known, known[right])[right] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_same_generator_gives_the_same_proxy_and_seconds_cut_it_short(tiny_task: Tiny) -> None:
     task = tiny_task(0)
     one, other = (fit_proxy(task, np.random.default_rng(5)) for _ in range(2))
     assert (one.each(task.sequences) == other.each(task.sequences)).all()
-    trainer = Trainer(task, np.random.default_rng(5), 1)
+    rng = np.random.default_rng(5)
+    trainer = Trainer(KINDS["mean match"](rng), some_tokens(50), np.arange(50.0), rng)
     trainer.run(10_000, 1e-6)
     assert trainer.step == 10
 

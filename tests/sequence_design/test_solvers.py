@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
@@ -19,7 +20,17 @@ from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
 from sysopt_gym.envs.sequence_design.plan import designs_of
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
-from sysopt_gym.solvers.sequence_design import common, proxy_exhaustive
+from sysopt_gym.solvers.sequence_design import (
+    bdi,
+    cbas,
+    common,
+    coms,
+    gflownet,
+    language_model,
+    mins,
+    proxy_exhaustive,
+)
+from sysopt_gym.solvers.sequence_design.autoencoder import LATENT, Autoencoder, fit
 
 Tiny = Callable[..., DesignTask]
 NAMES = tuple(SOLVERS["sequence_design"])
@@ -34,9 +45,6 @@ SEEDS = st.integers(0, 10**6)
 @pytest.fixture(autouse=True, scope="module")
 def short_pretraining() -> Iterator[None]:
     """Models of tiny tasks are good enough for these tests after a few steps."""
-    pytest.importorskip("torch", reason="bib needs the extra agents")
-    from sysopt_gym.solvers.sequence_design import bdi, cbas, coms, language_model, mins
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(language_model, "STEPS", 60)
         patch.setattr(coms, "STEPS", 200)
@@ -47,9 +55,6 @@ def short_pretraining() -> Iterator[None]:
 
 
 def solve(name: str, task: DesignTask, seed: int = 0, budget: Budget = BUDGET) -> Solution:
-    for contender, package in (("cma_es", "cma"), ("bo", "botorch")):
-        if name == contender:
-            pytest.importorskip(package, reason="needs an extra")
     solution: Solution = load_contender("sequence_design", name)(seal(task), budget, seed)
     return solution
 
@@ -130,6 +135,15 @@ def test_mutants_differ_where_they_mutate(seed: int, rate: float) -> None:
     assert (children != parents).mean() == pytest.approx(rate, abs=0.05)
 
 
+def test_a_pool_hands_in_what_its_proxy_believes_in_most_first(tiny_task: Tiny) -> None:
+    task, rng = seal(tiny_task(15)), np.random.default_rng(0)
+    pool = common.Pool(task, fit_proxy(task, rng), Budget(60.0).start())
+    for _ in range(3):
+        pool.add(common.random_designs(task, 50, rng))
+    means, _ = pool.proxy.predict(designs_of(task, pool.solution().actions))
+    assert (np.diff(means) <= 0).all() and means[0] > means[-1]
+
+
 def test_without_budget_for_a_search_the_best_known_is_handed_in(tiny_task: Tiny) -> None:
     task = tiny_task(15)
     proxy = fit_proxy(seal(task), np.random.default_rng(0))
@@ -148,12 +162,9 @@ def test_the_registered_names_are_those_that_scripts_use() -> None:
 
 
 def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Tiny) -> None:
-    torch = pytest.importorskip("torch")
-    from sysopt_gym.solvers.sequence_design.gflownet import Policy
-
     task = seal(tiny_task(3))
     torch.manual_seed(0)
-    policy = Policy(task)
+    policy = gflownet.Policy(task)
     every = np.array(list(itertools.product(range(task.letters), repeat=task.length)), np.int64)
     every = every[feasible(every.astype(np.int8), task.banned)]
     with torch.inference_mode():
@@ -169,9 +180,6 @@ def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Ti
 
 
 def test_the_autoencoders_likelihood_is_a_distribution_over_sequences(tiny_task: Tiny) -> None:
-    torch = pytest.importorskip("torch")
-    from sysopt_gym.solvers.sequence_design.autoencoder import LATENT, Autoencoder
-
     torch.manual_seed(0)
     model = Autoencoder(3, 4)
     every = torch.as_tensor(np.array(list(itertools.product(range(4), repeat=3))))
@@ -182,10 +190,6 @@ def test_the_autoencoders_likelihood_is_a_distribution_over_sequences(tiny_task:
 
 
 def test_model_inversion_learns_which_sequences_have_a_score(tiny_task: Tiny) -> None:
-    torch = pytest.importorskip("torch")
-    from sysopt_gym.solvers.sequence_design import mins
-    from sysopt_gym.solvers.sequence_design.autoencoder import Autoencoder, fit
-
     rng = np.random.default_rng(0)
     rows = np.unique(rng.integers(0, 4, (2000, 8)), axis=0).astype(np.int8)
     share = (rows == 2).mean(axis=1)  # the score: how much of a sequence is the third letter

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.datasets.sequence_design.ehrlich import from_handle
@@ -49,6 +50,22 @@ def test_the_optimum_and_padding_score_as_the_landscape_says(tiny_task: Tiny) ->
     assert (verdict.detail["uniques"], verdict.detail["padded"]) == (1, task.batch_size - 1)
 
 
+@pytest.mark.parametrize(
+    ("place", "first", "best"), [(0, 1.0, 1.0), (15, 0.0, 1.0), (16, 0.0, 0.0)]
+)
+def test_few_designs_are_judged_in_the_order_they_were_handed_in(
+    tiny_task: Tiny, place: int, first: float, best: float
+) -> None:
+    task = tiny_task(0, 20)
+    optimum = from_handle(task.handle(), task.banned).optimum(task.length)
+    plan = task.sequences[task.scores == 0.0][:16].tolist()
+    plan.insert(place, optimum.tolist())
+    detail = validate(task, np.array(plan).ravel(), World()).detail
+    assert detail is not None
+    assert (detail["best@1"], detail["best@16"], detail["max"]) == (first, best, 1.0)
+    assert detail["median@16"] == 0.0
+
+
 @given(seed=SEEDS)
 @settings(max_examples=15, deadline=None)
 def test_diversity_novelty_and_rank_correlation_are_as_by_hand(seed: int) -> None:
@@ -59,7 +76,6 @@ def test_diversity_novelty_and_rank_correlation_are_as_by_hand(seed: int) -> Non
     assert nearest(batch, others).tolist() == [
         min(int((a != b).sum()) for b in others) for a in batch
     ]
-    stats = pytest.importorskip("scipy.stats")
     one, other = rng.integers(0, 5, 12), rng.normal(size=12)
     if np.ptp(one):
         expected = stats.spearmanr(one, other).statistic

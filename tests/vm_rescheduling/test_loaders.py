@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.core.instance import save_set
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
+from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.loaders import load_bytedance, load_file
+from sysopt_gym.datasets.vm_rescheduling.splits import DATA_FILES
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 
 
@@ -311,31 +313,30 @@ def test_any_change_of_a_field_loads_or_is_refused(
 # --- The public snapshots ----------------------------------------------------------------------
 
 
-def public(name: str) -> Path:
-    folder = os.environ.get("SYSOPT_DATA")
-    if not folder and not os.environ.get("CI"):
-        pytest.skip("SYSOPT_DATA is not set: the public snapshots are not at hand")
-    assert folder, "SYSOPT_DATA must be set in CI"
-    return Path(folder) / "vm" / name
+@pytest.fixture
+def public(data_file: Callable[[str], Path]) -> Callable[[str], Cluster]:
+    return lambda name: load_file(data_file(DATA_FILES[name]))
 
 
 @pytest.mark.parametrize(
     ("name", "size", "rate"),
     [
-        ("bytedance-medium.json", (279, 2089), 0.9770),
-        ("bytedance-large.json", (1176, 4546), 0.6003),
+        ("bytedance-medium", (279, 2089), 0.9770),
+        ("bytedance-large", (1176, 4546), 0.6003),
     ],
 )
 def test_the_public_snapshots_have_their_published_size_and_fragment_rate(
-    name: str, size: tuple[int, int], rate: float
+    public: Callable[[str], Cluster], name: str, size: tuple[int, int], rate: float
 ) -> None:
-    cluster = load_file(public(name))
+    cluster = public(name)
     assert (cluster.n_pms, cluster.n_vms) == size
     assert PROBLEM.describe(cluster)["fragment rate"] == rate
 
 
-def test_the_free_cores_in_the_public_snapshots_equal_those_recomputed() -> None:
-    path = public("bytedance-medium.json")
+def test_the_free_cores_in_the_public_snapshots_equal_those_recomputed(
+    data_file: Callable[[str], Path],
+) -> None:
+    path = data_file(DATA_FILES["bytedance-medium"])
     cluster = load_file(path)
     stated = np.zeros((cluster.n_pms, 2), np.int64)
     row = {name: at for at, name in enumerate(cluster.pm_ids)}
@@ -346,8 +347,10 @@ def test_the_free_cores_in_the_public_snapshots_equal_those_recomputed() -> None
     assert np.array_equal(cluster.free()[0], stated)
 
 
-def test_the_best_known_rates_are_offered_for_the_public_medium_snapshot_alone() -> None:
-    cluster = load_file(public("bytedance-medium.json"))
+def test_the_best_known_rates_are_offered_for_the_public_medium_snapshot_alone(
+    public: Callable[[str], Cluster],
+) -> None:
+    cluster = public("bytedance-medium")
     for mnl, rate in ((10, 0.8508), (25, 0.7245), (50, 0.5753), (100, 0.2884)):
         known = PROBLEM.best_known(PROBLEM.apply_settings(cluster, {"mnl": str(mnl)}))
         assert known is not None

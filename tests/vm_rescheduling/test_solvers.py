@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import contender_names, load_contender
-from sysopt_gym.datasets.sets import data_folder
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
 from sysopt_gym.datasets.vm_rescheduling.instance import (
     ACTIVE,
@@ -25,6 +23,7 @@ from sysopt_gym.datasets.vm_rescheduling.splits import DATA_FILES, load_set
 from sysopt_gym.envs.vm_rescheduling.dynamics import make_state, make_static
 from sysopt_gym.envs.vm_rescheduling.problem import PROVEN_MEDIUM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
+from sysopt_gym.solvers.vm_rescheduling import mcts, moves
 
 SOLVERS = contender_names("vm_rescheduling", "solver")
 EXACT = ("milp", "columns", "cpsat")
@@ -198,11 +197,11 @@ def test_draining_empties_the_hosts_where_there_is_room():
     assert left["milp"] < on_hosts
 
 
-def test_ha_reaches_the_published_figures():
-    _needs_data()
+def test_ha_reaches_the_published_figures(data_file):
     figures = {("bytedance-medium", 10): 0.8508, ("bytedance-medium", 50): 0.8049,
                ("bytedance-large", 10): 0.5917, ("bytedance-large", 50): 0.5866}  # fmt: skip
     for (name, mnl), figure in figures.items():
+        data_file(DATA_FILES[name])
         cluster = with_settings(load_set(name)[0], {"mnl": str(mnl)})
         plan = solve("ha", cluster, Budget(10.0)).actions
         assert judged(cluster, plan).objective == pytest.approx(figure, abs=5e-5)
@@ -210,8 +209,8 @@ def test_ha_reaches_the_published_figures():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mnl", PROVEN_MEDIUM)
-def test_milp_proves_the_public_medium_snapshot_optimal(mnl: int):
-    _needs_data()
+def test_milp_proves_the_public_medium_snapshot_optimal(data_file, mnl: int):
+    data_file(DATA_FILES["bytedance-medium"])
     cluster = with_settings(load_set("bytedance-medium")[0], {"mnl": str(mnl)})
     solution = solve("milp", cluster, Budget(120.0))
     assert solution.status == "optimal"
@@ -219,14 +218,7 @@ def test_milp_proves_the_public_medium_snapshot_optimal(mnl: int):
     assert reached == pytest.approx(PROVEN_MEDIUM[mnl], abs=5e-5)
 
 
-def _needs_data() -> None:
-    path = data_folder() / DATA_FILES["bytedance-medium"]
-    if not path.is_file() and "CI" not in os.environ:
-        pytest.skip(f"the public snapshots are not at hand (no {path}); set SYSOPT_DATA")
-
-
 def test_the_table_of_moves_lists_the_gain_that_each_move_has():
-    moves = pytest.importorskip("sysopt_gym.solvers.vm_rescheduling.moves")
     for objective in ("fragment_rate", "mixed", "drain"):
         cluster = task(load_set("constrained-small:test/0")[0], objective)
         static = make_static(cluster)
@@ -240,7 +232,6 @@ def test_the_table_of_moves_lists_the_gain_that_each_move_has():
 
 
 def test_a_tiny_search_tree_grows_as_worked_out_by_hand():
-    mcts = pytest.importorskip("sysopt_gym.solvers.vm_rescheduling.mcts")
     root = mcts.Node()
     mcts.expand(root, np.array([8.0, 4.0, 4.0]), np.array([7, 7, 9]), np.array([0, 2, 4]))
     likely, other = root.children

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -201,16 +201,9 @@ def test_a_csv_of_no_known_trace_is_refused(tmp_path: Path) -> None:
         load_file(write(tmp_path / "x.csv", "a,b\n1,2\n"))
 
 
-def data_folder() -> Path:
-    folder = os.environ.get("SYSOPT_DATA")
-    if not folder and not os.environ.get("CI"):
-        pytest.skip("SYSOPT_DATA is not set: the public traces are not at hand")
-    assert folder, "SYSOPT_DATA must be set in CI"
-    return Path(folder)
-
-
-def test_the_public_openb_trace_loads_whole() -> None:
-    cluster = load_file(data_folder() / "vm" / "openb_pod_list_default.csv")
+def test_the_public_openb_trace_loads_whole(data_file: Callable[[str], Path]) -> None:
+    data_file("vm/openb_node_list_all_node.csv")
+    cluster = load_file(data_file("vm/openb_pod_list_default.csv"))
     assert (cluster.n_pms, cluster.n_vms) == (1523, 7677)
     assert int(cluster.vm_pinned.sum()) == 6589
     assert cluster.free()[0].min() >= 0
