@@ -20,7 +20,6 @@ from .instance import DesignTask, distinct, encode, make_task
 LETTERS = tables.PROTEIN + "BJOUXZ0123456789"
 MOST_ROUNDS = 2000
 CROSSOVER = 0.3
-RNA_ROWS = 5000
 BROKEN = 0.2  # conserved regions drawn with a wrong letter: about half of those below the ceiling
 GB1_SHARE = 0.95  # of the measured variants, lowest first, that the offline set is drawn from
 
@@ -173,9 +172,9 @@ def rna_task(
     targets: Sequence[int],
     length: int,
     ceiling: float,
+    rows: int,
     conserved: rna.Region | None,
     seed: int,
-    rows: int = RNA_ROWS,
 ) -> DesignTask:
     """A task of binding RNA targets: different random sequences that score at most the ceiling.
 

