@@ -259,16 +259,17 @@ class Trainer:
         batch = min(BATCH, len(self.targets))
         while at < steps:
             rows = self.draw(batch)
-            targets = self.targets[rows]
-            self.learn(
-                self.sequences[rows],
-                lambda values, targets=targets: (2.0 / batch) * (values - targets),
-                RATE * falling(at / steps) * min(1.0, (at + 1) / WARM_STEPS),
-            )
+            rate = RATE * falling(at / steps) * min(1.0, (at + 1) / WARM_STEPS)
+            self.learn(self.sequences[rows], self._errors(rows), rate)
             at += 1
             if seconds is not None and at == PACE_STEPS:
                 pace = (time.perf_counter() - started) / PACE_STEPS
                 steps = max(PACE_STEPS, min(steps, int(seconds / pace)))
+
+    def _errors(self, rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """The squared error's derivatives."""
+        targets = self.targets[rows]
+        return lambda values: (2.0 / values.shape[1]) * (values - targets)
 
     def learn(
         self, tokens: np.ndarray, slope: Callable[[np.ndarray], np.ndarray], rate: float
