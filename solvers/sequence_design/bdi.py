@@ -16,6 +16,7 @@ from torch import Tensor
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.pool import hand_in, out_of_time
 from .adam import RATE, Adam
 from .bidirectional import (
     RIDGE,
@@ -25,7 +26,7 @@ from .bidirectional import (
     start_logits,
     straight_through,
 )
-from .common import decode, hand_in, one_hot, out_of_time
+from .common import decode, one_hot
 
 DEPTH = 5
 STEPS = 200

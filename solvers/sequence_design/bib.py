@@ -24,6 +24,7 @@ from torch import Tensor
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.pool import hand_in, out_of_time
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
 from .adam import RATE, Adam, adaptive_rates
 from .bidirectional import (
@@ -34,7 +35,7 @@ from .bidirectional import (
     start_logits,
     straight_through,
 )
-from .common import decode, hand_in, one_hot, out_of_time
+from .common import decode, one_hot
 from .gradient_ascent import gradient
 from .language_model import LanguageModel, offline_features, pretrain
 from .pretrained import PretrainedModel, chosen_model

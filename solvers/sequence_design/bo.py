@@ -23,9 +23,10 @@ from ...core.budget import Budget, Clock
 from ...core.errors import MissingDependencyError
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.pool import TRAINING_SHARE, Pool, hand_in
 from ...envs.sequence_design.proxy import scaled_scores
 from .bdi import some_rows
-from .common import TRAINING_SHARE, Pool, hand_in, mutants, one_hot
+from .common import mutants, one_hot
 
 try:
     import gpytorch

@@ -13,7 +13,8 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from .common import Pool, decode, learn, one_hot, out_of_time
+from ...envs.sequence_design.pool import Pool, learn, out_of_time
+from .common import decode, one_hot
 
 STEP = 0.5
 ITERATIONS = 100

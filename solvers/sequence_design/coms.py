@@ -14,8 +14,9 @@ from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.networks import MotifNetworks
+from ...envs.sequence_design.pool import TRAINING_SHARE, Pool
 from ...envs.sequence_design.proxy import Ensemble, Trainer, falling, normal_scores
-from .common import TRAINING_SHARE, Pool, one_hot
+from .common import one_hot
 from .gradient_ascent import SHARPNESS, climb, climb_until_the_end
 
 MEMBERS = 3

@@ -9,7 +9,8 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask, distinct
-from .common import Pool, learn, mutants, out_of_time, random_designs
+from ...envs.sequence_design.pool import Pool, learn, out_of_time
+from .common import mutants, random_designs
 
 POPULATION = 512
 ELITES = 64

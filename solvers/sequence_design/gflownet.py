@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from .common import Pool, learn, out_of_time
+from ...envs.sequence_design.pool import Pool, learn, out_of_time
 
 WIDTH = 128
 RATE, Z_RATE = 2e-3, 5e-2

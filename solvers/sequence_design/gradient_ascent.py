@@ -14,9 +14,10 @@ import numpy as np
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.pool import TRAINING_SHARE, Pool, learn, out_of_time
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
 from .adam import RATE, Adam, adaptive_rates
-from .common import TRAINING_SHARE, Pool, decode, learn, one_hot, out_of_time
+from .common import decode, one_hot
 
 STEPS = 200
 SHARPNESS = 2.0  # logits of a start's own letters at first

@@ -19,9 +19,10 @@ import torch
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.pool import TRAINING_SHARE, Pool, learn, out_of_time
 from ...envs.sequence_design.proxy import scaled_scores
 from .autoencoder import LATENT, Autoencoder, fit
-from .common import TRAINING_SHARE, Pool, decode, learn, out_of_time
+from .common import decode
 
 STEPS = 4000
 BINS, CROWDED, TEMPERATURE, MOST_WEIGHT = 20, 1e-3, 0.3, 5.0  # of the weights of scores

@@ -11,7 +11,8 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from .common import hand_in, random_designs
+from ...envs.sequence_design.pool import hand_in
+from .common import random_designs
 
 MOST_DRAWS = 100
 

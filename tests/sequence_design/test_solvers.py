@@ -18,6 +18,7 @@ from sysopt_gym.core.solution import Solution
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
 from sysopt_gym.envs.sequence_design.plan import designs_of
+from sysopt_gym.envs.sequence_design.pool import Pool, out_of_time
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
 from sysopt_gym.solvers.sequence_design import (
@@ -137,7 +138,7 @@ def test_mutants_differ_where_they_mutate(seed: int, rate: float) -> None:
 
 def test_a_pool_hands_in_what_its_proxy_believes_in_most_first(tiny_task: Tiny) -> None:
     task, rng = seal(tiny_task(15)), np.random.default_rng(0)
-    pool = common.Pool(task, fit_proxy(task, rng), Budget(60.0).start())
+    pool = Pool(task, fit_proxy(task, rng), Budget(60.0).start())
     for _ in range(3):
         pool.add(common.random_designs(task, 50, rng))
     means, _ = pool.proxy.predict(designs_of(task, pool.solution().actions))
@@ -148,8 +149,8 @@ def test_without_budget_for_a_search_the_best_known_is_handed_in(tiny_task: Tiny
     task = tiny_task(15)
     proxy = fit_proxy(seal(task), np.random.default_rng(0))
     clock = Budget(1e-6).start()
-    pool = common.Pool(seal(task), proxy, clock)
-    assert common.out_of_time(clock)
+    pool = Pool(seal(task), proxy, clock)
+    assert out_of_time(clock)
     held = {row.tobytes() for row in task.sequences}
     assert all(row.tobytes() in held for row in designs_of(task, pool.solution().actions))
 
