@@ -6,7 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from sysopt_gym.agents.checkpoints import SHIPPED, load_network, load_policy, save_policy
+from sysopt_gym.agents.checkpoints import (
+    SHIPPED,
+    load_network,
+    load_policy,
+    save_policy,
+    shipped_for,
+)
+from sysopt_gym.agents.sequence_design.network import SequencePolicy
+from sysopt_gym.agents.sequence_design.recipe import score
 from sysopt_gym.agents.training import load_config, train
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.agents.vm_rescheduling.players import POLICY
@@ -60,6 +68,25 @@ def test_overrides_reach_nested_settings() -> None:
     assert settings["ppo"]["algorithm"]["training"]["lr"] == 0.5
     assert settings["ppo"]["algorithm"]["training"]["gamma"] == 1.0
     assert settings["seed"] == 7
+
+
+@pytest.mark.parametrize("name", ["sequence_design_ppo", "sequence_design_muzero"])
+@pytest.mark.parametrize("size", ["small", "medium"])
+def test_policies_of_one_design_task_are_found_by_it_and_score_as_their_cards_say(
+    name: str, size: str
+) -> None:
+    problem, task = load_problem("sequence_design"), f"ehrlich:{size}/0"
+    instances = problem.load_set(task)
+    shown = problem.shown(instances[0]).content_hash
+    found = shipped_for(name, problem, shown, SequencePolicy)
+    assert found is not None
+    (folder,) = (path for path in SHIPPED.glob(f"{name}_{size}"))
+    assert (folder / "policy.safetensors").stat().st_size < 2**20
+    _, card = load_policy(folder, problem)
+    assert card.trained_on == [shown]
+    # The proxy is trained anew; another machine's differs in the last digits, which training grows.
+    expected = card.expected[task]["shortfall"]
+    assert score(found, instances)["shortfall"] == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def lessons(
         raise SettingError("imitation.contender: name the contender whose designs are imitated")
     samples = []
     for task in instances:
-        plan = solver(seal(task), budget, int(rng.integers(1 << 30))).actions
+        plan = solver(seal(task), budget, 0).actions
         designs = designs_of(task, plan)
         tokens = torch.from_numpy(designs.astype(np.int64))
         samples += map(Sample, tokens, legal_at(task, designs))
@@ -81,15 +81,18 @@ def imitate_measured(
     batches: int,
     batch_size: int,
     rng: np.random.Generator,
+    enough: Callable[[], bool],
 ) -> None:
     """Cross-entropy to measured sequences, the better ones drawn more often, by 1 / (k N + rank)
-    (Tripp et al. 2020, arXiv 2006.09191, section 3).
+    (Tripp et al. 2020, arXiv 2006.09191, section 3); so many batches, or until it is enough.
     """
     count = len(task.scores)
     ranks = np.argsort(np.argsort(-task.scores, kind="stable"), kind="stable")
     chances = 1.0 / (RANKED * count + ranks)
     chances /= chances.sum()
     for _ in range(batches):
+        if enough():
+            break
         rows = task.sequences[rng.choice(count, batch_size, p=chances)]
         tokens = torch.from_numpy(rows.astype(np.int64))
         step(network, optimizer, surprise(network, tokens, legal_at(task, rows)))

@@ -57,13 +57,17 @@ class Lookahead:
 
     @torch.inference_mode()
     def better(self, tokens: np.ndarray, rng: np.random.Generator) -> Bettered:
-        """Searches at every place of designs int8 [lanes, L], from left to right."""
+        """Searches at every place of designs int8 [lanes, L], from left to right, while there is
+        time; places that are left then have a policy of 0.
+        """
         task, lanes = self.pool.task, self._lanes
         self._tokens[0] = tokens
         self._values[0] = self.pool.add(tokens)
         policy = np.zeros((len(lanes), task.length, task.letters), np.float32)
         before, state = torch.full((len(lanes),), START), None
         for at in range(task.length):
+            if self.pool.out_of_time:
+                break
             state, scores = self._read(before, np.full(len(lanes), at), state)
             legal = np.ones(scores.shape, np.bool_)
             if at > 0:

@@ -100,7 +100,6 @@ def chosen(log_chances: Tensor, tokens: Tensor) -> Tensor:
     return log_chances.gather(2, tokens.unsqueeze(2)).squeeze(2)
 
 
-@torch.inference_mode()
 def sample(
     network: SequencePolicy, task: DesignTask, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -110,19 +109,48 @@ def sample(
         Designs int8 [count, L], feasible, and log-probabilities of their letters, float32
         [count, L].
     """
-    tokens = np.full((count, task.length), task.letters, np.int8)
+    nothing = np.full((count, task.length), task.letters, np.int8)
+    return _draw(network, task, nothing, np.ones(nothing.shape, np.bool_), rng)
+
+
+def redraw(
+    network: SequencePolicy,
+    task: DesignTask,
+    tokens: np.ndarray,
+    share: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Designs int8 [n, L] with that share of their letters, and those that are not legal any more,
+    drawn from the policy: the conservative search of Kim et al. 2025 (arXiv 2410.04461).
+    """
+    return _draw(network, task, tokens, rng.random(tokens.shape) < share, rng)[0]
+
+
+@torch.inference_mode()
+def _draw(
+    network: SequencePolicy,
+    task: DesignTask,
+    tokens: np.ndarray,
+    drawn: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Goes through designs int8 [n, L] from left to right and draws letters where bool [n, L] says
+    so, and where what stands there may not.
+    """
+    tokens, rows = tokens.copy(), np.arange(len(tokens))
     log_chances = np.empty(tokens.shape, np.float32)
-    mask = np.empty((count, task.letters), np.int8)
-    before, state = torch.full((count, 1), START), None
+    mask = np.empty((len(tokens), task.letters), np.int8)
+    before, state = torch.full((len(tokens), 1), START), None
     for at in range(task.length):
         place = torch.tensor([at])
         states, state = network.read(before, place, state)
         append_mask(tokens, at, task.banned, mask)
         scores = network.scores_at(states, place, task.letters).squeeze(1)
-        scores = scores.masked_fill(torch.from_numpy(mask) == 0, MASKED).log_softmax(1)
-        noise = torch.from_numpy(rng.gumbel(size=mask.shape))
-        letters = (scores + noise).argmax(dim=1, keepdim=True)
-        append(tokens, at, letters.squeeze(1).numpy(), task.banned)
-        log_chances[:, at] = scores.gather(1, letters).squeeze(1).numpy()
-        before = letters
+        scores = scores.masked_fill(torch.from_numpy(mask) == 0, MASKED).log_softmax(1).numpy()
+        letters = (scores + rng.gumbel(size=mask.shape)).argmax(axis=1)
+        kept = np.minimum(tokens[:, at], task.letters - 1).astype(np.int64)
+        letters = np.where(drawn[:, at] | (mask[rows, kept] == 0), letters, kept)
+        append(tokens, at, letters, task.banned)
+        log_chances[:, at] = scores[rows, letters]
+        before = torch.from_numpy(letters).unsqueeze(1)
     return tokens, log_chances
