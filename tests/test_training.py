@@ -149,3 +149,32 @@ def test_the_same_muzero_goes_on_from_a_policy_of_any_family(
     train(f"{family}_muzero", overrides | {"muzero.iterations": "3"}, resume=True)
     state = json.loads((tmp_path / "run" / "state.json").read_text())
     assert (state["stage"], state["done"]) == ("muzero", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["construct", "mutate"])
+def test_design_policies_learn_both_forms_by_ppo_and_then_muzero(form: str, tmp_path: Path) -> None:
+    recipe = {"construct": "RECIPE", "mutate": "MUTATING"}[form]
+    overrides = {
+        "out": str(tmp_path / "run"),
+        "recipe": f".agents.sequence_design.recipe:{recipe}",
+        "width": "8",
+        "start": "''",
+    }
+    for stage in ("ppo", "muzero"):
+        overrides |= {
+            f"{stage}.instances": "[ehrlich:small/0]",
+            f"{stage}.environment": f"{{form: {form}, designs: 1}}",
+            f"{stage}.iterations": "1",
+            f"{stage}.checkpoint_every": "1",
+            f"{stage}.algorithm.env_runners": "{num_env_runners: 0, num_envs_per_env_runner: 2}",
+        }
+    small = "{train_batch_size_per_learner: 64, minibatch_size: 32, num_epochs: 1}"
+    overrides["ppo.algorithm.training"] = small
+    for key, value in {"simulations": 2, "learning_starts": 8, "updates": 1}.items():
+        overrides[f"muzero.algorithm.training.{key}"] = str(value)
+    train("sequence_design_muzero", overrides, resume=False)
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert (state["stage"], state["done"]) == ("muzero", 1)
+    card = json.loads((tmp_path / "run" / "policy" / "policy.json").read_text())
+    assert set(card["expected"]) == {"ehrlich:small/0"} and len(card["trained_on"]) == 1

@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sysopt_gym.agents import checkpoints
 from sysopt_gym.agents.batches import stack
-from sysopt_gym.agents.checkpoints import shipped_for
+from sysopt_gym.agents.checkpoints import Card, save_policy
 from sysopt_gym.agents.muzero.search import SearchSettings
 from sysopt_gym.agents.sequence_design import players, playing
 from sysopt_gym.agents.sequence_design.imitation import imitate, imitate_measured, lessons
 from sysopt_gym.agents.sequence_design.lookahead import Lookahead
 from sysopt_gym.agents.sequence_design.network import SequencePolicy
 from sysopt_gym.agents.sequence_design.players import (
+    MUZERO,
     PPO,
     ProximalLearner,
     solve_muzero,
@@ -29,7 +32,6 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import load_contender
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
-from sysopt_gym.datasets.sequence_design.splits import load_set
 from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.plan import designs_of
@@ -223,9 +225,15 @@ def test_the_same_seed_and_evaluations_give_the_same_batch(tiny_task: Tiny, solv
     assert np.array_equal(*plans)
 
 
-def test_a_policy_is_taken_for_its_own_task_alone(tiny_task: Tiny) -> None:
-    task = load_set("ehrlich:small/0")[0]
-    found = shipped_for(PPO, PROBLEM, seal(task).content_hash, SequencePolicy)
-    assert isinstance(found, SequencePolicy)
-    other = seal(tiny_task(0)).content_hash
-    assert shipped_for(PPO, PROBLEM, other, SequencePolicy) is None
+def test_a_policy_is_taken_for_its_own_task_alone(
+    tiny_task: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = (seal(tiny_task(seed)).content_hash for seed in (0, 1))
+    network = untrained()
+    card = Card(PROBLEM.family, PROBLEM.env_version, 16, "test", {}, {}, "test", [own])
+    save_policy(tmp_path / f"{PPO}_tiny", network.state_dict(), card)
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path)
+    found = checkpoints.shipped_for(PPO, PROBLEM, own, SequencePolicy)
+    assert found is not None and torch.equal(found.scores.weight, network.scores.weight)
+    assert checkpoints.shipped_for(PPO, PROBLEM, other, SequencePolicy) is None
+    assert checkpoints.shipped_for(MUZERO, PROBLEM, own, SequencePolicy) is None
