@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ PARTS = ("env_runners", "learners", "training", "resources", "evaluation", "debu
 def build_algorithm(
     name: str,
     problem: Problem,
-    instances: Sequence[Any],
+    environment: Mapping[str, Any],
     network: Mapping[str, Any],
     seed: int,
     settings: Mapping[str, Mapping[str, Any]],
@@ -29,7 +29,7 @@ def build_algorithm(
     Args:
         name: "ppo" or "muzero".
         problem: whose environment is played.
-        instances: what is played on it.
+        environment: its arguments; "instances" is what is played on it.
         network: "family", "width" and "weights" to start from.
         seed: of self-play and learning.
         settings: keyword arguments of methods of RLlib's AlgorithmConfig, by PARTS.
@@ -40,7 +40,7 @@ def build_algorithm(
     quiet_ray()
     config = {"ppo": _ppo, "muzero": _muzero}[name](network)
     package = __package__.rpartition(".")[0]
-    config.environment(f"{package}:{problem.env_id}", env_config={"instances": list(instances)})
+    config.environment(f"{package}:{problem.env_id}", env_config=dict(environment))
     config.debugging(seed=seed, log_level="ERROR")
     for part, arguments in settings.items():
         try:

@@ -1,12 +1,18 @@
-"""Observations of one environment as batches. Uses numpy and torch."""
+"""Observations of one environment as batches, and a pass of gradient descent over samples. Uses
+numpy and torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+GREATEST_NORM = 1.0  # of a gradient
+AnySample = TypeVar("AnySample")
 
 
 def stack(observations: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
@@ -23,3 +29,45 @@ def pad(array: np.ndarray, size: int) -> np.ndarray:
     if len(array) == size:
         return array
     return np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])
+
+
+def one_pass(
+    network: nn.Module,
+    samples: Sequence[AnySample],
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    rng: np.random.Generator,
+    progress: Callable[[float], None],
+    loss_of: Callable[[Sequence[AnySample]], tuple[Tensor, float]],
+) -> float:
+    """Descends the loss of each batch of samples once, in random order.
+
+    Args:
+        network: whose gradients are clipped; the optimizer's.
+        samples: any number.
+        optimizer: of the network.
+        batch_size: samples of a batch; the last one may be smaller.
+        rng: draws the order.
+        progress: told the part that is done after each batch.
+        loss_of: a batch -> its loss, and the figure to report of it, a mean over the batch.
+
+    Returns:
+        The mean of the figures over the samples.
+    """
+    order = rng.permutation(len(samples))
+    total = 0.0
+    for first in range(0, len(order), batch_size):
+        batch = [samples[i] for i in order[first : first + batch_size]]
+        loss, figure = loss_of(batch)
+        step(network, optimizer, loss)
+        total += figure * len(batch)
+        progress((first + len(batch)) / len(order))
+    return total / max(1, len(samples))
+
+
+def step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down a loss, its gradient clipped."""
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), GREATEST_NORM)
+    optimizer.step()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,8 @@ class Card:
         expected: set -> score, by the family's recipe, measured when it was exported.
         config: the resolved training configuration.
         command: how it was made.
+        trained_on: content hashes of the instances it was trained on, as contenders are shown them;
+            where a policy is of one instance, how it is found.
     """
 
     family: str
@@ -43,6 +45,7 @@ class Card:
     expected: dict[str, dict[str, float]]
     config: dict[str, Any]
     command: str
+    trained_on: list[str] = field(default_factory=list)
 
 
 def save_policy(folder: Path, weights: Mapping[str, Tensor], card: Card) -> None:
@@ -93,3 +96,16 @@ def load_network(folder: Path, problem: Problem, make: Callable[[int], AnyNetwor
     except RuntimeError as error:
         raise CheckpointError(f"{folder}: the weights do not fit the network ({error})") from error
     return network
+
+
+def shipped_for(
+    name: str, problem: Problem, content_hash: str, make: Callable[[int], AnyNetwork]
+) -> AnyNetwork | None:
+    """The shipped policy whose folder's name begins so and that was trained on an instance, or none
+    if there is no such; see `load_network`.
+    """
+    for folder in sorted(SHIPPED.glob(f"{name}*")):
+        _, card = load_policy(folder, problem)
+        if content_hash in card.trained_on:
+            return load_network(folder, problem, make)
+    return None

@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     algorithm: {
         "instances": [],
         "settings": {},
+        "environment": {},
         "iterations": 0,
         "checkpoint_every": 10,
         "algorithm": {},
@@ -56,7 +57,11 @@ DEFAULTS: dict[str, Any] = {
     for algorithm in ("ppo", "muzero")
 }
 LENGTHS = {"imitation": "epochs", "ppo": "iterations", "muzero": "iterations"}  # stages, in order
-FREE_FORM = ("ppo.settings", "ppo.algorithm", "muzero.settings", "muzero.algorithm")
+FREE_FORM = tuple(
+    f"{stage}.{part}"
+    for stage in ("ppo", "muzero")
+    for part in ("settings", "environment", "algorithm")
+)
 
 
 def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Path:
@@ -232,6 +237,21 @@ class Run:
         """The instances of several sets."""
         return [instance for name in names for instance in self.problem.load_set(name)]
 
+    def played(self, stage: str) -> list[Any]:
+        """The instances of a stage of reinforcement, its settings applied, as contenders are shown
+        them.
+        """
+        part, problem = self.settings[stage], self.problem
+        found = self.instances(part["instances"])
+        return [problem.shown(problem.apply_settings(i, part["settings"])) for i in found]
+
+    def trained_on(self) -> list[str]:
+        """Content hashes of all instances of the run."""
+        imitated = self.instances(self.settings["imitation"]["instances"])
+        seen = [self.problem.shown(instance) for instance in imitated]
+        seen += [instance for stage in ("ppo", "muzero") for instance in self.played(stage)]
+        return sorted({instance.content_hash for instance in seen})
+
     def validate(self, stage: str, writer: Any, step: int) -> float:
         """Scores the network; exports it if it is the best so far on the first validation set."""
         expected = {
@@ -252,6 +272,7 @@ class Run:
                 expected,
                 self.settings,
                 shlex.join(["sysopt-gym", *sys.argv[1:]]),
+                self.trained_on(),
             )
             save_policy(self.out / "policy", self.network.state_dict(), card)
         return score
@@ -332,17 +353,14 @@ def _reinforce(run: Run) -> None:
     part = run.settings[stage]
     if not hasattr(run.network, "encode"):
         raise SettingError(f"{stage}.iterations: this recipe trains no policy; leave them at 0")
-    instances = [
-        run.problem.shown(run.problem.apply_settings(instance, part["settings"]))
-        for instance in run.instances(part["instances"])
-    ]
     network = {
         "family": run.settings["family"],
         "width": run.settings["width"],
         "weights": run.network.state_dict(),
     }
+    environment = {"instances": run.played(stage)} | part["environment"]
     algorithm = build_algorithm(
-        stage, run.problem, instances, network, run.settings["seed"], part["algorithm"]
+        stage, run.problem, environment, network, run.settings["seed"], part["algorithm"]
     )
     saved = str((run.out / "algorithm").resolve())
     if run.state["done"]:

@@ -98,6 +98,10 @@ AGENTS: dict[str, dict[str, str]] = {
         "muzero": ".agents.memory_mapping.players:solve_muzero",
         "ppo": ".agents.memory_mapping.players:solve_ppo",
     },
+    "sequence_design": {
+        "muzero": ".agents.sequence_design.players:solve_muzero",
+        "ppo": ".agents.sequence_design.players:solve_ppo",
+    },
 }
 
 POLICIES: dict[str, dict[str, str]] = {}

@@ -6,7 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from sysopt_gym.agents.checkpoints import SHIPPED, load_network, load_policy, save_policy
+from sysopt_gym.agents.checkpoints import (
+    SHIPPED,
+    load_network,
+    load_policy,
+    save_policy,
+    shipped_for,
+)
+from sysopt_gym.agents.sequence_design.network import SequencePolicy
+from sysopt_gym.agents.sequence_design.recipe import score
 from sysopt_gym.agents.training import load_config, train
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.agents.vm_rescheduling.players import POLICY
@@ -60,6 +68,25 @@ def test_overrides_reach_nested_settings() -> None:
     assert settings["ppo"]["algorithm"]["training"]["lr"] == 0.5
     assert settings["ppo"]["algorithm"]["training"]["gamma"] == 1.0
     assert settings["seed"] == 7
+
+
+@pytest.mark.parametrize("name", ["sequence_design_ppo", "sequence_design_muzero"])
+@pytest.mark.parametrize("size", ["small", "medium"])
+def test_policies_of_one_design_task_are_found_by_it_and_score_as_their_cards_say(
+    name: str, size: str
+) -> None:
+    problem, task = load_problem("sequence_design"), f"ehrlich:{size}/0"
+    instances = problem.load_set(task)
+    shown = problem.shown(instances[0]).content_hash
+    found = shipped_for(name, problem, shown, SequencePolicy)
+    assert found is not None
+    (folder,) = (path for path in SHIPPED.glob(f"{name}_{size}"))
+    assert (folder / "policy.safetensors").stat().st_size < 2**20
+    _, card = load_policy(folder, problem)
+    assert card.trained_on == [shown]
+    # The proxy is trained anew; another machine's differs in the last digits, which training grows.
+    expected = card.expected[task]["shortfall"]
+    assert score(found, instances)["shortfall"] == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.slow
@@ -122,3 +149,32 @@ def test_the_same_muzero_goes_on_from_a_policy_of_any_family(
     train(f"{family}_muzero", overrides | {"muzero.iterations": "3"}, resume=True)
     state = json.loads((tmp_path / "run" / "state.json").read_text())
     assert (state["stage"], state["done"]) == ("muzero", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["construct", "mutate"])
+def test_design_policies_learn_both_forms_by_ppo_and_then_muzero(form: str, tmp_path: Path) -> None:
+    recipe = {"construct": "RECIPE", "mutate": "MUTATING"}[form]
+    overrides = {
+        "out": str(tmp_path / "run"),
+        "recipe": f".agents.sequence_design.recipe:{recipe}",
+        "width": "8",
+        "start": "''",
+    }
+    for stage in ("ppo", "muzero"):
+        overrides |= {
+            f"{stage}.instances": "[ehrlich:small/0]",
+            f"{stage}.environment": f"{{form: {form}, designs: 1}}",
+            f"{stage}.iterations": "1",
+            f"{stage}.checkpoint_every": "1",
+            f"{stage}.algorithm.env_runners": "{num_env_runners: 0, num_envs_per_env_runner: 2}",
+        }
+    small = "{train_batch_size_per_learner: 64, minibatch_size: 32, num_epochs: 1}"
+    overrides["ppo.algorithm.training"] = small
+    for key, value in {"simulations": 2, "learning_starts": 8, "updates": 1}.items():
+        overrides[f"muzero.algorithm.training.{key}"] = str(value)
+    train("sequence_design_muzero", overrides, resume=False)
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert (state["stage"], state["done"]) == ("muzero", 1)
+    card = json.loads((tmp_path / "run" / "policy" / "policy.json").read_text())
+    assert set(card["expected"]) == {"ehrlich:small/0"} and len(card["trained_on"]) == 1

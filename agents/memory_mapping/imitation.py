@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numba import njit
-from torch import nn
+from torch import Tensor, nn
 
 from ...core.budget import Budget
 from ...core.contracts import Solver
@@ -22,7 +22,7 @@ from ...envs.memory_mapping.dynamics import State, Static, make_state
 from ...envs.memory_mapping.env import MallocGameEnv
 from ...envs.memory_mapping.static import planning_static
 from ...envs.memory_mapping.wishes import play_wishes, wishes_of
-from ..batches import stack
+from ..batches import one_pass, stack
 from .network import DecisionPolicy
 
 VALUE_WEIGHT = 1.0
@@ -106,19 +106,13 @@ def imitate(
     """One pass of cross-entropy and squared error of the value; returns the mean cross-entropy. See
     Recipe.
     """
-    order = rng.permutation(len(samples))
-    total = 0.0
-    for first in range(0, len(order), batch_size):
-        batch = [samples[i] for i in order[first : first + batch_size]]
+
+    def loss_of(batch: Sequence[Sample]) -> tuple[Tensor, float]:
         obs = stack([sample.observation for sample in batch])
         encoded = network.encode(obs)
         scores = network.logits(encoded, obs)
         loss = nn.functional.cross_entropy(scores, torch.tensor([s.action for s in batch]))
         error = network.value(encoded) - torch.tensor([s.to_come for s in batch])
-        optimizer.zero_grad()
-        (loss + VALUE_WEIGHT * (error**2).mean()).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        total += float(loss.detach()) * len(batch)
-        progress((first + len(batch)) / len(order))
-    return total / max(1, len(samples))
+        return loss + VALUE_WEIGHT * (error**2).mean(), float(loss.detach())
+
+    return one_pass(network, samples, optimizer, batch_size, rng, progress, loss_of)

@@ -1,1 +1,1 @@
-"""Sequence design: network and lessons; no agent is shipped yet."""
+"""Sequence design: network, play, lessons, and the agents as contenders."""

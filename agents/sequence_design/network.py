@@ -1,6 +1,8 @@
-"""The network of sequence design: letters with their places attend to each other. Uses torch.
+"""The network of sequence design: a recurrent reader of letters. Uses torch.
 
-It answers `encode`, `logits` and `value`, as every family's does.
+It answers `encode`, `logits` and `value`, as every family's does, for both forms of play (construct
+and mutate). playing.py and lookahead.py call what it is made of: whole sequences are read in one
+pass, designs are grown letter by letter from the state that is kept.
 """
 
 from __future__ import annotations
@@ -15,63 +17,116 @@ from ...envs.sequence_design.observation import PROGRESS, VALUES
 
 MASKED = -1e9
 WAVES = 8  # sines and cosines of a position
+START = MOST_LETTERS  # stands before the first letter
 
 Observation = dict[str, Tensor]
 
 
 class Encoded(NamedTuple):
-    """The sequence so far, float32 [B, d]."""
+    """What was read: the sequence so far, float32 [B, d], and the numbers beside it, [B, 5]."""
 
     context: Tensor
+    beside: Tensor
 
 
 class SequencePolicy(nn.Module):
-    """Policy and value over observations of sysopt/SequenceDesign-v0, form construct (see its
-    docstring for shapes).
+    """Policy and value over observations of sysopt/SequenceDesign-v0 (see its docstring for
+    shapes), and a distribution over sequences.
 
-    Letters with their positions attend to each other; the next letter is scored from the last ones
-    and the whole. Of any length, and of any alphabet up to MOST_LETTERS.
+    A gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) reads letters with their places; the
+    next letter is scored from its state and from the place alone. Of any length, and of any
+    alphabet up to MOST_LETTERS.
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
+        self.width = width
+        beside = len(PROGRESS) + len(VALUES)
         self.letter = nn.Embedding(MOST_LETTERS + 1, width)
-        self.place = nn.Linear(2 * WAVES, width)
-        self.among = nn.MultiheadAttention(width, 2, batch_first=True)
-        self.whole = nn.Linear(2 * width + len(PROGRESS) + len(VALUES), width)
-        self.hidden = nn.Linear(width, width)
+        self.place = nn.Sequential(nn.Linear(2 * WAVES, width), nn.ReLU())
+        self.placed = nn.Linear(width, width)
+        self.reader = nn.GRU(width, width, batch_first=True)
         self.scores = nn.Linear(width, MOST_LETTERS)
-        self.worth = nn.Linear(width, 1)
+        self.place_scores = nn.Linear(width, MOST_LETTERS, bias=False)
+        self.worth = nn.Sequential(nn.Linear(width + beside, width), nn.ReLU(), nn.Linear(width, 1))
+        self.edits = nn.Linear(3 * width, width)
+        self.stop = nn.Linear(width, 1)
+        nn.init.zeros_(self.place_scores.weight)
+
+    def read(
+        self, before: Tensor, places: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Reads the letters that stand before some places in a row.
+
+        Args:
+            before: int64 [B, n]; the letter before each place, START before the first.
+            places: int64 [n], or [B, n] where they differ.
+            state: float32 [B, d], that was come to by the letters before; None at the first place.
+
+        Returns:
+            The state at each place, float32 [B, n, d], and the last of them, [B, d].
+        """
+        embedded = self.letter(before) + self.placed(self._place(places))
+        states, last = self.reader(embedded, None if state is None else state.unsqueeze(0))
+        return states, last.squeeze(0)
+
+    def scores_at(self, states: Tensor, places: Tensor, letters: int) -> Tensor:
+        """Scores [B, n, letters] of the letters at places int64 [n] or [B, n]; nothing masked."""
+        by_state = nn.functional.linear(
+            states, self.scores.weight[:letters], self.scores.bias[:letters]
+        )
+        by_place = nn.functional.linear(self._place(places), self.place_scores.weight[:letters])
+        return by_state + by_place
 
     def encode(self, obs: Observation) -> Encoded:
         """What is known of the sequence."""
-        tokens = obs["tokens"].long()
-        letters = obs["action_mask"].shape[1]
-        length = tokens.shape[1]
-        known = tokens < letters
-        turns = torch.arange(length, device=tokens.device).float().unsqueeze(1)
-        waves = turns / 2.0 ** torch.arange(WAVES, device=tokens.device)
-        place = self.place(torch.cat([waves.sin(), waves.cos()], dim=1))
-        embedded = torch.relu(self.letter(tokens.clamp(max=MOST_LETTERS)) + place)
-        now = known.sum(1, keepdim=True).clamp(max=length - 1)
-        asks = place[now]  # [B, 1, d]; from the place of the next letter
-        # What is not there yet is not looked at; an empty sequence looks at its first pad.
-        absent = ~known
-        absent[:, 0] = False
-        seen, _ = self.among(asks, embedded, embedded, absent, need_weights=False)
-        before = (now - 1).clamp(min=0).unsqueeze(2).expand(-1, -1, embedded.shape[2])
-        last = embedded.gather(1, before)
-        parts = [seen.squeeze(1), last.squeeze(1), obs["progress"].float(), obs["values"].float()]
-        whole = torch.relu(self.whole(torch.cat(parts, dim=1)))
-        return Encoded(torch.relu(self.hidden(whole)))
+        tokens, letters = obs["tokens"].long(), _letters(obs)
+        known = (tokens < letters).sum(1)
+        places = torch.arange(int(known.max()) + 1, device=tokens.device)
+        states, _ = self.read(shifted(tokens)[:, : len(places)], places)
+        context = states[torch.arange(len(tokens), device=tokens.device), known]
+        return Encoded(context, torch.cat([obs["progress"].float(), obs["values"].float()], dim=1))
 
     def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
-        """Masked scores of the letters [B, V]."""
-        mask = obs["action_mask"]
-        scores = self.scores(encoded.context)[:, : mask.shape[1]]
-        return torch.where(mask > 0, scores, torch.full_like(scores, MASKED))
+        """Masked scores of the actions [B, A]."""
+        tokens, letters = obs["tokens"].long(), _letters(obs)
+        if "start" in obs:
+            scores = self._edit_scores(encoded, tokens, letters)
+        else:
+            now = (tokens < letters).sum(1, keepdim=True).clamp(max=tokens.shape[1] - 1)
+            scores = self.scores_at(encoded.context.unsqueeze(1), now, letters).squeeze(1)
+        return scores.masked_fill(obs["action_mask"] == 0, MASKED)
+
+    def _edit_scores(self, encoded: Encoded, tokens: Tensor, letters: int) -> Tensor:
+        """Scores [B, L * V + 1] of every letter at every place, and of the end."""
+        count, length = tokens.shape
+        places = torch.arange(length, device=tokens.device)
+        whole = encoded.context.unsqueeze(1).expand(-1, length, -1)
+        place = self._place(places).expand(count, -1, -1)
+        parts = torch.cat([self.letter(tokens), whole, place], dim=2)
+        scores = self.scores_at(torch.relu(self.edits(parts)), places, letters)
+        return torch.cat([scores.flatten(1), self.stop(encoded.context)], dim=1)
 
     def value(self, encoded: Encoded) -> Tensor:
         """Expected return [B]."""
-        worth: Tensor = self.worth(encoded.context)
+        worth: Tensor = self.worth(torch.cat([encoded.context, encoded.beside], dim=1))
         return worth.squeeze(-1)
+
+    def _place(self, places: Tensor) -> Tensor:
+        """Features [..., d] of places."""
+        turns = places.unsqueeze(-1) / 2.0 ** torch.arange(WAVES, device=places.device)
+        features: Tensor = self.place(torch.cat([turns.sin(), turns.cos()], dim=-1))
+        return features
+
+
+def shifted(tokens: Tensor) -> Tensor:
+    """The letters before each place of sequences [B, L], and before what would follow them,
+    [B, L + 1].
+    """
+    return nn.functional.pad(tokens.clamp(max=START), (1, 0), value=START)
+
+
+def _letters(obs: Observation) -> int:
+    """V."""
+    actions = obs["action_mask"].shape[1]
+    return (actions - 1) // obs["tokens"].shape[1] if "start" in obs else actions

@@ -1,30 +1,50 @@
 """How the policy of sequence design is trained: the one place that names its network, its lessons
 and its score. Uses torch.
+
+The oracle is the judge's alone, so scores are the proxy's.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from ...datasets.sequence_design.instance import DesignTask
+from ...datasets.sequence_design.instance import DesignTask, seal
+from ...envs.sequence_design.dynamics import Designs
 from ...envs.sequence_design.env import SequenceDesignEnv
+from ...envs.sequence_design.objective import expected_median
+from ...envs.sequence_design.proxy import reference_proxy
 from ..batches import stack
 from ..recipe import Recipe
 from .imitation import imitate, lessons
 from .network import SequencePolicy
+from .playing import sample
 
 
 def score(network: SequencePolicy, instances: Sequence[DesignTask]) -> dict[str, float]:
-    """Mean of 1 less what the proxy expects of a sampled batch, repeats padded; the proxy's, for
-    the oracle is the judge's alone.
+    """Means over the instances, of a batch of samples: 1 less what the proxy expects of it, repeats
+    padded, and the share of repeats.
     """
+    short, repeats = [], []
+    for task in map(seal, instances):
+        handed_in = Designs(task, task.batch_size)
+        tokens, _ = sample(network, task, task.batch_size, np.random.default_rng(0))
+        for design in tokens:
+            handed_in.add(design)
+        means, _ = reference_proxy(task).predict(handed_in.batch())
+        short.append(1.0 - expected_median(means))
+        repeats.append(1.0 - len(handed_in.unique) / len(tokens))
+    return {"shortfall": float(np.mean(short)), "repeats": float(np.mean(repeats))}
+
+
+def score_edits(network: SequencePolicy, instances: Sequence[DesignTask]) -> dict[str, float]:
+    """The same shortfall of a batch made by sampled edits (form mutate)."""
     short = []
     for task in instances:
-        env = SequenceDesignEnv(task)
-        rng = torch.Generator().manual_seed(0)
+        env, rng = SequenceDesignEnv(task, form="mutate"), torch.Generator().manual_seed(0)
         observation, info = env.reset(seed=0)
         ended = False
         while not ended:
@@ -44,3 +64,4 @@ RECIPE = Recipe(
     score=score,
     chosen_by="shortfall",
 )
+MUTATING = dataclasses.replace(RECIPE, score=score_edits)

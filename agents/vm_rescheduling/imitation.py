@@ -23,7 +23,7 @@ from ...core.errors import SettingError
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import State, make_static
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
-from ..batches import pad, stack
+from ..batches import pad, stack, step
 from .network import RelationalPolicy
 from .playing import Player, take_weights
 
@@ -164,10 +164,7 @@ def imitate(
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     for row in rng.permutation(len(batches)):
         loss = loss_of(network, [samples[i] for i in batches[row]])
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        step(network, optimizer, loss)
         total.append(loss.item())
         report(total[-1])
     return float(np.mean(total)) if total else 0.0

@@ -38,6 +38,7 @@ from ...envs.vm_rescheduling.pricing import (
     slope,
 )
 from ...envs.vm_rescheduling.problem import PROBLEM
+from ..batches import one_pass
 from ..checkpoints import SHIPPED, load_network
 from ..recipe import Recipe
 
@@ -180,23 +181,18 @@ def descend(
     progress: Callable[[float], None],
 ) -> float:
     """One pass of gradient descent on L a move; returns its mean. See Recipe."""
-    order = rng.permutation(len(samples))
-    total = 0.0
-    for first in range(0, len(order), batch_size):
-        batch = [samples[i] for i in order[first : first + batch_size]]
-        loss = torch.zeros(())
+
+    def loss_of(batch: Sequence[Lesson]) -> tuple[Tensor, float]:
+        loss, bounds = torch.zeros(()), 0.0
         for lesson in batch:
             prices = network(lesson.graph)
             bound, downhill = bound_at(lesson.nodes, lesson.mnl, prices)
             slope_of = torch.as_tensor(downhill, dtype=torch.float32)
             loss = loss + (prices * slope_of).sum() / (lesson.mnl * len(batch))
-            total += bound / lesson.mnl
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        progress((first + len(batch)) / len(order))
-    return total / len(samples)
+            bounds += bound / lesson.mnl
+        return loss, bounds / len(batch)
+
+    return one_pass(network, samples, optimizer, batch_size, rng, progress, loss_of)
 
 
 def bound_at(nodes: Nodes, mnl: int, prices: Tensor) -> tuple[float, np.ndarray]:

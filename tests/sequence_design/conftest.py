@@ -33,9 +33,12 @@ def make_tiny(seed: int, batch_size: int = 5) -> DesignTask:
 
 @pytest.fixture(scope="module", autouse=True)
 def short_training() -> Iterator[None]:
-    """Proxies of tiny tasks are good enough for these tests after a fraction of the steps."""
+    """Proxies of tiny tasks are good enough for these tests after a fraction of the steps; none of
+    them is kept for other tests.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proxy, "FEWEST_STEPS", 80)
+        patch.setattr(proxy, "_REFERENCE", {})
         yield
 
 

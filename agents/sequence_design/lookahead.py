@@ -1,0 +1,149 @@
+"""Betters designs by MuZero's search on the game itself (known model), many side by side. Uses
+torch, numba, numpy and envs.
+
+The general search (muzero/search.py) asks for new nodes; here they are designs. The policy gives
+their prior. Their value is what the proxy says of the design that comes of them if it goes on as
+the one at hand does, mended where a banned pair would stand: in a game without chance that is
+exact, and each such design is a candidate itself. A lane is one design; the search starts at its
+first letter, and after every letter goes on from the best design that the tree has met.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from ..muzero.search import NONE, Leaves, SearchSettings, make_forest, search
+from .network import MASKED, START, SequencePolicy
+from .playing import Pool
+
+SURE = 1e6  # noise that makes the letter at hand one of those considered
+
+
+class Bettered(NamedTuple):
+    """What came of B designs.
+
+    Attributes:
+        tokens: int8 [B, L]; the best design that each lane met.
+        values: float64 [B]; theirs, by the pool.
+        policy: float32 [B, L, V]; the search's improved policy at each place of them.
+    """
+
+    tokens: np.ndarray
+    values: np.ndarray
+    policy: np.ndarray
+
+
+class Lookahead:
+    """Searches with one policy, so many lanes at once."""
+
+    def __init__(
+        self, network: SequencePolicy, pool: Pool, lanes: int, settings: SearchSettings
+    ) -> None:
+        task, nodes = pool.task, settings.simulations + 1
+        self.network, self.pool, self.settings = network, pool, settings
+        self._forest = make_forest(lanes, task.letters, settings)
+        # Of node n in lane b: the design that goes on from it, its value, the place decided next,
+        # and the policy's state there.
+        self._tokens = np.zeros((nodes, lanes, task.length), np.int8)
+        self._values = np.zeros((nodes, lanes))
+        self._places = np.zeros((nodes, lanes), np.int64)
+        self._states = torch.zeros(nodes, lanes, network.width)
+        self._lanes = np.arange(lanes)
+
+    @torch.inference_mode()
+    def better(self, tokens: np.ndarray, rng: np.random.Generator) -> Bettered:
+        """Searches at every place of designs int8 [lanes, L], from left to right, while there is
+        time; places that are left then have a policy of 0.
+        """
+        task, lanes = self.pool.task, self._lanes
+        self._tokens[0] = tokens
+        self._values[0] = self.pool.add(tokens)
+        policy = np.zeros((len(lanes), task.length, task.letters), np.float32)
+        before, state = torch.full((len(lanes),), START), None
+        for at in range(task.length):
+            if self.pool.out_of_time:
+                break
+            state, scores = self._read(before, np.full(len(lanes), at), state)
+            legal = np.ones(scores.shape, np.bool_)
+            if at > 0:
+                legal = ~task.banned[before.numpy()]
+            self._states[0], self._places[0] = state, at
+            noise = rng.gumbel(size=scores.shape)
+            noise[lanes, self._tokens[0, :, at]] = SURE
+            self._values[1:] = -np.inf
+            found = search(
+                scores.numpy(), self._values[0], legal, self._expand, self.settings, noise,
+                self._forest,
+            )  # fmt: skip
+            policy[:, at] = found.policy
+            best = self._values.argmax(axis=0)
+            self._tokens[0] = self._tokens[best, lanes]
+            self._values[0] = self._values[best, lanes]
+            before = torch.from_numpy(self._tokens[0, :, at].astype(np.int64))
+        return Bettered(self._tokens[0].copy(), self._values[0].copy(), policy)
+
+    def _read(
+        self, before: Tensor, places: np.ndarray, state: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """State [n, d] and scores [n, V] at places [n], after the letters before them [n]."""
+        at = torch.from_numpy(places).unsqueeze(1)
+        states, state = self.network.read(before.unsqueeze(1), at, state)
+        return state, self.network.scores_at(states, at, self.pool.task.letters).squeeze(1)
+
+    def _expand(self, made: int, parents: np.ndarray, actions: np.ndarray) -> Leaves:
+        task, lanes = self.pool.task, len(parents)
+        leaves = Leaves(
+            np.zeros(lanes), np.zeros(lanes), np.zeros((lanes, task.letters), np.float32),
+            np.zeros(lanes, np.bool_),
+        )  # fmt: skip
+        rows = np.flatnonzero(parents != NONE)
+        if not len(rows):
+            return leaves
+        up, letters = parents[rows], actions[rows]
+        places = self._places[up, rows] + 1
+        before = torch.from_numpy(letters)
+        state, scores = self._read(
+            before, np.minimum(places, task.length - 1), self._states[up, rows]
+        )
+        barred = torch.from_numpy(task.banned[letters])
+        prior = scores.masked_fill(barred, MASKED).softmax(1).numpy()
+        tokens = self._tokens[up, rows]
+        _go_on(tokens, places, letters, prior, task.banned)
+        values = self.pool.add(tokens)
+        self._tokens[made, rows], self._values[made, rows] = tokens, values
+        self._states[made, rows], self._places[made, rows] = state, places
+        leaves.ended[rows] = places == task.length
+        leaves.reward[rows] = np.where(leaves.ended[rows], values, 0.0)
+        leaves.value[rows], leaves.prior[rows] = values, prior
+        return leaves
+
+
+@njit(cache=True)
+def _go_on(
+    tokens: np.ndarray,
+    places: np.ndarray,
+    letters: np.ndarray,
+    prior: np.ndarray,
+    banned: np.ndarray,
+) -> None:
+    """Sets letters [n] before places [n] of designs [n, L]; what may not follow them is replaced by
+    the likeliest letter that mends the design, or else that may stand there.
+    """
+    for row in range(len(tokens)):
+        design, at = tokens[row], places[row]
+        design[at - 1] = letters[row]
+        while at < len(design) and banned[design[at - 1], design[at]]:
+            best, most = 0, -1.0
+            for letter in range(len(banned)):
+                if not banned[design[at - 1], letter]:
+                    mends = at + 1 == len(design) or not banned[letter, design[at + 1]]
+                    score = prior[row, letter] + (1.0 if mends else 0.0)
+                    if score > most:
+                        best, most = letter, score
+            design[at] = best
+            at += 1

@@ -1,0 +1,174 @@
+"""The agents of sequence design as contenders: they learn the task in hand within their budget, on
+a proxy of their own. Uses torch and numpy.
+
+What a letter is worth differs from landscape to landscape, so a policy is of one task. Both begin
+from the shipped policy of this very task, where there is one, else from one that imitates the best
+measured sequences. `ppo` samples designs and learns from their values; `muzero` betters designs by
+searching in the game and learns what the search came to. Both hand in the best different designs
+met.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.observation import PROGRESS, VALUES
+from ...envs.sequence_design.problem import PROBLEM
+from ..batches import step
+from ..checkpoints import shipped_for
+from ..muzero.search import SearchSettings
+from .imitation import imitate_measured, surprise
+from .lookahead import Bettered, Lookahead
+from .network import Encoded, SequencePolicy
+from .playing import Pool, chosen, legal_at, log_policy, redraw, sample
+
+PPO, MUZERO = "sequence_design_ppo", "sequence_design_muzero"
+WIDTH = 64  # of a new policy
+WARM_BATCHES, WARM_SIZE, WARM_RATE, WARM_SHARE = 100, 128, 5e-3, 0.15  # the last: of the seconds
+
+RATE = 5e-3
+SAMPLES, REDRAWN, SHARE = 128, 128, 0.1  # an iteration's; of the letters of those redrawn
+EPOCHS, CLIP = 2, 0.2
+VALUE_WEIGHT, ENTROPY_WEIGHT, BEST_WEIGHT = 0.5, 0.02, 0.5
+BEST = 64  # of the pool's designs, imitated in a step
+DENSITY = 0.1  # taken from a design's reward for each doubling of how often it was met
+LEAST_FRESH, PATIENCE = 0.5, 20  # the share of new samples; iterations with less, then anew
+
+LANES = 64
+SIMULATIONS, CONSIDERED, C_SCALE = 8, 4, 0.1  # of a search
+FROM_POOL = 0.5  # the chance that a lane begins as one of the pool's designs
+MUZERO_RATE = 3e-3
+REPLAY, STEPS, STEP_SIZE = 10, 4, 128  # rounds remembered; steps of learning a round, their designs
+
+
+def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """Proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347) on the proxy, beside
+    imitation of the pool's best (Abolafia et al. 2018, arXiv 1801.03526). One evaluation is one
+    design.
+
+    Repeats are worth less the more often they were met; a policy that samples little else is
+    dropped for the first one.
+    """
+    clock = budget.start()
+    rng = np.random.default_rng(seed)
+    pool = Pool(instance, clock, rng)
+    first = _first_policy(PPO, pool, seed, rng)
+    while not pool.out_of_time:
+        learner = ProximalLearner(copy.deepcopy(first), pool, rng)
+        stale = 0
+        while stale < PATIENCE and not pool.out_of_time:
+            stale = 0 if learner.iterate() > LEAST_FRESH else stale + 1
+    return pool.solution()
+
+
+def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """Gumbel MuZero with the game itself as its model; see lookahead.py. One evaluation is one
+    design.
+
+    In every round the search betters designs of the pool and fresh samples, and the policy learns
+    the search's improved one along the designs that came of it.
+    """
+    clock = budget.start()
+    rng = np.random.default_rng(seed)
+    pool = Pool(instance, clock, rng)
+    network = _first_policy(MUZERO, pool, seed, rng)
+    optimizer = torch.optim.Adam(network.parameters(), MUZERO_RATE)
+    settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
+    lookahead = Lookahead(network, pool, LANES, settings)
+    replay: deque[Bettered] = deque(maxlen=REPLAY)
+    while not pool.out_of_time:
+        tokens, _ = sample(network, instance, LANES, rng)
+        known = rng.random(LANES) < FROM_POOL
+        tokens[known] = pool.tokens[rng.integers(len(pool.tokens), size=known.sum())]
+        replay.append(lookahead.better(tokens, rng))
+        for _ in range(STEPS):
+            if pool.out_of_time:
+                break
+            step(network, optimizer, _search_loss(network, instance, replay, rng))
+    return pool.solution()
+
+
+class ProximalLearner:
+    """A policy under PPO, with its optimizer."""
+
+    def __init__(self, network: SequencePolicy, pool: Pool, rng: np.random.Generator) -> None:
+        self.network, self.pool, self.rng = network, pool, rng
+        self.optimizer = torch.optim.Adam(network.parameters(), RATE)
+
+    def iterate(self) -> float:
+        """Samples, evaluates, learns; returns the share of samples that are new."""
+        pool, task, rng = self.pool, self.pool.task, self.rng
+        best = pool.tokens[rng.integers(len(pool.tokens), size=REDRAWN)]
+        pool.add(redraw(self.network, task, best, SHARE, rng))
+        tokens, log_chances = sample(self.network, task, SAMPLES, rng)
+        met = pool.repeats(tokens)
+        rewards = pool.add(tokens) - DENSITY * np.log2(1.0 + met)
+        scaled = (rewards - rewards.mean()) / (rewards.std() + 1e-6)
+        returns, old = torch.from_numpy(scaled).float(), torch.from_numpy(log_chances)
+        letters, legal = torch.from_numpy(tokens.astype(np.int64)), legal_at(task, tokens)
+        for _ in range(EPOCHS):
+            if pool.out_of_time:
+                break
+            loss = self._loss(letters, legal, old, returns) + BEST_WEIGHT * self._surprise_of_best()
+            step(self.network, self.optimizer, loss)
+        return float((met == 0).mean())
+
+    def _loss(self, letters: Tensor, legal: Tensor, old: Tensor, returns: Tensor) -> Tensor:
+        """The clipped objective (equation 7), the values' error and the entropy."""
+        log_chances, states = log_policy(self.network, letters, legal)
+        beside = torch.zeros(*letters.shape, len(PROGRESS) + len(VALUES))
+        beside[..., 0] = torch.arange(letters.shape[1]) / letters.shape[1]
+        encoded = Encoded(states.flatten(0, 1), beside.flatten(0, 1))
+        error = returns.unsqueeze(1) - self.network.value(encoded).view(letters.shape)
+        gain = error.detach()
+        ratio = (chosen(log_chances, letters) - old).exp()
+        clipped = torch.minimum(ratio * gain, ratio.clamp(1 - CLIP, 1 + CLIP) * gain).mean()
+        entropy = -(log_chances.exp() * log_chances).sum(2).mean()
+        return -clipped + VALUE_WEIGHT * (error**2).mean() - ENTROPY_WEIGHT * entropy
+
+    def _surprise_of_best(self) -> Tensor:
+        """Cross-entropy, a letter, to designs of the pool."""
+        best = self.pool.tokens[self.rng.integers(len(self.pool.tokens), size=BEST)]
+        tokens = torch.from_numpy(best.astype(np.int64))
+        return surprise(self.network, tokens, legal_at(self.pool.task, best))
+
+
+def _search_loss(
+    network: SequencePolicy, task: DesignTask, replay: deque[Bettered], rng: np.random.Generator
+) -> Tensor:
+    """Cross-entropy, a letter, to the improved policies along designs of the last rounds."""
+    tokens = np.concatenate([made.tokens for made in replay])
+    rows = rng.integers(len(tokens), size=STEP_SIZE)
+    policy = torch.from_numpy(np.concatenate([made.policy for made in replay])[rows])
+    letters = torch.from_numpy(tokens[rows].astype(np.int64))
+    log_chances, _ = log_policy(network, letters, legal_at(task, tokens[rows]))
+    return -(policy * log_chances).sum(2).mean()
+
+
+def _first_policy(name: str, pool: Pool, seed: int, rng: np.random.Generator) -> SequencePolicy:
+    """The policy shipped under a name for this very task, or one of the best measured sequences.
+
+    Raises:
+        CheckpointError: a shipped policy is damaged or for another version of the environment.
+    """
+    torch.set_num_threads(1)
+    shipped = shipped_for(name, PROBLEM, pool.task.content_hash, SequencePolicy)
+    if shipped is not None:
+        return shipped
+    torch.manual_seed(seed)
+    network = SequencePolicy(WIDTH)
+    optimizer = torch.optim.Adam(network.parameters(), WARM_RATE)
+    until = pool.clock.elapsed + WARM_SHARE * pool.clock.remaining
+    imitate_measured(
+        network, pool.task, optimizer, WARM_BATCHES, WARM_SIZE, rng,
+        enough=lambda: pool.clock.elapsed > until,
+    )  # fmt: skip
+    return network
