@@ -10,6 +10,7 @@ from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask, distinct
 from ...envs.sequence_design.pool import Pool, learn, out_of_time
+from ...envs.sequence_design.proxy import Ensemble
 from .common import mutants, random_designs
 
 POPULATION = 512
@@ -20,16 +21,30 @@ MUTATIONS = 1.0  # a child, on average
 PATIENCE = 60  # generations without a better batch, after which a new population begins
 
 
-def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+def solve(
+    instance: DesignTask,
+    budget: Budget,
+    seed: int,
+    proxy: Ensemble | None = None,
+    starts: np.ndarray | None = None,
+) -> Solution:
     """Breeds until the budget ends; one evaluation is one sequence.
 
-    A population begins as the start pool and random sequences; when it no longer improves the best
+    A population begins as half starts, half random sequences; when it no longer improves the best
     batch, another begins. Infeasible children die.
+
+    Args:
+        instance: the task.
+        budget: seconds and evaluations.
+        seed: seeds all draws.
+        proxy: what is climbed; None for one that is trained in half of the seconds.
+        starts: int8 [n, L]; None for the task's start pool.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(instance, learn(instance, clock, rng), clock)
-    starts = instance.sequences[instance.starts]
+    pool = Pool(instance, learn(instance, clock, rng) if proxy is None else proxy, clock)
+    if starts is None:
+        starts = instance.sequences[instance.starts]
     while not out_of_time(clock):
         half = POPULATION // 2
         tokens = np.concatenate(
