@@ -220,6 +220,7 @@ def test_approx_infer_asks_for_the_highest_score_the_proxy_agrees_with(
     tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sysopt_gym.solvers.sequence_design import mins
+    from sysopt_gym.solvers.sequence_design.autoencoder import Autoencoder
 
     class Obliging:
         """A pool whose proxy agrees with every score up to 1.3."""
@@ -229,5 +230,5 @@ def test_approx_infer_asks_for_the_highest_score_the_proxy_agrees_with(
 
     monkeypatch.setattr(mins, "sample", lambda task, inverse, score, rng: np.full(9, score))
     rng = np.random.default_rng(0)
-    found: Any = mins.approx_infer(tiny_task(0), Any, Obliging(), rng)
+    found = mins.approx_infer(tiny_task(0), Autoencoder(6, 6, conditions=1), Obliging(), rng)
     assert found == pytest.approx(1.3)
