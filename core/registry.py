@@ -99,6 +99,7 @@ AGENTS: dict[str, dict[str, str]] = {
         "ppo": ".agents.memory_mapping.players:solve_ppo",
     },
     "sequence_design": {
+        "agent": ".agents.sequence_design.players:solve_agent",
         "muzero": ".agents.sequence_design.players:solve_muzero",
         "ppo": ".agents.sequence_design.players:solve_ppo",
     },

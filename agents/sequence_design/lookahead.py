@@ -17,9 +17,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from ...envs.sequence_design.pool import Pool, out_of_time
 from ..muzero.search import NONE, Leaves, SearchSettings, make_forest, search
 from .network import MASKED, START, SequencePolicy
-from .playing import Pool
 
 SURE = 1e6  # noise that makes the letter at hand one of those considered
 
@@ -66,7 +66,7 @@ class Lookahead:
         policy = np.zeros((len(lanes), task.length, task.letters), np.float32)
         before, state = torch.full((len(lanes),), START), None
         for at in range(task.length):
-            if self.pool.out_of_time:
+            if out_of_time(self.pool.clock):
                 break
             state, scores = self._read(before, np.full(len(lanes), at), state)
             legal = np.ones(scores.shape, np.bool_)

@@ -1,26 +1,30 @@
 """The agents of sequence design as contenders: they learn the task in hand within their budget, on
 a proxy of their own. Uses torch and numpy.
 
-What a letter is worth differs from landscape to landscape, so a policy is of one task. Both begin
+What a letter is worth differs from landscape to landscape, so a policy is of one task. All begin
 from the shipped policy of this very task, where there is one, else from one that imitates the best
 measured sequences. `ppo` samples designs and learns from their values; `muzero` betters designs by
-searching in the game and learns what the search came to. Both hand in the best different designs
-met.
+searching in the game and learns what the search came to; `agent` is a hybrid: what PPO has come to
+is where a genetic algorithm, handed over by the registry, begins. All hand in the best different
+designs met.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...core.budget import Budget
+from ...core.registry import load_contender
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.observation import PROGRESS, VALUES
+from ...envs.sequence_design.pool import Pool, learn, out_of_time
 from ...envs.sequence_design.problem import PROBLEM
 from ..batches import step
 from ..checkpoints import shipped_for
@@ -28,8 +32,9 @@ from ..muzero.search import SearchSettings
 from .imitation import imitate_measured, surprise
 from .lookahead import Bettered, Lookahead
 from .network import Encoded, SequencePolicy
-from .playing import Pool, chosen, legal_at, log_policy, redraw, sample
+from .playing import chosen, legal_at, log_policy, redraw, sample
 
+PRACTICE_SHARE = 0.3  # of the seconds after the proxy's training, for `agent`'s PPO
 PPO, MUZERO = "sequence_design_ppo", "sequence_design_muzero"
 WIDTH = 64  # of a new policy
 WARM_BATCHES, WARM_SIZE, WARM_RATE, WARM_SHARE = 100, 128, 5e-3, 0.15  # the last: of the seconds
@@ -53,19 +58,11 @@ def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """Proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347) on the proxy, beside
     imitation of the pool's best (Abolafia et al. 2018, arXiv 1801.03526). One evaluation is one
     design.
-
-    Repeats are worth less the more often they were met; a policy that samples little else is
-    dropped for the first one.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(instance, clock, rng)
-    first = _first_policy(PPO, pool, seed, rng)
-    while not pool.out_of_time:
-        learner = ProximalLearner(copy.deepcopy(first), pool, rng)
-        stale = 0
-        while stale < PATIENCE and not pool.out_of_time:
-            stale = 0 if learner.iterate() > LEAST_FRESH else stale + 1
+    pool = Pool(instance, learn(instance, clock, rng), clock)
+    _practise(pool, lambda: out_of_time(clock), seed, rng)
     return pool.solution()
 
 
@@ -78,44 +75,77 @@ def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(instance, clock, rng)
+    pool = Pool(instance, learn(instance, clock, rng), clock)
     network = _first_policy(MUZERO, pool, seed, rng)
     optimizer = torch.optim.Adam(network.parameters(), MUZERO_RATE)
     settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
     lookahead = Lookahead(network, pool, LANES, settings)
     replay: deque[Bettered] = deque(maxlen=REPLAY)
-    while not pool.out_of_time:
+    while not out_of_time(pool.clock):
         tokens, _ = sample(network, instance, LANES, rng)
         known = rng.random(LANES) < FROM_POOL
-        tokens[known] = pool.tokens[rng.integers(len(pool.tokens), size=known.sum())]
+        tokens[known] = pool.best[rng.integers(len(pool.best), size=known.sum())]
         replay.append(lookahead.better(tokens, rng))
         for _ in range(STEPS):
-            if pool.out_of_time:
+            if out_of_time(pool.clock):
                 break
             step(network, optimizer, _search_loss(network, instance, replay, rng))
     return pool.solution()
 
 
+def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+    """PPO for a share of the time that is left after the proxy's training, then a genetic algorithm
+    on the same proxy from the best designs met. One evaluation is one design.
+    """
+    clock = budget.start()
+    rng = np.random.default_rng(seed)
+    pool = Pool(instance, learn(instance, clock, rng), clock)
+    until = clock.elapsed + PRACTICE_SHARE * clock.remaining
+    _practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, seed, rng)
+    breed = load_contender(PROBLEM.family, "ga")
+    asked = clock.elapsed
+    return clock.adopt(breed(instance, clock.left(), seed, pool.proxy, pool.tokens), asked)
+
+
+def _practise(pool: Pool, enough: Callable[[], bool], seed: int, rng: np.random.Generator) -> None:
+    """PPO, its designs kept in the pool. Repeats are worth less the more often they were met; a
+    policy that samples little else is dropped for the first one.
+    """
+    first = _first_policy(PPO, pool, seed, rng)
+    while not enough():
+        learner = ProximalLearner(copy.deepcopy(first), pool, rng)
+        stale = 0
+        while stale < PATIENCE and not enough():
+            stale = 0 if learner.iterate() > LEAST_FRESH else stale + 1
+
+
 class ProximalLearner:
-    """A policy under PPO, with its optimizer."""
+    """A policy under PPO, with its optimizer.
+
+    Attributes:
+        met: how often each design was sampled, by its bytes.
+    """
 
     def __init__(self, network: SequencePolicy, pool: Pool, rng: np.random.Generator) -> None:
         self.network, self.pool, self.rng = network, pool, rng
         self.optimizer = torch.optim.Adam(network.parameters(), RATE)
+        self.met: Counter[bytes] = Counter()
 
     def iterate(self) -> float:
         """Samples, evaluates, learns; returns the share of samples that are new."""
         pool, task, rng = self.pool, self.pool.task, self.rng
-        best = pool.tokens[rng.integers(len(pool.tokens), size=REDRAWN)]
+        best = pool.best[rng.integers(len(pool.best), size=REDRAWN)]
         pool.add(redraw(self.network, task, best, SHARE, rng))
         tokens, log_chances = sample(self.network, task, SAMPLES, rng)
-        met = pool.repeats(tokens)
+        codes = [row.tobytes() for row in tokens]
+        met = np.array([self.met[code] for code in codes])
+        self.met.update(codes)
         rewards = pool.add(tokens) - DENSITY * np.log2(1.0 + met)
         scaled = (rewards - rewards.mean()) / (rewards.std() + 1e-6)
         returns, old = torch.from_numpy(scaled).float(), torch.from_numpy(log_chances)
         letters, legal = torch.from_numpy(tokens.astype(np.int64)), legal_at(task, tokens)
         for _ in range(EPOCHS):
-            if pool.out_of_time:
+            if out_of_time(pool.clock):
                 break
             loss = self._loss(letters, legal, old, returns) + BEST_WEIGHT * self._surprise_of_best()
             step(self.network, self.optimizer, loss)
@@ -136,7 +166,7 @@ class ProximalLearner:
 
     def _surprise_of_best(self) -> Tensor:
         """Cross-entropy, a letter, to designs of the pool."""
-        best = self.pool.tokens[self.rng.integers(len(self.pool.tokens), size=BEST)]
+        best = self.pool.best[self.rng.integers(len(self.pool.best), size=BEST)]
         tokens = torch.from_numpy(best.astype(np.int64))
         return surprise(self.network, tokens, legal_at(self.pool.task, best))
 

@@ -1,72 +1,14 @@
-"""Play of the sequence-design policy on many designs side by side, and what its contenders share: a
-pool of the best designs met, and the policy they start from. Uses torch, numpy and envs.
-"""
+"""Play of the sequence-design policy on many designs side by side. Uses torch, numpy and envs."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.budget import Clock
-from ...core.solution import Solution
-from ...datasets.sequence_design.instance import DesignTask, distinct
-from ...envs.sequence_design.dynamics import append, append_mask, best_offline
-from ...envs.sequence_design.proxy import Ensemble, fit_proxy
+from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.dynamics import append, append_mask
 from .network import MASKED, START, SequencePolicy, shifted
-
-TRAINING_SHARE = 0.5  # of the seconds, at most, for the proxy
-RESERVE_S = 0.05  # kept back for handing in
-KAPPA = 0.5  # of a design's value, mean - kappa * spread
-
-
-class Pool:
-    """The best different designs met, at least a batch: the offline set's best to begin with.
-
-    Attributes:
-        tokens: int8 [n, L]; the best first.
-        values: float64 [n]; theirs, mean - kappa * spread of the contender's own proxy.
-        met: how often each design was met, by its bytes.
-    """
-
-    def __init__(self, task: DesignTask, clock: Clock, rng: np.random.Generator) -> None:
-        self.task, self.clock = task, clock
-        self.proxy: Ensemble = fit_proxy(task, rng, seconds=TRAINING_SHARE * clock.remaining)
-        self.met: Counter[bytes] = Counter()
-        self.tokens = best_offline(task, task.batch_size)
-        self.values = self.proxy.pessimistic(self.tokens, KAPPA)
-
-    def add(self, tokens: np.ndarray) -> np.ndarray:
-        """Evaluates feasible designs int8 [n, L], one evaluation each, and keeps the best; their
-        values, float64 [n].
-        """
-        values = self.proxy.pessimistic(tokens, KAPPA)
-        self.clock.evaluations += len(tokens)
-        self.met.update(row.tobytes() for row in tokens)
-        better = values > self.values[-1]
-        if better.any():
-            both = np.concatenate([self.tokens, tokens[better]])
-            worth = np.concatenate([self.values, values[better]])
-            rows, _ = distinct(both)
-            rows = rows[np.argsort(-worth[rows], kind="stable")][: self.task.batch_size]
-            self.tokens, self.values = both[rows], worth[rows]
-        return values
-
-    def repeats(self, tokens: np.ndarray) -> np.ndarray:
-        """How often each of these designs was met, int64 [n]."""
-        return np.array([self.met[row.tobytes()] for row in tokens])
-
-    @property
-    def out_of_time(self) -> bool:
-        """Whether to hand in now."""
-        clock = self.clock
-        return clock.expired or clock.remaining < min(RESERVE_S, 0.1 * clock.budget.seconds)
-
-    def solution(self) -> Solution:
-        """Hands in the best batch: letter after letter, design after design."""
-        return self.clock.solution(self.tokens.astype(np.int64).ravel())
 
 
 def legal_at(task: DesignTask, tokens: np.ndarray) -> Tensor:

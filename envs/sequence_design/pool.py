@@ -60,9 +60,14 @@ class Pool:
         rows = rows[np.argsort(-self.values[rows], kind="stable")][: self.keep]
         self.tokens, self.values = self.tokens[rows], self.values[rows]
 
+    @property
+    def best(self) -> np.ndarray:
+        """The best batch, int8 [B, L]."""
+        return self.tokens[: self.task.batch_size]
+
     def solution(self) -> Solution:
         """Hands in the best batch."""
-        return hand_in(self.task, self.tokens[: self.task.batch_size], self.clock)
+        return hand_in(self.task, self.best, self.clock)
 
 
 def hand_in(task: DesignTask, designs: np.ndarray, clock: Clock) -> Solution:

@@ -24,6 +24,7 @@ from sysopt_gym.agents.sequence_design.players import (
     MUZERO,
     PPO,
     ProximalLearner,
+    solve_agent,
     solve_muzero,
     solve_ppo,
 )
@@ -35,11 +36,12 @@ from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
 from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.plan import designs_of
+from sysopt_gym.envs.sequence_design.pool import Pool
 from sysopt_gym.envs.sequence_design.problem import PROBLEM
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
 
-PLAYERS = (solve_muzero, solve_ppo)
+PLAYERS = (solve_agent, solve_muzero, solve_ppo)
 
 Tiny = Callable[..., DesignTask]
 
@@ -59,8 +61,8 @@ def untrained(width: int = 16) -> SequencePolicy:
     return SequencePolicy(width)
 
 
-def made_pool(task: DesignTask) -> playing.Pool:
-    return playing.Pool(seal(task), Budget(600.0).start(), np.random.default_rng(0))
+def made_pool(task: DesignTask) -> Pool:
+    return Pool(seal(task), fit_proxy(task, np.random.default_rng(0)), Budget(600.0).start())
 
 
 def all_feasible(task: DesignTask) -> np.ndarray:
@@ -165,7 +167,7 @@ def test_ppo_makes_samples_better_and_most_of_them_stay_new(tiny_task: Tiny) -> 
 
     def worth() -> float:
         tokens, _ = playing.sample(learner.network, task, 400, np.random.default_rng(1))
-        return float(pool.proxy.pessimistic(tokens, playing.KAPPA).mean())
+        return float(pool.proxy.predict(tokens)[0].mean())
 
     before = worth()
     fresh = [learner.iterate() for _ in range(30)]
@@ -179,10 +181,10 @@ def test_the_search_betters_every_design_or_leaves_it_as_good(tiny_task: Tiny) -
     lookahead = Lookahead(untrained(), pool, 16, SearchSettings(8, 4, 1.0))
     rng = np.random.default_rng(0)
     starts = task.sequences[rng.integers(len(task.sequences), size=16)]
-    before = pool.proxy.pessimistic(starts, playing.KAPPA)
+    before = pool.proxy.predict(starts)[0]
     made = lookahead.better(starts, rng)
     assert feasible(made.tokens, task.banned).all()
-    assert np.allclose(made.values, pool.proxy.pessimistic(made.tokens, playing.KAPPA))
+    assert np.allclose(made.values, pool.proxy.predict(made.tokens)[0])
     assert (made.values >= before).all() and (made.values > before).mean() > 0.5
     assert np.allclose(made.policy.sum(axis=2), 1.0, atol=1e-4)
     legal = playing.legal_at(task, made.tokens).numpy()
@@ -197,7 +199,7 @@ def test_the_search_finds_the_best_design_there_is_of_a_tiny_task(tiny_task: Tin
     tokens = best_offline(task, 16)
     for _ in range(4):
         tokens = lookahead.better(tokens, rng).tokens
-    best = pool.proxy.pessimistic(all_feasible(task), playing.KAPPA).max()
+    best = pool.proxy.predict(all_feasible(task))[0].max()
     assert pool.values[0] == pytest.approx(best)
 
 
