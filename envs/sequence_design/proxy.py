@@ -14,6 +14,7 @@ best, more is better than all of it.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ FOLDS = 10
 MOST_KNOTS = 256
 CHUNK = 4096
 PACE_STEPS = 10  # timed before the rest is planned, where seconds are short
+LEAST_TRAINING = 0.3  # of the steps; if that does not fit, the dearest kind is left out
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -157,21 +159,29 @@ def fit_proxy(
     Args:
         task: sealed or not; hidden rows are not looked at.
         rng: draws weights, folds and batches, each member's its own.
-        seconds: training is cut to fit, by fewer steps; None for no limit.
+        seconds: training is cut to fit, by fewer steps, or by a kind less where too few were left;
+            None for no limit.
         members: of each kind.
         most_steps: of each kind's training.
     """
-    until = None if seconds is None else time.perf_counter() + seconds
+    until = math.inf if seconds is None else time.perf_counter() + seconds
     targets, scale = normal_scores(task)
     fold = rng.integers(FOLDS, size=len(targets))
     steps = int(np.clip(EPOCHS * len(targets) // BATCH, FEWEST_STEPS, most_steps))
     kinds = _kinds(task, members, rng)
-    left_out = []
-    for at, networks in enumerate(kinds):
-        trainer = Trainer(networks, task.sequences, targets, rng, fold)
-        left = None if until is None else (until - time.perf_counter()) / (len(kinds) - at)
-        trainer.run(steps, left)
-        left_out.append(_left_out(networks, task.sequences, fold))
+    trainers = [Trainer(kind, task.sequences, targets, rng, fold) for kind in kinds]
+    if seconds is not None:
+        paces = np.array([trainer.pace() for trainer in trainers])
+        possible = (until - time.perf_counter()) / paces.sum()
+        if possible < LEAST_TRAINING * steps:
+            dear = int(paces.argmax())
+            trainers.pop(dear)
+            possible *= paces.sum() / np.delete(paces, dear).sum()
+        steps = max(1, min(steps, int(possible)))
+    for trainer in trainers:
+        trainer.run(steps, until)
+    kinds = [trainer.networks for trainer in trainers]
+    left_out = [_left_out(kind, task.sequences, fold) for kind in kinds]
     known = fold < members
     shares = stacked(np.stack(left_out)[:, known], targets[known])
     kept = [kind for kind, share in zip(kinds, shares, strict=True) if share > 0]
@@ -251,20 +261,24 @@ class Trainer:
         drawn = [rows[self.rng.integers(len(rows), size=count)] for rows in self._rows]
         return np.stack(drawn)
 
-    def run(self, steps: int, seconds: float | None) -> None:
-        """Lowers the squared error, for so many steps or as many as the seconds allow; the rate
-        falls to 0 along a cosine.
+    def run(self, steps: int, until: float = math.inf) -> None:
+        """Lowers the squared error, for so many steps, or until a time by time.perf_counter; the
+        rate falls to 0 along a cosine.
         """
-        started, at = time.perf_counter(), 0
         batch = min(BATCH, len(self.targets))
-        while at < steps:
+        for at in range(steps):
+            if time.perf_counter() > until:
+                break
             rows = self.draw(batch)
             rate = RATE * falling(at / steps) * min(1.0, (at + 1) / WARM_STEPS)
             self.learn(self.sequences[rows], self._errors(rows), rate)
-            at += 1
-            if seconds is not None and at == PACE_STEPS:
-                pace = (time.perf_counter() - started) / PACE_STEPS
-                steps = max(PACE_STEPS, min(steps, int(seconds / pace)))
+
+    def pace(self) -> float:
+        """Seconds a step, by the first few."""
+        self.run(1)  # may compile
+        started = time.perf_counter()
+        self.run(PACE_STEPS)
+        return (time.perf_counter() - started) / PACE_STEPS
 
     def _errors(self, rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """The squared error's derivatives."""

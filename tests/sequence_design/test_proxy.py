@@ -123,7 +123,7 @@ def test_training_lowers_the_error(name: str, tiny_task: Tiny) -> None:
     trainer = Trainer(KINDS[name](rng), tokens, targets, rng)
     errors = []
     for steps in (1, 150):
-        trainer.run(steps, None)
+        trainer.run(steps)
         predicted = trainer.networks.forward(tokens[None])
         errors.append(float(((predicted - targets) ** 2).mean()))
     assert errors[1] < 0.5 * errors[0]
@@ -197,14 +197,19 @@ def test_stacking_gives_all_to_a_kind_that_is_right_and_shares_add_up(
     assert not apart or stacked(known, known[right])[right] == pytest.approx(1.0, abs=1e-6)
 
 
-def test_the_same_generator_gives_the_same_proxy_and_seconds_cut_it_short(tiny_task: Tiny) -> None:
+def test_the_same_generator_gives_the_same_proxy(tiny_task: Tiny) -> None:
     task = tiny_task(0)
     one, other = (fit_proxy(task, np.random.default_rng(5)) for _ in range(2))
     assert (one.each(task.sequences) == other.each(task.sequences)).all()
+
+
+def test_seconds_cut_training_short_by_steps_and_by_the_dearest_kind(tiny_task: Tiny) -> None:
+    proxy = fit_proxy(tiny_task(0), np.random.default_rng(5), seconds=1e-3, members=2)
+    assert proxy.members <= 4
     rng = np.random.default_rng(5)
     trainer = Trainer(KINDS["mean match"](rng), some_tokens(50), np.arange(50.0), rng)
-    trainer.run(10_000, 1e-6)
-    assert trainer.step == 10
+    trainer.run(100, until=0.0)
+    assert trainer.step == 0
 
 
 def test_the_reference_proxy_is_of_the_sealed_task(tiny_task: Tiny) -> None:
