@@ -130,7 +130,8 @@ def _dense(kind: Networks, letters: np.ndarray) -> np.ndarray:
         rows = windows.transpose(0, 1, 3, 2).reshape(-1, filters.shape[1])
         matches = (rows @ filters).reshape(len(filters), len(letters), -1, filters.shape[2])
         matches = np.maximum(matches + bias[:, None, None], 0.0)
-        hidden = matches.mean(axis=2) if kind.mean else matches.max(axis=2)
+        root = np.float32(np.sqrt(matches.shape[2]))
+        hidden = matches.sum(axis=2) / root if kind.total else matches.max(axis=2)
     else:
         first, first_bias, second, second_bias, last, last_bias = kind.weights
         hidden = np.maximum(letters.reshape(len(letters), -1) @ first + first_bias[:, None], 0.0)

@@ -2,7 +2,7 @@
 numba.
 
 Two kinds look for motifs: filters of K neighbouring letters are laid over every place of a
-sequence, their matches are pooled, by the strongest or by the mean, and added up. So a motif counts
+sequence, their matches are pooled, by the strongest or in total, and added up. So a motif counts
 wherever it stands, and evidence for it from weak sequences adds up to strong ones (for protein and
 DNA binding: Alipanahi et al. 2015, DeepBind, Nature Biotechnology 33; the strongest match of
 several motifs is also what Ehrlich functions are made of). The third kind, a perceptron of two
@@ -60,14 +60,15 @@ class MotifNetworks:
         members: E.
         length: L.
         letters: V.
-        mean: pool by the mean of rectified matches; else by the strongest match.
+        total: pool by adding up rectified matches, over the root of their number; else by the
+            strongest match.
         rng: draws the first weights.
     """
 
     def __init__(
-        self, members: int, length: int, letters: int, mean: bool, rng: np.random.Generator
+        self, members: int, length: int, letters: int, total: bool, rng: np.random.Generator
     ) -> None:
-        self.mean, self.letters = mean, letters
+        self.total, self.letters = total, letters
         self.reach = int(np.clip(length // 4, NARROWEST, WIDEST))
         filters = rng.normal(
             0.0, SMALL * np.sqrt(1.0 / self.reach), (members, self.reach * letters, FILTERS)
@@ -85,9 +86,9 @@ class MotifNetworks:
         filters, bias, last, last_bias = self.weights
         shape = (len(filters), *tokens.shape[1:2], FILTERS)
         self._tokens, self._pooled = tokens, np.empty(shape, np.float32)
-        self._places = np.empty((0, 0, 0) if self.mean else shape, np.int32)
-        if self.mean:
-            _mean_match(tokens, filters, bias, self.letters, self._pooled)
+        self._places = np.empty((0, 0, 0) if self.total else shape, np.int32)
+        if self.total:
+            _total_match(tokens, filters, bias, self.letters, self._pooled)
         else:
             _best_match(tokens, filters, bias, self.letters, self._pooled, self._places)
         values: np.ndarray = _weighed(np.maximum(self._pooled, 0.0), last, last_bias)
@@ -99,8 +100,10 @@ class MotifNetworks:
         pooled = np.maximum(self._pooled, 0.0)
         back = slope[:, :, None] * last[:, None] * (pooled > 0)
         gradient, bias_gradient = np.zeros_like(filters), np.zeros_like(bias)
-        if self.mean:
-            _mean_gradient(self._tokens, filters, bias, self.letters, back, gradient, bias_gradient)
+        if self.total:
+            _total_gradient(
+                self._tokens, filters, bias, self.letters, back, gradient, bias_gradient
+            )
         else:
             _best_gradient(self._tokens, self._places, back, self.letters, gradient)
             bias_gradient = back.sum(axis=1)
@@ -120,9 +123,9 @@ class MotifNetworks:
             part = around[:, at : at + places].reshape(-1, letters)
             matches += (part @ by_letter[:, at]).reshape(matches.shape)
         chosen = np.zeros_like(matches)
-        if self.mean:
-            pooled = np.maximum(matches, 0.0).mean(axis=2)
-            chosen[:] = (matches > 0) / np.float32(places)
+        if self.total:
+            pooled = np.maximum(matches, 0.0).sum(axis=2) / np.float32(np.sqrt(places))
+            chosen[:] = (matches > 0) / np.float32(np.sqrt(places))
         else:
             best = matches.argmax(axis=2)[:, :, None]
             pooled = np.maximum(np.take_along_axis(matches, best, 2)[:, :, 0], 0.0)
@@ -266,15 +269,15 @@ def _best_gradient(
 
 
 @njit(cache=True)
-def _mean_match(
+def _total_match(
     tokens: np.ndarray, filters: np.ndarray, bias: np.ndarray, letters: int, pooled: np.ndarray
 ) -> None:
-    """Writes each filter's mean rectified match over the places, [E, n, C]."""
+    """Writes the sum [E, n, C] of each filter's rectified matches over the root of their number."""
     members, count, units = pooled.shape
     reach, length = filters.shape[1] // letters, tokens.shape[2]
     matches = np.empty(units, np.float32)
     last = length + reach // 2 - reach
-    share = np.float32(1.0 / (last + reach // 2 + 1))
+    share = np.float32(1.0 / np.sqrt(last + reach // 2 + 1))
     for member in range(members):
         for row in range(count):
             sequence = tokens[member % len(tokens), row]
@@ -287,7 +290,7 @@ def _mean_match(
 
 
 @njit(cache=True)
-def _mean_gradient(
+def _total_gradient(
     tokens: np.ndarray,
     filters: np.ndarray,
     bias: np.ndarray,
@@ -296,12 +299,12 @@ def _mean_gradient(
     gradient: np.ndarray,
     bias_gradient: np.ndarray,
 ) -> None:
-    """Adds up the gradients of filters and biases from that of the mean matches [E, n, C]."""
+    """Adds up the gradients of filters and biases from that of the total matches [E, n, C]."""
     members, count, units = back.shape
     reach, length = filters.shape[1] // letters, tokens.shape[2]
     matches = np.empty(units, np.float32)
     last = length + reach // 2 - reach
-    share = np.float32(1.0 / (last + reach // 2 + 1))
+    share = np.float32(1.0 / np.sqrt(last + reach // 2 + 1))
     for member in range(members):
         for row in range(count):
             sequence = tokens[member, row]

@@ -195,7 +195,7 @@ def _kinds(task: DesignTask, members: int, rng: np.random.Generator) -> list[Net
     )
     differing = float((task.sequences != consensus).sum(axis=1).mean())
     return [
-        *(MotifNetworks(members, task.length, task.letters, mean, rng) for mean in (False, True)),
+        *(MotifNetworks(members, task.length, task.letters, total, rng) for total in (False, True)),
         Perceptrons(members, consensus, task.letters, differing, rng),
     ]
 

@@ -44,7 +44,7 @@ def conservative_proxy(task: DesignTask, clock: Clock, rng: np.random.Generator)
     """The proxy, of motif networks; the learning rate falls with the share of steps or seconds that
     is spent.
     """
-    networks = MotifNetworks(MEMBERS, task.length, task.letters, mean=False, rng=rng)
+    networks = MotifNetworks(MEMBERS, task.length, task.letters, total=False, rng=rng)
     targets, scale = normal_scores(task)
     trainer = Trainer(networks, task.sequences, targets, rng)
     proxy = Ensemble((networks,), np.full(MEMBERS, 1.0 / MEMBERS), scale)

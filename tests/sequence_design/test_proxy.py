@@ -27,7 +27,7 @@ Make = Callable[[np.random.Generator], Networks]
 LENGTH, LETTERS = 10, 4
 KINDS: dict[str, Make] = {
     "strongest match": lambda rng: MotifNetworks(2, LENGTH, LETTERS, False, rng),
-    "mean match": lambda rng: MotifNetworks(2, LENGTH, LETTERS, True, rng),
+    "total match": lambda rng: MotifNetworks(2, LENGTH, LETTERS, True, rng),
     "perceptron": lambda rng: Perceptrons(2, np.zeros(LENGTH, np.int8), LETTERS, 7.0, rng),
 }
 
@@ -76,12 +76,12 @@ def test_slopes_are_the_gradients_at_letters_that_are_not_whole(networks: Networ
     rng = np.random.default_rng(3)
     soft = rng.dirichlet(np.ones(LETTERS), (6, LENGTH)).astype(np.float32)
     values, slopes = networks.slopes(soft)
-    step = np.float32(1e-3)
+    step = np.float32(3e-4)
     for place, letter in ((0, 0), (4, 3), (9, 1)):
         moved = soft.copy()
         moved[:, place, letter] += step
         difference = (networks.slopes(moved)[0] - values) / step
-        assert difference == pytest.approx(slopes[:, :, place, letter], abs=2e-2, rel=2e-2)
+        assert difference == pytest.approx(slopes[:, :, place, letter], abs=0.06)
 
 
 def test_gradients_of_weights_are_those_of_differences(networks: Networks) -> None:
@@ -207,7 +207,7 @@ def test_seconds_cut_training_short_by_steps_and_by_the_dearest_kind(tiny_task: 
     proxy = fit_proxy(tiny_task(0), np.random.default_rng(5), seconds=1e-3, members=2)
     assert proxy.members <= 4
     rng = np.random.default_rng(5)
-    trainer = Trainer(KINDS["mean match"](rng), some_tokens(50), np.arange(50.0), rng)
+    trainer = Trainer(KINDS["total match"](rng), some_tokens(50), np.arange(50.0), rng)
     trainer.run(100, until=0.0)
     assert trainer.step == 0
 
