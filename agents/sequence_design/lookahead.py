@@ -66,7 +66,7 @@ class Lookahead:
         policy = np.zeros((len(lanes), task.length, task.letters), np.float32)
         before, state = torch.full((len(lanes),), START), None
         for at in range(task.length):
-            if self.pool.out_of_time:
+            if not self.pool.has_time():
                 break
             state, scores = self._read(before, np.full(len(lanes), at), state)
             legal = np.ones(scores.shape, np.bool_)

@@ -61,10 +61,10 @@ def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     rng = np.random.default_rng(seed)
     pool = Pool(instance, clock, rng)
     first = _first_policy(PPO, pool, seed, rng)
-    while not pool.out_of_time:
+    while pool.has_time():
         learner = ProximalLearner(copy.deepcopy(first), pool, rng)
         stale = 0
-        while stale < PATIENCE and not pool.out_of_time:
+        while stale < PATIENCE and pool.has_time():
             stale = 0 if learner.iterate() > LEAST_FRESH else stale + 1
     return pool.solution()
 
@@ -84,13 +84,13 @@ def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
     lookahead = Lookahead(network, pool, LANES, settings)
     replay: deque[Bettered] = deque(maxlen=REPLAY)
-    while not pool.out_of_time:
+    while pool.has_time():
         tokens, _ = sample(network, instance, LANES, rng)
         known = rng.random(LANES) < FROM_POOL
         tokens[known] = pool.tokens[rng.integers(len(pool.tokens), size=known.sum())]
         replay.append(lookahead.better(tokens, rng))
         for _ in range(STEPS):
-            if pool.out_of_time:
+            if not pool.has_time():
                 break
             step(network, optimizer, _search_loss(network, instance, replay, rng))
     return pool.solution()
@@ -115,7 +115,7 @@ class ProximalLearner:
         returns, old = torch.from_numpy(scaled).float(), torch.from_numpy(log_chances)
         letters, legal = torch.from_numpy(tokens.astype(np.int64)), legal_at(task, tokens)
         for _ in range(EPOCHS):
-            if pool.out_of_time:
+            if not pool.has_time():
                 break
             loss = self._loss(letters, legal, old, returns) + BEST_WEIGHT * self._surprise_of_best()
             step(self.network, self.optimizer, loss)
