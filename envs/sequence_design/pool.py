@@ -4,6 +4,8 @@ dynamics and proxy.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from ...core.budget import Clock
@@ -14,6 +16,14 @@ from .proxy import Ensemble, fit_proxy
 
 TRAINING_SHARE = 0.5  # of the seconds, at most
 RESERVE_S = 0.05  # kept back for handing in
+
+
+class Predictor(Protocol):
+    """What ranks designs: an ensemble, or what else a contender believes in."""
+
+    def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values and spreads, float64 [n] each, of tokens int8 [n, L]."""
+        ...
 
 
 def learn(task: DesignTask, clock: Clock, rng: np.random.Generator) -> Ensemble:
@@ -31,7 +41,7 @@ class Pool:
     with.
     """
 
-    def __init__(self, task: DesignTask, proxy: Ensemble, clock: Clock) -> None:
+    def __init__(self, task: DesignTask, proxy: Predictor, clock: Clock) -> None:
         self.task, self.proxy, self.clock = task, proxy, clock
         self.keep = 4 * task.batch_size
         self.tokens = best_offline(task, self.keep)

@@ -26,7 +26,7 @@ from .bidirectional import (
     start_logits,
     straight_through,
 )
-from .common import decode, one_hot
+from .common import decode, one_hot, some_rows
 
 DEPTH = 5
 STEPS = 200
@@ -74,14 +74,6 @@ def tangent_kernel(one: Tensor, other: Tensor) -> Tensor:
         cosine = torch.sqrt(1.0 - inside**2) / torch.pi + inside * slope
         kernel = kernel * slope + cosine
     return kernel
-
-
-def some_rows(task: DesignTask, most: int, rng: np.random.Generator) -> np.ndarray:
-    """At most so many rows that stand for the offline set, int64: the best half, the rest drawn."""
-    order = np.argsort(-task.scores, kind="stable")
-    best, rest = order[: most // 2], order[most // 2 :]
-    rows: np.ndarray = np.concatenate([best, rng.permutation(rest)[: most - len(best)]])
-    return rows
 
 
 def _rows(task: DesignTask, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

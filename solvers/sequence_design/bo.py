@@ -25,8 +25,7 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.pool import TRAINING_SHARE, Pool, hand_in
 from ...envs.sequence_design.proxy import scaled_scores
-from .bdi import some_rows
-from .common import mutants, one_hot
+from .common import mutants, one_hot, some_rows
 
 try:
     import gpytorch

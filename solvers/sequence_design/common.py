@@ -40,3 +40,11 @@ def one_hot(task: DesignTask, tokens: np.ndarray) -> np.ndarray:
     """float32 [n, L, V]."""
     hot: np.ndarray = np.eye(task.letters, dtype=np.float32)[tokens]
     return hot
+
+
+def some_rows(task: DesignTask, most: int, rng: np.random.Generator) -> np.ndarray:
+    """At most so many rows that stand for the offline set, int64: the best half, the rest drawn."""
+    order = np.argsort(-task.scores, kind="stable")
+    best, rest = order[: most // 2], order[most // 2 :]
+    rows: np.ndarray = np.concatenate([best, rng.permutation(rest)[: most - len(best)]])
+    return rows
