@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
-from sysopt_gym.core.registry import SOLVERS, load_contender, load_problem
+from sysopt_gym.core.registry import AGENTS, SOLVERS, load_contender, load_problem
 from sysopt_gym.core.solution import Solution
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
@@ -158,7 +158,7 @@ def test_without_budget_for_a_search_the_best_known_is_handed_in(tiny_task: Tiny
 def test_the_registered_names_are_those_that_scripts_use() -> None:
     problem: Any = load_problem("sequence_design")
     assert {"offline_best", "random", "proxy_exhaustive", "ga"} <= set(NAMES)
-    assert set(problem.default_contenders) <= set(NAMES)
+    assert set(problem.default_contenders) <= {*NAMES, *AGENTS["sequence_design"]}
     assert set(problem.always) <= set(NAMES)
 
 
