@@ -236,7 +236,7 @@ def test_a_compare_that_was_stopped_resumes_without_playing_a_cell_twice(
     tmp_path: Path, how: signal.Signals
 ) -> None:
     out = tmp_path / "out"
-    words = ["compare", "toy", "--contenders", "slow", "--budget", "0.5", "--out", str(out)]
+    words = ["compare", "toy", "--contenders", "slow", "--budget", "1.5", "--out", str(out)]
     running = run_cli(*words, "--seeds", "2")
     while len(list((out / "cells").glob("*.json"))) < 2 and running.poll() is None:
         time.sleep(0.01)

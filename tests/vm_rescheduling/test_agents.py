@@ -110,7 +110,7 @@ def test_the_shipped_policy_scores_as_its_card_says() -> None:
 @pytest.mark.parametrize("name", ["small:test/0", "constrained-small:test/1"])
 def test_plans_are_feasible_and_better_than_none(solve: Any, name: str) -> None:
     cluster = load_set(name)[0]
-    solution = solve(cluster, Budget(0.5), 0)
+    solution = solve(cluster, Budget(60.0, evaluations=8), 0)  # seconds enough to compile
     nothing = validate(cluster, np.zeros(0, np.int64), World())
     verdict = validate(cluster, solution.actions, World())
     assert verdict.feasible and verdict.objective < nothing.objective
