@@ -5,7 +5,7 @@ and numpy.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,17 @@ STYLE = {
 }
 
 
-def colours(names: Sequence[str]) -> dict[str, str]:
-    """One colour a contender; the same in every picture of the report when given the same names."""
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+def colours(names: Sequence[str], shown: Collection[str]) -> dict[str, str]:
+    """A colour for each contender shown, by its place among all names; where another has it, the
+    first one that is free, as long as there are any.
+    """
+    chosen: dict[str, str] = {}
+    for place, name in enumerate(names):
+        if name in shown:
+            own = PALETTE[place % len(PALETTE)]
+            free = [colour for colour in (own, *PALETTE) if colour not in chosen.values()]
+            chosen[name] = free[0] if free else own
+    return chosen
 
 
 def anytime_plot(

@@ -169,8 +169,8 @@ def _colours(family: str, lines: Sequence[Standing]) -> dict[str, str]:
     from .plots import colours
 
     names = [n for kind in ("agent", "solver", "policy") for n in contender_names(family, kind)]
-    names += [line.contender for line in lines if line.contender not in names]
-    return colours(names)
+    shown = [line.contender for line in lines]
+    return colours(names + [name for name in shown if name not in names], shown)
 
 
 def _columns(baseline: str) -> list[str]:

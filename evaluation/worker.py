@@ -41,12 +41,7 @@ def serve(pipe: Connection) -> None:
         problem = registry.load_problem(start.family)
         kind = registry.contender_kind(start.family, start.contender)
         contender = registry.load_contender(start.family, start.contender)
-        small = Budget(min(WARM_UP_S, start.budget.seconds), WARM_UP_EVALUATIONS)
-        tiny = Task(problem.shown(problem.warm_up_instance()), small, 0, 0)
-        for _ in range(MOST_WARM_UPS):
-            # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
-            if _play(problem, kind, contender, tiny).wall_s < small.seconds / 2:
-                break
+        warm_up(problem, kind, contender, min(WARM_UP_S, start.budget.seconds))
     except Exception as error:
         pipe.send(_failure("before the first instance: ", error))
         return
@@ -60,6 +55,16 @@ def serve(pipe: Connection) -> None:
             pipe.send(_play(problem, kind, contender, task))
         except Exception as error:
             pipe.send(_failure("", error))
+
+
+def warm_up(problem: Problem, kind: str, contender: Any, seconds: float) -> None:
+    """Plays the family's small instance until nothing is left to compile."""
+    small = Budget(seconds, WARM_UP_EVALUATIONS)
+    tiny = Task(problem.shown(problem.warm_up_instance()), small, 0, 0)
+    for _ in range(MOST_WARM_UPS):
+        # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
+        if _play(problem, kind, contender, tiny).wall_s < seconds / 2:
+            break
 
 
 def _play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:

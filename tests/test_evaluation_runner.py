@@ -228,6 +228,8 @@ def run_cli(*arguments: str) -> subprocess.Popen[bytes]:
         env=os.environ | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # A shell makes what it runs in the background deaf to SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -236,7 +238,7 @@ def test_a_compare_that_was_stopped_resumes_without_playing_a_cell_twice(
     tmp_path: Path, how: signal.Signals
 ) -> None:
     out = tmp_path / "out"
-    words = ["compare", "toy", "--contenders", "slow", "--budget", "1.5", "--out", str(out)]
+    words = ["compare", "toy", "--contenders", "slow", "--budget", "0.5", "--out", str(out)]
     running = run_cli(*words, "--seeds", "2")
     while len(list((out / "cells").glob("*.json"))) < 2 and running.poll() is None:
         time.sleep(0.01)

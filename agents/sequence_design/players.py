@@ -80,13 +80,13 @@ def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
     lookahead = Lookahead(network, pool, LANES, settings)
     replay: deque[Bettered] = deque(maxlen=REPLAY)
-    while not out_of_time(pool.clock):
+    while not out_of_time(clock):
         tokens, _ = sample(network, instance, LANES, rng)
         known = rng.random(LANES) < FROM_POOL
         tokens[known] = pool.best[rng.integers(len(pool.best), size=known.sum())]
         replay.append(lookahead.better(tokens, rng))
         for _ in range(STEPS):
-            if out_of_time(pool.clock):
+            if out_of_time(clock):
                 break
             step(network, optimizer, _search_loss(network, instance, replay, rng))
     return pool.solution()

@@ -145,7 +145,7 @@ def load_azure(
             stays = _stays(path, base, _shares(path, base, machine), host)
         finally:
             base.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise InstanceError(f"{path}: damaged sqlite file ({error}); copy it again") from error
     return snapshot(str(path), stays, host, time, hosts)
 

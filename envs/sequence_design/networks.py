@@ -26,6 +26,8 @@ NARROWEST, WIDEST = 8, 16  # letters of a filter: a quarter of the sequence, wit
 SMALL = 0.1  # of He's deviation, for the first weights of filters
 SMALL_DENSE = 0.25  # the same for the perceptron's
 
+Seen = tuple[np.ndarray, ...]  # tokens, and units on the way to predictions
+
 
 class Networks(Protocol):
     """E networks of one kind.
@@ -36,14 +38,14 @@ class Networks(Protocol):
 
     weights: list[np.ndarray]
 
-    def forward(self, tokens: np.ndarray) -> np.ndarray:
-        """Predictions float32 [E, n] for tokens int8 [E, n, L], or [1, n, L] for all alike; keeps
+    def forward(self, tokens: np.ndarray) -> tuple[np.ndarray, Seen]:
+        """Predictions float32 [E, n] for tokens int8 [E, n, L], or [1, n, L] for all alike, and
         what `backward` needs.
         """
         ...
 
-    def backward(self, slope: np.ndarray) -> list[np.ndarray]:
-        """Gradients of the weights, from those of the last predictions, float32 [E, n]."""
+    def backward(self, seen: Seen, slope: np.ndarray) -> list[np.ndarray]:
+        """Gradients of the weights, from those of the predictions, float32 [E, n]."""
         ...
 
     def slopes(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,31 +83,29 @@ class MotifNetworks:
             np.zeros(members, np.float32),
         ]
 
-    def forward(self, tokens: np.ndarray) -> np.ndarray:
+    def forward(self, tokens: np.ndarray) -> tuple[np.ndarray, Seen]:
         """See Networks."""
         filters, bias, last, last_bias = self.weights
         shape = (len(filters), *tokens.shape[1:2], FILTERS)
-        self._tokens, self._pooled = tokens, np.empty(shape, np.float32)
-        self._places = np.empty((0, 0, 0) if self.total else shape, np.int32)
+        matches = np.empty(shape, np.float32)
+        places = np.empty((0, 0, 0) if self.total else shape, np.int32)
         if self.total:
-            _total_match(tokens, filters, bias, self.letters, self._pooled)
+            _total_match(tokens, filters, bias, self.letters, matches)
         else:
-            _best_match(tokens, filters, bias, self.letters, self._pooled, self._places)
-        values: np.ndarray = _weighed(np.maximum(self._pooled, 0.0), last, last_bias)
-        return values
+            _best_match(tokens, filters, bias, self.letters, matches, places)
+        pooled = np.maximum(matches, 0.0)
+        return _weighed(pooled, last, last_bias), (tokens, pooled, places)
 
-    def backward(self, slope: np.ndarray) -> list[np.ndarray]:
+    def backward(self, seen: Seen, slope: np.ndarray) -> list[np.ndarray]:
         """See Networks."""
         filters, bias, last, _ = self.weights
-        pooled = np.maximum(self._pooled, 0.0)
+        tokens, pooled, places = seen
         back = slope[:, :, None] * last[:, None] * (pooled > 0)
         gradient, bias_gradient = np.zeros_like(filters), np.zeros_like(bias)
         if self.total:
-            _total_gradient(
-                self._tokens, filters, bias, self.letters, back, gradient, bias_gradient
-            )
+            _total_gradient(tokens, filters, bias, self.letters, back, gradient, bias_gradient)
         else:
-            _best_gradient(self._tokens, self._places, back, self.letters, gradient)
+            _best_gradient(tokens, places, back, self.letters, gradient)
             bias_gradient = back.sum(axis=1)
         return [gradient, bias_gradient, (slope[:, None] @ pooled)[:, 0], slope.sum(axis=1)]
 
@@ -171,26 +171,25 @@ class Perceptrons:
         biases = [np.zeros((members, WIDTH), np.float32) for _ in range(2)]
         self.weights = [first, biases[0], second, biases[1], last, np.zeros(members, np.float32)]
 
-    def forward(self, tokens: np.ndarray) -> np.ndarray:
+    def forward(self, tokens: np.ndarray) -> tuple[np.ndarray, Seen]:
         """See Networks."""
         first, first_bias, second, second_bias, last, last_bias = self.weights
         shape = (len(first), *tokens.shape[1:2], WIDTH)
-        self._tokens = tokens
-        self._hidden, self._deeper = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        _first_layer(tokens, self.consensus, self.letters, first, first_bias, self._hidden)
-        _second_layer(self._hidden, second, second_bias, self._deeper)
-        values: np.ndarray = _weighed(self._deeper, last, last_bias)
-        return values
+        hidden, deeper = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        _first_layer(tokens, self.consensus, self.letters, first, first_bias, hidden)
+        _second_layer(hidden, second, second_bias, deeper)
+        return _weighed(deeper, last, last_bias), (tokens, hidden, deeper)
 
-    def backward(self, slope: np.ndarray) -> list[np.ndarray]:
+    def backward(self, seen: Seen, slope: np.ndarray) -> list[np.ndarray]:
         """See Networks."""
         first, _, second, _, last, _ = self.weights
-        gradients = [(slope[:, None] @ self._deeper)[:, 0], slope.sum(axis=1)]
-        back = (slope[:, :, None] * last[:, None]) * (self._deeper > 0)
-        gradients = [self._hidden.transpose(0, 2, 1) @ back, back.sum(axis=1), *gradients]
-        back = (back @ second.transpose(0, 2, 1)) * (self._hidden > 0)
+        tokens, hidden, deeper = seen
+        gradients = [(slope[:, None] @ deeper)[:, 0], slope.sum(axis=1)]
+        back = (slope[:, :, None] * last[:, None]) * (deeper > 0)
+        gradients = [hidden.transpose(0, 2, 1) @ back, back.sum(axis=1), *gradients]
+        back = (back @ second.transpose(0, 2, 1)) * (hidden > 0)
         gradient = np.zeros_like(first)
-        _first_gradient(self._tokens, self.consensus, self.letters, back, gradient)
+        _first_gradient(tokens, self.consensus, self.letters, back, gradient)
         return [gradient, back.sum(axis=1), *gradients]
 
     def slopes(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -208,6 +207,12 @@ def _weighed(units: np.ndarray, last: np.ndarray, bias: np.ndarray) -> np.ndarra
     """The linear layer on units [E, n, W], summed in the same order for every row."""
     values: np.ndarray = (units * last[:, None]).sum(axis=2) + bias[:, None]
     return values
+
+
+@njit(cache=True, inline="always")
+def _starts(length: int, reach: int) -> tuple[int, int]:
+    """Where filters begin, from the first to behind the last; half of one may lie outside."""
+    return -(reach // 2), length + reach // 2 - reach + 1
 
 
 @njit(cache=True, inline="always")
@@ -235,14 +240,14 @@ def _best_match(
 ) -> None:
     """Writes each filter's strongest match [E, n, C], and where it starts."""
     members, count, units = pooled.shape
-    reach, length = filters.shape[1] // letters, tokens.shape[2]
+    first, end = _starts(tokens.shape[2], filters.shape[1] // letters)
     matches = np.empty(units, np.float32)
     for member in range(members):
         for row in range(count):
             sequence = tokens[member % len(tokens), row]
             best, where = pooled[member, row], places[member, row]
             best[:] = -np.inf
-            for start in range(-(reach // 2), length + reach // 2 - reach + 1):
+            for start in range(first, end):
                 matches[:] = bias[member]
                 _match(sequence, start, filters[member], letters, matches)
                 for unit in range(units):
@@ -274,15 +279,13 @@ def _total_match(
 ) -> None:
     """Writes the sum [E, n, C] of each filter's rectified matches over the root of their number."""
     members, count, units = pooled.shape
-    reach, length = filters.shape[1] // letters, tokens.shape[2]
-    matches = np.empty(units, np.float32)
-    last = length + reach // 2 - reach
-    share = np.float32(1.0 / np.sqrt(last + reach // 2 + 1))
+    first, end = _starts(tokens.shape[2], filters.shape[1] // letters)
+    matches, share = np.empty(units, np.float32), np.float32(1.0 / np.sqrt(end - first))
     for member in range(members):
         for row in range(count):
             sequence = tokens[member % len(tokens), row]
             pooled[member, row] = 0.0
-            for start in range(-(reach // 2), last + 1):
+            for start in range(first, end):
                 matches[:] = bias[member]
                 _match(sequence, start, filters[member], letters, matches)
                 for unit in range(units):
@@ -302,13 +305,12 @@ def _total_gradient(
     """Adds up the gradients of filters and biases from that of the total matches [E, n, C]."""
     members, count, units = back.shape
     reach, length = filters.shape[1] // letters, tokens.shape[2]
-    matches = np.empty(units, np.float32)
-    last = length + reach // 2 - reach
-    share = np.float32(1.0 / np.sqrt(last + reach // 2 + 1))
+    first, end = _starts(length, reach)
+    matches, share = np.empty(units, np.float32), np.float32(1.0 / np.sqrt(end - first))
     for member in range(members):
         for row in range(count):
             sequence = tokens[member, row]
-            for start in range(-(reach // 2), last + 1):
+            for start in range(first, end):
                 matches[:] = bias[member]
                 _match(sequence, start, filters[member], letters, matches)
                 for unit in range(units):

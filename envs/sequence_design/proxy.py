@@ -86,7 +86,7 @@ class Ensemble:
         values = np.empty((len(tokens), self.members))
         for first in range(0, len(tokens), CHUNK):
             rows = np.ascontiguousarray(tokens[first : first + CHUNK], np.int8)[None]
-            parts = [kind.forward(rows).T for kind in self.kinds]
+            parts = [kind.forward(rows)[0].T for kind in self.kinds]
             values[first : first + CHUNK] = np.concatenate(parts, axis=1)
         return values
 
@@ -206,7 +206,8 @@ def _left_out(networks: Networks, sequences: np.ndarray, fold: np.ndarray) -> np
     for member in range(len(networks.weights[0])):
         rows = np.flatnonzero(fold == member)
         for part in np.array_split(rows, len(rows) // CHUNK + 1):
-            values[part] = networks.forward(np.ascontiguousarray(sequences[part])[None])[member]
+            predicted, _ = networks.forward(np.ascontiguousarray(sequences[part])[None])
+            values[part] = predicted[member]
     return values
 
 
@@ -295,8 +296,8 @@ class Trainer:
             slope: from predictions float32 [E, n] to the loss's derivatives.
             rate: learning rate.
         """
-        values = self.networks.forward(tokens)
-        gradients = self.networks.backward(slope(values).astype(np.float32))
+        values, seen = self.networks.forward(tokens)
+        gradients = self.networks.backward(seen, slope(values).astype(np.float32))
         self.step += 1
         scale = rate * np.sqrt(1.0 - BETA2**self.step) / (1.0 - BETA1**self.step)
         for weight, gradient, (mean, square) in zip(

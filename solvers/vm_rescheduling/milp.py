@@ -23,6 +23,7 @@ from .expand import expand
 GREEDY_SHARE, GREEDY_PLANS = 0.2, 300
 RESERVE_S = 0.01
 RESERVE_A_COLUMN_S = 3e-6  # HiGHS looks at the clock late, the later the larger the model
+LEAST_A_COLUMN_S = 7e-5  # in less it has found nothing yet, and does not look at all
 LEAST_S = 0.15  # with less left, handing over a model is not worth it
 SAME = 1e-9
 MAX_ROUNDS = 8  # Dinkelbach's method converges in two or three
@@ -145,7 +146,7 @@ def run_highs(
         on_point: told each better point on the way.
     """
     reserve = RESERVE_A_COLUMN_S * len(model.cost)
-    if seconds() < 5 * reserve:
+    if seconds() < LEAST_A_COLUMN_S * len(model.cost):
         return Outcome(None, -np.inf)
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(model.cost), len(model.row_lower)

@@ -62,12 +62,20 @@ def test_the_gradient_through_soft_letters_is_that_of_the_proxy(
     proxy = kind(fit_proxy(task, np.random.default_rng(0)))
     logits = np.random.default_rng(0).normal(size=(8, task.length, task.letters))
     slope = gradient(task, proxy, decode(task, logits), logits, soft=True)
-    step = 2e-3
+    smooth = 0
     for place, letter in ((0, 0), (2, 3), (5, 1)):
-        moved = logits.copy()
-        moved[:, place, letter] += step
-        difference = (value(proxy, softmax(moved)) - value(proxy, softmax(logits))) / step
-        assert difference == pytest.approx(slope[:, place, letter], abs=2e-2)
+        differences = []
+        for step in (5e-3, -5e-3):
+            moved = logits.copy()
+            moved[:, place, letter] += step
+            differences.append(
+                (value(proxy, softmax(moved)) - value(proxy, softmax(logits))) / step
+            )
+        # Where both sides agree, no unit switches here, nor does another member take over.
+        same = np.abs(differences[0] - differences[1]) < 2e-3
+        assert differences[0][same] == pytest.approx(slope[:, place, letter][same], abs=5e-3)
+        smooth += same.sum()
+    assert smooth > 8
 
 
 def test_straight_through_the_proxy_sees_whole_letters(tiny_task: Tiny) -> None:

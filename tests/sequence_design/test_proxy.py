@@ -65,10 +65,10 @@ def one_hot(tokens: np.ndarray) -> np.ndarray:
 
 def test_compiled_inference_is_that_of_whole_arrays_and_row_by_row(networks: Networks) -> None:
     tokens = some_tokens(20)
-    together = networks.forward(tokens[None])
+    together, _ = networks.forward(tokens[None])
     dense, _ = networks.slopes(one_hot(tokens))
     assert together == pytest.approx(dense, abs=1e-4)
-    alone = [networks.forward(row[None, None])[:, 0] for row in tokens]
+    alone = [networks.forward(row[None, None])[0][:, 0] for row in tokens]
     assert (together == np.stack(alone, axis=1)).all()
 
 
@@ -76,28 +76,33 @@ def test_slopes_are_the_gradients_at_letters_that_are_not_whole(networks: Networ
     rng = np.random.default_rng(3)
     soft = rng.dirichlet(np.ones(LETTERS), (6, LENGTH)).astype(np.float32)
     values, slopes = networks.slopes(soft)
-    step = np.float32(3e-4)
+    smooth = 0
     for place, letter in ((0, 0), (4, 3), (9, 1)):
-        moved = soft.copy()
-        moved[:, place, letter] += step
-        difference = (networks.slopes(moved)[0] - values) / step
-        assert difference == pytest.approx(slopes[:, :, place, letter], abs=0.06)
+        differences = []
+        for step in np.float32([1e-3, -1e-3]):
+            moved = soft.copy()
+            moved[:, place, letter] += step
+            differences.append((networks.slopes(moved)[0] - values) / step)
+        # Where both sides agree, no unit switches here.
+        same = np.abs(differences[0] - differences[1]) < 4e-3
+        assert differences[0][same] == pytest.approx(slopes[:, :, place, letter][same], abs=1e-2)
+        smooth += same.sum()
+    assert smooth > 10
 
 
 def test_gradients_of_weights_are_those_of_differences(networks: Networks) -> None:
     tokens = np.stack([some_tokens(8), some_tokens(8)[::-1]])
     slope = np.random.default_rng(4).normal(size=(2, 8)).astype(np.float32)
-    networks.forward(tokens)
-    gradients = networks.backward(slope)
+    gradients = networks.backward(networks.forward(tokens)[1], slope)
     rng, step = np.random.default_rng(5), np.float32(1e-3)
     for weight, gradient in zip(networks.weights, gradients, strict=True):
         assert gradient.shape == weight.shape
         used = np.flatnonzero(gradient)
         for at in rng.choice(used, min(6, len(used)), replace=False):
             place = np.unravel_index(at, weight.shape)
-            before = float((networks.forward(tokens) * slope).sum())
+            before = float((networks.forward(tokens)[0] * slope).sum())
             weight[place] += step
-            after = float((networks.forward(tokens) * slope).sum())
+            after = float((networks.forward(tokens)[0] * slope).sum())
             weight[place] -= step
             assert (after - before) / step == pytest.approx(gradient[place], abs=3e-2, rel=3e-2)
 
@@ -110,7 +115,7 @@ def test_a_motif_counts_the_same_wherever_it_stands() -> None:
     for start in (5, 8, 11):
         tokens = np.zeros((1, 1, 20), np.int8)
         tokens[0, 0, start : start + 4] = [1, 3, 2, 1]
-        matches.append(float(networks.forward(tokens)[0, 0]))
+        matches.append(float(networks.forward(tokens)[0][0, 0]))
     assert matches[0] == pytest.approx(matches[1], abs=1e-6)
     assert matches[1] == pytest.approx(matches[2], abs=1e-6)
 
@@ -124,7 +129,7 @@ def test_training_lowers_the_error(name: str, tiny_task: Tiny) -> None:
     errors = []
     for steps in (1, 150):
         trainer.run(steps)
-        predicted = trainer.networks.forward(tokens[None])
+        predicted, _ = trainer.networks.forward(tokens[None])
         errors.append(float(((predicted - targets) ** 2).mean()))
     assert errors[1] < 0.5 * errors[0]
 

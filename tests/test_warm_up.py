@@ -1,0 +1,52 @@
+"""What a contender compiles, it compiles before the clock runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# In a process of its own: other tests compile, too.
+PLAY = """
+import gc, sys
+from numba.core.dispatcher import Dispatcher
+from sysopt_gym.core import registry
+from sysopt_gym.core.budget import Budget
+from sysopt_gym.evaluation.worker import WARM_UP_S, warm_up
+
+def compiled():
+    functions = [one.py_func for one in gc.get_objects() if isinstance(one, Dispatcher)]
+    signatures = [one.signatures for one in gc.get_objects() if isinstance(one, Dispatcher)]
+    return {
+        (function.__module__, function.__qualname__, str(signature))
+        for function, some in zip(functions, signatures) for signature in some
+        if function.__module__.startswith("sysopt_gym")
+    }
+
+family, name, instances = sys.argv[1:]
+problem, contender = registry.load_problem(family), registry.load_contender(family, name)
+warm_up(problem, registry.contender_kind(family, name), contender, WARM_UP_S)
+before = compiled()
+contender(problem.shown(problem.load_set(instances)[0]), Budget(2.0), 0)
+print("compiled late:", sorted({function for _, function, _ in compiled() - before}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "name", "instances"),
+    [
+        ("vm_rescheduling", "agent", "small:test"),
+        ("memory_mapping", "agent", "small:test"),
+        ("memory_mapping", "muzero", "small:test"),
+        ("sequence_design", "agent", "ehrlich:small"),
+        ("sequence_design", "muzero", "ehrlich:small"),
+    ],
+)
+def test_after_the_warm_up_nothing_is_left_to_compile(
+    family: str, name: str, instances: str
+) -> None:
+    words = [sys.executable, "-c", PLAY, family, name, instances]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert told.splitlines()[-1] == "compiled late: []"
