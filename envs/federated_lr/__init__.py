@@ -1,0 +1,1 @@
+"""Dynamics, observations, rewards and the validator of federated training."""
