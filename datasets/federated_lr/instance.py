@@ -58,7 +58,7 @@ class Federation(Instance):
             all, d for log-odds of availability d cos(2 pi (t / rounds - client / C)).
         stragglers: probability that a participant ends after fewer steps, a number drawn evenly
             from 1 to local_steps.
-        objective: one of OBJECTIVES. target: test accuracy to reach; 0 for FedAvg's own final one.
+        objective: one of OBJECTIVES. target: test accuracy to reach, of rounds_to_target.
         law: of model curve, float64 [6] by LAW; empty otherwise. Loss after rates eta_1..eta_s is
             floor + scale * S1**-exponent - annealing * S2 (Tissue et al. 2024); memory is lambda,
             most the rate above which training diverges.
@@ -143,6 +143,9 @@ class Federation(Instance):
         for name, high in (("drift", 100.0), ("stragglers", 1.0), ("target", 1.0)):
             if not 0 <= getattr(self, name) <= high:
                 self._refuse(f"{name} is {getattr(self, name):g}; give a number from 0 to {high:g}")
+
+        if self.objective == "rounds_to_target" and self.target <= 0:
+            self._refuse("rounds_to_target needs a target; set target to an accuracy above 0")
 
     def _check_rows(self, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:
         if not len(inputs):
