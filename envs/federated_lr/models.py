@@ -110,12 +110,12 @@ def model_of(federation: Federation) -> Model:
         shapes = (
             (width, channels, KERNEL, KERNEL), (width,),
             (2 * width, width, KERNEL, KERNEL), (2 * width,),
-            (flat, classes), (classes,),
+            (classes, flat), (classes,),
         )  # fmt: skip
         fans = (channels * area,) * 2 + (width * area,) * 2 + (flat,) * 2
         return Model(shapes, fans, _convolutional)
     gates = {"gru": 3, "lstm": 4}[federation.model] * width
-    shapes = ((classes, gates), (width, gates), (gates,), (gates,), (width, classes), (classes,))
+    shapes = ((gates, classes), (gates, width), (gates,), (gates,), (classes, width), (classes,))
     forward = {"gru": _gru, "lstm": _lstm}[federation.model]
     return Model(shapes, (width,) * 6, forward)
 
@@ -138,12 +138,12 @@ def _convolutional(weights: Weights, inputs: Tensor) -> Tensor:
         x = functional.conv2d(x, kernel, bias, padding=KERNEL // 2, groups=clients)
         x = functional.max_pool2d(torch.relu(x), 2)
     x = x.unflatten(1, (clients, -1)).transpose(0, 1).flatten(2)
-    return torch.baddbmm(weights[5].unsqueeze(1), x, weights[4])
+    return torch.baddbmm(weights[5].unsqueeze(1), x, weights[4].transpose(1, 2))
 
 
 def _unrolled(weights: Weights, inputs: Tensor) -> Tensor:
     """What each character adds to the gates, [L, C, B, gates]; a one-hot input picks its row."""
-    table, _, bias = weights[:3]
+    table, bias = weights[0].transpose(1, 2), weights[2]
     clients, letters = table.shape[:2]
     rows = inputs.long() + torch.arange(clients).view(-1, 1, 1) * letters
     given = table.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
@@ -153,13 +153,13 @@ def _unrolled(weights: Weights, inputs: Tensor) -> Tensor:
 def _outputs(weights: Weights, states: list[Tensor]) -> Tensor:
     """Logits [C, B, L, classes] of the hidden states, L of [C, B, H]."""
     x = torch.stack(states, dim=2)
-    return torch.baddbmm(weights[5].unsqueeze(1), x.flatten(1, 2), weights[4]).unflatten(
-        1, x.shape[1:3]
-    )
+    return torch.baddbmm(
+        weights[5].unsqueeze(1), x.flatten(1, 2), weights[4].transpose(1, 2)
+    ).unflatten(1, x.shape[1:3])
 
 
 def _gru(weights: Weights, inputs: Tensor) -> Tensor:
-    within, bias = weights[1], weights[3].unsqueeze(1)
+    within, bias = weights[1].transpose(1, 2), weights[3].unsqueeze(1)
     h = within.new_zeros(*inputs.shape[:2], within.shape[1])
     states = []
     for given in _unrolled(weights, inputs):
@@ -174,7 +174,7 @@ def _gru(weights: Weights, inputs: Tensor) -> Tensor:
 
 
 def _lstm(weights: Weights, inputs: Tensor) -> Tensor:
-    within, bias = weights[1], weights[3].unsqueeze(1)
+    within, bias = weights[1].transpose(1, 2), weights[3].unsqueeze(1)
     h = within.new_zeros(*inputs.shape[:2], within.shape[1])
     cell = h
     states = []
