@@ -23,6 +23,7 @@ MOST = {
     "batch_size": 100_000,
     "width": 10_000,
 }
+MOST_CLASSES = 10_000
 LEAST_SIDE = 4  # pixels, of what cnn reads
 LAW = ("floor", "scale", "exponent", "annealing", "memory", "most")
 
@@ -165,8 +166,8 @@ class Federation(Instance):
             self._refuse("rounds_to_target needs a target; set target to an accuracy above 0")
 
     def _check_rows(self, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:
-        if self.classes < 2:
-            self._refuse(f"classes is {self.classes}; there is nothing to tell apart below 2")
+        if not 2 <= self.classes <= MOST_CLASSES:
+            self._refuse(f"classes is {self.classes}; give from 2 to {MOST_CLASSES}")
         if not len(inputs):
             self._refuse(f"{name} holds no rows")
         if len(inputs) != len(labels):

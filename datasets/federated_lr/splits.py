@@ -7,19 +7,33 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
-from ..sets import members
+from ...core.errors import InstanceError
+from ...core.instance import read_bytes
+from ..sets import data_folder, members
 from .digits import digits
 from .generator import curve, generate, log_uniform, rename, round_off
+from .images import idx_images, pooled, unpacked
 from .instance import Federation
+from .loaders import play_federation, text_of
 from .partition import federation_of
 from .settings import with_settings
+from .tables import optdigits
 
 # The published grid of initial rates (Wang et al. 2024, robustness): rows and columns.
 BETAS = (0.001, 0.005, 0.01, 0.05, 0.1)
 ALPHAS = (0.5, 0.75, 1.0, 1.5, 2.0)
+
+FOLDER = "federated"  # of the data folder
+_UCI = "UCI, optical recognition of handwritten digits"
+SOURCES = {
+    **dict.fromkeys((".tra", ".tes", ".hol"), _UCI),
+    ".gz": "MNIST's test images, its labels beside it",
+    ".txt": "tinyshakespeare, github.com/karpathy/char-rnn",
+}
 
 TRAIN_DIGITS = 1200  # of the digits' rows, for mixed:train; mixed:val has the rest
 SIZES = {"mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val": 16}
@@ -30,6 +44,9 @@ _GRID = "5 x 5 initial rates (beta .001 to .1, alpha .5 to 2) of "
 SETS: Mapping[str, str] = {
     "digits-grid": _GRID + "scikit-learn's digits, 100 clients Dirichlet(0.5), logistic",
     "synthetic-grid": _GRID + "LEAF's synthetic(1, 1), 50 clients, logistic",
+    "optdigits-grid": _GRID + "UCI's optdigits, 100 clients, logistic (needs the data folder)",
+    "mnist10k-grid": _GRID + "10,000 MNIST images at 14 x 14, logistic (needs the data folder)",
+    "shakespeare-grid": _GRID + "tinyshakespeare by speaker, GRU (needs the data folder)",
     "mixed:train": "240 federations of digits and synthetic data to train agents on",
     "mixed:val": "16 more, of other digits and seeds, to choose agents by",
     "curves:train": "200 learning curves in closed form, no data",
@@ -76,9 +93,49 @@ def _synthetic_grid() -> Federation:
     return generate({}, 1)
 
 
+def _optdigits_grid() -> Federation:
+    parts = [
+        optdigits(str(path), text_of(path, read_bytes(path)))
+        for path in (_public(f"optdigits.{end}") for end in ("tra", "tes", "hol"))
+    ]
+    images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return federation_of("optdigits-grid", images, labels, clients=100)
+
+
+def _mnist_grid() -> Federation:
+    path = _public("t10k-images-idx3-ubyte.gz")
+    images = idx_images(path, unpacked(path, read_bytes(path)))
+    return federation_of(
+        "mnist10k-grid", pooled(images.pixels), images.labels, clients=100,
+        validation=1000, test=1000, local_steps=10, batch_size=32,
+    )  # fmt: skip
+
+
+def _shakespeare_grid() -> Federation:
+    path = _public("tinyshakespeare.txt")
+    return play_federation(
+        str(path), "shakespeare-grid", text_of(path, read_bytes(path)),
+        validation=500, test=500, participants=8, local_steps=5, batch_size=8, rounds=40,
+    )  # fmt: skip
+
+
+def _public(name: str) -> Path:
+    """A file of the data folder."""
+    path = data_folder() / FOLDER / name
+    if not path.is_file():
+        raise InstanceError(
+            f"no file {path}; put {name} there ({SOURCES[path.suffix]}), or set SYSOPT_DATA to the "
+            f"folder that holds {FOLDER}/{name}"
+        )
+    return path
+
+
 _GRIDS: Mapping[str, Callable[[], Federation]] = {
     "digits-grid": _digits_grid,
     "synthetic-grid": _synthetic_grid,
+    "optdigits-grid": _optdigits_grid,
+    "mnist10k-grid": _mnist_grid,
+    "shakespeare-grid": _shakespeare_grid,
 }
 
 
