@@ -99,9 +99,10 @@ def test_too_few_rows_to_hold_any_out_are_refused() -> None:
         federation_of("none", np.ones((0, 2), np.float32), np.zeros(0, np.int64))
 
 
-def test_fewer_samples_than_clients_are_refused() -> None:
-    with pytest.raises(InstanceError, match="14 rows to train on cannot be shared among 15"):
-        federation_of("few", np.ones((20, 2), np.float32), np.arange(20) % 2, clients=15)
+@pytest.mark.parametrize("clients", [0, 15])
+def test_fewer_samples_than_clients_and_no_clients_are_refused(clients: int) -> None:
+    with pytest.raises(InstanceError, match=f"14 rows to train on .* among {clients} clients"):
+        federation_of("few", np.ones((20, 2), np.float32), np.arange(20) % 2, clients=clients)
 
 
 def test_a_client_has_rows_held_out_in_proportion_where_clients_are_given() -> None:
