@@ -143,6 +143,7 @@ def propose(
     rates, losses = (np.array(column) for column in zip(*tried, strict=True))
     process = GaussianProcessRegressor(KERNEL, alpha=NOISE, optimizer=None, normalize_y=True)
     process.fit(np.log10(rates)[:, None], losses)
-    places = np.linspace(*np.log10(limits), CANDIDATES)
+    low, high = np.log10(limits)
+    places = np.linspace(low, high, CANDIDATES)
     mean, deviation = process.predict(places[:, None], return_std=True)
     return float(10.0 ** places[np.argmin(mean - kappa * deviation)])
