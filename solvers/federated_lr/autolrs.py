@@ -50,6 +50,7 @@ LEAST_ROUNDS = 20
 KAPPA = 1e6  # weight of the standard deviation; the released code's: explore only
 BROKEN = 2.0  # a trial ends when the loss has grown by this factor
 CANDIDATES = 101
+BASES = 600  # exponents tried in the fit, one percent apart
 KERNEL = Matern(length_scale=0.5, nu=2.5)  # over decades; five losses cannot tell the scale
 NOISE = 1e-4  # of a loss, as a share of the variance of the losses
 
@@ -123,7 +124,7 @@ def predict(losses: Sequence[float], tau: int) -> float:
         return float(seen[-1])
     x = np.arange(len(seen))
     best, predicted = math.inf, float(seen[-1])
-    for b in -np.geomspace(1.0 / tau, 10.0, 60):
+    for b in -np.geomspace(1.0 / tau, 10.0, BASES):
         (a, c), residual = nnls(np.stack([np.exp(b * x), np.ones(len(x))], axis=1), seen)
         if residual < best:
             best, predicted = residual, float(a * math.exp(b * tau) + c)
@@ -143,6 +144,7 @@ def propose(
     rates, losses = (np.array(column) for column in zip(*tried, strict=True))
     process = GaussianProcessRegressor(KERNEL, alpha=NOISE, optimizer=None, normalize_y=True)
     process.fit(np.log10(rates)[:, None], losses)
-    places = np.linspace(*np.log10(limits), CANDIDATES)
+    low, high = np.log10(limits)
+    places = np.linspace(low, high, CANDIDATES)
     mean, deviation = process.predict(places[:, None], return_std=True)
     return float(10.0 ** places[np.argmin(mean - kappa * deviation)])

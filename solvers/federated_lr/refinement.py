@@ -41,7 +41,8 @@ def refine(norms: np.ndarray) -> np.ndarray:
     weights = np.maximum(scaled, FLOOR) ** -2.0
     to_come = weights[::-1].cumsum()[::-1]
     steps = weights[:-1] * to_come[1:]
-    return steps / steps.max()
+    factors: np.ndarray = steps / steps.max()
+    return factors
 
 
 def forecast(seen: Sequence[float], rounds: int) -> np.ndarray:
