@@ -10,6 +10,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -91,7 +92,9 @@ class Instance:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 meta = json.loads(str(archive["meta"]))
                 arrays = {key: archive[key] for key in archive.files if key != "meta"}
-        except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error
+        ) as error:  # fmt: skip
             raise InstanceError(
                 f"{place}: not an instance file of this library ({error})"
             ) from error

@@ -116,9 +116,7 @@ def choose_contenders(problem: Problem, names: Sequence[str], baseline: str | No
 
 def all_contenders(family: str) -> list[str]:
     """Every registered contender of a family."""
-    return [
-        name for kind in KINDS for name in contender_names(family, kind)
-    ]
+    return [name for kind in KINDS for name in contender_names(family, kind)]
 
 
 def check_budget(seconds: float) -> Budget:

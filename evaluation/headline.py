@@ -168,7 +168,8 @@ def _hindsight(rows: Sequence[Row], winner: Standing, oracle: Standing) -> str:
     return (
         f"In hindsight, out of competition: {oracle.contender} gets "
         f"{number(oracle.objective.value)}; {winner.contender} is {number(abs(lead.value))} {way} "
-        f"it {interval(lead)}".rstrip() + "."
+        f"it {interval(lead)}".rstrip()
+        + "."
     )
 
 

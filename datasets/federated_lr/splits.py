@@ -115,7 +115,7 @@ def _shakespeare_grid() -> Federation:
     path = _public("tinyshakespeare.txt")
     return play_federation(
         str(path), "shakespeare-grid", text_of(path, read_bytes(path)),
-        validation=500, test=500, participants=8, local_steps=5, batch_size=8, rounds=40,
+        validation=200, test=200, participants=6, local_steps=5, batch_size=8, rounds=30,
     )  # fmt: skip
 
 

@@ -134,9 +134,7 @@ def _prodigy(r: Round, g: Tensor) -> Tensor:
     slope seen.
     """
     d = r.notes.get("d", torch.full_like(r.beta, FIRST_DISTANCE))
-    most = torch.maximum(
-        g.norm(dim=1, keepdim=True), r.notes.get("most", torch.zeros_like(r.beta))
-    )
+    most = torch.maximum(g.norm(dim=1, keepdim=True), r.notes.get("most", torch.zeros_like(r.beta)))
     weight = d**2
     s = r.notes.get("s", torch.zeros_like(g)) + weight * g
     ahead = r.notes.get("ahead", torch.zeros_like(d)) + weight * _dot(g, r.start - r.w)

@@ -1,6 +1,5 @@
 """The independent validator: trains the federation again from the orders alone, one client after the
-other, and measures the test rows. Uses numpy, datasets and core; torch's own layers for models that
-are not dense.
+other, and measures the test rows. Uses numpy, datasets and core.
 
 It shares no code with the dynamics. What chance decides is drawn in the documented way, again.
 """
@@ -8,7 +7,6 @@ It shares no code with the dynamics. What chance decides is drawn in the documen
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,9 +16,7 @@ from ...core.contracts import Verdict, World
 from ...core.errors import InstanceError
 from ...datasets.federated_lr.instance import Federation
 from .objective import first_at, score
-
-# One client's task: (weights [P], rows) -> (mean loss, its gradient [P], accuracy).
-Task = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray, float]]
+from .reference import task_of
 
 ALPHA_LOW, BETA_LOW, DECADE = 1e-3, 1e-6, 1e6
 MOST_CODES = (5_000_000, 7_000_000, 4, 8, 2)
@@ -118,7 +114,7 @@ class _Training:
     """One federation in training."""
 
     def __init__(self, f: Federation, seed: int) -> None:
-        self.f, self.task, size, bounds = f, *_task_of(f)
+        self.f, self.task, size, bounds = f, *task_of(f)
         self.w = np.random.default_rng([seed, 0]).uniform(-1.0, 1.0, size) * bounds
         self.update, self.last, self.m, self.v = np.zeros((4, size))
         self.kept = self._state()
@@ -286,91 +282,6 @@ def _agreement(a: np.ndarray, b: np.ndarray, cosine: bool) -> float:
     if not cosine:
         return product
     return product / (float(np.linalg.norm(a)) * float(np.linalg.norm(b)) + LEAST)
-
-
-def _task_of(f: Federation) -> tuple[Task, int, np.ndarray]:
-    """What a client computes, the number of weights, and the bounds they begin within."""
-    features, classes = int(np.prod(f.inputs.shape[1:])), f.classes
-    if f.model in ("logistic", "mlp"):
-        sizes = [features, classes] if f.model == "logistic" else [features, f.width, classes]
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-        bounds = np.concatenate([np.full((a + 1) * b, 1 / math.sqrt(a)) for a, b in pairs])
-
-        def dense(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, float]:
-            with np.errstate(all="ignore"):
-                return _dense(w, pairs, x.reshape(len(x), -1).astype(np.float64), y)
-
-        return dense, len(bounds), bounds
-    return _with_torch(f)
-
-
-def _dense(
-    w: np.ndarray, pairs: list[tuple[int, int]], x: np.ndarray, y: np.ndarray
-) -> tuple[float, np.ndarray, float]:
-    layers, at = [], 0
-    for a, b in pairs:
-        layers.append((w[at : at + a * b].reshape(b, a), w[at + a * b : at + a * b + b]))
-        at += (a + 1) * b
-    seen = [x]
-    for number, (matrix, bias) in enumerate(layers):
-        out = seen[-1] @ matrix.T + bias
-        seen.append(out if number == len(layers) - 1 else np.maximum(out, 0.0))
-    scores = seen[-1] - seen[-1].max(axis=1, keepdims=True)
-    logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    everyone = np.arange(len(y))
-    loss = float(-logs[everyone, y].mean())
-    accuracy = float((scores.argmax(axis=1) == y).mean())
-    error = np.exp(logs)
-    error[everyone, y] -= 1.0
-    error /= len(y)
-    slopes: list[np.ndarray] = []
-    for number in range(len(layers) - 1, -1, -1):
-        slopes = [(error.T @ seen[number]).ravel(), error.sum(axis=0), *slopes]
-        if number:
-            error = (error @ layers[number][0]) * (seen[number] > 0)
-    return loss, np.concatenate(slopes), accuracy
-
-
-def _with_torch(f: Federation) -> tuple[Task, int, np.ndarray]:
-    """Convolutional and recurrent models by torch's own layers, one client at a time."""
-    import torch
-    from torch import nn
-
-    width, classes = f.width, f.classes
-    recurrent = f.model in ("gru", "lstm")
-    if recurrent:
-        core = (nn.GRU if f.model == "gru" else nn.LSTM)(classes, width, batch_first=True)
-        parts = nn.ModuleList([core, nn.Linear(width, classes)]).double()
-        fans = [width] * 6
-    else:
-        channels, height, wide = f.inputs.shape[1:]
-        flat = 2 * width * (height // 4) * (wide // 4)
-        parts = nn.Sequential(
-            nn.Conv2d(channels, width, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(width, 2 * width, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(flat, classes),
-        ).double()  # fmt: skip
-        fans = [channels * 25] * 2 + [width * 25] * 2 + [flat] * 2
-    weights = list(parts.parameters())
-    bounds = np.concatenate(
-        [np.full(p.numel(), 1 / math.sqrt(fan)) for p, fan in zip(weights, fans, strict=True)]
-    )
-
-    def task(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, float]:
-        nn.utils.vector_to_parameters(torch.from_numpy(w), weights)
-        wanted = torch.from_numpy(y.astype(np.int64)).flatten()
-        if recurrent:
-            letters = nn.functional.one_hot(torch.from_numpy(x.astype(np.int64)), classes).double()
-            scores = parts[1](parts[0](letters)[0]).flatten(0, 1)
-        else:
-            scores = parts(torch.from_numpy(x.astype(np.float64)))
-        loss = nn.functional.cross_entropy(scores, wanted)
-        slopes = torch.autograd.grad(loss, weights)
-        hits = (scores.argmax(1) == wanted).double().mean()
-        slope = nn.utils.parameters_to_vector(slopes).detach().numpy()
-        return float(loss.detach()), slope, float(hits)
-
-    return task, len(bounds), bounds
 
 
 class _Curve:
