@@ -1,0 +1,258 @@
+"""The server of a real federation under a controller: weights go out with rates, what clients made
+of them comes in. Uses numpy.
+
+It says to the controller what the environment would say, and obeys its orders as the environment
+would; clients are whoever the caller asks (Flower's, see flower.py).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...core.budget import Budget
+from ...core.contracts import Policy
+from ...core.errors import IllegalActionError, SettingError
+from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Terms
+from .orders import (
+    ALPHA,
+    BETA,
+    CHECKPOINT,
+    KEEP,
+    LOCAL,
+    LOCAL_RULES,
+    RETURN,
+    SERVER,
+    SERVER_RULES,
+    SIZES,
+    rate_of,
+)
+
+MOMENTUM = 0.9  # FedAvgM (Hsu et al. 2019)
+BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # FedOpt (Reddi et al. 2021), as Flower's defaults
+DIVERGED_ABOVE = 20.0  # times the first model's validation loss, as in the environment
+TINY = 1e-12
+
+Validate = Callable[[np.ndarray], tuple[float, float]]
+Observe = Callable[[Sequence[Mapping[str, Any]]], Any]
+
+
+def server_step(
+    rule: str, alpha: float, update: np.ndarray, m: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    """The step of the weights, float64 [P]; the moments m and v are changed in place.
+
+    Args:
+        rule: one of orders.SERVER_RULES.
+        alpha: the server's rate.
+        update: mean of the clients' updates, which points downhill.
+        m: first moment.
+        v: second moment.
+    """
+    if rule == "average":
+        return alpha * update
+    if rule == "momentum":
+        m *= MOMENTUM
+        m += update
+        return alpha * m
+    square = update**2
+    if rule == "adagrad":
+        v += square
+        return np.asarray(alpha * update / (np.sqrt(v) + TAU))
+    m *= BETA_1
+    m += (1 - BETA_1) * update
+    if rule == "adam":
+        v *= BETA_2
+        v += (1 - BETA_2) * square
+    else:
+        v -= (1 - BETA_2) * square * np.sign(v - square)
+    return np.asarray(alpha * m / (np.sqrt(v) + TAU))
+
+
+@dataclass(slots=True)
+class _Model:
+    """What a checkpoint keeps, [P] each: weights, the update in hand, the one applied last, and the
+    server's moments.
+    """
+
+    weights: np.ndarray
+    update: np.ndarray
+    last: np.ndarray
+    m: np.ndarray
+    v: np.ndarray
+
+
+class Server:
+    """One run of a federation under a controller.
+
+    Attributes:
+        history: what the controller was told, step by step; the last entry is of the update in
+            hand.
+        diverged: whether training has left what is finite; it does not come back.
+        beta, local_rule: for the clients of the round to come.
+        alpha: of the last order.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        terms: Terms,
+        weights: np.ndarray,
+        validate: Validate,
+        budget: Budget,
+        seed: int,
+        observe: Observe | None = None,
+    ) -> None:
+        """Validates the first model and takes the controller's first order.
+
+        Args:
+            policy: the controller or agent.
+            terms: what it is told before the first round.
+            weights: of the first model, [P].
+            validate: weights [P] -> loss and accuracy on rows that the server holds.
+            budget: of the controller, for the whole run.
+            seed: of the controller.
+            observe: history -> observation, for those who look at one; None gives None.
+
+        Raises:
+            SettingError: the first model has no finite loss.
+            IllegalActionError: the controller's first order is none.
+        """
+        self._policy, self._validate, self._observe = policy, validate, observe
+        self._rounds = terms.rounds
+        weights = np.array(weights, np.float64)
+        self._now = _Model(weights, *(np.zeros_like(weights) for _ in range(4)))
+        self._kept = copy.deepcopy(self._now)
+        loss, accuracy = validate(weights)
+        self.alpha, self.beta, self.local_rule = terms.alpha, terms.beta, LOCAL_RULES[0]
+        self.initial_loss = self.validation_loss = float(loss)
+        self.validation_accuracy = float(accuracy)
+        self.diverged = False
+        self.history: list[dict[str, Any]] = []
+        if not np.isfinite(loss):
+            raise SettingError(
+                f"the first model's validation loss is {loss}; give weights it is finite for"
+            )
+        policy.reset(terms, budget, seed)
+        self._tell({"train_loss": self.initial_loss})
+        self._obey(self._asked())
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Of the model now, float64 [P]."""
+        return self._now.weights
+
+    @property
+    def last_update(self) -> np.ndarray:
+        """Of the round before, as FedHyper's clients need it, float64 [P]; zero at first."""
+        return self._now.last
+
+    def receive(
+        self,
+        sent: np.ndarray,
+        trained: np.ndarray,
+        losses: np.ndarray,
+        gradient_norms: np.ndarray,
+    ) -> bool:
+        """Takes in a round, asks for the order and obeys it.
+
+        Args:
+            sent: the weights that the clients began with, [P].
+            trained: the weights that each came back with, [M, P].
+            losses: of each at its first local step, [M].
+            gradient_norms: of each at its first local step, [M].
+
+        Returns:
+            Whether the model moved; if not, training has diverged and the model is the last sane
+            one.
+
+        Raises:
+            IllegalActionError: the controller's order is none.
+        """
+        now = self._now
+        now.weights = np.array(sent, np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = trained - now.weights
+            now.update = moved.mean(axis=0)
+            inner = float(now.update @ now.last)
+            norm = float(np.linalg.norm(now.update))
+            scale = norm * float(np.linalg.norm(now.last))
+            found = {
+                "train_loss": float(np.mean(losses)),
+                "gradient_norm": float(np.mean(gradient_norms)),
+                "update_norm": norm,
+                "mean_square_norm": float((moved**2).sum(axis=1).mean()),
+                "inner_product": inner,
+                "cosine": inner / scale if scale > TINY else 0.0,
+            }
+        if not np.isfinite(list(found.values())).all():
+            self.diverged = True
+            return False
+        self._tell(found)
+        order = self._asked()
+        self._obey(order)
+        return self._apply(SERVER_RULES[order[SERVER]])
+
+    def _tell(self, found: Mapping[str, float]) -> None:
+        """Adds a step to the history."""
+        nothing = dict.fromkeys(
+            ("gradient_norm", "update_norm", "mean_square_norm", "inner_product", "cosine"), 0.0
+        )
+        self.history.append(
+            {
+                "step": len(self.history),
+                "rounds": self._rounds,
+                "alpha": self.alpha,
+                "beta": self.beta,
+                "validation_loss": self.validation_loss,
+                "validation_accuracy": self.validation_accuracy,
+                "initial_loss": self.initial_loss,
+                **nothing,
+                **found,
+                "objective": self.validation_accuracy,
+                "feasible": not self.diverged,
+                "diverged": self.diverged,
+            }
+        )
+
+    def _asked(self) -> np.ndarray:
+        """The controller's order for the step now.
+
+        Raises:
+            IllegalActionError: it is none.
+        """
+        observation = self._observe(self.history) if self._observe else None
+        order = np.asarray(self._policy.act(observation, self.history[-1]))
+        whole = order.shape == (len(SIZES),) and order.dtype.kind in "iu"
+        if not whole or (order < 0).any() or (order >= SIZES).any():
+            raise IllegalActionError(
+                f"step {len(self.history) - 1}: {order.tolist()} is no order; give {len(SIZES)} "
+                f"whole numbers from 0, below {SIZES}, as orders.order makes them"
+            )
+        return order
+
+    def _obey(self, order: np.ndarray) -> None:
+        """All but the step of the weights."""
+        self.alpha = rate_of(int(order[ALPHA]), ALPHA_RANGE)
+        self.beta = rate_of(int(order[BETA]), BETA_RANGE)
+        self.local_rule = LOCAL_RULES[order[LOCAL]]
+        if order[CHECKPOINT] == KEEP:
+            self._kept = copy.deepcopy(self._now)
+        elif order[CHECKPOINT] == RETURN:
+            self._now = copy.deepcopy(self._kept)
+
+    def _apply(self, rule: str) -> bool:
+        """Applies the update in hand, unless the model that comes of it is beyond use."""
+        now = self._now
+        weights = now.weights + server_step(rule, self.alpha, now.update, now.m, now.v)
+        loss, accuracy = self._validate(weights)
+        if not (np.isfinite(loss) and loss <= DIVERGED_ABOVE * self.initial_loss):
+            self.diverged = True
+            return False
+        now.weights, now.last = weights, now.update
+        self.validation_loss, self.validation_accuracy = float(loss), float(accuracy)
+        return True
