@@ -162,4 +162,6 @@ def test_the_model_of_a_real_run_improves_from_round_to_round(notes: tuple[Path,
     assert losses[0] == pytest.approx(0.6931, abs=1e-4)
     assert loss < losses[3] < losses[2] < losses[1] == losses[0]
     assert accuracy > 0.75 > server["history"][0]["validation_accuracy"]
-    assert [server["metrics"][t]["alpha"] for t in "123"] == pytest.approx([1.5, 0.5, 1.0], rel=1e-5)
+    assert [server["metrics"][t]["alpha"] for t in "123"] == pytest.approx(
+        [1.5, 0.5, 1.0], rel=1e-5
+    )
