@@ -10,7 +10,7 @@ report.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -21,7 +21,7 @@ from .instance import Instance
 from .solution import Solution
 
 Direction = Literal["minimize", "maximize"]
-Kind = Literal["agent", "solver", "policy"]
+Kind = Literal["agent", "solver", "policy", "oracle"]
 
 
 class Solver(Protocol):
@@ -37,13 +37,23 @@ class Solver(Protocol):
 
 
 class Policy(Protocol):
-    """Plays closed loop: sees each observation before it acts."""
+    """Plays closed loop: sees each observation before it acts. Agents may have this form, too."""
 
-    def reset(self, instance: Any, budget: Budget, seed: int) -> None:
-        """Called once before each episode."""
+    def reset(self, told: Any, budget: Budget, seed: int) -> None:
+        """Called once before each episode, with what a policy is told of the instance."""
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> Any:
-        """The next action."""
+        """The next action, in the form that plans are made of."""
+
+
+class Oracle(Protocol):
+    """A yardstick: plans with all that the judge knows. It takes part in the table, out of
+    competition.
+    """
+
+    def __call__(self, instance: Any, budget: Budget, world: World) -> Solution:
+        """The plan that hindsight would have made."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,8 @@ class Problem:
         moves_on: whether an instance's world goes on while a contender thinks; a bound proven on
             the instance as given then proves nothing of the world the plan meets.
         shown: what of an instance a contender is given; the rest is the judge's alone.
+        told: what of that a policy is told; the rest it meets in its observations.
+        plan_arguments: of the environment, in the form whose actions are a plan's rows.
         nothing: the plan of doing nothing, int64; what a contender holds before its first plan, and
             what a failed run counts as.
     """
@@ -174,6 +186,8 @@ class Problem:
     variants: tuple[Mapping[str, str], ...] = ({},)
     moves_on: Callable[[Any], bool] = _stands_still
     shown: Callable[[Any], Any] = _all_of_it
+    told: Callable[[Any], Any] = _all_of_it
+    plan_arguments: Mapping[str, Any] = field(default_factory=dict)
     nothing: Callable[[Any], np.ndarray] = _no_actions
 
 

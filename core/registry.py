@@ -21,12 +21,14 @@ FAMILIES: dict[str, str] = {
     "vm_rescheduling": ".envs.vm_rescheduling.problem:PROBLEM",
     "memory_mapping": ".envs.memory_mapping.problem:PROBLEM",
     "sequence_design": ".envs.sequence_design.problem:PROBLEM",
+    "federated_lr": ".envs.federated_lr.problem:PROBLEM",
 }
 
 ENVIRONMENTS: dict[str, str] = {
     "sysopt/VMRescheduling-v0": ".envs.vm_rescheduling.env:VMReschedulingEnv",
     "sysopt/MallocGame-v0": ".envs.memory_mapping.env:MallocGameEnv",
     "sysopt/SequenceDesign-v0": ".envs.sequence_design.env:SequenceDesignEnv",
+    "sysopt/FederatedLR-v0": ".envs.federated_lr.env:FederatedLREnv",
 }
 
 # Of those environments that step many at once (gymnasium.make_vec).
@@ -107,6 +109,13 @@ AGENTS: dict[str, dict[str, str]] = {
 
 POLICIES: dict[str, dict[str, str]] = {}
 
+# Yardsticks that know what only the judge knows.
+ORACLES: dict[str, dict[str, str]] = {
+    "federated_lr": {
+        "best_constant": ".solvers.federated_lr.best_constant:plan",
+    },
+}
+
 # Beside those that a family's Problem names.
 BENCHMARKS: dict[str, str] = {
     "muzero_search": ".benchmarks.muzero_search:measure",
@@ -117,7 +126,9 @@ _TABLES: dict[Kind, dict[str, dict[str, str]]] = {
     "agent": AGENTS,
     "solver": SOLVERS,
     "policy": POLICIES,
+    "oracle": ORACLES,
 }
+KINDS: tuple[Kind, ...] = tuple(_TABLES)
 
 
 def resolve(entry: str) -> Any:
@@ -154,7 +165,7 @@ def contender_names(family: str, kind: Kind) -> list[str]:
 
 
 def contender_kind(family: str, name: str) -> Kind:
-    """Whether a contender is an agent, a solver or a policy.
+    """Whether a contender is an agent, a solver, a policy or an oracle.
 
     Raises:
         UnknownNameError: no such contender.
@@ -164,7 +175,7 @@ def contender_kind(family: str, name: str) -> Kind:
 
 
 def load_contender(family: str, name: str) -> Any:
-    """The Solver function or Policy class behind a name.
+    """The Solver or Oracle function or Policy class behind a name.
 
     Raises:
         UnknownNameError: no such contender.

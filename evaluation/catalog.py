@@ -14,7 +14,14 @@ from ..core.budget import Budget
 from ..core.contracts import Problem
 from ..core.errors import InstanceError, OutputError, SettingError, UnknownNameError
 from ..core.instance import load_set, save_set
-from ..core.registry import FAMILIES, contender_kind, contender_names, known, load_problem
+from ..core.registry import (
+    FAMILIES,
+    KINDS,
+    contender_kind,
+    contender_names,
+    known,
+    load_problem,
+)
 
 MAX_SEEDS = 1000
 
@@ -110,7 +117,7 @@ def choose_contenders(problem: Problem, names: Sequence[str], baseline: str | No
 def all_contenders(family: str) -> list[str]:
     """Every registered contender of a family."""
     return [
-        name for kind in ("agent", "solver", "policy") for name in contender_names(family, kind)
+        name for kind in KINDS for name in contender_names(family, kind)
     ]
 
 

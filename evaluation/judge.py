@@ -130,10 +130,15 @@ def anytime_curve(
 
 
 def make_environment(problem: Problem, instance: Any) -> gymnasium.Env[Any, Any]:
-    """The family's environment in its default form, with room for the instance."""
+    """The family's environment in the form that plans are made of, with room for the instance."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="gymnasium")
-        return gymnasium.make(problem.env_id, instances=(instance,), disable_env_checker=True)
+        return gymnasium.make(
+            problem.env_id,
+            instances=(instance,),
+            disable_env_checker=True,
+            **problem.plan_arguments,
+        )
 
 
 def as_action(row: Any) -> Any:

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from typing import IO, Any
 
 from ..core.budget import Budget
-from ..core.registry import load_problem
+from ..core.registry import contender_kind, load_problem
 from .protocol import Failure, Outcome, Start, Task, registry_tables
 
 SETUP_LIMIT_S = 600.0
@@ -89,12 +89,13 @@ class Worker:
             self._hopeless = answer
 
     def play(self, instance: Any, seed: int, world_seed: int) -> Outcome | Trouble:
-        """Runs the contender on an instance, or on what of it a contender is shown."""
+        """Runs the contender on what of an instance a contender is shown; an oracle on all of it."""
         self.start()
         if self._hopeless is not None:
             return self._hopeless
-        shown = load_problem(self.family).shown(instance)
-        task = Task(shown, self.budget, seed, world_seed)
+        if contender_kind(self.family, self.contender) != "oracle":
+            instance = load_problem(self.family).shown(instance)
+        task = Task(instance, self.budget, seed, world_seed)
         answer = self._ask(task, answer_limit(self.budget), "no answer")
         if isinstance(answer, Failure):
             return Trouble("crashed", answer.error)

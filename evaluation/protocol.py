@@ -13,7 +13,7 @@ from ..core import registry
 from ..core.budget import Budget
 from ..core.solution import Solution
 
-TABLES = ("FAMILIES", "ENVIRONMENTS", "SOLVERS", "AGENTS", "POLICIES")
+TABLES = ("FAMILIES", "ENVIRONMENTS", "SOLVERS", "AGENTS", "POLICIES", "ORACLES")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from ..core.contracts import Picture
 from ..core.errors import MissingDependencyError, OutputError
 from ..core.instance import write_bytes
-from ..core.registry import contender_names, load_problem, resolve
+from ..core.registry import KINDS, contender_names, load_problem, resolve
 from .cells import FAILED, Folder, Row, check_versions, failure_reason
 from .headline import headline, interval, leaders, number, percent, seconds
 from .statistics import Standing, fill_unscored, mean, standings, time_grid
@@ -168,7 +168,7 @@ def _colours(family: str, lines: Sequence[Standing]) -> dict[str, str]:
     """By place in the registry, so that a contender keeps its colour from report to report."""
     from .plots import colours
 
-    names = [n for kind in ("agent", "solver", "policy") for n in contender_names(family, kind)]
+    names = [n for kind in KINDS for n in contender_names(family, kind)]
     shown = [line.contender for line in lines]
     return colours(names + [name for name in shown if name not in names], shown)
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..core import registry
 from ..core.budget import Budget
-from ..core.contracts import Policy, Problem
+from ..core.contracts import Policy, Problem, World
 from ..core.errors import SysOptError
 from ..core.solution import Solution
 from .judge import make_environment
@@ -60,7 +60,8 @@ def serve(pipe: Connection) -> None:
 def warm_up(problem: Problem, kind: str, contender: Any, seconds: float) -> None:
     """Plays the family's small instance until nothing is left to compile."""
     small = Budget(seconds, WARM_UP_EVALUATIONS)
-    tiny = Task(problem.shown(problem.warm_up_instance()), small, 0, 0)
+    instance = problem.warm_up_instance()
+    tiny = Task(instance if kind == "oracle" else problem.shown(instance), small, 0, 0)
     for _ in range(MOST_WARM_UPS):
         # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
         if _play(problem, kind, contender, tiny).wall_s < seconds / 2:
@@ -70,7 +71,9 @@ def warm_up(problem: Problem, kind: str, contender: Any, seconds: float) -> None
 def _play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
     gc.collect()
     wall, cpu = time.perf_counter(), _cpu_seconds()
-    if kind == "policy":
+    if kind == "oracle":
+        solution = contender(task.instance, task.budget, World(task.world_seed))
+    elif kind == "policy" or hasattr(contender, "act"):
         solution = _play_policy(problem, contender(), task)
     else:
         solution = contender(task.instance, task.budget, task.seed)
@@ -85,7 +88,7 @@ def _play_policy(problem: Problem, policy: Policy, task: Task) -> Solution:
     clock = task.budget.start()
     env = make_environment(problem, task.instance)
     try:
-        policy.reset(task.instance, task.budget, task.seed)
+        policy.reset(problem.told(task.instance), task.budget, task.seed)
         observation, info = env.reset(seed=task.world_seed, options={"instance": task.instance})
         actions: list[Any] = []
         ended = False

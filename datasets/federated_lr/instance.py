@@ -15,7 +15,16 @@ DENSE, IMAGE, TEXT, CURVE = ("logistic", "mlp"), ("cnn",), ("gru", "lstm"), "cur
 MODELS = (*DENSE, *IMAGE, *TEXT, CURVE)
 OBJECTIVES = ("final_accuracy", "rounds_to_target", "area_under_curve")
 ALPHA_RANGE, BETA_RANGE = (1e-3, 1e2), (1e-6, 1e1)  # of rates, server's and clients'
-MOST_ROUNDS = 10_000
+# The most of each, so that a slip of the pen is refused and not trained for a year.
+MOST = {
+    "rounds": 10_000,
+    "participants": 100_000,
+    "local_steps": 10_000,
+    "batch_size": 100_000,
+    "width": 10_000,
+}
+MOST_CLASSES = 10_000
+LEAST_SIDE = 4  # pixels, of what cnn reads
 LAW = ("floor", "scale", "exponent", "annealing", "memory", "most")
 
 
@@ -58,7 +67,7 @@ class Federation(Instance):
             all, d for log-odds of availability d cos(2 pi (t / rounds - client / C)).
         stragglers: probability that a participant ends after fewer steps, a number drawn evenly
             from 1 to local_steps.
-        objective: one of OBJECTIVES. target: test accuracy to reach; 0 for FedAvg's own final one.
+        objective: one of OBJECTIVES. target: test accuracy to reach, of rounds_to_target.
         law: of model curve, float64 [6] by LAW; empty otherwise. Loss after rates eta_1..eta_s is
             floor + scale * S1**-exponent - annealing * S2 (Tissue et al. 2024); memory is lambda,
             most the rate above which training diverges.
@@ -109,19 +118,29 @@ class Federation(Instance):
         self._check_rows("val_inputs", self.val_inputs, self.val_labels)
         if not self.sealed:
             self._check_rows("test_inputs", self.test_inputs, self.test_labels)
-        if len(self.owner) != len(self.labels):
-            self._refuse(f"owner has {len(self.owner)} entries for {len(self.labels)} rows")
-        counts = np.bincount(self.owner, minlength=1) if (self.owner >= 0).all() else np.zeros(1)
-        if not counts.all():
-            empty = int(np.flatnonzero(counts == 0)[0])
+        self._check_owner()
+
+    def _check_owner(self) -> None:
+        owner = self.owner
+        if owner.shape != self.labels.shape[:1] or owner.dtype != np.int64:
             self._refuse(
-                f"client {empty} has no rows; leave it out and number the rest from 0, or use fewer"
-                " clients"
+                f"owner is {owner.dtype} {owner.shape}; give the client of each of the "
+                f"{len(self.labels)} rows, int64"
             )
-        if self.participants > len(counts):
+        if (owner < 0).any():
+            row = int(np.flatnonzero(owner < 0)[0])
+            self._refuse(f"row {row} lies with client {owner[row]}; number the clients from 0")
+        present = np.unique(owner)
+        gaps = np.flatnonzero(present != np.arange(len(present)))
+        if len(gaps):
             self._refuse(
-                f"participants is {self.participants}, but there are {len(counts)} clients; set "
-                f"participants={len(counts)} or fewer"
+                f"client {gaps[0]} has no rows; leave it out and number the rest from 0, or use "
+                "fewer clients"
+            )
+        if self.participants > len(present):
+            self._refuse(
+                f"participants is {self.participants}, but there are {len(present)} clients; set "
+                f"participants={len(present)} or fewer"
             )
 
     def _check_terms(self) -> None:
@@ -129,11 +148,10 @@ class Federation(Instance):
             self._refuse(f"model {self.model!r} is unknown; known: {', '.join(MODELS)}")
         if self.objective not in OBJECTIVES:
             self._refuse(f"objective {self.objective!r} is unknown; known: {', '.join(OBJECTIVES)}")
-        for name in ("participants", "local_steps", "batch_size", "rounds"):
-            if getattr(self, name) < 1:
-                self._refuse(f"{name} is {getattr(self, name)}; give at least 1")
-        if self.rounds > MOST_ROUNDS:
-            self._refuse(f"rounds is {self.rounds}; give at most {MOST_ROUNDS}")
+        for name, most in MOST.items():
+            value, least = getattr(self, name), int(name != "width")
+            if not isinstance(value, int) or not least <= value <= most:
+                self._refuse(f"{name} is {value}; give a whole number from {least} to {most}")
         for name, (low, high) in (("alpha", ALPHA_RANGE), ("beta", BETA_RANGE)):
             rate = getattr(self, name)
             if not low <= rate <= high:  # NaN too
@@ -144,7 +162,12 @@ class Federation(Instance):
             if not 0 <= getattr(self, name) <= high:
                 self._refuse(f"{name} is {getattr(self, name):g}; give a number from 0 to {high:g}")
 
+        if self.objective == "rounds_to_target" and self.target <= 0:
+            self._refuse("rounds_to_target needs a target; set target to an accuracy above 0")
+
     def _check_rows(self, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:
+        if not 2 <= self.classes <= MOST_CLASSES:
+            self._refuse(f"classes is {self.classes}; give from 2 to {MOST_CLASSES}")
         if not len(inputs):
             self._refuse(f"{name} holds no rows")
         if len(inputs) != len(labels):
@@ -154,6 +177,16 @@ class Federation(Instance):
             self._refuse(f"{name} has shape {inputs.shape}, which {self.model} cannot read")
         if inputs.shape[1:] != self.inputs.shape[1:]:
             self._refuse(f"{name} has rows of {inputs.shape[1:]}, expected {self.inputs.shape[1:]}")
+        if self.model in IMAGE and min(inputs.shape[2:]) < LEAST_SIDE:
+            self._refuse(
+                f"{name} has images of {inputs.shape[2:]}; {self.model} halves them twice and needs"
+                f" {LEAST_SIDE} pixels a side"
+            )
+        if labels.dtype != np.int64 or labels.ndim != (2 if self.model in TEXT else 1):
+            self._refuse(
+                f"the labels of {name} are {labels.dtype} {labels.shape}; give int64, one a row, of"
+                " text one a character"
+            )
         if (labels < 0).any() or (labels >= self.classes).any():
             row = int(np.argwhere((labels < 0) | (labels >= self.classes))[0, 0])
             self._refuse(f"row {row} of {name} has a label outside 0..{self.classes - 1}")

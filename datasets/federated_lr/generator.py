@@ -1,0 +1,190 @@
+"""Federations drawn by us: LEAF's synthetic data, and learning curves in closed form. Uses core and
+numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ...core.contracts import Setting
+from ...core.errors import SettingError
+from .instance import CURVE, Federation, make_federation
+from .partition import by_majority, federation_of
+from .settings import OF_CURVES, SETTINGS, choice, real, whole, with_settings
+
+KINDS = ("synthetic", CURVE)
+LEAST_ROWS = 10  # of a synthetic client, before some are held out
+MOST_TIMES = 20  # the median: a log-normal's tail would make one client the whole federation
+FALL = 1.2  # of the features' variances, j**-FALL
+MOST_NUMBERS = 50_000_000  # median rows, all clients, times features
+
+_TERMS = (
+    "rounds", "participants", "local_steps", "batch", "alpha", "beta", "model", "width", "drift",
+    "stragglers", "noise",
+)  # fmt: skip
+_DATA = {
+    "clients": Setting("50", "how many (1 to 10000)"),
+    "features": Setting("60", "numbers of a row (1 to 10000)"),
+    "classes": Setting("10", "labels (2 to 1000)"),
+    "a": Setting("1", "how much the clients' true models differ (0 to 10)"),
+    "b": Setting("1", "how much the clients' inputs differ (0 to 10)"),
+    "rows": Setting("60", "of the median client, before some are held out (10 to 100000)"),
+}
+PARAMETERS: Mapping[str, Setting] = {
+    "kind": Setting("synthetic", f"{' or '.join(KINDS)}, a learning curve without data"),
+    **_DATA,
+    **{key: SETTINGS[key] for key in _TERMS},
+}
+_WHOLE = {
+    "clients": (1, 10_000), "features": (1, 10_000), "classes": (2, 1000), "rows": (10, 100_000)
+}  # fmt: skip
+
+
+class Rows(NamedTuple):
+    """Rows and where they lie: float32 [N, F], int64 [N], int64 [N]."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    owner: np.ndarray
+
+
+def generate(values: Mapping[str, str], seed: int) -> Federation:
+    """A random federation.
+
+    Kind `synthetic` is LEAF's synthetic(a, b) (Caldas et al. 2018), of whose rows a share of each
+    client's is held out; kind `curve` is a learning curve in closed form (see `curve`).
+
+    Args:
+        values: by the names in PARAMETERS; a rate of a curve that is not given is drawn.
+        seed: of everything drawn.
+
+    Raises:
+        SettingError: a parameter cannot be read, is out of range, or is none of the kind's.
+        InstanceError: the terms are impossible.
+    """
+    texts = {key: setting.default for key, setting in PARAMETERS.items()} | dict(values)
+    kind = choice(texts, "kind", KINDS)
+    terms = {key: values[key] for key in _TERMS if key in values}
+    if kind == CURVE:
+        odd = [key for key in values if key not in (*OF_CURVES, "kind")]
+        if odd:
+            raise SettingError(
+                f"{odd[0]}={values[odd[0]]!r}: a learning curve has no data and no clients; leave "
+                f"{odd[0]} out, or set kind=synthetic"
+            )
+        rng = np.random.default_rng([seed, 0xC4])
+        return with_settings(curve(f"curve-seed{seed}", rng), terms)
+    clients, features, classes, rows = (
+        whole(texts, key, most, least) for key, (least, most) in _WHOLE.items()
+    )
+    if clients * rows * features > MOST_NUMBERS:
+        raise SettingError(
+            f"clients={clients}, rows={rows} and features={features} make more than "
+            f"{MOST_NUMBERS:,} numbers; set fewer rows"
+        )
+    a, b = (real(texts, key, (0.0, 10.0)) for key in ("a", "b"))
+    drawn = synthetic(clients, features, classes, a, b, rows, np.random.default_rng([seed, 0x5E]))
+    made = federation_of(
+        f"synthetic-{a:g}-{b:g}-seed{seed}",
+        drawn.inputs,
+        drawn.labels,
+        owner=drawn.owner,
+        classes=classes,
+        seed=seed,
+    )
+    return with_settings(made, terms)
+
+
+def synthetic(
+    clients: int,
+    features: int,
+    classes: int,
+    a: float,
+    b: float,
+    rows: int,
+    rng: np.random.Generator,
+) -> Rows:
+    """Rows after LEAF's synthetic data, clients numbered by the label most of their rows have.
+
+    Client k has a true model W_k, c_k ~ N(u_k, 1) with u_k ~ N(0, a), and inputs
+    x ~ N(v_k, diag(j**-1.2)) with v_k ~ N(B_k, 1), B_k ~ N(0, b); the label is the likeliest class
+    of softmax(W_k x + c_k). a and b are standard deviations, as in the published generators. Sizes
+    are log-normal, sigma 1.
+
+    Args:
+        clients: how many.
+        features: of a row.
+        classes: of the labels, not all of which need occur.
+        a: how much true models differ.
+        b: how much inputs differ.
+        rows: of the median client.
+        rng: draws it all.
+    """
+    counts = (rows * rng.lognormal(0.0, 1.0, clients)).astype(np.int64)
+    counts = np.clip(counts, LEAST_ROWS, MOST_TIMES * rows)
+    centres, shifts = rng.normal(0.0, a, clients), rng.normal(0.0, b, clients)
+    spread = np.arange(1, features + 1) ** (-FALL / 2)
+    inputs, labels = [], []
+    for count, centre, shift in zip(counts, centres, shifts, strict=True):
+        weights = rng.normal(centre, 1.0, (features, classes))
+        bias = rng.normal(centre, 1.0, classes)
+        middle = rng.normal(shift, 1.0, features)
+        x = middle + spread * rng.standard_normal((count, features))
+        inputs.append(x.astype(np.float32))
+        labels.append((x @ weights + bias).argmax(axis=1))
+    joined = np.concatenate(labels).astype(np.int64)
+    owner = by_majority(np.repeat(np.arange(clients), counts), joined)
+    return Rows(np.concatenate(inputs), joined, owner)
+
+
+def curve(name: str, rng: np.random.Generator) -> Federation:
+    """A learning curve after the annealing law (Tissue et al. 2024): no data, one participant.
+
+    Drawn are how long training takes, the rate above which it diverges and what annealing gains;
+    from these follow scale and annealing of the law. Initial rates are drawn from a hundredth of
+    that highest rate up to beyond it.
+
+    Args:
+        name: of the federation.
+        rng: draws it all.
+    """
+    rounds = int(rng.integers(20, 61))
+    most = round_off(log_uniform(rng, 0.05, 1.0))
+    floor = round_off(rng.uniform(0.05, 0.6))
+    exponent = round_off(rng.uniform(0.2, 0.7))
+    memory = round_off(rng.uniform(0.8, 0.98))
+    # At half the highest rate all along, the loss ends this much above its floor.
+    excess = rng.uniform(0.3, 1.5)
+    scale = round_off(excess * (0.5 * most * rounds) ** exponent)
+    # Ending all at once after the highest rate, S2 is most / (1 - memory): below the excess.
+    annealing = round_off(rng.uniform(0.05, 0.3) * excess * (1 - memory) / most)
+    alpha = round_off(log_uniform(rng, 0.3, 3.0))
+    beta = round_off(most * log_uniform(rng, 0.01, 1.5) / alpha)
+    return make_federation(
+        name,
+        model=CURVE,
+        participants=1,
+        rounds=rounds,
+        alpha=alpha,
+        beta=beta,
+        law=np.array([floor, scale, exponent, annealing, memory, most]),
+    )
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number evenly drawn on the logarithmic scale."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def round_off(value: float) -> float:
+    """To four digits, which every machine's exponential agrees on."""
+    return float(f"{value:.4g}")
+
+
+def rename(federation: Federation, name: str) -> Federation:
+    """The same federation under another name."""
+    return dataclasses.replace(federation, name=name)

@@ -1,0 +1,207 @@
+"""Named sets of federations: grids of initial rates, and sets to train agents on. Uses core and
+numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ...core.errors import InstanceError
+from ...core.instance import read_bytes
+from ..sets import data_folder, members
+from .digits import digits
+from .generator import curve, generate, log_uniform, rename, round_off
+from .images import idx_images, pooled, unpacked
+from .instance import Federation
+from .loaders import play_federation, text_of
+from .partition import federation_of
+from .settings import with_settings
+from .tables import optdigits
+
+# The published grid of initial rates (Wang et al. 2024, robustness): rows and columns.
+BETAS = (0.001, 0.005, 0.01, 0.05, 0.1)
+ALPHAS = (0.5, 0.75, 1.0, 1.5, 2.0)
+
+FOLDER = "federated"  # of the data folder
+_UCI = "UCI, optical recognition of handwritten digits"
+SOURCES = {
+    **dict.fromkeys((".tra", ".tes", ".hol"), _UCI),
+    ".gz": "MNIST's test images, its labels beside it",
+    ".txt": "tinyshakespeare, github.com/karpathy/char-rnn",
+}
+
+TRAIN_DIGITS = 1200  # of the digits' rows, for mixed:train; mixed:val has the rest
+SIZES = {"mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val": 16}
+# Every set draws from seeds of its own.
+FIRST_SEED = {name: 100_000 * (1 + row) for row, name in enumerate(SIZES)}
+
+_GRID = "5 x 5 initial rates (beta .001 to .1, alpha .5 to 2) of "
+SETS: Mapping[str, str] = {
+    "digits-grid": _GRID + "scikit-learn's digits, 100 clients Dirichlet(0.5), logistic",
+    "synthetic-grid": _GRID + "LEAF's synthetic(1, 1), 50 clients, logistic",
+    "optdigits-grid": _GRID + "UCI's optdigits, 100 clients, logistic (needs the data folder)",
+    "mnist10k-grid": _GRID + "10,000 MNIST images at 14 x 14, logistic (needs the data folder)",
+    "shakespeare-grid": _GRID + "tinyshakespeare by speaker, GRU (needs the data folder)",
+    "mixed:train": "240 federations of digits and synthetic data to train agents on",
+    "mixed:val": "16 more, of other digits and seeds, to choose agents by",
+    "curves:train": "200 learning curves in closed form, no data",
+    "curves:val": "16 more, of other seeds",
+    "small:test": "6 small synthetic federations, for quick comparisons",
+}
+
+
+def load_set(name: str) -> list[Federation]:
+    """The federations of a set; "SET/3" is a list of its federation 3 alone.
+
+    Raises:
+        UnknownNameError: no such set, or no such federation in it.
+        InstanceError: the set's file is not in the data folder.
+        MissingDependencyError: the set is of digits, and scikit-learn is not installed.
+    """
+    return members(name, SETS, "federated_lr instance set", _instances)
+
+
+@cache
+def _instances(name: str) -> tuple[Federation, ...]:
+    if name in _GRIDS:
+        return _grid(name, _GRIDS[name]())
+    if name == "small:test":
+        return tuple(_small(row) for row in range(6))
+    draw = _curve if name.startswith("curves") else _mixed
+    return tuple(draw(name, row) for row in range(SIZES[name]))
+
+
+def _grid(name: str, federation: Federation) -> tuple[Federation, ...]:
+    """The federation with each pair of rates, row by row; all share its arrays."""
+    return tuple(
+        dataclasses.replace(federation, name=f"{name}/b{beta:g}-a{alpha:g}", alpha=alpha, beta=beta)
+        for beta in BETAS
+        for alpha in ALPHAS
+    )
+
+
+def _digits_grid() -> Federation:
+    return federation_of("digits-grid", *digits(), clients=100)
+
+
+def _synthetic_grid() -> Federation:
+    return generate({}, 1)
+
+
+def _optdigits_grid() -> Federation:
+    parts = [
+        optdigits(str(path), text_of(path, read_bytes(path)))
+        for path in (_public(f"optdigits.{end}") for end in ("tra", "tes", "hol"))
+    ]
+    images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return federation_of("optdigits-grid", images, labels, clients=100)
+
+
+def _mnist_grid() -> Federation:
+    path = _public("t10k-images-idx3-ubyte.gz")
+    images = idx_images(path, unpacked(path, read_bytes(path)))
+    return federation_of(
+        "mnist10k-grid", pooled(images.pixels), images.labels, clients=100,
+        validation=1000, test=1000, local_steps=10, batch_size=32,
+    )  # fmt: skip
+
+
+def _shakespeare_grid() -> Federation:
+    path = _public("tinyshakespeare.txt")
+    return play_federation(
+        str(path), "shakespeare-grid", text_of(path, read_bytes(path)),
+        validation=500, test=500, participants=8, local_steps=5, batch_size=8, rounds=40,
+    )  # fmt: skip
+
+
+def _public(name: str) -> Path:
+    """A file of the data folder."""
+    path = data_folder() / FOLDER / name
+    if not path.is_file():
+        raise InstanceError(
+            f"no file {path}; put {name} there ({SOURCES[path.suffix]}), or set SYSOPT_DATA to the "
+            f"folder that holds {FOLDER}/{name}"
+        )
+    return path
+
+
+_GRIDS: Mapping[str, Callable[[], Federation]] = {
+    "digits-grid": _digits_grid,
+    "synthetic-grid": _synthetic_grid,
+    "optdigits-grid": _optdigits_grid,
+    "mnist10k-grid": _mnist_grid,
+    "shakespeare-grid": _shakespeare_grid,
+}
+
+
+def _small(row: int) -> Federation:
+    beta = ("0.001", "0.01", "0.1")[row % 3]
+    values = {"clients": "12", "features": "16", "classes": "5", "rows": "40", "rounds": "20",
+              "participants": "4", "batch": "8", "beta": beta}  # fmt: skip
+    if row >= 3:
+        values |= {"model": "mlp", "width": "8"}
+    return rename(generate(values, 900_000 + row), f"small:test/{row}")
+
+
+def _curve(name: str, row: int) -> Federation:
+    rng = np.random.default_rng([FIRST_SEED[name] + row, 0xC5])
+    return curve(f"{name}/{row}", rng)
+
+
+def _mixed(name: str, row: int) -> Federation:
+    """Digits where the row is even, synthetic data where it is odd."""
+    seed = FIRST_SEED[name] + row
+    rng = np.random.default_rng([seed, 0x313])
+    made = _some_digits(name, seed, rng) if row % 2 == 0 else _some_synthetic(seed, rng)
+    return rename(with_settings(made, _terms(made.clients, rng)), f"{name}/{row}")
+
+
+def _some_digits(name: str, seed: int, rng: np.random.Generator) -> Federation:
+    """A part of the digits that the set may use, of any size and skew."""
+    images, labels = digits()
+    order = np.random.default_rng(0xD161).permutation(len(labels))
+    pool = order[:TRAIN_DIGITS] if name == "mixed:train" else order[TRAIN_DIGITS:]
+    count = int(rng.integers(300, min(len(pool), 1000) + 1))
+    rows = np.sort(rng.choice(pool, count, replace=False))
+    clients = int(log_uniform(rng, 10, min(100, count // 5)))
+    skew = None if rng.random() < 0.2 else round_off(log_uniform(rng, 0.1, 5.0))
+    return federation_of(name, images[rows], labels[rows], clients=clients, skew=skew, seed=seed)
+
+
+def _some_synthetic(seed: int, rng: np.random.Generator) -> Federation:
+    unlike = [("0", "0"), ("0.5", "0.5"), ("1", "1")][rng.integers(3)]
+    values = {
+        "clients": str(int(log_uniform(rng, 10, 60))),
+        "features": str(int(log_uniform(rng, 10, 60))),
+        "classes": str(rng.integers(3, 11)),
+        "rows": str(rng.integers(15, 41)),
+        "a": unlike[0],
+        "b": unlike[1],
+    }
+    return generate(values, seed)
+
+
+def _terms(clients: int, rng: np.random.Generator) -> dict[str, str]:
+    """Settings drawn for a federation of so many clients."""
+    terms = {
+        "rounds": str(rng.integers(20, 61)),
+        "participants": str(rng.integers(min(4, clients), min(20, clients) + 1)),
+        "local_steps": str(rng.integers(1, 11)),
+        "batch": str((4, 8, 16, 32)[rng.integers(4)]),
+        "beta": str(round_off(log_uniform(rng, 5e-4, 0.2))),
+        "alpha": str(round_off(log_uniform(rng, 0.3, 3.0))),
+    }
+    if rng.random() < 0.5:
+        terms |= {"model": "mlp", "width": str((8, 16, 32)[rng.integers(3)])}
+    if rng.random() < 0.25:
+        terms["drift"] = str(round_off(rng.uniform(1, 5)))
+    if rng.random() < 0.25:
+        terms["stragglers"] = str(round_off(rng.uniform(0.1, 0.6)))
+    if rng.random() < 0.25:
+        terms["noise"] = str(round_off(rng.uniform(0.05, 0.3)))
+    return terms

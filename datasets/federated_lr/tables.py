@@ -1,0 +1,159 @@
+"""Reads tables of numbers: CSV with a column `label`, and UCI's optdigits. Uses core and numpy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ...core.errors import InstanceError
+from .instance import Federation
+from .partition import federation_of, natural
+
+LABEL, CLIENT = "label", "client"
+OPTDIGITS_CELLS = 65  # 8 x 8 pixels of 0..16, and the digit
+OPTDIGITS_BRIGHTEST, OPTDIGITS_CLASSES = 16, 10
+
+
+def is_optdigits(text: str) -> bool:
+    """Whether the first line of data is 65 cells of digits."""
+    first = next(_lines(text), (0, []))[1]
+    return len(first) == OPTDIGITS_CELLS and all(cell.isdecimal() for cell in first)
+
+
+def optdigits(place: str, text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images float32 [N, 1, 8, 8] in 0..1 and labels int64 [N] of optdigits.tra, .tes or .hol.
+
+    Args:
+        place: the file, for errors.
+        text: lines of 64 pixels and a digit; lines that begin with # are passed over.
+
+    Raises:
+        InstanceError: a line is none of these.
+    """
+    rows = []
+    for number, cells in _lines(text):
+        if len(cells) != OPTDIGITS_CELLS:
+            raise InstanceError(
+                f"{place}, line {number}: has {len(cells)} cells, expected {OPTDIGITS_CELLS}; "
+                "download the file again"
+            )
+        values = [int(cell) if cell.isdecimal() and len(cell) < 4 else -1 for cell in cells]
+        odd = [
+            column
+            for column, value in enumerate(values)
+            if not 0 <= value <= (OPTDIGITS_BRIGHTEST if column < 64 else OPTDIGITS_CLASSES - 1)
+        ]
+        if odd:
+            raise InstanceError(
+                f"{place}, line {number}, column {odd[0] + 1}: {cells[odd[0]]!r} is no pixel of "
+                f"0..{OPTDIGITS_BRIGHTEST} or digit; mend or drop the line"
+            )
+        rows.append(values)
+    table = np.array(rows, np.int64)
+    pixels = (table[:, :-1] / OPTDIGITS_BRIGHTEST).astype(np.float32)
+    return pixels.reshape(-1, 1, 8, 8), table[:, -1]
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line that is neither empty nor a comment."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            yield number, [cell.strip() for cell in line.split(",")]
+
+
+def table_federation(place: str, name: str, text: str) -> Federation:
+    """The federation of a CSV with a header: `label`, a client's name in `client` if there are
+    clients, and numbers, which are scaled to mean 0 and deviation 1 over the training rows.
+
+    Args:
+        place: the file, for errors.
+        name: of the federation.
+        text: of the file.
+
+    Raises:
+        InstanceError: the table is malformed; names line and column.
+    """
+    reader = csv.reader(io.StringIO(text))
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        at = _places(place, header)
+        rows = [
+            (reader.line_num, _cells(f"{place}, line {reader.line_num}", row, header))
+            for row in reader
+            if any(cell.strip() for cell in row)
+        ]
+    except csv.Error as error:
+        raise InstanceError(f"{place}, line {reader.line_num}: not CSV ({error})") from error
+    if not rows:
+        raise InstanceError(f"{place}: holds no rows below its header")
+    numbers = [column for column in range(len(header)) if column not in at.values()]
+    inputs = np.array(
+        [
+            [_number(f"{place}, line {line}", header[column], row[column]) for column in numbers]
+            for line, row in rows
+        ]
+    )
+    labels = _coded([row[at[LABEL]] for _, row in rows])
+    owner = natural(np.array([row[at[CLIENT]] for _, row in rows])) if CLIENT in at else None
+    classes = max(2, int(labels.max()) + 1)
+    return _scaled(name, inputs, labels, owner, classes)
+
+
+def _places(place: str, header: list[str]) -> dict[str, int]:
+    lower = [cell.lower() for cell in header]
+    if LABEL not in lower:
+        raise InstanceError(
+            f"{place}: the first line is {','.join(header)[:80]!r}; it must name the columns, one "
+            f"of them {LABEL} (and {CLIENT}, if rows lie with clients)"
+        )
+    at = {key: lower.index(key) for key in (LABEL, CLIENT) if key in lower}
+    if len(at) == len(header):
+        raise InstanceError(f"{place}: has no column of numbers besides {' and '.join(at)}")
+    return at
+
+
+def _cells(where: str, row: list[str], header: list[str]) -> list[str]:
+    if len(row) != len(header):
+        raise InstanceError(f"{where}: has {len(row)} cells, expected {len(header)}")
+    cells = [cell.strip() for cell in row]
+    for column, cell in zip(header, cells, strict=True):
+        if not cell:
+            raise InstanceError(f"{where}, column {column}: is empty; fill it or drop the line")
+    return cells
+
+
+def _number(where: str, column: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+        raise InstanceError(
+            f"{where}, column {column}: {cell!r} is no finite number; mend it or drop the line"
+        )
+    return value
+
+
+def _coded(labels: Sequence[str]) -> np.ndarray:
+    """Labels numbered in their order: of numbers if all are whole, else of the alphabet."""
+    whole = all(re.fullmatch(r"-?\d{1,18}", text) for text in labels)
+    order = sorted(set(labels), key=(lambda text: (int(text), text)) if whole else None)
+    code = {text: number for number, text in enumerate(order)}
+    return np.array([code[text] for text in labels], np.int64)
+
+
+def _scaled(
+    name: str, inputs: np.ndarray, labels: np.ndarray, owner: np.ndarray | None, classes: int
+) -> Federation:
+    """Split first, by the row numbers, so that what is held out does not enter the scale."""
+    lone = np.arange(len(inputs), dtype=np.float32)[:, None]
+    drawn = federation_of(name, lone, labels, owner=owner, classes=classes)
+    train = inputs[drawn.inputs[:, 0].astype(np.int64)]
+    middle, spread = train.mean(axis=0), train.std(axis=0)
+    scaled = ((inputs - middle) / np.where(spread > 0, spread, 1)).astype(np.float32)
+    return federation_of(name, scaled, labels, owner=owner, classes=classes)

@@ -1,0 +1,157 @@
+"""Dense models of many clients on a CPU, compiled: layers of products with ReLU between them. Uses
+numba.
+
+Rows go four at a time, so that each weight read from memory serves four; a round of logistic
+regression then takes a fifth of what batched products of a general library take. Tests hold it
+equal to models.py's torch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, fastmath=True)
+def forward(w: np.ndarray, sizes: np.ndarray, rows: int, act: np.ndarray) -> None:
+    """Fills act[1:], the layers' outputs, from act[0], the inputs.
+
+    Args:
+        w: one client's weights, flat: for each layer its matrix [out, in], then its bias [out].
+        sizes: int64 [layers + 1], inputs first.
+        rows: B.
+        act: [layers + 1, B, widest].
+    """
+    last, at = len(sizes) - 2, 0
+    for layer in range(last + 1):
+        n_in, n_out = sizes[layer], sizes[layer + 1]
+        bias = at + n_in * n_out
+        x, z = act[layer], act[layer + 1]
+        for b in range(0, rows - 3, 4):
+            x0, x1, x2, x3 = x[b], x[b + 1], x[b + 2], x[b + 3]
+            for o in range(n_out):
+                t0 = t1 = t2 = t3 = 0.0
+                row = w[at + o * n_in : at + (o + 1) * n_in]
+                for i in range(n_in):
+                    t0 += row[i] * x0[i]
+                    t1 += row[i] * x1[i]
+                    t2 += row[i] * x2[i]
+                    t3 += row[i] * x3[i]
+                k = w[bias + o]
+                z[b, o], z[b + 1, o], z[b + 2, o], z[b + 3, o] = t0 + k, t1 + k, t2 + k, t3 + k
+        for b in range(rows - rows % 4, rows):
+            for o in range(n_out):
+                t = w[bias + o]
+                for i in range(n_in):
+                    t += w[at + o * n_in + i] * x[b, i]
+                z[b, o] = t
+        if layer < last:
+            for b in range(rows):
+                for o in range(n_out):
+                    z[b, o] = max(z[b, o], 0.0)
+        at = bias + n_out
+
+
+@njit(cache=True, fastmath=True)
+def _gather_slopes(
+    g: np.ndarray, at: int, n_in: int, n_out: int, rows: int, x: np.ndarray, error: np.ndarray
+) -> None:
+    """Adds a layer's slopes to g, from its inputs x and the errors of its outputs."""
+    bias = at + n_in * n_out
+    for b in range(0, rows - 3, 4):
+        x0, x1, x2, x3 = x[b], x[b + 1], x[b + 2], x[b + 3]
+        for o in range(n_out):
+            e0, e1, e2, e3 = error[b, o], error[b + 1, o], error[b + 2, o], error[b + 3, o]
+            row = g[at + o * n_in : at + (o + 1) * n_in]
+            for i in range(n_in):
+                row[i] += e0 * x0[i] + e1 * x1[i] + e2 * x2[i] + e3 * x3[i]
+            g[bias + o] += e0 + e1 + e2 + e3
+    for b in range(rows - rows % 4, rows):
+        for o in range(n_out):
+            for i in range(n_in):
+                g[at + o * n_in + i] += error[b, o] * x[b, i]
+            g[bias + o] += error[b, o]
+
+
+@njit(cache=True)
+def gradients(
+    flat: np.ndarray,
+    sizes: np.ndarray,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    loss: np.ndarray,
+    slopes: np.ndarray,
+) -> None:
+    """Mean losses and their slopes.
+
+    Args:
+        flat: weights [C, P]; see `forward`.
+        sizes: of the layers.
+        inputs: [C, B, F].
+        labels: int64 [C, B].
+        loss: filled, [C].
+        slopes: filled, [C, P].
+    """
+    clients, rows = labels.shape
+    layers, widest = len(sizes) - 1, sizes.max()
+    act = np.empty((layers + 1, rows, widest))
+    errors = np.empty((2, rows, widest))
+    for c in range(clients):
+        w, g = flat[c], slopes[c]
+        g[:] = 0.0
+        act[0, :, : sizes[0]] = inputs[c]
+        forward(w, sizes, rows, act)
+        error, spare = errors[0], errors[1]
+        out = sizes[layers]
+        total = 0.0
+        for b in range(rows):
+            scores = act[layers, b, :out]
+            top = scores.max()
+            mass = 0.0
+            for o in range(out):
+                error[b, o] = np.exp(scores[o] - top)
+                mass += error[b, o]
+            total += np.log(mass) + top - scores[labels[c, b]]
+            for o in range(out):
+                error[b, o] /= mass * rows
+            error[b, labels[c, b]] -= 1.0 / rows
+        loss[c] = total / rows
+        at = len(w)
+        for layer in range(layers - 1, -1, -1):
+            n_in, n_out = sizes[layer], sizes[layer + 1]
+            at -= (n_in + 1) * n_out
+            _gather_slopes(g, at, n_in, n_out, rows, act[layer], error)
+            if layer:
+                for b in range(rows):
+                    spare[b, :n_in] = 0.0
+                    for o in range(n_out):
+                        for i in range(n_in):
+                            spare[b, i] += error[b, o] * w[at + o * n_in + i]
+                    for i in range(n_in):
+                        if act[layer, b, i] <= 0.0:
+                            spare[b, i] = 0.0
+                error, spare = spare, error
+
+
+@njit(cache=True)
+def evaluate(
+    flat: np.ndarray,
+    sizes: np.ndarray,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    loss: np.ndarray,
+    accuracy: np.ndarray,
+) -> None:
+    """Mean losses and accuracies, both filled [C], of flat [C, P] on the same rows [B, F] for all."""
+    rows, layers = len(labels), len(sizes) - 1
+    act = np.empty((layers + 1, rows, sizes.max()))
+    act[0, :, : sizes[0]] = inputs
+    for c in range(len(flat)):
+        forward(flat[c], sizes, rows, act)
+        total, hits = 0.0, 0
+        for b in range(rows):
+            scores = act[layers, b, : sizes[layers]]
+            top = scores.max()
+            total += np.log(np.exp(scores - top).sum()) + top - scores[labels[b]]
+            hits += scores.argmax() == labels[b]
+        loss[c], accuracy[c] = total / rows, hits / rows

@@ -1,0 +1,246 @@
+"""Federated training itself: many federations at once, a lane each, all their clients in one batched
+computation. Uses torch, in float64, on any device.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.errors import InstanceError
+from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federation
+from .draws import Draws, Shelf, draw_rounds, first_weights, shelve
+from .local_rules import begin, descend, query
+from .models import Model, model_of
+from .orders import (
+    ALPHA,
+    BETA,
+    CHECKPOINT,
+    GO_ON,
+    KEEP,
+    LOCAL,
+    LOCAL_RULES,
+    SERVER,
+    SERVER_RULES,
+    rate_of,
+)
+from .server_rules import apply_update
+from .statistics import DIVERGED_ABOVE, Statistics, blank
+
+ALIKE = ("model", "width", "classes", "participants", "local_steps", "batch_size")
+
+
+@dataclass(slots=True)
+class _Model:
+    """What a checkpoint keeps of every lane, [E, P] each: weights, the update in hand, the one
+    before, and the server's moments.
+    """
+
+    weights: Tensor
+    update: Tensor
+    last: Tensor
+    m: Tensor
+    v: Tensor
+
+    def rows(self, lanes: Tensor) -> list[Tensor]:
+        """The lanes' rows of each."""
+        return [getattr(self, name)[lanes] for name in self.__slots__]
+
+    def put(self, lanes: Tensor, rows: Sequence[Tensor]) -> None:
+        """Writes the lanes' rows of each."""
+        for name, part in zip(self.__slots__, rows, strict=True):
+            getattr(self, name)[lanes] = part
+
+
+class Lanes:
+    """Federations side by side, one a lane; each goes its own way.
+
+    Attributes:
+        statistics: what the servers know now, one row a lane; read it, do not write it.
+    """
+
+    def __init__(self, federations: Sequence[Federation], device: str = "cpu") -> None:
+        """Makes room; `begin` starts a lane.
+
+        Raises:
+            InstanceError: lanes whose models or terms differ where one computation needs them
+                alike.
+        """
+        first = federations[0]
+        for other in federations[1:]:
+            _check_alike(first, other)
+        self.device = torch.device(device)
+        self.federations = list(federations)
+        self._draws: list[Draws | None] = [None] * len(federations)
+        self.model: Model = model_of(first)
+        self._shelves: dict[int, Shelf] = {}
+        self._tensors: dict[int, Tensor] = {}
+        for federation in federations:
+            self._store(federation)
+        size = (len(federations), self.model.size)
+        self._now = _Model(*(self._room(*size) for _ in _Model.__slots__))
+        self._kept = _Model(*(self._room(*size) for _ in _Model.__slots__))
+        self.statistics: Statistics = blank(len(federations))
+
+    def _room(self, *size: int) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64, device=self.device)
+
+    def _store(self, federation: Federation) -> None:
+        """Keeps the federation's arrays on the device, each once however many lanes share it."""
+        for array in (
+            federation.inputs, federation.labels, federation.val_inputs, federation.val_labels
+        ):  # fmt: skip
+            if id(array) not in self._tensors:
+                held = torch.from_numpy(array.astype(_stored_as(array)))
+                self._tensors[id(array)] = held.to(self.device)
+        if id(federation.owner) not in self._shelves:
+            self._shelves[id(federation.owner)] = shelve(federation.owner)
+
+    def begin(self, lane: int, federation: Federation, seed: int) -> None:
+        """Starts a lane anew, with the first model and no update in hand.
+
+        Raises:
+            InstanceError: the federation is not like the others.
+        """
+        if federation is not self.federations[lane]:
+            _check_alike(self.federations[0], federation)
+            self._store(federation)
+            self.federations[lane] = federation
+        self._draws[lane] = draw_rounds(federation, self._shelves[id(federation.owner)], seed)
+        weights = torch.from_numpy(first_weights(seed, self.model.bounds()))[None].to(self.device)
+        rows = torch.tensor([lane])
+        for state in (self._now, self._kept):
+            state.put(rows, [weights, *[self._room()] * 4])
+        s = self.statistics
+        loss, accuracy = self._validate(np.array([lane]))
+        s.clear(lane, federation, float(loss[0]), float(accuracy[0]))
+
+    def step(self, orders: np.ndarray, lanes: np.ndarray | None = None) -> None:
+        """Takes an order, int64 [E, 5], in each of the lanes (of all, where none are named).
+
+        The update in hand is applied and validated, then the next round's clients train, unless the
+        lane has come to its end.
+        """
+        lanes = np.arange(len(self.federations)) if lanes is None else lanes
+        s = self.statistics
+        self._checkpoint(lanes, orders[:, CHECKPOINT])
+        s.alpha[lanes] = [rate_of(code, ALPHA_RANGE) for code in orders[:, ALPHA].tolist()]
+        s.beta[lanes] = [rate_of(code, BETA_RANGE) for code in orders[:, BETA].tolist()]
+        moving = lanes[s.step[lanes] > 0]
+        if len(moving):
+            self._apply(moving, orders[s.step[lanes] > 0, SERVER])
+        s.step[lanes] += 1
+        goes_on = (s.step[lanes] <= s.rounds[lanes]) & ~s.diverged[lanes]
+        if goes_on.any():
+            self._train(lanes[goes_on], orders[goes_on, LOCAL])
+
+    def _checkpoint(self, lanes: np.ndarray, wishes: np.ndarray) -> None:
+        if (wishes == GO_ON).all():
+            return
+        keep = torch.from_numpy(lanes[wishes == KEEP])
+        back = torch.from_numpy(lanes[(wishes != GO_ON) & (wishes != KEEP)])
+        self._kept.put(keep, self._now.rows(keep))
+        self._now.put(back, self._kept.rows(back))
+
+    def _apply(self, lanes: np.ndarray, rules: np.ndarray) -> None:
+        s, now = self.statistics, self._now
+        for rule in np.unique(rules):
+            some = lanes[rules == rule]
+            rows = torch.from_numpy(some)
+            alpha = torch.from_numpy(s.alpha[some, None]).to(self.device)
+            weights, update, _, m, v = now.rows(rows)
+            step = apply_update(SERVER_RULES[rule], alpha, update, m, v)
+            now.put(rows, [weights + step, update, update, m, v])
+        loss, accuracy = self._validate(lanes)
+        s.validated(lanes, loss, accuracy)
+
+    def _validate(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Validation loss and accuracy of the lanes' models; lanes that share rows go together."""
+        loss, accuracy = np.empty(len(lanes)), np.empty(len(lanes))
+        held = np.array([id(self.federations[lane].val_inputs) for lane in lanes])
+        for key in dict.fromkeys(held.tolist()):
+            some = held == key
+            federation = self.federations[lanes[some][0]]
+            weights = self._now.weights[torch.from_numpy(lanes[some])]
+            found = self.model.evaluate(
+                weights, self._tensors[key], self._tensors[id(federation.val_labels)]
+            )
+            loss[some], accuracy[some] = (part.cpu().numpy() for part in found)
+        return loss, accuracy
+
+    def _train(self, lanes: np.ndarray, rules: np.ndarray) -> None:
+        """A round of the lanes' clients."""
+        s, now = self.statistics, self._now
+        m = self.federations[0].participants
+        inputs, labels, steps = self._rows(lanes)
+        at = torch.from_numpy(lanes)
+        weights, last = now.weights[at], now.last[at]
+        w = weights.repeat_interleave(m, dim=0)
+        beta = torch.from_numpy(s.beta[lanes]).to(self.device).repeat_interleave(m)[:, None]
+        trend = last.repeat_interleave(m, dim=0)
+        moved = torch.empty_like(w)
+        firsts = torch.empty((2, len(w)), dtype=w.dtype, device=self.device)
+        for rule in np.unique(rules):
+            some = torch.from_numpy(np.flatnonzero(np.repeat(rules == rule, m)))
+            whole = len(some) == len(w)
+            r = begin(w if whole else w[some], beta[some], trend[some], inputs.shape[1])
+            for k in range(inputs.shape[1]):
+                x, y = (inputs[:, k], labels[:, k]) if whole else (inputs[some, k], labels[some, k])
+                loss, slope = self.model.gradient(query(LOCAL_RULES[rule], r), x, y)
+                if k == 0:
+                    firsts[0, some], firsts[1, some] = loss, slope.norm(dim=1)
+                descend(LOCAL_RULES[rule], r, slope, steps[some, None] > k)
+            moved[some] = r.w - r.start
+        moved = moved.unflatten(0, (len(lanes), m))
+        update = moved.mean(1)
+        now.update[at] = update
+        inner = (update * last).sum(1)
+        s.trained(
+            lanes,
+            *(part.cpu().numpy() for part in (
+                firsts[0].view(-1, m).mean(1), firsts[1].view(-1, m).mean(1), update.norm(dim=1),
+                (moved**2).sum(2).mean(1), inner, last.norm(dim=1),
+            )),
+        )  # fmt: skip
+
+    def _rows(self, lanes: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs [E * M, K, B, ...], labels and steps [E * M] of the lanes' next round."""
+        inputs, labels, steps = [], [], []
+        for lane in lanes:
+            f, draws = self.federations[lane], self._draws[lane]
+            t = int(self.statistics.step[lane]) - 1
+            here = draws.rows[t]
+            rows = torch.from_numpy(here.ravel()).to(self.device)
+            for kind, parts in (("inputs", inputs), ("labels", labels)):
+                held = self._tensors[id(getattr(f, kind))]
+                parts.append(held.index_select(0, rows).unflatten(0, here.shape))
+            steps.append(draws.steps[t])
+        done = torch.from_numpy(np.concatenate(steps)).to(self.device)
+        return torch.cat(inputs), torch.cat(labels), done
+
+    def fork(self) -> Lanes:
+        """Lanes in the same state that go their own way; data are shared."""
+        twin = copy.copy(self)
+        twin.federations, twin._draws = list(self.federations), list(self._draws)
+        twin._now, twin._kept = copy.deepcopy(self._now), copy.deepcopy(self._kept)
+        twin.statistics = copy.deepcopy(self.statistics)
+        return twin
+
+
+def _stored_as(array: np.ndarray) -> type:
+    """Numbers are float64, so that the judge's own computation agrees; labels and text are int64."""
+    return np.float64 if array.dtype.kind == "f" else np.int64
+
+
+def _check_alike(first: Federation, other: Federation) -> None:
+    same = all(getattr(first, name) == getattr(other, name) for name in ALIKE)
+    if not same or first.inputs.shape[1:] != other.inputs.shape[1:]:
+        raise InstanceError(
+            f"{other.name} differs from {first.name} in {', '.join(ALIKE)} or the shape of its "
+            "inputs; lanes of one computation must be alike there, so play it apart"
+        )

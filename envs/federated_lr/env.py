@@ -1,0 +1,271 @@
+"""The environment sysopt/FederatedLR-v0: a thin shell over the dynamics. Uses gymnasium and numpy;
+torch where a model is trained.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from ...core.errors import IllegalActionError, SettingError
+from ...core.registry import known
+from ...datasets.federated_lr.instance import CURVE, Federation, seal
+from ...datasets.federated_lr.loaders import load_file
+from ...datasets.federated_lr.settings import SETTINGS, with_settings
+from ...datasets.federated_lr.splits import SETS, load_set
+from ..actions import LegalDiscrete
+from ..instances import gather
+from ..window import Window
+from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
+from .objective import score
+from .observation import Observation, Observer, observation_space
+from .orders import SIZES
+
+FORMS = ("grid", "continuous", "orders")
+LANE = np.array([0])
+
+
+class FederatedLREnv(gym.Env[Observation, Any]):
+    """Control the learning rates of federated training (after FedHyper, ICLR 2024).
+
+    ## Description
+    In each round the server sends its model to some clients, each of them takes a few local steps at
+    rate beta, and the server moves its model by alpha times the mean of their updates. The controller
+    sets both rates round by round. A step is one round: the update in hand is applied at the alpha
+    that the action leads to, which the controller chooses with the update's statistics before it, and
+    the next round's clients train at the beta it leads to. The first step finds no update in hand:
+    only its beta matters. What chance decides (first weights, participants, rows) depends on the
+    seed alone.
+
+    ## Action space
+    Form grid (default): `Discrete(25)`, alpha's factor `grid.FACTORS[action // 5]`, beta's
+    `grid.FACTORS[action % 5]`, each 1/4, 0.71, 1, 1.41 or 4; 12 changes nothing. `action_mask` is
+    exact: masked out is what would leave the rates' ranges (instance.ALPHA_RANGE, BETA_RANGE), and
+    raises IllegalActionError. The space's own `sample()` draws a legal action. Form continuous:
+    `Box(-1, 1, (2,))`, logarithms of the factors of alpha and beta to base 4; rates are drawn into
+    their ranges. Form orders: `MultiDiscrete`, one of orders.py: absolute rates, rules of server and
+    clients, checkpoints; plans are made of these.
+
+    ## Observation space
+    A flat Dict; what is returned never changes afterwards, and is always finite.
+
+    | key | shape, dtype | meaning |
+    |---|---|---|
+    | rounds | [4, 16] float32 | the last steps, the present first, `observation.FEATURES` |
+    | action_mask | [25] int8 | form grid: 1 for legal actions |
+
+    `info` has the same in plain numbers, with units: `statistics.Statistics`' fields by name.
+
+    ## Rewards
+    What the validation loss fell by, as a part of the first model's; over an episode they add up to
+    1 - last / first. Divergence (a loss that is not finite, or 20 times the first) ends the episode
+    with a reward that makes the sum -1. The score itself is the judge's, of test rows;
+    `info["objective"]` says the same of the validation rows, beside `info["feasible"]` (True once
+    the episode is over, also by divergence).
+
+    ## Starting state
+    The federation in `reset(options={"instance": federation})`, else one of the set, drawn by the
+    environment's generator.
+
+    ## Episode end
+    Terminated after rounds + 1 steps, or by divergence. Never truncated.
+
+    ## Arguments
+    instances: a set's name, a file's path, or federations; their test rows are not kept. form: see
+        above. settings: as `--set`, by name. device: of torch, e.g. "cuda". render_mode:
+        "rgb_array" or "human" (needs matplotlib).
+
+    ## Version history
+    v0, version 1: first version.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 10,
+    }
+
+    def __init__(
+        self,
+        instances: str | Path | Federation | Sequence[Federation] = "small:test",
+        form: str = "grid",
+        settings: Mapping[str, str] | None = None,
+        device: str = "cpu",
+        render_mode: str | None = None,
+    ) -> None:
+        known(form, FORMS, "form of federated_lr")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise SettingError(
+                f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
+            )
+        self.render_mode = render_mode
+        self.form, self.device = form, device
+        self.instances = gather_federations(instances, settings or {})
+        self.observation_space = observation_space(ACTIONS if form == "grid" else None)
+        self.action_space: gym.Space[Any]
+        if form == "grid":
+            self.action_space = LegalDiscrete(ACTIONS)
+            self.action_space.belong_to(self._draw_legal)
+        elif form == "continuous":
+            self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        else:
+            self.action_space = gym.spaces.MultiDiscrete(np.array(SIZES))
+        self._window = Window()
+        self._over = True
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see the class's docstring.
+
+        Args:
+            seed: seeds the draw of the federation and the world. Without one, each episode's world
+                is drawn anew.
+            options: "instance": the Federation to play. "elapsed_s" is taken and makes no
+                difference: rounds wait for the controller.
+        """
+        super().reset(seed=seed)
+        if isinstance(self.action_space, LegalDiscrete):
+            self.action_space.episode_begins()
+        options = options or {}
+        for key in options:
+            known(key, ("instance", "elapsed_s"), "reset option")
+        federation = options.get("instance")
+        if federation is None:
+            federation = self.instances[self.np_random.integers(len(self.instances))]
+        self.federation: Federation = seal(federation)
+        world = int(self.np_random.integers(2**32)) if seed is None else seed
+        self.lanes = make_lanes([self.federation], self.device)
+        self.lanes.begin(0, self.federation, world)
+        self._over, self._observer = False, Observer(1)
+        self.trace = [self.lanes.statistics.row(0)]
+        self._observer.begin(self.lanes.statistics, LANE)
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), self._info()
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Takes an action; see the class's docstring.
+
+        Raises:
+            IllegalActionError: the action is not legal now; nothing has changed.
+        """
+        orders = self._order(action)[None]
+        s = self.lanes.statistics
+        before, first = float(s.validation_loss[0]), float(s.initial_loss[0])
+        self.lanes.step(orders)
+        self.trace.append(s.row(0))
+        diverged = bool(s.diverged[0])
+        self._over = diverged or s.step[0] > s.rounds[0]
+        now = 2.0 * first if diverged else float(s.validation_loss[0])
+        self._observer.look(s, LANE)
+        if self.render_mode == "human":
+            self.render()
+        reward = (before - now) / first
+        return self._observation(), reward, bool(self._over), False, self._info()
+
+    def fork(self) -> FederatedLREnv:
+        """An environment in the same state that goes its own way; for searches, not to be reset."""
+        twin = copy.copy(self)
+        twin.lanes, twin._observer = self.lanes.fork(), self._observer.fork()
+        twin.trace = list(self.trace)
+        twin.render_mode = None
+        return twin
+
+    def render(self) -> Any:
+        """Loss and rates so far: uint8 [H, W, 3] (rgb_array), or a window.
+
+        Raises:
+            MissingDependencyError: human rendering without matplotlib.
+        """
+        if self.render_mode is None:
+            return None
+        from .render import frame
+
+        picture = frame(self.trace)
+        if self.render_mode == "rgb_array":
+            return picture
+        self._window.show(picture, self.metadata["render_fps"])
+        return None
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        self._window.close()
+
+    def _order(self, action: Any) -> np.ndarray:
+        """The action as an order, int64 [5]."""
+        if self._over:
+            raise IllegalActionError(f"{self.federation.name}: the episode is over; call reset")
+        s = self.lanes.statistics
+        alpha, beta = float(s.alpha[0]), float(s.beta[0])
+        if self.form == "grid":
+            mask, chosen = mask_of(alpha, beta), int(action)
+            if not (0 <= chosen < ACTIONS and mask[chosen]):
+                raise IllegalActionError(
+                    f"{self.federation.name}: action {action} is not legal at alpha {alpha:.3g}, "
+                    f"beta {beta:.3g}; choose among observation['action_mask'], "
+                    f"{np.flatnonzero(mask).tolist()}"
+                )
+            return order_of_action(chosen, alpha, beta)
+        given = np.asarray(action)
+        if self.form == "continuous":
+            if given.shape != (2,) or not (np.abs(given) <= 1).all():
+                raise IllegalActionError(
+                    f"{self.federation.name}: action {action} is no pair of numbers from -1 to 1"
+                )
+            return order_of_logs(given, alpha, beta)
+        if given.shape != (len(SIZES),) or not ((given >= 0) & (given < SIZES)).all():
+            raise IllegalActionError(
+                f"{self.federation.name}: {np.asarray(action).tolist()} is no order; make one with "
+                f"orders.order, whole numbers below {SIZES}"
+            )
+        return given.astype(np.int64)
+
+    def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
+        """A random legal action now, or after a reset with the seed."""
+        if seed is not None or self._over:
+            first = self.instances[0]
+            if seed is not None:
+                drawn = np.random.default_rng(seed).integers(len(self.instances))
+                first = self.instances[int(drawn)]
+            return rng.choice(np.flatnonzero(mask_of(first.alpha, first.beta)))
+        s = self.lanes.statistics
+        return rng.choice(np.flatnonzero(mask_of(float(s.alpha[0]), float(s.beta[0]))))
+
+    def _observation(self) -> Observation:
+        seen = {"rounds": self._observer.rounds[0].copy()}
+        if self.form == "grid":
+            s = self.lanes.statistics
+            seen["action_mask"] = mask_of(float(s.alpha[0]), float(s.beta[0]))
+        return seen
+
+    def _info(self) -> dict[str, Any]:
+        f = self.federation
+        accuracies = np.array([row["validation_accuracy"] for row in self.trace[2:]])
+        reported = score(f.objective, accuracies, f.rounds, f.target)
+        return self.trace[-1] | {"objective": reported, "feasible": bool(self._over)}
+
+
+def make_lanes(federations: Sequence[Federation], device: str = "cpu") -> Any:
+    """Dynamics of federations that are alike: dynamics.Lanes, or curve.Curves of surrogates."""
+    if federations[0].model == CURVE:
+        from .curve import Curves
+
+        return Curves(federations)
+    from .dynamics import Lanes
+
+    return Lanes(federations, device)
+
+
+def gather_federations(
+    instances: str | Path | Federation | Sequence[Federation], settings: Mapping[str, str]
+) -> list[Federation]:
+    """The federations meant, with the settings applied, sealed."""
+    for key in settings:
+        known(key, SETTINGS, "federated_lr setting")
+    found = gather(instances, SETS, load_set, load_file)
+    return [seal(with_settings(one, settings) if settings else one) for one in found]

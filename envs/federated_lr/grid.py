@@ -1,0 +1,43 @@
+"""The discrete and the continuous form of an action: multipliers of the two rates. Uses numpy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE
+from .orders import order
+
+FACTORS = (0.25, math.sqrt(0.5), 1.0, math.sqrt(2.0), 4.0)  # of a rate, in one step
+ACTIONS = len(FACTORS) ** 2  # alpha's factor is action // 5, beta's action % 5
+STAY = ACTIONS // 2
+ROUNDING = 1e-9  # a rate at its limit may stay
+MOST_LOG = math.log(FACTORS[-1])  # of a continuous action of 1
+
+
+def factors_of(action: int) -> tuple[float, float]:
+    """The factors of alpha and beta of a discrete action."""
+    return FACTORS[action // len(FACTORS)], FACTORS[action % len(FACTORS)]
+
+
+def mask_of(alpha: float, beta: float) -> np.ndarray:
+    """Int8 [ACTIONS], 1 for the actions that keep both rates in their ranges."""
+    factors = np.array(FACTORS)
+    allowed = [
+        (factors * rate >= low * (1 - ROUNDING)) & (factors * rate <= high * (1 + ROUNDING))
+        for rate, (low, high) in ((alpha, ALPHA_RANGE), (beta, BETA_RANGE))
+    ]
+    return np.outer(*allowed).ravel().astype(np.int8)
+
+
+def order_of_action(action: int, alpha: float, beta: float) -> np.ndarray:
+    """The order, int64 [5], of a discrete action at rates alpha and beta."""
+    up, down = factors_of(action)
+    return order(alpha * up, beta * down)
+
+
+def order_of_logs(logs: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """The order of a continuous action in -1..1, [2]; rates are drawn into their ranges."""
+    a, b = np.exp(MOST_LOG * np.asarray(logs, float))
+    return order(alpha * float(a), beta * float(b))

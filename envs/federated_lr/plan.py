@@ -1,0 +1,55 @@
+"""A plan in an operator's form: round by round, the rates and rules. Uses numpy and orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import SolutionError
+from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federation
+from .orders import (
+    ALPHA,
+    BETA,
+    CHECKPOINT,
+    CHECKPOINTS,
+    LOCAL,
+    LOCAL_RULES,
+    SERVER,
+    SERVER_RULES,
+    SIZES,
+    rate_of,
+)
+
+
+def export_plan(federation: Federation, actions: np.ndarray) -> list[dict[str, Any]]:
+    """One row a step.
+
+    Columns: step (0 to T); alpha and server_rule, by which the round's update is applied (none at
+    step 0); beta and local_rule of the next round's clients (none after the last); checkpoint.
+
+    Raises:
+        SolutionError: an order outside the codes.
+    """
+    orders = np.asarray(actions, np.int64)
+    if orders.ndim != 2 or orders.shape[1:] != (len(SIZES),):
+        orders = np.full((1, len(SIZES)), -1)
+    if ((orders < 0) | (orders >= SIZES)).any():
+        raise SolutionError(
+            f"{federation.name}: the plan holds orders outside the codes; `sysopt-gym validate` says "
+            "which"
+        )
+    rows = []
+    for step, row in enumerate(orders.tolist()):
+        applies, sends = step > 0, step < federation.rounds
+        rows.append(
+            {
+                "step": step,
+                "alpha": f"{rate_of(row[ALPHA], ALPHA_RANGE):.6g}" if applies else "",
+                "server_rule": SERVER_RULES[row[SERVER]] if applies else "",
+                "beta": f"{rate_of(row[BETA], BETA_RANGE):.6g}" if sends else "",
+                "local_rule": LOCAL_RULES[row[LOCAL]] if sends else "",
+                "checkpoint": CHECKPOINTS[row[CHECKPOINT]],
+            }
+        )
+    return rows

@@ -1,0 +1,411 @@
+"""The independent validator: trains the federation again from the orders alone, one client after the
+other, and measures the test rows. Uses numpy, datasets and core; torch's own layers for models that
+are not dense.
+
+It shares no code with the dynamics. What chance decides is drawn in the documented way, again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.contracts import Verdict, World
+from ...core.errors import InstanceError
+from ...datasets.federated_lr.instance import Federation
+from .objective import first_at, score
+
+# One client's task: (weights [P], rows) -> (mean loss, its gradient [P], accuracy).
+Task = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray, float]]
+
+ALPHA_LOW, BETA_LOW, DECADE = 1e-3, 1e-6, 1e6
+MOST_CODES = (5_000_000, 7_000_000, 4, 8, 2)
+WORST_LOSS = 20.0  # times the first model's; more is divergence
+LEAST = 1e-12
+
+
+class Course(NamedTuple):
+    """How training went: accuracies of the rounds applied, and why the orders are no plan."""
+
+    validation: list[float]
+    test: list[float]
+    diverged: bool
+    violations: tuple[str, ...]
+
+
+def validate(federation: Federation, actions: np.ndarray, world: World) -> Verdict:
+    """Judges a plan, int64 [steps, 5].
+
+    Raises:
+        InstanceError: the federation is sealed, so that nothing can be measured.
+    """
+    if federation.sealed and federation.model != "curve":
+        raise InstanceError(f"{federation.name}: is sealed; judge it with its test rows")
+    orders = np.asarray(actions)
+    course = _course(federation, orders, world)
+    if course.violations:
+        return Verdict(math.nan, False, course.violations)
+    f = federation
+    test = np.array(course.test)
+    mean = score("area_under_curve", test, f.rounds, 0.0)
+    detail = {"area_under_curve": mean, "diverged": float(course.diverged)}
+    if f.target > 0:
+        detail["rounds_to_target"] = score("rounds_to_target", test, f.rounds, f.target)
+    detail["rounds_to_fedavg"] = _rounds_to_fedavg(f, test, world)
+    return Verdict(
+        score(f.objective, test, f.rounds, f.target),
+        True,
+        (),
+        detail,
+        score(f.objective, np.array(course.validation), f.rounds, f.target),
+    )
+
+
+_FEDAVG: dict[tuple[str, int], float] = {}
+
+
+def _rounds_to_fedavg(f: Federation, test: np.ndarray, world: World) -> float:
+    """The first round that reaches the test accuracy FedAvg ends with in the same world."""
+    key = f.content_hash, world.seed
+    if key not in _FEDAVG:
+        row = [
+            round(math.log10(f.alpha / ALPHA_LOW) * DECADE),
+            round(math.log10(f.beta / BETA_LOW) * DECADE), 0, 0, 0,
+        ]  # fmt: skip
+        course = _course(f, np.tile(row, (f.rounds + 1, 1)), world, stop_when_diverged=True)
+        _FEDAVG[key] = 0.0 if course.diverged else course.test[-1]
+    whole = np.zeros(f.rounds)
+    whole[: len(test)] = test
+    return float(first_at(whole, _FEDAVG[key]))
+
+
+def _course(
+    f: Federation, orders: np.ndarray, world: World, stop_when_diverged: bool = False
+) -> Course:
+    """Training under the orders."""
+    if orders.ndim != 2 or orders.shape[1] != len(MOST_CODES):
+        why = f"a plan of federated_lr is whole numbers [steps, 5], not of shape {orders.shape}"
+        return Course([], [], False, (why,))
+    odd = np.argwhere((orders < 0) | (orders > MOST_CODES))
+    play: Any = _Curve(f) if f.model == "curve" else _Training(f, world.seed)
+    validation: list[float] = []
+    test: list[float] = []
+    for step, order in enumerate(orders.tolist()):
+        over = play.diverged or step > f.rounds
+        if over:
+            if stop_when_diverged:
+                break
+            return Course([], [], False, (f"step {step + 1}: the episode ended before",))
+        if len(odd) and step == odd[0, 0]:
+            column = int(odd[0, 1])
+            why = f"step {step + 1}: {order[column]} in column {column} is outside the codes"
+            return Course([], [], False, (why,))
+        seen = play.obey(order)
+        if seen is not None:
+            validation.append(seen[0])
+            test.append(seen[1])
+    if not play.diverged and len(orders) != f.rounds + 1:
+        why = f"the plan has {len(orders)} orders, of {f.rounds + 1} for {f.rounds} rounds"
+        return Course([], [], False, (why,))
+    return Course(validation, test, play.diverged, ())
+
+
+class _Training:
+    """One federation in training."""
+
+    def __init__(self, f: Federation, seed: int) -> None:
+        self.f, self.task, size, bounds = f, *_task_of(f)
+        self.w = np.random.default_rng([seed, 0]).uniform(-1.0, 1.0, size) * bounds
+        self.update, self.last, self.m, self.v = np.zeros((4, size))
+        self.kept = self._state()
+        rng = np.random.default_rng([seed, 1])
+        every, clients = (f.rounds, f.participants), f.clients
+        phases = np.arange(f.rounds)[:, None] / f.rounds - np.arange(clients) / clients
+        keys = rng.gumbel(size=(f.rounds, clients)) + f.drift * np.cos(2 * np.pi * phases)
+        self.chosen = np.argsort(-keys, axis=1, kind="stable")[:, : f.participants]
+        late = rng.random(every) < f.stragglers
+        self.steps = np.where(late, rng.integers(1, f.local_steps + 1, every), f.local_steps)
+        self.places = rng.random((*every, f.local_steps, f.batch_size))
+        self.rows = [np.flatnonzero(f.owner == client) for client in range(clients)]
+        self.first_loss = self.task(self.w, f.val_inputs, f.val_labels)[0]
+        self.step, self.diverged = 0, False
+
+    def _state(self) -> list[np.ndarray]:
+        return [a.copy() for a in (self.w, self.update, self.last, self.m, self.v)]
+
+    def obey(self, order: list[int]) -> tuple[float, float] | None:
+        """Takes an order; the model's validation and test accuracy, where an update was applied."""
+        f = self.f
+        if order[4] == 1:
+            self.kept = self._state()
+        if order[4] == 2:
+            self.w, self.update, self.last, self.m, self.v = (a.copy() for a in self.kept)
+        seen = None
+        if self.step > 0:
+            self._apply(ALPHA_LOW * 10 ** (order[0] / DECADE), order[2])
+            loss, _, validation = self.task(self.w, f.val_inputs, f.val_labels)
+            if not (np.isfinite(loss) and loss <= WORST_LOSS * self.first_loss):
+                self.diverged = True
+                return 0.0, 0.0
+            seen = validation, self.task(self.w, f.test_inputs, f.test_labels)[2]
+        if self.step < f.rounds:
+            self._train(BETA_LOW * 10 ** (order[1] / DECADE), order[3])
+        self.step += 1
+        return seen
+
+    def _apply(self, alpha: float, rule: int) -> None:
+        update = self.update
+        self.last = update.copy()
+        if rule == 0:
+            self.w = self.w + alpha * update
+            return
+        if rule == 1:
+            self.m = 0.9 * self.m + update
+            self.w = self.w + alpha * self.m
+            return
+        if rule == 2:
+            self.v = self.v + update**2
+            self.w = self.w + alpha * update / (np.sqrt(self.v) + 1e-3)
+            return
+        self.m = 0.9 * self.m + 0.1 * update
+        if rule == 3:
+            self.v = 0.99 * self.v + 0.01 * update**2
+        else:
+            self.v = self.v - 0.01 * update**2 * np.sign(self.v - update**2)
+        self.w = self.w + alpha * self.m / (np.sqrt(self.v) + 1e-3)
+
+    def _train(self, beta: float, rule: int) -> None:
+        """A round of clients, one after the other."""
+        f, updates = self.f, []
+        numbers: list[float] = []
+        for who, client in enumerate(self.chosen[self.step]):
+            own = self.rows[client]
+            descent = _Descent(rule, beta, self.w, self.last, f.local_steps)
+            for k in range(f.local_steps):
+                at = own[(self.places[self.step, who, k] * len(own)).astype(np.int64)]
+                loss, slope, _ = self.task(descent.where(), f.inputs[at], f.labels[at])
+                if k == 0:
+                    numbers += [loss, float(np.linalg.norm(slope))]
+                descent.move(slope, k < self.steps[self.step, who])
+            updates.append(descent.w - self.w)
+        with np.errstate(all="ignore"):
+            self.update = np.mean(updates, axis=0)
+            numbers += [float((u**2).sum()) for u in updates]
+            numbers.append(float(self.update @ self.last))
+        if not np.isfinite(numbers).all():
+            self.diverged = True
+
+
+@dataclass(slots=True)
+class _Descent:
+    """A client's local steps under one of nine rules, in the order of orders.LOCAL_RULES."""
+
+    rule: int
+    beta: float
+    start: np.ndarray
+    trend: np.ndarray
+    steps: int
+
+    w: np.ndarray = None  # type: ignore[assignment]
+    rate: float = 0.0
+    d: float = 1e-3
+    total: float = 0.0
+    ahead: float = 0.0
+    first: float = 0.0
+    s: np.ndarray = None  # type: ignore[assignment]
+    z: np.ndarray = None  # type: ignore[assignment]
+    before: np.ndarray | None = None
+    k: int = 0
+
+    def __post_init__(self) -> None:
+        self.w, self.z, self.s = self.start.copy(), self.start.copy(), np.zeros_like(self.start)
+        self.rate = self.beta
+
+    def where(self) -> np.ndarray:
+        """Where the next slope is taken."""
+        return 0.1 * self.z + 0.9 * self.w if self.rule == 8 and self.k else self.w
+
+    def move(self, g: np.ndarray, active: bool) -> None:
+        """A step along slope g."""
+        with np.errstate(all="ignore"):
+            step = self._step(g)
+            if active:
+                self.w = self.w + step
+        self.before = g
+        self.k += 1
+
+    def _step(self, g: np.ndarray) -> np.ndarray:
+        if self.rule in (1, 2, 3, 4):
+            self._set_rate(g)
+            return -self.rate * g
+        norm = float(np.linalg.norm(g))
+        if self.rule == 5:
+            far = float(np.linalg.norm(self.w - self.start))
+            least = 1e-3 * (1 + float(np.linalg.norm(self.start)))
+            self.d = max(self.d if self.k else least, far)
+            self.total += norm**2
+            return -self.d / (math.sqrt(self.total) + LEAST) * g
+        if self.rule == 6:
+            self.first = self.first or norm
+            step = self.d / (self.first + LEAST)
+            self.s = self.s + step * g
+            self.ahead += step * float(g @ (self.start - self.w))
+            self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
+            return -step * g
+        if self.rule == 7:
+            weight, self.first = self.d**2, max(self.first, norm)
+            self.s = self.s + weight * g
+            self.ahead += weight * float(g @ (self.start - self.w))
+            self.total += weight * norm**2
+            self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
+            scale = math.sqrt(self.d**2 * self.first**2 + self.total + LEAST)
+            return self.start - self.s / scale - self.w
+        if self.rule == 8:
+            self.z = self.z - self.beta * g
+            return (self.z - self.w) / (self.k + 1)
+        return -self.beta * g
+
+    def _set_rate(self, g: np.ndarray) -> None:
+        """FedHyper-CL and hypergradient descent, by products or by cosines."""
+        if self.before is None:
+            return
+        cosines = self.rule in (2, 4)
+        agree = _agreement(g, self.before, cosines)
+        if self.rule in (1, 2):
+            agree -= _agreement(g, self.trend, cosines) / self.steps
+        rate = self.rate * (1 + 0.1 * agree) if cosines else self.rate + agree
+        self.rate = min(max(rate, self.beta / 10), self.beta * 10)
+
+
+def _agreement(a: np.ndarray, b: np.ndarray, cosine: bool) -> float:
+    product = float(a @ b)
+    if not cosine:
+        return product
+    return product / (float(np.linalg.norm(a)) * float(np.linalg.norm(b)) + LEAST)
+
+
+def _task_of(f: Federation) -> tuple[Task, int, np.ndarray]:
+    """What a client computes, the number of weights, and the bounds they begin within."""
+    features, classes = int(np.prod(f.inputs.shape[1:])), f.classes
+    if f.model in ("logistic", "mlp"):
+        sizes = [features, classes] if f.model == "logistic" else [features, f.width, classes]
+        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        bounds = np.concatenate([np.full((a + 1) * b, 1 / math.sqrt(a)) for a, b in pairs])
+
+        def dense(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, float]:
+            with np.errstate(all="ignore"):
+                return _dense(w, pairs, x.reshape(len(x), -1).astype(np.float64), y)
+
+        return dense, len(bounds), bounds
+    return _with_torch(f)
+
+
+def _dense(
+    w: np.ndarray, pairs: list[tuple[int, int]], x: np.ndarray, y: np.ndarray
+) -> tuple[float, np.ndarray, float]:
+    layers, at = [], 0
+    for a, b in pairs:
+        layers.append((w[at : at + a * b].reshape(b, a), w[at + a * b : at + a * b + b]))
+        at += (a + 1) * b
+    seen = [x]
+    for number, (matrix, bias) in enumerate(layers):
+        out = seen[-1] @ matrix.T + bias
+        seen.append(out if number == len(layers) - 1 else np.maximum(out, 0.0))
+    scores = seen[-1] - seen[-1].max(axis=1, keepdims=True)
+    logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    everyone = np.arange(len(y))
+    loss = float(-logs[everyone, y].mean())
+    accuracy = float((scores.argmax(axis=1) == y).mean())
+    error = np.exp(logs)
+    error[everyone, y] -= 1.0
+    error /= len(y)
+    slopes: list[np.ndarray] = []
+    for number in range(len(layers) - 1, -1, -1):
+        slopes = [(error.T @ seen[number]).ravel(), error.sum(axis=0), *slopes]
+        if number:
+            error = (error @ layers[number][0]) * (seen[number] > 0)
+    return loss, np.concatenate(slopes), accuracy
+
+
+def _with_torch(f: Federation) -> tuple[Task, int, np.ndarray]:
+    """Convolutional and recurrent models by torch's own layers, one client at a time."""
+    import torch
+    from torch import nn
+
+    width, classes = f.width, f.classes
+    recurrent = f.model in ("gru", "lstm")
+    if recurrent:
+        core = (nn.GRU if f.model == "gru" else nn.LSTM)(classes, width, batch_first=True)
+        parts = nn.ModuleList([core, nn.Linear(width, classes)]).double()
+        fans = [width] * 6
+    else:
+        channels, height, wide = f.inputs.shape[1:]
+        flat = 2 * width * (height // 4) * (wide // 4)
+        parts = nn.Sequential(
+            nn.Conv2d(channels, width, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(width, 2 * width, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(flat, classes),
+        ).double()  # fmt: skip
+        fans = [channels * 25] * 2 + [width * 25] * 2 + [flat] * 2
+    weights = list(parts.parameters())
+    bounds = np.concatenate(
+        [np.full(p.numel(), 1 / math.sqrt(fan)) for p, fan in zip(weights, fans, strict=True)]
+    )
+
+    def task(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, float]:
+        nn.utils.vector_to_parameters(torch.from_numpy(w), weights)
+        wanted = torch.from_numpy(y.astype(np.int64)).flatten()
+        if recurrent:
+            letters = nn.functional.one_hot(torch.from_numpy(x.astype(np.int64)), classes).double()
+            scores = parts[1](parts[0](letters)[0]).flatten(0, 1)
+        else:
+            scores = parts(torch.from_numpy(x.astype(np.float64)))
+        loss = nn.functional.cross_entropy(scores, wanted)
+        slopes = torch.autograd.grad(loss, weights)
+        hits = (scores.argmax(1) == wanted).double().mean()
+        slope = nn.utils.parameters_to_vector(slopes).detach().numpy()
+        return float(loss.detach()), slope, float(hits)
+
+    return task, len(bounds), bounds
+
+
+class _Curve:
+    """A learning curve by the annealing scaling law, its sums written out."""
+
+    def __init__(self, f: Federation) -> None:
+        self.f, self.rates, self.pending = f, [], 0.0
+        self.kept: tuple[list[float], float] = ([], 0.0)
+        self.step, self.diverged = 0, False
+        self.first = self._loss()
+
+    def _loss(self) -> float:
+        floor, scale, exponent, annealing, memory, most = self.f.law.tolist()
+        s1 = most + math.fsum(self.rates)
+        n = len(self.rates)
+        s2 = math.fsum(
+            (self.rates[k - 1] - self.rates[k]) * (1 - memory ** (n - k)) / (1 - memory)
+            for k in range(1, n)
+        )
+        return max(floor + scale * s1**-exponent - annealing * s2, 0.0)
+
+    def obey(self, order: list[int]) -> tuple[float, float] | None:
+        """See _Training."""
+        if order[4] == 1:
+            self.kept = list(self.rates), self.pending
+        if order[4] == 2:
+            self.rates, self.pending = list(self.kept[0]), self.kept[1]
+        seen = None
+        if self.step > 0:
+            self.rates.append(ALPHA_LOW * 10 ** (order[0] / DECADE) * self.pending)
+            loss = self._loss()
+            if self.rates[-1] > self.f.law[5] or loss > WORST_LOSS * self.first:
+                self.diverged = True
+                return 0.0, 0.0
+            seen = math.exp(-loss), math.exp(-loss)
+        self.pending = BETA_LOW * 10 ** (order[1] / DECADE)
+        self.step += 1
+        return seen
