@@ -20,7 +20,7 @@ from ...core.budget import Budget
 from ...core.contracts import Policy
 from ...core.errors import MissingDependencyError, SettingError
 from ...datasets.federated_lr.instance import Terms
-from .server import Observe, Server
+from .server import Server
 
 try:
     from flwr.app import (
@@ -55,7 +55,6 @@ def controller_strategy(
     *,
     local_rules: Collection[str] = ("sgd",),
     buffers: Collection[str] = (),
-    observe: Observe | None = None,
     budget: Budget | None = None,
     seed: int = 0,
     **options: Any,
@@ -69,7 +68,6 @@ def controller_strategy(
         local_rules: those that the clients know, of orders.LOCAL_RULES.
         buffers: names of arrays that are no weights (BatchNorm's running statistics); like arrays
             of whole numbers they are averaged and stand outside updates and checkpoints.
-        observe: of agents, history -> observation; see server.py.
         budget: of the policy for the whole run; an hour unless given.
         seed: of the policy and of the choice of participants.
         options: of Flower's FedAvg (min_available_nodes, fraction_evaluate, ...), but for
@@ -81,7 +79,6 @@ def controller_strategy(
         validate,
         tuple(local_rules),
         frozenset(buffers),
-        observe,
         budget or Budget(3600.0),
         seed,
         options,
@@ -102,7 +99,6 @@ class ControllerStrategy(FedAvg):
         validate: Callable[[ArrayRecord], tuple[float, float]],
         local_rules: tuple[str, ...],
         buffers: frozenset[str],
-        observe: Observe | None,
         budget: Budget,
         seed: int,
         options: Mapping[str, Any],
@@ -117,7 +113,7 @@ class ControllerStrategy(FedAvg):
         )
         self.server: Server | None = None
         self._policy, self._terms, self._validate = policy, terms, validate
-        self._local_rules, self._buffers, self._observe = local_rules, buffers, observe
+        self._local_rules, self._buffers = local_rules, buffers
         self._budget, self._seed = budget, seed
         self._rng = np.random.default_rng(seed)
         self._sent: dict[str, np.ndarray] = {}
@@ -225,8 +221,7 @@ class ControllerStrategy(FedAvg):
             )
             return None, metrics
         metrics["alpha"] = server.alpha
-        metrics["validation_loss"] = server.validation_loss
-        metrics["validation_accuracy"] = server.validation_accuracy
+        metrics["validation_loss"], metrics["validation_accuracy"] = server.validation
         return _record(self._sent | self._shaped(server.weights)), metrics
 
     def _begin(self) -> None:
@@ -238,7 +233,6 @@ class ControllerStrategy(FedAvg):
             self._validated,
             self._budget,
             self._seed,
-            self._observe,
         )
 
     def _running(self) -> Server:

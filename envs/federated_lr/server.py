@@ -8,7 +8,7 @@ would; clients are whoever the caller asks (Flower's, see flower.py).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from ...core.budget import Budget
 from ...core.contracts import Policy
 from ...core.errors import IllegalActionError, SettingError
 from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Terms
+from .objective import score
+from .observation import Observation, Observer
 from .orders import (
     ALPHA,
     BETA,
@@ -31,14 +33,13 @@ from .orders import (
     SIZES,
     rate_of,
 )
+from .statistics import blank
 
 MOMENTUM = 0.9  # FedAvgM (Hsu et al. 2019)
 BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # FedOpt (Reddi et al. 2021), as Flower's defaults
-DIVERGED_ABOVE = 20.0  # times the first model's validation loss, as in the environment
-TINY = 1e-12
 
 Validate = Callable[[np.ndarray], tuple[float, float]]
-Observe = Callable[[Sequence[Mapping[str, Any]]], Any]
+_LANE = np.array([0])
 
 
 def server_step(
@@ -90,11 +91,9 @@ class Server:
     """One run of a federation under a controller.
 
     Attributes:
-        history: what the controller was told, step by step; the last entry is of the update in
-            hand.
-        diverged: whether training has left what is finite; it does not come back.
-        beta, local_rule: for the clients of the round to come.
-        alpha: of the last order.
+        history: what the controller was told as info, step by step; the last entry is of the update
+            in hand.
+        local_rule: for the clients of the round to come.
     """
 
     def __init__(
@@ -105,7 +104,6 @@ class Server:
         validate: Validate,
         budget: Budget,
         seed: int,
-        observe: Observe | None = None,
     ) -> None:
         """Validates the first model and takes the controller's first order.
 
@@ -116,29 +114,29 @@ class Server:
             validate: weights [P] -> loss and accuracy on rows that the server holds.
             budget: of the controller, for the whole run.
             seed: of the controller.
-            observe: history -> observation, for those who look at one; None gives None.
 
         Raises:
             SettingError: the first model has no finite loss.
             IllegalActionError: the controller's first order is none.
         """
-        self._policy, self._validate, self._observe = policy, validate, observe
-        self._rounds = terms.rounds
+        self._policy, self._validate = policy, validate
         weights = np.array(weights, np.float64)
         self._now = _Model(weights, *(np.zeros_like(weights) for _ in range(4)))
         self._kept = copy.deepcopy(self._now)
         loss, accuracy = validate(weights)
-        self.alpha, self.beta, self.local_rule = terms.alpha, terms.beta, LOCAL_RULES[0]
-        self.initial_loss = self.validation_loss = float(loss)
-        self.validation_accuracy = float(accuracy)
-        self.diverged = False
-        self.history: list[dict[str, Any]] = []
         if not np.isfinite(loss):
             raise SettingError(
                 f"the first model's validation loss is {loss}; give weights it is finite for"
             )
+        s = self._statistics = blank(1)
+        s.rounds[:], s.alpha[:], s.beta[:] = terms.rounds, terms.alpha, terms.beta
+        s.initial_loss[:] = s.validation_loss[:] = s.train_loss[:] = loss
+        s.validation_accuracy[:] = accuracy
+        self._observer = Observer(1)
+        self._observer.begin(s, _LANE)
+        self.local_rule = LOCAL_RULES[0]
+        self.history: list[dict[str, Any]] = []
         policy.reset(terms, budget, seed)
-        self._tell({"train_loss": self.initial_loss})
         self._obey(self._asked())
 
     @property
@@ -150,6 +148,27 @@ class Server:
     def last_update(self) -> np.ndarray:
         """Of the round before, as FedHyper's clients need it, float64 [P]; zero at first."""
         return self._now.last
+
+    @property
+    def alpha(self) -> float:
+        """Of the last order."""
+        return float(self._statistics.alpha[0])
+
+    @property
+    def beta(self) -> float:
+        """For the clients of the round to come."""
+        return float(self._statistics.beta[0])
+
+    @property
+    def validation(self) -> tuple[float, float]:
+        """Loss and accuracy of the model now; of one that diverged, what the environment says."""
+        s = self._statistics
+        return float(s.validation_loss[0]), float(s.validation_accuracy[0])
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training has left what is finite; it does not come back."""
+        return bool(self._statistics.diverged[0])
 
     def receive(
         self,
@@ -173,51 +192,27 @@ class Server:
         Raises:
             IllegalActionError: the controller's order is none.
         """
-        now = self._now
+        s, now = self._statistics, self._now
         now.weights = np.array(sent, np.float64)
+        s.step += 1
         with np.errstate(over="ignore", invalid="ignore"):
             moved = trained - now.weights
             now.update = moved.mean(axis=0)
-            inner = float(now.update @ now.last)
-            norm = float(np.linalg.norm(now.update))
-            scale = norm * float(np.linalg.norm(now.last))
-            found = {
-                "train_loss": float(np.mean(losses)),
-                "gradient_norm": float(np.mean(gradient_norms)),
-                "update_norm": norm,
-                "mean_square_norm": float((moved**2).sum(axis=1).mean()),
-                "inner_product": inner,
-                "cosine": inner / scale if scale > TINY else 0.0,
-            }
-        if not np.isfinite(list(found.values())).all():
-            self.diverged = True
+            s.trained(
+                _LANE,
+                np.array([np.mean(losses)]),
+                np.array([np.mean(gradient_norms)]),
+                np.array([np.linalg.norm(now.update)]),
+                np.array([(moved**2).sum(axis=1).mean()]),
+                np.array([now.update @ now.last]),
+                np.array([np.linalg.norm(now.last)]),
+            )
+        if self.diverged:
             return False
-        self._tell(found)
+        self._observer.look(s, _LANE)
         order = self._asked()
         self._obey(order)
         return self._apply(SERVER_RULES[order[SERVER]])
-
-    def _tell(self, found: Mapping[str, float]) -> None:
-        """Adds a step to the history."""
-        nothing = dict.fromkeys(
-            ("gradient_norm", "update_norm", "mean_square_norm", "inner_product", "cosine"), 0.0
-        )
-        self.history.append(
-            {
-                "step": len(self.history),
-                "rounds": self._rounds,
-                "alpha": self.alpha,
-                "beta": self.beta,
-                "validation_loss": self.validation_loss,
-                "validation_accuracy": self.validation_accuracy,
-                "initial_loss": self.initial_loss,
-                **nothing,
-                **found,
-                "objective": self.validation_accuracy,
-                "feasible": not self.diverged,
-                "diverged": self.diverged,
-            }
-        )
 
     def _asked(self) -> np.ndarray:
         """The controller's order for the step now.
@@ -225,20 +220,24 @@ class Server:
         Raises:
             IllegalActionError: it is none.
         """
-        observation = self._observe(self.history) if self._observe else None
+        row = self._statistics.row(0)
+        accuracies = [past["validation_accuracy"] for past in (*self.history, row)][2:]
+        objective = score("final_accuracy", np.array(accuracies), row["rounds"], 0.0)
+        self.history.append(row | {"objective": objective, "feasible": False})
+        observation: Observation = {"rounds": self._observer.rounds[0].copy()}
         order = np.asarray(self._policy.act(observation, self.history[-1]))
         whole = order.shape == (len(SIZES),) and order.dtype.kind in "iu"
         if not whole or (order < 0).any() or (order >= SIZES).any():
             raise IllegalActionError(
-                f"step {len(self.history) - 1}: {order.tolist()} is no order; give {len(SIZES)} "
-                f"whole numbers from 0, below {SIZES}, as orders.order makes them"
+                f"step {row['step']}: {order.tolist()} is no order; give {len(SIZES)} whole "
+                f"numbers from 0, below {SIZES}, as orders.order makes them"
             )
         return order
 
     def _obey(self, order: np.ndarray) -> None:
         """All but the step of the weights."""
-        self.alpha = rate_of(int(order[ALPHA]), ALPHA_RANGE)
-        self.beta = rate_of(int(order[BETA]), BETA_RANGE)
+        self._statistics.alpha[:] = rate_of(int(order[ALPHA]), ALPHA_RANGE)
+        self._statistics.beta[:] = rate_of(int(order[BETA]), BETA_RANGE)
         self.local_rule = LOCAL_RULES[order[LOCAL]]
         if order[CHECKPOINT] == KEEP:
             self._kept = copy.deepcopy(self._now)
@@ -250,9 +249,8 @@ class Server:
         now = self._now
         weights = now.weights + server_step(rule, self.alpha, now.update, now.m, now.v)
         loss, accuracy = self._validate(weights)
-        if not (np.isfinite(loss) and loss <= DIVERGED_ABOVE * self.initial_loss):
-            self.diverged = True
+        self._statistics.validated(_LANE, np.array([loss]), np.array([accuracy]))
+        if self.diverged:
             return False
         now.weights, now.last = weights, now.update
-        self.validation_loss, self.validation_accuracy = float(loss), float(accuracy)
         return True

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import IllegalActionError, SettingError
-from sysopt_gym.datasets.federated_lr.instance import Terms
-from sysopt_gym.envs.federated_lr.orders import SERVER_RULES, order
+from sysopt_gym.datasets.federated_lr.generator import generate
+from sysopt_gym.datasets.federated_lr.instance import BETA_RANGE, Federation, Terms, terms_of
+from sysopt_gym.envs.federated_lr.draws import draw_rounds, first_weights, shelve
+from sysopt_gym.envs.federated_lr.env import FederatedLREnv
+from sysopt_gym.envs.federated_lr.orders import CHECKPOINTS, SERVER_RULES, order, rate_of
 from sysopt_gym.envs.federated_lr.server import Server, server_step
 
 TERMS = Terms(rounds=4, clients=2, participants=2, local_steps=1, batch_size=8, alpha=1.0, beta=0.1)
@@ -40,8 +43,47 @@ def bowl(weights: np.ndarray) -> tuple[float, float]:
     return loss, 1 / (1 + loss)
 
 
-def served(orders: list[Any], weights: Any = (3.0, 4.0), **more: Any) -> Server:
-    return Server(Scripted(orders), TERMS, np.array(weights), bowl, Budget(1.0), 7, **more)
+class Logistic:
+    """Multinomial regression on a federation's rows, client by client, written anew."""
+
+    def __init__(self, federation: Federation) -> None:
+        self.f, self.features = federation, federation.inputs.shape[1]
+        self.size = (self.features + 1) * federation.classes
+
+    def _loss(
+        self, weights: np.ndarray, inputs: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, np.ndarray, float]:
+        """Loss, gradient and accuracy at weights that lie as [classes, features], [classes]."""
+        split = self.features * self.f.classes
+        logits = inputs @ weights[:split].reshape(self.f.classes, -1).T + weights[split:]
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        wanted = np.eye(self.f.classes)[labels]
+        error = (p - wanted) / len(labels)
+        gradient = np.concatenate([(error.T @ inputs).ravel(), error.sum(axis=0)])
+        loss = float(-np.log((p * wanted).sum(axis=1)).mean())
+        return loss, gradient, float((logits.argmax(axis=1) == labels).mean())
+
+    def validate(self, weights: np.ndarray) -> tuple[float, float]:
+        loss, _, accuracy = self._loss(weights, self.f.val_inputs.astype(float), self.f.val_labels)
+        return loss, accuracy
+
+    def train(
+        self, weights: np.ndarray, rows: np.ndarray, beta: float
+    ) -> tuple[np.ndarray, float, float]:
+        """Weights after local steps on rows [K, B], first loss and first gradient's norm."""
+        now, firsts = weights.copy(), []
+        for some in rows:
+            loss, gradient, _ = self._loss(
+                now, self.f.inputs[some].astype(float), self.f.labels[some]
+            )
+            firsts.append((loss, float(np.linalg.norm(gradient))))
+            now -= beta * gradient
+        return now, *firsts[0]
+
+
+def served(orders: list[Any], weights: Any = (3.0, 4.0)) -> Server:
+    return Server(Scripted(orders), TERMS, np.array(weights), bowl, Budget(1.0), 7)
 
 
 def answer(server: Server, *moves: Any, losses: Any = (2.0, 4.0), norms: Any = (1.0, 3.0)) -> bool:
@@ -167,10 +209,33 @@ def test_a_first_model_without_a_finite_loss_is_refused() -> None:
         served([order(1, 0.1)], weights=[math.nan, 0.0])
 
 
-def test_an_agent_is_shown_what_the_history_is_observed_as() -> None:
-    policy = Scripted([order(1, 0.1)] * 2)
-    server = Server(
-        policy, TERMS, np.array([3.0, 4.0]), bowl, Budget(1.0), 0, lambda history: len(history)
-    )
-    answer(server, [-1.0, 0.0])
-    assert [observation for observation, _ in policy.seen] == [1, 2]
+@pytest.mark.parametrize("participants", [1, 3])
+def test_a_server_tells_and_does_what_the_environment_does(participants: int) -> None:
+    f = generate(
+        {"clients": "6", "features": "5", "classes": "3", "rows": "30", "rounds": "12",
+         "participants": str(participants), "local_steps": "2", "batch": "4"},
+        1,
+    )  # fmt: skip
+    assert f.model == "logistic"
+    rng = np.random.default_rng(participants)
+    plan = [
+        order(*rng.uniform(0.05, 1.0, 2), SERVER_RULES[s % 5], checkpoint=CHECKPOINTS[s % 3])
+        for s in range(13)
+    ]
+    env = FederatedLREnv([f], form="orders")
+    observation, info = env.reset(seed=5)
+    rounds = draw_rounds(f, shelve(f.owner), 5)
+    policy, model = Scripted(plan), Logistic(f)
+    first = first_weights(5, np.full(model.size, 1 / math.sqrt(model.features)))
+    server = Server(policy, terms_of(f), first, model.validate, Budget(1.0), 0)
+    for s, one in enumerate(plan):
+        seen, told = policy.seen[s]
+        assert told == pytest.approx(info, rel=1e-9, abs=1e-12), s
+        np.testing.assert_allclose(seen["rounds"], observation["rounds"], rtol=1e-4, atol=1e-6)
+        observation, _, over, _, info = env.step(one)
+        if s < f.rounds:
+            beta = rate_of(one[1], BETA_RANGE)
+            said = [model.train(server.weights, rows, beta) for rows in rounds.rows[s]]
+            assert server.receive(server.weights, *map(np.array, zip(*said, strict=True)))
+    assert over and not info["diverged"]
+    assert server.validation[0] == pytest.approx(info["validation_loss"], rel=1e-9)
