@@ -47,6 +47,9 @@ def interval(estimate: Estimate, form: str = "number") -> str:
 
 def headline(rows: Sequence[Row], lines: Sequence[Standing], baseline: str) -> list[str]:
     """Sentences that answer first what the reader came for; each is one bullet of the report."""
+    lines, oracles = (
+        [line for line in lines if (line.kind == "oracle") == wanted] for wanted in (False, True)
+    )
     winner, first = lines[0], rows[0]
     if _all_failed(winner):
         return ["No contender returned a plan that counts; the reasons are listed under the table."]
@@ -54,6 +57,7 @@ def headline(rows: Sequence[Row], lines: Sequence[Standing], baseline: str) -> l
     sentences = [_who_wins(rows, lines, count), _by_rank(lines, count)]
     sentences.append(_against_baseline(winner, baseline, count))
     sentences.append(_distance(winner, first["moves_on"]))
+    sentences += [_hindsight(rows, winner, oracle) for oracle in oracles]
     sentences.append(_agent_or_solver(rows, lines))
     failing = [line for line in lines if line.failures]
     if failing:
@@ -153,6 +157,19 @@ def _distance(winner: Standing, moves_on: bool) -> str:
     if abs(winner.gap_to_bound) < 5e-7:
         return f"It reaches the proven bound: no plan is better. {cost}"
     return f"It is {percent(winner.gap_to_bound)} from the tightest proven bound. {cost}"
+
+
+def _hindsight(rows: Sequence[Row], winner: Standing, oracle: Standing) -> str:
+    """How far the winner is from a yardstick that knew what nobody can."""
+    lead = paired_difference(rows, winner.contender, oracle.contender)
+    if lead is None or _all_failed(oracle):
+        return ""
+    way = "ahead of" if lead.value > 0 else "behind"
+    return (
+        f"In hindsight, out of competition: {oracle.contender} gets "
+        f"{number(oracle.objective.value)}; {winner.contender} is {number(abs(lead.value))} {way} "
+        f"it {interval(lead)}".rstrip() + "."
+    )
 
 
 def _agent_or_solver(rows: Sequence[Row], lines: Sequence[Standing]) -> str:

@@ -93,13 +93,26 @@ def judge(problem: Problem, instance: Any, actions: np.ndarray, world: World) ->
     return Judgement(verdict.objective, True, True, (), detail)
 
 
+_nothing: dict[tuple[str, str, World], float] = {}
+
+
 def doing_nothing(problem: Problem, instance: Any, world: World) -> float:
-    """Objective of the family's plan of doing nothing; NaN where that is not feasible."""
-    return judge(problem, instance, problem.nothing(instance), world).objective
+    """Objective of the family's plan of doing nothing; NaN where that is not feasible. Judged once in
+    a process for every contender in that world.
+    """
+    key = problem.family, instance.content_hash, world
+    if key not in _nothing:
+        _nothing[key] = judge(problem, instance, problem.nothing(instance), world).objective
+    return _nothing[key]
 
 
 def anytime_curve(
-    problem: Problem, instance: Any, incumbents: Sequence[Incumbent], seed: int, wall_s: float
+    problem: Problem,
+    instance: Any,
+    incumbents: Sequence[Incumbent],
+    seed: int,
+    wall_s: float,
+    final: float = math.nan,
 ) -> list[tuple[float, float]]:
     """Objective of the plan in hand at moments of the search, by the validator.
 
@@ -123,6 +136,9 @@ def anytime_curve(
     curve = []
     for moment in moments:
         index = int(chosen[max(int(np.searchsorted(held, moment, side="right")) - 1, 0)])
+        if index == len(incumbents) - 1 and not math.isnan(final):
+            curve.append((float(moment), final))
+            continue
         verdict = problem.validate(instance, incumbents[index].actions, World(seed, float(moment)))
         if verdict.feasible:
             curve.append((float(moment), float(verdict.objective)))

@@ -121,7 +121,8 @@ def _section(
     world = ", moving world" if first["moves_on"] else ""
     title = f"{first['family']}: {first['objective_name'].replace('_', ' ')}{world}"
     sentences = headline(rows, lines, baseline)
-    lead = leaders(rows, [line.contender for line in lines], time_grid(rows), first["budget_s"])
+    rivals = [line.contender for line in lines if line.kind != "oracle"]
+    lead = leaders(rows, rivals, time_grid(rows), first["budget_s"])
     remarks = [note for note in notes if any(row["instance"] in note for row in rows)]
     coloured = [row | {"colour": colour[row["contender"]]} for row in rows]
     pictures, trouble = _pictures(folder, coloured, problem.pictures)
@@ -191,7 +192,7 @@ def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
             (line.contender, ""),
             (line.kind, ""),
             (number(line.objective.value), interval(line.objective) or "one instance"),
-            (f"{line.rank.value:.1f}", _ranks(line)),
+            (_rank(line), _ranks(line)),
             (percent(line.gap_to_best), ""),
             (percent(line.gap_to_bound), ""),
             (percent(line.advantage.value), interval(line.advantage, "percent")),
@@ -202,6 +203,10 @@ def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
             (failed or "0", ""),
         ],
     }
+
+
+def _rank(line: Standing) -> str:
+    return "–" if np.isnan(line.rank.value) else f"{line.rank.value:.1f}"
 
 
 def _ranks(line: Standing) -> str:

@@ -7,6 +7,7 @@ cluster where asked.
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sys
@@ -200,7 +201,14 @@ def _judged(cell: Cell, outcome: Outcome, seed: int, budget: Budget, nothing: fl
         "cpu_s": outcome.cpu_s,
         "late": late,
         "actions": actions.tolist(),
-        "curve": anytime_curve(problem, instance, solution.incumbents, seed, outcome.wall_s),
+        "curve": anytime_curve(
+            problem,
+            instance,
+            solution.incumbents,
+            seed,
+            outcome.wall_s,
+            found.objective if proof_holds else math.nan,
+        ),
         "detail": {key: float(value) for key, value in found.detail.items()},
     }
 

@@ -57,12 +57,12 @@ def _instances() -> Table:
 
 def _solvers() -> Table:
     table = _table("Solvers", "family", "solver", "played by default")
-    return _contenders(table, ("solver",))
+    return _contenders(table, ("solver", "policy", "oracle"))
 
 
 def _agents() -> Table:
     table = _table("Agents", "family", "agent", "played by default")
-    return _contenders(table, ("agent", "policy"))
+    return _contenders(table, ("agent",))
 
 
 def _contenders(table: Table, kinds: Sequence[Any]) -> Table:

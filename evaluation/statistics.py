@@ -156,7 +156,7 @@ def fill_unscored(rows: Sequence[Row]) -> None:
 
 
 def standings(rows: Sequence[Row], baseline: str) -> list[Standing]:
-    """One line a contender of one family, best first.
+    """One line a contender of one family, best first; oracles come last and have no rank.
 
     Only instances that the baseline was played on count for the paired columns.
     """
@@ -165,9 +165,16 @@ def standings(rows: Sequence[Row], baseline: str) -> list[Standing]:
         by_name[row["contender"]].append(row)
     reference = per_instance(by_name.get(baseline, []))
     way = sign(rows[0])
-    ranks = _ranks({name: per_instance(runs) for name, runs in by_name.items()}, way)
-    lines = [_standing(name, runs, reference, ranks[name]) for name, runs in by_name.items()]
-    return sorted(lines, key=lambda line: (_place(line, way), line.wall_s or np.inf))
+    rivals = {name: runs for name, runs in by_name.items() if runs[0]["kind"] != "oracle"}
+    ranks = _ranks({name: per_instance(runs) for name, runs in rivals.items()}, way)
+    lines = [
+        _standing(name, runs, reference, ranks.get(name, [])) for name, runs in by_name.items()
+    ]
+
+    def place(line: Standing) -> tuple[bool, float, float]:
+        return line.kind == "oracle", _place(line, way), line.wall_s or np.inf
+
+    return sorted(lines, key=place)
 
 
 def _ranks(objectives: Mapping[str, Mapping[str, float]], way: float) -> dict[str, list[float]]:
@@ -211,7 +218,7 @@ def _standing(
         name,
         rows[0]["kind"],
         estimate(list(ours.values())) if ours else Estimate(float("nan")),
-        mean(ranks),
+        mean(ranks) if ranks else Estimate(float("nan")),
         estimate(advantage) if len(both) else Estimate(float("nan")),
         _mean_gap(rows, "gap_to_best"),
         _mean_gap(rows, "gap_to_bound"),

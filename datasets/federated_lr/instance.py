@@ -23,6 +23,7 @@ MOST = {
     "batch_size": 100_000,
     "width": 10_000,
 }
+LARGEST = float(np.finfo(np.float32).max)  # number that inputs can hold
 MOST_CLASSES = 10_000
 LEAST_SIDE = 4  # pixels, of what cnn reads
 LAW = ("floor", "scale", "exponent", "annealing", "memory", "most")

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import InstanceError
-from .instance import MOST_CLASSES, Federation
+from .instance import LARGEST, MOST_CLASSES, Federation
 from .partition import federation_of, natural
 from .text import rows_of_samples
 
 WIDTH = 32
-LARGEST = float(np.finfo(np.float32).max)
 FEMNIST = 28  # pixels of its images' sides, of which LEAF makes one list
 
 

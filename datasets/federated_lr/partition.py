@@ -59,8 +59,9 @@ def federation_of(
     )
     train, val, held = split(name, strata, validation, test, rng)
     if owner is None:
-        count = clients or max(1, min(CLIENTS, len(train) // ROWS_A_CLIENT))
-        lying = partition(name, labels[train], count, skew, rng)
+        if clients is None:
+            clients = max(1, min(CLIENTS, len(train) // ROWS_A_CLIENT))
+        lying = partition(name, labels[train], clients, skew, rng)
     else:
         lying = owner[train]
     terms.setdefault("classes", int(labels.max()) + 1)

@@ -38,7 +38,7 @@ SETTINGS: Mapping[str, Setting] = {
     "stragglers": Setting("0", "probability that a participant ends early (0 to 1)"),
     "noise": Setting("0", "share of the training labels replaced by others (0 to 1)"),
     "objective": Setting(OBJECTIVES[0], f"what counts: {', '.join(OBJECTIVES)}"),
-    "target": Setting("0", "test accuracy to reach (rounds_to_target); 0 for FedAvg's own"),
+    "target": Setting("0", "test accuracy to reach, of objective rounds_to_target"),
 }
 _WHOLE = {"rounds": "rounds", "participants": "participants", "local_steps": "local_steps",
           "batch": "batch_size", "width": "width"}  # fmt: skip

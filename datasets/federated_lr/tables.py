@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...core.errors import InstanceError
-from .instance import Federation
+from .instance import LARGEST, Federation
 from .partition import federation_of, natural
 
 LABEL, CLIENT = "label", "client"
@@ -132,7 +132,7 @@ def _number(where: str, column: str, cell: str) -> float:
         value = float(cell)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+    if not abs(value) <= LARGEST:  # NaN too
         raise InstanceError(
             f"{where}, column {column}: {cell!r} is no finite number; mend it or drop the line"
         )

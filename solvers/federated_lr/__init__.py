@@ -1,0 +1,1 @@
+"""Learning-rate controllers of federated training: policies that see a round, then set rates."""

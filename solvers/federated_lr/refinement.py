@@ -1,0 +1,83 @@
+"""Refined linear decay: a schedule from the gradient norms of the run itself (Defazio et al. 2023,
+arXiv 2310.07831, "When, why and how much?"). Uses envs (orders), numpy and scipy.
+
+The paper runs once, filters the norms, and computes the schedule for a second run. Here there is
+one run, so that at every round the schedule is computed from the norms so far, held at their last
+filtered value for the rounds to come; of that schedule the present round's factor is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ...core.budget import Budget
+from ...core.errors import MissingDependencyError
+from ...datasets.federated_lr.instance import Terms
+from ...envs.federated_lr.orders import order
+from .controller import Controller
+
+try:
+    from scipy.ndimage import median_filter
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        "refinement needs SciPy; pip install 'sysopt-gym[solvers]'"
+    ) from error
+
+WIDTH = 0.1  # of the median filter, as a share of the rounds
+FLOOR = 1e-6  # least norm, as a share of the largest
+
+
+def refine(norms: np.ndarray) -> np.ndarray:
+    """Factors float64 [T] from gradient norms [T + 1]: of the models that rounds 1..T start from,
+    and of the last one.
+
+    eta_t is proportional to w_t (w_{t+1} + ... + w_{T+1}), w = norm^-2 (for SGD), and at most 1.
+    Norms that do not change give the linear schedule.
+    """
+    scaled = norms / norms.max() if norms.max() > 0 else np.ones_like(norms)
+    weights = np.maximum(scaled, FLOOR) ** -2.0
+    to_come = weights[::-1].cumsum()[::-1]
+    steps = weights[:-1] * to_come[1:]
+    return steps / steps.max()
+
+
+def forecast(seen: Sequence[float], rounds: int) -> np.ndarray:
+    """Norms float64 [T + 1]: those seen, through a median filter, then the last of them held.
+
+    The filter is as wide as a tenth of the rounds, an odd number of at least 3, and reflects at
+    both ends.
+    """
+    width = max(3, 2 * (round(WIDTH * rounds) // 2) + 1)
+    past = median_filter(np.asarray(seen, np.float64), width, mode="reflect")
+    return np.concatenate([past, np.full(rounds + 1 - len(past), past[-1])])
+
+
+class Refinement(Controller):
+    """Plays the refined schedule on one of the two rates.
+
+    Args:
+        rate: which. Round s + 1's beta and round s's alpha are set at step s, after s norms.
+    """
+
+    def __init__(self, rate: Literal["alpha", "beta"] = "beta") -> None:
+        self.rate = rate
+
+    def reset(self, terms: Terms, budget: Budget, seed: int) -> None:
+        """Takes up the initial rates; no norm has been seen."""
+        super().reset(terms, budget, seed)
+        self.seen: list[float] = []
+
+    def act(self, observation: Any, info: Mapping[str, Any]) -> np.ndarray:
+        """Computes the schedule anew and plays its present round."""
+        played, rounds = info["step"], self.terms.rounds
+        if played:
+            self.seen.append(info["gradient_norm"])
+        factors = refine(forecast(self.seen or [1.0], rounds))
+        if self.rate == "beta":
+            self.beta = self.terms.beta * factors[min(played, rounds - 1)]
+        else:
+            self.alpha = self.terms.alpha * factors[max(played - 1, 0)]
+        return order(self.alpha, self.beta)

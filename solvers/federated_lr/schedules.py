@@ -1,0 +1,224 @@
+"""Schedules: how a rate goes over a run whose length is known. Uses numpy and torch.
+
+Each is a function from the number of rounds T to the factors float64 [T] of rounds 1..T, by which
+the initial rate is multiplied. Round r stands at progress (r - 1) / T, so that no round is played
+at the end value 0 of a decay. Those that torch.optim.lr_scheduler has are read off it.
+
+Published schedules count steps in thousands; where a warm-up of a percent would be less than one
+round it is left out or one round long, as each says. Shapes and constants marked "unverified" are
+from memory: the paper's body could not be read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ...core.errors import MissingDependencyError
+
+try:
+    import torch
+    from torch.optim import lr_scheduler
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        "schedules are read off PyTorch's; pip install 'sysopt-gym[agents]'"
+    ) from error
+
+Schedule = Callable[[int], np.ndarray]
+
+DECAY = 0.1  # share of the rounds in which warmup-stable-decay schedules decay
+LOWEST = 0.1  # end of decays that do not go to zero
+
+
+def linear(rounds: int) -> np.ndarray:
+    """Falls evenly to 0; best of ten tasks in Defazio et al. 2023 (arXiv 2310.07831)."""
+    return _of_torch(rounds, lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=rounds))
+
+
+def cosine(rounds: int) -> np.ndarray:
+    """Half a cosine to 0: SGDR with one cycle (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
+    return _of_torch(rounds, lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=rounds))
+
+
+def cyclic_cosine(rounds: int) -> np.ndarray:
+    """SGDR's warm restarts with T_mult = 2: three cycles of 1/7, 2/7 and 4/7 of the rounds."""
+    first = math.ceil(rounds / 7)
+    return _of_torch(
+        rounds, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=first, T_mult=2)
+    )
+
+
+def step(rounds: int) -> np.ndarray:
+    """A tenth at half and at three quarters (He et al. 2016, arXiv 1512.03385, section 4.2)."""
+    knots = [math.ceil(rounds / 2), math.ceil(0.75 * rounds)]
+    return _of_torch(rounds, lambda o: lr_scheduler.MultiStepLR(o, knots, gamma=0.1))
+
+
+def exponential(rounds: int) -> np.ndarray:
+    """Times 0.995 a round, the decay that FedHyper compares with (arXiv 2310.03156)."""
+    return _of_torch(rounds, lambda o: lr_scheduler.ExponentialLR(o, gamma=0.995))
+
+
+def one_cycle(rounds: int) -> np.ndarray:
+    """Up from 1/25 in three tenths, then down to 1/250,000, both by cosine, at torch's defaults.
+
+    Smith and Topin 2018 (arXiv 1708.07120); the peak is the initial rate.
+    """
+    return _of_torch(
+        rounds,
+        lambda o: lr_scheduler.OneCycleLR(o, max_lr=1.0, total_steps=rounds, cycle_momentum=False),
+    )
+
+
+def rex(rounds: int) -> np.ndarray:
+    """(1 - p) / (1 - p / 2) (Chen et al. 2022, arXiv 2107.04197)."""
+    p = _progress(rounds)
+    return (1.0 - p) / (1.0 - p / 2.0)
+
+
+def wsd(rounds: int, warmup: int = 0, decay: int | None = None) -> np.ndarray:
+    """Warm-up, stable, decay (Hu et al. 2024, arXiv 2404.06395), shaped as in transformers.
+
+    Args:
+        rounds: T.
+        warmup: rounds of linear rise from 0; none here, as the first would be lost.
+        decay: rounds of the cosine to 0 at the end; a tenth, as in the paper, where not given. The
+            paper's own decay is exponential.
+    """
+    decay = _tenth(rounds) if decay is None else decay
+    stable = rounds - warmup - decay
+    return np.concatenate([np.arange(warmup) / max(1, warmup), np.ones(stable), _fall(decay)])
+
+
+def wsd_s(rounds: int) -> np.ndarray:
+    """WSD simplified (Wen et al. 2024, arXiv 2410.05192): decays at each of several horizons, and
+    goes on from the decayed model at the full rate.
+
+    Horizons are a quarter, a half and the whole of the rounds; in the last tenth before each the
+    *inverse* rate grows evenly, to a tenth of the rate (that end is unverified).
+    """
+    factors = np.ones(rounds)
+    for horizon in (math.ceil(rounds / 4), math.ceil(rounds / 2), rounds):
+        decay = _tenth(horizon)
+        q = np.arange(1, decay + 1) / decay
+        factors[horizon - decay : horizon] = 1.0 / (q / LOWEST + (1.0 - q))
+    return factors
+
+
+def wsdc(rounds: int) -> np.ndarray:
+    """WSD, then constant at the low rate (PLM, arXiv 2503.12167).
+
+    Unverified: shape and shares; a tenth of the rounds falls by cosine to a tenth of the rate and
+    the last tenth stays there.
+    """
+    low = min(_tenth(rounds), rounds - 1)
+    falling = min(low, rounds - low)
+    return np.concatenate(
+        [np.ones(rounds - low - falling), _fall(falling, LOWEST), np.full(low, LOWEST)]
+    )
+
+
+def infinite(rounds: int) -> np.ndarray:
+    """Warm-up, cosine to a constant, the constant, and exponential annealing on demand, here in the
+    last rounds (Ibrahim et al. 2024, arXiv 2403.08763; Singh et al. 2025, arXiv 2503.02844).
+
+    Unverified: the shares (cooling until 0.6, constant until 0.85 of the rounds) and the constant
+    0.55. Warm-up is a twentieth, at least one round; the papers' hundredth would be less.
+    """
+    constant = 0.55
+    warm = _warmup(rounds)
+    cool, flat = max(warm, round(0.6 * rounds)), max(warm, round(0.85 * rounds))
+    q = np.arange(1, rounds - flat + 1) / max(1, rounds - flat)
+    return np.concatenate(
+        [
+            _ramp(warm, 0.0),
+            _fall(cool - warm, constant),
+            np.full(flat - cool, constant),
+            constant * (LOWEST / constant) ** q,
+        ]
+    )
+
+
+def rewarm_redecay(rounds: int) -> np.ndarray:
+    """Cosine to a tenth in the first half; in the second warmed up again and decayed again, as for
+    new data (Ibrahim et al. 2024, arXiv 2403.08763). Warm-ups are as in `infinite`.
+    """
+    half = math.ceil(rounds / 2)
+    warm = min(_warmup(rounds), rounds - half)
+    return np.concatenate(
+        [_fall(half, LOWEST), _ramp(warm, LOWEST), _fall(rounds - half - warm, LOWEST)]
+    )
+
+
+def slow_start_fast_decay(rounds: int) -> np.ndarray:
+    """A slow rise, then a steep fall, as in adversarial fine-tuning (Jeddi et al. 2020, arXiv
+    2012.13628).
+
+    Unverified: the knots; here from a tenth evenly to 1 at half, then exponentially to 1/100.
+    """
+    p = _progress(rounds)
+    rise = LOWEST + (1.0 - LOWEST) * 2.0 * p
+    return np.where(p < 0.5, rise, 0.01 ** np.maximum(2.0 * p - 1.0, 0.0))
+
+
+def power(rounds: int) -> np.ndarray:
+    """min(1, (n / n0)^-0.51), then an exponential decay (Shen et al. 2024, arXiv 2408.13359).
+
+    The paper gives an absolute rate from tokens and batch; that law says nothing of these models,
+    so that the power begins to bite after a tenth of the rounds. Unverified: the last tenth falls
+    to a tenth of what it starts from. Warm-up is left out.
+    """
+    n = np.arange(1, rounds + 1)
+    factors = np.minimum(1.0, (n / _tenth(rounds)) ** -0.51)
+    decay = _tenth(rounds)
+    factors[-decay:] *= LOWEST ** (np.arange(1, decay + 1) / decay)
+    return factors
+
+
+def uba(rounds: int, phi: float = 5.0) -> np.ndarray:
+    """Unified budget-aware (Tang et al. 2025, arXiv 2505.24452): 2 (1 + cos pi p) / (2 phi +
+    (2 - phi) (1 + cos pi p)).
+
+    Unverified: the formula and phi = 5 for SGD. With phi = 2 it is the cosine; below it stays high
+    and drops late, above it falls early.
+    """
+    up = 1.0 + np.cos(np.pi * _progress(rounds))
+    return 2.0 * up / (2.0 * phi + (2.0 - phi) * up)
+
+
+def _of_torch(
+    rounds: int, make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]
+) -> np.ndarray:
+    """The rates that a torch scheduler gives an optimizer of rate 1, float64 [T]."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = make(optimizer)
+    factors = []
+    for _ in range(rounds):
+        factors.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return np.array(factors, np.float64)
+
+
+def _progress(rounds: int) -> np.ndarray:
+    return np.arange(rounds) / rounds
+
+
+def _fall(count: int, low: float = 0.0) -> np.ndarray:
+    """Half a cosine from 1 towards `low`, which it would reach after so many rounds."""
+    return low + (1.0 - low) * 0.5 * (1.0 + np.cos(np.pi * np.arange(count) / max(1, count)))
+
+
+def _ramp(count: int, low: float) -> np.ndarray:
+    """Rises evenly between `low` and 1, both left out."""
+    return low + (1.0 - low) * np.arange(1, count + 1) / (count + 1)
+
+
+def _tenth(rounds: int) -> int:
+    return max(1, round(DECAY * rounds))
+
+
+def _warmup(rounds: int) -> int:
+    return max(1, round(0.05 * rounds))

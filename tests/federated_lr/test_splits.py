@@ -1,0 +1,170 @@
+"""Named sets: what is in them, and that they are drawn the same everywhere.
+
+golden/hashes.json holds `digest` of each set that needs no data folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sysopt_gym.core.errors import InstanceError, MissingDependencyError, UnknownNameError
+from sysopt_gym.datasets.federated_lr import digits as digits_module
+from sysopt_gym.datasets.federated_lr import splits
+from sysopt_gym.datasets.federated_lr.digits import digits
+from sysopt_gym.datasets.federated_lr.instance import CURVE, Federation
+from sysopt_gym.datasets.federated_lr.splits import SETS, load_set
+
+DataFile = Callable[[str], Path]
+GOLDEN: dict[str, str] = json.loads((Path(__file__).parent / "golden" / "hashes.json").read_text())
+PUBLIC = {
+    "optdigits-grid": ("optdigits.tra", "optdigits.tes", "optdigits.hol"),
+    "mnist10k-grid": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+    "shakespeare-grid": ("tinyshakespeare.txt",),
+}
+GRIDS = [name for name in SETS if name.endswith("-grid")]
+
+
+def digest(name: str) -> str:
+    """Of the content hashes of a set's federations, in order."""
+    text = " ".join(federation.content_hash for federation in load_set(name))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", [name for name in SETS if name not in PUBLIC])
+def test_a_set_is_drawn_as_it_was_recorded(name: str) -> None:
+    assert digest(name) == GOLDEN[name]
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_grid_is_one_federation_at_25_pairs_of_rates_in_the_same_memory(
+    name: str, data_file: DataFile
+) -> None:
+    for file in PUBLIC.get(name, ()):
+        data_file(f"federated/{file}")
+    grid = load_set(name)
+    assert [(one.beta, one.alpha) for one in grid] == [
+        (beta, alpha)
+        for beta in (0.001, 0.005, 0.01, 0.05, 0.1)
+        for alpha in (0.5, 0.75, 1, 1.5, 2)
+    ]
+    assert grid[7].name == f"{name}/b0.005-a1"
+    for field in ("inputs", "labels", "owner", "val_inputs", "test_inputs"):
+        assert all(np.shares_memory(getattr(one, field), getattr(grid[0], field)) for one in grid)
+    [single] = load_set(f"{name}/7")
+    assert single.content_hash == grid[7].content_hash
+
+
+def test_the_grid_of_digits_is_loaded_within_a_second() -> None:
+    splits._instances.cache_clear()
+    digits.cache_clear()
+    start = time.perf_counter()
+    grid = load_set("digits-grid")
+    assert time.perf_counter() - start < 1
+    one = grid[0]
+    assert (one.clients, one.participants, one.local_steps, one.batch_size) == (100, 10, 5, 16)
+    assert (one.rounds, one.model, one.inputs.max()) == (50, "logistic", 1)
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    pixels, labels = load_digits(return_X_y=True)
+    images, ours = digits()
+    assert np.array_equal(images.reshape(-1, 64) * 16, pixels) and np.array_equal(ours, labels)
+
+
+def test_digits_are_asked_of_scikit_learn_where_its_file_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = digits()
+    monkeypatch.setattr(digits_module, "FILE", Path("elsewhere"))
+    asked = digits.__wrapped__()
+    assert all(np.array_equal(a, b) for a, b in zip(asked, expected, strict=True))
+
+
+def test_without_scikit_learn_the_digits_say_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'sysopt-gym\[all\]'"):
+        digits.__wrapped__()
+
+
+def test_mnist_is_pooled_to_14_pixels_a_side(data_file: DataFile) -> None:
+    data_file("federated/t10k-images-idx3-ubyte.gz")
+    one = load_set("mnist10k-grid")[0]
+    assert one.inputs.shape == (8000, 1, 14, 14)
+    assert len(one.val_labels) == len(one.test_labels) == 1000
+    assert (one.clients, one.participants, one.local_steps, one.batch_size) == (100, 10, 10, 32)
+
+
+def test_speakers_of_shakespeare_are_clients(data_file: DataFile) -> None:
+    data_file("federated/tinyshakespeare.txt")
+    one = load_set("shakespeare-grid")[0]
+    assert (one.clients, one.classes, one.inputs.shape[1], one.rounds) == (141, 65, 16, 40)
+    assert len(one.val_labels) == len(one.test_labels) == 500
+
+
+def test_a_missing_public_file_is_named_with_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SYSOPT_DATA", str(tmp_path))
+    splits._instances.cache_clear()
+    for name, files in PUBLIC.items():
+        with pytest.raises(InstanceError) as told:
+            load_set(name)
+        path = tmp_path / "federated" / files[0]
+        assert f"no file {path}; put {files[0]} there" in str(told.value)
+        assert f"SYSOPT_DATA to the folder that holds federated/{files[0]}" in str(told.value)
+
+
+def test_an_unknown_set_and_an_unknown_federation_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="cifar-grid"):
+        load_set("cifar-grid")
+    with pytest.raises(UnknownNameError, match="it holds digits-grid/0 to digits-grid/24"):
+        load_set("digits-grid/25")
+
+
+def rows_of(federations: list[Federation]) -> set[bytes]:
+    parts = ("inputs", "val_inputs", "test_inputs")
+    return {row.tobytes() for one in federations for part in parts for row in getattr(one, part)}
+
+
+def test_agents_are_chosen_by_digits_they_were_not_trained_on() -> None:
+    train, val = load_set("mixed:train"), load_set("mixed:val")
+    pictures = (1, 8, 8)
+    assert sum(one.inputs.shape[1:] == pictures for one in train) == 120
+    overlap = rows_of([one for one in train if one.inputs.shape[1:] == pictures]) & rows_of(
+        [one for one in val if one.inputs.shape[1:] == pictures]
+    )
+    assert not overlap
+
+
+def test_federations_to_train_on_are_of_many_kinds() -> None:
+    train = load_set("mixed:train")
+    assert len({one.content_hash for one in train}) == 240
+    assert {one.model for one in train} == {"logistic", "mlp"}
+    assert all(20 <= one.rounds <= 60 and one.participants <= one.clients for one in train)
+    assert all(5e-4 <= one.beta <= 0.2 and 0.3 <= one.alpha <= 3 for one in train)
+    for field in ("drift", "stragglers"):
+        share = np.mean([getattr(one, field) > 0 for one in train])
+        assert 0.1 < share < 0.5
+    rates = np.log10([one.beta for one in train])
+    assert rates.min() < -3 and rates.max() > -1
+
+
+def test_curves_hold_no_data_and_have_one_participant() -> None:
+    curves = load_set("curves:train")
+    assert len(curves) == 200 and len(load_set("curves:val")) == 16
+    assert all(one.model == CURVE and one.clients == 1 for one in curves)
+
+
+def test_the_small_set_is_small() -> None:
+    small = load_set("small:test")
+    assert len(small) == 6 and all(len(one.labels) < 1000 for one in small)
