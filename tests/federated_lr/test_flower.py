@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sysopt_gym.core.errors import MissingDependencyError, SettingError
+from sysopt_gym.core.registry import contender_names, load_contender
 from sysopt_gym.datasets.federated_lr.instance import Terms
-from sysopt_gym.envs.federated_lr.orders import order
+from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES, order
 
 pytest.importorskip("flwr")
 
@@ -232,6 +233,15 @@ def test_arrays_that_are_no_weights_are_averaged_and_no_rate_touches_them() -> N
 def test_a_model_keeps_its_precision() -> None:
     first = first_model(w=np.array([5.0, -5.0, 5.0], np.float32))
     assert strategy().start(LocalGrid(), first).arrays["w"].numpy().dtype == np.float32
+
+
+@pytest.mark.parametrize("name", contender_names("federated_lr", "policy"))
+def test_every_registered_controller_leads_a_run_of_flower(name: str) -> None:
+    policy = load_contender("federated_lr", name)()
+    controlled = strategy(policy, local_rules=LOCAL_RULES, seed=1)
+    result = controlled.start(LocalGrid(), first_model())
+    assert [info["step"] for info in controlled.server.history] == [0, 1, 2, 3]
+    assert validate(result.arrays)[0] < validate(first_model())[0]
 
 
 def test_a_client_that_ignores_its_rate_is_found_out() -> None:
