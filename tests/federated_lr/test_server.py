@@ -126,6 +126,14 @@ def test_a_round_is_told_as_computed_by_hand() -> None:
     np.testing.assert_allclose(server.weights, [2.5, -0.5], rtol=1e-5)
 
 
+def test_updates_are_from_the_model_as_it_was_sent_in_whatever_precision() -> None:
+    server = served([order(1, 0.1)] * 2)
+    sent, trained = np.array([3.25, 4.0]), np.array([[3.0, 3.0]])
+    server.receive(sent, trained, np.ones(1), np.ones(1))
+    assert server.history[1]["update_norm"] == pytest.approx(math.hypot(0.25, 1.0))
+    np.testing.assert_allclose(server.weights, [3.0, 3.0], rtol=1e-5)
+
+
 def test_the_rate_for_the_clients_is_of_the_round_to_come() -> None:
     server = served([order(1, 0.1), order(1, 0.2), order(1, 0.3, local="fedhyper")])
     assert (round(server.beta, 5), server.local_rule) == (0.1, "sgd")
