@@ -105,6 +105,11 @@ AGENTS: dict[str, dict[str, str]] = {
         "muzero": ".agents.sequence_design.players:solve_muzero",
         "ppo": ".agents.sequence_design.players:solve_ppo",
     },
+    "federated_lr": {
+        "agent": ".agents.federated_lr.players:Agent",
+        "muzero": ".agents.federated_lr.players:MuZero",
+        "ppo": ".agents.federated_lr.players:Ppo",
+    },
 }
 
 POLICIES: dict[str, dict[str, str]] = {

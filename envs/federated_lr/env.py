@@ -24,7 +24,7 @@ from ..window import Window
 from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
 from .objective import score
 from .observation import Observation, Observer, observation_space
-from .orders import SIZES
+from .orders import SERVER_RULES, SIZES
 
 FORMS = ("grid", "continuous", "orders")
 LANE = np.array([0])
@@ -77,7 +77,8 @@ class FederatedLREnv(gym.Env[Observation, Any]):
 
     ## Arguments
     instances: a set's name, a file's path, or federations; their test rows are not kept. form: see
-        above. settings: as `--set`, by name. device: of torch, e.g. "cuda". render_mode:
+        above. server: the rule that alpha is the rate of, one of orders.SERVER_RULES (orders name
+        theirs). settings: as `--set`, by name. device: of torch, e.g. "cuda". render_mode:
         "rgb_array" or "human" (needs matplotlib).
 
     ## Version history
@@ -93,17 +94,19 @@ class FederatedLREnv(gym.Env[Observation, Any]):
         self,
         instances: str | Path | Federation | Sequence[Federation] = "small:test",
         form: str = "grid",
+        server: str = "average",
         settings: Mapping[str, str] | None = None,
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
         known(form, FORMS, "form of federated_lr")
+        known(server, SERVER_RULES, "server rule of federated_lr")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise SettingError(
                 f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
             )
         self.render_mode = render_mode
-        self.form, self.device = form, device
+        self.form, self.server, self.device = form, server, device
         self.instances = gather_federations(instances, settings or {})
         self.observation_space = observation_space(ACTIONS if form == "grid" else None)
         self.action_space: gym.Space[Any]
@@ -210,14 +213,14 @@ class FederatedLREnv(gym.Env[Observation, Any]):
                     f"beta {beta:.3g}; choose among observation['action_mask'], "
                     f"{np.flatnonzero(mask).tolist()}"
                 )
-            return order_of_action(chosen, alpha, beta)
+            return order_of_action(chosen, alpha, beta, self.server)
         given = np.asarray(action)
         if self.form == "continuous":
             if given.shape != (2,) or not (np.abs(given) <= 1).all():
                 raise IllegalActionError(
                     f"{self.federation.name}: action {action} is no pair of numbers from -1 to 1"
                 )
-            return order_of_logs(given, alpha, beta)
+            return order_of_logs(given, alpha, beta, self.server)
         if given.shape != (len(SIZES),) or not ((given >= 0) & (given < SIZES)).all():
             raise IllegalActionError(
                 f"{self.federation.name}: {np.asarray(action).tolist()} is no order; make one with "
