@@ -86,6 +86,9 @@ SOLVERS: dict[str, dict[str, str]] = {
         "mins": ".solvers.sequence_design.mins:solve",
         "gflownet": ".solvers.sequence_design.gflownet:solve",
     },
+    "federated_lr": {
+        "curve_optimum": ".solvers.federated_lr.curve_optimum:solve",
+    },
 }
 
 AGENTS: dict[str, dict[str, str]] = {
