@@ -1,7 +1,7 @@
 """The best pair of constant rates in hindsight: a yardstick, not a contender. Uses the dynamics.
 
-Every pair of a grid around the initial rates is trained in the judge's own world and measured on the
-test rows; nobody could have known.
+Every pair of a grid around the initial rates is trained in the judge's own world and measured on
+the test rows; nobody could have known.
 """
 
 from __future__ import annotations
