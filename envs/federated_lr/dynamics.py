@@ -29,7 +29,7 @@ from .orders import (
     SERVER_RULES,
     rate_of,
 )
-from .server_rules import apply_update
+from .server_rules import server_step
 from .statistics import Statistics, blank
 
 ALIKE = ("model", "width", "classes", "participants", "local_steps", "batch_size")
@@ -154,7 +154,7 @@ class Lanes:
             rows = torch.from_numpy(some)
             alpha = torch.from_numpy(s.alpha[some, None]).to(self.device)
             weights, update, _, m, v = now.rows(rows)
-            step = apply_update(SERVER_RULES[rule], alpha, update, m, v)
+            step = server_step(SERVER_RULES[rule], alpha, update, m, v)
             now.put(rows, [weights + step, update, update, m, v])
         loss, accuracy = self._validate(lanes)
         s.validated(lanes, loss, accuracy)
