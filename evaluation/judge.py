@@ -97,8 +97,8 @@ _nothing: dict[tuple[str, str, World], float] = {}
 
 
 def doing_nothing(problem: Problem, instance: Any, world: World) -> float:
-    """Objective of the family's plan of doing nothing; NaN where that is not feasible. Judged once in
-    a process for every contender in that world.
+    """Objective of the family's plan of doing nothing; NaN where that is not feasible. Judged once
+    in a process for every contender in that world.
     """
     key = problem.family, instance.content_hash, world
     if key not in _nothing:

@@ -27,7 +27,7 @@ class Encoded(NamedTuple):
 
 
 class RatePolicy(nn.Module):
-    """Policy and value over observations of sysopt/FederatedLR-v0 (see its docstring for shapes)."""
+    """Policy and value over observations of sysopt/FederatedLR-v0 (its docstring has shapes)."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()

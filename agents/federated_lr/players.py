@@ -1,5 +1,5 @@
-"""The trained agents as contenders: policies that see what a server sees. Uses torch and the shipped
-policies.
+"""The trained agents as contenders: policies that see what a server sees. Uses torch and the
+shipped policies.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def evaluate(
     loss: np.ndarray,
     accuracy: np.ndarray,
 ) -> None:
-    """Mean losses and accuracies, both filled [C], of flat [C, P] on the same rows [B, F] for all."""
+    """Mean losses and accuracies, both filled [C], of flat [C, P] on the same rows [B, F]."""
     rows, layers = len(labels), len(sizes) - 1
     act = np.empty((layers + 1, rows, sizes.max()))
     act[0, :, : sizes[0]] = inputs

@@ -1,5 +1,5 @@
-"""Federated training itself: many federations at once, a lane each, all their clients in one batched
-computation. Uses torch, in float64, on any device.
+"""Federated training itself: many federations at once, a lane each, all their clients in one
+batched computation. Uses torch, in float64, on any device.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .orders import (
     rate_of,
 )
 from .server_rules import server_step
-from .statistics import DIVERGED_ABOVE, Statistics, blank
+from .statistics import Statistics, blank
 
 ALIKE = ("model", "width", "classes", "participants", "local_steps", "batch_size")
 
@@ -210,7 +210,9 @@ class Lanes:
 
     def _rows(self, lanes: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs [E * M, K, B, ...], labels and steps [E * M] of the lanes' next round."""
-        inputs, labels, steps = [], [], []
+        inputs: list[Tensor] = []
+        labels: list[Tensor] = []
+        steps: list[np.ndarray] = []
         for lane in lanes:
             f, draws = self.federations[lane], self._draws[lane]
             t = int(self.statistics.step[lane]) - 1
@@ -233,7 +235,7 @@ class Lanes:
 
 
 def _stored_as(array: np.ndarray) -> type:
-    """Numbers are float64, so that the judge's own computation agrees; labels and text are int64."""
+    """Numbers are float64, so that the judge's own computation agrees; labels and text int64."""
     return np.float64 if array.dtype.kind == "f" else np.int64
 
 

@@ -34,13 +34,13 @@ class FederatedLREnv(gym.Env[Observation, Any]):
     """Control the learning rates of federated training (after FedHyper, ICLR 2024).
 
     ## Description
-    In each round the server sends its model to some clients, each of them takes a few local steps at
-    rate beta, and the server moves its model by alpha times the mean of their updates. The controller
-    sets both rates round by round. A step is one round: the update in hand is applied at the alpha
-    that the action leads to, which the controller chooses with the update's statistics before it, and
-    the next round's clients train at the beta it leads to. The first step finds no update in hand:
-    only its beta matters. What chance decides (first weights, participants, rows) depends on the
-    seed alone.
+    In each round the server sends its model to some clients, each of them takes a few local steps
+    at rate beta, and the server moves its model by alpha times the mean of their updates. The
+    controller sets both rates round by round. A step is one round: the update in hand is applied at
+    the alpha that the action leads to, which the controller chooses with the update's statistics
+    before it, and the next round's clients train at the beta it leads to. The first step finds no
+    update in hand: only its beta matters. What chance decides (first weights, participants, rows)
+    depends on the seed alone.
 
     ## Action space
     Form grid (default): `Discrete(25)`, alpha's factor `grid.FACTORS[action // 5]`, beta's
@@ -48,8 +48,8 @@ class FederatedLREnv(gym.Env[Observation, Any]):
     exact: masked out is what would leave the rates' ranges (instance.ALPHA_RANGE, BETA_RANGE), and
     raises IllegalActionError. The space's own `sample()` draws a legal action. Form continuous:
     `Box(-1, 1, (2,))`, logarithms of the factors of alpha and beta to base 4; rates are drawn into
-    their ranges. Form orders: `MultiDiscrete`, one of orders.py: absolute rates, rules of server and
-    clients, checkpoints; plans are made of these.
+    their ranges. Form orders: `MultiDiscrete`, one of orders.py: absolute rates, rules of server
+    and clients, checkpoints; plans are made of these.
 
     ## Observation space
     A flat Dict; what is returned never changes afterwards, and is always finite.
@@ -250,7 +250,8 @@ class FederatedLREnv(gym.Env[Observation, Any]):
         f = self.federation
         accuracies = np.array([row["validation_accuracy"] for row in self.trace[2:]])
         reported = score(f.objective, accuracies, f.rounds, f.target)
-        return self.trace[-1] | {"objective": reported, "feasible": bool(self._over)}
+        info: dict[str, Any] = self.trace[-1]
+        return info | {"objective": reported, "feasible": bool(self._over)}
 
 
 def make_lanes(federations: Sequence[Federation], device: str = "cpu") -> Any:

@@ -1,5 +1,5 @@
-"""What a controller sees: the last rounds in numbers without scale, from the server's statistics alone.
-Uses gymnasium and numpy.
+"""What a controller sees: the last rounds in numbers without scale, from the server's statistics
+alone. Uses gymnasium and numpy.
 
 Losses are ratios to the first, steps are what slopes foretell of them, so that what was learned on
 one data set and model speaks of another. A deployed server computes the same; see flower.py.
@@ -114,7 +114,8 @@ def _features(
             s.cosine[lanes],
         )
     rows = np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=LIMIT, neginf=-LIMIT)
-    return np.clip(rows, -LIMIT, LIMIT).astype(np.float32)
+    features: np.ndarray = np.clip(rows, -LIMIT, LIMIT).astype(np.float32)
+    return features
 
 
 def _log(above: np.ndarray, below: np.ndarray) -> np.ndarray:

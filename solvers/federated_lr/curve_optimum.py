@@ -1,10 +1,10 @@
 """The best plan of a learning curve that follows the annealing scaling law, exactly. Uses numpy.
 
-The loss is floor + scale * S1**-exponent - annealing * S2, with S1 the sum of the rates and S2 linear
-in them. For a given sum, S2 is greatest where the earliest rounds have all of it: each rate's
-coefficient in S2 falls from round to round. So the best plan holds the highest rate, then drops to
-the lowest, with one round between; and as the loss is convex in the sum, each segment of it has one
-least value in closed form.
+The loss is floor + scale * S1**-exponent - annealing * S2, with S1 the sum of the rates and S2
+linear in them. For a given sum, S2 is greatest where the earliest rounds have all of it: each
+rate's coefficient in S2 falls from round to round. So the best plan holds the highest rate, then
+drops to the lowest, with one round between; and as the loss is convex in the sum, each segment of
+it has one least value in closed form.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def best_rates(law: np.ndarray, rounds: int) -> tuple[np.ndarray, float]:
 
 
 def coefficients(memory: float, rounds: int) -> np.ndarray:
-    """Of the rates in S2, float64 [T]: what a rate adds in the falls after it and takes in its own."""
+    """Of the rates in S2, float64 [T]: what each adds in the fall after it, less its own."""
     falls = (1.0 - memory ** np.arange(rounds, 0, -1.0)) / (1.0 - memory)
     falls[0] = 0.0  # the first rate falls from nothing
     found: np.ndarray = np.append(falls[1:], 0.0) - falls

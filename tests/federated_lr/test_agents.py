@@ -1,5 +1,5 @@
-"""The policy of federated_lr: what it is taught, what its players order, and what the shipped ones are
-worth.
+"""The policy of federated_lr: what it is taught, what its players order, and what the shipped ones
+are worth.
 """
 
 from __future__ import annotations
@@ -134,4 +134,4 @@ def test_a_controller_is_imitated_and_ppo_goes_on_from_there(tmp_path: Path) -> 
     }
     folder = train("federated_lr_agent", overrides, resume=False)
     _, card = load_policy(folder, PROBLEM)
-    assert card.config["imitation"]["contender"] and 0 < card.expected["small:test/0"]["loss_left"]
+    assert card.config["imitation"]["contender"] and card.expected["small:test/0"]["loss_left"] > 0

@@ -1,4 +1,4 @@
-"""The exact plan of learning curves: nothing found by trying is better, and it is what it claims."""
+"""The exact plan of learning curves: nothing tried is better, and it is what it claims."""
 
 from __future__ import annotations
 
