@@ -5,6 +5,7 @@ torch where a model is trained.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
 from .objective import score
 from .observation import Observation, Observer, observation_space
 from .orders import SERVER_RULES, SIZES
+from .statistics import DIVERGED_ABOVE
 
 FORMS = ("grid", "continuous", "orders")
 LANE = np.array([0])
+LEAST_LOSS = 1e-3  # of the first; below it a loss is as good as none
 
 
 class FederatedLREnv(gym.Env[Observation, Any]):
@@ -62,9 +65,9 @@ class FederatedLREnv(gym.Env[Observation, Any]):
     `info` has the same in plain numbers, with units: `statistics.Statistics`' fields by name.
 
     ## Rewards
-    What the validation loss fell by, as a part of the first model's; over an episode they add up to
-    1 - last / first. Divergence (a loss that is not finite, or 20 times the first) ends the episode
-    with a reward that makes the sum -1. The score itself is the judge's, of test rows;
+    What the logarithm of the validation loss fell by; over an episode they add up to log(first /
+    last). Divergence (what is not finite, or a loss of 20 times the first) ends the episode as if
+    with that loss, so that the sum is -log(20), -3.0. The score itself is the judge's, of test rows;
     `info["objective"]` says the same of the validation rows, beside `info["feasible"]` (True once
     the episode is over, also by divergence).
 
@@ -164,11 +167,12 @@ class FederatedLREnv(gym.Env[Observation, Any]):
         self.trace.append(s.row(0))
         diverged = bool(s.diverged[0])
         self._over = diverged or s.step[0] > s.rounds[0]
-        now = 2.0 * first if diverged else float(s.validation_loss[0])
+        now = DIVERGED_ABOVE * first if diverged else float(s.validation_loss[0])
         self._observer.look(s, LANE)
         if self.render_mode == "human":
             self.render()
-        reward = (before - now) / first
+        least = LEAST_LOSS * first
+        reward = math.log((before + least) / (now + least))
         return self._observation(), reward, bool(self._over), False, self._info()
 
     def fork(self) -> FederatedLREnv:
