@@ -164,11 +164,14 @@ def _hindsight(rows: Sequence[Row], winner: Standing, oracle: Standing) -> str:
     lead = paired_difference(rows, winner.contender, oracle.contender)
     if lead is None or _all_failed(oracle):
         return ""
-    way = "ahead of" if lead.value > 0 else "behind"
+    way = "ahead of it"
+    if lead.value < 0:
+        way, low, high = "behind it", lead.high, lead.low
+        lead = Estimate(-lead.value, None if low is None else -low, None if high is None else -high)
     return (
-        f"In hindsight, out of competition: {oracle.contender} gets "
-        f"{number(oracle.objective.value)}; {winner.contender} is {number(abs(lead.value))} {way} "
-        f"it {interval(lead)}".rstrip()
+        f"Out of competition: the oracle {oracle.contender}, which plans with what only the judge "
+        f"knows, gets {number(oracle.objective.value)}; {winner.contender} is "
+        f"{number(lead.value)} {way} {interval(lead)}".rstrip()
         + "."
     )
 

@@ -19,6 +19,7 @@ PALETTE = (
     "#117733", "#999933", "#AA4499", "#44AA99", "#661100", "#444444", "#88CCEE", "#888888",
 )  # fmt: skip
 MARKERS = "osD^vPX*<>phH8d"
+ORACLE = " (oracle)"  # ends the labels of the last in a legend
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 10,
@@ -51,7 +52,9 @@ def colours(names: Sequence[str], shown: Collection[str]) -> dict[str, str]:
 def anytime_plot(
     rows: Sequence[Row], lines: Sequence[Standing], colour: Mapping[str, str], budget_s: float
 ) -> str:
-    """Mean gap to the best plan known, against seconds (log), one step curve a contender."""
+    """Mean gap to the best plan known, against seconds (log), one step curve a contender; oracles,
+    whose seconds mean nothing, are left out.
+    """
     pyplot = _pyplot()
     grid = time_grid(rows)
     with pyplot.rc_context(STYLE):
@@ -59,7 +62,7 @@ def anytime_plot(
         top = 0.0
         for line in lines:
             runs = [row for row in rows if row["contender"] == line.contender and row["curve"]]
-            if not runs:
+            if not runs or line.kind == "oracle":
                 continue
             gap = 100 * anytime(runs, grid)
             begun = grid >= min(row["curve"][0][0] for row in runs) / 1.05
@@ -91,7 +94,9 @@ def anytime_plot(
 def cost_plot(
     rows: Sequence[Row], lines: Sequence[Standing], colour: Mapping[str, str], budget_s: float
 ) -> str:
-    """IQM objective with its interval against median wall seconds (log), one mark a contender."""
+    """IQM objective with its interval against median wall seconds (log), one mark a contender;
+    oracles, whose seconds mean nothing, are dashed lines.
+    """
     pyplot = _pyplot()
     first = rows[0]
     with pyplot.rc_context(STYLE):
@@ -101,6 +106,13 @@ def cost_plot(
             value = line.objective.value
             low = value if line.objective.low is None else line.objective.low
             high = value if line.objective.high is None else line.objective.high
+            if line.kind == "oracle":
+                axes.axhline(
+                    value, color=colour[line.contender], lw=1.6, ls=(0, (5, 2)),
+                    label=f"{line.contender}{ORACLE}",
+                )  # fmt: skip
+                axes.axhspan(low, high, color=colour[line.contender], alpha=0.08, lw=0)
+                continue
             axes.errorbar(
                 line.wall_s, value, yerr=[[max(value - low, 0.0)], [max(high - value, 0.0)]],
                 fmt=_marker(line, lines), ms=8, color=colour[line.contender], capsize=3, lw=1.2,
@@ -125,8 +137,10 @@ def cost_plot(
 
 
 def _legend(axes: Any) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
+    found = zip(*axes.get_legend_handles_labels(), strict=True)
+    entries = sorted(found, key=lambda entry: str(entry[1]).endswith(ORACLE))
+    if entries:
+        handles, labels = zip(*entries, strict=True)
         axes.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 

@@ -188,6 +188,7 @@ def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
     return {
         "colour": colour[line.contender],
         "failed": bool(line.failures),
+        "oracle": line.kind == "oracle",
         "cells": [
             (line.contender, ""),
             (line.kind, ""),
@@ -276,9 +277,12 @@ def _by_instance(rows: Sequence[Row], lines: Sequence[Standing]) -> list[dict[st
 
 
 def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]:
-    """Objective by instance and contender: the mean over seeds of what the run is ranked by."""
+    """Objective by instance and contender: the mean over seeds of what the run is ranked by. An
+    oracle's is never the best.
+    """
     way = sign(rows[0])
     names = [line.contender for line in lines]
+    rivals = [line.contender for line in lines if line.kind != "oracle"]
     table = []
     hashes = dict.fromkeys(row["instance_hash"] for row in rows)
     order = sorted(
@@ -291,7 +295,7 @@ def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]
             for name in names
         }
         means = {name: float(np.mean(found)) for name, found in values.items() if found}
-        finite = [way * value for value in means.values() if not np.isnan(value)]
+        finite = [way * means[name] for name in rivals if not np.isnan(means.get(name, np.nan))]
         top = min(finite) if finite else np.nan
         bound = here[0]["proven_bound"]
         table.append(
@@ -303,7 +307,9 @@ def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]
                 "cells": [
                     {
                         "text": number(means.get(name)),
-                        "best": name in means and way * means[name] <= top + 1e-9,
+                        "best": name in rivals
+                        and name in means
+                        and way * means[name] <= top + 1e-9,
                         "failed": any(
                             row["contender"] == name and row["status"] in FAILED for row in here
                         ),

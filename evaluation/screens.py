@@ -112,16 +112,20 @@ def result_lines(rows: Sequence[Row], out: Path) -> list[str]:
     best: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         best.setdefault((row["family"], row["contender"]), []).append(row)
-    ranked = []
+    ranked: list[tuple[str, bool, float, str, float | None]] = []
     for (family, contender), runs in best.items():
         gaps = [row["gap_to_best"] for row in runs if row["gap_to_best"] is not None]
         if gaps:
             walls = sorted(row["wall_s"] for row in runs if row["wall_s"] is not None)
             middle = walls[len(walls) // 2] if walls else None
-            ranked.append((family, sum(gaps) / len(gaps), contender, middle))
+            oracle = runs[0]["kind"] == "oracle"
+            ranked.append((family, oracle, sum(gaps) / len(gaps), contender, middle))
+    widest = max((len(contender) for _, _, _, contender, _ in ranked), default=0)
     best_first = [
-        f"  {family}  {contender:<14} gap to best {percent(gap):>9}  {seconds(wall):>8} a plan"
-        for family, gap, contender, wall in sorted(ranked, key=lambda item: item[:2])
+        f"  {family}  {contender:<{widest}} gap to best {percent(gap):>9}  "
+        f"{seconds(wall):>8} a plan"
+        f"{'  (oracle, out of competition)' if oracle else ''}"
+        for family, oracle, gap, contender, wall in sorted(ranked, key=lambda item: item[:3])
     ]
     return [
         *lines,

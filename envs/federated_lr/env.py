@@ -5,6 +5,7 @@ torch where a model is trained.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from ..window import Window
 from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
 from .objective import score
 from .observation import Observation, Observer, observation_space
-from .orders import SIZES
+from .orders import SERVER_RULES, SIZES
+from .statistics import DIVERGED_ABOVE
 
 FORMS = ("grid", "continuous", "orders")
 LANE = np.array([0])
+LEAST_LOSS = 1e-3  # of the first; below it a loss is as good as none
 
 
 class SealsTestRows(SealsItsSpec):
@@ -69,9 +72,9 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
     `info` has the same in plain numbers, with units: `statistics.Statistics`' fields by name.
 
     ## Rewards
-    What the validation loss fell by, as a part of the first model's; over an episode they add up to
-    1 - last / first. Divergence (a loss that is not finite, or 20 times the first) ends the episode
-    with a reward that makes the sum -1. The score itself is the judge's, of test rows;
+    What the logarithm of the validation loss fell by; over an episode they add up to log(first /
+    last). Divergence (what is not finite, or a loss of 20 times the first) ends the episode as if
+    with that loss, so that the sum is -log(20), -3.0. The score itself is the judge's, of test rows;
     `info["objective"]` says the same of the validation rows, beside `info["feasible"]` (True once
     the episode is over, also by divergence).
 
@@ -84,7 +87,8 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
 
     ## Arguments
     instances: a set's name, a file's path, or federations; their test rows are not kept. form: see
-        above. settings: as `--set`, by name. device: of torch, e.g. "cuda". render_mode:
+        above. server: the rule that alpha is the rate of, one of orders.SERVER_RULES (orders name
+        theirs). settings: as `--set`, by name. device: of torch, e.g. "cuda". render_mode:
         "rgb_array" or "human" (needs matplotlib).
 
     ## Version history
@@ -100,17 +104,19 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         self,
         instances: str | Path | Federation | Sequence[Federation] = "small:test",
         form: str = "grid",
+        server: str = "average",
         settings: Mapping[str, str] | None = None,
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
         known(form, FORMS, "form of federated_lr")
+        known(server, SERVER_RULES, "server rule of federated_lr")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise SettingError(
                 f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
             )
         self.render_mode = render_mode
-        self.form, self.device = form, device
+        self.form, self.server, self.device = form, server, device
         self.instances = gather_federations(instances, settings or {})
         self.observation_space = observation_space(ACTIONS if form == "grid" else None)
         self.action_space: gym.Space[Any]
@@ -168,11 +174,12 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         self.trace.append(s.row(0))
         diverged = bool(s.diverged[0])
         self._over = diverged or s.step[0] > s.rounds[0]
-        now = 2.0 * first if diverged else float(s.validation_loss[0])
+        now = DIVERGED_ABOVE * first if diverged else float(s.validation_loss[0])
         self._observer.look(s, LANE)
         if self.render_mode == "human":
             self.render()
-        reward = (before - now) / first
+        least = LEAST_LOSS * first
+        reward = math.log((before + least) / (now + least))
         return self._observation(), reward, bool(self._over), False, self._info()
 
     def fork(self) -> FederatedLREnv:
@@ -217,14 +224,14 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
                     f"beta {beta:.3g}; choose among observation['action_mask'], "
                     f"{np.flatnonzero(mask).tolist()}"
                 )
-            return order_of_action(chosen, alpha, beta)
+            return order_of_action(chosen, alpha, beta, self.server)
         given = np.asarray(action)
         if self.form == "continuous":
             if given.shape != (2,) or not (np.abs(given) <= 1).all():
                 raise IllegalActionError(
                     f"{self.federation.name}: action {action} is no pair of numbers from -1 to 1"
                 )
-            return order_of_logs(given, alpha, beta)
+            return order_of_logs(given, alpha, beta, self.server)
         if given.shape != (len(SIZES),) or not ((given >= 0) & (given < SIZES)).all():
             raise IllegalActionError(
                 f"{self.federation.name}: {np.asarray(action).tolist()} is no order; make one with "
