@@ -50,7 +50,7 @@ def serve(pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            pipe.send(_play(problem, kind, contender, task))
+            pipe.send(play(problem, kind, contender, task))
         except Exception as error:
             pipe.send(_failure("", error))
 
@@ -62,11 +62,16 @@ def warm_up(problem: Problem, kind: str, contender: Any, seconds: float) -> None
     tiny = Task(instance if kind == "oracle" else problem.shown(instance), small, 0, 0)
     for _ in range(MOST_WARM_UPS):
         # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
-        if _play(problem, kind, contender, tiny).wall_s < seconds / 2:
+        if play(problem, kind, contender, tiny).wall_s < seconds / 2:
             break
 
 
-def _play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
+def play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
+    """Has a contender of the kind plan or play on the task's instance.
+
+    Raises:
+        TypeError: it returned something else than a Solution.
+    """
     gc.collect()
     wall, cpu = time.perf_counter(), _cpu_seconds()
     if kind == "oracle":

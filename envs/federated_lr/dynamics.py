@@ -78,8 +78,9 @@ class Lanes:
         self.federations = list(federations)
         self._draws: list[Draws | None] = [None] * len(federations)
         self.model: Model = model_of(first)
-        self._shelves: dict[int, Shelf] = {}
-        self._tensors: dict[int, Tensor] = {}
+        # By the array's id, with the array itself, so that no other takes its id.
+        self._shelves: dict[int, tuple[np.ndarray, Shelf]] = {}
+        self._tensors: dict[int, tuple[np.ndarray, Tensor]] = {}
         for federation in federations:
             self._store(federation)
         size = (len(federations), self.model.size)
@@ -97,9 +98,10 @@ class Lanes:
         ):  # fmt: skip
             if id(array) not in self._tensors:
                 held = torch.from_numpy(array.astype(_stored_as(array)))
-                self._tensors[id(array)] = held.to(self.device)
-        if id(federation.owner) not in self._shelves:
-            self._shelves[id(federation.owner)] = shelve(federation.owner)
+                self._tensors[id(array)] = array, held.to(self.device)
+        owner = federation.owner
+        if id(owner) not in self._shelves:
+            self._shelves[id(owner)] = owner, shelve(owner)
 
     def begin(self, lane: int, federation: Federation, seed: int) -> None:
         """Starts a lane anew, with the first model and no update in hand.
@@ -111,7 +113,8 @@ class Lanes:
             _check_alike(self.federations[0], federation)
             self._store(federation)
             self.federations[lane] = federation
-        self._draws[lane] = draw_rounds(federation, self._shelves[id(federation.owner)], seed)
+        _, shelf = self._shelves[id(federation.owner)]
+        self._draws[lane] = draw_rounds(federation, shelf, seed)
         weights = torch.from_numpy(first_weights(seed, self.model.bounds()))[None].to(self.device)
         rows = torch.tensor([lane])
         for state in (self._now, self._kept):
@@ -162,14 +165,14 @@ class Lanes:
     def _validate(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Validation loss and accuracy of the lanes' models; lanes that share rows go together."""
         loss, accuracy = np.empty(len(lanes)), np.empty(len(lanes))
-        held = np.array([id(self.federations[lane].val_inputs) for lane in lanes])
-        for key in dict.fromkeys(held.tolist()):
-            some = held == key
-            federation = self.federations[lanes[some][0]]
+        alike: dict[tuple[int, int], list[int]] = {}
+        for place, lane in enumerate(lanes.tolist()):
+            f = self.federations[lane]
+            alike.setdefault((id(f.val_inputs), id(f.val_labels)), []).append(place)
+        for (inputs, labels), some in alike.items():
             weights = self._now.weights[torch.from_numpy(lanes[some])]
-            found = self.model.evaluate(
-                weights, self._tensors[key], self._tensors[id(federation.val_labels)]
-            )
+            rows, wanted = self._tensors[inputs][1], self._tensors[labels][1]
+            found = self.model.evaluate(weights, rows, wanted)
             loss[some], accuracy[some] = (part.cpu().numpy() for part in found)
         return loss, accuracy
 
@@ -219,7 +222,7 @@ class Lanes:
             here = draws.rows[t]
             rows = torch.from_numpy(here.ravel()).to(self.device)
             for kind, parts in (("inputs", inputs), ("labels", labels)):
-                held = self._tensors[id(getattr(f, kind))]
+                _, held = self._tensors[id(getattr(f, kind))]
                 parts.append(held.index_select(0, rows).unflatten(0, here.shape))
             steps.append(draws.steps[t])
         done = torch.from_numpy(np.concatenate(steps)).to(self.device)

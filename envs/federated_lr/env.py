@@ -20,7 +20,7 @@ from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
 from ...datasets.federated_lr.splits import SETS, load_set
 from ..actions import LegalDiscrete
-from ..instances import gather
+from ..instances import SealsItsSpec, gather
 from ..window import Window
 from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
 from .objective import score
@@ -33,7 +33,14 @@ LANE = np.array([0])
 LEAST_LOSS = 1e-3  # of the first; below it a loss is as good as none
 
 
-class FederatedLREnv(gym.Env[Observation, Any]):
+class SealsTestRows(SealsItsSpec):
+    """What is sealed is a federation's test rows."""
+
+    def _seal(self, instance: Federation) -> Federation:
+        return seal(instance)
+
+
+class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[misc]
     """Control the learning rates of federated training (after FedHyper, ICLR 2024).
 
     ## Description

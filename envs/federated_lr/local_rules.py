@@ -118,9 +118,13 @@ def _dog(r: Round, g: Tensor) -> Tensor:
 
 
 def _d_adaptation(r: Round, g: Tensor) -> Tensor:
-    """D-Adapted SGD (Defazio & Mishchenko, ICML 2023, Alg. 4), rate 1: steps of d / ||g_0||."""
+    """D-Adapted SGD (Defazio & Mishchenko, ICML 2023, Alg. 4), rate 1: steps of d / ||g_0||,
+    without its averaging and its factor of 2 in d.
+    """
     d = r.notes.get("d", torch.full_like(r.beta, FIRST_DISTANCE))
-    first = r.notes.get("first", g.norm(dim=1, keepdim=True))
+    # A client whose rows are all sure has no slope at all; the first that it has counts.
+    first = r.notes.get("first", torch.zeros_like(d))
+    first = torch.where(first > 0, first, g.norm(dim=1, keepdim=True))
     step = d / (first + TINY)
     s = r.notes.get("s", torch.zeros_like(g)) + step * g
     ahead = r.notes.get("ahead", torch.zeros_like(d)) + step * _dot(g, r.start - r.w)

@@ -80,7 +80,8 @@ class Observer:
 
 def _promise(s: Statistics, lanes: np.ndarray) -> np.ndarray:
     """Loss that the update in hand should gain at the present alpha, to first order."""
-    promise: np.ndarray = s.alpha[lanes] * s.gradient_norm[lanes] * s.update_norm[lanes]
+    with np.errstate(over="ignore"):
+        promise: np.ndarray = s.alpha[lanes] * s.gradient_norm[lanes] * s.update_norm[lanes]
     return promise
 
 

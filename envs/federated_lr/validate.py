@@ -315,9 +315,11 @@ class _Curve:
             self.rates, self.pending = list(self.kept[0]), self.kept[1]
         seen = None
         if self.step > 0:
-            self.rates.append(ALPHA_LOW * 10 ** (order[0] / DECADE) * self.pending)
+            rate = ALPHA_LOW * 10 ** (order[0] / DECADE) * self.pending
+            if rate > 0:  # back at the start, nothing is in hand, and nothing is not a rate
+                self.rates.append(rate)
             loss = self._loss()
-            if self.rates[-1] > self.f.law[5] or loss > WORST_LOSS * self.first:
+            if rate > self.f.law[5] or loss > WORST_LOSS * self.first:
                 self.diverged = True
                 return 0.0, 0.0
             seen = math.exp(-loss), math.exp(-loss)
