@@ -1,12 +1,13 @@
-"""Controllers on a grid of initial rates, many federations at once. Uses envs, evaluation, rich, typer.
+"""Controllers on a grid of initial rates, many federations at once. Uses envs, evaluation, rich and
+typer.
 
     python -m sysopt_gym.benchmarks.federated_grid mnist10k-grid --seeds 5 --out results/mnist-grid
 
 What `sysopt-gym compare` plays cell by cell, with a judge for each, this plays in lanes of one
 computation, some times faster: for tables of all controllers on slow models. Test rows are measured
-after every round; no controller sees them. Worlds are the same for every cell and controller, so that
-differences are paired, and the best constant rates in hindsight are found once a world: the best of
-FedAvg on the grid itself and on a wider one (WIDER), by test accuracy.
+after every round; no controller sees them. Worlds are the same for every cell and controller, so
+that differences are paired, and the best constant rates in hindsight are found once a world: the
+best of FedAvg on the grid itself and on a wider one (WIDER), by test accuracy.
 """
 
 from __future__ import annotations

@@ -74,9 +74,9 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
     ## Rewards
     What the logarithm of the validation loss fell by; over an episode they add up to log(first /
     last). Divergence (what is not finite, or a loss of 20 times the first) ends the episode as if
-    with that loss, so that the sum is -log(20), -3.0. The score itself is the judge's, of test rows;
-    `info["objective"]` says the same of the validation rows, beside `info["feasible"]` (True once
-    the episode is over, also by divergence).
+    with that loss, so that the sum is -log(20), -3.0. The score itself is the judge's, of test
+    rows; `info["objective"]` says the same of the validation rows, beside `info["feasible"]` (True
+    once the episode is over, also by divergence).
 
     ## Starting state
     The federation in `reset(options={"instance": federation})`, else one of the set, drawn by the
