@@ -73,12 +73,12 @@ def test_compiled_dense_models_are_torchs(world: World, kind: str, rows: int) ->
     general = dataclasses.replace(compiled, sizes=())
     inputs, labels, _ = batch(f, rows)
     weights = weights_of(compiled)
-    for mine, its in zip(
-        (*compiled.gradient(weights, inputs, labels), *compiled.evaluate(weights, inputs[0], labels[0])),
-        (*general.gradient(weights, inputs, labels), *general.evaluate(weights, inputs[0], labels[0])),
-        strict=True,
-    ):  # fmt: skip
-        assert torch.allclose(mine, its, rtol=1e-12, atol=1e-14)
+    mine, its = (
+        (*model.gradient(weights, inputs, labels), *model.evaluate(weights, inputs[0], labels[0]))
+        for model in (compiled, general)
+    )
+    for one, other in zip(mine, its, strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-14)
 
 
 def test_slopes_are_what_the_loss_changes_by(world: World) -> None:
