@@ -81,8 +81,6 @@ class Lanes:
         # By the array's id, with the array itself, so that no other takes its id.
         self._shelves: dict[int, tuple[np.ndarray, Shelf]] = {}
         self._tensors: dict[int, tuple[np.ndarray, Tensor]] = {}
-        for federation in federations:
-            self._store(federation)
         size = (len(federations), self.model.size)
         self._now = _Model(*(self._room(*size) for _ in _Model.__slots__))
         self._kept = _Model(*(self._room(*size) for _ in _Model.__slots__))
@@ -91,17 +89,17 @@ class Lanes:
     def _room(self, *size: int) -> Tensor:
         return torch.zeros(size, dtype=torch.float64, device=self.device)
 
-    def _store(self, federation: Federation) -> None:
-        """Keeps the federation's arrays on the device, each once however many lanes share it."""
-        for array in (
-            federation.inputs, federation.labels, federation.val_inputs, federation.val_labels
-        ):  # fmt: skip
-            if id(array) not in self._tensors:
-                held = torch.from_numpy(array.astype(_stored_as(array)))
-                self._tensors[id(array)] = array, held.to(self.device)
-        owner = federation.owner
+    def _held(self, array: np.ndarray) -> Tensor:
+        """A federation's array on the device, kept once however many lanes share it."""
+        if id(array) not in self._tensors:
+            tensor = torch.from_numpy(array.astype(_stored_as(array))).to(self.device)
+            self._tensors[id(array)] = array, tensor
+        return self._tensors[id(array)][1]
+
+    def _shelf(self, owner: np.ndarray) -> Shelf:
         if id(owner) not in self._shelves:
             self._shelves[id(owner)] = owner, shelve(owner)
+        return self._shelves[id(owner)][1]
 
     def begin(self, lane: int, federation: Federation, seed: int) -> None:
         """Starts a lane anew, with the first model and no update in hand.
@@ -111,10 +109,8 @@ class Lanes:
         """
         if federation is not self.federations[lane]:
             _check_alike(self.federations[0], federation)
-            self._store(federation)
             self.federations[lane] = federation
-        _, shelf = self._shelves[id(federation.owner)]
-        self._draws[lane] = draw_rounds(federation, shelf, seed)
+        self._draws[lane] = draw_rounds(federation, self._shelf(federation.owner), seed)
         weights = torch.from_numpy(first_weights(seed, self.model.bounds()))[None].to(self.device)
         rows = torch.tensor([lane])
         for state in (self._now, self._kept):
@@ -169,12 +165,22 @@ class Lanes:
         for place, lane in enumerate(lanes.tolist()):
             f = self.federations[lane]
             alike.setdefault((id(f.val_inputs), id(f.val_labels)), []).append(place)
-        for (inputs, labels), some in alike.items():
-            weights = self._now.weights[torch.from_numpy(lanes[some])]
-            rows, wanted = self._tensors[inputs][1], self._tensors[labels][1]
-            found = self.model.evaluate(weights, rows, wanted)
-            loss[some], accuracy[some] = (part.cpu().numpy() for part in found)
+        for some in alike.values():
+            f = self.federations[lanes[some[0]]]
+            found = self._evaluate(lanes[some], f.val_inputs, f.val_labels)
+            loss[some], accuracy[some] = found
         return loss, accuracy
+
+    def _evaluate(
+        self, lanes: np.ndarray, inputs: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        weights = self._now.weights[torch.from_numpy(lanes)]
+        loss, accuracy = self.model.evaluate(weights, self._held(inputs), self._held(labels))
+        return loss.cpu().numpy(), accuracy.cpu().numpy()
+
+    def accuracies(self, inputs: np.ndarray, labels: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        """Accuracy of the lanes' models now, [E], on rows that their servers do not have."""
+        return self._evaluate(lanes, inputs, labels)[1]
 
     def _train(self, lanes: np.ndarray, rules: np.ndarray) -> None:
         """A round of the lanes' clients."""
@@ -222,7 +228,7 @@ class Lanes:
             here = draws.rows[t]
             rows = torch.from_numpy(here.ravel()).to(self.device)
             for kind, parts in (("inputs", inputs), ("labels", labels)):
-                _, held = self._tensors[id(getattr(f, kind))]
+                held = self._held(getattr(f, kind))
                 parts.append(held.index_select(0, rows).unflatten(0, here.shape))
             steps.append(draws.steps[t])
         done = torch.from_numpy(np.concatenate(steps)).to(self.device)

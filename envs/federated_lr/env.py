@@ -26,7 +26,7 @@ from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
 from .objective import score
 from .observation import Observation, Observer, observation_space
 from .orders import SERVER_RULES, SIZES
-from .statistics import DIVERGED_ABOVE
+from .statistics import DIVERGED_ABOVE, TINY
 
 FORMS = ("grid", "continuous", "orders")
 LANE = np.array([0])
@@ -73,10 +73,11 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
 
     ## Rewards
     What the logarithm of the validation loss fell by; over an episode they add up to log(first /
-    last). Divergence (what is not finite, or a loss of 20 times the first) ends the episode as if
-    with that loss, so that the sum is -log(20), -3.0. The score itself is the judge's, of test
-    rows; `info["objective"]` says the same of the validation rows, beside `info["feasible"]` (True
-    once the episode is over, also by divergence).
+    last), up to a thousandth of the first that is added to every loss. Divergence (what is not
+    finite, or a loss of 20 times the first) ends the episode as if with that loss, so that the sum
+    is -log(20), -3.0. The score itself is the judge's, of test rows; `info["objective"]` says the
+    same of the validation rows, beside `info["feasible"]` (True once the episode is over, also by
+    divergence).
 
     ## Starting state
     The federation in `reset(options={"instance": federation})`, else one of the set, drawn by the
@@ -178,7 +179,7 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         self._observer.look(s, LANE)
         if self.render_mode == "human":
             self.render()
-        least = LEAST_LOSS * first
+        least = max(LEAST_LOSS * first, TINY)  # a first loss of 0 must not be divided by
         reward = math.log((before + least) / (now + least))
         return self._observation(), reward, bool(self._over), False, self._info()
 

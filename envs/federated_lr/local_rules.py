@@ -145,7 +145,7 @@ def _prodigy(r: Round, g: Tensor) -> Tensor:
     squares = r.notes.get("squares", torch.zeros_like(d)) + weight * _dot(g, g)
     d_next = torch.maximum(d, ahead / (s.norm(dim=1, keepdim=True) + TINY))
     r.notes |= {"d": d_next, "most": most, "s": s, "ahead": ahead, "squares": squares}
-    step = 1.0 / (d_next**2 * most**2 + squares + TINY).sqrt()
+    step = 1.0 / ((d_next**2 * most**2 + squares).sqrt() + TINY)
     return r.start - step * s - r.w
 
 

@@ -258,7 +258,7 @@ class _Descent:
             self.ahead += weight * float(g @ (self.start - self.w))
             self.total += weight * norm**2
             self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
-            scale = math.sqrt(self.d**2 * self.first**2 + self.total + LEAST)
+            scale = math.sqrt(self.d**2 * self.first**2 + self.total) + LEAST
             move: np.ndarray = self.start - self.s / scale - self.w
             return move
         if self.rule == 8:
