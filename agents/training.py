@@ -21,7 +21,8 @@ from rich.progress import Progress
 from ..core.budget import Budget
 from ..core.contracts import Problem, Solver
 from ..core.errors import CheckpointError, OutputError, SettingError
-from ..core.registry import known, load_contender, load_problem, resolve
+from ..core.play import play_policy
+from ..core.registry import contender_kind, known, load_contender, load_problem, resolve
 from ..core.solution import Solution
 from .algorithms import PARTS, build_algorithm, trained_policy
 from .checkpoints import SHIPPED, Card, load_network, save_policy
@@ -320,6 +321,19 @@ def _remembering(solver: Solver, instances: list[Any], folder: Path) -> Solver:
     return solve
 
 
+def _as_solver(problem: Problem, name: str) -> Solver:
+    """A contender as a solver; a policy is played in the world of the solver's seed."""
+    contender = load_contender(problem.family, name)
+    if contender_kind(problem.family, name) != "policy" and not hasattr(contender, "act"):
+        solver: Solver = contender
+        return solver
+
+    def play(instance: Any, budget: Budget, seed: int) -> Solution:
+        return play_policy(problem, contender(), problem.shown(instance), budget, seed, seed)
+
+    return play
+
+
 def _imitate(run: Run) -> None:
     part = run.settings["imitation"]
     epochs = part["epochs"]
@@ -327,7 +341,7 @@ def _imitate(run: Run) -> None:
     instances = run.instances(part["instances"])
     solver = None
     if part["contender"]:
-        solver = load_contender(run.settings["family"], part["contender"])
+        solver = _as_solver(run.problem, part["contender"])
         solver(run.problem.warm_up_instance(), budget, 0)
         solver = _remembering(solver, instances, run.out / "plans")
     with _watched(run, "imitation", epochs) as (writer, show):

@@ -86,6 +86,9 @@ SOLVERS: dict[str, dict[str, str]] = {
         "mins": ".solvers.sequence_design.mins:solve",
         "gflownet": ".solvers.sequence_design.gflownet:solve",
     },
+    "federated_lr": {
+        "curve_optimum": ".solvers.federated_lr.curve_optimum:solve",
+    },
 }
 
 AGENTS: dict[str, dict[str, str]] = {
@@ -104,6 +107,11 @@ AGENTS: dict[str, dict[str, str]] = {
         "agent": ".agents.sequence_design.players:solve_agent",
         "muzero": ".agents.sequence_design.players:solve_muzero",
         "ppo": ".agents.sequence_design.players:solve_ppo",
+    },
+    "federated_lr": {
+        "agent": ".agents.federated_lr.players:Agent",
+        "muzero": ".agents.federated_lr.players:MuZero",
+        "ppo": ".agents.federated_lr.players:Ppo",
     },
 }
 

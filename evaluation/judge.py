@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..core.contracts import Problem, World
 from ..core.errors import IllegalActionError
+from ..core.play import make_environment
 from ..core.solution import Incumbent
 
 TOLERANCE = 1e-9
@@ -97,8 +97,8 @@ _nothing: dict[tuple[str, str, World], float] = {}
 
 
 def doing_nothing(problem: Problem, instance: Any, world: World) -> float:
-    """Objective of the family's plan of doing nothing; NaN where that is not feasible. Judged once in
-    a process for every contender in that world.
+    """Objective of the family's plan of doing nothing; NaN where that is not feasible. Judged once
+    in a process for every contender in that world.
     """
     key = problem.family, instance.content_hash, world
     if key not in _nothing:
@@ -143,18 +143,6 @@ def anytime_curve(
         if verdict.feasible:
             curve.append((float(moment), float(verdict.objective)))
     return curve
-
-
-def make_environment(problem: Problem, instance: Any) -> gymnasium.Env[Any, Any]:
-    """The family's environment in the form that plans are made of, with room for the instance."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="gymnasium")
-        return gymnasium.make(
-            problem.env_id,
-            instances=(instance,),
-            disable_env_checker=True,
-            **problem.plan_arguments,
-        )
 
 
 def as_action(row: Any) -> Any:

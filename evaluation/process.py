@@ -89,7 +89,7 @@ class Worker:
             self._hopeless = answer
 
     def play(self, instance: Any, seed: int, world_seed: int) -> Outcome | Trouble:
-        """Runs the contender on what of an instance a contender is shown; an oracle on all of it."""
+        """Runs the contender on what a contender is shown of an instance; an oracle on it all."""
         self.start()
         if self._hopeless is not None:
             return self._hopeless

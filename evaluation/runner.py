@@ -40,6 +40,7 @@ from .process import Trouble, Worker
 from .protocol import Outcome, adopt_registry, registry_tables
 
 LATE_FACTOR, LATE_GRACE_S = 1.05, 0.02
+STARTED_TOGETHER = 16  # contenders' processes, of up to half a GiB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,20 +249,22 @@ def _run_group(
 def _run_in_turn(
     plan: Plan, groups: list[list[Cell]], advance: Advance
 ) -> Iterator[tuple[Cell, Row]]:
-    """One contender at a time; their processes are started side by side beforehand, for what they
-    load and compile on a new machine takes longer than the runs.
+    """One contender at a time; the processes of as many as fit in memory are started side by side
+    beforehand, for what they load and compile on a new machine takes longer than the runs.
     """
-    workers = [_worker(plan, group) for group in groups]
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        for start in [pool.submit(worker.start) for worker in workers]:
-            start.result()
-        for worker, group in zip(workers, groups, strict=True):
-            yield from _run_group(plan, group, worker, advance)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.close()
+    for first in range(0, len(groups), STARTED_TOGETHER):
+        some = groups[first : first + STARTED_TOGETHER]
+        workers = [_worker(plan, group) for group in some]
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            for start in [pool.submit(worker.start) for worker in workers]:
+                start.result()
+            for worker, group in zip(workers, some, strict=True):
+                yield from _run_group(plan, group, worker, advance)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.close()
 
 
 def _run_in_parallel(

@@ -44,8 +44,8 @@ def add_gaps(rows: Sequence[Row]) -> list[str]:
     """Sets best, proven_bound, gap_to_best and gap_to_bound in every row.
 
     A gap is of the objective that the row is ranked by (`scored_objective`), so a failed run's gap
-    is that of doing nothing. The best is over all feasible plans but oracles', and what is known from
-    elsewhere.
+    is that of doing nothing. The best is over all feasible plans but oracles', and what is known
+    from elsewhere.
     The bound is the tightest that any contender proved; none holds where the world moves on, nor
     one that a feasible plan beats.
 

@@ -17,14 +17,12 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
-
 from ..core import registry
 from ..core.budget import Budget
-from ..core.contracts import Policy, Problem, World
+from ..core.contracts import Problem, World
 from ..core.errors import SysOptError
+from ..core.play import play_policy
 from ..core.solution import Solution
-from .judge import make_environment
 from .protocol import Failure, Outcome, Start, Task, adopt_registry
 
 # Evaluations enough for a search to come to its every part, on an instance this small.
@@ -52,7 +50,7 @@ def serve(pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            pipe.send(_play(problem, kind, contender, task))
+            pipe.send(play(problem, kind, contender, task))
         except Exception as error:
             pipe.send(_failure("", error))
 
@@ -64,42 +62,30 @@ def warm_up(problem: Problem, kind: str, contender: Any, seconds: float) -> None
     tiny = Task(instance if kind == "oracle" else problem.shown(instance), small, 0, 0)
     for _ in range(MOST_WARM_UPS):
         # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
-        if _play(problem, kind, contender, tiny).wall_s < seconds / 2:
+        if play(problem, kind, contender, tiny).wall_s < seconds / 2:
             break
 
 
-def _play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
+def play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
+    """Has a contender of the kind plan or play on the task's instance.
+
+    Raises:
+        TypeError: it returned something else than a Solution.
+    """
     gc.collect()
     wall, cpu = time.perf_counter(), _cpu_seconds()
     if kind == "oracle":
         solution = contender(task.instance, task.budget, World(task.world_seed))
     elif kind == "policy" or hasattr(contender, "act"):
-        solution = _play_policy(problem, contender(), task)
+        solution = play_policy(
+            problem, contender(), task.instance, task.budget, task.seed, task.world_seed
+        )
     else:
         solution = contender(task.instance, task.budget, task.seed)
     wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
     if not isinstance(solution, Solution):
         raise TypeError(f"returned {type(solution).__name__}, not a Solution")
     return Outcome(solution, wall, cpu)
-
-
-def _play_policy(problem: Problem, policy: Policy, task: Task) -> Solution:
-    """Plays an episode closed loop, until it ends or the budget does."""
-    clock = task.budget.start()
-    env = make_environment(problem, task.instance)
-    try:
-        policy.reset(problem.told(task.instance), task.budget, task.seed)
-        observation, info = env.reset(seed=task.world_seed, options={"instance": task.instance})
-        actions: list[Any] = []
-        ended = False
-        while not ended and not clock.expired:
-            action = policy.act(observation, info)
-            observation, _, terminated, truncated, info = env.step(action)
-            actions.append(action)
-            ended = bool(terminated or truncated)
-        return clock.solution(np.asarray(actions, dtype=np.int64))
-    finally:
-        env.close()  # type: ignore[no-untyped-call]
 
 
 def _cpu_seconds() -> float:

@@ -45,7 +45,7 @@ _WHOLE = {
 
 
 class Rows(NamedTuple):
-    """Rows and where they lie: float32 [N, F], int64 [N], int64 [N]."""
+    """Rows and where they lie: float32 [N, F] or uint8 [N, L], int64 [N] or [N, L], int64 [N]."""
 
     inputs: np.ndarray
     labels: np.ndarray
@@ -173,6 +173,35 @@ def curve(name: str, rng: np.random.Generator) -> Federation:
         beta=beta,
         law=np.array([floor, scale, exponent, annealing, memory, most]),
     )
+
+
+def chains(clients: int, letters: int, length: int, rows: int, rng: np.random.Generator) -> Rows:
+    """Texts of Markov chains, a chain a client: sequences uint8 [N, L] and the next letters [N, L].
+
+    All chains have one peaked stationary-looking preference in common, so that training meets the
+    plateau of a language's letter frequencies before it learns what follows what.
+
+    Args:
+        clients: how many; each has so many rows.
+        letters: of the alphabet.
+        length: of a sequence.
+        rows: of each client.
+        rng: draws it all.
+    """
+    common = rng.dirichlet(np.full(letters, 0.3))
+    follows = rng.dirichlet(np.full(letters, 0.15), letters)
+    texts, owner = [], np.repeat(np.arange(clients), rows)
+    for _ in range(clients):
+        own = rng.dirichlet(np.full(letters, 0.3), letters)
+        ends = np.cumsum(0.4 * common + 0.45 * follows + 0.15 * own, axis=1)
+        state = rng.integers(0, letters, rows)
+        text = [state]
+        for _ in range(length):
+            state = (rng.random(rows)[:, None] > ends[state]).sum(axis=1).clip(0, letters - 1)
+            text.append(state)
+        texts.append(np.stack(text, axis=1))
+    joined = np.concatenate(texts)
+    return Rows(joined[:, :-1].astype(np.uint8), joined[:, 1:].astype(np.int64), owner)
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

@@ -15,7 +15,7 @@ from ...core.errors import InstanceError
 from ...core.instance import read_bytes
 from ..sets import data_folder, members
 from .digits import digits
-from .generator import curve, generate, log_uniform, rename, round_off
+from .generator import chains, curve, generate, log_uniform, rename, round_off
 from .images import idx_images, pooled, unpacked
 from .instance import Federation
 from .loaders import play_federation, text_of
@@ -35,6 +35,7 @@ SOURCES = {
     ".txt": "tinyshakespeare, github.com/karpathy/char-rnn",
 }
 
+TEXT_EVERY = 8  # of the mixed sets, one is text
 TRAIN_DIGITS = 1200  # of the digits' rows, for mixed:train; mixed:val has the rest
 SIZES = {"mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val": 16}
 # Every set draws from seeds of its own.
@@ -47,7 +48,7 @@ SETS: Mapping[str, str] = {
     "optdigits-grid": _GRID + "UCI's optdigits, 100 clients, logistic (needs the data folder)",
     "mnist10k-grid": _GRID + "10,000 MNIST images at 14 x 14, logistic (needs the data folder)",
     "shakespeare-grid": _GRID + "tinyshakespeare by speaker, GRU (needs the data folder)",
-    "mixed:train": "240 federations of digits and synthetic data to train agents on",
+    "mixed:train": "240 federations of digits, synthetic data and text to train agents on",
     "mixed:val": "16 more, of other digits and seeds, to choose agents by",
     "curves:train": "200 learning curves in closed form, no data",
     "curves:val": "16 more, of other seeds",
@@ -154,11 +155,35 @@ def _curve(name: str, row: int) -> Federation:
 
 
 def _mixed(name: str, row: int) -> Federation:
-    """Digits where the row is even, synthetic data where it is odd."""
+    """Digits where the row is even, synthetic data where it is odd, text every eighth."""
     seed = FIRST_SEED[name] + row
     rng = np.random.default_rng([seed, 0x313])
+    if row % TEXT_EVERY == TEXT_EVERY - 1:
+        return _some_text(f"{name}/{row}", seed, rng)
     made = _some_digits(name, seed, rng) if row % 2 == 0 else _some_synthetic(seed, rng)
+    made = _scaled(made, round_off(log_uniform(rng, 0.3, 3.0)))
     return rename(with_settings(made, _terms(made.clients, rng)), f"{name}/{row}")
+
+
+def _some_text(name: str, seed: int, rng: np.random.Generator) -> Federation:
+    """Markov chains for a small GRU; few steps, for it takes long."""
+    clients, letters = int(rng.integers(8, 31)), int(rng.integers(8, 25))
+    drawn = chains(clients, letters, int(rng.integers(5, 9)), 40, rng)
+    terms = _terms(clients, rng)
+    made = federation_of(
+        name, drawn.inputs, drawn.labels, owner=drawn.owner, classes=letters, seed=seed,
+        model="gru", width=int(rng.integers(6, 17)), local_steps=int(rng.integers(1, 4)),
+        participants=int(rng.integers(3, 7)), batch_size=int(rng.integers(4, 9)),
+        validation=100, test=100,
+    )  # fmt: skip
+    return with_settings(made, {key: terms[key] for key in ("rounds", "alpha", "beta")})
+
+
+def _scaled(federation: Federation, factor: float) -> Federation:
+    """Inputs times a factor: what rates are good changes by its square."""
+    parts = ("inputs", "val_inputs", "test_inputs")
+    scaled = {part: getattr(federation, part) * np.float32(factor) for part in parts}
+    return dataclasses.replace(federation, **scaled)
 
 
 def _some_digits(name: str, seed: int, rng: np.random.Generator) -> Federation:
@@ -170,7 +195,10 @@ def _some_digits(name: str, seed: int, rng: np.random.Generator) -> Federation:
     rows = np.sort(rng.choice(pool, count, replace=False))
     clients = int(log_uniform(rng, 10, min(100, count // 5)))
     skew = None if rng.random() < 0.2 else round_off(log_uniform(rng, 0.1, 5.0))
-    return federation_of(name, images[rows], labels[rows], clients=clients, skew=skew, seed=seed)
+    some = images[rows]
+    if rng.random() < 0.3:
+        some = some.repeat(2, axis=-2).repeat(2, axis=-1)  # as many pixels as larger images have
+    return federation_of(name, some, labels[rows], clients=clients, skew=skew, seed=seed)
 
 
 def _some_synthetic(seed: int, rng: np.random.Generator) -> Federation:

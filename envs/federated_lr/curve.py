@@ -1,13 +1,13 @@
-"""Closed-form dynamics: a learning curve that follows the annealing scaling law, microseconds a round.
-Uses numpy.
+"""Closed-form dynamics: a learning curve that follows the annealing scaling law, microseconds a
+round. Uses numpy.
 
 After rates eta_1..eta_s (alpha times beta) the loss is
     floor + scale * S1**-exponent - annealing * S2,
 S1 = sum of eta_i, S2 = sum of m_i, m_i = lambda m_{i-1} + (eta_{i-1} - eta_i) (Tissue, Wang & Wang,
 arXiv 2408.11029). S1 begins at `most`, as if one round at that rate had warmed up; accuracy is
-exp(-loss). A rate above `most` diverges. What servers see beside losses is made up, so that signs and
-orders are as in training: slopes shrink with the loss, and successive updates agree below half of
-`most` and disagree above it.
+exp(-loss). A rate above `most` diverges. What servers see beside losses is made up, so that signs
+and orders are as in training: slopes shrink with the loss, and successive updates agree below half
+of `most` and disagree above it.
 """
 
 from __future__ import annotations

@@ -11,8 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+# Sums may be taken in another order, but what is not finite stays so: divergence must be seen.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
 
-@njit(cache=True, fastmath=True)
+
+@njit(cache=True, fastmath=FAST)
 def forward(w: np.ndarray, sizes: np.ndarray, rows: int, act: np.ndarray) -> None:
     """Fills act[1:], the layers' outputs, from act[0], the inputs.
 
@@ -52,7 +55,7 @@ def forward(w: np.ndarray, sizes: np.ndarray, rows: int, act: np.ndarray) -> Non
         at = bias + n_out
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FAST)
 def _gather_slopes(
     g: np.ndarray, at: int, n_in: int, n_out: int, rows: int, x: np.ndarray, error: np.ndarray
 ) -> None:
@@ -142,7 +145,7 @@ def evaluate(
     loss: np.ndarray,
     accuracy: np.ndarray,
 ) -> None:
-    """Mean losses and accuracies, both filled [C], of flat [C, P] on the same rows [B, F] for all."""
+    """Mean losses and accuracies, both filled [C], of flat [C, P] on the same rows [B, F]."""
     rows, layers = len(labels), len(sizes) - 1
     act = np.empty((layers + 1, rows, sizes.max()))
     act[0, :, : sizes[0]] = inputs

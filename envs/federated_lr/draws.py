@@ -5,6 +5,7 @@ each gets, and its rows. Uses numpy.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from ...datasets.federated_lr.instance import Federation
 
 
-class Shelf(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
     """Training rows by client: rows[first[c] : first[c] + count[c]] are client c's, int64."""
 
     rows: np.ndarray
@@ -28,7 +30,8 @@ def shelve(owner: np.ndarray) -> Shelf:
 
 def first_weights(seed: int, bounds: np.ndarray) -> np.ndarray:
     """Weights of the first model, float64 [P], even between -bounds and bounds."""
-    return np.random.default_rng([seed, 0]).uniform(-1.0, 1.0, len(bounds)) * bounds
+    weights: np.ndarray = np.random.default_rng([seed, 0]).uniform(-1.0, 1.0, len(bounds)) * bounds
+    return weights
 
 
 class Draws(NamedTuple):

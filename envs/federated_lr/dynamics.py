@@ -1,5 +1,5 @@
-"""Federated training itself: many federations at once, a lane each, all their clients in one batched
-computation. Uses torch, in float64, on any device.
+"""Federated training itself: many federations at once, a lane each, all their clients in one
+batched computation. Uses torch, in float64, on any device.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .orders import (
     SERVER_RULES,
     rate_of,
 )
-from .server_rules import apply_update
-from .statistics import DIVERGED_ABOVE, Statistics, blank
+from .server_rules import server_step
+from .statistics import Statistics, blank
 
 ALIKE = ("model", "width", "classes", "participants", "local_steps", "batch_size")
 
@@ -78,10 +78,9 @@ class Lanes:
         self.federations = list(federations)
         self._draws: list[Draws | None] = [None] * len(federations)
         self.model: Model = model_of(first)
-        self._shelves: dict[int, Shelf] = {}
-        self._tensors: dict[int, Tensor] = {}
-        for federation in federations:
-            self._store(federation)
+        # By the array's id, with the array itself, so that no other takes its id.
+        self._shelves: dict[int, tuple[np.ndarray, Shelf]] = {}
+        self._tensors: dict[int, tuple[np.ndarray, Tensor]] = {}
         size = (len(federations), self.model.size)
         self._now = _Model(*(self._room(*size) for _ in _Model.__slots__))
         self._kept = _Model(*(self._room(*size) for _ in _Model.__slots__))
@@ -90,16 +89,17 @@ class Lanes:
     def _room(self, *size: int) -> Tensor:
         return torch.zeros(size, dtype=torch.float64, device=self.device)
 
-    def _store(self, federation: Federation) -> None:
-        """Keeps the federation's arrays on the device, each once however many lanes share it."""
-        for array in (
-            federation.inputs, federation.labels, federation.val_inputs, federation.val_labels
-        ):  # fmt: skip
-            if id(array) not in self._tensors:
-                held = torch.from_numpy(array.astype(_stored_as(array)))
-                self._tensors[id(array)] = held.to(self.device)
-        if id(federation.owner) not in self._shelves:
-            self._shelves[id(federation.owner)] = shelve(federation.owner)
+    def _held(self, array: np.ndarray) -> Tensor:
+        """A federation's array on the device, kept once however many lanes share it."""
+        if id(array) not in self._tensors:
+            tensor = torch.from_numpy(array.astype(_stored_as(array))).to(self.device)
+            self._tensors[id(array)] = array, tensor
+        return self._tensors[id(array)][1]
+
+    def _shelf(self, owner: np.ndarray) -> Shelf:
+        if id(owner) not in self._shelves:
+            self._shelves[id(owner)] = owner, shelve(owner)
+        return self._shelves[id(owner)][1]
 
     def begin(self, lane: int, federation: Federation, seed: int) -> None:
         """Starts a lane anew, with the first model and no update in hand.
@@ -109,9 +109,8 @@ class Lanes:
         """
         if federation is not self.federations[lane]:
             _check_alike(self.federations[0], federation)
-            self._store(federation)
             self.federations[lane] = federation
-        self._draws[lane] = draw_rounds(federation, self._shelves[id(federation.owner)], seed)
+        self._draws[lane] = draw_rounds(federation, self._shelf(federation.owner), seed)
         weights = torch.from_numpy(first_weights(seed, self.model.bounds()))[None].to(self.device)
         rows = torch.tensor([lane])
         for state in (self._now, self._kept):
@@ -154,7 +153,7 @@ class Lanes:
             rows = torch.from_numpy(some)
             alpha = torch.from_numpy(s.alpha[some, None]).to(self.device)
             weights, update, _, m, v = now.rows(rows)
-            step = apply_update(SERVER_RULES[rule], alpha, update, m, v)
+            step = server_step(SERVER_RULES[rule], alpha, update, m, v)
             now.put(rows, [weights + step, update, update, m, v])
         loss, accuracy = self._validate(lanes)
         s.validated(lanes, loss, accuracy)
@@ -162,16 +161,26 @@ class Lanes:
     def _validate(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Validation loss and accuracy of the lanes' models; lanes that share rows go together."""
         loss, accuracy = np.empty(len(lanes)), np.empty(len(lanes))
-        held = np.array([id(self.federations[lane].val_inputs) for lane in lanes])
-        for key in dict.fromkeys(held.tolist()):
-            some = held == key
-            federation = self.federations[lanes[some][0]]
-            weights = self._now.weights[torch.from_numpy(lanes[some])]
-            found = self.model.evaluate(
-                weights, self._tensors[key], self._tensors[id(federation.val_labels)]
-            )
-            loss[some], accuracy[some] = (part.cpu().numpy() for part in found)
+        alike: dict[tuple[int, int], list[int]] = {}
+        for place, lane in enumerate(lanes.tolist()):
+            f = self.federations[lane]
+            alike.setdefault((id(f.val_inputs), id(f.val_labels)), []).append(place)
+        for some in alike.values():
+            f = self.federations[lanes[some[0]]]
+            found = self._evaluate(lanes[some], f.val_inputs, f.val_labels)
+            loss[some], accuracy[some] = found
         return loss, accuracy
+
+    def _evaluate(
+        self, lanes: np.ndarray, inputs: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        weights = self._now.weights[torch.from_numpy(lanes)]
+        loss, accuracy = self.model.evaluate(weights, self._held(inputs), self._held(labels))
+        return loss.cpu().numpy(), accuracy.cpu().numpy()
+
+    def accuracies(self, inputs: np.ndarray, labels: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        """Accuracy of the lanes' models now, [E], on rows that their servers do not have."""
+        return self._evaluate(lanes, inputs, labels)[1]
 
     def _train(self, lanes: np.ndarray, rules: np.ndarray) -> None:
         """A round of the lanes' clients."""
@@ -210,18 +219,28 @@ class Lanes:
 
     def _rows(self, lanes: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs [E * M, K, B, ...], labels and steps [E * M] of the lanes' next round."""
-        inputs, labels, steps = [], [], []
+        inputs: list[Tensor] = []
+        labels: list[Tensor] = []
+        steps: list[np.ndarray] = []
         for lane in lanes:
             f, draws = self.federations[lane], self._draws[lane]
             t = int(self.statistics.step[lane]) - 1
             here = draws.rows[t]
             rows = torch.from_numpy(here.ravel()).to(self.device)
             for kind, parts in (("inputs", inputs), ("labels", labels)):
-                held = self._tensors[id(getattr(f, kind))]
+                held = self._held(getattr(f, kind))
                 parts.append(held.index_select(0, rows).unflatten(0, here.shape))
             steps.append(draws.steps[t])
         done = torch.from_numpy(np.concatenate(steps)).to(self.device)
         return torch.cat(inputs), torch.cat(labels), done
+
+    def accuracy_on(self, inputs: np.ndarray, labels: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        """Accuracy float64 [n] of the lanes' models on rows that no server has; for judges."""
+        rows = (torch.from_numpy(part.astype(_stored_as(part))) for part in (inputs, labels))
+        weights = self._now.weights[torch.from_numpy(lanes)]
+        _, accuracy = self.model.evaluate(weights, *(row.to(self.device) for row in rows))
+        found: np.ndarray = accuracy.cpu().numpy()
+        return found
 
     def fork(self) -> Lanes:
         """Lanes in the same state that go their own way; data are shared."""
@@ -233,7 +252,7 @@ class Lanes:
 
 
 def _stored_as(array: np.ndarray) -> type:
-    """Numbers are float64, so that the judge's own computation agrees; labels and text are int64."""
+    """Numbers are float64, so that the judge's own computation agrees; labels and text int64."""
     return np.float64 if array.dtype.kind == "f" else np.int64
 
 

@@ -5,6 +5,7 @@ torch where a model is trained.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,28 +20,37 @@ from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
 from ...datasets.federated_lr.splits import SETS, load_set
 from ..actions import LegalDiscrete
-from ..instances import gather
+from ..instances import SealsItsSpec, gather
 from ..window import Window
 from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
 from .objective import score
 from .observation import Observation, Observer, observation_space
-from .orders import SIZES
+from .orders import SERVER_RULES, SIZES
+from .statistics import DIVERGED_ABOVE, TINY
 
 FORMS = ("grid", "continuous", "orders")
 LANE = np.array([0])
+LEAST_LOSS = 1e-3  # of the first; below it a loss is as good as none
 
 
-class FederatedLREnv(gym.Env[Observation, Any]):
+class SealsTestRows(SealsItsSpec):
+    """What is sealed is a federation's test rows."""
+
+    def _seal(self, instance: Federation) -> Federation:
+        return seal(instance)
+
+
+class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[misc]
     """Control the learning rates of federated training (after FedHyper, ICLR 2024).
 
     ## Description
-    In each round the server sends its model to some clients, each of them takes a few local steps at
-    rate beta, and the server moves its model by alpha times the mean of their updates. The controller
-    sets both rates round by round. A step is one round: the update in hand is applied at the alpha
-    that the action leads to, which the controller chooses with the update's statistics before it, and
-    the next round's clients train at the beta it leads to. The first step finds no update in hand:
-    only its beta matters. What chance decides (first weights, participants, rows) depends on the
-    seed alone.
+    In each round the server sends its model to some clients, each of them takes a few local steps
+    at rate beta, and the server moves its model by alpha times the mean of their updates. The
+    controller sets both rates round by round. A step is one round: the update in hand is applied at
+    the alpha that the action leads to, which the controller chooses with the update's statistics
+    before it, and the next round's clients train at the beta it leads to. The first step finds no
+    update in hand: only its beta matters. What chance decides (first weights, participants, rows)
+    depends on the seed alone.
 
     ## Action space
     Form grid (default): `Discrete(25)`, alpha's factor `grid.FACTORS[action // 5]`, beta's
@@ -48,8 +58,8 @@ class FederatedLREnv(gym.Env[Observation, Any]):
     exact: masked out is what would leave the rates' ranges (instance.ALPHA_RANGE, BETA_RANGE), and
     raises IllegalActionError. The space's own `sample()` draws a legal action. Form continuous:
     `Box(-1, 1, (2,))`, logarithms of the factors of alpha and beta to base 4; rates are drawn into
-    their ranges. Form orders: `MultiDiscrete`, one of orders.py: absolute rates, rules of server and
-    clients, checkpoints; plans are made of these.
+    their ranges. Form orders: `MultiDiscrete`, one of orders.py: absolute rates, rules of server
+    and clients, checkpoints; plans are made of these.
 
     ## Observation space
     A flat Dict; what is returned never changes afterwards, and is always finite.
@@ -62,11 +72,12 @@ class FederatedLREnv(gym.Env[Observation, Any]):
     `info` has the same in plain numbers, with units: `statistics.Statistics`' fields by name.
 
     ## Rewards
-    What the validation loss fell by, as a part of the first model's; over an episode they add up to
-    1 - last / first. Divergence (a loss that is not finite, or 20 times the first) ends the episode
-    with a reward that makes the sum -1. The score itself is the judge's, of test rows;
-    `info["objective"]` says the same of the validation rows, beside `info["feasible"]` (True once
-    the episode is over, also by divergence).
+    What the logarithm of the validation loss fell by; over an episode they add up to log(first /
+    last), up to a thousandth of the first that is added to every loss. Divergence (what is not
+    finite, or a loss of 20 times the first) ends the episode as if with that loss, so that the sum
+    is -log(20), -3.0. The score itself is the judge's, of test rows; `info["objective"]` says the
+    same of the validation rows, beside `info["feasible"]` (True once the episode is over, also by
+    divergence).
 
     ## Starting state
     The federation in `reset(options={"instance": federation})`, else one of the set, drawn by the
@@ -77,7 +88,8 @@ class FederatedLREnv(gym.Env[Observation, Any]):
 
     ## Arguments
     instances: a set's name, a file's path, or federations; their test rows are not kept. form: see
-        above. settings: as `--set`, by name. device: of torch, e.g. "cuda". render_mode:
+        above. server: the rule that alpha is the rate of, one of orders.SERVER_RULES (orders name
+        theirs). settings: as `--set`, by name. device: of torch, e.g. "cuda". render_mode:
         "rgb_array" or "human" (needs matplotlib).
 
     ## Version history
@@ -93,17 +105,19 @@ class FederatedLREnv(gym.Env[Observation, Any]):
         self,
         instances: str | Path | Federation | Sequence[Federation] = "small:test",
         form: str = "grid",
+        server: str = "average",
         settings: Mapping[str, str] | None = None,
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
         known(form, FORMS, "form of federated_lr")
+        known(server, SERVER_RULES, "server rule of federated_lr")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise SettingError(
                 f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
             )
         self.render_mode = render_mode
-        self.form, self.device = form, device
+        self.form, self.server, self.device = form, server, device
         self.instances = gather_federations(instances, settings or {})
         self.observation_space = observation_space(ACTIONS if form == "grid" else None)
         self.action_space: gym.Space[Any]
@@ -161,11 +175,12 @@ class FederatedLREnv(gym.Env[Observation, Any]):
         self.trace.append(s.row(0))
         diverged = bool(s.diverged[0])
         self._over = diverged or s.step[0] > s.rounds[0]
-        now = 2.0 * first if diverged else float(s.validation_loss[0])
+        now = DIVERGED_ABOVE * first if diverged else float(s.validation_loss[0])
         self._observer.look(s, LANE)
         if self.render_mode == "human":
             self.render()
-        reward = (before - now) / first
+        least = max(LEAST_LOSS * first, TINY)  # a first loss of 0 must not be divided by
+        reward = math.log((before + least) / (now + least))
         return self._observation(), reward, bool(self._over), False, self._info()
 
     def fork(self) -> FederatedLREnv:
@@ -210,14 +225,14 @@ class FederatedLREnv(gym.Env[Observation, Any]):
                     f"beta {beta:.3g}; choose among observation['action_mask'], "
                     f"{np.flatnonzero(mask).tolist()}"
                 )
-            return order_of_action(chosen, alpha, beta)
+            return order_of_action(chosen, alpha, beta, self.server)
         given = np.asarray(action)
         if self.form == "continuous":
             if given.shape != (2,) or not (np.abs(given) <= 1).all():
                 raise IllegalActionError(
                     f"{self.federation.name}: action {action} is no pair of numbers from -1 to 1"
                 )
-            return order_of_logs(given, alpha, beta)
+            return order_of_logs(given, alpha, beta, self.server)
         if given.shape != (len(SIZES),) or not ((given >= 0) & (given < SIZES)).all():
             raise IllegalActionError(
                 f"{self.federation.name}: {np.asarray(action).tolist()} is no order; make one with "
@@ -247,7 +262,8 @@ class FederatedLREnv(gym.Env[Observation, Any]):
         f = self.federation
         accuracies = np.array([row["validation_accuracy"] for row in self.trace[2:]])
         reported = score(f.objective, accuracies, f.rounds, f.target)
-        return self.trace[-1] | {"objective": reported, "feasible": bool(self._over)}
+        info: dict[str, Any] = self.trace[-1]
+        return info | {"objective": reported, "feasible": bool(self._over)}
 
 
 def make_lanes(federations: Sequence[Federation], device: str = "cpu") -> Any:

@@ -31,13 +31,20 @@ def mask_of(alpha: float, beta: float) -> np.ndarray:
     return np.outer(*allowed).ravel().astype(np.int8)
 
 
-def order_of_action(action: int, alpha: float, beta: float) -> np.ndarray:
-    """The order, int64 [5], of a discrete action at rates alpha and beta."""
-    up, down = factors_of(action)
-    return order(alpha * up, beta * down)
+def order_of_action(action: int, alpha: float, beta: float, server: str) -> np.ndarray:
+    """The order, int64 [5], of a discrete action at rates alpha and beta under a server rule."""
+    of_alpha, of_beta = factors_of(action)
+    return order(alpha * of_alpha, beta * of_beta, server)
 
 
-def order_of_logs(logs: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+def order_of_logs(logs: np.ndarray, alpha: float, beta: float, server: str) -> np.ndarray:
     """The order of a continuous action in -1..1, [2]; rates are drawn into their ranges."""
-    a, b = np.exp(MOST_LOG * np.asarray(logs, float))
-    return order(alpha * float(a), beta * float(b))
+    of_alpha, of_beta = np.exp(MOST_LOG * np.asarray(logs, float))
+    return order(alpha * float(of_alpha), beta * float(of_beta), server)
+
+
+def nearest_action(alpha: float, beta: float, mask: np.ndarray, now: tuple[float, float]) -> int:
+    """The legal discrete action that brings rates (alpha, beta) `now` nearest to those wanted."""
+    logs = np.log(FACTORS)
+    off = [np.abs(logs - math.log(w / n)) for w, n in zip((alpha, beta), now, strict=True)]
+    return int(np.where(mask > 0, np.add.outer(*off).ravel(), np.inf).argmin())

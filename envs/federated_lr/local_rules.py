@@ -1,8 +1,8 @@
 """How clients descend: SGD, FedHyper-CL, hypergradient descent, and rules without a learning rate.
 Uses torch.
 
-All clients at once: weights w and slopes g are [C, P]; what is one number a client is [C, 1]. A rule
-begins anew in every round, as clients keep nothing in between.
+All clients at once: weights w and slopes g are [C, P]; what is one number a client is [C, 1]. A
+rule begins anew in every round, as clients keep nothing in between.
 """
 
 from __future__ import annotations
@@ -118,9 +118,13 @@ def _dog(r: Round, g: Tensor) -> Tensor:
 
 
 def _d_adaptation(r: Round, g: Tensor) -> Tensor:
-    """D-Adapted SGD (Defazio & Mishchenko, ICML 2023, Alg. 4), rate 1: steps of d / ||g_0||."""
+    """D-Adapted SGD (Defazio & Mishchenko, ICML 2023, Alg. 4), rate 1: steps of d / ||g_0||,
+    without its averaging and its factor of 2 in d.
+    """
     d = r.notes.get("d", torch.full_like(r.beta, FIRST_DISTANCE))
-    first = r.notes.get("first", g.norm(dim=1, keepdim=True))
+    # A client whose rows are all sure has no slope at all; the first that it has counts.
+    first = r.notes.get("first", torch.zeros_like(d))
+    first = torch.where(first > 0, first, g.norm(dim=1, keepdim=True))
     step = d / (first + TINY)
     s = r.notes.get("s", torch.zeros_like(g)) + step * g
     ahead = r.notes.get("ahead", torch.zeros_like(d)) + step * _dot(g, r.start - r.w)
@@ -141,7 +145,7 @@ def _prodigy(r: Round, g: Tensor) -> Tensor:
     squares = r.notes.get("squares", torch.zeros_like(d)) + weight * _dot(g, g)
     d_next = torch.maximum(d, ahead / (s.norm(dim=1, keepdim=True) + TINY))
     r.notes |= {"d": d_next, "most": most, "s": s, "ahead": ahead, "squares": squares}
-    step = 1.0 / (d_next**2 * most**2 + squares + TINY).sqrt()
+    step = 1.0 / ((d_next**2 * most**2 + squares).sqrt() + TINY)
     return r.start - step * s - r.w
 
 

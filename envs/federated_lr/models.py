@@ -1,5 +1,5 @@
-"""Models of many clients at once: weights lie flat, one row a client, and every layer is one batched
-product over them. Uses torch; dense models on a CPU go to dense.py.
+"""Models of many clients at once: weights lie flat, one row a client, and every layer is one
+batched product over them. Uses torch; dense models on a CPU go to dense.py.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from . import dense
 KERNEL = 5  # of cnn's convolutions, padded; each is followed by pooling of 2 x 2
 
 Weights = list[Tensor]
+Shapes = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Model:
         sizes: of a dense model, its layers', inputs first; none of another.
     """
 
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: Shapes
     fans: tuple[int, ...]
     forward: Callable[[Weights, Tensor], Tensor]
     sizes: tuple[int, ...] = ()
@@ -86,12 +88,14 @@ class Model:
             arrays = [part.numpy() for part in (inputs.flatten(2), labels, found, slopes)]
             dense.gradients(flat.numpy(), self._layers, *arrays)
             return found, slopes
-        leaf = flat.detach().requires_grad_()
-        logits = self.forward(self.views(leaf), inputs).flatten(1, -2)
-        loss = functional.cross_entropy(
-            logits.transpose(1, 2), labels.flatten(1), reduction="none"
-        ).mean(1)
-        (slope,) = torch.autograd.grad(loss.sum(), leaf)
+        # A player may step environments where gradients are switched off; clients need theirs.
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf, given = flat.clone().requires_grad_(), inputs.clone()
+            logits = self.forward(self.views(leaf), given).flatten(1, -2)
+            loss = functional.cross_entropy(
+                logits.transpose(1, 2), labels.flatten(1).clone(), reduction="none"
+            ).mean(1)
+            (slope,) = torch.autograd.grad(loss.sum(), leaf)
         return loss.detach(), slope
 
 
@@ -100,8 +104,8 @@ def model_of(federation: Federation) -> Model:
     shape, classes, width = federation.inputs.shape[1:], federation.classes, federation.width
     if federation.model in DENSE:
         sizes = [math.prod(shape), *([width] if federation.model == "mlp" else []), classes]
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-        shapes = tuple(s for a, b in pairs for s in ((b, a), (b,)))
+        pairs = list(pairwise(sizes))
+        shapes: Shapes = tuple(s for a, b in pairs for s in ((b, a), (b,)))
         return Model(shapes, tuple(a for a, _ in pairs for _ in range(2)), _dense, tuple(sizes))
     if federation.model in IMAGE:
         channels, height, wide = shape
@@ -131,7 +135,7 @@ def _dense(weights: Weights, inputs: Tensor) -> Tensor:
 
 def _convolutional(weights: Weights, inputs: Tensor) -> Tensor:
     """Clients are groups of channels."""
-    clients, batch = inputs.shape[:2]
+    clients = len(inputs)
     x = inputs.transpose(0, 1).flatten(1, 2)
     for layer in (0, 2):
         kernel, bias = weights[layer].flatten(0, 1), weights[layer + 1].flatten()

@@ -1,7 +1,7 @@
 """The objectives of federated training. Uses core and numpy.
 
-They are of the test rows, which only the judge has; an environment says in their place the same of the
-validation rows.
+They are of the test rows, which only the judge has; an environment says in their place the same of
+the validation rows.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def first_at(accuracies: np.ndarray, target: float) -> int:
 
 
 def score(name: str, accuracies: np.ndarray, rounds: int, target: float) -> float:
-    """An objective of the accuracies of the rounds so far [t]; what is missing of T rounds, as after
-    divergence, counts 0.
+    """An objective of the accuracies of the rounds so far [t]; what is missing of T rounds, as
+    after divergence, counts 0.
     """
     whole = np.zeros(rounds)
     whole[: len(accuracies)] = accuracies

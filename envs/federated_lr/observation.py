@@ -1,5 +1,5 @@
-"""What a controller sees: the last rounds in numbers without scale, from the server's statistics alone.
-Uses gymnasium and numpy.
+"""What a controller sees: the last rounds in numbers without scale, from the server's statistics
+alone. Uses gymnasium and numpy.
 
 Losses are ratios to the first, steps are what slopes foretell of them, so that what was learned on
 one data set and model speaks of another. A deployed server computes the same; see flower.py.
@@ -80,7 +80,8 @@ class Observer:
 
 def _promise(s: Statistics, lanes: np.ndarray) -> np.ndarray:
     """Loss that the update in hand should gain at the present alpha, to first order."""
-    promise: np.ndarray = s.alpha[lanes] * s.gradient_norm[lanes] * s.update_norm[lanes]
+    with np.errstate(over="ignore"):
+        promise: np.ndarray = s.alpha[lanes] * s.gradient_norm[lanes] * s.update_norm[lanes]
     return promise
 
 
@@ -114,7 +115,8 @@ def _features(
             s.cosine[lanes],
         )
     rows = np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=LIMIT, neginf=-LIMIT)
-    return np.clip(rows, -LIMIT, LIMIT).astype(np.float32)
+    features: np.ndarray = np.clip(rows, -LIMIT, LIMIT).astype(np.float32)
+    return features
 
 
 def _log(above: np.ndarray, below: np.ndarray) -> np.ndarray:

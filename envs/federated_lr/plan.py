@@ -36,8 +36,8 @@ def export_plan(federation: Federation, actions: np.ndarray) -> list[dict[str, A
         orders = np.full((1, len(SIZES)), -1)
     if ((orders < 0) | (orders >= SIZES)).any():
         raise SolutionError(
-            f"{federation.name}: the plan holds orders outside the codes; `sysopt-gym validate` says "
-            "which"
+            f"{federation.name}: the plan holds orders outside the codes; `sysopt-gym validate` "
+            "says which"
         )
     rows = []
     for step, row in enumerate(orders.tolist()):

@@ -1,5 +1,5 @@
-"""Federated learning rates bound together for the solvers, the agents, the evaluation and the command
-line. Uses datasets, envs.
+"""Federated learning rates bound together for the solvers, the agents, the evaluation and the
+command line. Uses datasets, envs.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ def describe(federation: Federation) -> dict[str, Any]:
     if f.model == CURVE:
         return facts | {"law": np.array2string(f.law, precision=4)}
     rows = np.bincount(f.owner)
+    least, median, most = rows.min(), int(np.median(rows)), rows.max()
     return facts | {
         "rows of clients / validation / test": f"{len(f.labels)} / {len(f.val_labels)} / "
         f"{len(f.test_labels)}",
         "row": f"{f.inputs.shape[1:]}, {f.classes} classes",
         "clients": f.clients,
-        "rows a client (least, median, most)": f"{rows.min()}, {int(np.median(rows))}, {rows.max()}",
+        "rows a client (least, median, most)": f"{least}, {median}, {most}",
         "most frequent label of a client": f"{_purity(f):.0%} of its rows on average",
         "participants x local steps x batch": f"{f.participants} x {f.local_steps} x "
         f"{f.batch_size}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def task_of(f: Federation) -> tuple[Task, int, np.ndarray]:
     features, classes = int(np.prod(f.inputs.shape[1:])), f.classes
     if f.model in ("logistic", "mlp"):
         sizes = [features, classes] if f.model == "logistic" else [features, f.width, classes]
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         bounds = np.concatenate([np.full((a + 1) * b, 1 / math.sqrt(a)) for a, b in pairs])
 
         def dense(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, float]:

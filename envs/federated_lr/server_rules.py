@@ -1,40 +1,43 @@
-"""What the server makes of an update in hand: FedAvg, FedAvgM and FedOpt. Uses torch.
+"""What the server makes of an update in hand: FedAvg, FedAvgM and FedOpt. Uses nothing.
 
-All lanes at once: weights w, update D (points downhill) and the states m, v are [E, P], rates
-alpha [E, 1].
+Arithmetic alone, so the same lines serve the lanes of the environment (torch, [E, P], rates [E, 1])
+and a server of Flower's (NumPy, [P]).
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
 MOMENTUM = 0.9  # FedAvgM (Hsu et al. 2019)
 BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # FedOpt (Reddi et al. 2021), as Flower's defaults
 
 
-def apply_update(rule: str, alpha: Tensor, update: Tensor, m: Tensor, v: Tensor) -> Tensor:
-    """The step of the weights [E, P]; m and v are changed in place.
+def server_step(rule: str, alpha: Any, update: Any, m: Any, v: Any) -> Any:
+    """The step of the weights, an array like the update; the moments m and v are changed in place.
 
     Args:
         rule: one of orders.SERVER_RULES.
-        alpha: rates [E, 1].
-        update: mean of the participants' updates.
+        alpha: the server's rate.
+        update: mean of the participants' updates, which points downhill.
         m: first moment.
         v: second moment.
     """
     if rule == "average":
         return alpha * update
     if rule == "momentum":
-        m.mul_(MOMENTUM).add_(update)
+        m *= MOMENTUM
+        m += update
         return alpha * m
     square = update**2
     if rule == "adagrad":
-        v.add_(square)
-        return alpha * update / (v.sqrt() + TAU)
-    m.mul_(BETA_1).add_((1 - BETA_1) * update)
+        v += square
+        return alpha * update / (v**0.5 + TAU)
+    m *= BETA_1
+    m += (1 - BETA_1) * update
     if rule == "adam":
-        v.mul_(BETA_2).add_((1 - BETA_2) * square)
+        v *= BETA_2
+        v += (1 - BETA_2) * square
     else:
-        v.sub_((1 - BETA_2) * square * torch.sign(v - square))
-    return alpha * m / (v.sqrt() + TAU)
+        sign = 1.0 * (v > square) - 1.0 * (v < square)
+        v -= (1 - BETA_2) * square * sign
+    return alpha * m / (v**0.5 + TAU)

@@ -1,5 +1,5 @@
-"""What the servers of federations know, one row a lane: everything observations, info and controllers
-are made of. Uses numpy.
+"""What the servers of federations know, one row a lane: everything observations, info and
+controllers are made of. Uses numpy.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The independent validator: trains the federation again from the orders alone, one client after the
-other, and measures the test rows. Uses numpy, datasets and core.
+"""The independent validator: trains the federation again from the orders alone, one client after
+the other, and measures the test rows. Uses numpy, datasets and core.
 
 It shares no code with the dynamics. What chance decides is drawn in the documented way, again.
 """
@@ -258,11 +258,13 @@ class _Descent:
             self.ahead += weight * float(g @ (self.start - self.w))
             self.total += weight * norm**2
             self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
-            scale = math.sqrt(self.d**2 * self.first**2 + self.total + LEAST)
-            return self.start - self.s / scale - self.w
+            scale = math.sqrt(self.d**2 * self.first**2 + self.total) + LEAST
+            move: np.ndarray = self.start - self.s / scale - self.w
+            return move
         if self.rule == 8:
             self.z = self.z - self.beta * g
-            return (self.z - self.w) / (self.k + 1)
+            mean: np.ndarray = (self.z - self.w) / (self.k + 1)
+            return mean
         return -self.beta * g
 
     def _set_rate(self, g: np.ndarray) -> None:
@@ -288,7 +290,8 @@ class _Curve:
     """A learning curve by the annealing scaling law, its sums written out."""
 
     def __init__(self, f: Federation) -> None:
-        self.f, self.rates, self.pending = f, [], 0.0
+        self.f, self.pending = f, 0.0
+        self.rates: list[float] = []
         self.kept: tuple[list[float], float] = ([], 0.0)
         self.step, self.diverged = 0, False
         self.first = self._loss()
@@ -301,7 +304,8 @@ class _Curve:
             (self.rates[k - 1] - self.rates[k]) * (1 - memory ** (n - k)) / (1 - memory)
             for k in range(1, n)
         )
-        return max(floor + scale * s1**-exponent - annealing * s2, 0.0)
+        loss: float = floor + scale * s1**-exponent - annealing * s2
+        return max(loss, 0.0)
 
     def obey(self, order: list[int]) -> tuple[float, float] | None:
         """See _Training."""
@@ -311,9 +315,11 @@ class _Curve:
             self.rates, self.pending = list(self.kept[0]), self.kept[1]
         seen = None
         if self.step > 0:
-            self.rates.append(ALPHA_LOW * 10 ** (order[0] / DECADE) * self.pending)
+            rate = ALPHA_LOW * 10 ** (order[0] / DECADE) * self.pending
+            if rate > 0:  # back at the start, nothing is in hand, and nothing is not a rate
+                self.rates.append(rate)
             loss = self._loss()
-            if self.rates[-1] > self.f.law[5] or loss > WORST_LOSS * self.first:
+            if rate > self.f.law[5] or loss > WORST_LOSS * self.first:
                 self.diverged = True
                 return 0.0, 0.0
             seen = math.exp(-loss), math.exp(-loss)

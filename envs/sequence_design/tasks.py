@@ -1,45 +1,28 @@
 """The tasks that an environment is made with: gathered, of one shape, and sealed wherever they are
-kept. Uses gymnasium and datasets.
+kept. Uses datasets.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from gymnasium.envs.registration import EnvSpec
 
 from ...core.errors import InstanceError
 from ...core.registry import known
 from ...datasets.sequence_design.instance import DesignTask, seal, with_settings
 from ...datasets.sequence_design.loaders import load_file
 from ...datasets.sequence_design.splits import SETS, load_set
+from ..instances import SealsItsSpec as Base
 from ..instances import gather
 
 SETTING_NAMES = ("batch", "offline")
 
 
-class SealsItsSpec:
-    """The part of an environment that keeps Gymnasium's record of how it was made, its tasks
-    sealed.
-    """
+class SealsItsSpec(Base):
+    """See the base class; what is sealed is a task's oracle."""
 
-    _spec: EnvSpec | None = None
-
-    @property
-    def spec(self) -> EnvSpec | None:
-        """As in Gymnasium's base classes."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        if spec is not None and "instances" in spec.kwargs:
-            spec = dataclasses.replace(
-                spec, kwargs=spec.kwargs | {"instances": _sealed(spec.kwargs["instances"])}
-            )
-        self._spec = spec
+    def _seal(self, instance: DesignTask) -> DesignTask:
+        return seal(instance)
 
 
 def gather_tasks(
@@ -71,12 +54,3 @@ def check_alike(first: DesignTask, task: DesignTask) -> None:
             f"{task.name}: {task.length} letters out of {task.letters}, where {first.name} has "
             f"{first.length} out of {first.letters}; make an environment for each kind of task"
         )
-
-
-def _sealed(instances: Any) -> Any:
-    """The argument `instances` with every task in it sealed."""
-    if isinstance(instances, DesignTask):
-        return seal(instances)
-    if isinstance(instances, (str, Path)):
-        return instances
-    return tuple(seal(task) for task in instances)

@@ -41,7 +41,7 @@ try:
     from sklearn.gaussian_process.kernels import Matern
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
-        "autolrs needs scikit-learn and SciPy; pip install 'sysopt-gym[solvers]' scikit-learn"
+        "autolrs needs scikit-learn and SciPy; pip install 'sysopt-gym[solvers]'"
     ) from error
 
 TRIALS = 5

@@ -1,0 +1,1 @@
+"""Federated learning rates: network, lessons, and the agents as contenders."""

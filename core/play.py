@@ -1,0 +1,55 @@
+"""Environments of instances, and policies played on them. Uses gymnasium and numpy."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from .budget import Budget
+from .contracts import Policy, Problem
+from .solution import Solution
+
+
+def make_environment(problem: Problem, instance: Any) -> gymnasium.Env[Any, Any]:
+    """The family's environment in the form that plans are made of, with room for the instance."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="gymnasium")
+        return gymnasium.make(
+            problem.env_id,
+            instances=(instance,),
+            disable_env_checker=True,
+            **problem.plan_arguments,
+        )
+
+
+def play_policy(
+    problem: Problem, policy: Policy, instance: Any, budget: Budget, seed: int, world_seed: int
+) -> Solution:
+    """Plays an episode closed loop, until it ends or the budget does.
+
+    Args:
+        problem: the family.
+        policy: is reset first, with what it is told of the instance.
+        instance: as contenders are shown it.
+        budget: of the episode.
+        seed: the policy's.
+        world_seed: the environment's.
+    """
+    clock = budget.start()
+    env = make_environment(problem, instance)
+    try:
+        policy.reset(problem.told(instance), budget, seed)
+        observation, info = env.reset(seed=world_seed, options={"instance": instance})
+        actions: list[Any] = []
+        ended = False
+        while not ended and not clock.expired:
+            action = policy.act(observation, info)
+            observation, _, terminated, truncated, info = env.step(action)
+            actions.append(action)
+            ended = bool(terminated or truncated)
+        return clock.solution(np.asarray(actions, dtype=np.int64))
+    finally:
+        env.close()  # type: ignore[no-untyped-call]

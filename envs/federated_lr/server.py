@@ -1,0 +1,222 @@
+"""The server of a real federation under a controller: weights go out with rates, what clients made
+of them comes in. Uses numpy.
+
+It says to the controller what the environment would say, and obeys its orders as the environment
+would; clients are whoever the caller asks (Flower's, see flower.py).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...core.budget import Budget
+from ...core.contracts import Policy
+from ...core.errors import IllegalActionError, SettingError
+from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Terms
+from .objective import score
+from .observation import Observation, Observer
+from .orders import (
+    ALPHA,
+    BETA,
+    CHECKPOINT,
+    KEEP,
+    LOCAL,
+    LOCAL_RULES,
+    RETURN,
+    SERVER,
+    SERVER_RULES,
+    SIZES,
+    rate_of,
+)
+from .server_rules import server_step
+from .statistics import blank
+
+Validate = Callable[[np.ndarray], tuple[float, float]]
+_LANE = np.array([0])
+
+
+@dataclass(slots=True)
+class _Model:
+    """What a checkpoint keeps, [P] each: weights, the update in hand, the one applied last, and the
+    server's moments.
+    """
+
+    weights: np.ndarray
+    update: np.ndarray
+    last: np.ndarray
+    m: np.ndarray
+    v: np.ndarray
+
+
+class Server:
+    """One run of a federation under a controller.
+
+    Attributes:
+        history: what the controller was told as info, step by step; the last entry is of the update
+            in hand.
+        local_rule: for the clients of the round to come.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        terms: Terms,
+        weights: np.ndarray,
+        validate: Validate,
+        budget: Budget,
+        seed: int,
+    ) -> None:
+        """Validates the first model and takes the controller's first order.
+
+        Args:
+            policy: the controller or agent.
+            terms: what it is told before the first round.
+            weights: of the first model, [P].
+            validate: weights [P] -> loss and accuracy on rows that the server holds.
+            budget: of the controller, for the whole run.
+            seed: of the controller.
+
+        Raises:
+            SettingError: the first model has no finite loss.
+            IllegalActionError: the controller's first order is none.
+        """
+        self._policy, self._validate = policy, validate
+        weights = np.array(weights, np.float64)
+        self._now = _Model(weights, *(np.zeros_like(weights) for _ in range(4)))
+        self._kept = copy.deepcopy(self._now)
+        loss, accuracy = validate(weights)
+        if not np.isfinite(loss):
+            raise SettingError(
+                f"the first model's validation loss is {loss}; give weights it is finite for"
+            )
+        s = self._statistics = blank(1)
+        s.rounds[:], s.alpha[:], s.beta[:] = terms.rounds, terms.alpha, terms.beta
+        s.initial_loss[:] = s.validation_loss[:] = s.train_loss[:] = loss
+        s.validation_accuracy[:] = accuracy
+        self._observer = Observer(1)
+        self._observer.begin(s, _LANE)
+        self.local_rule = LOCAL_RULES[0]
+        self.history: list[dict[str, Any]] = []
+        policy.reset(terms, budget, seed)
+        self._obey(self._asked())
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Of the model now, float64 [P]."""
+        return self._now.weights
+
+    @property
+    def last_update(self) -> np.ndarray:
+        """Of the round before, as FedHyper's clients need it, float64 [P]; zero at first."""
+        return self._now.last
+
+    @property
+    def alpha(self) -> float:
+        """Of the last order."""
+        return float(self._statistics.alpha[0])
+
+    @property
+    def beta(self) -> float:
+        """For the clients of the round to come."""
+        return float(self._statistics.beta[0])
+
+    @property
+    def validation(self) -> tuple[float, float]:
+        """Loss and accuracy of the model now; of one that diverged, what the environment says."""
+        s = self._statistics
+        return float(s.validation_loss[0]), float(s.validation_accuracy[0])
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training has left what is finite; it does not come back."""
+        return bool(self._statistics.diverged[0])
+
+    def receive(
+        self,
+        sent: np.ndarray,
+        trained: np.ndarray,
+        losses: np.ndarray,
+        gradient_norms: np.ndarray,
+    ) -> bool:
+        """Takes in a round, asks for the order and obeys it.
+
+        Args:
+            sent: the weights that the clients began with, [P].
+            trained: the weights that each came back with, [M, P].
+            losses: of each at its first local step, [M].
+            gradient_norms: of each at its first local step, [M].
+
+        Returns:
+            Whether the model moved; if not, training has diverged and the model is the last sane
+            one.
+
+        Raises:
+            IllegalActionError: the controller's order is none.
+        """
+        s, now = self._statistics, self._now
+        now.weights = np.array(sent, np.float64)
+        s.step += 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = trained - now.weights
+            now.update = moved.mean(axis=0)
+            s.trained(
+                _LANE,
+                np.array([np.mean(losses)]),
+                np.array([np.mean(gradient_norms)]),
+                np.array([np.linalg.norm(now.update)]),
+                np.array([(moved**2).sum(axis=1).mean()]),
+                np.array([now.update @ now.last]),
+                np.array([np.linalg.norm(now.last)]),
+            )
+        if self.diverged:
+            return False
+        self._observer.look(s, _LANE)
+        order = self._asked()
+        self._obey(order)
+        return self._apply(SERVER_RULES[order[SERVER]])
+
+    def _asked(self) -> np.ndarray:
+        """The controller's order for the step now.
+
+        Raises:
+            IllegalActionError: it is none.
+        """
+        row = self._statistics.row(0)
+        accuracies = [past["validation_accuracy"] for past in (*self.history, row)][2:]
+        objective = score("final_accuracy", np.array(accuracies), row["rounds"], 0.0)
+        self.history.append(row | {"objective": objective, "feasible": False})
+        observation: Observation = {"rounds": self._observer.rounds[0].copy()}
+        order = np.asarray(self._policy.act(observation, self.history[-1]))
+        whole = order.shape == (len(SIZES),) and order.dtype.kind in "iu"
+        if not whole or (order < 0).any() or (order >= SIZES).any():
+            raise IllegalActionError(
+                f"step {row['step']}: {order.tolist()} is no order; give {len(SIZES)} whole "
+                f"numbers from 0, below {SIZES}, as orders.order makes them"
+            )
+        return order
+
+    def _obey(self, order: np.ndarray) -> None:
+        """All but the step of the weights."""
+        self._statistics.alpha[:] = rate_of(int(order[ALPHA]), ALPHA_RANGE)
+        self._statistics.beta[:] = rate_of(int(order[BETA]), BETA_RANGE)
+        self.local_rule = LOCAL_RULES[order[LOCAL]]
+        if order[CHECKPOINT] == KEEP:
+            self._kept = copy.deepcopy(self._now)
+        elif order[CHECKPOINT] == RETURN:
+            self._now = copy.deepcopy(self._kept)
+
+    def _apply(self, rule: str) -> bool:
+        """Applies the update in hand, unless the model that comes of it is beyond use."""
+        now = self._now
+        weights = now.weights + server_step(rule, self.alpha, now.update, now.m, now.v)
+        loss, accuracy = self._validate(weights)
+        self._statistics.validated(_LANE, np.array([loss]), np.array([accuracy]))
+        if self.diverged:
+            return False
+        now.weights, now.last = weights, now.update
+        return True

@@ -1,0 +1,1 @@
+"""Logistic regression under a learning-rate controller."""
