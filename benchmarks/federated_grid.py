@@ -76,7 +76,7 @@ def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
             break
         if step:
             rows = first.test_inputs, first.test_labels
-            found[going, step - 1] = lanes.accuracy_on(*rows, going)
+            found[going, step - 1] = lanes.accuracies(*rows, going)
     return found
 
 

@@ -234,14 +234,6 @@ class Lanes:
         done = torch.from_numpy(np.concatenate(steps)).to(self.device)
         return torch.cat(inputs), torch.cat(labels), done
 
-    def accuracy_on(self, inputs: np.ndarray, labels: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-        """Accuracy float64 [n] of the lanes' models on rows that no server has; for judges."""
-        rows = (torch.from_numpy(part.astype(_stored_as(part))) for part in (inputs, labels))
-        weights = self._now.weights[torch.from_numpy(lanes)]
-        _, accuracy = self.model.evaluate(weights, *(row.to(self.device) for row in rows))
-        found: np.ndarray = accuracy.cpu().numpy()
-        return found
-
     def fork(self) -> Lanes:
         """Lanes in the same state that go their own way; data are shared."""
         twin = copy.copy(self)
