@@ -182,6 +182,8 @@ def _work(f: Federation) -> float:
 
     shapes = model_of(f).shapes
     places = [float(f.inputs.shape[1]) if f.model in TEXT else 1.0] * len(shapes)
+    if f.model in TEXT:
+        places[0] = 0.0  # a character picks a row of this one
     if f.model in IMAGE:  # a kernel is laid everywhere, and the second one after pooling of 2 x 2
         area = math.prod(f.inputs.shape[2:])
         places[0], places[2] = area, area / 4

@@ -273,6 +273,7 @@ def test_where_replays_are_too_much_work_the_other_pictures_remain(
             {"model": "cnn", "width": 2, "inputs": (8, 1, 8, 8), "val": (2, 1, 8, 8)},
             50 * 64 + 2 + 200 * 16 + 4 + 3 * 16 + 3,
         ),
+        ({"model": "gru", "width": 2, "inputs": (8, 5), "val": (2, 5)}, 5 * (12 + 12 + 6 + 3)),
     ],
 )
 def test_the_work_of_a_replay_counts_where_each_weight_is_used(
@@ -280,8 +281,12 @@ def test_the_work_of_a_replay_counts_where_each_weight_is_used(
 ) -> None:
     changes = dict(fields_of_model)
     if "inputs" in changes:
-        changes["inputs"] = np.zeros(changes["inputs"], np.float32)
-        changes["val_inputs"] = changes["test_inputs"] = np.zeros(changes.pop("val"), np.float32)
+        kind = np.uint8 if changes["model"] == "gru" else np.float32
+        changes["inputs"] = np.zeros(changes["inputs"], kind)
+        changes["val_inputs"] = changes["test_inputs"] = np.zeros(changes.pop("val"), kind)
+    if changes["model"] == "gru":
+        changes["labels"], held = (np.zeros((rows, 5), np.int64) for rows in (8, 2))
+        changes["val_labels"] = changes["test_labels"] = held
     terms = {"rounds": 5, "participants": 2, "local_steps": 3, "batch_size": 7}
     sized = make_federation("sized", **fields(**changes, **terms))
     assert figures._work(sized) == each * 5 * 2 * 3 * 7
