@@ -214,7 +214,7 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
     def _order(self, action: Any) -> np.ndarray:
         """The action as an order, int64 [5]."""
         if self._over:
-            raise IllegalActionError(f"{self.federation.name}: the episode is over; call reset")
+            raise IllegalActionError("the episode is over, or none has begun; call reset")
         s = self.lanes.statistics
         alpha, beta = float(s.alpha[0]), float(s.beta[0])
         if self.form == "grid":
