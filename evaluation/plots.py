@@ -19,6 +19,7 @@ PALETTE = (
     "#117733", "#999933", "#AA4499", "#44AA99", "#661100", "#444444", "#88CCEE", "#888888",
 )  # fmt: skip
 MARKERS = "osD^vPX*<>phH8d"
+LABEL_WIDTH = 0.15  # of the axis, left free for what is written there
 ORACLE = " (oracle)"  # ends the labels of the last in a legend
 STYLE = {
     "font.family": "sans-serif",
@@ -127,6 +128,8 @@ def cost_plot(
             )  # fmt: skip
         axes.axvline(budget_s, color="#333c48", lw=1, ls=(0, (4, 3)))
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.set_xlim(low * (low / high) ** LABEL_WIDTH)
         _plain_seconds(axes)
         axes.set_xlabel("median wall seconds a plan")
         arrow = "lower is better" if first["direction"] == "minimize" else "higher is better"

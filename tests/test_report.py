@@ -18,8 +18,10 @@ from sysopt_gym.core.contracts import Picture
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.evaluation.cells import Entry, Folder, Row
 from sysopt_gym.evaluation.headline import headline, leaders, percent, seconds
-from sysopt_gym.evaluation.report import _by_instance, _figures, write_report
+from sysopt_gym.evaluation.plots import anytime_plot, cost_plot
+from sysopt_gym.evaluation.report import _by_instance, _figures, _instances, write_report
 from sysopt_gym.evaluation.runner import Plan, play
+from sysopt_gym.evaluation.screens import result_lines
 from sysopt_gym.evaluation.statistics import standings
 from sysopt_gym.evaluation.table import add_gaps
 
@@ -161,10 +163,11 @@ def test_a_damaged_row_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 def rows_of(**values: list[float]) -> list[Row]:
     """Minimizing contenders, their objective on each instance; names starting with "agent" are
-    agents."""
+    agents, with "oracle" oracles."""
     rows = [
         {
-            "family": "f", "contender": name, "kind": "agent" if "agent" in name else "solver",
+            "family": "f", "contender": name,
+            "kind": next((kind for kind in ("agent", "oracle") if kind in name), "solver"),
             "instance": f"i{at}", "instance_hash": f"i{at}", "seed": 0, "world_seed": 0,
             "moves_on": False, "objective": value, "scored_objective": value, "unit": "",
             "objective_name": "cost", "direction": "minimize", "feasible": True,
@@ -276,3 +279,33 @@ def test_who_is_first_by_average_rank_is_told(told: Callable[..., str]) -> None:
     assert "By average rank over the instances agent is first: 1.7 [1.0, 3.0] among 3." in text
     assert "agent, ha are first: 1.5" in told(agent=[1, 2], ha=[2, 1])
     assert "average rank" not in told(agent=[1], ha=[2])
+
+
+def test_an_oracle_is_told_apart_from_the_winner(told: Callable[..., str]) -> None:
+    text = told(agent=[2, 2, 2, 2], oracle=[1, 1.5, 1, 1], ha=[3, 3, 3, 3])
+    assert text.startswith("**agent** wins")
+    assert "Out of competition: the oracle oracle, which plans with what only the judge" in text
+    assert "agent is 1 behind it [0.5, 1]." in text
+    assert "among 2." in text, "an oracle has no rank"
+    ahead = told(agent=[2, 2, 2, 2], oracle=[3, 3, 3, 4], ha=[5, 5, 5, 5])
+    assert "agent is 1 ahead of it [1, 2]." in ahead
+
+
+def test_an_oracle_is_last_and_never_the_best_of_an_instance() -> None:
+    rows = rows_of(oracle=[1.0, 9.0], ha=[2.0, 2.0])
+    lines = standings(rows, "ha")
+    assert [line.contender for line in lines] == ["ha", "oracle"]
+    for one in _instances(rows, lines)["rows"]:
+        assert [cell["best"] for cell in one["cells"]] == [True, False]
+    printed = [line for line in result_lines(rows, Path("out")) if "gap to best" in line]
+    assert "out of competition" not in printed[0]
+    assert printed[1].endswith("(oracle, out of competition)")
+
+
+def test_an_oracle_is_a_line_among_the_marks_and_has_no_anytime_curve() -> None:
+    rows = rows_of(oracle=[1.0, 1.0], ha=[2.0, 2.0])
+    colour = {"oracle": "#123456", "ha": "#654321"}
+    lines = standings(rows, "ha")
+    assert "oracle (oracle)" in cost_plot(rows, lines, colour, 1.0)
+    curves = anytime_plot(rows, lines, colour, 1.0)
+    assert "#654321" in curves and "#123456" not in curves

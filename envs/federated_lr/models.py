@@ -88,12 +88,14 @@ class Model:
             arrays = [part.numpy() for part in (inputs.flatten(2), labels, found, slopes)]
             dense.gradients(flat.numpy(), self._layers, *arrays)
             return found, slopes
-        leaf = flat.detach().requires_grad_()
-        logits = self.forward(self.views(leaf), inputs).flatten(1, -2)
-        loss = functional.cross_entropy(
-            logits.transpose(1, 2), labels.flatten(1), reduction="none"
-        ).mean(1)
-        (slope,) = torch.autograd.grad(loss.sum(), leaf)
+        # A player may step environments where gradients are switched off; clients need theirs.
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf, given = flat.clone().requires_grad_(), inputs.clone()
+            logits = self.forward(self.views(leaf), given).flatten(1, -2)
+            loss = functional.cross_entropy(
+                logits.transpose(1, 2), labels.flatten(1).clone(), reduction="none"
+            ).mean(1)
+            (slope,) = torch.autograd.grad(loss.sum(), leaf)
         return loss.detach(), slope
 
 

@@ -170,12 +170,12 @@ def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
             axes.imshow(grid.gains, cmap="Greys", vmin=0, vmax=200, aspect="auto")
         else:
             image = axes.imshow(grid.gains, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+        axes.set_facecolor(RULE)  # of cells without runs
         for (row, column), value in np.ndenumerate(grid.gains):
-            text = f"{value:.1f}" if plain else f"{value:+.1f}".replace("-0.0", "0.0")
             strong = not plain and abs(value) > READABLE * most
             axes.text(
-                column, row, "" if np.isnan(value) else text, ha="center", va="center",
-                fontsize=7, color="white" if strong else INK,
+                column, row, _points(value, plain), ha="center", va="center", fontsize=7,
+                color="white" if strong else INK,
             )  # fmt: skip
         title = f"{FEDAVG}: accuracy, %" if plain else _label(grid.contender)
         axes.set_title(title, fontsize=9)
@@ -198,10 +198,17 @@ def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
         f"{one.name}: gain over FedAvg by initial rates",
         f"Grey: FedAvg's {what}, in percent. The others: points above FedAvg's in the same cell, "
         "means over the seeds (blue better, red worse; the full colour stands for the strongest "
-        "tenth). Rows are initial client rates, columns initial server rates, as in FedHyper's "
-        "figure. An oracle's gain is what hindsight would have brought.",
+        "tenth; empty where no run counts). Rows are initial client rates, columns initial server "
+        "rates, as in FedHyper's figure. An oracle's gain is what hindsight would have brought.",
         _png(figure),
     )
+
+
+def _points(value: float, plain: bool) -> str:
+    """A number of one decimal, with its sign where it is a difference; nothing of NaN."""
+    if np.isnan(value):
+        return ""
+    return f"{abs(value):.1f}" if plain or abs(value) < 0.05 else f"{value:+.1f}"
 
 
 def _rounds(groups: Sequence[Group]) -> Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,3 +106,17 @@ def test_a_relu_swallows_no_number_that_is_not_finite(world: World, broken: floa
     losses, slopes = model.gradient(weights, inputs, labels)
     assert not losses.isfinite().any() and not slopes.isfinite().all(1).any()
     assert not model.evaluate(weights, inputs[0], labels[0])[0].isfinite().any()
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_clients_learn_also_where_a_player_has_gradients_switched_off(
+    world: World, off: Any
+) -> None:
+    f = world("gru")
+    model = model_of(f)
+    inputs, labels, _ = batch(f, 4)
+    weights = weights_of(model)
+    with off():
+        loss, slope = model.gradient(weights.clone(), inputs.clone(), labels.clone())
+    wanted = model.gradient(weights, inputs, labels)
+    assert torch.equal(loss, wanted[0]) and torch.equal(slope, wanted[1])

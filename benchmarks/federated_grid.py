@@ -1,0 +1,167 @@
+"""Controllers on a grid of initial rates, many federations at once. Uses envs, evaluation, rich and
+typer.
+
+    python -m sysopt_gym.benchmarks.federated_grid mnist10k-grid --seeds 5 --out results/mnist-grid
+
+What `sysopt-gym compare` plays cell by cell, with a judge for each, this plays in lanes of one
+computation, some times faster: for tables of all controllers on slow models. Test rows are measured
+after every round; no controller sees them. Worlds are the same for every cell and controller, so
+that differences are paired, and the best constant rates in hindsight are found once a world: the
+best of FedAvg on the grid itself and on a wider one (WIDER), by test accuracy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from ..core.budget import Budget
+from ..core.errors import OutputError
+from ..core.registry import AGENTS, POLICIES, known, load_contender
+from ..datasets.federated_lr.instance import Federation, seal, terms_of
+from ..datasets.federated_lr.splits import load_set
+from ..envs.federated_lr.dynamics import Lanes
+from ..envs.federated_lr.objective import first_at
+from ..envs.federated_lr.observation import Observer
+from ..evaluation.headline import number
+from ..evaluation.statistics import mean
+
+FAMILY, BASELINE, ORACLE = "federated_lr", "fedavg", "best_constant"
+FIRST_WORLD = 1000
+LANES = 25
+BAD = 0.05  # of accuracy that FedAvg leaves to the best constant, from which a cell's rates are bad
+WIDER = [(alpha, beta) for beta in (0.3, 1.0, 3.0) for alpha in (0.5, 1.0, 2.0)]
+
+
+def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
+    """Test accuracies float64 [jobs, T] of a controller on federations that are alike but for their
+    initial rates, each in the world of its seed; 0 after divergence.
+    """
+    first = jobs[0][0]
+    lanes = Lanes([seal(federation) for federation, _ in jobs])
+    everyone = np.arange(len(jobs))
+    policies = []
+    for lane, (federation, world) in enumerate(jobs):
+        lanes.begin(lane, lanes.federations[lane], world)
+        policy = load_contender(FAMILY, name)()
+        policy.reset(terms_of(federation), Budget(1e6), world)
+        policies.append(policy)
+    s, observer = lanes.statistics, Observer(len(jobs))
+    observer.begin(s, everyone)
+    found = np.zeros((len(jobs), first.rounds))
+    going = everyone
+    for step in range(first.rounds + 1):
+        told: list[Any] = [
+            s.row(int(lane)) | {"objective": 0.0, "feasible": False} for lane in going
+        ]
+        orders = [
+            policies[lane].act({"rounds": observer.rounds[lane].copy()}, info)
+            for lane, info in zip(going, told, strict=True)
+        ]
+        lanes.step(np.array(orders), going)
+        observer.look(s, going)
+        going = going[~s.diverged[going]]
+        if not len(going):
+            break
+        if step:
+            rows = first.test_inputs, first.test_labels
+            found[going, step - 1] = lanes.accuracies(*rows, going)
+    return found
+
+
+def played(name: str, grid: Sequence[Federation], seeds: int, out: Path) -> np.ndarray:
+    """Accuracies float64 [cells, seeds, T] of a controller; kept in a file, and read from there."""
+    file = out / f"{name}.npy"
+    shape = len(grid), seeds, grid[0].rounds
+    if file.exists():
+        found: np.ndarray = np.load(file)
+        if found.shape != shape:
+            raise OutputError(f"{file}: holds {found.shape}, not {shape}; choose another --out")
+        return found
+    jobs = [(cell, FIRST_WORLD + seed) for cell in grid for seed in range(seeds)]
+    parts = [jobs[at : at + LANES] for at in range(0, len(jobs), LANES)]
+    found = np.concatenate([play(name, part) for part in track(parts, name)]).reshape(shape)
+    np.save(file, found)
+    return found
+
+
+def best_constant(grid: Sequence[Federation], seeds: int, out: Path) -> np.ndarray:
+    """Final accuracy float64 [seeds] of the best constant rates in each world."""
+    wider = [dataclasses.replace(grid[0], alpha=alpha, beta=beta) for alpha, beta in WIDER]
+    (out / "wider").mkdir(exist_ok=True)
+    final = [played(BASELINE, cells, seeds, folder)[..., -1] for cells, folder in (
+        (grid, out), (wider, out / "wider")
+    )]  # fmt: skip
+    best: np.ndarray = np.concatenate(final).max(axis=0)
+    return best
+
+
+def table_of(found: dict[str, np.ndarray], best: np.ndarray, against: str) -> Table:
+    """A controller a row, best first."""
+    table = Table(box=None, pad_edge=False)
+    for column in (
+        "controller", "final accuracy", f"{against} is better by", "worst cell against FedAvg",
+        "of the way to the best constant, bad cells", "rounds to FedAvg's end, times fewer",
+    ):  # fmt: skip
+        table.add_column(column, overflow="fold")
+    fedavg = found[BASELINE]
+    bad = best.mean() - fedavg[..., -1].mean(axis=1) > BAD
+    table.add_row(ORACLE, number(float(best.mean())), "", "", "100 %", "")
+    for name, runs in sorted(found.items(), key=lambda item: -item[1][..., -1].mean()):
+        final = runs[..., -1]
+        lead = mean((found[against][..., -1] - final).ravel())
+        gain = (final - fedavg[..., -1]).mean(axis=1)
+        way = gain[bad].sum() / (best.mean() - fedavg[bad, :, -1].mean(axis=1)).sum()
+        table.add_row(
+            name,
+            f"{final.mean():.4f}",
+            f"{100 * lead.value:.1f} [{100 * (lead.low or 0):.1f}, {100 * (lead.high or 0):.1f}]",
+            f"{100 * gain.min():+.1f}",
+            f"{way:.0%}",
+            f"{np.median(_times_fewer(runs, fedavg)):.2f}",
+        )
+    return table
+
+
+def _times_fewer(runs: np.ndarray, fedavg: np.ndarray) -> np.ndarray:
+    """Of each run: FedAvg's rounds over the rounds until its final accuracy is reached."""
+    rounds = runs.shape[-1]
+    pairs = zip(runs.reshape(-1, rounds), fedavg.reshape(-1, rounds), strict=True)
+    return np.array([rounds / first_at(own, other[-1]) for own, other in pairs])
+
+
+def main(
+    grid: Annotated[str, typer.Argument(help="a set of one federation at many initial rates")],
+    out: Annotated[Path, typer.Option(help="folder for the accuracies; goes on where it stopped")],
+    contenders: Annotated[list[str] | None, typer.Option(help="leave out for all")] = None,
+    seeds: Annotated[int, typer.Option(help="worlds")] = 5,
+    against: Annotated[str, typer.Option(help="whom the others are paired with")] = "agent",
+) -> None:
+    """Play controllers on every cell of a grid and print the table, accuracies in points."""
+    torch.set_num_threads(1)
+    everyone = [*AGENTS[FAMILY], *POLICIES[FAMILY]]
+    names = [known(name, everyone, f"{FAMILY} contender") for name in contenders or everyone]
+    names = list(dict.fromkeys([BASELINE, against, *names]))
+    cells = load_set(grid)
+    out.mkdir(parents=True, exist_ok=True)
+    found = {name: played(name, cells, seeds, out) for name in names}
+    console = Console(width=140)
+    console.print(
+        shlex.join(["python", "-m", "sysopt_gym.benchmarks.federated_grid", *sys.argv[1:]])
+    )
+    console.print(table_of(found, best_constant(cells, seeds, out), against))
+
+
+if __name__ == "__main__":
+    typer.run(main)
