@@ -34,6 +34,7 @@ ENVIRONMENTS: dict[str, str] = {
 # Of those environments that step many at once (gymnasium.make_vec).
 VECTOR_ENVIRONMENTS: dict[str, str] = {
     "sysopt/SequenceDesign-v0": ".envs.sequence_design.vector_env:SequenceDesignVectorEnv",
+    "sysopt/FederatedLR-v0": ".envs.federated_lr.vector_env:FederatedLRVectorEnv",
 }
 
 SOLVERS: dict[str, dict[str, str]] = {

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.errors import InstanceError
 from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federation
 from .draws import Draws, Shelf, draw_rounds, first_weights, shelve
+from .lanes import check_alike
 from .local_rules import begin, descend, query
 from .models import Model, model_of
 from .orders import (
@@ -31,8 +31,6 @@ from .orders import (
 )
 from .server_rules import server_step
 from .statistics import Statistics, blank
-
-ALIKE = ("model", "width", "classes", "participants", "local_steps", "batch_size")
 
 
 @dataclass(slots=True)
@@ -73,7 +71,7 @@ class Lanes:
         """
         first = federations[0]
         for other in federations[1:]:
-            _check_alike(first, other)
+            check_alike(first, other)
         self.device = torch.device(device)
         self.federations = list(federations)
         self._draws: list[Draws | None] = [None] * len(federations)
@@ -108,7 +106,7 @@ class Lanes:
             InstanceError: the federation is not like the others.
         """
         if federation is not self.federations[lane]:
-            _check_alike(self.federations[0], federation)
+            check_alike(self.federations[0], federation)
             self.federations[lane] = federation
         self._draws[lane] = draw_rounds(federation, self._shelf(federation.owner), seed)
         weights = torch.from_numpy(first_weights(seed, self.model.bounds()))[None].to(self.device)
@@ -246,12 +244,3 @@ class Lanes:
 def _stored_as(array: np.ndarray) -> type:
     """Numbers are float64, so that the judge's own computation agrees; labels and text int64."""
     return np.float64 if array.dtype.kind == "f" else np.int64
-
-
-def _check_alike(first: Federation, other: Federation) -> None:
-    same = all(getattr(first, name) == getattr(other, name) for name in ALIKE)
-    if not same or first.inputs.shape[1:] != other.inputs.shape[1:]:
-        raise InstanceError(
-            f"{other.name} differs from {first.name} in {', '.join(ALIKE)} or the shape of its "
-            "inputs; lanes of one computation must be alike there, so play it apart"
-        )

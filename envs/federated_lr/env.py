@@ -15,20 +15,21 @@ import numpy as np
 
 from ...core.errors import IllegalActionError, SettingError
 from ...core.registry import known
-from ...datasets.federated_lr.instance import CURVE, Federation, seal
+from ...datasets.federated_lr.instance import Federation, seal
 from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
 from ...datasets.federated_lr.splits import SETS, load_set
 from ..actions import LegalDiscrete
 from ..instances import SealsItsSpec, gather
 from ..window import Window
-from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
+from .forms import FORMS, order_of
+from .grid import ACTIONS, mask_of
+from .lanes import make_lanes
 from .objective import score
 from .observation import Observation, Observer, observation_space
 from .orders import SERVER_RULES, SIZES
-from .statistics import DIVERGED_ABOVE, TINY
+from .statistics import DIVERGED_ABOVE, TINY, Statistics
 
-FORMS = ("grid", "continuous", "orders")
 LANE = np.array([0])
 LEAST_LOSS = 1e-3  # of the first; below it a loss is as good as none
 
@@ -170,17 +171,14 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         """
         orders = self._order(action)[None]
         s = self.lanes.statistics
-        before, first = float(s.validation_loss[0]), float(s.initial_loss[0])
+        before = float(s.validation_loss[0])
         self.lanes.step(orders)
         self.trace.append(s.row(0))
-        diverged = bool(s.diverged[0])
-        self._over = diverged or s.step[0] > s.rounds[0]
-        now = DIVERGED_ABOVE * first if diverged else float(s.validation_loss[0])
+        self._over = s.diverged[0] or s.step[0] > s.rounds[0]
         self._observer.look(s, LANE)
         if self.render_mode == "human":
             self.render()
-        least = max(LEAST_LOSS * first, TINY)  # a first loss of 0 must not be divided by
-        reward = math.log((before + least) / (now + least))
+        reward = reward_of(s, 0, before)
         return self._observation(), reward, bool(self._over), False, self._info()
 
     def fork(self) -> FederatedLREnv:
@@ -214,31 +212,10 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
     def _order(self, action: Any) -> np.ndarray:
         """The action as an order, int64 [5]."""
         if self._over:
-            raise IllegalActionError(f"{self.federation.name}: the episode is over; call reset")
+            raise IllegalActionError("the episode is over, or none has begun; call reset")
         s = self.lanes.statistics
         alpha, beta = float(s.alpha[0]), float(s.beta[0])
-        if self.form == "grid":
-            mask, chosen = mask_of(alpha, beta), int(action)
-            if not (0 <= chosen < ACTIONS and mask[chosen]):
-                raise IllegalActionError(
-                    f"{self.federation.name}: action {action} is not legal at alpha {alpha:.3g}, "
-                    f"beta {beta:.3g}; choose among observation['action_mask'], "
-                    f"{np.flatnonzero(mask).tolist()}"
-                )
-            return order_of_action(chosen, alpha, beta, self.server)
-        given = np.asarray(action)
-        if self.form == "continuous":
-            if given.shape != (2,) or not (np.abs(given) <= 1).all():
-                raise IllegalActionError(
-                    f"{self.federation.name}: action {action} is no pair of numbers from -1 to 1"
-                )
-            return order_of_logs(given, alpha, beta, self.server)
-        if given.shape != (len(SIZES),) or not ((given >= 0) & (given < SIZES)).all():
-            raise IllegalActionError(
-                f"{self.federation.name}: {np.asarray(action).tolist()} is no order; make one with "
-                f"orders.order, whole numbers below {SIZES}"
-            )
-        return given.astype(np.int64)
+        return order_of(self.form, action, alpha, beta, self.server, self.federation.name)
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         """A random legal action now, or after a reset with the seed."""
@@ -266,15 +243,12 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         return info | {"objective": reported, "feasible": bool(self._over)}
 
 
-def make_lanes(federations: Sequence[Federation], device: str = "cpu") -> Any:
-    """Dynamics of federations that are alike: dynamics.Lanes, or curve.Curves of surrogates."""
-    if federations[0].model == CURVE:
-        from .curve import Curves
-
-        return Curves(federations)
-    from .dynamics import Lanes
-
-    return Lanes(federations, device)
+def reward_of(s: Statistics, lane: int, before: float) -> float:
+    """The reward of a lane's step, from the validation loss before it."""
+    first = float(s.initial_loss[lane])
+    now = DIVERGED_ABOVE * first if s.diverged[lane] else float(s.validation_loss[lane])
+    least = max(LEAST_LOSS * first, TINY)  # a first loss of 0 must not be divided by
+    return math.log((before + least) / (now + least))
 
 
 def gather_federations(

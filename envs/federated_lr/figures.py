@@ -20,7 +20,7 @@ from ...datasets.federated_lr.instance import (
     TEXT,
     Federation,
 )
-from .env import make_lanes
+from .lanes import make_lanes
 from .objective import objective_of
 from .orders import ALPHA, BETA, DECADE
 

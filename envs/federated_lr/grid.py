@@ -21,14 +21,17 @@ def factors_of(action: int) -> tuple[float, float]:
     return FACTORS[action // len(FACTORS)], FACTORS[action % len(FACTORS)]
 
 
-def mask_of(alpha: float, beta: float) -> np.ndarray:
-    """Int8 [ACTIONS], 1 for the actions that keep both rates in their ranges."""
-    factors = np.array(FACTORS)
-    allowed = [
-        (factors * rate >= low * (1 - ROUNDING)) & (factors * rate <= high * (1 + ROUNDING))
-        for rate, (low, high) in ((alpha, ALPHA_RANGE), (beta, BETA_RANGE))
-    ]
-    return np.outer(*allowed).ravel().astype(np.int8)
+def mask_of(alpha: float | np.ndarray, beta: float | np.ndarray) -> np.ndarray:
+    """Int8 [..., ACTIONS], 1 for the actions that keep both rates [...] in their ranges."""
+    of_alpha, of_beta = (
+        (rates >= low * (1 - ROUNDING)) & (rates <= high * (1 + ROUNDING))
+        for rates, (low, high) in (
+            (np.multiply.outer(alpha, FACTORS), ALPHA_RANGE),
+            (np.multiply.outer(beta, FACTORS), BETA_RANGE),
+        )
+    )
+    both = of_alpha[..., :, None] & of_beta[..., None, :]
+    return both.reshape(*both.shape[:-2], ACTIONS).astype(np.int8)
 
 
 def order_of_action(action: int, alpha: float, beta: float, server: str) -> np.ndarray:

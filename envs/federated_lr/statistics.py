@@ -86,6 +86,10 @@ class Statistics:
         for name, part in found.items():
             getattr(self, name)[lanes] = np.where(sane, part, 0.0)
 
+    def columns(self) -> dict[str, np.ndarray]:
+        """Every lane's numbers by name, copies."""
+        return {part.name: getattr(self, part.name).copy() for part in fields(self)}
+
     def row(self, lane: int) -> dict[str, Any]:
         """A lane's numbers by name, as plain numbers."""
         return {part.name: getattr(self, part.name)[lane].item() for part in fields(self)}

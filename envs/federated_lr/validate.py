@@ -243,7 +243,7 @@ class _Descent:
             far = float(np.linalg.norm(self.w - self.start))
             least = 1e-3 * (1 + float(np.linalg.norm(self.start)))
             self.d = max(self.d if self.k else least, far)
-            self.total += norm**2
+            self.total += norm * norm
             return -self.d / (math.sqrt(self.total) + LEAST) * g
         if self.rule == 6:
             self.first = self.first or norm
@@ -253,12 +253,13 @@ class _Descent:
             self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
             return -step * g
         if self.rule == 7:
-            weight, self.first = self.d**2, max(self.first, norm)
+            weight, self.first = self.d * self.d, max(self.first, norm)
             self.s = self.s + weight * g
             self.ahead += weight * float(g @ (self.start - self.w))
-            self.total += weight * norm**2
+            self.total += weight * norm * norm
             self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
-            scale = math.sqrt(self.d**2 * self.first**2 + self.total) + LEAST
+            most = self.d * self.first
+            scale = math.sqrt(most * most + self.total) + LEAST
             move: np.ndarray = self.start - self.s / scale - self.w
             return move
         if self.rule == 8:

@@ -14,7 +14,7 @@ from ...core.budget import Budget
 from ...core.contracts import World
 from ...core.solution import Solution
 from ...datasets.federated_lr.instance import CURVE, Federation
-from ...envs.federated_lr.env import make_lanes
+from ...envs.federated_lr.lanes import make_lanes
 from ...envs.federated_lr.objective import objective_of, score
 from ...envs.federated_lr.orders import order
 from ...envs.federated_lr.statistics import DIVERGED_ABOVE

@@ -40,7 +40,9 @@ def rates_of(row: np.ndarray) -> tuple[float, float]:
 def test_to_stay_is_always_legal_and_changes_nothing(alpha: float, beta: float) -> None:
     assert factors_of(STAY) == (1.0, 1.0)
     assert mask_of(alpha, beta)[STAY] == 1
-    assert rates_of(order_of_action(STAY, alpha, beta)) == pytest.approx((alpha, beta), rel=CODE)
+    assert rates_of(order_of_action(STAY, alpha, beta, "average")) == pytest.approx(
+        (alpha, beta), rel=CODE
+    )
 
 
 @given(alpha=ALPHAS, beta=BETAS, action=st.integers(0, ACTIONS - 1))
@@ -54,7 +56,9 @@ def test_an_action_is_masked_out_where_it_would_leave_a_range_and_only_there(
     ]
     assert mask_of(alpha, beta)[action] == (not any(outside))
     if not any(outside):
-        assert rates_of(order_of_action(action, alpha, beta)) == pytest.approx(wanted, rel=CODE)
+        assert rates_of(order_of_action(action, alpha, beta, "average")) == pytest.approx(
+            wanted, rel=CODE
+        )
 
 
 def test_every_action_has_its_own_pair_of_factors_and_each_can_be_undone() -> None:
@@ -68,7 +72,7 @@ def test_every_action_has_its_own_pair_of_factors_and_each_can_be_undone() -> No
 def test_a_continuous_action_is_a_logarithm_to_base_four_held_in_the_ranges(
     alpha: float, beta: float, logs: tuple[float, float]
 ) -> None:
-    found = rates_of(order_of_logs(np.array(logs), alpha, beta))
+    found = rates_of(order_of_logs(np.array(logs), alpha, beta, "average"))
     for rate, log, old, (low, high) in zip(found, logs, (alpha, beta), RANGES, strict=True):
         assert rate == pytest.approx(min(max(old * 4.0**log, low), high), rel=CODE)
 
