@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 import toy_family
+from hypothesis import settings
 from sysopt_gym.datasets.sets import data_folder
+
+
+# No test asserts a time, and a busy machine is slow.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture
