@@ -11,7 +11,6 @@ import toy_family
 from hypothesis import settings
 from sysopt_gym.datasets.sets import data_folder
 
-
 # No test asserts a time, and a busy machine is slow.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
