@@ -92,6 +92,8 @@ PROBLEM = Problem(
     default_instances=("digits-grid",),
     default_contenders=(
         "agent",
+        "ppo",
+        "muzero",
         "fedhyper_full_cosine",
         "fedhyper_g",
         "fedhyper_sl_cosine",
