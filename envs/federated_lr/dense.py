@@ -77,6 +77,60 @@ def _gather_slopes(
 
 
 @njit(cache=True)
+def _gradient(
+    w: np.ndarray,
+    sizes: np.ndarray,
+    labels: np.ndarray,
+    act: np.ndarray,
+    errors: np.ndarray,
+    g: np.ndarray,
+) -> float:
+    """One client's mean loss on the rows in act[0]; g is filled with its slopes.
+
+    Args:
+        w: weights, flat.
+        sizes: of the layers.
+        labels: int64 [B].
+        act: see `forward`.
+        errors: room, [2, B, widest].
+        g: [P].
+    """
+    rows, layers = len(labels), len(sizes) - 1
+    g[:] = 0.0
+    forward(w, sizes, rows, act)
+    error, spare = errors[0], errors[1]
+    out = sizes[layers]
+    total = 0.0
+    for b in range(rows):
+        scores = act[layers, b, :out]
+        top = scores.max()
+        mass = 0.0
+        for o in range(out):
+            error[b, o] = np.exp(scores[o] - top)
+            mass += error[b, o]
+        total += np.log(mass) + top - scores[labels[b]]
+        for o in range(out):
+            error[b, o] /= mass * rows
+        error[b, labels[b]] -= 1.0 / rows
+    at = len(w)
+    for layer in range(layers - 1, -1, -1):
+        n_in, n_out = sizes[layer], sizes[layer + 1]
+        at -= (n_in + 1) * n_out
+        _gather_slopes(g, at, n_in, n_out, rows, act[layer], error)
+        if layer:
+            for b in range(rows):
+                spare[b, :n_in] = 0.0
+                for o in range(n_out):
+                    for i in range(n_in):
+                        spare[b, i] += error[b, o] * w[at + o * n_in + i]
+                for i in range(n_in):
+                    if act[layer, b, i] <= 0.0:
+                        spare[b, i] = 0.0
+            error, spare = spare, error
+    return total / rows
+
+
+@njit(cache=True)
 def gradients(
     flat: np.ndarray,
     sizes: np.ndarray,
@@ -95,45 +149,53 @@ def gradients(
         loss: filled, [C].
         slopes: filled, [C, P].
     """
-    clients, rows = labels.shape
-    layers, widest = len(sizes) - 1, sizes.max()
-    act = np.empty((layers + 1, rows, widest))
-    errors = np.empty((2, rows, widest))
-    for c in range(clients):
-        w, g = flat[c], slopes[c]
-        g[:] = 0.0
+    rows = labels.shape[1]
+    act = np.empty((len(sizes), rows, sizes.max()))
+    errors = np.empty((2, rows, sizes.max()))
+    for c in range(len(flat)):
         act[0, :, : sizes[0]] = inputs[c]
-        forward(w, sizes, rows, act)
-        error, spare = errors[0], errors[1]
-        out = sizes[layers]
-        total = 0.0
-        for b in range(rows):
-            scores = act[layers, b, :out]
-            top = scores.max()
-            mass = 0.0
-            for o in range(out):
-                error[b, o] = np.exp(scores[o] - top)
-                mass += error[b, o]
-            total += np.log(mass) + top - scores[labels[c, b]]
-            for o in range(out):
-                error[b, o] /= mass * rows
-            error[b, labels[c, b]] -= 1.0 / rows
-        loss[c] = total / rows
-        at = len(w)
-        for layer in range(layers - 1, -1, -1):
-            n_in, n_out = sizes[layer], sizes[layer + 1]
-            at -= (n_in + 1) * n_out
-            _gather_slopes(g, at, n_in, n_out, rows, act[layer], error)
-            if layer:
-                for b in range(rows):
-                    spare[b, :n_in] = 0.0
-                    for o in range(n_out):
-                        for i in range(n_in):
-                            spare[b, i] += error[b, o] * w[at + o * n_in + i]
-                    for i in range(n_in):
-                        if act[layer, b, i] <= 0.0:
-                            spare[b, i] = 0.0
-                error, spare = spare, error
+        loss[c] = _gradient(flat[c], sizes, labels[c], act, errors, slopes[c])
+
+
+@njit(cache=True)
+def train_sgd(
+    flat: np.ndarray,
+    sizes: np.ndarray,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    steps: np.ndarray,
+    beta: float,
+    firsts: np.ndarray,
+) -> None:
+    """A round of SGD of the clients of one lane.
+
+    Args:
+        flat: weights [M, P], changed in place.
+        sizes: of the layers.
+        inputs: of the federation, [N, F].
+        labels: int64 [N].
+        rows: of each step, int32 [M, K, B].
+        steps: that each client does, int32 [M].
+        beta: rate.
+        firsts: filled, [M, 2]: loss and norm of the slope at the first step.
+    """
+    batch = rows.shape[2]
+    act = np.empty((len(sizes), batch, sizes.max()))
+    errors = np.empty((2, batch, sizes.max()))
+    wanted, g = np.empty(batch, np.int64), np.empty(flat.shape[1])
+    for c in range(len(flat)):
+        w = flat[c]
+        for k in range(steps[c]):
+            for b in range(batch):
+                row = rows[c, k, b]
+                act[0, b, : sizes[0]] = inputs[row]
+                wanted[b] = labels[row]
+            loss = _gradient(w, sizes, wanted, act, errors, g)
+            if k == 0:
+                firsts[c, 0], firsts[c, 1] = loss, np.sqrt((g * g).sum())
+            for i in range(len(w)):
+                w[i] -= beta * g[i]
 
 
 @njit(cache=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federation
+from . import dense
 from .draws import Draws, Shelf, draw_rounds, first_weights, shelve
 from .lanes import check_alike
 from .local_rules import begin, descend, query
@@ -31,6 +32,8 @@ from .orders import (
 )
 from .server_rules import server_step
 from .statistics import Statistics, blank
+
+SGD = LOCAL_RULES.index("sgd")
 
 
 @dataclass(slots=True)
@@ -74,7 +77,7 @@ class Lanes:
             check_alike(first, other)
         self.device = torch.device(device)
         self.federations = list(federations)
-        self._draws: list[Draws | None] = [None] * len(federations)
+        self._draws: dict[int, Draws] = {}  # by lane
         self.model: Model = model_of(first)
         # By the array's id, with the array itself, so that no other takes its id.
         self._shelves: dict[int, tuple[np.ndarray, Shelf]] = {}
@@ -184,45 +187,77 @@ class Lanes:
         """A round of the lanes' clients."""
         s, now = self.statistics, self._now
         m = self.federations[0].participants
-        inputs, labels, steps = self._rows(lanes)
         at = torch.from_numpy(lanes)
         weights, last = now.weights[at], now.last[at]
         w = weights.repeat_interleave(m, dim=0)
-        beta = torch.from_numpy(s.beta[lanes]).to(self.device).repeat_interleave(m)[:, None]
-        trend = last.repeat_interleave(m, dim=0)
-        moved = torch.empty_like(w)
-        firsts = torch.empty((2, len(w)), dtype=w.dtype, device=self.device)
-        for rule in np.unique(rules):
-            some = torch.from_numpy(np.flatnonzero(np.repeat(rules == rule, m)))
-            whole = len(some) == len(w)
-            r = begin(w if whole else w[some], beta[some], trend[some], inputs.shape[1])
-            for k in range(inputs.shape[1]):
-                x, y = (inputs[:, k], labels[:, k]) if whole else (inputs[some, k], labels[some, k])
-                loss, slope = self.model.gradient(query(LOCAL_RULES[rule], r), x, y)
-                if k == 0:
-                    firsts[0, some], firsts[1, some] = loss, slope.norm(dim=1)
-                descend(LOCAL_RULES[rule], r, slope, steps[some, None] > k)
-            moved[some] = r.w - r.start
-        moved = moved.unflatten(0, (len(lanes), m))
+        firsts = torch.empty((len(w), 2), dtype=w.dtype, device=self.device)
+        compiled = (rules == SGD) & bool(self.model.sizes) & (self.device.type == "cpu")
+        for place in np.flatnonzero(compiled):
+            clients = slice(place * m, (place + 1) * m)
+            self._descend_compiled(int(lanes[place]), w[clients], firsts[clients])
+        if not compiled.all():
+            self._descend(lanes, rules, np.flatnonzero(~compiled), w, firsts)
+        moved = w.unflatten(0, (len(lanes), m)) - weights.unsqueeze(1)
         update = moved.mean(1)
         now.update[at] = update
         inner = (update * last).sum(1)
         s.trained(
             lanes,
             *(part.cpu().numpy() for part in (
-                firsts[0].view(-1, m).mean(1), firsts[1].view(-1, m).mean(1), update.norm(dim=1),
+                *firsts.view(-1, m, 2).mean(1).T, update.norm(dim=1),
                 (moved**2).sum(2).mean(1), inner, last.norm(dim=1),
             )),
         )  # fmt: skip
+
+    def _descend_compiled(self, lane: int, w: Tensor, firsts: Tensor) -> None:
+        """A lane's clients by SGD on a dense model: weights [M, P] and what was found first [M, 2]
+        are changed in place.
+        """
+        f, draws, t = self.federations[lane], self._draws[lane], self._round(lane)
+        dense.train_sgd(
+            w.numpy(),
+            np.array(self.model.sizes),
+            self._held(f.inputs).flatten(1).numpy(),
+            self._held(f.labels).numpy(),
+            draws.rows[t],
+            draws.steps[t],
+            float(self.statistics.beta[lane]),
+            firsts.numpy(),
+        )
+
+    def _descend(
+        self, lanes: np.ndarray, rules: np.ndarray, places: np.ndarray, w: Tensor, firsts: Tensor
+    ) -> None:
+        """The clients of the lanes at some places, by any rule and model; as above, for all."""
+        s, m = self.statistics, self.federations[0].participants
+        inputs, labels, steps = self._rows(lanes[places])
+        at = torch.from_numpy(lanes[places])
+        beta = torch.from_numpy(s.beta[lanes[places]]).to(self.device).repeat_interleave(m)[:, None]
+        trend = self._now.last[at].repeat_interleave(m, dim=0)
+        here = torch.from_numpy((places[:, None] * m + np.arange(m)).ravel())
+        by_client = np.repeat(rules[places], m)
+        for rule in np.unique(by_client):
+            some = torch.from_numpy(np.flatnonzero(by_client == rule))
+            r = begin(w[here[some]], beta[some], trend[some], inputs.shape[1])
+            for k in range(inputs.shape[1]):
+                x, y = inputs[some, k], labels[some, k]
+                loss, slope = self.model.gradient(query(LOCAL_RULES[rule], r), x, y)
+                if k == 0:
+                    firsts[here[some]] = torch.stack([loss, slope.norm(dim=1)], dim=1)
+                descend(LOCAL_RULES[rule], r, slope, steps[some, None] > k)
+            w[here[some]] = r.w
+
+    def _round(self, lane: int) -> int:
+        """Index of the round that the lane's clients train in."""
+        return int(self.statistics.step[lane]) - 1
 
     def _rows(self, lanes: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs [E * M, K, B, ...], labels and steps [E * M] of the lanes' next round."""
         inputs: list[Tensor] = []
         labels: list[Tensor] = []
         steps: list[np.ndarray] = []
-        for lane in lanes:
-            f, draws = self.federations[lane], self._draws[lane]
-            t = int(self.statistics.step[lane]) - 1
+        for lane in lanes.tolist():
+            f, draws, t = self.federations[lane], self._draws[lane], self._round(lane)
             here = draws.rows[t]
             rows = torch.from_numpy(here.ravel()).to(self.device)
             for kind, parts in (("inputs", inputs), ("labels", labels)):
@@ -235,7 +270,7 @@ class Lanes:
     def fork(self) -> Lanes:
         """Lanes in the same state that go their own way; data are shared."""
         twin = copy.copy(self)
-        twin.federations, twin._draws = list(self.federations), list(self._draws)
+        twin.federations, twin._draws = list(self.federations), dict(self._draws)
         twin._now, twin._kept = copy.deepcopy(self._now), copy.deepcopy(self._kept)
         twin.statistics = copy.deepcopy(self.statistics)
         return twin
