@@ -5,7 +5,7 @@ numpy and torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -71,3 +71,34 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> 
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), GREATEST_NORM)
     optimizer.step()
+
+
+class Choice(NamedTuple):
+    """An observation, the action to imitate, and the rewards that followed."""
+
+    observation: dict[str, np.ndarray]
+    action: int
+    to_come: float
+
+
+def imitate_choices(
+    network: Any,
+    samples: Sequence[Choice],
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    rng: np.random.Generator,
+    progress: Callable[[float], None],
+) -> float:
+    """One pass of cross-entropy and squared error of the value over the choices of a policy with
+    discrete actions; returns the mean cross-entropy. See Recipe.
+    """
+
+    def loss_of(batch: Sequence[Choice]) -> tuple[Tensor, float]:
+        obs = stack([sample.observation for sample in batch])
+        encoded = network.encode(obs)
+        scores = network.logits(encoded, obs)
+        loss = nn.functional.cross_entropy(scores, torch.tensor([s.action for s in batch]))
+        error = network.value(encoded) - torch.tensor([s.to_come for s in batch])
+        return loss + (error**2).mean(), float(loss.detach())
+
+    return one_pass(network, samples, optimizer, batch_size, rng, progress, loss_of)

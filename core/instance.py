@@ -157,6 +157,27 @@ def load_set(kind: type[AnyInstance], path: Path) -> list[AnyInstance]:
     return [kind.from_bytes(data, f"{path}, member {name}") for name, data in members]
 
 
+def load_archive(kind: type[AnyInstance], path: Path, data: bytes) -> AnyInstance:
+    """The one instance in what `Instance.save` or `save_set` wrote, read already.
+
+    Raises:
+        InstanceError: not such an archive, or one of several instances.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
+    if "meta.npy" in names:
+        return kind.from_bytes(data, str(path))
+    if len(names) != 1:
+        raise InstanceError(
+            f"{path}: a set of {len(names)} instances where one instance is expected; unzip it and "
+            "give a member"
+        )
+    return load_set(kind, path)[0]
+
+
 def read_bytes(path: Path) -> bytes:
     """Reads a user's file whole.
 

@@ -4,12 +4,9 @@ nearest to its rates. Uses torch and the core contract.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from ...core.budget import Budget
 from ...core.contracts import Solver
@@ -18,18 +15,8 @@ from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federatio
 from ...envs.federated_lr.env import FederatedLREnv
 from ...envs.federated_lr.grid import mask_of, nearest_action
 from ...envs.federated_lr.orders import ALPHA, BETA, rate_of
-from ..batches import one_pass, stack
+from ..batches import Choice
 from .network import RatePolicy
-
-VALUE_WEIGHT = 0.5
-
-
-class Sample(NamedTuple):
-    """An observation, the action to imitate, and the rewards that followed."""
-
-    observation: dict[str, np.ndarray]
-    action: int
-    to_come: float
 
 
 def lessons(
@@ -39,19 +26,19 @@ def lessons(
     budget: Budget,
     own_play: bool,
     rng: np.random.Generator,
-) -> list[Sample]:
+) -> list[Choice]:
     """The steps of a controller's episodes, one an instance; see Recipe. States of own play are not
     used.
     """
     if solver is None:
         raise SettingError("imitation.contender: name the controller that is imitated")
-    samples: list[Sample] = []
+    samples: list[Choice] = []
     for federation in instances:
         samples += demonstrate(federation, solver(federation, budget, 0).actions, 0)
     return samples
 
 
-def demonstrate(federation: Federation, orders: np.ndarray, seed: int) -> list[Sample]:
+def demonstrate(federation: Federation, orders: np.ndarray, seed: int) -> list[Choice]:
     """An episode under the orders, int64 [steps, 5], in the world of the seed."""
     env = FederatedLREnv(federation, form="orders")
     observation, info = env.reset(seed=seed)
@@ -65,27 +52,4 @@ def demonstrate(federation: Federation, orders: np.ndarray, seed: int) -> list[S
         observation, reward, _, _, info = env.step(row)
         rewards.append(reward)
     to_come = np.cumsum(rewards[::-1])[::-1]
-    return [Sample(*parts) for parts in zip(seen, actions, map(float, to_come), strict=True)]
-
-
-def imitate(
-    network: RatePolicy,
-    samples: Sequence[Sample],
-    optimizer: torch.optim.Optimizer,
-    batch_size: int,
-    rng: np.random.Generator,
-    progress: Callable[[float], None],
-) -> float:
-    """One pass of cross-entropy and squared error of the value; returns the mean cross-entropy. See
-    Recipe.
-    """
-
-    def loss_of(batch: Sequence[Sample]) -> tuple[Tensor, float]:
-        obs = stack([sample.observation for sample in batch])
-        encoded = network.encode(obs)
-        scores = network.logits(encoded, obs)
-        loss = nn.functional.cross_entropy(scores, torch.tensor([s.action for s in batch]))
-        error = network.value(encoded) - torch.tensor([s.to_come for s in batch])
-        return loss + VALUE_WEIGHT * (error**2).mean(), float(loss.detach())
-
-    return one_pass(network, samples, optimizer, batch_size, rng, progress, loss_of)
+    return [Choice(*parts) for parts in zip(seen, actions, map(float, to_come), strict=True)]

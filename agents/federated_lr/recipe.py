@@ -13,9 +13,9 @@ import torch
 
 from ...datasets.federated_lr.instance import Federation
 from ...envs.federated_lr.env import FederatedLREnv
-from ..batches import stack
+from ..batches import imitate_choices, stack
 from ..recipe import Recipe
-from .imitation import imitate, lessons
+from .imitation import lessons
 from .network import RatePolicy
 
 
@@ -47,7 +47,7 @@ def score(
 RECIPE = Recipe(
     network=RatePolicy,
     lessons=lessons,
-    imitate=imitate,
+    imitate=imitate_choices,
     score=score,
     chosen_by="final_error",
 )

@@ -6,13 +6,10 @@ imitated is what matters. The value learns the savings that were still to come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import njit
-from torch import Tensor, nn
 
 from ...core.budget import Budget
 from ...core.contracts import Solver
@@ -22,18 +19,8 @@ from ...envs.memory_mapping.dynamics import State, Static, make_state
 from ...envs.memory_mapping.env import MallocGameEnv
 from ...envs.memory_mapping.static import planning_static
 from ...envs.memory_mapping.wishes import play_wishes, wishes_of
-from ..batches import one_pass, stack
+from ..batches import Choice
 from .network import DecisionPolicy
-
-VALUE_WEIGHT = 1.0
-
-
-class Sample(NamedTuple):
-    """An observation, the action to imitate, and the rewards that followed."""
-
-    observation: dict[str, np.ndarray]
-    action: int
-    to_come: float
 
 
 def lessons(
@@ -43,17 +30,17 @@ def lessons(
     budget: Budget,
     own_play: bool,
     rng: np.random.Generator,
-) -> list[Sample]:
+) -> list[Choice]:
     """Every choice of a solver's plans; see Recipe. States of own play are not used."""
     if solver is None:
         raise SettingError("imitation.contender: name the contender whose plans are imitated")
-    samples: list[Sample] = []
+    samples: list[Choice] = []
     for program in instances:
         samples += demonstrate(program, _plan(program, solver, budget))
     return samples
 
 
-def demonstrate(program: Program, plan: np.ndarray) -> list[Sample]:
+def demonstrate(program: Program, plan: np.ndarray) -> list[Choice]:
     """A plan's decisions, where there was a choice."""
     env = MallocGameEnv(program)
     observation, _ = env.reset()
@@ -64,7 +51,7 @@ def demonstrate(program: Program, plan: np.ndarray) -> list[Sample]:
         rewards.append(reward)
     to_come = np.cumsum(rewards[::-1])[::-1]
     return [
-        Sample(observation, action, float(left))
+        Choice(observation, action, float(left))
         for observation, action, left in zip(seen, plan.tolist(), to_come, strict=True)
         if observation["action_mask"].sum() > 1
     ]
@@ -93,26 +80,3 @@ def tidy(static: Static, state: State, wishes: np.ndarray) -> None:
             if play_wishes(static, state, wishes) > best:
                 wishes[d] = 1
     play_wishes(static, state, wishes)
-
-
-def imitate(
-    network: DecisionPolicy,
-    samples: Sequence[Sample],
-    optimizer: torch.optim.Optimizer,
-    batch_size: int,
-    rng: np.random.Generator,
-    progress: Callable[[float], None],
-) -> float:
-    """One pass of cross-entropy and squared error of the value; returns the mean cross-entropy. See
-    Recipe.
-    """
-
-    def loss_of(batch: Sequence[Sample]) -> tuple[Tensor, float]:
-        obs = stack([sample.observation for sample in batch])
-        encoded = network.encode(obs)
-        scores = network.logits(encoded, obs)
-        loss = nn.functional.cross_entropy(scores, torch.tensor([s.action for s in batch]))
-        error = network.value(encoded) - torch.tensor([s.to_come for s in batch])
-        return loss + VALUE_WEIGHT * (error**2).mean(), float(loss.detach())
-
-    return one_pass(network, samples, optimizer, batch_size, rng, progress, loss_of)

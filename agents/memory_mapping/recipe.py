@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...datasets.memory_mapping.instance import Program
+from ..batches import imitate_choices
 from ..recipe import Recipe
-from .imitation import imitate, lessons
+from .imitation import lessons
 from .network import DecisionPolicy
 from .playing import Player, take_weights
 
@@ -40,7 +41,7 @@ def score(network: DecisionPolicy, instances: Sequence[Program]) -> dict[str, fl
 RECIPE = Recipe(
     network=DecisionPolicy,
     lessons=lessons,
-    imitate=imitate,
+    imitate=imitate_choices,
     score=score,
     chosen_by="sample",
 )

@@ -6,13 +6,11 @@ The format is told from the content, never from the file's name.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import InstanceError
-from ...core.instance import load_set, read_bytes
+from ...core.instance import load_archive, read_bytes
 from .images import Images, cifar_images, idx_images, is_cifar, is_idx, unpacked
 from .instance import Federation
 from .leaf import leaf_federation
@@ -40,7 +38,7 @@ def load_file(path: Path) -> Federation:
     """
     data = read_bytes(path)
     if data.startswith(ZIP):
-        return _load_archive(path, data)
+        return load_archive(Federation, path, data)
     data = unpacked(path, data)
     name = path.name.split(".")[0]
     try:
@@ -111,19 +109,3 @@ def play_federation(
     for key, value in (("model", "gru"), ("width", WIDTH), ("classes", rows.letters)):
         terms.setdefault(key, value)
     return federation_of(name, rows.inputs, rows.labels, owner=rows.owner, **terms)
-
-
-def _load_archive(path: Path, data: bytes) -> Federation:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
-    if "meta.npy" in names:
-        return Federation.from_bytes(data, str(path))
-    if len(names) != 1:
-        raise InstanceError(
-            f"{path}: an archive of {len(names)} files where one instance is expected; unzip it "
-            "and give a member"
-        )
-    return load_set(Federation, path)[0]

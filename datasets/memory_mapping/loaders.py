@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...core.errors import InstanceError
-from ...core.instance import MAX_FILE_BYTES, load_set, read_bytes
+from ...core.instance import MAX_FILE_BYTES, load_archive, read_bytes
 from ..records import Record
 from .builder import DEFAULT_CAPACITY, Builder, Use
 from .hardware import DEFAULT, Hardware, load_hardware
@@ -93,15 +93,8 @@ def _load_archive(path: Path, data: bytes, hardware: str, capacity: str | None) 
             names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
-    if "meta.npy" in names:
-        return Program.from_bytes(data, str(path))
-    if all(name.endswith(".npz") for name in names):
-        if len(names) != 1:
-            raise InstanceError(
-                f"{path}: a set of {len(names)} instances where one instance is expected; unzip it "
-                "and give a member"
-            )
-        return load_set(Program, path)[0]
+    if all(name.endswith((".npz", ".npy")) for name in names):
+        return load_archive(Program, path, data)
     from .torch_export import load_pt2
 
     return load_pt2(path, load_hardware(hardware), capacity or DEFAULT_CAPACITY)

@@ -9,13 +9,12 @@ import csv
 import io
 import math
 import string
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import load_set, read_bytes
+from ...core.instance import load_archive, read_bytes
 from .instance import (
     BATCH_SIZE,
     MEASURED,
@@ -45,7 +44,7 @@ def load_file(path: Path) -> DesignTask:
     """
     data = read_bytes(path)
     if data.startswith(b"PK\x03\x04"):
-        return _load_archive(path, data)
+        return load_archive(DesignTask, path, data)
     name = path.name.split(".")[0]
     if data.startswith(NUMPY_MAGIC):
         return _load_arrays(path, name, data)
@@ -153,22 +152,6 @@ def _one_score_each(sequences: list[str], scores: list[float], places: list[str]
                 f"{places[row]}: {sequence} has the score {scores[row]:g} here and "
                 f"{scores[first]:g} in {places[first]}; keep one, or their mean"
             )
-
-
-def _load_archive(path: Path, data: bytes) -> DesignTask:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
-    if "meta.npy" in names:
-        return DesignTask.from_bytes(data, str(path))
-    if len(names) != 1:
-        raise InstanceError(
-            f"{path}: an archive of {len(names)} files where one instance is expected; unzip it "
-            "and give a member"
-        )
-    return load_set(DesignTask, path)[0]
 
 
 def _load_arrays(path: Path, name: str, data: bytes) -> DesignTask:

@@ -6,16 +6,14 @@ The format is told from the content, never from the file's name.
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import load_set, read_bytes
+from ...core.instance import load_archive, read_bytes
 from ..records import Record
 from .instance import DEFAULT_TASK, STATUS_NAMES, Cluster
 from .traces import SQLITE_MAGIC, decode, load_azure, load_csv
@@ -45,7 +43,7 @@ def load_file(path: Path) -> Cluster:
         return load_azure(path)
     data = read_bytes(path)
     if head.startswith(b"PK\x03\x04"):
-        return _load_own(path, data)
+        return load_archive(Cluster, path, data)
     text = decode(path, data)
     if text.lstrip()[:1] in ("{", "["):
         return load_bytedance(path, text)
@@ -55,22 +53,6 @@ def load_file(path: Path) -> Cluster:
         f"{path}: not a known format; expected VMR2L JSON, an Alibaba openb or Huawei-East-1 CSV, "
         "an Azure Packing sqlite file, or an instance saved by this library"
     )
-
-
-def _load_own(path: Path, data: bytes) -> Cluster:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
-    if "meta.npy" in names:
-        return Cluster.from_bytes(data, str(path))
-    if len(names) != 1:
-        raise InstanceError(
-            f"{path}: a set of {len(names)} instances where one instance is expected; unzip it and "
-            "give a member"
-        )
-    return load_set(Cluster, path)[0]
 
 
 def load_bytedance(path: Path, text: str) -> Cluster:

@@ -12,9 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sysopt_gym.agents.batches import stack
+from sysopt_gym.agents.batches import imitate_choices, stack
 from sysopt_gym.agents.checkpoints import SHIPPED, load_network, load_policy
-from sysopt_gym.agents.federated_lr.imitation import demonstrate, imitate
+from sysopt_gym.agents.federated_lr.imitation import demonstrate
 from sysopt_gym.agents.federated_lr.network import RatePolicy
 from sysopt_gym.agents.federated_lr.players import Agent, MuZero, Ppo
 from sysopt_gym.agents.federated_lr.recipe import score
@@ -84,7 +84,9 @@ def test_imitation_makes_the_lessons_likelier() -> None:
     samples = demonstrate(small(), orders, 0)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     rng = np.random.default_rng(0)
-    losses = [imitate(network, samples, optimizer, 8, rng, lambda _: None) for _ in range(8)]
+    losses = [
+        imitate_choices(network, samples, optimizer, 8, rng, lambda _: None) for _ in range(8)
+    ]
     assert losses[-1] < losses[0]
 
 

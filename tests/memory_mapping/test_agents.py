@@ -13,10 +13,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sysopt_gym.agents.batches import stack
+from sysopt_gym.agents.batches import imitate_choices, stack
 from sysopt_gym.agents.checkpoints import Card, load_network, load_policy
 from sysopt_gym.agents.memory_mapping import playing
-from sysopt_gym.agents.memory_mapping.imitation import demonstrate, imitate, tidy
+from sysopt_gym.agents.memory_mapping.imitation import demonstrate, tidy
 from sysopt_gym.agents.memory_mapping.lookahead import Lookahead
 from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
 from sysopt_gym.agents.memory_mapping.players import (
@@ -169,7 +169,9 @@ def test_imitation_makes_the_plan_likelier() -> None:
     assert max(sample.to_come for sample in samples) <= 1 - 1 / speedup + 1e-6
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     rng = np.random.default_rng(0)
-    losses = [imitate(network, samples, optimizer, 16, rng, lambda _: None) for _ in range(6)]
+    losses = [
+        imitate_choices(network, samples, optimizer, 16, rng, lambda _: None) for _ in range(6)
+    ]
     assert losses[-1] < losses[0]
 
 
