@@ -47,8 +47,8 @@ class Statistics:
 
     def clear(self, lane: int, federation: Federation, loss: float, accuracy: float) -> None:
         """A lane begins, with the first model's validation loss and accuracy."""
-        for part in fields(self):
-            getattr(self, part.name)[lane] = 0
+        for name in NAMES:
+            getattr(self, name)[lane] = 0
         self.rounds[lane] = federation.rounds
         self.alpha[lane], self.beta[lane] = federation.alpha, federation.beta
         self.initial_loss[lane] = self.validation_loss[lane] = self.train_loss[lane] = loss
@@ -88,16 +88,17 @@ class Statistics:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Every lane's numbers by name, copies."""
-        return {part.name: getattr(self, part.name).copy() for part in fields(self)}
+        return {name: getattr(self, name).copy() for name in NAMES}
 
     def row(self, lane: int) -> dict[str, Any]:
         """A lane's numbers by name, as plain numbers."""
-        return {part.name: getattr(self, part.name)[lane].item() for part in fields(self)}
+        return {name: getattr(self, name).item(lane) for name in NAMES}
+
+
+NAMES = tuple(part.name for part in fields(Statistics))
 
 
 def blank(lanes: int) -> Statistics:
     """Of lanes that have not begun."""
     kinds = {"step": np.int64, "rounds": np.int64, "diverged": np.bool_}
-    return Statistics(
-        **{f.name: np.zeros(lanes, kinds.get(f.name, np.float64)) for f in fields(Statistics)}
-    )
+    return Statistics(**{name: np.zeros(lanes, kinds.get(name, np.float64)) for name in NAMES})

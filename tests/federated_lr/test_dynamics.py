@@ -122,6 +122,16 @@ def test_a_lane_may_wait_while_others_go_on_or_begin_anew(world: World) -> None:
     assert first == pytest.approx(third, rel=1e-9)
 
 
+def test_orders_are_of_the_lanes_as_named_in_whatever_order(world: World) -> None:
+    federations, orders = [world(), world(seed=1), world(seed=2)], orders_of(3, 4, 3)
+    straight = train(federations, orders, [0, 1, 2]).statistics
+    turned = train(federations, np.empty((0, 3, 5)), [0, 1, 2])
+    for row in orders:
+        turned.step(row[[2, 0, 1]], np.array([2, 0, 1]))
+    for lane in range(3):
+        assert turned.statistics.row(lane) == pytest.approx(straight.row(lane), rel=1e-9)
+
+
 def test_the_first_order_moves_nothing_and_its_beta_is_the_first_rounds(world: World) -> None:
     f = world()
     orders = np.array([[order(100.0, 0.05), order(0.01, 0.1)]])
