@@ -139,7 +139,7 @@ def test_a_federation_comes_back_from_its_file(tiny: Federation, tmp_path: Path)
 EXAMPLES = {
     "alpha": "2", "beta": "0.5", "rounds": "7", "participants": "3", "local_steps": "2",
     "batch": "9", "model": "mlp", "width": "5", "clients": "11", "skew": "iid", "drift": "1.5",
-    "stragglers": "0.25", "noise": "0.1", "objective": "rounds_to_target", "target": "0.9",
+    "stragglers": "0.25", "noise": "0.1", "objective": "area_under_curve", "target": "0.9",
 }  # fmt: skip
 
 

@@ -107,8 +107,8 @@ def test_mnist_is_pooled_to_14_pixels_a_side(data_file: DataFile) -> None:
 def test_speakers_of_shakespeare_are_clients(data_file: DataFile) -> None:
     data_file("federated/tinyshakespeare.txt")
     one = load_set("shakespeare-grid")[0]
-    assert (one.clients, one.classes, one.inputs.shape[1], one.rounds) == (141, 65, 16, 40)
-    assert len(one.val_labels) == len(one.test_labels) == 500
+    assert (one.clients, one.classes, one.inputs.shape[1], one.rounds) == (141, 65, 16, 30)
+    assert len(one.val_labels) == len(one.test_labels) == 200
 
 
 def test_a_missing_public_file_is_named_with_its_place(
