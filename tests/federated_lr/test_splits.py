@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,13 +61,8 @@ def test_a_grid_is_one_federation_at_25_pairs_of_rates_in_the_same_memory(
     assert single.content_hash == grid[7].content_hash
 
 
-def test_the_grid_of_digits_is_loaded_within_a_second() -> None:
-    splits._instances.cache_clear()
-    digits.cache_clear()
-    start = time.perf_counter()
-    grid = load_set("digits-grid")
-    assert time.perf_counter() - start < 1
-    one = grid[0]
+def test_the_grid_of_digits_is_of_fedhypers_shape() -> None:
+    one = load_set("digits-grid")[0]
     assert (one.clients, one.participants, one.local_steps, one.batch_size) == (100, 10, 5, 16)
     assert (one.rounds, one.model, one.inputs.max()) == (50, "logistic", 1)
 
@@ -131,25 +125,29 @@ def test_an_unknown_set_and_an_unknown_federation_are_refused() -> None:
         load_set("digits-grid/25")
 
 
-def rows_of(federations: list[Federation]) -> set[bytes]:
-    parts = ("inputs", "val_inputs", "test_inputs")
-    return {row.tobytes() for one in federations for part in parts for row in getattr(one, part)}
+def digits_in(federations: list[Federation]) -> set[bytes]:
+    """All pictures of digits, whatever they were scaled and enlarged by."""
+    found = set()
+    for one in federations:
+        for part in ("inputs", "val_inputs", "test_inputs"):
+            rows = getattr(one, part)
+            if rows.ndim == 4:
+                step = rows.shape[-1] // 8
+                pixels = rows[:, 0, ::step, ::step] / one.inputs.max() * 16
+                found |= {row.tobytes() for row in pixels.round().astype(np.int8)}
+    return found
 
 
 def test_agents_are_chosen_by_digits_they_were_not_trained_on() -> None:
-    train, val = load_set("mixed:train"), load_set("mixed:val")
-    pictures = (1, 8, 8)
-    assert sum(one.inputs.shape[1:] == pictures for one in train) == 120
-    overlap = rows_of([one for one in train if one.inputs.shape[1:] == pictures]) & rows_of(
-        [one for one in val if one.inputs.shape[1:] == pictures]
-    )
-    assert not overlap
+    train, val = digits_in(load_set("mixed:train")), digits_in(load_set("mixed:val"))
+    assert len(train) > 1000 and len(val) > 300
+    assert not train & val
 
 
 def test_federations_to_train_on_are_of_many_kinds() -> None:
     train = load_set("mixed:train")
     assert len({one.content_hash for one in train}) == 240
-    assert {one.model for one in train} == {"logistic", "mlp"}
+    assert {one.model for one in train} == {"logistic", "mlp", "gru"}
     assert all(20 <= one.rounds <= 60 and one.participants <= one.clients for one in train)
     assert all(5e-4 <= one.beta <= 0.2 and 0.3 <= one.alpha <= 3 for one in train)
     for field in ("drift", "stragglers"):
