@@ -335,7 +335,7 @@ def test_a_file_of_this_library_comes_back_as_it_was(tmp_path: Path) -> None:
     save_set([made, made], tmp_path / "two.zip")
     assert load_file(tmp_path / "one.npz").content_hash == made.content_hash
     assert load_file(tmp_path / "set.zip").content_hash == made.content_hash
-    with pytest.raises(InstanceError, match="an archive of 2 files"):
+    with pytest.raises(InstanceError, match="a set of 2 instances"):
         load_file(tmp_path / "two.zip")
     (tmp_path / "cut.zip").write_bytes((tmp_path / "set.zip").read_bytes()[:200])
     with pytest.raises(InstanceError, match="damaged"):

@@ -98,7 +98,7 @@ def test_a_saved_set_of_one_is_read_back(
     save_set([task], tmp_path / "one.zip")
     assert load_file(tmp_path / "one.zip").content_hash == task.content_hash
     save_set([task, task], tmp_path / "two.zip")
-    with pytest.raises(InstanceError, match="2 files where one"):
+    with pytest.raises(InstanceError, match="2 instances where one"):
         load_file(tmp_path / "two.zip")
 
 
