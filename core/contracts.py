@@ -116,6 +116,10 @@ def _all_of_it(instance: Any) -> Any:
     return instance
 
 
+def _none_known(instance: Any) -> None:
+    return None
+
+
 def _no_actions(instance: Any) -> np.ndarray:
     return np.zeros(0, np.int64)
 
@@ -149,6 +153,8 @@ class Problem:
         benchmarks: name -> lazy entry point, () -> list of Throughput.
         best_known: an instance -> the best objective known from elsewhere, with its source, or
             None.
+        draws: whether the world's seed changes the problem that an instance poses; runs of several
+            seeds then have a best each.
         moves_on: whether an instance's world goes on while a contender thinks; a bound proven on
             the instance as given then proves nothing of the world the plan meets.
         shown: what of an instance a contender is given; the rest is the judge's alone.
@@ -182,8 +188,9 @@ class Problem:
     baseline: str
     pictures: str
     benchmarks: Mapping[str, str]
-    best_known: Callable[[Any], tuple[float, str] | None]
+    best_known: Callable[[Any], tuple[float, str] | None] = _none_known
     variants: tuple[Mapping[str, str], ...] = ({},)
+    draws: Callable[[Any], bool] = _stands_still
     moves_on: Callable[[Any], bool] = _stands_still
     shown: Callable[[Any], Any] = _all_of_it
     told: Callable[[Any], Any] = _all_of_it

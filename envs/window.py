@@ -1,12 +1,26 @@
-"""The window of render_mode "human", for every family. matplotlib is imported when one opens."""
+"""What an environment may render, and the window of render_mode "human", for every family.
+
+matplotlib is imported when one opens.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import MissingDependencyError
+from ..core.errors import MissingDependencyError, SettingError
+
+
+def check_render_mode(mode: str | None, known: Sequence[str]) -> None:
+    """Refuses what an environment cannot render.
+
+    Raises:
+        SettingError: the mode is none of those known.
+    """
+    if mode is not None and mode not in known:
+        raise SettingError(f"render_mode {mode!r} is unknown; known: {', '.join(known)}, or none")
 
 
 class Window:

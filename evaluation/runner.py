@@ -157,6 +157,7 @@ def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
         "bound": None,
         "best_known": known_best[0] if known_best else None,
         "moves_on": problem.moves_on(entry.instance),
+        "draws": problem.draws(entry.instance) or problem.moves_on(entry.instance),
         "wall_s": None,
         "cpu_s": None,
         "setup_s": worker.setup_s,

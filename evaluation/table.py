@@ -34,10 +34,12 @@ def gap(objective: float, reference: float, sign: float) -> float:
 
 
 def world_of(row: Row) -> tuple[str, str, int]:
-    """Rows that can be compared with each other: same instance and, where the world moves on, same
-    world.
+    """Rows that can be compared with each other: same instance and, where the world draws what the
+    problem is, or moves on, same world. Rows of folders from before that was told apart say only
+    whether it moves on.
     """
-    return row["family"], row["instance_hash"], row["world_seed"] if row["moves_on"] else 0
+    differs = row.get("draws", row["moves_on"])
+    return row["family"], row["instance_hash"], row["world_seed"] if differs else 0
 
 
 def add_gaps(rows: Sequence[Row]) -> list[str]:

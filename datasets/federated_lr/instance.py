@@ -212,6 +212,11 @@ class Federation(Instance):
                 f"law is {law.tolist()}; give {', '.join(LAW)}: finite, at least 0, memory between "
                 "0 and 1, most above 0"
             )
+        floor, scale, exponent, _, _, most = law.tolist()
+        with np.errstate(over="ignore"):
+            first = floor + scale * np.float64(most) ** -exponent
+        if not 0 < first < np.inf:
+            self._refuse(f"law is {law.tolist()}: its first loss is {first}; give one above 0")
 
     def _refuse(self, why: str) -> None:
         raise InstanceError(f"{self.name}: {why}")

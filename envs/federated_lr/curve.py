@@ -1,5 +1,5 @@
-"""Closed-form dynamics: a learning curve that follows the annealing scaling law, microseconds a
-round. Uses numpy.
+"""Closed-form dynamics: learning curves that follow the annealing scaling law, all lanes in one
+computation. Uses numpy.
 
 After rates eta_1..eta_s (alpha times beta) the loss is
     floor + scale * S1**-exponent - annealing * S2,
@@ -21,13 +21,16 @@ from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federatio
 from .orders import ALPHA, BETA, CHECKPOINT, GO_ON, KEEP, rate_of
 from .statistics import Statistics, blank
 
-FLOOR, SCALE, EXPONENT, ANNEALING, MEMORY, MOST = range(6)
+FLOOR, SCALE, EXPONENT, ANNEALING, MEMORY, MOST = range(6)  # of a law; see instance.LAW
+# Of a lane: the sums and m, the last rate (0 before the first), clients' rate of the round in hand.
+STATE = S1, S2, FALLS, RATE, PENDING = range(5)
 
 
-def loss_of(law: np.ndarray, s1: float, s2: float) -> float:
-    """The law; never below 0."""
-    loss = law[FLOOR] + law[SCALE] * s1 ** -law[EXPONENT] - law[ANNEALING] * s2
-    return max(float(loss), 0.0)
+def losses_of(laws: np.ndarray, s1: np.ndarray, s2: np.ndarray) -> np.ndarray:
+    """The law, [n], of laws [n, 6] and sums [n]; never below 0."""
+    falls = laws[:, SCALE] * s1 ** -laws[:, EXPONENT]
+    losses: np.ndarray = laws[:, FLOOR] + falls - laws[:, ANNEALING] * s2
+    return np.maximum(losses, 0.0)
 
 
 class Curves:
@@ -40,55 +43,61 @@ class Curves:
     def __init__(self, federations: Sequence[Federation]) -> None:
         self.federations = list(federations)
         self.statistics: Statistics = blank(len(federations))
-        # S1, S2, m, the last rate (0 before the first), and the rate of the round in hand.
-        self._now, self._kept = np.zeros((2, len(federations), 5))
+        self._laws = np.array([federation.law for federation in federations])
+        self._now, self._kept = np.zeros((2, len(federations), len(STATE)))
 
     def begin(self, lane: int, federation: Federation, seed: int) -> None:
         """Starts a lane anew; the seed changes nothing."""
-        self.federations[lane] = federation
+        self.federations[lane], self._laws[lane] = federation, federation.law
         self._now[lane] = self._kept[lane] = federation.law[MOST], 0.0, 0.0, 0.0, 0.0
-        loss = loss_of(federation.law, float(federation.law[MOST]), 0.0)
-        self.statistics.clear(lane, federation, loss, float(np.exp(-loss)))
+        (loss,) = losses_of(self._laws[[lane]], self._now[[lane], S1], self._now[[lane], S2])
+        self.statistics.clear(lane, federation, float(loss), float(np.exp(-loss)))
 
     def step(self, orders: np.ndarray, lanes: np.ndarray | None = None) -> None:
         """Takes an order, int64 [E, 5], in each of the lanes; rules are not looked at."""
         lanes = np.arange(len(self.federations)) if lanes is None else lanes
-        for lane, order in zip(lanes.tolist(), orders.tolist(), strict=True):
-            self._step(lane, order)
+        s, wishes = self.statistics, orders[:, CHECKPOINT]
+        if (wishes != GO_ON).any():
+            keep, back = lanes[wishes == KEEP], lanes[(wishes != GO_ON) & (wishes != KEEP)]
+            self._kept[keep], self._now[back] = self._now[keep], self._kept[back]
+        s.alpha[lanes] = [rate_of(code, ALPHA_RANGE) for code in orders[:, ALPHA].tolist()]
+        s.beta[lanes] = [rate_of(code, BETA_RANGE) for code in orders[:, BETA].tolist()]
+        moving = lanes[s.step[lanes] > 0]
+        if len(moving):
+            self._apply(moving)
+        s.step[lanes] += 1
+        going = lanes[(s.step[lanes] <= s.rounds[lanes]) & ~s.diverged[lanes]]
+        if len(going):
+            self._train(going)
 
-    def _step(self, lane: int, order: list[int]) -> None:
-        s, at, law = self.statistics, np.array([lane]), self.federations[lane].law
-        if order[CHECKPOINT] != GO_ON:
-            source, goal = (
-                (self._now, self._kept) if order[CHECKPOINT] == KEEP else (self._kept, self._now)
-            )
-            goal[lane] = source[lane]
-        s.alpha[lane] = rate_of(order[ALPHA], ALPHA_RANGE)
-        s.beta[lane] = rate_of(order[BETA], BETA_RANGE)
-        now = self._now[lane]
-        if s.step[lane] > 0:
-            eta = float(s.alpha[lane] * now[4])
-            fall = now[3] - eta if now[3] > 0 else 0.0
-            now[2] = law[MEMORY] * now[2] + fall
-            now[0] += eta
-            now[1] += now[2]
-            now[3] = eta
-            loss = loss_of(law, now[0], now[1]) if eta <= law[MOST] else np.inf
-            s.validated(at, np.array([loss]), np.array([np.exp(-loss)]))
-        s.step[lane] += 1
-        if s.step[lane] <= s.rounds[lane] and not s.diverged[lane]:
-            now[4] = s.beta[lane]
-            loss = s.validation_loss[lane]
-            slope = np.sqrt(loss)
-            norm = now[4] * slope
-            cosine = np.clip(1.0 - 2.0 * now[3] / law[MOST], -1.0, 1.0) if now[3] > 0 else 0.0
-            numbers = (loss, slope, norm, norm**2, cosine * norm**2, norm)
-            s.trained(at, *(np.array([number]) for number in numbers))
+    def _apply(self, lanes: np.ndarray) -> None:
+        """A round at the rates that its clients and now its server had."""
+        s, laws, now = self.statistics, self._laws[lanes], self._now[lanes]
+        eta = s.alpha[lanes] * now[:, PENDING]
+        fall = np.where(now[:, RATE] > 0, now[:, RATE] - eta, 0.0)
+        now[:, FALLS] = laws[:, MEMORY] * now[:, FALLS] + fall
+        now[:, S1] += eta
+        now[:, S2] += now[:, FALLS]
+        now[:, RATE] = eta
+        self._now[lanes] = now
+        losses = losses_of(laws, now[:, S1], now[:, S2])
+        losses = np.where(eta <= laws[:, MOST], losses, np.inf)
+        s.validated(lanes, losses, np.exp(-losses))
+
+    def _train(self, lanes: np.ndarray) -> None:
+        """What clients would answer."""
+        s, most, rate = self.statistics, self._laws[lanes, MOST], self._now[lanes, RATE]
+        self._now[lanes, PENDING] = s.beta[lanes]
+        losses = s.validation_loss[lanes]
+        slopes = np.sqrt(losses)
+        norms = s.beta[lanes] * slopes
+        cosines = np.where(rate > 0, np.clip(1.0 - 2.0 * rate / most, -1.0, 1.0), 0.0)
+        s.trained(lanes, losses, slopes, norms, norms**2, cosines * norms**2, norms)
 
     def fork(self) -> Curves:
         """Curves in the same state that go their own way."""
         twin = copy.copy(self)
-        twin.federations = list(self.federations)
+        twin.federations, twin._laws = list(self.federations), self._laws.copy()
         twin._now, twin._kept = self._now.copy(), self._kept.copy()
         twin.statistics = copy.deepcopy(self.statistics)
         return twin

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ...core.errors import IllegalActionError, SettingError
+from ...core.errors import IllegalActionError
 from ...core.registry import known
 from ...datasets.federated_lr.instance import Federation, seal
 from ...datasets.federated_lr.loaders import load_file
@@ -21,7 +21,7 @@ from ...datasets.federated_lr.settings import SETTINGS, with_settings
 from ...datasets.federated_lr.splits import SETS, load_set
 from ..actions import LegalDiscrete
 from ..instances import SealsItsSpec, gather
-from ..window import Window
+from ..window import Window, check_render_mode
 from .forms import FORMS, order_of
 from .grid import ACTIONS, mask_of
 from .lanes import make_lanes
@@ -113,10 +113,7 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
     ) -> None:
         known(form, FORMS, "form of federated_lr")
         known(server, SERVER_RULES, "server rule of federated_lr")
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise SettingError(
-                f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
-            )
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.form, self.server, self.device = form, server, device
         self.instances = gather_federations(instances, settings or {})

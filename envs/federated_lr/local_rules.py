@@ -134,8 +134,8 @@ def _d_adaptation(r: Round, g: Tensor) -> Tensor:
 
 
 def _prodigy(r: Round, g: Tensor) -> Tensor:
-    """Prodigy (Mishchenko & Defazio, ICML 2024), its dual-averaging form (Alg. 1), G the greatest
-    slope seen.
+    """Prodigy (Mishchenko & Defazio, ICML 2024), its dual-averaging form, from memory; G is the
+    greatest slope seen.
     """
     d = r.notes.get("d", torch.full_like(r.beta, FIRST_DISTANCE))
     most = torch.maximum(g.norm(dim=1, keepdim=True), r.notes.get("most", torch.zeros_like(r.beta)))

@@ -149,7 +149,7 @@ def _unrolled(weights: Weights, inputs: Tensor) -> Tensor:
     """What each character adds to the gates, [L, C, B, gates]; a one-hot input picks its row."""
     table, bias = weights[0].transpose(1, 2), weights[2]
     clients, letters = table.shape[:2]
-    rows = inputs.long() + torch.arange(clients).view(-1, 1, 1) * letters
+    rows = inputs.long() + torch.arange(clients, device=inputs.device).view(-1, 1, 1) * letters
     given = table.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
     return (given + bias[:, None, None]).permute(2, 0, 1, 3)
 

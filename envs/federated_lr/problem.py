@@ -67,10 +67,6 @@ def warm_up_instance() -> Federation:
     )  # fmt: skip
 
 
-def _no_best_known(federation: Federation) -> None:
-    return None
-
-
 PROBLEM = Problem(
     family="federated_lr",
     env_id="sysopt/FederatedLR-v0",
@@ -110,7 +106,7 @@ PROBLEM = Problem(
     baseline="fedavg",
     pictures=".envs.federated_lr.pictures:pictures",
     benchmarks={"federated_lr": ".benchmarks.federated_lr:measure"},
-    best_known=_no_best_known,
+    draws=lambda federation: federation.model != CURVE,
     shown=seal,
     told=terms_of,
     plan_arguments={"form": "orders"},

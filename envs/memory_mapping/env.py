@@ -19,7 +19,7 @@ from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.splits import SETS, load_set
 from ..actions import LegalDiscrete
 from ..instances import gather
-from ..window import Window
+from ..window import Window, check_render_mode
 from .dynamics import (
     DEAD,
     FINISHED,
@@ -134,10 +134,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
     ) -> None:
         if window < 1:
             raise SettingError(f"window is {window}; an agent needs at least 1 decision to see")
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise SettingError(
-                f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
-            )
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.window = window
         self.instances = _gather(instances, settings or {})

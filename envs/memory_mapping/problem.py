@@ -76,10 +76,6 @@ def nothing(program: Program) -> np.ndarray:
     return np.full(program.n_decisions, DROP, np.int64)
 
 
-def _no_best_known(program: Program) -> None:
-    return None
-
-
 PROBLEM = Problem(
     family="memory_mapping",
     env_id="sysopt/MallocGame-v0",
@@ -118,6 +114,5 @@ PROBLEM = Problem(
     baseline="xla_msa",
     pictures=".envs.memory_mapping.pictures:pictures",
     benchmarks={"memory_mapping": ".benchmarks.memory_mapping:measure"},
-    best_known=_no_best_known,
     nothing=nothing,
 )

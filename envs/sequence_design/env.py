@@ -16,7 +16,7 @@ from ...core.errors import IllegalActionError, SettingError
 from ...core.registry import known
 from ...datasets.sequence_design.instance import DesignTask, seal
 from ..actions import LegalDiscrete, LegalMultiDiscrete
-from ..window import Window
+from ..window import Window, check_render_mode
 from .dynamics import Designs, append, append_mask, edit_mask, feasible
 from .objective import expected_median
 from .observation import FORMS, Observation, observation_space, squashed
@@ -109,10 +109,7 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
         for name, value in (("designs", designs), ("edits", edits)):
             if value is not None and value < 1:
                 raise SettingError(f"{name} is {value}; give at least 1, or none for the default")
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise SettingError(
-                f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
-            )
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.form, self.designs, self.kappa, self.edits = form, designs, kappa, edits
         self.instances = gather_tasks(instances, settings or {})

@@ -69,10 +69,6 @@ def nothing(task: DesignTask) -> np.ndarray:
     return np.resize(rows.astype(np.int64), task.batch_size * task.length)
 
 
-def _no_best_known(task: DesignTask) -> None:
-    return None
-
-
 PROBLEM = Problem(
     family="sequence_design",
     env_id="sysopt/SequenceDesign-v0",
@@ -111,7 +107,6 @@ PROBLEM = Problem(
     baseline="ga",
     pictures=".envs.sequence_design.pictures:pictures",
     benchmarks={"sequence_design": ".benchmarks.sequence_design:measure"},
-    best_known=_no_best_known,
     shown=seal,
     nothing=nothing,
 )

@@ -25,7 +25,7 @@ from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.splits import SETS, load_set
 from ..actions import LegalDiscrete, LegalMultiDiscrete
 from ..instances import gather
-from ..window import Window
+from ..window import Window, check_render_mode
 from . import packed
 from .dynamics import State, make_state, make_static
 from .observation import (
@@ -132,10 +132,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     ) -> None:
         if form not in FORMS:
             raise SettingError(f"form {form!r} is unknown; known: {', '.join(FORMS)}")
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise SettingError(
-                f"render_mode {render_mode!r} is unknown; known: human, rgb_array, or none"
-            )
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.form = form
         self.allow_stop = allow_stop

@@ -9,13 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sysopt_gym.core.errors import MissingDependencyError, SettingError
-from sysopt_gym.core.registry import contender_names, load_contender
-from sysopt_gym.datasets.federated_lr.instance import Terms
-from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES, order
-
-pytest.importorskip("flwr")
-
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import (
     FedAdagrad,
@@ -26,7 +19,11 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 from flwr.supercore.task_identity import TaskIdentity
+from sysopt_gym.core.errors import MissingDependencyError, SettingError
+from sysopt_gym.core.registry import contender_names, load_contender
+from sysopt_gym.datasets.federated_lr.instance import Terms
 from sysopt_gym.envs.federated_lr.flower import controller_strategy
+from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES, order
 
 TERMS = Terms(rounds=3, clients=3, participants=3, local_steps=2, batch_size=8, alpha=1.0, beta=0.1)
 TARGETS = np.array([[1.0, 2.0, 3.0], [2.0, 0.0, 1.0], [0.0, -2.0, 2.0]])  # one a client

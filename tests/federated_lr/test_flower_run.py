@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("flwr")
-
 APP = Path(__file__).parent / "flower_app"
 PLAN = [(1.0, 0.5), (1.5, 0.2), (0.5, 0.8)]  # of flower_app/logistic/server.py
 PATIENCE_S = 150

@@ -17,6 +17,7 @@ from sysopt_gym.solvers.federated_lr import schedules
 from sysopt_gym.solvers.federated_lr.refinement import Refinement, forecast, refine
 from sysopt_gym.solvers.federated_lr.timed import Scheduled
 from toy_quadratic import info, play, terms
+from transformers.optimization import get_wsd_schedule
 
 ALL = [
     schedules.linear,
@@ -93,9 +94,8 @@ def test_rex_by_hand() -> None:
 @pytest.mark.parametrize("phases", [(50, 0, 5), (100, 10, 20), (20, 1, 2), (7, 3, 4)])
 def test_wsd_is_that_of_transformers(phases: tuple[int, int, int]) -> None:
     rounds, warmup, decay = phases
-    optimization = pytest.importorskip("transformers.optimization")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = optimization.get_wsd_schedule(optimizer, warmup, decay, num_training_steps=rounds)
+    scheduler = get_wsd_schedule(optimizer, warmup, decay, num_training_steps=rounds)
     factors = []
     for _ in range(rounds):
         factors.append(scheduler.get_last_lr()[0])
