@@ -39,6 +39,7 @@ def measure() -> list[Throughput]:
             lambda: _env_per_second(federation),
             lambda: _vector_env_per_second(federation),
             lambda: _env_per_second(curve),
+            lambda: _vector_env_per_second(curve),
         ]
         speeds = _take_turns(runs)
     finally:
@@ -48,6 +49,7 @@ def measure() -> list[Throughput]:
         ("env.step, digits-like logistic regression", "rounds/s"),
         (f"VectorEnv.step, {LANES} lanes, digits-like logistic regression", "rounds/s"),
         ("env.step, closed-form curve", "rounds/s"),
+        (f"VectorEnv.step, {LANES} lanes, closed-form curve", "rounds/s"),
     )
     return [
         Throughput(name, speed, unit, PLAIN, plain, max(spread, plain_spread))

@@ -155,6 +155,19 @@ def test_in_a_moving_world_runs_compare_within_their_world_only() -> None:
     assert [r["gap_to_best"] for r in rows] == [0.0, 0.0]
 
 
+def test_where_the_world_draws_the_problem_a_gap_is_to_the_best_of_the_same_world() -> None:
+    rows = [row("a", "x", 0.3, draws=True), row("b", "x", 0.1, draws=True, world_seed=2)]
+    rows.append(row("a", "x", 0.2, draws=True, world_seed=2))
+    add_gaps(rows)
+    assert [r["gap_to_best"] for r in rows] == pytest.approx([0.0, 0.0, 1.0])
+
+
+def test_where_it_draws_nothing_runs_of_all_seeds_have_one_best() -> None:
+    rows = [row("a", "x", 0.3), row("a", "x", 0.1, world_seed=2)]
+    add_gaps(rows)
+    assert [r["gap_to_best"] for r in rows] == pytest.approx([2.0, 0.0])
+
+
 def test_standings_pair_with_the_baseline_instance_by_instance() -> None:
     rows = [row("base", i, v) for i, v in (("x", 0.4), ("y", 0.5), ("z", 0.2))]
     rows += [row("new", i, v) for i, v in (("x", 0.2), ("y", 0.5), ("z", 0.3))]

@@ -17,6 +17,7 @@ from ...core.errors import IllegalActionError, SettingError
 from ...core.registry import known
 from ...datasets.federated_lr.instance import Federation, seal
 from ..actions import LegalMultiDiscrete
+from ..vector import seeds_of_lanes, with_masks
 from .env import FederatedLREnv, SealsTestRows, reward_of
 from .forms import order_of
 from .grid import ACTIONS, mask_of
@@ -115,11 +116,7 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
         options = options or {}
         for key in options:
             known(key, ("instance", "elapsed_s"), "reset option")
-        if isinstance(seed, (int, np.integer)):
-            seed = [int(seed) + lane for lane in range(self.num_envs)]
-        seeds = [None] * self.num_envs if seed is None else list(seed)
-        if len(seeds) != self.num_envs:
-            raise SettingError(f"{len(seeds)} seeds for {self.num_envs} lanes; give one a lane")
+        seeds = seeds_of_lanes(seed, self.num_envs)
         given = options.get("instance")
         if given is not None:
             check_alike(self.instances[0], given)
@@ -233,4 +230,4 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
             objective[lane] = score(f.objective, accuracies, f.rounds, f.target)
         infos: dict[str, Any] = s.columns()
         infos |= {"objective": objective, "feasible": self._ended.copy()}
-        return infos | {f"_{key}": np.ones(self.num_envs, np.bool_) for key in infos}
+        return with_masks(infos, self.num_envs)

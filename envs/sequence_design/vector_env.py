@@ -18,6 +18,7 @@ from ...core.errors import IllegalActionError, SettingError
 from ...core.registry import known
 from ...datasets.sequence_design.instance import DesignTask, seal
 from ..actions import LegalMultiDiscrete
+from ..vector import seeds_of_lanes, with_masks
 from .dynamics import append, append_mask, padding
 from .env import SequenceDesignEnv, illegal_letter
 from .objective import expected_median
@@ -138,14 +139,9 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
         options = options or {}
         for key in options:
             known(key, ("instance", "elapsed_s"), "reset option")
-        if isinstance(seed, (int, np.integer)):
-            seed = [int(seed) + lane for lane in range(self.num_envs)]
-        if seed is not None:
-            if len(seed) != self.num_envs:
-                raise SettingError(f"{len(seed)} seeds for {self.num_envs} lanes; give one a lane")
-            for lane, own in enumerate(seed):
-                if own is not None:
-                    self._rngs[lane] = seeding.np_random(own)[0]
+        for lane, own in enumerate(seeds_of_lanes(seed, self.num_envs)):
+            if own is not None:
+                self._rngs[lane] = seeding.np_random(own)[0]
         self.action_space.episode_begins()
         self._begin(options.get("instance"))
         return self._observation(), self._info()
@@ -304,4 +300,4 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
             "proxy_mean": self._mean.copy(),
             "proxy_spread": self._spread.copy(),
         }
-        return infos | {f"_{key}": np.ones(self.num_envs, np.bool_) for key in infos}
+        return with_masks(infos, self.num_envs)

@@ -113,6 +113,8 @@ def test_images_too_small_to_be_halved_twice_are_no_input_of_cnn(fields: Fields)
         [*LAW[:4], 1.0, LAW[5]],
         [*LAW[:5], 0.0],
         [np.nan, *LAW[1:]],
+        [0.0, 0.0, *LAW[2:]],
+        [LAW[0], LAW[1], 400.0, *LAW[3:5], 0.1],
     ],
 )
 def test_a_law_that_no_curve_follows_is_refused(law: list[float]) -> None:
