@@ -29,8 +29,8 @@ STATE = S1, S2, FALLS, RATE, PENDING = range(5)
 def losses_of(laws: np.ndarray, s1: np.ndarray, s2: np.ndarray) -> np.ndarray:
     """The law, [n], of laws [n, 6] and sums [n]; never below 0."""
     falls = laws[:, SCALE] * s1 ** -laws[:, EXPONENT]
-    losses: np.ndarray = laws[:, FLOOR] + falls - laws[:, ANNEALING] * s2
-    return np.maximum(losses, 0.0)
+    losses: np.ndarray = np.maximum(laws[:, FLOOR] + falls - laws[:, ANNEALING] * s2, 0.0)
+    return losses
 
 
 class Curves:
