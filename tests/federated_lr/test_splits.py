@@ -6,8 +6,8 @@ golden/hashes.json holds `digest` of each set that needs no data folder.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sysopt_gym.core.errors import InstanceError, MissingDependencyError, UnknownNameError
-from sysopt_gym.datasets.federated_lr import digits as digits_module
 from sysopt_gym.datasets.federated_lr import splits
 from sysopt_gym.datasets.federated_lr.digits import digits
 from sysopt_gym.datasets.federated_lr.instance import CURVE, Federation
@@ -73,19 +72,10 @@ def test_digits_are_those_of_scikit_learn() -> None:
     assert np.array_equal(images.reshape(-1, 64) * 16, pixels) and np.array_equal(ours, labels)
 
 
-def test_digits_are_asked_of_scikit_learn_where_its_file_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    expected = digits()
-    monkeypatch.setattr(digits_module, "FILE", Path("elsewhere"))
-    asked = digits.__wrapped__()
-    assert all(np.array_equal(a, b) for a, b in zip(asked, expected, strict=True))
-
-
 def test_without_scikit_learn_the_digits_say_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'sysopt-gym\[all\]'"):
         digits.__wrapped__()
 
