@@ -21,7 +21,7 @@ from rich.progress import Progress
 from ..core.budget import Budget
 from ..core.contracts import Problem, Solver
 from ..core.errors import CheckpointError, OutputError, SettingError
-from ..core.play import play_policy
+from ..core.play import is_policy, play_policy
 from ..core.registry import contender_kind, known, load_contender, load_problem, resolve
 from ..core.solution import Solution
 from .algorithms import PARTS, build_algorithm, trained_policy
@@ -324,7 +324,7 @@ def _remembering(solver: Solver, instances: list[Any], folder: Path) -> Solver:
 def _as_solver(problem: Problem, name: str) -> Solver:
     """A contender as a solver; a policy is played in the world of the solver's seed."""
     contender = load_contender(problem.family, name)
-    if contender_kind(problem.family, name) != "policy" and not hasattr(contender, "act"):
+    if not is_policy(contender_kind(problem.family, name), contender):
         solver: Solver = contender
         return solver
 

@@ -9,8 +9,18 @@ import gymnasium
 import numpy as np
 
 from .budget import Budget
-from .contracts import Policy, Problem
+from .contracts import Kind, Policy, Problem
 from .solution import Solution
+
+
+def is_policy(kind: Kind, contender: Any) -> bool:
+    """Whether a contender plays closed loop: a policy's constructor, or an agent of that form."""
+    return kind == "policy" or hasattr(contender, "act")
+
+
+def shown_to(problem: Problem, kind: Kind, instance: Any) -> Any:
+    """What of an instance a contender of the kind is given; an oracle gets all of it."""
+    return instance if kind == "oracle" else problem.shown(instance)
 
 
 def make_environment(problem: Problem, instance: Any) -> gymnasium.Env[Any, Any]:

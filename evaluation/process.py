@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import IO, Any
 
 from ..core.budget import Budget
+from ..core.play import shown_to
 from ..core.registry import contender_kind, load_problem
 from .protocol import Failure, Outcome, Start, Task, registry_tables
 
@@ -93,9 +94,9 @@ class Worker:
         self.start()
         if self._hopeless is not None:
             return self._hopeless
-        if contender_kind(self.family, self.contender) != "oracle":
-            instance = load_problem(self.family).shown(instance)
-        task = Task(instance, self.budget, seed, world_seed)
+        kind = contender_kind(self.family, self.contender)
+        shown = shown_to(load_problem(self.family), kind, instance)
+        task = Task(shown, self.budget, seed, world_seed)
         answer = self._ask(task, answer_limit(self.budget), "no answer")
         if isinstance(answer, Failure):
             return Trouble("crashed", answer.error)

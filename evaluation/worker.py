@@ -19,9 +19,9 @@ from typing import Any
 
 from ..core import registry
 from ..core.budget import Budget
-from ..core.contracts import Problem, World
+from ..core.contracts import Kind, Problem, World
 from ..core.errors import SysOptError
-from ..core.play import play_policy
+from ..core.play import is_policy, play_policy, shown_to
 from ..core.solution import Solution
 from .protocol import Failure, Outcome, Start, Task, adopt_registry
 
@@ -55,18 +55,17 @@ def serve(pipe: Connection) -> None:
             pipe.send(_failure("", error))
 
 
-def warm_up(problem: Problem, kind: str, contender: Any, seconds: float) -> None:
+def warm_up(problem: Problem, kind: Kind, contender: Any, seconds: float) -> None:
     """Plays the family's small instance until nothing is left to compile."""
     small = Budget(seconds, WARM_UP_EVALUATIONS)
-    instance = problem.warm_up_instance()
-    tiny = Task(instance if kind == "oracle" else problem.shown(instance), small, 0, 0)
+    tiny = Task(shown_to(problem, kind, problem.warm_up_instance()), small, 0, 0)
     for _ in range(MOST_WARM_UPS):
         # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
         if play(problem, kind, contender, tiny).wall_s < seconds / 2:
             break
 
 
-def play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
+def play(problem: Problem, kind: Kind, contender: Any, task: Task) -> Outcome:
     """Has a contender of the kind plan or play on the task's instance.
 
     Raises:
@@ -76,7 +75,7 @@ def play(problem: Problem, kind: str, contender: Any, task: Task) -> Outcome:
     wall, cpu = time.perf_counter(), _cpu_seconds()
     if kind == "oracle":
         solution = contender(task.instance, task.budget, World(task.world_seed))
-    elif kind == "policy" or hasattr(contender, "act"):
+    elif is_policy(kind, contender):
         solution = play_policy(
             problem, contender(), task.instance, task.budget, task.seed, task.world_seed
         )
