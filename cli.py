@@ -1,8 +1,5 @@
 """The command line: sysopt-gym list | data | solve | validate | train | compare | report | bench |
 doctor.
-
-Uses typer and rich; everything heavy is imported by the command that needs it, so that --help is
-quick.
 """
 
 from __future__ import annotations

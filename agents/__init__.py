@@ -1,1 +1,1 @@
-"""Networks, RLlib modules, training, shipped checkpoints. Uses torch, torch-geometric and ray."""
+"""Networks, RLlib modules, training, shipped checkpoints."""

@@ -1,4 +1,4 @@
-"""RLlib's algorithms on a family's environment with the family's network. Uses torch and ray."""
+"""RLlib's algorithms on a family's environment with the family's network."""
 
 from __future__ import annotations
 

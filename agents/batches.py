@@ -1,6 +1,4 @@
-"""Observations of one environment as batches, and a pass of gradient descent over samples. Uses
-numpy and torch.
-"""
+"""Observations of one environment as batches, and a pass of gradient descent over samples."""
 
 from __future__ import annotations
 

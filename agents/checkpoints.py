@@ -1,6 +1,4 @@
-"""Exported policies: safetensors and one JSON file, refused where they do not fit. Uses torch and
-safetensors.
-"""
+"""Exported policies: safetensors and one JSON file, refused where they do not fit."""
 
 from __future__ import annotations
 

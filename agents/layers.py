@@ -1,4 +1,4 @@
-"""Linear layers for compiled play: weights as plain arrays. Uses numba, numpy and torch."""
+"""Linear layers for compiled play: weights as plain arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a family brings to training: its network, its lessons and its score. Uses torch."""
+"""What a family brings to training: its network, its lessons and its score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A family's policy network as an RLlib module for PPO and its like. Uses torch and ray.
+"""A family's policy network as an RLlib module for PPO and its like.
 
 RLlib's default catalog refuses observations of several parts and two dimensions, so the module
 brings its own network; masks are applied inside it, with a finite minimum.

@@ -1,5 +1,5 @@
 """Trains a family's policy from one YAML file: imitation, then RLlib's PPO or MuZero; exports the
-best. Uses torch, yaml, rich, ray.
+best.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Controllers on a grid of initial rates, many federations at once. Uses envs, evaluation, rich and
-typer.
+"""Controllers on a grid of initial rates, many federations at once.
 
     python -m sysopt_gym.benchmarks.federated_grid mnist10k-grid --seeds 5 --out results/mnist-grid
 

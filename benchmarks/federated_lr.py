@@ -1,4 +1,4 @@
-"""Speed of the federated-learning environment. Uses envs, numpy and torch.
+"""Speed of the federated-learning environment.
 
 What is timed, in seconds of CPU of one process with one thread, so that other jobs on the machine
 count little: rounds of logistic regression on images of 8 x 8 (100 clients, 10 a round, 5 local

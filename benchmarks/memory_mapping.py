@@ -1,5 +1,4 @@
-"""Speed of the memory-mapping environment on programs of 200 to 1,000 decisions. Uses envs,
-solvers, numpy and numba.
+"""Speed of the memory-mapping environment on programs of 200 to 1,000 decisions.
 
 What is timed are whole episodes, one process, in seconds of CPU, so that other jobs on the machine
 count little: `env.step` with observation, mask and the resets between, without the choice of the

@@ -1,4 +1,4 @@
-"""What the memory-mapping solvers make of neural networks. Uses evaluation, models, rich and typer.
+"""What the memory-mapping solvers make of neural networks.
 
     python -m sysopt_gym.benchmarks.memory_models --seconds 20 --out results/models
 

@@ -1,5 +1,4 @@
-"""Neural networks whose forward passes and train steps are mapped to memory. Uses torch and the
-importer of PyTorch models.
+"""Neural networks whose forward passes and train steps are mapped to memory.
 
 Modules of this project's own, written after the papers named, in bfloat16. Parameters are on the
 meta device: only shapes and types count.

@@ -1,5 +1,4 @@
-"""Speed of MuZero's search beside mctx (JAX), same network and shapes in one run. Uses torch and
-numpy and, where it is installed, mctx.
+"""Speed of MuZero's search beside mctx (JAX), same network and shapes in one run.
 
 The network has one hidden layer of 64, whose units are the latent state too. Both searches run
 without noise and with mctx's normalization of values, and must agree on the improved policies

@@ -1,4 +1,4 @@
-"""Speed of the exact packing search on the eleven instances published with MiniMalloc. Uses numpy.
+"""Speed of the exact packing search on the eleven instances published with MiniMalloc.
 
 Timed are whole calls of `pack`, greedies included and reading the file not, in seconds of CPU, as
 packings a second. The search's orders were chosen on these very instances, and it breaks ties by

@@ -1,4 +1,4 @@
-"""Speed of the sequence-design environment. Uses envs and numpy.
+"""Speed of the sequence-design environment.
 
 What is timed, in seconds of CPU of one process, so that other jobs on the machine count little: the
 batched core, 1,024 sequences built side by side of random legal letters on DNA 8-mers (the shape of

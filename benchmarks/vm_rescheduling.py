@@ -1,5 +1,4 @@
-"""Speed of the VM-rescheduling environment at the size of Medium (279 PMs). Uses envs, numpy and
-numba.
+"""Speed of the VM-rescheduling environment at the size of Medium (279 PMs).
 
 What is timed are whole `env.step` calls with observation and masks and the resets between, one
 process, without the choice of the actions; in seconds of CPU, so that other jobs on the machine
@@ -161,8 +160,8 @@ class _Plain:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.pm, self.numa = cluster.vm_pm.copy(), cluster.vm_numa.copy()
-        self.flavour = cluster.vm_flavour
-        self.both = cluster.flavour_nodes[self.flavour] == 2
+        self.flavor = cluster.vm_flavor
+        self.both = cluster.flavor_nodes[self.flavor] == 2
         self._count_free()
 
     def _here(self) -> np.ndarray:
@@ -172,18 +171,16 @@ class _Plain:
         c, here = self.cluster, self._here()
         self.cpu, self.mem = c.numa_cpu.copy(), c.numa_mem.copy()
         for k in (0, 1):
-            at, kind = self.pm[here[:, k]], self.flavour[here[:, k]]
-            self.cpu[:, k] -= np.bincount(at, c.flavour_cpu[kind], c.n_pms).astype(np.int64)
-            self.mem[:, k] -= np.bincount(at, c.flavour_mem[kind], c.n_pms).astype(np.int64)
+            at, kind = self.pm[here[:, k]], self.flavor[here[:, k]]
+            self.cpu[:, k] -= np.bincount(at, c.flavor_cpu[kind], c.n_pms).astype(np.int64)
+            self.mem[:, k] -= np.bincount(at, c.flavor_mem[kind], c.n_pms).astype(np.int64)
 
     def _fits(self) -> np.ndarray:
         """Bool [K, P, 2]."""
         c = self.cluster
-        room = (self.cpu >= c.flavour_cpu[:, None, None]) & (
-            self.mem >= c.flavour_mem[:, None, None]
-        )
+        room = (self.cpu >= c.flavor_cpu[:, None, None]) & (self.mem >= c.flavor_mem[:, None, None])
         room &= (c.pm_status == ACTIVE)[:, None] & (c.numa_cpu > 0)
-        two = c.flavour_nodes == 2
+        two = c.flavor_nodes == 2
         room[two, :, 0] = room[two].all(axis=2)
         room[two, :, 1] = False
         return room
@@ -191,14 +188,14 @@ class _Plain:
     def vm_mask(self) -> np.ndarray:
         """Bool [V]."""
         fits = self._fits()
-        own = fits[self.flavour, self.pm, np.where(self.both, 0, self.numa)]
+        own = fits[self.flavor, self.pm, np.where(self.both, 0, self.numa)]
         leaves = ~self.cluster.vm_pinned & (self.cluster.pm_status[self.pm] != OUTAGE)
-        mask: np.ndarray = leaves & (fits.sum(axis=(1, 2))[self.flavour] - own > 0)
+        mask: np.ndarray = leaves & (fits.sum(axis=(1, 2))[self.flavor] - own > 0)
         return mask
 
     def dest_mask(self, vm: int) -> np.ndarray:
         """Bool [2P]."""
-        mask: np.ndarray = self._fits()[self.flavour[vm]].ravel()
+        mask: np.ndarray = self._fits()[self.flavor[vm]].ravel()
         mask[2 * self.pm[vm] + (0 if self.both[vm] else self.numa[vm])] = False
         return mask
 
@@ -218,7 +215,7 @@ class _Plain:
             unit, self.mem % LARGE_MEM_MB / LARGE_MEM_MB, np.stack([*status, c.numa_cpu[:, 1] > 0],
             1),
         ]  # fmt: skip
-        need, need_mem = c.flavour_cpu[self.flavour], c.flavour_mem[self.flavour]
+        need, need_mem = c.flavor_cpu[self.flavor], c.flavor_mem[self.flavor]
         vms = [
             here * need[:, None] / cpu_scale, here * need_mem[:, None] / mem_scale,
             here * (need % unit)[:, None] / unit, ~c.vm_pinned[:, None],

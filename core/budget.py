@@ -1,7 +1,4 @@
-"""Budget: what a contender may spend, and the clock that counts it.
-
-Uses the standard library and numpy.
-"""
+"""Budget: what a contender may spend, and the clock that counts it."""
 
 from __future__ import annotations
 

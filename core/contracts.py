@@ -1,7 +1,5 @@
 """The contracts between a family, its contenders and the evaluation.
 
-Uses numpy and gymnasium's types.
-
 The way of the data: a file or a generator -> Instance -> env.reset -> a contender's actions ->
 Solution -> the judge (replay, then independent validation) -> a row of results -> statistics ->
 report.
@@ -149,7 +147,7 @@ class Problem:
         always: contenders that are in every table (budget-matched random search and greedy).
         baseline: the contender others are paired against.
         pictures: lazy entry point of the family's own pictures in the report, (rows, instances by
-            hash) -> list of Picture; a row's "colour" is its contender's in the rest of the report.
+            hash) -> list of Picture; a row's "color" is its contender's in the rest of the report.
         benchmarks: name -> lazy entry point, () -> list of Throughput.
         best_known: an instance -> the best objective known from elsewhere, with its source, or
             None.

@@ -1,4 +1,4 @@
-"""The error hierarchy. Every message names the place and what to do about it. Uses nothing."""
+"""The error hierarchy. Every message names the place and what to do about it."""
 
 
 class SysOptError(Exception):

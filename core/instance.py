@@ -1,7 +1,4 @@
-"""Instance: one problem, complete, as a frozen dataclass of arrays with a file form and a hash.
-
-Uses numpy.
-"""
+"""Instance: one problem, complete, as a frozen dataclass of arrays with a file form and a hash."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -36,6 +33,8 @@ class Instance:
 
     FAMILY: ClassVar[str] = ""
     SCHEMA: ClassVar[int] = 1
+    # Fields that files and hashes know by another name than the code does.
+    STORED_NAMES: ClassVar[Mapping[str, str]] = {}
 
     name: str
 
@@ -59,7 +58,7 @@ class Instance:
             if spec.name == "name":
                 continue
             value = getattr(self, spec.name)
-            digest.update(spec.name.encode())
+            digest.update(self.STORED_NAMES.get(spec.name, spec.name).encode())
             if isinstance(value, np.ndarray):
                 digest.update(f"{value.dtype.str}{value.shape}".encode())
                 digest.update(value.tobytes())
@@ -73,10 +72,11 @@ class Instance:
         meta: dict[str, Any] = {"family": self.FAMILY, "schema": self.SCHEMA, "fields": {}}
         for spec in fields(self):
             value = getattr(self, spec.name)
+            stored = self.STORED_NAMES.get(spec.name, spec.name)
             if isinstance(value, np.ndarray):
-                arrays[spec.name] = value
+                arrays[stored] = value
             else:
-                meta["fields"][spec.name] = value
+                meta["fields"][stored] = value
         buffer = io.BytesIO()
         np.savez_compressed(buffer, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
@@ -108,13 +108,13 @@ class Instance:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in meta["fields"].items()
         } | arrays
-        names = {spec.name for spec in fields(cls)}
-        if set(values) != names:
-            odd = sorted(names ^ set(values))[0]
+        stored = {cls.STORED_NAMES.get(spec.name, spec.name): spec.name for spec in fields(cls)}
+        if values.keys() != stored.keys():
+            odd = sorted(values.keys() ^ stored.keys())[0]
             raise InstanceError(
                 f"{place}: field {odd!r} is missing or unknown; import the file again"
             )
-        return cls(**values)
+        return cls(**{stored[name]: value for name, value in values.items()})
 
     def save(self, path: Path) -> None:
         """Writes the instance to one file (.npz)."""

@@ -1,4 +1,4 @@
-"""Environments of instances, and policies played on them. Uses gymnasium and numpy."""
+"""Environments of instances, and policies played on them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The registry of lazy entry points.
 
-Uses the standard library; nothing is imported before it is asked for.
-
 To add a family, a solver or an agent, add its line here, and its files in its own folders. An entry
 starting with a dot is relative to this package; others are absolute, so that another package can
 register its own at run time.

@@ -1,7 +1,4 @@
-"""Solution: the actions a contender chose and what it proves of them, with its file form.
-
-Uses numpy.
-"""
+"""Solution: the actions a contender chose and what it proves of them, with its file form."""
 
 from __future__ import annotations
 

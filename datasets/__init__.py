@@ -1,3 +1,1 @@
-"""What an instance is and where it comes from: types, loaders, generators, splits. Uses core and
-numpy.
-"""
+"""What an instance is and where it comes from: types, loaders, generators, splits."""

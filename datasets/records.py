@@ -1,4 +1,4 @@
-"""Reads JSON documents value by value and refuses bad ones by file and place. Uses core."""
+"""Reads JSON documents value by value and refuses bad ones by file and place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the families' instance sets have in common. Uses core."""
+"""What the families' instance sets have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,1 @@
-"""Dynamics, observations, rewards, validators and rendering, one room a family.
-
-Uses core, datasets, numba.
-"""
+"""Dynamics, observations, rewards, validators and rendering, one room a family."""

@@ -1,5 +1,4 @@
-"""Action spaces whose unmasked samples are legal actions of the environment they belong to. Uses
-gymnasium.
+"""Action spaces whose unmasked samples are legal actions of the environment they belong to.
 
 Gymnasium's checker and random baselines call `action_space.sample()` without a mask. A sample is
 drawn among the actions legal now; right after `seed(s)`, among those legal after `reset(seed=s)`,

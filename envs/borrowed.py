@@ -1,4 +1,4 @@
-"""Arrays without reference counts, for hot compiled loops. Uses numba.
+"""Arrays without reference counts, for hot compiled loops.
 
 Each time compiled code takes an array out of a tuple it counts a reference, atomically, some 5 ns;
 the dynamics take a dozen a move. A function that only reads and writes arrays its caller holds may

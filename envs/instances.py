@@ -1,4 +1,4 @@
-"""The instances that an environment is made with. Uses core and gymnasium."""
+"""The instances that an environment is made with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What vectorized environments have in common. Uses core, numpy."""
+"""What vectorized environments have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the throughput benchmarks. Uses core."""
+"""Runs the throughput benchmarks."""
 
 from __future__ import annotations
 

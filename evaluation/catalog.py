@@ -1,6 +1,4 @@
-"""Turns what a user types (families, instance sets or files, contenders, settings) into objects.
-Uses core.
-"""
+"""Turns what a user types (families, instance sets or files, contenders, settings) into objects."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Cells of a comparison, their rows, and the folder they are kept in, one JSON file a cell. Uses
-core.
-"""
+"""Cells of a comparison, their rows, and the folder they are kept in, one JSON file a cell."""
 
 from __future__ import annotations
 

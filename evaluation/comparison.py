@@ -1,4 +1,4 @@
-"""The whole of `compare`: what was asked for -> a plan -> rows -> the report. Uses core."""
+"""The whole of `compare`: what was asked for -> a plan -> rows -> the report."""
 
 from __future__ import annotations
 

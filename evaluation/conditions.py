@@ -1,6 +1,4 @@
-"""Under what a comparison was made: hardware, commit, package versions, load. Uses the standard
-library.
-"""
+"""Under what a comparison was made: hardware, commit, package versions, load."""
 
 from __future__ import annotations
 

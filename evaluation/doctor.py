@@ -1,6 +1,4 @@
-"""Checks an installation: versions, threads, solver back ends, agents' packages, data. Uses the
-standard library.
-"""
+"""Checks an installation: versions, threads, solver back ends, agents' packages, data."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The report's first paragraph: who wins, by how much, how sure, how far from the bound, at what
-cost. Uses numpy.
+cost.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The judge: replays actions in the environment, validates them independently, and compares. Uses
-gymnasium and core.
+"""The judge: replays actions in the environment, validates them independently, and compares.
 
 World seeds are made here and nowhere else; a contender never sees them.
 """

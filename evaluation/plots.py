@@ -1,6 +1,4 @@
-"""The report's plots, as SVG text: anytime curves, and objective against seconds. Uses matplotlib
-and numpy.
-"""
+"""The report's plots, as SVG text: anytime curves, and objective against seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ import numpy as np
 from .cells import Row
 from .statistics import Standing, anytime, time_grid
 
-# Okabe and Ito's colours without yellow, then Tol's muted ones: told apart by colour-blind readers.
+# Okabe and Ito's colors without yellow, then Tol's muted ones: told apart by color-blind readers.
 PALETTE = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255",
     "#117733", "#999933", "#AA4499", "#44AA99", "#661100", "#444444", "#88CCEE", "#888888",
@@ -37,21 +35,21 @@ STYLE = {
 }
 
 
-def colours(names: Sequence[str], shown: Collection[str]) -> dict[str, str]:
-    """A colour for each contender shown, by its place among all names; where another has it, the
+def colors(names: Sequence[str], shown: Collection[str]) -> dict[str, str]:
+    """A color for each contender shown, by its place among all names; where another has it, the
     first one that is free, as long as there are any.
     """
     chosen: dict[str, str] = {}
     for place, name in enumerate(names):
         if name in shown:
             own = PALETTE[place % len(PALETTE)]
-            free = [colour for colour in (own, *PALETTE) if colour not in chosen.values()]
+            free = [color for color in (own, *PALETTE) if color not in chosen.values()]
             chosen[name] = free[0] if free else own
     return chosen
 
 
 def anytime_plot(
-    rows: Sequence[Row], lines: Sequence[Standing], colour: Mapping[str, str], budget_s: float
+    rows: Sequence[Row], lines: Sequence[Standing], color: Mapping[str, str], budget_s: float
 ) -> str:
     """Mean gap to the best plan known, against seconds (log), one step curve a contender; oracles,
     whose seconds mean nothing, are left out.
@@ -71,11 +69,11 @@ def anytime_plot(
             shown = begun & ended
             axes.step(
                 grid[shown], gap[shown], where="post", label=line.contender, lw=1.9,
-                color=colour[line.contender], alpha=0.95,
+                color=color[line.contender], alpha=0.95,
             )  # fmt: skip
             mark = np.flatnonzero(shown)[:1]
             axes.plot(
-                grid[mark], gap[mark], marker=_marker(line, lines), color=colour[line.contender]
+                grid[mark], gap[mark], marker=_marker(line, lines), color=color[line.contender]
             )
             top = max(top, float(np.nanmax(gap[shown], initial=0.0)))
         axes.axvline(budget_s, color="#333c48", lw=1, ls=(0, (4, 3)))
@@ -93,7 +91,7 @@ def anytime_plot(
 
 
 def cost_plot(
-    rows: Sequence[Row], lines: Sequence[Standing], colour: Mapping[str, str], budget_s: float
+    rows: Sequence[Row], lines: Sequence[Standing], color: Mapping[str, str], budget_s: float
 ) -> str:
     """IQM objective with its interval against median wall seconds (log), one mark a contender;
     oracles, whose seconds mean nothing, are dashed lines.
@@ -109,14 +107,14 @@ def cost_plot(
             high = value if line.objective.high is None else line.objective.high
             if line.kind == "oracle":
                 axes.axhline(
-                    value, color=colour[line.contender], lw=1.6, ls=(0, (5, 2)),
+                    value, color=color[line.contender], lw=1.6, ls=(0, (5, 2)),
                     label=f"{line.contender}{ORACLE}",
                 )  # fmt: skip
-                axes.axhspan(low, high, color=colour[line.contender], alpha=0.08, lw=0)
+                axes.axhspan(low, high, color=color[line.contender], alpha=0.08, lw=0)
                 continue
             axes.errorbar(
                 line.wall_s, value, yerr=[[max(value - low, 0.0)], [max(high - value, 0.0)]],
-                fmt=_marker(line, lines), ms=8, color=colour[line.contender], capsize=3, lw=1.2,
+                fmt=_marker(line, lines), ms=8, color=color[line.contender], capsize=3, lw=1.2,
                 label=line.contender, zorder=3,
             )  # fmt: skip
         nothing = float(np.mean([row["doing_nothing"] for row in rows]))

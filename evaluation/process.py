@@ -1,6 +1,4 @@
-"""The parent's side of a worker process: start, ask, time out, kill. Uses the standard library and
-core.
-"""
+"""The parent's side of a worker process: start, ask, time out, kill."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What goes over the pipe between the runner and a worker process, pickled. Uses core and
-gymnasium.
-"""
+"""What goes over the pipe between the runner and a worker process, pickled."""
 
 from __future__ import annotations
 

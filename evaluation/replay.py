@@ -1,4 +1,4 @@
-"""Judges the rows of a comparison again. Uses core."""
+"""Judges the rows of a comparison again."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Writes a comparison's report, HTML and Markdown, from its rows alone. Uses jinja2 and matplotlib,
-imported late.
-"""
+"""Writes a comparison's report, HTML and Markdown, from its rows alone."""
 
 from __future__ import annotations
 
@@ -117,15 +115,15 @@ def _section(
     problem = load_problem(first["family"])
     baseline = run.get("baseline", {}).get(first["family"], problem.baseline)
     lines = standings(rows, baseline)
-    colour = _colours(first["family"], lines)
+    color = _colors(first["family"], lines)
     world = ", moving world" if first["moves_on"] else ""
     title = f"{first['family']}: {first['objective_name'].replace('_', ' ')}{world}"
     sentences = headline(rows, lines, baseline)
     rivals = [line.contender for line in lines if line.kind != "oracle"]
     lead = leaders(rows, rivals, time_grid(rows), first["budget_s"])
     remarks = [note for note in notes if any(row["instance"] in note for row in rows)]
-    coloured = [row | {"colour": colour[row["contender"]]} for row in rows]
-    pictures, trouble = _pictures(folder, coloured, problem.pictures)
+    colored = [row | {"color": color[row["contender"]]} for row in rows]
+    pictures, trouble = _pictures(folder, colored, problem.pictures)
     remarks += trouble
     remarks += _busy(rows)
     timing = sorted({row["timing"] for row in rows})
@@ -137,9 +135,9 @@ def _section(
         about=problem.title,
         sentences=[*sentences, lead] if lead else sentences,
         columns=_columns(baseline),
-        lines=[_line(line, colour) for line in lines],
+        lines=[_line(line, color) for line in lines],
         notes=remarks,
-        plots=_plots(rows, lines, colour),
+        plots=_plots(rows, lines, color),
         instances=_instances(rows, lines),
         figures=_figures(rows, lines, "instance_hash"),
         by_instance=_by_instance(rows, lines),
@@ -165,13 +163,13 @@ def _busy(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _colours(family: str, lines: Sequence[Standing]) -> dict[str, str]:
-    """By place in the registry, so that a contender keeps its colour from report to report."""
-    from .plots import colours
+def _colors(family: str, lines: Sequence[Standing]) -> dict[str, str]:
+    """By place in the registry, so that a contender keeps its color from report to report."""
+    from .plots import colors
 
     names = [n for kind in KINDS for n in contender_names(family, kind)]
     shown = [line.contender for line in lines]
-    return colours(names + [name for name in shown if name not in names], shown)
+    return colors(names + [name for name in shown if name not in names], shown)
 
 
 def _columns(baseline: str) -> list[str]:
@@ -181,12 +179,12 @@ def _columns(baseline: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _line(line: Standing, colour: Mapping[str, str]) -> dict[str, Any]:
+def _line(line: Standing, color: Mapping[str, str]) -> dict[str, Any]:
     """A contender's line; a cell is its text and a second, smaller one."""
     failed = ", ".join(f"{count} {status}" for status, count in sorted(line.failures.items()))
     longest = f"max {seconds(line.wall_max_s)}" if line.wall_max_s and line.runs > 1 else ""
     return {
-        "colour": colour[line.contender],
+        "color": color[line.contender],
         "failed": bool(line.failures),
         "oracle": line.kind == "oracle",
         "cells": [
@@ -216,7 +214,7 @@ def _ranks(line: Standing) -> str:
 
 
 def _plots(
-    rows: Sequence[Row], lines: Sequence[Standing], colour: Mapping[str, str]
+    rows: Sequence[Row], lines: Sequence[Standing], color: Mapping[str, str]
 ) -> list[dict[str, str]]:
     from .plots import anytime_plot, cost_plot
 
@@ -227,14 +225,14 @@ def _plots(
             "caption": "What a plan is worth and what it costs: IQM over instances with its 95 % "
             "interval, "
             "against median wall seconds. The dashed line is the budget.",
-            "svg": cost_plot(rows, lines, colour, budget_s),
+            "svg": cost_plot(rows, lines, color, budget_s),
         },
         {
             "title": "Anytime curves",
             "caption": "How far the plan in hand is from the best one known, had the contender "
             "been stopped "
             "at that second; the mean over instances. A curve starts at the first plan.",
-            "svg": anytime_plot(rows, lines, colour, budget_s),
+            "svg": anytime_plot(rows, lines, color, budget_s),
         },
     ]
 

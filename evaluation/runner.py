@@ -1,5 +1,4 @@
-"""Plays every contender on every instance: one worker process a contender, one row a cell. Uses
-core; rich for progress.
+"""Plays every contender on every instance: one worker process a contender, one row a cell.
 
 Cells run one after the other by default, so that seconds compare; in parallel processes or on a Ray
 cluster where asked.
@@ -76,9 +75,9 @@ class Plan:
     def timing(self) -> str:
         """The conditions that the seconds were taken under, in words."""
         if self.ray:
-            return "cells side by side on a Ray cluster: seconds include what neighbours take"
+            return "cells side by side on a Ray cluster: seconds include what neighbors take"
         if self.workers > 1:
-            return f"{self.workers} processes at a time: seconds include what neighbours take"
+            return f"{self.workers} processes at a time: seconds include what neighbors take"
         return "one contender at a time"
 
 

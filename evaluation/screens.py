@@ -1,4 +1,4 @@
-"""What the commands print: tables and lines. Uses rich and core."""
+"""What the commands print: tables and lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One contender on one instance: solve, and validate a solution file. Uses core."""
+"""One contender on one instance: solve, and validate a solution file."""
 
 from __future__ import annotations
 

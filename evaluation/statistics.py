@@ -1,5 +1,5 @@
 """Statistics of a comparison: IQM and average ranks with bootstrap intervals, paired differences,
-win/tie/loss. Uses numpy; scipy where intervals are asked for.
+win/tie/loss.
 
 After Agarwal et al. (NeurIPS 2021), "Deep RL at the edge of the statistical precipice":
 interquartile means with intervals, instances resampled. Runs of several seeds are averaged within

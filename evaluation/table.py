@@ -1,6 +1,4 @@
-"""The table of results: gaps over all rows, and its file forms. Uses the standard library; pyarrow
-for Parquet.
-"""
+"""The table of results: gaps over all rows, and its file forms."""
 
 from __future__ import annotations
 

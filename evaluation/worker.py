@@ -1,5 +1,4 @@
-"""The process a contender runs in: `python -m sysopt_gym.evaluation.worker FD`. Uses core; the
-contender brings the rest.
+"""The process a contender runs in: `python -m sysopt_gym.evaluation.worker FD`.
 
 Over one pipe the parent sends a `Start` and gets "ready" or a `Failure`; then it sends a `Task` and
 gets an `Outcome` or a `Failure`, again and again, until it closes the pipe.

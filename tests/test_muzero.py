@@ -118,7 +118,7 @@ def test_settings_that_cannot_be_trained_with_are_refused() -> None:
         {"simulations": 0},
         {"n_step": 0},
         {"unroll_steps": 0},
-        {"known_model": True, "reanalyse": 10},
+        {"known_model": True, "reanalyze": 10},
     ):
         with pytest.raises(SettingError):
             MuZeroConfig().environment("CartPole-v1").training(**wrong).validate()
@@ -205,7 +205,7 @@ def test_it_learns_to_balance_the_pole() -> None:
 
 @pytest.mark.slow
 def test_a_restored_run_goes_on_where_it_was(ladder: None, tmp_path: Path) -> None:
-    config = ladder_config(learning_starts=100, updates=2, reanalyse=32)
+    config = ladder_config(learning_starts=100, updates=2, reanalyze=32)
     algorithm = config.build_algo()
     for _ in range(2):
         algorithm.train()

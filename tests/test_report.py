@@ -109,12 +109,12 @@ def test_pictures_that_fail_become_a_note(folder: Folder) -> None:
     assert "pictures could not be drawn: no paint" in page
 
 
-def test_pictures_get_rows_with_colours_and_the_instances_by_hash(
+def test_pictures_get_rows_with_colors_and_the_instances_by_hash(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def draw(rows: list[Row], instances: dict[str, Any]) -> list[Picture]:
         assert {row["instance_hash"] for row in rows} == set(instances)
-        assert all(re.fullmatch("#[0-9a-fA-F]{6}", row["colour"]) for row in rows)
+        assert all(re.fullmatch("#[0-9a-fA-F]{6}", row["color"]) for row in rows)
         return [Picture("A toy", "How to read it.", b"png")]
 
     monkeypatch.setattr(toy_family, "pictures", draw)
@@ -304,8 +304,8 @@ def test_an_oracle_is_last_and_never_the_best_of_an_instance() -> None:
 
 def test_an_oracle_is_a_line_among_the_marks_and_has_no_anytime_curve() -> None:
     rows = rows_of(oracle=[1.0, 1.0], ha=[2.0, 2.0])
-    colour = {"oracle": "#123456", "ha": "#654321"}
+    color = {"oracle": "#123456", "ha": "#654321"}
     lines = standings(rows, "ha")
-    assert "oracle (oracle)" in cost_plot(rows, lines, colour, 1.0)
-    curves = anytime_plot(rows, lines, colour, 1.0)
+    assert "oracle (oracle)" in cost_plot(rows, lines, color, 1.0)
+    curves = anytime_plot(rows, lines, color, 1.0)
     assert "#654321" in curves and "#123456" not in curves

@@ -1,4 +1,4 @@
-"""What holds of every file of the repository. Uses git."""
+"""What holds of every file of the repository."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A family of its own for the tests: pick items, maximize their value within a weight. Registered
 at run time.
 
-An action is an item's index. Some contenders misbehave on purpose. Uses numpy, gymnasium, core.
+An action is an item's index. Some contenders misbehave on purpose.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """A federation small enough to check by hand: clients with quadratic losses of their own, played by
-plain SGD and averaging. Uses numpy and the orders.
+plain SGD and averaging.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Game:
 def play(policy: Any, given: Terms, seed: int = 0) -> Game:
     """Plays a whole episode; rules other than average and sgd are not carried out."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(0.0, 0.2, (given.clients, len(START)))
+    centers = rng.normal(0.0, 0.2, (given.clients, len(START)))
     model, update, before = START.copy(), np.zeros(len(START)), np.zeros(len(START))
     norms, square, gradient = 0.0, 0.0, 0.0
     kept: Any = None
@@ -86,7 +86,7 @@ def play(policy: Any, given: Terms, seed: int = 0) -> Game:
         elif order[CHECKPOINT] == RETURN:
             model, update = copy.deepcopy(kept)
         model = model + rate_of(order[0], ALPHA_RANGE) * update
-        chosen = centres[rng.choice(given.clients, given.participants, replace=False)]
+        chosen = centers[rng.choice(given.clients, given.participants, replace=False)]
         local = np.tile(model, (len(chosen), 1))
         gradient = float(np.linalg.norm(CURVATURE * (local - chosen), axis=1).mean())
         for _ in range(given.local_steps):

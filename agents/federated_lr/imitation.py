@@ -1,5 +1,5 @@
 """Warm start of the rate policy from a controller: at each of its steps, the discrete action
-nearest to its rates. Uses torch and the core contract.
+nearest to its rates.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The network of federated_lr: the last rounds in numbers without scale, two layers. Uses torch.
+"""The network of federated_lr: the last rounds in numbers without scale, two layers.
 
 It answers `encode`, `logits` and `value`, as every family's does. Features have no scale, so one
 network serves any data and model.

@@ -1,6 +1,4 @@
-"""The trained agents as contenders: policies that see what a server sees. Uses torch and the
-shipped policies.
-"""
+"""The trained agents as contenders: policies that see what a server sees."""
 
 from __future__ import annotations
 

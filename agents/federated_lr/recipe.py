@@ -1,5 +1,5 @@
 """How the policy of federated_lr is trained: the one place that names its network, its lessons and
-its score. Uses torch.
+its score.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Warm start of the memory-mapping policy from a solver's plans. Uses torch and the core contract.
+"""Warm start of the memory-mapping policy from a solver's plans.
 
 A plan has many uses in fast memory that save nothing; a pass over it drops them, so that what is
 imitated is what matters. The value learns the savings that were still to come.

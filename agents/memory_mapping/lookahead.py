@@ -1,4 +1,4 @@
-"""Betters a plan by MuZero's search on the game itself (known model), compiled. Uses numba, numpy.
+"""Betters a plan by MuZero's search on the game itself (known model), compiled.
 
 The general search (muzero/search.py) asks for new nodes; here they are the game's own states. The
 network gives their prior. Their value is what the game comes to if it goes on from there as the

@@ -1,5 +1,4 @@
 """The size-invariant network of memory mapping: what is decided now attends to what comes next.
-Uses torch.
 
 Every input is a ratio or a logarithm, so that one network serves programs of any size. It answers
 `encode`, `logits` and `value`, as every family's does; playing.py computes the same compiled.

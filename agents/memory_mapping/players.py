@@ -1,4 +1,4 @@
-"""The agents of memory mapping as contenders. Uses torch and numba.
+"""The agents of memory mapping as contenders.
 
 `ppo` samples plans from its policy until the budget ends. `muzero` plays with the search it was
 trained with, on the game itself (known model). `agent` is a hybrid: MuZero's policy gives the plans

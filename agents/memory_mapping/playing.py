@@ -1,5 +1,5 @@
 """Plays the decision policy at full speed: the network in compiled code, on the dynamics
-themselves. Uses numba, numpy and torch.
+themselves.
 
 Tests hold it equal to network.py.
 """

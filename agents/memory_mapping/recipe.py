@@ -1,5 +1,5 @@
 """How the policy of memory mapping is trained: the one place that names its network, its lessons
-and its score. Uses torch.
+and its score.
 """
 
 from __future__ import annotations

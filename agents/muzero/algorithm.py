@@ -1,4 +1,4 @@
-"""MuZero as an RLlib algorithm: self-play, replay, learning and reanalysis. Uses ray and torch.
+"""MuZero as an RLlib algorithm: self-play, replay, learning and reanalysis.
 
     config = MuZeroConfig().environment("CartPole-v1").training(simulations=16, lr=2e-3)
     algorithm = config.build_algo()
@@ -56,7 +56,7 @@ class MuZeroConfig(AlgorithmConfig):
         value_coeff: weight of the values' loss.
         updates: learner updates an iteration.
         learning_starts: steps in the buffer before the first of them.
-        reanalyse: stored steps searched anew an iteration, with the newest network.
+        reanalyze: stored steps searched anew an iteration, with the newest network.
         known_model: search in copies of the environment and learn no dynamics from it (AlphaZero).
         replay: capacity (steps), alpha and beta (Schaul et al. 2016).
     """
@@ -85,7 +85,7 @@ class MuZeroConfig(AlgorithmConfig):
         self.value_coeff = 0.25
         self.updates = 16
         self.learning_starts = 1000
-        self.reanalyse = 0
+        self.reanalyze = 0
         self.known_model = False
         self.replay = {"capacity": 100_000, "alpha": 0.6, "beta": 0.4}
 
@@ -106,7 +106,7 @@ class MuZeroConfig(AlgorithmConfig):
         value_coeff: float = NotProvided,
         updates: int = NotProvided,
         learning_starts: int = NotProvided,
-        reanalyse: int = NotProvided,
+        reanalyze: int = NotProvided,
         known_model: bool = NotProvided,
         replay: dict[str, Any] = NotProvided,
         **kwargs: Any,
@@ -135,8 +135,8 @@ class MuZeroConfig(AlgorithmConfig):
             raise SettingError(
                 f"unroll_steps {self.unroll_steps}: the dynamics are learned from at least 1 step"
             )
-        if self.known_model and self.reanalyse:
-            raise SettingError("reanalyse searches in latent states; it cannot go with known_model")
+        if self.known_model and self.reanalyze:
+            raise SettingError("reanalyze searches in latent states; it cannot go with known_model")
 
     def search_settings(self) -> SearchSettings:
         """Of every search."""
@@ -194,8 +194,8 @@ class MuZero(Algorithm):
         self.buffer.add(episodes)
         if self.buffer.get_num_timesteps() < config.learning_starts:
             return
-        with self.metrics.log_time((TIMERS, "reanalyse")):
-            self._reanalyse(config.reanalyse)
+        with self.metrics.log_time((TIMERS, "reanalyze")):
+            self._reanalyze(config.reanalyze)
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             for _ in range(config.updates):
                 self._update()
@@ -222,7 +222,7 @@ class MuZero(Algorithm):
         self.buffer.update_priorities(np.concatenate(errors) + LEAST_PRIORITY)
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
 
-    def _reanalyse(self, count: int) -> None:
+    def _reanalyze(self, count: int) -> None:
         """Searches stored steps anew with the weights the players have."""
         size = self.config.num_envs_per_env_runner
         module = self.env_runner.module

@@ -1,4 +1,4 @@
-"""A family's policy network as MuZero's. Uses torch.
+"""A family's policy network as MuZero's.
 
 The family's `encode`, `logits` and `value` predict from observations, so a policy trained by
 imitation or PPO is where MuZero starts, and what it trains is exported as theirs is. Beside them

@@ -1,4 +1,4 @@
-"""MuZero's loss as an RLlib learner. Uses torch and ray."""
+"""MuZero's loss as an RLlib learner."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""MuZero as an RLlib module: it acts by searching, and unrolls its dynamics to be trained. Uses
-torch and ray.
+"""MuZero as an RLlib module: it acts by searching, and unrolls its dynamics to be trained.
 
 RLlib's environment runner asks a module for the actions of all its environments at once, and keeps
 whatever else the module says of them; so the batched search sits here, and vectorized and remote

@@ -1,4 +1,4 @@
-"""What MuZero asks of a network, its categorical values, and a small default. Uses torch.
+"""What MuZero asks of a network, its categorical values, and a small default.
 
 A network maps an observation to a latent state and knows how an action changes it. Values and
 rewards are categorical over a fixed support (MuZero, appendix F): the network gives logits, a

@@ -1,6 +1,4 @@
-"""Searches with a network: in its own latent states, or in copies of the environment. Uses torch,
-numpy and the search.
-"""
+"""Searches with a network: in its own latent states, or in copies of the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prioritized replay of self-play, and the targets MuZero learns from. Uses numpy and ray."""
+"""Prioritized replay of self-play, and the targets MuZero learns from."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
 
 
 def rewrite(place: Place, policy: np.ndarray, value: float) -> None:
-    """Puts a newer search's findings in the place of the old (reanalyse)."""
+    """Puts a newer search's findings in the place of the old (reanalyze)."""
     for key, data in ((POLICY, policy), (VALUE, value)):
         place.episode.set_extra_model_outputs(key=key, new_data=data, at_indices=place.t)
 

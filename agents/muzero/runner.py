@@ -1,4 +1,4 @@
-"""The environment runner of MuZero's self-play. Uses ray and gymnasium."""
+"""The environment runner of MuZero's self-play."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gumbel MuZero search over a batch of roots at once (Danihelka et al. 2022). Uses numpy and numba.
+"""Gumbel MuZero search over a batch of roots at once (Danihelka et al. 2022).
 
 The tree knows nothing of networks or environments: a function `expand` gives reward, value and
 prior of new nodes, for all roots of the batch in one call, between two compiled calls that select,

@@ -1,5 +1,5 @@
 """Warm start of the sequence-design policy: from a solver's batches, or from the best measured
-sequences. Uses torch and core.
+sequences.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Betters designs by MuZero's search on the game itself (known model), many side by side. Uses
-torch, numba, numpy and envs.
+"""Betters designs by MuZero's search on the game itself (known model), many side by side.
 
 The general search (muzero/search.py) asks for new nodes; here they are designs. The policy gives
 their prior. Their value is what the proxy says of the design that comes of them if it goes on as

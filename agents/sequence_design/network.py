@@ -1,4 +1,4 @@
-"""The network of sequence design: a recurrent reader of letters. Uses torch.
+"""The network of sequence design: a recurrent reader of letters.
 
 It answers `encode`, `logits` and `value`, as every family's does, for both forms of play (construct
 and mutate). playing.py and lookahead.py call what it is made of: whole sequences are read in one

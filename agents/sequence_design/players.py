@@ -1,5 +1,5 @@
 """The agents of sequence design as contenders: they learn the task in hand within their budget, on
-a proxy of their own. Uses torch and numpy.
+a proxy of their own.
 
 What a letter is worth differs from landscape to landscape, so a policy is of one task. All begin
 from the shipped policy of this very task, where there is one, else from one that imitates the best

@@ -1,4 +1,4 @@
-"""Play of the sequence-design policy on many designs side by side. Uses torch, numpy and envs."""
+"""Play of the sequence-design policy on many designs side by side."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """How the policy of sequence design is trained: the one place that names its network, its lessons
-and its score. Uses torch.
+and its score.
 
 The oracle is the judge's alone, so scores are the proxy's.
 """

@@ -1,9 +1,9 @@
-"""Warm start of the VM-rescheduling policy from a solver's plans. Uses torch and the core contract.
+"""Warm start of the VM-rescheduling policy from a solver's plans.
 
 A plan is a set of moves in no fixed order, among VMs that are alike. So the network is not asked
 for one VM and one destination: the loss is -log of the probability it gives to any VM of the plan's
-remaining moves (or one of the same flavour on the same node), and then to any destination the plan
-has for that flavour. States come from plans replayed in random and greedy orders, and from the
+remaining moves (or one of the same flavor on the same node), and then to any destination the plan
+has for that flavor. States come from plans replayed in random and greedy orders, and from the
 policy's own play, replanned there (DAgger, Ross et al. 2011).
 """
 
@@ -80,7 +80,7 @@ def demonstrate(
             return
         state = env.state
         good = np.zeros(env.n_actions, np.int8)
-        good[_alike(static.vm_flavour, static.flavour_nodes, state, moves[legal, 0])] = 1
+        good[_alike(static.vm_flavor, static.flavor_nodes, state, moves[legal, 0])] = 1
         yield Sample(observation, good & observation["action_mask"])
         order = rng.permutation(legal)
         chosen = int(order[0])
@@ -90,7 +90,7 @@ def demonstrate(
         vm, dest = map(int, moves[chosen])
         observation, *_ = env.step(vm)
         good = np.zeros(env.n_actions, np.int8)
-        same = static.vm_flavour[moves[left, 0]] == static.vm_flavour[vm]
+        same = static.vm_flavor[moves[left, 0]] == static.vm_flavor[vm]
         good[moves[left, 1][same]] = 1
         yield Sample(observation, good & observation["action_mask"])
         observation, _, ended, _, _ = env.step(dest)
@@ -116,18 +116,18 @@ def replanned(
 
 
 def _alike(
-    vm_flavour: np.ndarray, flavour_nodes: np.ndarray, state: State, vms: np.ndarray
+    vm_flavor: np.ndarray, flavor_nodes: np.ndarray, state: State, vms: np.ndarray
 ) -> np.ndarray:
-    """All VMs of the same flavour on the same node as one of `vms`."""
-    numa = np.where(flavour_nodes[vm_flavour] == 2, 0, state.vm_numa)
-    kind = (state.vm_pm * 2 + numa) * len(flavour_nodes) + vm_flavour
+    """All VMs of the same flavor on the same node as one of `vms`."""
+    numa = np.where(flavor_nodes[vm_flavor] == 2, 0, state.vm_numa)
+    kind = (state.vm_pm * 2 + numa) * len(flavor_nodes) + vm_flavor
     return np.flatnonzero(np.isin(kind, kind[vms]))
 
 
 def _gain(static: Any, state: State, vm: int, dest: int) -> int:
     """16-core slots a move opens, less those it closes."""
-    kind, unit = static.vm_flavour[vm], static.unit
-    cpu, both = static.flavour_cpu[kind], static.flavour_nodes[kind] == 2
+    kind, unit = static.vm_flavor[vm], static.unit
+    cpu, both = static.flavor_cpu[kind], static.flavor_nodes[kind] == 2
     gain = 0
     for pm, numa, change in (
         (state.vm_pm[vm], state.vm_numa[vm], cpu),
@@ -159,7 +159,7 @@ def imitate(
 ) -> float:
     """One pass over the samples; `report` gets each batch's loss. Returns the mean loss."""
     total = []
-    # Neighbours in size share a batch, so that little of it is padding.
+    # Neighbors in size share a batch, so that little of it is padding.
     order = sorted(rng.permutation(len(samples)), key=lambda i: len(samples[i].good) // 200)
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     for row in rng.permutation(len(batches)):

@@ -1,4 +1,4 @@
-"""The size-invariant relational network of VM rescheduling. Uses torch and torch-geometric.
+"""The size-invariant relational network of VM rescheduling.
 
 PM nodes and their VMs exchange messages along the hosting relation alone (scatter and gather, never
 an N x N mask), a mean over all of them gives the context, and two heads score VMs and then

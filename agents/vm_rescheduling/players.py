@@ -1,4 +1,4 @@
-"""The policy of VM rescheduling as contenders. Uses torch and numba.
+"""The policy of VM rescheduling as contenders.
 
 `ppo` is risk-seeking (VMR2L, EuroSys 2025, section on risk-seeking evaluation): it samples plans
 until the budget ends and returns the best. `ppo_greedy` and `ppo_sample` return the one plan of the

@@ -1,5 +1,5 @@
 """Plays the relational policy at full speed: the network in compiled code, on the dynamics
-themselves. Uses numba, torch.
+themselves.
 
 A move changes two PMs, and all that stands below the network's mean depends on one PM only; so each
 move computes the embeddings of two PMs and their VMs, and the scores. A 50-move plan on 279 PMs and

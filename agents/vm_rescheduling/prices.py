@@ -1,13 +1,13 @@
-"""Learned dual prices for VM rescheduling, and the agent that plans from them. Uses torch.
+"""Learned dual prices for VM rescheduling, and the agent that plans from them.
 
-The agent is a hybrid. A network reads a cluster once and says what a VM of each flavour, and a
+The agent is a hybrid. A network reads a cluster once and says what a VM of each flavor, and a
 move, is worth at the optimum of the Lagrangian relaxation (envs/vm_rescheduling/pricing.py). Column
 generation, handed over by the registry, starts from these prices instead of rough ones: it meets
 the right patterns at once and needs fewer rounds. The network learns without labels or solver, by
 descending the relaxation's bound L itself over training clusters; L's slope is VMs in less VMs out.
 
-Nodes and flavours are the two sides of a graph whose edges are "holds VMs of": a node's embedding
-comes from its free room, a flavour's from the nodes that hold it, so any cluster's size will do.
+Nodes and flavors are the two sides of a graph whose edges are "holds VMs of": a node's embedding
+comes from its free room, a flavor's from the nodes that hold it, so any cluster's size will do.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ MOVES_A_NODE = (0.01, 0.25)
 FIRST_SEED = 1 << 40  # apart from the seeds of every split
 SUBGRADIENT_STEPS = 200
 BINS = 8  # of a node's residue of 16 cores
-N_NODE, N_FLAVOUR, N_TASK = BINS + 4, 6, 3
+N_NODE, N_FLAVOR, N_TASK = BINS + 4, 6, 3
 
 
 class Graph(NamedTuple):
-    """A cluster as the network sees it; N nodes, Q PMs, F + D flavours.
+    """A cluster as the network sees it; N nodes, Q PMs, F + D flavors.
 
     Attributes:
         nodes: float32 [N, N_NODE]; residue (one-hot by 2 cores), whole slots, memory a free core.
-        holds: float32 [F, N]; whether a VM of the flavour may leave the node, over N.
-        holds_double: float32 [D, Q]; the same for two-node flavours and PMs, over Q.
-        flavours: float32 [F + D, N_FLAVOUR]; size, residue, whether on two nodes, how common.
+        holds: float32 [F, N]; whether a VM of the flavor may leave the node, over N.
+        holds_double: float32 [D, Q]; the same for two-node flavors and PMs, over Q.
+        flavors: float32 [F + D, N_FLAVOR]; size, residue, whether on two nodes, how common.
         task: float32 [N_TASK]; moves a node, as it is and as a logarithm; the share of full nodes.
         first: float32 [F + D + 1]; prices to start from.
     """
@@ -66,19 +66,20 @@ class Graph(NamedTuple):
     nodes: Tensor
     holds: Tensor
     holds_double: Tensor
-    flavours: Tensor
+    flavors: Tensor
     task: Tensor
     first: Tensor
 
 
 class PriceNetwork(nn.Module):
-    """Prices of the flavours and of a move, in 16-core slots: [F + D + 1]."""
+    """Prices of the flavors and of a move, in 16-core slots: [F + D + 1]."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.node = nn.Sequential(nn.Linear(N_NODE, width), nn.ReLU(), nn.Linear(width, width))
         self.pair = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU())
-        self.flavour = nn.Sequential(nn.Linear(N_FLAVOUR + 2 * width, width), nn.ReLU())
+        # Layers are named as in shipped checkpoints.
+        self.flavour = nn.Sequential(nn.Linear(N_FLAVOR + 2 * width, width), nn.ReLU())
         self.price = nn.Sequential(
             nn.Linear(3 * width + N_TASK, width), nn.ReLU(), nn.Linear(width, 1)
         )
@@ -94,9 +95,9 @@ class PriceNetwork(nn.Module):
         mean = nodes.mean(0)
         held = torch.cat([graph.holds @ nodes, graph.holds_double @ pairs])
         everywhere = mean.expand(len(held), -1)
-        flavours = self.flavour(torch.cat([graph.flavours, held, everywhere], dim=1))
-        context = torch.cat([mean, flavours.mean(0), graph.task])
-        rows = torch.cat([flavours, context.expand(len(flavours), -1)], dim=1)
+        flavors = self.flavour(torch.cat([graph.flavors, held, everywhere], dim=1))
+        context = torch.cat([mean, flavors.mean(0), graph.task])
+        rows = torch.cat([flavors, context.expand(len(flavors), -1)], dim=1)
         shift = torch.cat([self.price(rows).squeeze(1), self.move(context)])
         return torch.relu(graph.first + shift)
 
@@ -119,7 +120,7 @@ def graph_of(nodes: Nodes, mnl: int) -> Graph:
     cpu = np.concatenate([nodes.cpu, nodes.cpu_double])
     movable = nodes.movable.reshape(len(free), -1)
     common = np.concatenate([movable.mean(0), nodes.movable_double.mean(0)])
-    flavours = np.column_stack(
+    flavors = np.column_stack(
         [
             cpu / nodes.slot,
             cpu % nodes.slot / nodes.slot,
@@ -135,7 +136,7 @@ def graph_of(nodes: Nodes, mnl: int) -> Graph:
     start = np.concatenate([first.single, first.double, [first.move]])
     holds = (movable > 0).T / len(free)
     holds_double = (nodes.movable_double > 0).T / len(nodes.pms)
-    parts = (rows, holds, holds_double, flavours, task, start)
+    parts = (rows, holds, holds_double, flavors, task, start)
     return Graph(*(torch.as_tensor(part, dtype=torch.float32) for part in parts))
 
 
@@ -253,7 +254,7 @@ def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
     if nodes is not None:
         with torch.inference_mode():
             learned = shipped_network()(graph_of(nodes, instance.mnl)).numpy()
-        prices = np.zeros(len(instance.flavour_cpu) + 1)
+        prices = np.zeros(len(instance.flavor_cpu) + 1)
         prices[np.concatenate([nodes.single, nodes.double, [-1]])] = learned
     columns = load_contender(PROBLEM.family, "columns")
     asked = clock.elapsed

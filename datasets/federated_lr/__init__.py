@@ -1,1 +1,1 @@
-"""Federations: what one is, where it comes from. Uses core and numpy."""
+"""Federations: what one is, where it comes from."""

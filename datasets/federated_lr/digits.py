@@ -1,6 +1,4 @@
-"""scikit-learn's digits, the data set that comes with a package. Uses core and numpy; scikit-learn
-when called.
-"""
+"""scikit-learn's digits, the data set that comes with a package."""
 
 from __future__ import annotations
 

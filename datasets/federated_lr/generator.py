@@ -1,6 +1,4 @@
-"""Federations drawn by us: LEAF's synthetic data, and learning curves in closed form. Uses core and
-numpy.
-"""
+"""Federations drawn by us: LEAF's synthetic data, and learning curves in closed form."""
 
 from __future__ import annotations
 
@@ -126,12 +124,12 @@ def synthetic(
     """
     counts = (rows * rng.lognormal(0.0, 1.0, clients)).astype(np.int64)
     counts = np.clip(counts, LEAST_ROWS, MOST_TIMES * rows)
-    centres, shifts = rng.normal(0.0, a, clients), rng.normal(0.0, b, clients)
+    centers, shifts = rng.normal(0.0, a, clients), rng.normal(0.0, b, clients)
     spread = np.arange(1, features + 1) ** (-FALL / 2)
     inputs, labels = [], []
-    for count, centre, shift in zip(counts, centres, shifts, strict=True):
-        weights = rng.normal(centre, 1.0, (features, classes))
-        bias = rng.normal(centre, 1.0, classes)
+    for count, center, shift in zip(counts, centers, shifts, strict=True):
+        weights = rng.normal(center, 1.0, (features, classes))
+        bias = rng.normal(center, 1.0, classes)
         middle = rng.normal(shift, 1.0, features)
         x = middle + spread * rng.standard_normal((count, features))
         inputs.append(x.astype(np.float32))

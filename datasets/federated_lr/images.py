@@ -1,6 +1,4 @@
-"""Reads images: the idx files of MNIST and its kin, and CIFAR-10's binary batches. Uses core and
-numpy.
-"""
+"""Reads images: the idx files of MNIST and its kin, and CIFAR-10's binary batches."""
 
 from __future__ import annotations
 

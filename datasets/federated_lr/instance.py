@@ -1,4 +1,4 @@
-"""What a federation is: data by client, a model, and the terms of training. Uses core and numpy."""
+"""What a federation is: data by client, a model, and the terms of training."""
 
 from __future__ import annotations
 

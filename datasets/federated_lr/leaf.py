@@ -1,4 +1,4 @@
-"""Reads LEAF's JSON (Caldas et al. 2018), whose users are clients. Uses core and numpy."""
+"""Reads LEAF's JSON (Caldas et al. 2018), whose users are clients."""
 
 from __future__ import annotations
 

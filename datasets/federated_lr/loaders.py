@@ -1,5 +1,5 @@
 """Reads users' data sets into federations: idx and CIFAR-10 images, LEAF's JSON, tables of numbers,
-plays, and this library's own files. Uses core.
+plays, and this library's own files.
 
 The format is told from the content, never from the file's name.
 """

@@ -1,4 +1,4 @@
-"""Shares rows out: for training, validation and test, and among clients. Uses core and numpy."""
+"""Shares rows out: for training, validation and test, and among clients."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _fill(owner: np.ndarray, clients: int, rng: np.random.Generator) -> None:
 
 def by_majority(owner: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Clients numbered anew, by the label most of their rows have: drift, which goes by number,
-    then changes what is learnt from.
+    then changes what is learned from.
 
     Args:
         owner: int64 [N]; none empty.

@@ -1,4 +1,4 @@
-"""Settings a user may put on a federation, and how their texts are read. Uses core and numpy."""
+"""Settings a user may put on a federation, and how their texts are read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Named sets of federations: grids of initial rates, and sets to train agents on. Uses core and
-numpy.
-"""
+"""Named sets of federations: grids of initial rates, and sets to train agents on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads tables of numbers: CSV with a column `label`, and UCI's optdigits. Uses core and numpy."""
+"""Reads tables of numbers: CSV with a column `label`, and UCI's optdigits."""
 
 from __future__ import annotations
 

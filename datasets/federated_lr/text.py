@@ -1,4 +1,4 @@
-"""Turns texts by speaker into rows of characters and the ones that follow. Uses core and numpy."""
+"""Turns texts by speaker into rows of characters and the ones that follow."""
 
 from __future__ import annotations
 
@@ -136,6 +136,6 @@ def alphabet_of(place: str, texts: Sequence[str]) -> Mapping[str, int]:
     if len(letters) > MOST_LETTERS:
         raise InstanceError(
             f"{place}: has {len(letters)} different characters, at most {MOST_LETTERS} can be "
-            "learnt; replace the rare ones"
+            "learned; replace the rare ones"
         )
     return {letter: number for number, letter in enumerate(letters)}

@@ -1,4 +1,4 @@
-"""Builds programs tensor by tensor and instruction by instruction. Uses core and numpy."""
+"""Builds programs tensor by tensor and instruction by instruction."""
 
 from __future__ import annotations
 

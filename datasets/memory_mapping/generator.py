@@ -1,5 +1,5 @@
 """Synthetic programs: chains, residual nets, U-nets, transformers and random DAGs, forward or with
-a train step. Uses core and numpy.
+a train step.
 
 Sizes are those of bf16 tensors; FLOPs follow from the shapes.
 """

@@ -1,4 +1,4 @@
-"""Hardware profiles: bandwidths and peak of the machines a program is timed for. Uses core.
+"""Hardware profiles: bandwidths and peak of the machines a program is timed for.
 
 The numbers and where they come from stand in configs/hardware.toml.
 """

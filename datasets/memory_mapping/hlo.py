@@ -1,4 +1,4 @@
-"""Programs from scheduled XLA HLO text. Uses core.
+"""Programs from scheduled XLA HLO text.
 
 Fusions are one instruction; calls and the bodies of loops are laid out in place, a loop's with its
 trip count; bitcasts, tuples and copies that an earlier memory-space assignment put in are no

@@ -1,4 +1,4 @@
-"""Floating-point operations of HLO instructions, from their shapes. Uses nothing else."""
+"""Floating-point operations of HLO instructions, from their shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parses XLA HLO text: computations, instructions and shapes, nothing of what they mean. Uses core.
+"""Parses XLA HLO text: computations, instructions and shapes, nothing of what they mean.
 
 Reads what `--xla_dump_hlo_as_text` and `compiled.as_text()` write, of CPU, GPU and TPU.
 """

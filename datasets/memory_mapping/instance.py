@@ -1,6 +1,4 @@
-"""Program: one memory-mapping problem, a scheduled program and the memory it runs in. Uses core and
-numpy.
-"""
+"""Program: one memory-mapping problem, a scheduled program and the memory it runs in."""
 
 from __future__ import annotations
 

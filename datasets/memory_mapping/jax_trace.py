@@ -1,4 +1,4 @@
-"""Programs from JAX functions through their jaxprs. Uses core, and jax inside the functions.
+"""Programs from JAX functions through their jaxprs.
 
 A jaxpr is traced, not compiled: its equations, calls laid out in place, are the schedule, without
 fusion. For what XLA makes of a function, import its scheduled HLO text instead (hlo.py).

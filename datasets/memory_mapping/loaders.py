@@ -1,5 +1,4 @@
 """Reads users' files into programs: JSON here, HLO text in hlo.py, torch.export in torch_export.py.
-Uses core and numpy.
 
 The format is told from the content, never from the file's name.
 """

@@ -1,4 +1,4 @@
-"""The packing sub-problem: buffers with fixed lifetimes, one offset each. Uses core and numpy.
+"""The packing sub-problem: buffers with fixed lifetimes, one offset each.
 
 Reads minimalloc's CSV (google/minimalloc): id, lower, upper, size; a solution adds offset.
 Lifetimes are half-open.

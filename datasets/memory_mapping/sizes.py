@@ -1,4 +1,4 @@
-"""Reads amounts of memory: bytes, 8MiB, or a fraction of the peak. Uses core."""
+"""Reads amounts of memory: bytes, 8MiB, or a fraction of the peak."""
 
 from __future__ import annotations
 

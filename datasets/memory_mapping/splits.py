@@ -1,5 +1,5 @@
 """Named instance sets: the embedded splits of synthetic programs and the embedded real programs,
-with how they were made. Uses core and numpy.
+with how they were made.
 """
 
 from __future__ import annotations

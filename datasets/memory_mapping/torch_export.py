@@ -1,4 +1,4 @@
-"""Programs from PyTorch models through torch.export. Uses core, and torch inside the functions.
+"""Programs from PyTorch models through torch.export.
 
 The graph is decomposed to ATen operators and made functional, so that each node makes new tensors
 or a view; its order is the schedule. Sizes come from the traced values, FLOPs from torch's own

@@ -1,5 +1,5 @@
 """Ehrlich functions: landscapes in closed form whose optimum is known and whose difficulty is set
-(Stanton et al. 2024, arXiv 2407.00236, section 4). Uses core and numpy.
+(Stanton et al. 2024, arXiv 2407.00236, section 4).
 
 A sequence is feasible if none of its transitions is banned. A feasible one scores the product, over
 c motifs, of how much of the motif it holds: k elements at fixed distances from each other, anywhere

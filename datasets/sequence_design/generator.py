@@ -1,5 +1,5 @@
 """Design tasks drawn by us: Ehrlich functions, and the offline sets of landscapes that come with
-none. Uses core and numpy.
+none.
 """
 
 from __future__ import annotations

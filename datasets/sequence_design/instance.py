@@ -1,6 +1,4 @@
-"""DesignTask: measured sequences, and the handle of the oracle that new designs will be judged by.
-Uses core and numpy.
-"""
+"""DesignTask: measured sequences, and the handle of the oracle that new designs will be judged by."""
 
 from __future__ import annotations
 

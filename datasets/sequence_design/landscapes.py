@@ -1,4 +1,4 @@
-"""Opens the oracle behind a task's handle. Uses core and numpy.
+"""Opens the oracle behind a task's handle.
 
 This is the evaluation's: of the other floors only the validator and the report's pictures import
 it (an import contract holds that), and what a contender is given has no handle to open.

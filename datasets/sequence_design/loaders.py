@@ -1,4 +1,4 @@
-"""Reads users' measurements into design tasks: CSV, and Design-Bench's arrays. Uses core and numpy.
+"""Reads users' measurements into design tasks: CSV, and Design-Bench's arrays.
 
 The format is told from the content, never from the file's name.
 """

@@ -1,5 +1,5 @@
 """Landscapes known by some measured rows alone: the avGFP and E4B data, and the oracle that
-estimates what was never measured. Uses core, numpy and numba.
+estimates what was never measured.
 
 The estimate is kernel ridge regression with a kernel that decays with the number of letters that
 differ, on landmarks, in closed form: the same input always gives the same output, and it is not of

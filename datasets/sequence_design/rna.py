@@ -1,5 +1,5 @@
 """RNA binding: how well an RNA pairs with targets of 100 nucleotides, by ViennaRNA (the extra
-`rna`), as in FLEXS (Sinai et al. 2020, arXiv 2010.02141). Uses core, numpy, and RNA inside.
+`rna`), as in FLEXS (Sinai et al. 2020, arXiv 2010.02141).
 
 The score is the duplex energy over that of the target's perfect complement, scaled by the length,
 and of several targets the mean. It is not a maximum: local pairings of more than average strength

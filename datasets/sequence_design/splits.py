@@ -1,5 +1,5 @@
 """Named instance sets: embedded Ehrlich functions and RNA tasks, and the landscapes of the data
-folder. Uses core and numpy.
+folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Landscapes measured in full: TF-Bind-8 and GB1. Uses core and numpy.
+"""Landscapes measured in full: TF-Bind-8 and GB1.
 
 TF-Bind-8 (Barrera et al. 2016, Science 351): how strongly a transcription factor binds each of the
 65,536 DNA 8-mers. GB1 (Wu et al. 2016, eLife 5:e16965): the fitness of protein G's domain B1 under

@@ -1,1 +1,1 @@
-"""VM rescheduling: cluster snapshots, their loaders, generators and splits. Uses core and numpy."""
+"""VM rescheduling: cluster snapshots, their loaders, generators and splits."""

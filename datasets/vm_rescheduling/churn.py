@@ -1,5 +1,4 @@
-"""What happens to a cluster while somebody plans: VMs arrive and leave (live mode). Uses core and
-numpy.
+"""What happens to a cluster while somebody plans: VMs arrive and leave (live mode).
 
 Rates after VMR2L (EuroSys 2025): 10-15 VM creations a minute off-peak, about 175 a minute at the
 99th percentile.
@@ -17,7 +16,7 @@ from .instance import ACTIVE, Cluster
 def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.ndarray]:
     """The cluster after `elapsed_s` seconds of churn.
 
-    Events come as a Poisson process; half are arrivals of a flavour drawn from the cluster's own
+    Events come as a Poisson process; half are arrivals of a flavor drawn from the cluster's own
     VMs, placed by best fit (least CPU left on the node) and rejected where nothing has room, half
     are exits of a random VM. A longer time extends the same events, so contenders that took
     different times met the same world.
@@ -28,7 +27,7 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
     """
     rng = np.random.default_rng([seed, 0x11FE])
     rate = cluster.churn_per_min / 60.0
-    flavour = list(cluster.vm_flavour)
+    flavor = list(cluster.vm_flavor)
     host, node = list(cluster.vm_pm), list(cluster.vm_numa)
     present = list(range(cluster.n_vms))
     free_cpu, free_mem = cluster.free()
@@ -39,22 +38,22 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
         if time > elapsed_s:
             break
         if arrives:
-            kind = cluster.vm_flavour[int(draw * cluster.n_vms)]
+            kind = cluster.vm_flavor[int(draw * cluster.n_vms)]
             place = _best_fit(cluster, free_cpu, free_mem, kind)
             if place is None:
                 continue
-            present.append(len(flavour))
-            flavour.append(kind)
+            present.append(len(flavor))
+            flavor.append(kind)
             host.append(place[0])
             node.append(place[1])
             _occupy(cluster, free_cpu, free_mem, kind, place, 1)
         elif len(present) > 1:
             vm = present.pop(int(draw * len(present)))
-            _occupy(cluster, free_cpu, free_mem, flavour[vm], (host[vm], node[vm]), -1)
-    where = np.full(len(flavour), -1, np.int64)
+            _occupy(cluster, free_cpu, free_mem, flavor[vm], (host[vm], node[vm]), -1)
+    where = np.full(len(flavor), -1, np.int64)
     where[present] = np.arange(len(present))
     old = where[: cluster.n_vms]
-    new_names = tuple(f"arrival-{i}" for i in range(len(flavour) - cluster.n_vms))
+    new_names = tuple(f"arrival-{i}" for i in range(len(flavor) - cluster.n_vms))
     names = cluster.vm_ids + new_names
     members = old[cluster.set_vms]
     groups = np.repeat(np.arange(len(cluster.set_by_rack)), np.diff(cluster.set_start))
@@ -63,7 +62,7 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
     after = dataclasses.replace(
         cluster,
         vm_ids=tuple(names[vm] for vm in present),
-        vm_flavour=np.array(flavour, np.int64)[present],
+        vm_flavor=np.array(flavor, np.int64)[present],
         vm_pm=np.array(host, np.int64)[present],
         vm_numa=np.array(node, np.int64)[present],
         vm_pinned=pinned[present],
@@ -76,9 +75,9 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
 def _best_fit(
     cluster: Cluster, free_cpu: np.ndarray, free_mem: np.ndarray, kind: int
 ) -> tuple[int, int] | None:
-    cpu, mem = cluster.flavour_cpu[kind], cluster.flavour_mem[kind]
+    cpu, mem = cluster.flavor_cpu[kind], cluster.flavor_mem[kind]
     fits = (free_cpu >= cpu) & (free_mem >= mem) & (cluster.pm_status == ACTIVE)[:, None]
-    if cluster.flavour_nodes[kind] == 2:
+    if cluster.flavor_nodes[kind] == 2:
         fits = fits.all(axis=1, keepdims=True)
         left = free_cpu.sum(axis=1, keepdims=True)
     else:
@@ -100,7 +99,7 @@ def _occupy(
     place: tuple[int, int],
     sign: int,
 ) -> None:
-    nodes = (0, 1) if cluster.flavour_nodes[kind] == 2 else (place[1],)
+    nodes = (0, 1) if cluster.flavor_nodes[kind] == 2 else (place[1],)
     for node in nodes:
-        free_cpu[place[0], node] -= sign * cluster.flavour_cpu[kind]
-        free_mem[place[0], node] -= sign * cluster.flavour_mem[kind]
+        free_cpu[place[0], node] -= sign * cluster.flavor_cpu[kind]
+        free_mem[place[0], node] -= sign * cluster.flavor_mem[kind]

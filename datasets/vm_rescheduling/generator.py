@@ -1,6 +1,4 @@
-"""Synthetic clusters: look-alikes of ByteDance's Medium set, and smaller ones of controlled size.
-Uses core and numpy.
-"""
+"""Synthetic clusters: look-alikes of ByteDance's Medium set, and smaller ones."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ MB_PER_CORE = 2048
 
 # (name, CPU on each node, nodes, VMs) in the public Medium snapshot (279 PMs, 2,089 VMs;
 # bytedance/DRL-based-VM-Rescheduling, Apache-2.0).
-MEDIUM_FLAVOURS = (
+MEDIUM_FLAVORS = (
     ("xlarge", 4, 1, 906),
     ("large", 2, 1, 337),
     ("2xlarge", 8, 1, 311),
@@ -78,8 +76,8 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
         raise InstanceError(
             f"generate vm_rescheduling: no placement of the VM mix on {pms} PMs found"
         )
-    flavour, host, node = placed
-    keep = np.sort(rng.permutation(len(flavour))[: len(flavour) - round(exits * len(flavour))])
+    flavor, host, node = placed
+    keep = np.sort(rng.permutation(len(flavor))[: len(flavor) - round(exits * len(flavor))])
     n_vms = len(keep)
     groups, by_rack = _draw_sets(host[keep], pms, sets, rack_sets, rng)
     return Cluster(
@@ -89,12 +87,12 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
         pm_rack=np.arange(pms, dtype=np.int64) // PMS_PER_RACK,
         numa_cpu=np.full((pms, 2), NODE_CPU, np.int64),
         numa_mem=np.full((pms, 2), NODE_MEM_MB, np.int64),
-        flavour_names=tuple(name for name, *_ in MEDIUM_FLAVOURS),
-        flavour_cpu=np.array([cpu for _, cpu, _, _ in MEDIUM_FLAVOURS], np.int64),
-        flavour_mem=np.array([cpu * MB_PER_CORE for _, cpu, _, _ in MEDIUM_FLAVOURS], np.int64),
-        flavour_nodes=np.array([nodes for _, _, nodes, _ in MEDIUM_FLAVOURS], np.int64),
+        flavor_names=tuple(name for name, *_ in MEDIUM_FLAVORS),
+        flavor_cpu=np.array([cpu for _, cpu, _, _ in MEDIUM_FLAVORS], np.int64),
+        flavor_mem=np.array([cpu * MB_PER_CORE for _, cpu, _, _ in MEDIUM_FLAVORS], np.int64),
+        flavor_nodes=np.array([nodes for _, _, nodes, _ in MEDIUM_FLAVORS], np.int64),
         vm_ids=tuple(f"vm_{i}" for i in range(n_vms)),
-        vm_flavour=flavour[keep],
+        vm_flavor=flavor[keep],
         vm_pm=host[keep],
         vm_numa=node[keep],
         vm_pinned=rng.random(n_vms) < pinned,
@@ -106,16 +104,16 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
 
 
 def _place(pms: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Flavour, host and node of each VM, or None where a VM found no node."""
-    counts = np.array([count for *_, count in MEDIUM_FLAVOURS]) * pms / MEDIUM_PMS
+    """Flavor, host and node of each VM, or None where a VM found no node."""
+    counts = np.array([count for *_, count in MEDIUM_FLAVORS]) * pms / MEDIUM_PMS
     whole = np.floor(counts).astype(np.int64)
     whole += rng.random(len(counts)) < counts - whole
-    sizes = np.array([cpu * nodes for _, cpu, nodes, _ in MEDIUM_FLAVOURS])
+    sizes = np.array([cpu * nodes for _, cpu, nodes, _ in MEDIUM_FLAVORS])
     free = np.full((pms, 2), NODE_CPU, np.int64)
     rows: list[tuple[int, int, int]] = []
     kinds = rng.permutation(np.repeat(np.arange(len(counts)), whole))
     for kind in kinds[np.argsort(-sizes[kinds] * (sizes[kinds] >= BIG_CORES), kind="stable")]:
-        _, cpu, nodes, _ = MEDIUM_FLAVOURS[kind]
+        _, cpu, nodes, _ = MEDIUM_FLAVORS[kind]
         fits = free >= cpu
         places = np.flatnonzero(fits.all(axis=1)) * 2 if nodes == 2 else np.flatnonzero(fits)
         if len(places) == 0:

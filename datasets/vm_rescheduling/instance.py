@@ -1,6 +1,4 @@
-"""Cluster: one VM-rescheduling problem, a data-center snapshot and the task set on it. Uses core
-and numpy.
-"""
+"""Cluster: one VM-rescheduling problem, a data-center snapshot and the task set on it."""
 
 from __future__ import annotations
 
@@ -26,10 +24,10 @@ PEAK_CHURN_PER_MIN = 175.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cluster(Instance):
-    """A snapshot of P physical machines (PMs) hosting V virtual machines (VMs) of K flavours, and a
+    """A snapshot of P physical machines (PMs) hosting V virtual machines (VMs) of K flavors, and a
     task.
 
-    A VM sits on one NUMA node, or, if its flavour has two nodes, half on each of the PM's two.
+    A VM sits on one NUMA node, or, if its flavor has two nodes, half on each of the PM's two.
 
     Attributes:
         pm_ids: P names.
@@ -39,12 +37,12 @@ class Cluster(Instance):
         numa_cpu: int64 [P, 2]; capacity of each NUMA node in 1/cpu_per_core cores; 0 where a PM has
             one node.
         numa_mem: int64 [P, 2]; memory of each NUMA node in MB.
-        flavour_names: K names.
-        flavour_cpu: int64 [K]; demand on each node used, in 1/cpu_per_core cores.
-        flavour_mem: int64 [K]; demand on each node used, in MB.
-        flavour_nodes: int64 [K]; 1 or 2 nodes used.
+        flavor_names: K names.
+        flavor_cpu: int64 [K]; demand on each node used, in 1/cpu_per_core cores.
+        flavor_mem: int64 [K]; demand on each node used, in MB.
+        flavor_nodes: int64 [K]; 1 or 2 nodes used.
         vm_ids: V names.
-        vm_flavour: int64 [V].
+        vm_flavor: int64 [V].
         vm_pm: int64 [V]; host of each VM.
         vm_numa: int64 [V]; node of each VM; 0 for VMs on two nodes.
         vm_pinned: bool [V]; VMs that must not move (allow_migration false).
@@ -65,18 +63,25 @@ class Cluster(Instance):
     """
 
     FAMILY: ClassVar[str] = "vm_rescheduling"
+    STORED_NAMES: ClassVar[Mapping[str, str]] = {
+        "flavor_names": "flavour_names",
+        "flavor_cpu": "flavour_cpu",
+        "flavor_mem": "flavour_mem",
+        "flavor_nodes": "flavour_nodes",
+        "vm_flavor": "vm_flavour",
+    }
 
     pm_ids: tuple[str, ...]
     pm_status: np.ndarray
     pm_rack: np.ndarray
     numa_cpu: np.ndarray
     numa_mem: np.ndarray
-    flavour_names: tuple[str, ...]
-    flavour_cpu: np.ndarray
-    flavour_mem: np.ndarray
-    flavour_nodes: np.ndarray
+    flavor_names: tuple[str, ...]
+    flavor_cpu: np.ndarray
+    flavor_mem: np.ndarray
+    flavor_nodes: np.ndarray
     vm_ids: tuple[str, ...]
-    vm_flavour: np.ndarray
+    vm_flavor: np.ndarray
     vm_pm: np.ndarray
     vm_numa: np.ndarray
     vm_pinned: np.ndarray
@@ -112,10 +117,10 @@ class Cluster(Instance):
         """Free CPU and memory of every NUMA node as placed, both int64 [P, 2]."""
         free_cpu, free_mem = self.numa_cpu.copy(), self.numa_mem.copy()
         for node in (0, 1):
-            here = (self.vm_numa == node) | (self.flavour_nodes[self.vm_flavour] == 2)
-            flavour = self.vm_flavour[here]
-            np.subtract.at(free_cpu[:, node], self.vm_pm[here], self.flavour_cpu[flavour])
-            np.subtract.at(free_mem[:, node], self.vm_pm[here], self.flavour_mem[flavour])
+            here = (self.vm_numa == node) | (self.flavor_nodes[self.vm_flavor] == 2)
+            flavor = self.vm_flavor[here]
+            np.subtract.at(free_cpu[:, node], self.vm_pm[here], self.flavor_cpu[flavor])
+            np.subtract.at(free_mem[:, node], self.vm_pm[here], self.flavor_mem[flavor])
         return free_cpu, free_mem
 
     def check(self) -> None:
@@ -124,11 +129,11 @@ class Cluster(Instance):
         Raises:
             InstanceError: names the field, the row and the remedy.
         """
-        p, v, k = len(self.pm_ids), len(self.vm_ids), len(self.flavour_names)
+        p, v, k = len(self.pm_ids), len(self.vm_ids), len(self.flavor_names)
         s = len(self.set_by_rack)
         shapes = {
             "pm_status": (p,), "pm_rack": (p,), "numa_cpu": (p, 2), "numa_mem": (p, 2),
-            "flavour_cpu": (k,), "flavour_mem": (k,), "flavour_nodes": (k,), "vm_flavour": (v,),
+            "flavor_cpu": (k,), "flavor_mem": (k,), "flavor_nodes": (k,), "vm_flavor": (v,),
             "vm_pm": (v,), "vm_numa": (v,), "vm_pinned": (v,), "set_start": (s + 1,),
             "weights": (3,),
         }  # fmt: skip
@@ -172,8 +177,8 @@ class Cluster(Instance):
     def _check_ranges(self, p: int, v: int, k: int) -> None:
         low_high = {
             "pm_status": (0, 2), "numa_cpu": (0, 10**9), "numa_mem": (0, 10**12),
-            "flavour_cpu": (1, 10**9), "flavour_mem": (0, 10**12), "flavour_nodes": (1, 2),
-            "vm_flavour": (0, k - 1), "vm_pm": (0, p - 1), "vm_numa": (0, 1),
+            "flavor_cpu": (1, 10**9), "flavor_mem": (0, 10**12), "flavor_nodes": (1, 2),
+            "vm_flavor": (0, k - 1), "vm_pm": (0, p - 1), "vm_numa": (0, 1),
             "set_vms": (0, v - 1), "drain_pms": (0, p - 1),
         }  # fmt: skip
         for field, (low, high) in low_high.items():
@@ -188,7 +193,7 @@ class Cluster(Instance):
                 f"set_start {starts.tolist()} must rise from 0 to {len(self.set_vms)}, the members "
                 "of all deployment sets"
             )
-        halves = np.flatnonzero((self.flavour_nodes[self.vm_flavour] == 2) & (self.vm_numa != 0))
+        halves = np.flatnonzero((self.flavor_nodes[self.vm_flavor] == 2) & (self.vm_numa != 0))
         if halves.size:
             vm = halves[0]
             self._refuse(f"vm_numa[{vm}] is {self.vm_numa[vm]}; it is 0 for a VM on two nodes")

@@ -1,5 +1,4 @@
-"""Reads users' files into clusters: VMR2L/ByteDance JSON here, event traces in traces.py. Uses core
-and numpy.
+"""Reads users' files into clusters: VMR2L/ByteDance JSON here, event traces in traces.py.
 
 The format is told from the content, never from the file's name.
 """
@@ -59,7 +58,7 @@ def load_bytedance(path: Path, text: str) -> Cluster:
     """The cluster in a VMR2L/ByteDance JSON snapshot (EuroSys 2025), whole.
 
     All members of cluster_list become one cluster. Free room is recomputed from the VMs. Deployment
-    sets, pins (allow_migration), host status and racks are honoured; a rack id names the same rack
+    sets, pins (allow_migration), host status and racks are honored; a rack id names the same rack
     in every member. The file's numa list, not its type name, says whether a VM takes one node or
     two. maximum_migration, a cap for the whole file, lowers the default limit of moves. The
     optimization_objective and the types on offer are not used: the task is set with `--set
@@ -105,8 +104,8 @@ def _cluster(document: Record, name: str) -> Cluster:
     pm_row = _rows(hosts, "node_id")
     vm_row = _rows(vms, "instance_id")
     numa_cpu, numa_mem = _nodes_of_hosts(hosts)
-    flavours: dict[tuple[str, int, int, int], int] = {}
-    placed = [_vm(vm, flavours, pm_row, numa_cpu) for vm in vms]
+    flavors: dict[tuple[str, int, int, int], int] = {}
+    placed = [_vm(vm, flavors, pm_row, numa_cpu) for vm in vms]
     sets = [
         (entry.get("granularity").choice(("host", "rack")), _members(entry.get("data"), vm_row))
         for member in members
@@ -128,12 +127,12 @@ def _cluster(document: Record, name: str) -> Cluster:
         pm_rack=np.array(pm_rack, np.int64),
         numa_cpu=numa_cpu,
         numa_mem=numa_mem,
-        flavour_names=tuple(key[0] for key in flavours),
-        flavour_cpu=np.array([key[1] for key in flavours], np.int64),
-        flavour_mem=np.array([key[2] for key in flavours], np.int64),
-        flavour_nodes=np.array([key[3] for key in flavours], np.int64),
+        flavor_names=tuple(key[0] for key in flavors),
+        flavor_cpu=np.array([key[1] for key in flavors], np.int64),
+        flavor_mem=np.array([key[2] for key in flavors], np.int64),
+        flavor_nodes=np.array([key[3] for key in flavors], np.int64),
         vm_ids=tuple(vm_row),
-        vm_flavour=np.array([vm[0] for vm in placed], np.int64),
+        vm_flavor=np.array([vm[0] for vm in placed], np.int64),
         vm_pm=np.array([vm[1] for vm in placed], np.int64),
         vm_numa=np.array([vm[2] for vm in placed], np.int64),
         vm_pinned=np.array([not vm.get("allow_migration").flag() for vm in vms], np.bool_),
@@ -182,11 +181,11 @@ def _nodes_of_hosts(hosts: list[Record]) -> tuple[np.ndarray, np.ndarray]:
 
 def _vm(
     vm: Record,
-    flavours: dict[tuple[str, int, int, int], int],
+    flavors: dict[tuple[str, int, int, int], int],
     pm_row: dict[str, int],
     numa_cpu: np.ndarray,
 ) -> tuple[int, int, int]:
-    """Flavour, host and node of one VM; adds its flavour if it is new."""
+    """Flavor, host and node of one VM; adds its flavor if it is new."""
     host = vm.get("host_id").text()
     if host not in pm_row:
         vm.get("host_id").refuse(
@@ -215,8 +214,8 @@ def _vm(
         if numa_cpu[row, node] == 0:
             vm.get("numa").refuse(f"host {host!r} has no NUMA node {node}")
     key = (vm.get("instance_type").text(), parts[0][1], parts[0][2], len(parts))
-    flavour = flavours.setdefault(key, len(flavours))
-    return flavour, row, parts[0][0] if len(parts) == 1 else 0
+    flavor = flavors.setdefault(key, len(flavors))
+    return flavor, row, parts[0][0] if len(parts) == 1 else 0
 
 
 def _members(data: Record, vm_row: dict[str, int]) -> list[int]:

@@ -1,5 +1,5 @@
 """Reads Alibaba's openb trace (cluster-trace-gpu-v2023), a node list and a pod list, into a
-cluster. Uses core and numpy.
+cluster.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 """Replays arrivals and exits of VMs onto hosts, up to a moment: from an event trace to a snapshot.
-Uses numpy and numba.
 
 Traces say what was asked for and when, not where it ran. The replay places each VM by best fit
 (least CPU left) on one-node hosts, in order of time, and frees its room when it leaves, which
@@ -46,7 +45,7 @@ class Stays:
         end: float64 [N]; when it leaves, infinity if it never does.
         cpu: int64 [N]; demand in millicores.
         mem: int64 [N]; demand in MB.
-        kinds: N names of flavours.
+        kinds: N names of flavors.
     """
 
     names: Sequence[str]
@@ -190,13 +189,13 @@ def one_node_cluster(
         vm_ids: V names.
         cpu: int64 [V]; millicores.
         mem: int64 [V]; MB.
-        kinds: V names of flavours; VMs are of one flavour where name and demands are equal.
+        kinds: V names of flavors; VMs are of one flavor where name and demands are equal.
         at: int64 [V]; hosts.
         pinned: bool [V].
     """
-    flavours: dict[tuple[str, int, int], int] = {}
+    flavors: dict[tuple[str, int, int], int] = {}
     rows = zip(kinds, cpu.tolist(), mem.tolist(), strict=True)
-    vm_flavour = [flavours.setdefault(row, len(flavours)) for row in rows]
+    vm_flavor = [flavors.setdefault(row, len(flavors)) for row in rows]
     zeros = np.zeros(len(pm_ids), np.int64)
     return Cluster(
         name=name,
@@ -205,12 +204,12 @@ def one_node_cluster(
         pm_rack=zeros,
         numa_cpu=np.stack([capacity[:, 0], zeros], axis=1),
         numa_mem=np.stack([capacity[:, 1], zeros], axis=1),
-        flavour_names=tuple(key[0] for key in flavours),
-        flavour_cpu=np.array([key[1] for key in flavours], np.int64),
-        flavour_mem=np.array([key[2] for key in flavours], np.int64),
-        flavour_nodes=np.ones(len(flavours), np.int64),
+        flavor_names=tuple(key[0] for key in flavors),
+        flavor_cpu=np.array([key[1] for key in flavors], np.int64),
+        flavor_mem=np.array([key[2] for key in flavors], np.int64),
+        flavor_nodes=np.ones(len(flavors), np.int64),
         vm_ids=tuple(vm_ids),
-        vm_flavour=np.array(vm_flavour, np.int64),
+        vm_flavor=np.array(vm_flavor, np.int64),
         vm_pm=at.astype(np.int64),
         vm_numa=np.zeros(len(vm_ids), np.int64),
         vm_pinned=pinned.astype(np.bool_),

@@ -1,6 +1,4 @@
-"""Named instance sets: the public snapshots, and the embedded splits with how they were made. Uses
-core and numpy.
-"""
+"""Named instance sets: the public snapshots, and the embedded splits with how they were made."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ SIZES = {
     "constrained:train": 16, "constrained:val": 4, "constrained:test": 4,
     "constrained-small:test": 8,
 }  # fmt: skip
-UTILISATION_RANGE = (0.900, 0.915)
+UTILIZATION_RANGE = (0.900, 0.915)
 FRAGMENT_RANGE = (0.51, 0.61)
 
 
@@ -116,7 +114,7 @@ def split_instances(name: str) -> Iterator[Cluster]:
             kept += 1
 
 
-def utilisation(cluster: Cluster) -> float:
+def utilization(cluster: Cluster) -> float:
     """Fraction of the CPU of all hosts that is in use."""
     return float(1 - cluster.free()[0].sum() / cluster.numa_cpu.sum())
 
@@ -128,9 +126,9 @@ def fragment_rate(cluster: Cluster) -> float:
 
 
 def _within_published_range(cluster: Cluster) -> bool:
-    low, high = UTILISATION_RANGE
+    low, high = UTILIZATION_RANGE
     low_rate, high_rate = FRAGMENT_RANGE
-    return low <= utilisation(cluster) <= high and low_rate <= fragment_rate(cluster) <= high_rate
+    return low <= utilization(cluster) <= high and low_rate <= fragment_rate(cluster) <= high_rate
 
 
 def _lookalike(seed: int) -> Cluster | None:

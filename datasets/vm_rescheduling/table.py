@@ -1,4 +1,4 @@
-"""Reads CSV texts column by column and refuses bad cells by row and column. Uses core and numpy."""
+"""Reads CSV texts column by column and refuses bad cells by row and column."""
 
 from __future__ import annotations
 

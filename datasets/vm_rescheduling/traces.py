@@ -1,5 +1,4 @@
-"""Reads public VM traces into clusters: Huawei-East-1, Azure Packing 2020, openb's pair. Uses core,
-numpy and sqlite3.
+"""Reads public VM traces into clusters: Huawei-East-1, Azure Packing 2020, openb's pair.
 
 None of them has NUMA nodes, so every host has one node; CPU is counted in millicores.
 """

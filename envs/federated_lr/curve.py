@@ -1,5 +1,5 @@
 """Closed-form dynamics: learning curves that follow the annealing scaling law, all lanes in one
-computation. Uses numpy.
+computation.
 
 After rates eta_1..eta_s (alpha times beta) the loss is
     floor + scale * S1**-exponent - annealing * S2,

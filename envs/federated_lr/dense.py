@@ -1,5 +1,4 @@
-"""Dense models of many clients on a CPU, compiled: layers of products with ReLU between them. Uses
-numba.
+"""Dense models of many clients on a CPU, compiled: layers of products with ReLU between them.
 
 Rows go four at a time, so that each weight read from memory serves four; a round of logistic
 regression then takes a fifth of what batched products of a general library take. Tests hold it

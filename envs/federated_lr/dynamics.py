@@ -1,5 +1,5 @@
 """Federated training itself: many federations at once, a lane each, all their clients in one
-batched computation. Uses torch, in float64, on any device.
+batched computation.
 """
 
 from __future__ import annotations

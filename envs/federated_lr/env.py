@@ -1,6 +1,4 @@
-"""The environment sysopt/FederatedLR-v0: a thin shell over the dynamics. Uses gymnasium and numpy;
-torch where a model is trained.
-"""
+"""The environment sysopt/FederatedLR-v0: a thin shell over the dynamics."""
 
 from __future__ import annotations
 

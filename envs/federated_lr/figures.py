@@ -1,6 +1,5 @@
 """What the report's pictures of federated training show, in numbers: curves, rates, gains and
-rounds, from rows of results. Uses numpy, the environment's lanes and orders; torch where runs are
-replayed.
+rounds, from rows of results.
 """
 
 from __future__ import annotations
@@ -154,7 +153,7 @@ def choose(groups: Sequence[Group]) -> list[Contender]:
 
 
 def _contender(row: Row) -> Contender:
-    return Contender(str(row["contender"]), str(row["colour"]), row["kind"] == "oracle")
+    return Contender(str(row["contender"]), str(row["color"]), row["kind"] == "oracle")
 
 
 def worlds(one: Group, contenders: int, work: float) -> list[tuple[str, int]]:

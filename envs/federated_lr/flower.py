@@ -1,5 +1,4 @@
-"""Any controller or trained agent of the family as a strategy of Flower. Uses flwr (the extra
-[flower]) and numpy.
+"""Any controller or trained agent of the family as a strategy of Flower.
 
 Clients are ordinary Flower ClientApps. The config of a training message holds `lr`, `local_steps`,
 `batch_size` and `local_rule`; where the local rule is one of FedHyper's, the message also holds the

@@ -1,4 +1,4 @@
-"""What an action means in each of the environment's forms. Uses numpy."""
+"""What an action means in each of the environment's forms."""
 
 from __future__ import annotations
 

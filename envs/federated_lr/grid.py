@@ -1,4 +1,4 @@
-"""The discrete and the continuous form of an action: multipliers of the two rates. Uses numpy."""
+"""The discrete and the continuous form of an action: multipliers of the two rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Federations side by side in one computation: which can be, and by which dynamics. Uses core."""
+"""Federations side by side in one computation: which can be, and by which dynamics."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """How clients descend: SGD, FedHyper-CL, hypergradient descent, and rules without a learning rate.
-Uses torch.
 
 All clients at once: weights w and slopes g are [C, P]; what is one number a client is [C, 1]. A
 rule begins anew in every round, as clients keep nothing in between.

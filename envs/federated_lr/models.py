@@ -1,5 +1,5 @@
 """Models of many clients at once: weights lie flat, one row a client, and every layer is one
-batched product over them. Uses torch; dense models on a CPU go to dense.py.
+batched product over them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The objectives of federated training. Uses core and numpy.
+"""The objectives of federated training.
 
 They are of the test rows, which only the judge has; an environment says in their place the same of
 the validation rows.

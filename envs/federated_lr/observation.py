@@ -1,5 +1,5 @@
 """What a controller sees: the last rounds in numbers without scale, from the server's statistics
-alone. Uses gymnasium and numpy.
+alone.
 
 Losses are ratios to the first, steps are what slopes foretell of them, so that what was learned on
 one data set and model speaks of another. A deployed server computes the same; see flower.py.

@@ -1,5 +1,5 @@
 """Orders: what a controller tells the server each round, as whole numbers, so that a plan replays
-to the last bit. Uses numpy.
+to the last bit.
 
 A plan is int64 [T + 1, 5], one order a step. Step 0 finds no update yet: its alpha moves nothing,
 its beta and local rule are those of the first round's clients. Step t applies the update of round

@@ -1,5 +1,5 @@
 """The report's own pictures of federated training: curves, rates, gains over FedAvg, rounds to its
-accuracy. Uses figures, numpy, and matplotlib inside.
+accuracy.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ PANEL, LINE = 2.7, 0.25  # inches of height, of a panel and of a contender's lin
 GRIDS_ABREAST = 4
 LEAST_SPAN, WIDE = 4.0, 50.0  # factors that a logarithmic axis spans, and above which it is wide
 MARGIN, LOWEST = 1.1, 1e-9  # a factor beyond the data at both ends; the least part of the greatest
-DASHES = ("-", ":", "-.")  # of contenders that share a colour
-STRONGEST = 90  # percentile of the gains that gets the full colour
-LEAST_SCALE = 2.0  # points of accuracy at full colour, at least
-READABLE = 0.65  # of full colour, above which dark letters cannot be read
+DASHES = ("-", ":", "-.")  # of contenders that share a color
+STRONGEST = 90  # percentile of the gains that gets the full color
+LEAST_SCALE = 2.0  # points of accuracy at full color, at least
+READABLE = 0.65  # of full color, above which dark letters cannot be read
 INK, SOFT, RULE = "#1c2430", "#5a6472", "#e6e9ee"
 
 
@@ -47,7 +47,7 @@ def pictures(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[P
     """Pictures of a comparison, of the four data sets with most instances at most.
 
     Args:
-        rows: rows of results, each with its contender's colour; of runs that failed only the rounds
+        rows: rows of results, each with its contender's color; of runs that failed only the rounds
             picture takes note.
         instances: by instance hash, settings applied.
 
@@ -71,7 +71,7 @@ def pictures(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[P
 
 
 def _styles(contenders: Sequence[Contender]) -> dict[str, dict[str, Any]]:
-    """How each contender's lines are drawn: oracles dashed, and equal colours told apart."""
+    """How each contender's lines are drawn: oracles dashed, and equal colors told apart."""
     styles: dict[str, dict[str, Any]] = {}
     for one in contenders:
         taken = sum(held["color"] == one.color for held in styles.values())
@@ -197,7 +197,7 @@ def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
     return Picture(
         f"{one.name}: gain over FedAvg by initial rates",
         f"Grey: FedAvg's {what}, in percent. The others: points above FedAvg's in the same cell, "
-        "means over the seeds (blue better, red worse; the full colour stands for the strongest "
+        "means over the seeds (blue better, red worse; the full color stands for the strongest "
         "tenth; empty where no run counts). Rows are initial client rates, columns initial server "
         "rates, as in FedHyper's figure. An oracle's gain is what hindsight would have brought.",
         _png(figure),

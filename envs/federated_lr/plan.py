@@ -1,4 +1,4 @@
-"""A plan in an operator's form: round by round, the rates and rules. Uses numpy and orders."""
+"""A plan in an operator's form: round by round, the rates and rules."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""One client's loss, gradient and accuracy, plainly: what the validator trains with. Uses numpy;
-torch's own layers for cnn and lstm.
+"""One client's loss, gradient and accuracy, plainly: what the validator trains with.
 
 Tests hold the batched models equal to these.
 """

@@ -1,4 +1,4 @@
-"""An episode as a picture, in NumPy alone: validation loss above, both rates below. Uses numpy."""
+"""An episode as a picture, in NumPy alone: validation loss above, both rates below."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def frame(trace: Sequence[Mapping[str, Any]]) -> np.ndarray:
     steps = int(trace[0]["rounds"]) + 2
     loss = [row["validation_loss"] / max(2.0 * row["initial_loss"], 1e-12) for row in trace]
     _draw(picture[:HEIGHT], loss, steps, LOSS)
-    for name, (low, high), colour in (("alpha", ALPHA_RANGE, ALPHA), ("beta", BETA_RANGE, BETA)):
+    for name, (low, high), color in (("alpha", ALPHA_RANGE, ALPHA), ("beta", BETA_RANGE, BETA)):
         whole = np.log(high / low)
-        _draw(picture[HEIGHT:], [np.log(r[name] / low) / whole for r in trace], steps, colour)
+        _draw(picture[HEIGHT:], [np.log(r[name] / low) / whole for r in trace], steps, color)
     return picture
 
 
 def _draw(
-    panel: np.ndarray, heights: Sequence[float], steps: int, colour: tuple[int, int, int]
+    panel: np.ndarray, heights: Sequence[float], steps: int, color: tuple[int, int, int]
 ) -> None:
     """A line of heights in 0..1, one a step, each as wide as its share of all steps."""
     edges = np.linspace(0, WIDTH, steps + 1).astype(int)
     rows = ((1.0 - np.clip(heights, 0.0, 1.0)) * (HEIGHT - 3)).astype(int)
     for step, row in enumerate(rows):
         above = rows[max(step - 1, 0)]
-        panel[min(row, above) : max(row, above) + 2, edges[step] : edges[step] + 2] = colour
-        panel[row : row + 2, edges[step] : edges[step + 1]] = colour
+        panel[min(row, above) : max(row, above) + 2, edges[step] : edges[step] + 2] = color
+        panel[row : row + 2, edges[step] : edges[step + 1]] = color

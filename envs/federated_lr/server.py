@@ -1,5 +1,5 @@
 """The server of a real federation under a controller: weights go out with rates, what clients made
-of them comes in. Uses numpy.
+of them comes in.
 
 It says to the controller what the environment would say, and obeys its orders as the environment
 would; clients are whoever the caller asks (Flower's, see flower.py).

@@ -1,4 +1,4 @@
-"""What the server makes of an update in hand: FedAvg, FedAvgM and FedOpt. Uses nothing.
+"""What the server makes of an update in hand: FedAvg, FedAvgM and FedOpt.
 
 Arithmetic alone, so the same lines serve the lanes of the environment (torch, [E, P], rates [E, 1])
 and a server of Flower's (NumPy, [P]).

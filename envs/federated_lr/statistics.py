@@ -1,5 +1,5 @@
 """What the servers of federations know, one row a lane: everything observations, info and
-controllers are made of. Uses numpy.
+controllers are made of.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The independent validator: trains the federation again from the orders alone, one client after
-the other, and measures the test rows. Uses numpy, datasets and core.
+the other, and measures the test rows.
 
 It shares no code with the dynamics. What chance decides is drawn in the documented way, again.
 """

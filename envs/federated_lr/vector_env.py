@@ -1,6 +1,4 @@
-"""Many environments FederatedLREnv stepped together: all their clients in one computation. Uses
-gymnasium and numpy; torch where a model is trained.
-"""
+"""Many environments FederatedLREnv stepped together: all their clients in one computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a placement does: times, copies and address ranges, compiled. Uses numpy and numba.
+"""What a placement does: times, copies and address ranges, compiled.
 
 Pure functions over `Static` (the program, as arrays) and a preallocated `State`. The environment,
 the solvers and the agents' searches all call these. All times are whole picoseconds, so that sums

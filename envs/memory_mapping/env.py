@@ -1,6 +1,4 @@
-"""The environment sysopt/MallocGame-v0: a thin shell over the compiled dynamics. Uses gymnasium and
-numpy.
-"""
+"""The environment sysopt/MallocGame-v0: a thin shell over the compiled dynamics."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The objective of memory mapping: how much faster than with everything in slow memory. Uses
-core and dynamics.
-"""
+"""The objective of memory mapping: how much faster than with everything in slow memory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What an agent sees: the decisions ahead, the picture of occupied addresses, and the idle time
-that copies can have. Uses gymnasium, numpy and numba.
+that copies can have.
 
 All rows are ratios or logarithms, so that they mean the same in programs of any size.
 """

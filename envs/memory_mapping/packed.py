@@ -1,5 +1,4 @@
 """An episode in one array, so that a call into compiled code costs one argument instead of thirty.
-Uses numpy, numba, dynamics and observation.
 
 Crossing into compiled code costs a third of a microsecond an array; the environment does it once a
 step.

@@ -1,6 +1,4 @@
-"""The report's own pictures of memory mapping. Uses numpy, dynamics, plan, render, and matplotlib
-inside.
-"""
+"""The report's own pictures of memory mapping."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ READABLE_DECISIONS = 700
 MOST_TIMELINES = 2
 MOST_CURVES = 7
 DPI = 100
-# Okabe and Ito's colours without yellow, told apart by colour-blind readers.
+# Okabe and Ito's colors without yellow, told apart by color-blind readers.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
 
 
@@ -129,7 +127,7 @@ def _timeline(program: Program, played: _Played) -> Picture:
         f"{program.name}: fast memory under {name}'s plan, {value:.3f} times as fast as all slow",
         "Each rectangle is a buffer in fast memory over the instructions it is held for; an orange "
         "line at its bottom is the copy into it, hidden under earlier instructions. Below, slow "
-        "memory's time in each instruction: its own operands, copies, and idle time; thin grey "
+        "memory's time in each instruction: its own operands, copies, and idle time; thin gray "
         "lines are ends of write-backs.",
         _png(figure),
     )
@@ -147,7 +145,7 @@ def _savings(program: Program, plays: Sequence[_Played]) -> Picture:
         after = np.maximum(static.instr_compute, state.slow + state.fast)
         saved = np.concatenate([[0], np.cumsum(before - after)]) / 1e6
         saved[-1] -= int(state.scalars[STALL]) / 1e6
-        color = played.row.get("colour") or PALETTE[place % len(PALETTE)]
+        color = played.row.get("color") or PALETTE[place % len(PALETTE)]
         axes.plot(saved, color=color, label=str(played.row["contender"]), linewidth=1.6)
     axes.set_xlabel("instruction, in program order")
     axes.set_ylabel("time saved so far (us)")

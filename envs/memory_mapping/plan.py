@@ -1,6 +1,4 @@
-"""A plan in a compiler engineer's form: use by use, where the buffer is, and what is moved when.
-Uses numpy and dynamics.
-"""
+"""A plan in a compiler engineer's form: use by use, where the buffer is, and what is moved when."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Memory mapping bound together for the solvers, the agents, the evaluation and the command line.
-Uses datasets, envs.
-"""
+"""The family's Problem: what the solvers, the agents and the evaluation know it by."""
 
 from __future__ import annotations
 

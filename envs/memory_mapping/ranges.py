@@ -1,5 +1,4 @@
-"""Address ranges in fast memory over instructions: what is free, and since when. Uses numpy and
-numba.
+"""Address ranges in fast memory over instructions: what is free, and since when.
 
 A table `rects`, int64 [5, N], has two parts, so that searches stay short in long programs: at its
 front the ranges that end at instruction `floor` or later, by rising offset; at its back the rest,

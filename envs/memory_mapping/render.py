@@ -1,7 +1,7 @@
-"""Draws the address-time picture of a plan as an image. Uses numpy and dynamics.
+"""Draws the address-time picture of a plan as an image.
 
 Columns are instructions in program order, each as wide as any other (logical time); the upper part
-is fast memory, addresses upwards, one colour a buffer; the strip below it shows the part of slow
+is fast memory, addresses upwards, one color a buffer; the strip below it shows the part of slow
 memory's time that each instruction's own operands (dark) and copies (orange) take; a red line marks
 the decision to come.
 """
@@ -28,7 +28,7 @@ OWN_COLOR: Color = (70, 70, 70)
 COPY_COLOR: Color = (230, 120, 0)
 IDLE_COLOR: Color = (214, 228, 214)
 CURSOR: Color = (214, 0, 0)
-# Told apart by colour-blind readers where they meet; buffers take them in turn.
+# Told apart by color-blind readers where they meet; buffers take them in turn.
 BUFFER_COLORS: tuple[Color, ...] = (
     (0, 114, 178),
     (86, 180, 233),

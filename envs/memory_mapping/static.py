@@ -1,4 +1,4 @@
-"""The compiled functions' view of a program: arrays that no decision changes. Uses numpy."""
+"""The compiled functions' view of a program: arrays that no decision changes."""
 
 from __future__ import annotations
 

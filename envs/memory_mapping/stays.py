@@ -1,5 +1,5 @@
 """What it is worth to keep a buffer in fast memory from one use to the next, and who else would
-like the room. Uses numpy and numba.
+like the room.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 """The independent validator: the plan simulated again from the instance and the actions alone.
-Uses numpy.
 
 It shares no code with dynamics.py: plain Python over lists and whole numbers, which looks every
 overlap up afresh; at the end everything placed and copied is audited once more, as a whole.

@@ -1,5 +1,4 @@
-"""Plans by wishes: which uses should be in fast memory, played out by the game's rules. Uses numpy
-and numba.
+"""Plans by wishes: which uses should be in fast memory, played out by the game's rules.
 
 Where a use is legal in fast memory at all, one action puts it there: NoCopy for what is there or is
 being made, Copy for the rest. A plan is therefore one bit a decision. A wish that is not legal

@@ -1,4 +1,4 @@
-"""The game's moves on many sequences at once, and the designs handed in. Uses numpy and numba.
+"""The game's moves on many sequences at once, and the designs handed in.
 
 A lane is one sequence under construction or under mutation. Tokens are int8; the pad V stands where
 no letter is yet.

@@ -1,6 +1,4 @@
-"""The environment sysopt/SequenceDesign-v0: a thin shell over the dynamics and the proxy. Uses
-gymnasium and numpy.
-"""
+"""The environment sysopt/SequenceDesign-v0: a thin shell over the dynamics and the proxy."""
 
 from __future__ import annotations
 

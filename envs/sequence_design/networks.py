@@ -1,7 +1,6 @@
-"""The networks that proxies are made of, with their gradients: E members side by side. Uses numpy,
-numba.
+"""The networks that proxies are made of, with their gradients: E members side by side.
 
-Two kinds look for motifs: filters of K neighbouring letters are laid over every place of a
+Two kinds look for motifs: filters of K neighboring letters are laid over every place of a
 sequence, their matches are pooled, by the strongest or in total, and added up. So a motif counts
 wherever it stands, and evidence for it from weak sequences adds up to strong ones (for protein and
 DNA binding: Alipanahi et al. 2015, DeepBind, Nature Biotechnology 33; the strongest match of
@@ -56,7 +55,7 @@ class Networks(Protocol):
 
 
 class MotifNetworks:
-    """Filters over neighbouring letters, pooled over the places, then a linear layer.
+    """Filters over neighboring letters, pooled over the places, then a linear layer.
 
     Args:
         members: E.

@@ -1,4 +1,4 @@
-"""The objective of sequence design: the median score of the batch, by the oracle. Uses core.
+"""The objective of sequence design: the median score of the batch, by the oracle.
 
 Only the judge knows it. An environment says in its place what the task's own proxy expects, in
 units of the offline set.

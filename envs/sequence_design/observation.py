@@ -1,4 +1,4 @@
-"""What an agent sees, form by form. Uses gymnasium and numpy."""
+"""What an agent sees, form by form."""
 
 from __future__ import annotations
 

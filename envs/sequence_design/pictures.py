@@ -1,6 +1,4 @@
-"""The report's own pictures of sequence design. Uses numpy, validate, landscapes, and matplotlib
-inside.
-"""
+"""The report's own pictures of sequence design."""
 
 from __future__ import annotations
 
@@ -64,7 +62,7 @@ def pictures(
     """Pictures of the first tasks of a comparison, four at most, exact oracles before estimates.
 
     Args:
-        rows: rows of results, each with its contender's colour; plans that were not feasible or
+        rows: rows of results, each with its contender's color; plans that were not feasible or
             hold no design are left out.
         instances: by instance hash, settings applied.
 
@@ -104,7 +102,7 @@ def _runs(task: DesignTask, rows: Sequence[Mapping[str, Any]]) -> list[Run]:
     scores = np.nan_to_num(oracle.normalized(oracle.score(batches[first])))
     figures = np.stack([believed, scores])[:, group].reshape(2, len(rows), task.batch_size)
     return [
-        Run(str(row["contender"]), str(row["colour"]), batch, uniques, *figures[:, at])
+        Run(str(row["contender"]), str(row["color"]), batch, uniques, *figures[:, at])
         for at, (row, (batch, uniques)) in enumerate(zip(rows, judged, strict=True))
         if uniques
     ]

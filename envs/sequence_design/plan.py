@@ -1,4 +1,4 @@
-"""A plan in a biologist's form: one row a design. Uses numpy and datasets."""
+"""A plan in a biologist's form: one row a design."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A pool of the best designs by a proxy of a contender's own, and the handing in. Uses numpy,
-dynamics and proxy.
-"""
+"""A pool of the best designs by a proxy of a contender's own, and the handing in."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Proxies: ensembles of networks of several kinds that predict scores from the offline set. Uses
-numpy, numba, datasets, networks.
+"""Proxies: ensembles of networks of several kinds that predict scores from the offline set.
 
 What extrapolates on one landscape leads astray on another, so the kinds are stacked (Breiman 1996,
 Stacked Regressions, Machine Learning 24): every member leaves out a tenth of the rows, and each

@@ -1,4 +1,4 @@
-"""Draws the batch: a row a design, a column a position, a colour a letter. Uses numpy."""
+"""Draws the batch: a row a design, a column a position, a color a letter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 960, 640
 
 
 def letter_colors(letters: int) -> np.ndarray:
-    """Colours uint8 [letters + 1, 3] around the wheel, light and dark in turn; the last, for what
+    """Colors uint8 [letters + 1, 3] around the wheel, light and dark in turn; the last, for what
     is not there yet, is the background's.
     """
     wheel = [

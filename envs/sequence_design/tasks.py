@@ -1,5 +1,5 @@
 """The tasks that an environment is made with: gathered, of one shape, and sealed wherever they are
-kept. Uses datasets.
+kept.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The independent validator: it reads the designs from the actions alone, and asks the oracle. Uses
-numpy, landscapes and proxy.
+"""The independent validator: it reads the designs from the actions alone, and asks the oracle.
 
 It shares no code with dynamics.py: designs are read and padded afresh, in plain Python.
 """

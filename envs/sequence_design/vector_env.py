@@ -1,5 +1,5 @@
 """Many environments of form construct, stepped together: one call of the dynamics and of the proxy
-for all lanes of a task. Uses gymnasium and numpy.
+for all lanes of a task.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a migration does: integer state, legality and increments, compiled. Uses numpy and numba.
+"""What a migration does: integer state, legality and increments, compiled.
 
 Pure functions over `Static` (the cluster, as arrays) and a preallocated `State`. The environment,
 the solvers and the agents' searches all call these. A destination is the integer 2 * pm + numa; for
@@ -33,10 +33,10 @@ class Static(NamedTuple):
     pm_rack: np.ndarray
     pm_nodes: np.ndarray  # int64 [P]; 1 or 2 NUMA nodes
     pm_drain: np.ndarray  # bool [P]
-    flavour_cpu: np.ndarray
-    flavour_mem: np.ndarray
-    flavour_nodes: np.ndarray
-    vm_flavour: np.ndarray
+    flavor_cpu: np.ndarray
+    flavor_mem: np.ndarray
+    flavor_nodes: np.ndarray
+    vm_flavor: np.ndarray
     vm_pinned: np.ndarray
     vm_set_start: (
         np.ndarray
@@ -78,10 +78,10 @@ def make_static(cluster: Cluster) -> Static:
         pm_rack=cluster.pm_rack.astype(np.int64),
         pm_nodes=1 + (cluster.numa_cpu[:, 1] > 0).astype(np.int64),
         pm_drain=drain,
-        flavour_cpu=cluster.flavour_cpu.astype(np.int64),
-        flavour_mem=cluster.flavour_mem.astype(np.int64),
-        flavour_nodes=cluster.flavour_nodes.astype(np.int64),
-        vm_flavour=cluster.vm_flavour.astype(np.int64),
+        flavor_cpu=cluster.flavor_cpu.astype(np.int64),
+        flavor_mem=cluster.flavor_mem.astype(np.int64),
+        flavor_nodes=cluster.flavor_nodes.astype(np.int64),
+        vm_flavor=cluster.vm_flavor.astype(np.int64),
         vm_pinned=cluster.vm_pinned.astype(np.bool_),
         vm_set_start=vm_set_start,
         vm_sets=set_of_member[order].astype(np.int64),
@@ -166,12 +166,12 @@ def may_leave(static: Static, state: State, vm: int) -> bool:
 
 
 @njit(cache=True, inline="always")
-def has_room(static: Static, state: State, flavour: int, pm: int, numa: int) -> bool:
-    """Whether a PM takes a VM of this flavour on this node: status, move cap, CPU and memory."""
+def has_room(static: Static, state: State, flavor: int, pm: int, numa: int) -> bool:
+    """Whether a PM takes a VM of this flavor on this node: status, move cap, CPU and memory."""
     if static.pm_status[pm] != ACTIVE or state.pm_moves[pm] >= static.pm_move_cap:
         return False
-    cpu, mem = static.flavour_cpu[flavour], static.flavour_mem[flavour]
-    if static.flavour_nodes[flavour] == 2:
+    cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
+    if static.flavor_nodes[flavor] == 2:
         return bool(
             numa == 0
             and static.pm_nodes[pm] == 2
@@ -208,13 +208,13 @@ def meets_sets(static: Static, state: State, vm: int, pm: int) -> bool:
 def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
     """Whether moving the VM to the PM's node is allowed now; staying where it is is not a move."""
     source = state.vm_pm[vm]
-    flavour = static.vm_flavour[vm]
-    if source == pm and (static.flavour_nodes[flavour] == 2 or state.vm_numa[vm] == numa):
+    flavor = static.vm_flavor[vm]
+    if source == pm and (static.flavor_nodes[flavor] == 2 or state.vm_numa[vm] == numa):
         return False
     return bool(
         state.totals[MOVES] < static.mnl
         and may_leave(static, state, vm)
-        and has_room(static, state, flavour, pm, numa)
+        and has_room(static, state, flavor, pm, numa)
         and meets_sets(static, state, vm, pm)
     )
 
@@ -223,12 +223,12 @@ def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
 def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
     """Migrates the VM; the caller has checked `is_legal`. Touches only the two PMs."""
     source, node = state.vm_pm[vm], state.vm_numa[vm]
-    flavour = static.vm_flavour[vm]
-    cpu, mem = static.flavour_cpu[flavour], static.flavour_mem[flavour]
+    flavor = static.vm_flavor[vm]
+    cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
     add_terms(static, state, source, -1)
     if pm != source:
         add_terms(static, state, pm, -1)
-    if static.flavour_nodes[flavour] == 2:
+    if static.flavor_nodes[flavor] == 2:
         for k in range(2):
             state.free_cpu[source, k] += cpu
             state.free_mem[source, k] += mem
@@ -251,14 +251,14 @@ def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
 
 
 @njit(cache=True, inline="always")
-def slots_opened(static: Static, state: State, flavour: int, pm: int, numa: int) -> int:
-    """16-core slots that removing a VM of this flavour from the PM's node would open (0 if not
+def slots_opened(static: Static, state: State, flavor: int, pm: int, numa: int) -> int:
+    """16-core slots that removing a VM of this flavor from the PM's node would open (0 if not
     ACTIVE).
     """
     if static.pm_status[pm] != ACTIVE:
         return 0
-    cpu, unit = static.flavour_cpu[flavour], static.unit
-    if static.flavour_nodes[flavour] == 2:
+    cpu, unit = static.flavor_cpu[flavor], static.unit
+    if static.flavor_nodes[flavor] == 2:
         a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
         return int((a + cpu) // unit - a // unit + (b + cpu) // unit - b // unit)
     a = state.free_cpu[pm, numa]
@@ -266,10 +266,10 @@ def slots_opened(static: Static, state: State, flavour: int, pm: int, numa: int)
 
 
 @njit(cache=True, inline="always")
-def slots_closed(static: Static, state: State, flavour: int, pm: int, numa: int) -> int:
-    """16-core slots that placing a VM of this flavour on the PM's node would close."""
-    cpu, unit = static.flavour_cpu[flavour], static.unit
-    if static.flavour_nodes[flavour] == 2:
+def slots_closed(static: Static, state: State, flavor: int, pm: int, numa: int) -> int:
+    """16-core slots that placing a VM of this flavor on the PM's node would close."""
+    cpu, unit = static.flavor_cpu[flavor], static.unit
+    if static.flavor_nodes[flavor] == 2:
         a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
         return int(a // unit - (a - cpu) // unit + b // unit - (b - cpu) // unit)
     a = state.free_cpu[pm, numa]

@@ -1,6 +1,4 @@
-"""The environment sysopt/VMRescheduling-v0: a thin shell over the compiled dynamics. Uses gymnasium
-and numpy.
-"""
+"""The environment sysopt/VMRescheduling-v0: a thin shell over the compiled dynamics."""
 
 from __future__ import annotations
 

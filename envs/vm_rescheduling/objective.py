@@ -1,4 +1,4 @@
-"""The objectives of VM rescheduling, from the totals that the dynamics keep. Uses numpy and numba.
+"""The objectives of VM rescheduling, from the totals that the dynamics keep.
 
 FR = sum over NUMA nodes of (free mod 16) / sum of free, over ACTIVE PMs (VMR2L, EuroSys 2025,
 section 2).

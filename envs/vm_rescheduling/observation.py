@@ -1,5 +1,4 @@
-"""What an agent sees: VMR2L's features of PMs and VMs, and the exact masks of both plies. Uses
-numpy and numba.
+"""What an agent sees: VMR2L's features of PMs and VMs, and the exact masks of both plies.
 
 The graph form of VMR2L (EuroSys 2025): a VM's row holds its own features, and its host's row is one
 gather away, `pms[vm_pm]`. After a move only the rows of the two PMs and of the VM moved are
@@ -92,10 +91,10 @@ def write_pm(static: Static, state: State, floats: np.ndarray, row: np.ndarray, 
 @njit(cache=True)
 def write_vm(static: Static, state: State, floats: np.ndarray, row: np.ndarray, vm: int) -> None:
     """Fills a VM's row."""
-    flavour = static.vm_flavour[vm]
-    cpu, mem = static.flavour_cpu[flavour], static.flavour_mem[flavour]
+    flavor = static.vm_flavor[vm]
+    cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
     for node in range(2):
-        here = 1.0 if static.flavour_nodes[flavour] == 2 or state.vm_numa[vm] == node else 0.0
+        here = 1.0 if static.flavor_nodes[flavor] == 2 or state.vm_numa[vm] == node else 0.0
         row[node] = here * cpu / floats[CPU_SCALE]
         row[2 + node] = min(1.0, here * mem / floats[MEM_SCALE])
         row[4 + node] = here * (cpu % static.unit) / static.unit
@@ -111,18 +110,18 @@ def write_vm(static: Static, state: State, floats: np.ndarray, row: np.ndarray, 
 
 @njit(cache=True)
 def _count_rooms(static: Static, state: State, rooms: np.ndarray, pm: int, sign: int) -> None:
-    """Adds (or subtracts) the PM's places with room, by flavour."""
+    """Adds (or subtracts) the PM's places with room, by flavor."""
     if static.pm_status[pm] != ACTIVE or state.pm_moves[pm] >= static.pm_move_cap:
         return
-    need_cpu, need_mem, nodes = static.flavour_cpu, static.flavour_mem, static.flavour_nodes
+    need_cpu, need_mem, nodes = static.flavor_cpu, static.flavor_mem, static.flavor_nodes
     two = static.pm_nodes[pm] == 2
     cpu_0, cpu_1 = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
     mem_0, mem_1 = state.free_mem[pm, 0], state.free_mem[pm, 1]
-    for flavour in range(len(rooms)):
-        cpu, mem = need_cpu[flavour], need_mem[flavour]
+    for flavor in range(len(rooms)):
+        cpu, mem = need_cpu[flavor], need_mem[flavor]
         first = int(cpu_0 >= cpu and mem_0 >= mem)
         second = int(two and cpu_1 >= cpu and mem_1 >= mem)
-        rooms[flavour] += sign * (first * second if nodes[flavour] == 2 else first + second)
+        rooms[flavor] += sign * (first * second if nodes[flavor] == 2 else first + second)
 
 
 @njit(cache=True)
@@ -132,9 +131,9 @@ def destinations(static: Static, state: State, vm: int, dest_legal: np.ndarray) 
     if state.totals[MOVES] >= static.mnl or not may_leave(static, state, vm):
         dest_legal[: 2 * n_pms] = 0
         return 0
-    flavour = static.vm_flavour[vm]
-    cpu, mem = static.flavour_cpu[flavour], static.flavour_mem[flavour]
-    both, cap = static.flavour_nodes[flavour] == 2, static.pm_move_cap
+    flavor = static.vm_flavor[vm]
+    cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
+    both, cap = static.flavor_nodes[flavor] == 2, static.pm_move_cap
     status, pm_nodes, pm_moves = static.pm_status, static.pm_nodes, state.pm_moves
     free_cpu, free_mem = state.free_cpu, state.free_mem
     for pm in range(n_pms):  # without branches: they would be mispredicted half the time
@@ -176,8 +175,8 @@ def _mark(
     """Brings the first mask up to date for these VMs: 1 for those with a legal destination."""
     status, pm_moves, cap = static.pm_status, state.pm_moves, static.pm_move_cap
     vm_pm, vm_numa, pinned = state.vm_pm, state.vm_numa, static.vm_pinned
-    vm_flavour, nodes = static.vm_flavour, static.flavour_nodes
-    need_cpu, need_mem = static.flavour_cpu, static.flavour_mem
+    vm_flavor, nodes = static.vm_flavor, static.flavor_nodes
+    need_cpu, need_mem = static.flavor_cpu, static.flavor_mem
     free_cpu, free_mem = state.free_cpu, state.free_mem
     rooms, barred = index.rooms, index.barred
     scratch = np.zeros(2 * len(status), np.int8)
@@ -186,16 +185,16 @@ def _mark(
         source = vm_pm[vm]
         legal = not pinned[vm] and status[source] != OUTAGE and pm_moves[source] < cap
         if legal:
-            flavour = vm_flavour[vm]
-            cpu, mem = need_cpu[flavour], need_mem[flavour]
-            first, last = (0, 1) if nodes[flavour] == 2 else (vm_numa[vm], vm_numa[vm])
+            flavor = vm_flavor[vm]
+            cpu, mem = need_cpu[flavor], need_mem[flavor]
+            first, last = (0, 1) if nodes[flavor] == 2 else (vm_numa[vm], vm_numa[vm])
             # Room left on its own node is no destination.
             own = (
                 status[source] == ACTIVE
                 and min(free_cpu[source, first], free_cpu[source, last]) >= cpu
                 and min(free_mem[source, first], free_mem[source, last]) >= mem
             )
-            elsewhere = rooms[flavour] - int(own)
+            elsewhere = rooms[flavor] - int(own)
             if elsewhere <= barred[vm]:
                 legal = elsewhere > 0 and destinations(static, state, vm, scratch) > 0
         ints[N_LEGAL] += int(legal) - vm_legal[vm]
@@ -248,7 +247,7 @@ def begin(
             write_vm(static, state, floats, vms[vm], vm)
             vm_pm[vm] = state.vm_pm[vm]
             vm_mask[vm] = 1
-    _mark(ints, static, state, index, vm_legal, index.flavour_vms)
+    _mark(ints, static, state, index, vm_legal, index.flavor_vms)
     _close(ints, static, state, vm_legal)
     # Kept for the episode: free cores that count may change where hosts are not ACTIVE, and a
     # return should still be the objective's change.
@@ -284,11 +283,11 @@ def _advance(
     _count_rooms(static, state, index.rooms, source, 1)
     if target != source:
         _count_rooms(static, state, index.rooms, target, 1)
-    for flavour in range(len(before)):
-        # With two places or more, every VM of the flavour has one besides its own.
-        if before[flavour] < 2 or index.rooms[flavour] < 2:
-            first, last = index.flavour_start[flavour], index.flavour_start[flavour + 1]
-            _mark(ints, static, state, index, vm_legal, index.flavour_vms[first:last])
+    for flavor in range(len(before)):
+        # With two places or more, every VM of the flavor has one besides its own.
+        if before[flavor] < 2 or index.rooms[flavor] < 2:
+            first, last = index.flavor_start[flavor], index.flavor_start[flavor + 1]
+            _mark(ints, static, state, index, vm_legal, index.flavor_vms[first:last])
     if len(index.in_sets):
         _mark(ints, static, state, index, vm_legal, index.in_sets)
     cap = static.pm_move_cap

@@ -1,5 +1,4 @@
-"""One episode in a few flat buffers, so that a step is one compiled call of few arguments. Uses
-numpy and numba.
+"""One episode in a few flat buffers, so that a step is one compiled call of few arguments.
 
 Handing a compiled function the 26 arrays of Static and State costs 6 us a call; handing it two flat
 buffers costs less than 1 us, and slicing them up again inside compiled code costs next to nothing.
@@ -17,7 +16,7 @@ from ..borrowed import borrow
 from .dynamics import State, Static
 
 # Header of `ints`: sizes, the scalars of Static, and where the episode stands.
-N_PMS, N_VMS, N_FLAVOURS, N_SETS, N_MEMBERS, N_IN_SETS = range(6)
+N_PMS, N_VMS, N_FLAVORS, N_SETS, N_MEMBERS, N_IN_SETS = range(6)
 UNIT, MNL, MOVE_CAP, OBJECTIVE = range(6, 10)
 CHOSEN, OVER, ALLOW_STOP, LIVE, N_LEGAL = range(10, 15)
 HEADER = 16
@@ -29,9 +28,9 @@ N_FLOATS = 7
 class Index(NamedTuple):
     """What keeps the first ply's mask exact at small cost."""
 
-    rooms: np.ndarray  # int64 [K]; destinations with room for a VM of the flavour
-    flavour_start: np.ndarray  # int64 [K+1]; VMs of flavour k: flavour_vms[start[k]:start[k+1]]
-    flavour_vms: np.ndarray  # int64 [V]
+    rooms: np.ndarray  # int64 [K]; destinations with room for a VM of the flavor
+    flavor_start: np.ndarray  # int64 [K+1]; VMs of flavor k: flavor_vms[start[k]:start[k+1]]
+    flavor_vms: np.ndarray  # int64 [V]
     in_sets: np.ndarray  # int64 [...]; VMs that belong to deployment sets
     barred: np.ndarray  # int64 [V]; at most so many destinations are barred by the VM's sets
     present: np.ndarray  # int64 [V]; 0 for VMs that left while the contender computed (live)
@@ -65,7 +64,7 @@ def pack(
     cluster: Cluster, static: Static, state: State, present: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two flat buffers of an episode: int64 and float64. `present` is bool [V]."""
-    n_pms, n_vms, n_flavours = cluster.n_pms, cluster.n_vms, len(cluster.flavour_names)
+    n_pms, n_vms, n_flavors = cluster.n_pms, cluster.n_vms, len(cluster.flavor_names)
     sizes = np.diff(static.set_start)
     in_sets = np.flatnonzero(np.diff(static.vm_set_start))
     rack_size = int(np.bincount(static.pm_rack).max())
@@ -76,18 +75,18 @@ def pack(
     )
     header = np.zeros(HEADER, np.int64)
     header[: OBJECTIVE + 1] = (
-        n_pms, n_vms, n_flavours, len(sizes), len(static.set_vms), len(in_sets),
+        n_pms, n_vms, n_flavors, len(sizes), len(static.set_vms), len(in_sets),
         static.unit, static.mnl, static.pm_move_cap, static.objective,
     )  # fmt: skip
     header[CHOSEN] = -1
-    by_flavour = np.bincount(static.vm_flavour, minlength=n_flavours)
+    by_flavor = np.bincount(static.vm_flavor, minlength=n_flavors)
     parts = (
         header,
         *static[:14],
         *state,
-        np.zeros(n_flavours, np.int64),
-        np.concatenate([[0], np.cumsum(by_flavour)]),
-        np.argsort(static.vm_flavour, kind="stable"),
+        np.zeros(n_flavors, np.int64),
+        np.concatenate([[0], np.cumsum(by_flavor)]),
+        np.argsort(static.vm_flavor, kind="stable"),
         in_sets,
         barred,
         present,
@@ -110,16 +109,16 @@ def _take(ints: np.ndarray, at: int, size: int) -> tuple[np.ndarray, int]:
 def unpack(ints: np.ndarray, floats: np.ndarray) -> tuple[Static, State, Index]:
     """Views into the buffers, for compiled code that leaves the buffers with its caller."""
     ints, floats = borrow(ints), borrow(floats)
-    p, v, k = ints[N_PMS], ints[N_VMS], ints[N_FLAVOURS]
+    p, v, k = ints[N_PMS], ints[N_VMS], ints[N_FLAVORS]
     s, m = ints[N_SETS], ints[N_MEMBERS]
     pm_status, at = _take(ints, HEADER, p)
     pm_rack, at = _take(ints, at, p)
     pm_nodes, at = _take(ints, at, p)
     pm_drain, at = _take(ints, at, p)
-    flavour_cpu, at = _take(ints, at, k)
-    flavour_mem, at = _take(ints, at, k)
-    flavour_nodes, at = _take(ints, at, k)
-    vm_flavour, at = _take(ints, at, v)
+    flavor_cpu, at = _take(ints, at, k)
+    flavor_mem, at = _take(ints, at, k)
+    flavor_nodes, at = _take(ints, at, k)
+    vm_flavor, at = _take(ints, at, v)
     vm_pinned, at = _take(ints, at, v)
     vm_set_start, at = _take(ints, at, v + 1)
     vm_sets, at = _take(ints, at, m)
@@ -133,13 +132,13 @@ def unpack(ints: np.ndarray, floats: np.ndarray) -> tuple[Static, State, Index]:
     pm_moves, at = _take(ints, at, p)
     totals, at = _take(ints, at, 7)
     rooms, at = _take(ints, at, k)
-    flavour_start, at = _take(ints, at, k + 1)
-    flavour_vms, at = _take(ints, at, v)
+    flavor_start, at = _take(ints, at, k + 1)
+    flavor_vms, at = _take(ints, at, v)
     in_sets, at = _take(ints, at, ints[N_IN_SETS])
     barred, at = _take(ints, at, v)
     present, at = _take(ints, at, v)
     static = Static(
-        pm_status, pm_rack, pm_nodes, pm_drain, flavour_cpu, flavour_mem, flavour_nodes, vm_flavour,
+        pm_status, pm_rack, pm_nodes, pm_drain, flavor_cpu, flavor_mem, flavor_nodes, vm_flavor,
         vm_pinned, vm_set_start, vm_sets, set_start, set_vms, set_by_rack,
         ints[UNIT], ints[MNL], ints[MOVE_CAP], ints[OBJECTIVE], floats[GOAL_RATE],
         floats[WEIGHTS : WEIGHTS + 3],
@@ -147,7 +146,7 @@ def unpack(ints: np.ndarray, floats: np.ndarray) -> tuple[Static, State, Index]:
     state = State(
         free_cpu.reshape((p, 2)), free_mem.reshape((p, 2)), vm_pm, vm_numa, pm_moves, totals
     )
-    return static, state, Index(rooms, flavour_start, flavour_vms, in_sets, barred, present)
+    return static, state, Index(rooms, flavor_start, flavor_vms, in_sets, barred, present)
 
 
 def state_of(episode: Episode) -> State:

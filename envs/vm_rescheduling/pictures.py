@@ -1,6 +1,4 @@
-"""The report's own pictures of VM rescheduling. Uses numpy, dynamics, render, and matplotlib
-inside.
-"""
+"""The report's own pictures of VM rescheduling."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ READABLE_PMS = 400  # hosts up to which a frame shows single VMs
 FRAME_SIZE = (700, 560)
 MOST_CONTENDERS = 12
 DPI = 100
-# Okabe and Ito's colours without yellow, told apart by colour-blind readers. Later plans are drawn
+# Okabe and Ito's colors without yellow, told apart by color-blind readers. Later plans are drawn
 # dashed over earlier ones, so that plans that begin alike can be seen to.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
@@ -163,7 +161,7 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
     for rank, play in enumerate(plays):
         axes.plot(
             range(len(play.rates)), play.rates, label=f"{play.name} ({play.rates[-1]:.4f})",
-            color=_colour(play, rank), lw=1.8,
+            color=_color(play, rank), lw=1.8,
             ls=DASHES[rank % len(DASHES)], zorder=2 + rank, drawstyle="steps-post",
         )  # fmt: skip
         axes.plot(
@@ -171,7 +169,7 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
             play.rates[-1],
             marker="o",
             ms=5,
-            color=_colour(play, rank),
+            color=_color(play, rank),
         )
     axes.set_xlabel("moves made")
     axes.set_ylabel("fragment rate (lower is better)")
@@ -187,9 +185,9 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
     )
 
 
-def _colour(play: Played, rank: int) -> str:
-    """The contender's colour in the report, where it gives one."""
-    return str(play.row.get("colour") or PALETTE[rank % len(PALETTE)])
+def _color(play: Played, rank: int) -> str:
+    """The contender's color in the report, where it gives one."""
+    return str(play.row.get("color") or PALETTE[rank % len(PALETTE)])
 
 
 def _left_over(plays: Sequence[Played], place: str) -> Picture:

@@ -1,7 +1,4 @@
-"""A plan in an operator's form: move by move, from, to, gain, and what each move rests on.
-
-Uses numpy, networkx and dynamics.
-"""
+"""A plan in an operator's form: move by move, from, to, gain, and what each move rests on."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
     """One row a move, in the order in which the moves can be made one at a time.
 
     Columns: step; wave (the moves of one can be made side by side, once the waves before are done);
-    vm; flavour; cores and memory_mb (all of the VM); from_pm, from_numa, to_pm,
+    vm; flavor; cores and memory_mb (all of the VM); from_pm, from_numa, to_pm,
     to_numa ("0+1" for VMs on two nodes); gain_slots (16-core slots opened less closed),
     fragment_rate (after the move) and its change (below 0 is better); rests_on (the earlier moves
     without which this one would break a constraint, and why); deployment_sets (those the VM belongs
@@ -72,16 +69,16 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
         rate, slots = fragment_rate(state.totals), _slots(static, state)
         move(static, state, vm, pm, node)
         after = fragment_rate(state.totals)
-        kind = int(static.vm_flavour[vm])
-        nodes = int(static.flavour_nodes[kind])
+        kind = int(static.vm_flavor[vm])
+        nodes = int(static.flavor_nodes[kind])
         rows.append(
             {
                 "step": step,
                 "wave": 0,
                 "vm": cluster.vm_ids[vm],
-                "flavour": cluster.flavour_names[kind],
-                "cores": int(static.flavour_cpu[kind]) * nodes / cluster.cpu_per_core,
-                "memory_mb": int(static.flavour_mem[kind]) * nodes,
+                "flavour": cluster.flavor_names[kind],
+                "cores": int(static.flavor_cpu[kind]) * nodes / cluster.cpu_per_core,
+                "memory_mb": int(static.flavor_mem[kind]) * nodes,
                 "from_pm": cluster.pm_ids[source[0][0]],
                 "from_numa": "+".join(str(n) for _, n in source),
                 "to_pm": cluster.pm_ids[pm],
@@ -111,14 +108,14 @@ def _earlier(
     that left it before must have. A VM moves in its own order, and after members of its deployment
     sets that leave the place.
     """
-    flavour = static.vm_flavour[vm]
+    flavor = static.vm_flavor[vm]
     steps = [before.step for before in made if before.vm == vm]
     for place in _places(static, vm, pm, node):
         left = [before for before in made if place in before.source]
-        kinds = static.vm_flavour[np.array([before.vm for before in left], np.int64)]
-        cpu = state.free_cpu[place] - static.flavour_cpu[kinds].sum()
-        mem = state.free_mem[place] - static.flavour_mem[kinds].sum()
-        if cpu < static.flavour_cpu[flavour] or mem < static.flavour_mem[flavour]:
+        kinds = static.vm_flavor[np.array([before.vm for before in left], np.int64)]
+        cpu = state.free_cpu[place] - static.flavor_cpu[kinds].sum()
+        mem = state.free_mem[place] - static.flavor_mem[kinds].sum()
+        if cpu < static.flavor_cpu[flavor] or mem < static.flavor_mem[flavor]:
             steps += [before.step for before in left]
     for group in static.vm_sets[static.vm_set_start[vm] : static.vm_set_start[vm + 1]]:
         members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
@@ -136,7 +133,7 @@ def _slots(static: Static, state: State) -> int:
 
 
 def _places(static: Static, vm: int, pm: int, node: int) -> list[Place]:
-    both = static.flavour_nodes[static.vm_flavour[vm]] == 2
+    both = static.flavor_nodes[static.vm_flavor[vm]] == 2
     return [(pm, 0), (pm, 1)] if both else [(pm, node)]
 
 
@@ -185,11 +182,11 @@ def _room_made(
     """The earlier moves without which a NUMA node would have too little CPU or memory."""
     reasons = []
     left = [earlier for earlier in others if place in earlier.source]
-    for what, unit, free, of_flavour in (
-        ("cores", cluster.cpu_per_core, state.free_cpu, static.flavour_cpu),
-        ("MB", 1, state.free_mem, static.flavour_mem),
+    for what, unit, free, of_flavor in (
+        ("cores", cluster.cpu_per_core, state.free_cpu, static.flavor_cpu),
+        ("MB", 1, state.free_mem, static.flavor_mem),
     ):
-        demand = of_flavour[static.vm_flavour]
+        demand = of_flavor[static.vm_flavor]
         spare = int(free[place] - demand[vm])
         if sum(int(demand[earlier.vm]) for earlier in left) <= spare:
             continue

@@ -1,8 +1,8 @@
-"""The Lagrangian relaxation: what VMs and moves are worth, and a bound on any plan. Uses numba.
+"""The Lagrangian relaxation: what VMs and moves are worth, and a bound on any plan.
 
-VMs of one flavour are interchangeable, so a plan is a *pattern* for each PM: how many VMs of each
-flavour leave it and enter it. Only two kinds of constraint couple the PMs: as many VMs of a flavour
-enter as leave, and at most MNL leave. Relaxing them with a price pi_f per flavour (paid to the PM
+VMs of one flavor are interchangeable, so a plan is a *pattern* for each PM: how many VMs of each
+flavor leave it and enter it. Only two kinds of constraint couple the PMs: as many VMs of a flavor
+enter as leave, and at most MNL leave. Relaxing them with a price pi_f per flavor (paid to the PM
 that takes the VM in, by the one it leaves) and mu per move leaves one small knapsack a PM:
 
     L(pi, mu) = mu * MNL
@@ -24,7 +24,7 @@ from ...core.errors import SysOptError
 from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
 
 MAX_GRID = 512  # units of CPU a node may have for the knapsack tables to stay small
-MAX_OUT = 3  # VMs of one flavour considered to leave one node
+MAX_OUT = 3  # VMs of one flavor considered to leave one node
 NEVER = -1e18
 
 
@@ -37,8 +37,8 @@ class Prices:
     """Dual prices, in 16-core slots.
 
     Attributes:
-        single: float64 [F]; one-node flavours, in the order of `Nodes.single`.
-        double: float64 [D]; two-node flavours, in the order of `Nodes.double`.
+        single: float64 [F]; one-node flavors, in the order of `Nodes.single`.
+        double: float64 [D]; two-node flavors, in the order of `Nodes.double`.
         move: mu.
     """
 
@@ -55,8 +55,8 @@ class Nodes:
         pms: int64 [Q]; the PMs that take part (ACTIVE, two nodes or one).
         free: int64 [Q, 2]; free CPU units.
         free_mem: int64 [Q, 2]; free memory in MB.
-        single, double: int64 [F], [D]; flavour indices.
-        movable: int64 [Q, 2, F]; VMs that may leave a node, by one-node flavour.
+        single, double: int64 [F], [D]; flavor indices.
+        movable: int64 [Q, 2, F]; VMs that may leave a node, by one-node flavor.
         movable_double: int64 [Q, D].
         cpu, cpu_double: int64 [F], [D]; units on each node used.
         mem, mem_double: int64 [F], [D]; MB on each node used.
@@ -85,7 +85,7 @@ def make_nodes(cluster: Cluster) -> Nodes:
     Raises:
         GridError: the CPU demands have no coarse common unit (millicores, say).
     """
-    demands = [cluster.flavour_cpu, cluster.numa_cpu.ravel(), np.array([cluster.fragment_unit])]
+    demands = [cluster.flavor_cpu, cluster.numa_cpu.ravel(), np.array([cluster.fragment_unit])]
     unit = int(np.gcd.reduce(np.concatenate(demands)))
     grid = int(cluster.numa_cpu.max()) // unit
     if grid > MAX_GRID:
@@ -95,22 +95,22 @@ def make_nodes(cluster: Cluster) -> Nodes:
     active = np.flatnonzero(cluster.pm_status == ACTIVE)
     row = np.full(cluster.n_pms, -1, np.int64)
     row[active] = np.arange(len(active))
-    single = np.flatnonzero(cluster.flavour_nodes == 1)
-    double = np.flatnonzero(cluster.flavour_nodes == 2)
-    column = np.zeros(len(cluster.flavour_cpu), np.int64)
+    single = np.flatnonzero(cluster.flavor_nodes == 1)
+    double = np.flatnonzero(cluster.flavor_nodes == 2)
+    column = np.zeros(len(cluster.flavor_cpu), np.int64)
     column[single], column[double] = np.arange(len(single)), np.arange(len(double))
     free_cpu, free_mem = cluster.free()
     movable = np.zeros((len(active), 2, len(single)), np.int64)
     movable_double = np.zeros((len(active), len(double)), np.int64)
     may_move = ~cluster.vm_pinned & (row[cluster.vm_pm] >= 0)
-    two = cluster.flavour_nodes[cluster.vm_flavour] == 2
+    two = cluster.flavor_nodes[cluster.vm_flavor] == 2
     ones, twos = may_move & ~two, may_move & two
     np.add.at(
         movable,
-        (row[cluster.vm_pm[ones]], cluster.vm_numa[ones], column[cluster.vm_flavour[ones]]),
+        (row[cluster.vm_pm[ones]], cluster.vm_numa[ones], column[cluster.vm_flavor[ones]]),
         1,
     )
-    np.add.at(movable_double, (row[cluster.vm_pm[twos]], column[cluster.vm_flavour[twos]]), 1)
+    np.add.at(movable_double, (row[cluster.vm_pm[twos]], column[cluster.vm_flavor[twos]]), 1)
     return Nodes(
         pms=active,
         free=free_cpu[active] // unit,
@@ -119,10 +119,10 @@ def make_nodes(cluster: Cluster) -> Nodes:
         double=double,
         movable=movable,
         movable_double=movable_double,
-        cpu=cluster.flavour_cpu[single] // unit,
-        cpu_double=cluster.flavour_cpu[double] // unit,
-        mem=cluster.flavour_mem[single].astype(np.int64),
-        mem_double=cluster.flavour_mem[double].astype(np.int64),
+        cpu=cluster.flavor_cpu[single] // unit,
+        cpu_double=cluster.flavor_cpu[double] // unit,
+        mem=cluster.flavor_mem[single].astype(np.int64),
+        mem_double=cluster.flavor_mem[double].astype(np.int64),
         slot=cluster.fragment_unit // unit,
         grid=grid,
     )
@@ -189,7 +189,7 @@ def _best_patterns(
                 movable[p, n], MAX_OUT, cpu, price, mu, grid - free[p, n], cost[n], outs[n]
             )
         best, best_op, best_shift = NEVER, -1, 0
-        for op in range(-1, 2 * n_double):  # nothing; then each two-node flavour out, and in
+        for op in range(-1, 2 * n_double):  # nothing; then each two-node flavor out, and in
             shift, value = 0, 0.0
             if op >= 0 and op % 2 == 0:
                 if movable_double[p, op // 2] == 0:
@@ -233,7 +233,7 @@ def best_removal(cost: np.ndarray, reach: int, free: int, gain: np.ndarray) -> t
 
 @njit(cache=True)
 def takings_of(cpu: np.ndarray, price: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Most that VMs of exactly x units in all pay to enter, for every x, and the last flavour."""
+    """Most that VMs of exactly x units in all pay to enter, for every x, and the last flavor."""
     takings = np.full(grid + 1, NEVER)
     last = np.full(grid + 1, -1, np.int64)
     takings[0] = 0.0

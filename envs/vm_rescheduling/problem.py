@@ -1,6 +1,4 @@
-"""VM rescheduling bound together for the solvers, the agents, the evaluation and the command line.
-Uses datasets, envs.
-"""
+"""The family's Problem: what the solvers, the agents and the evaluation know it by."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from ...datasets.vm_rescheduling.instance import (
     with_settings,
 )
 from ...datasets.vm_rescheduling.loaders import load_file
-from ...datasets.vm_rescheduling.splits import SETS, load_set, utilisation
+from ...datasets.vm_rescheduling.splits import SETS, load_set, utilization
 from .objective import objective_of
 from .plan import export_plan
 from .validate import validate
@@ -74,14 +72,14 @@ def describe(cluster: Cluster) -> dict[str, Any]:
     free_cpu, free_mem = (free[active] for free in cluster.free())
     fragments = int((free_cpu % cluster.fragment_unit).sum())
     slots = int((free_cpu // cluster.fragment_unit).sum())
-    nodes = cluster.flavour_nodes[cluster.vm_flavour]
+    nodes = cluster.flavor_nodes[cluster.vm_flavor]
     facts: dict[str, Any] = {
         "PMs": cluster.n_pms,
         "VMs": cluster.n_vms,
         "VMs on two NUMA nodes": int((nodes == 2).sum()),
-        "flavours": len(cluster.flavour_names),
+        "flavors": len(cluster.flavor_names),
         "racks": len(np.unique(cluster.pm_rack)),
-        "CPU in use": f"{utilisation(cluster):.1%}",
+        "CPU in use": f"{utilization(cluster):.1%}",
         "memory in use": f"{1 - cluster.free()[1].sum() / max(cluster.numa_mem.sum(), 1):.1%}",
         "free cores": int(free_cpu.sum()) / cluster.cpu_per_core,
         "free memory (GiB)": int(free_mem.sum()) // 1024,

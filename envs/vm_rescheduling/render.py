@@ -1,5 +1,4 @@
-"""Draws a cluster as an image: hosts, their NUMA nodes, VMs and free cores. Uses numpy and
-dynamics.
+"""Draws a cluster as an image: hosts, their NUMA nodes, VMs and free cores.
 
 Each host is a cell of one or two bars, its NUMA nodes, as high as they have cores. From the bottom
 up a bar shows VMs (darker is larger; those on two nodes first, level across both), then whole free
@@ -73,7 +72,7 @@ def frame(
         state: where the VMs are.
         capacity: int64 [P, 2]; CPU of each NUMA node (Cluster.numa_cpu).
         last_move: the VM moved last and its destinations (2 * PM + node) before and after: it is
-            drawn in a colour of its own, with an arrow from the place it left; None for no mark.
+            drawn in a color of its own, with an arrow from the place it left; None for no mark.
         size: width and height in pixels.
 
     Returns:
@@ -87,8 +86,8 @@ def frame(
     of_pm = np.split(
         np.lexsort(
             (
-                -static.flavour_cpu[static.vm_flavour],
-                -static.flavour_nodes[static.vm_flavour],
+                -static.flavor_cpu[static.vm_flavor],
+                -static.flavor_nodes[static.vm_flavor],
                 state.vm_pm,
             )
         ),
@@ -151,12 +150,12 @@ def _draw_host(
 
         used = 0
         for vm in vms:
-            flavour = static.vm_flavour[vm]
-            both = static.flavour_nodes[flavour] == 2
+            flavor = static.vm_flavor[vm]
+            both = static.flavor_nodes[flavor] == 2
             if not both and state.vm_numa[vm] != node:
                 continue
-            cpu = int(static.flavour_cpu[flavour])
-            color = MOVED_COLOR if vm == moved else _vm_color(static, flavour)
+            cpu = int(static.flavor_cpu[flavor])
+            color = MOVED_COLOR if vm == moved else _vm_color(static, flavor)
             _block(image, x0, x1, level(used + cpu), level(used), color)
             used += cpu
         free, unit = int(capacity[node]) - used, static.unit
@@ -168,8 +167,8 @@ def _draw_host(
         _block(image, x0, x1, level(int(capacity[node])), level(used), color)
 
 
-def _vm_color(static: Static, flavour: int) -> Color:
-    cores = static.flavour_cpu[flavour] * static.flavour_nodes[flavour] * 16 / static.unit
+def _vm_color(static: Static, flavor: int) -> Color:
+    cores = static.flavor_cpu[flavor] * static.flavor_nodes[flavor] * 16 / static.unit
     return VM_COLORS[min(max(math.ceil(math.log2(max(cores, 1))) - 1, 0), len(VM_COLORS) - 1)]
 
 
@@ -185,16 +184,16 @@ def _draw_move(
 ) -> None:
     """Frames both hosts' nodes and joins them with an arrow."""
     vm, *ends = last_move
-    both = static.flavour_nodes[static.vm_flavour[vm]] == 2
-    centres: list[tuple[float, float]] = []
+    both = static.flavor_nodes[static.vm_flavor[vm]] == 2
+    centers: list[tuple[float, float]] = []
     for destination in ends:
         pm, node = divmod(destination, 2)
         bars = _bars(cells[pm], int(static.pm_nodes[pm]))
         x0, x1 = (bars[0][0], bars[-1][1]) if both else bars[node]
         y0, y1 = int(cells[pm][1]), int(cells[pm][1] + cells[pm][3]) - 1
-        _outline(image, x0 - 2, x1 + 1, y0, y1, dashed=not centres)
-        centres.append(((x0 + x1) / 2, (y0 + y1) / 2))
-    (x, y), (to_x, to_y) = centres
+        _outline(image, x0 - 2, x1 + 1, y0, y1, dashed=not centers)
+        centers.append(((x0 + x1) / 2, (y0 + y1) / 2))
+    (x, y), (to_x, to_y) = centers
     length = math.hypot(to_x - x, to_y - y)
     if length < 1:
         return

@@ -1,5 +1,4 @@
-"""The independent validator: legality and objective from the instance and the actions alone. Uses
-numpy and churn.
+"""The independent validator: legality and objective from the instance and the actions alone.
 
 It shares no code with dynamics.py and objective.py: plain Python bookkeeping, one VM and one node
 at a time, so that an error there cannot hide here.
@@ -151,13 +150,13 @@ class _Book:
 
     def places(self, vm: int, pm: int, node: int) -> list[tuple[int, int]]:
         """The NUMA nodes the VM uses when it is there."""
-        both = int(self.cluster.flavour_nodes[self.cluster.vm_flavour[vm]]) == 2
+        both = int(self.cluster.flavor_nodes[self.cluster.vm_flavor[vm]]) == 2
         return [(pm, 0), (pm, 1)] if both else [(pm, node)]
 
     def need(self, vm: int) -> tuple[int, int]:
         """CPU and memory on each node used."""
-        kind = int(self.cluster.vm_flavour[vm])
-        return int(self.cluster.flavour_cpu[kind]), int(self.cluster.flavour_mem[kind])
+        kind = int(self.cluster.vm_flavor[vm])
+        return int(self.cluster.flavor_cpu[kind]), int(self.cluster.flavor_mem[kind])
 
     def _take(self, vm: int, sign: int) -> None:
         cpu, mem = self.need(vm)

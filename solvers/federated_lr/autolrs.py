@@ -1,5 +1,5 @@
 """AutoLRS: the clients' rate by Bayesian optimization on the fly (Jin et al. 2021, arXiv
-2105.10762). Uses envs (orders), numpy, scipy and scikit-learn.
+2105.10762).
 
 Training is cut into stages. A stage keeps a checkpoint and tries some rates from it, each for
 tau' = tau / 10 rounds; the loss after tau rounds is predicted by an exponential through the few

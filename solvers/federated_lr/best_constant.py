@@ -1,4 +1,4 @@
-"""The best pair of constant rates in hindsight: a yardstick, not a contender. Uses the dynamics.
+"""The best pair of constant rates in hindsight: a yardstick, not a contender.
 
 The initial rates and every pair of a grid that reaches well beyond the published one are trained in
 the judge's own world and measured on the test rows; nobody could have known.

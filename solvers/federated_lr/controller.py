@@ -1,4 +1,4 @@
-"""What the controllers share: the terms they are given and the rates they hold. Uses datasets."""
+"""What the controllers share: the terms they are given and the rates they hold."""
 
 from __future__ import annotations
 

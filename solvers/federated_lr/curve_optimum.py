@@ -1,4 +1,4 @@
-"""The best plan of a learning curve that follows the annealing scaling law, exactly. Uses numpy.
+"""The best plan of a learning curve that follows the annealing scaling law, exactly.
 
 The loss is floor + scale * S1**-exponent - annealing * S2, with S1 the sum of the rates and S2
 linear in them. For a given sum, S2 is greatest where the earliest rounds have all of it: each

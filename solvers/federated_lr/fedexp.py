@@ -1,5 +1,5 @@
 """FedExP: a server rate from how far the participants disagree (Jhunjhunwala et al. 2023, arXiv
-2301.09604). Uses envs (orders).
+2301.09604).
 """
 
 from __future__ import annotations

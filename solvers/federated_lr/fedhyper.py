@@ -1,5 +1,5 @@
 """FedHyper: rates by hypergradient, the inner product of successive updates (Wang et al. 2024,
-arXiv 2310.03156). Uses envs (orders).
+arXiv 2310.03156).
 
 With Delta^t the update of round t, which points downhill, and kappa an explicit hyper-step (the
 paper's is 1):

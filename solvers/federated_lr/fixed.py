@@ -1,5 +1,5 @@
 """Controllers that say the same every round: FedAvg, the server optimizers at their published
-defaults, and rules of the clients' own. Uses envs (orders).
+defaults, and rules of the clients' own.
 
 The rules themselves are part of the dynamics; a controller only names them.
 

@@ -1,5 +1,5 @@
 """Refined linear decay: a schedule from the gradient norms of the run itself (Defazio et al. 2023,
-arXiv 2310.07831, "When, why and how much?"). Uses envs (orders), numpy and scipy.
+arXiv 2310.07831, "When, why and how much?").
 
 The paper runs once, filters the norms, and computes the schedule for a second run. Here there is
 one run, so that at every round the schedule is computed from the norms so far, held at their last

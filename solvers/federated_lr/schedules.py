@@ -1,4 +1,4 @@
-"""Schedules: how a rate goes over a run whose length is known. Uses numpy and torch.
+"""Schedules: how a rate goes over a run whose length is known.
 
 Each is a function from the number of rounds T to the factors float64 [T] of rounds 1..T, by which
 the initial rate is multiplied. Round r stands at progress (r - 1) / T, so that no round is played

@@ -1,6 +1,4 @@
-"""Schedules as controllers, on the clients' rate or (`..._server`) on the server's. Uses envs
-(orders) and the schedules, which see.
-"""
+"""Schedules as controllers, on the clients' rate or (`..._server`) on the server's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The plain yardsticks: rates that walk at random, and the classic greedy rule. Uses envs (orders),
-numpy.
-"""
+"""The plain yardsticks: rates that walk at random, and the classic greedy rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything in slow memory: the plan that speed-ups are relative to. Uses numpy."""
+"""Everything in slow memory: the plan that speed-ups are relative to."""
 
 from __future__ import annotations
 

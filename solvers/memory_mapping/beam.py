@@ -1,4 +1,4 @@
-"""Beam search over decisions, with beams that widen until the budget ends. Uses numpy and numba."""
+"""Beam search over decisions, with beams that widen until the budget ends."""
 
 from __future__ import annotations
 

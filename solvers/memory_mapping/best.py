@@ -1,4 +1,4 @@
-"""The best plan so far, which every solver of memory mapping keeps. Uses numpy."""
+"""The best plan so far, which every solver of memory mapping keeps."""
 
 from __future__ import annotations
 

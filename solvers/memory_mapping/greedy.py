@@ -1,6 +1,4 @@
-"""One-pass greedies: on the fly, and a knapsack by density; the best of them. Uses numpy and
-numba.
-"""
+"""One-pass greedies: on the fly, and a knapsack by density; the best of them."""
 
 from __future__ import annotations
 

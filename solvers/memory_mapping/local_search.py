@@ -1,5 +1,5 @@
 """Local search over wishes: change a few uses, play the plan on from there, keep it if it is hardly
-worse. Uses numpy and numba.
+worse.
 
 Plays start from the nearest of several saved states before the first change.
 """

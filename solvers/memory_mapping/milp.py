@@ -1,5 +1,4 @@
-"""The relaxed game by mixed-integer programming on HiGHS, its points replayed in the game. Uses
-highspy and numpy.
+"""The relaxed game by mixed-integer programming on HiGHS, its points replayed in the game.
 
 The bound is the relaxation's: it holds for every plan, whether or not the point can be played.
 """

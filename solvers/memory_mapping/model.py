@@ -1,4 +1,4 @@
-"""The game relaxed to a mixed-integer program, for its bound and for wishes. Uses numpy.
+"""The game relaxed to a mixed-integer program, for its bound and for wishes.
 
 Kept: what is in fast memory when, what must have been copied or written back before, the idle time
 that copies take, the bytes held at once. Left out: where in fast memory things go, and that copies

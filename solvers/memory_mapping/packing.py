@@ -1,5 +1,4 @@
 """Solves the packing sub-problem: an offset for each buffer, within a capacity or as low as can be.
-Uses numpy, numba and typer.
 
 `pack` tries greedies, then the exact search of packing_search.py. From a shell:
 `python -m sysopt_gym.solvers.memory_mapping.packing FILE.csv --out solution.csv`.

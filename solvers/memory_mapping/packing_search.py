@@ -1,4 +1,4 @@
-"""Exact search for a packing within a height, compiled. Uses numpy and numba.
+"""Exact search for a packing within a height, compiled.
 
 Buffers are placed one by one, each as low as it can lie, or barred from there: the schedule-or-
 postpone branching of scheduling (Le Pape 1994), with buffers as tasks and height as time. A packing
@@ -11,8 +11,8 @@ ASPLOS 2023, calls these canonical), so that nothing is lost. What cuts the sear
 - A barred buffer must rest on another, placed later, that is in its way where it was barred.
 - A placement that is in nobody's way needs no alternative.
 
-Where to go on is learnt from failures: sections in which the search failed come first (the weighted
-degree of Boussemart et al. 2004), unless the order is by height alone.
+Where to go on is learned from failures: sections in which the search failed come first (the
+weighted degree of Boussemart et al. 2004), unless the order is by height alone.
 """
 
 from __future__ import annotations

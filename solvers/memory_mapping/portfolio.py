@@ -1,4 +1,4 @@
-"""The best of all methods, sharing the budget: the paper's "-prod". Uses numpy."""
+"""The best of all methods, sharing the budget: the paper's "-prod"."""
 
 from __future__ import annotations
 

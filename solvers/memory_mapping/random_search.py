@@ -1,4 +1,4 @@
-"""Random plans within the budget: the least that any method must beat. Uses numpy and numba."""
+"""Random plans within the budget: the least that any method must beat."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Priority thresholds: what is worth most goes to fast memory, with every threshold tried. Uses
-numpy.
-"""
+"""Priority thresholds: what is worth most goes to fast memory, with every threshold tried."""
 
 from __future__ import annotations
 

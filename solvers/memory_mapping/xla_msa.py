@@ -1,5 +1,5 @@
 """XLA-style memory-space assignment: values by priority, prefetches by an interval picker, one
-greedy pass; the outcome replayed in the game. Uses numpy.
+greedy pass; the outcome replayed in the game.
 
 After openxla/xla, xla/service/memory_space_assignment (options, cost_analysis,
 prefetch_interval_picker, algorithm), simplified: no cross-program prefetches, no repacking, one

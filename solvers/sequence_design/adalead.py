@@ -1,4 +1,4 @@
-"""AdaLead on the proxy (Sinai et al. 2020, arXiv 2010.02141, algorithm 1). Uses numpy.
+"""AdaLead on the proxy (Sinai et al. 2020, arXiv 2010.02141, algorithm 1).
 
 Each round takes as parents all that come near the best so far, recombines them, and rolls every one
 out by mutation for as long as it does not fall below its root. Offline, a round's measurements are

@@ -1,5 +1,5 @@
 """Adam (Kingma & Ba 2015, arXiv 1412.6980), and BIB's step sizes for it: Adaptive-eta (Chen et al.
-2023, arXiv 2301.02931, section 4.3), which serves any method that follows a gradient. Uses numpy.
+2023, arXiv 2301.02931, section 4.3), which serves any method that follows a gradient.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """A variational autoencoder of sequences (Kingma & Welling 2014, arXiv 1312.6114), conditional or
-not: the generator of cbas and of mins. Uses numpy and torch.
+not: the generator of cbas and of mins.
 """
 
 from __future__ import annotations

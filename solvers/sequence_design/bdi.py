@@ -1,9 +1,9 @@
 """BDI: bidirectional learning for offline model-based optimization (Chen et al. 2022, arXiv
-2209.07507). Uses numpy and torch.
+2209.07507).
 
 Kernel ridge regression both ways, with the neural tangent kernel of an infinitely wide rectified
 network of five hidden layers (Jacot et al. 2018, arXiv 1806.07572): the offline set should give a
-candidate the score aimed at, and the candidate, labelled with that score, should predict the
+candidate the score aimed at, and the candidate, labeled with that score, should predict the
 offline set. Both losses weigh alike; candidates descend their sum through straight-through letters.
 """
 

@@ -1,9 +1,9 @@
 """BIB: bidirectional learning for offline biological sequence design (Chen et al. 2023, arXiv
-2301.02931). Uses numpy and torch.
+2301.02931).
 
 A linear head on frozen language-model features has closed forms both ways. Forward, ridge
 regression on the offline set should give a candidate the score aimed at (equation 4); backward,
-ridge regression on the candidate alone, labelled with that score, should predict the offline set
+ridge regression on the candidate alone, labeled with that score, should predict the offline set
 (equation 5). Candidates descend both losses through straight-through letters. Adaptive-gamma mixes
 the two, and Adaptive-eta sets the step, by an auxiliary proxy's gradient (sections 4.2 and 4.3).
 

@@ -1,6 +1,4 @@
-"""What the bidirectional methods share: starts, straight-through letters, finals. Uses numpy
-and torch.
-"""
+"""What the bidirectional methods share: starts, straight-through letters, finals."""
 
 from __future__ import annotations
 

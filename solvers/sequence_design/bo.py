@@ -1,6 +1,5 @@
 """Bayesian optimization: a batch by expected improvement under a Gaussian process, the "BO-qEI" of
-Design-Bench (Trabucco et al. 2022, arXiv 2202.08450). Uses numpy, torch, gpytorch and botorch (the
-extra `bo`).
+Design-Bench (Trabucco et al. 2022, arXiv 2202.08450).
 
 The process is an exact one on the best of the offline set and a random rest of it. Its kernel falls
 with the number of letters in which two sequences differ (Matern 1/2 on one-hot letters). Candidates

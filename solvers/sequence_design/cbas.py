@@ -1,5 +1,5 @@
 """Conditioning by adaptive sampling (Brookes et al. 2019, arXiv 1901.10060, algorithm 1), set up as
-in Design-Bench (Trabucco et al. 2022, arXiv 2202.08450). Uses numpy and torch.
+in Design-Bench (Trabucco et al. 2022, arXiv 2202.08450).
 
 A variational autoencoder of the offline set is refitted, again and again, to its own samples,
 weighted by the chance that they score above a rising threshold and by how much likelier the first

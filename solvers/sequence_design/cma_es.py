@@ -1,6 +1,6 @@
 """CMA-ES on the proxy over logits (Hansen 2016, arXiv 1604.00772), set up as in Design-Bench
 (Trabucco et al. 2022, arXiv 2202.08450, appendix): a run from each of the best measured sequences,
-step 0.5, 100 iterations. Uses numpy and cma.
+step 0.5, 100 iterations.
 """
 
 from __future__ import annotations

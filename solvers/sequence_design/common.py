@@ -1,4 +1,4 @@
-"""What the solvers share: random sequences, mutants, and letters as arrays. Uses numpy."""
+"""What the solvers share: random sequences, mutants, and letters as arrays."""
 
 from __future__ import annotations
 

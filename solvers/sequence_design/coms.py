@@ -1,5 +1,5 @@
 """Conservative objective models (Trabucco et al. 2021, arXiv 2107.06882): a proxy held down where
-ascent on it leads, then climbed. Uses numpy.
+ascent on it leads, then climbed.
 
 Beside the squared error, training lowers the proxy on adversarial designs and raises it on the
 data, by a weight alpha that rises while the gap between the two exceeds tau (section 4.1;

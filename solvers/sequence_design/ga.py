@@ -1,5 +1,5 @@
 """A genetic algorithm on the proxy: tournaments, uniform crossover, point mutations, elites
-(Goldberg 1989, Genetic Algorithms, chapters 3 and 4). Uses numpy.
+(Goldberg 1989, Genetic Algorithms, chapters 3 and 4).
 """
 
 from __future__ import annotations

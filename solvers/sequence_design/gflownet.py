@@ -1,6 +1,6 @@
 """A GFlowNet sampler: sequences drawn in proportion to a reward, by trajectory balance (Malkin et
 al. 2022, arXiv 2201.13259), for biological sequences as in GFN-AL (Jain et al. 2022, arXiv
-2203.04115). Uses numpy and torch.
+2203.04115).
 
 Each sequence is built by one path, letter after letter, so the backward policy is certain. The
 reward is exp(beta * proxy), the proxy scaled by the offline set; batches are part samples, part

@@ -1,7 +1,7 @@
 """Gradient ascent on the proxy through straight-through letters (Bengio et al. 2013, arXiv
 1308.3432), the "Grad" of Design-Bench (Trabucco et al. 2022, arXiv 2202.08450) on the mean of an
 ensemble; and its variants: one network, the minimum of the ensemble ("Grad. Min"), soft letters
-seen by the networks, and BIB's Adaptive-eta. Uses numpy.
+seen by the networks, and BIB's Adaptive-eta.
 """
 
 from __future__ import annotations

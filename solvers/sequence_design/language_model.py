@@ -1,5 +1,4 @@
-"""A small masked language model of a task's own sequences, and its features of relaxed ones. Uses
-torch.
+"""A small masked language model of a task's own sequences, and its features of relaxed ones.
 
 It stands where BIB (Chen et al. 2023, arXiv 2301.02931) has a large pretrained one; what is needed
 of either is the mean of the last layer over the positions, as a differentiable function of soft

@@ -1,4 +1,4 @@
-"""Model inversion networks (Kumar & Levine 2020, arXiv 1912.13464). Uses numpy and torch.
+"""Model inversion networks (Kumar & Levine 2020, arXiv 1912.13464).
 
 A generator learns the inverse map, from a score and noise to a sequence that has this score, on the
 offline set reweighted: high scores count more, the less so the fewer they are (section 3.3). Then

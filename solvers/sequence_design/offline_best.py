@@ -1,4 +1,4 @@
-"""The best different sequences of the offline set: what is known already. Uses envs."""
+"""The best different sequences of the offline set: what is known already."""
 
 from __future__ import annotations
 

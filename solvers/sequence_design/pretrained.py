@@ -1,5 +1,4 @@
-"""Language models of Hugging Face for BIB, in the place of the small one of the task's own. Uses
-torch, and transformers inside (the extra `language_models`).
+"""Language models of Hugging Face for BIB, in the place of the small one of the task's own.
 
 A pretrained encoder stays frozen and differentiable: it is given, at each place, the expected
 embedding of the token there under relaxed letters (Chen et al. 2023, arXiv 2301.02931).

@@ -1,5 +1,5 @@
 """The best batch by the proxy alone: every sequence there is, or best-first search where there are
-too many. Uses numpy.
+too many.
 
 What it gets is the proxy's worth: no search by the same proxy can find a batch it believes in more.
 """

@@ -1,4 +1,4 @@
-"""Random feasible sequences, no proxy: the least that any method must beat. Uses numpy.
+"""Random feasible sequences, no proxy: the least that any method must beat.
 
 On landscapes where good sequences are many, the best of a random batch is good, too; so the median
 is what tells methods apart.

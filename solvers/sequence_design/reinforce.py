@@ -1,6 +1,5 @@
 """REINFORCE on the proxy (Williams 1992), as in Design-Bench (Trabucco et al. 2022, arXiv
-2202.08450): a categorical distribution at each position, fitted to the start pool first. Uses
-numpy.
+2202.08450): a categorical distribution at each position, fitted to the start pool first.
 """
 
 from __future__ import annotations

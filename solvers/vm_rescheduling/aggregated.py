@@ -1,19 +1,19 @@
-"""The aggregated model: how many VMs of a flavour leave and enter each node. Uses numpy and scipy.
+"""The aggregated model: how many VMs of a flavor leave and enter each node.
 
-VMs of one flavour on one NUMA node are interchangeable, so counting them makes a model of a few
-thousand integers where one binary per VM and destination makes a million. For flavour f, node n:
+VMs of one flavor on one NUMA node are interchangeable, so counting them makes a model of a few
+thousand integers where one binary per VM and destination makes a million. For flavor f, node n:
 
     minimize   - sum_n slots_n                                (other objectives: see `build`)
     subject to 16 slots_n + sum_f cpu_f (in_fn - out_fn) <= free CPU of n     for every node
                sum_f mem_f (in_fn - out_fn) <= free memory of n               for every node
-               sum_n in_fn = sum_n out_fn                                  for every flavour
+               sum_n in_fn = sum_n out_fn                                  for every flavor
                sum out <= MNL,   0 <= out_fn <= VMs there that may move
 
-Two-node flavours are counted by PM and stand in the rows of both nodes. With a move cap, flips (a
+Two-node flavors are counted by PM and stand in the rows of both nodes. With a move cap, flips (a
 VM going to its PM's other node, one move for its PM and not two) are counted apart.
 
 Every executable plan of at most MNL moves ends in a state that is a point of this model: where a
-VM moves more than once, or is replaced by another of its flavour, the point needs fewer moves. So
+VM moves more than once, or is replaced by another of its flavor, the point needs fewer moves. So
 the optimum bounds all plans. The model knows nothing of the order of moves nor, unless asked, of
 deployment sets. Both only shrink the set of plans; `expand` sees to them, and the bound holds.
 """
@@ -63,7 +63,7 @@ class Model:
         matrix: sparse CSC [R, C].
         row_lower, row_upper: float64 [R].
         implied: bool [R]; rows that cut off no point, only fractions.
-        out, into, flip: int64 [N, 3]; flavour, PM and node (of a flip: the node it leaves) of the
+        out, into, flip: int64 [N, 3]; flavor, PM and node (of a flip: the node it leaves) of the
             first columns, which count VMs, in this order.
         slot_columns: int64 [S]; the columns of 16-core slots.
         slot_at: int64 [S, 2]; their PM and node.
@@ -109,14 +109,14 @@ def build(
         part: bool [P]; the PMs that take part (pop); None for all.
         slots_per_core: what a free CPU unit less is worth, in slots, where VMs leave PMs that do
             not count (Dinkelbach's method for the fraction slots / free; see milp.py).
-        sets: keep deployment sets apart; `static` is then a result of `own_flavours`.
+        sets: keep deployment sets apart; `static` is then a result of `own_flavors`.
     """
     inside = np.ones(len(static.pm_status), np.bool_) if part is None else part
     movable = _movable(static, start, inside)
     cpu_leaving, mem_leaving = _could_leave(static, movable)
     out = np.argwhere(movable > 0)
     into, most_in = _entrances(static, start, movable, cpu_leaving, mem_leaving, inside, mnl)
-    single = static.flavour_nodes[out[:, 0]] == 1
+    single = static.flavor_nodes[out[:, 0]] == 1
     flip = out[:0]
     if static.pm_move_cap < mnl:
         from_active = static.pm_status[out[:, 1]] == ACTIVE
@@ -135,13 +135,13 @@ def build(
     cpu_row = np.full((len(inside), 2), -1, np.int64)
     cpu_row[at] = b.rows(-np.inf, start.free_cpu[at])
     b.add(cpu_row[at], slot_c, static.unit)
-    add_use(b, static, static.flavour_cpu, cpu_row, (out, out_c), (into, in_c), (flip, flip_c))
+    add_use(b, static, static.flavor_cpu, cpu_row, (out, out_c), (into, in_c), (flip, flip_c))
     mem_row = np.full((len(inside), 2), -1, np.int64)
     binding = memory_may_bind(static, start, out, into, cpu_leaving)[at]
     mem_at = tuple(slot_at[binding].T)
     mem_row[mem_at] = b.rows(-np.inf, start.free_mem[mem_at])
-    add_use(b, static, static.flavour_mem, mem_row, (out, out_c), (into, in_c), (flip, flip_c))
-    balance = b.rows(0.0, np.zeros(len(static.flavour_cpu)))
+    add_use(b, static, static.flavor_mem, mem_row, (out, out_c), (into, in_c), (flip, flip_c))
+    balance = b.rows(0.0, np.zeros(len(static.flavor_cpu)))
     b.add(balance[into[:, 0]], in_c, 1.0)
     b.add(balance[out[:, 0]], out_c, -1.0)
     moves = b.rows(-np.inf, np.array([mnl]))
@@ -176,7 +176,7 @@ def build(
         cost[in_c] += drain_cost * static.pm_drain[into[:, 1]]
         cost[out_c] -= drain_cost * static.pm_drain[out[:, 1]]
     inactive = static.pm_status[out[:, 1]] != ACTIVE
-    used = static.flavour_cpu[out[:, 0]] * static.flavour_nodes[out[:, 0]]
+    used = static.flavor_cpu[out[:, 0]] * static.flavor_nodes[out[:, 0]]
     if static.objective in (FRAGMENT_RATE, DRAIN):
         cost[out_c] -= slots_per_core * used * inactive
     return Model(
@@ -208,22 +208,22 @@ def _least_free(
 
 
 def _movable(static: Static, start: State, inside: np.ndarray) -> np.ndarray:
-    """int64 [K, P, 2]; VMs that may leave, by flavour, PM and node."""
+    """int64 [K, P, 2]; VMs that may leave, by flavor, PM and node."""
     host = start.vm_pm
     capped = start.pm_moves[host] >= static.pm_move_cap
     may = ~static.vm_pinned & (static.pm_status[host] != OUTAGE) & inside[host] & ~capped
-    movable = np.zeros((len(static.flavour_cpu), len(inside), 2), np.int64)
-    np.add.at(movable, (static.vm_flavour[may], host[may], start.vm_numa[may]), 1)
+    movable = np.zeros((len(static.flavor_cpu), len(inside), 2), np.int64)
+    np.add.at(movable, (static.vm_flavor[may], host[may], start.vm_numa[may]), 1)
     return movable
 
 
 def _could_leave(static: Static, movable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """CPU and memory of all VMs that may leave each node, both int64 [P, 2]."""
-    two = static.flavour_nodes == 2
+    two = static.flavor_nodes == 2
     on_node = movable.copy()
     on_node[two, :, 1] = movable[two, :, 0]
-    cpu = np.einsum("kpn,k->pn", on_node, static.flavour_cpu)
-    return cpu, np.einsum("kpn,k->pn", on_node, static.flavour_mem)
+    cpu = np.einsum("kpn,k->pn", on_node, static.flavor_cpu)
+    return cpu, np.einsum("kpn,k->pn", on_node, static.flavor_mem)
 
 
 def _entrances(
@@ -235,11 +235,11 @@ def _entrances(
     inside: np.ndarray,
     mnl: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where VMs of a flavour could ever enter, int64 [N, 3], and how many at most."""
-    cpu = (start.free_cpu + cpu_leaving)[None] // static.flavour_cpu[:, None, None]
-    mem = (start.free_mem + mem_leaving)[None] // np.maximum(1, static.flavour_mem)[:, None, None]
+    """Where VMs of a flavor could ever enter, int64 [N, 3], and how many at most."""
+    cpu = (start.free_cpu + cpu_leaving)[None] // static.flavor_cpu[:, None, None]
+    mem = (start.free_mem + mem_leaving)[None] // np.maximum(1, static.flavor_mem)[:, None, None]
     most = np.minimum(cpu, mem)
-    two = static.flavour_nodes == 2
+    two = static.flavor_nodes == 2
     most[two, :, 0] = most[two].min(axis=2)
     most[two, :, 1] = 0
     most[:, static.pm_nodes == 1, 1] = 0
@@ -252,7 +252,7 @@ def _entrances(
 
 
 def counts_of(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The VMs that leave and enter at a point, one row (flavour, PM, node) a VM, for `expand`."""
+    """The VMs that leave and enter at a point, one row (flavor, PM, node) a VM, for `expand`."""
     whole = np.rint(x).astype(np.int64)
     n_out, n_in, n_flip = len(model.out), len(model.into), len(model.flip)
     flips = whole[n_out + n_in : n_out + n_in + n_flip]
@@ -269,10 +269,10 @@ def point_of(model: Model, static: Static, start: State, end: State) -> np.ndarr
     """The point of a state that a plan leads to, or None where the model counts flips apart."""
     if len(model.flip):
         return None
-    shape = (len(static.flavour_cpu), len(static.pm_status), 2)
+    shape = (len(static.flavor_cpu), len(static.pm_status), 2)
     change = np.zeros(shape, np.int64)
-    np.add.at(change, (static.vm_flavour, end.vm_pm, end.vm_numa), 1)
-    np.add.at(change, (static.vm_flavour, start.vm_pm, start.vm_numa), -1)
+    np.add.at(change, (static.vm_flavor, end.vm_pm, end.vm_numa), 1)
+    np.add.at(change, (static.vm_flavor, start.vm_pm, start.vm_numa), -1)
     x = np.zeros(len(model.cost))
     n_out, n_in = len(model.out), len(model.into)
     x[:n_out] = np.maximum(0, -change[tuple(model.out.T)])

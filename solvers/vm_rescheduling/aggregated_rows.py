@@ -1,4 +1,4 @@
-"""Blocks of columns and rows of the aggregated model (aggregated.py). Uses numpy and scipy."""
+"""Blocks of columns and rows of the aggregated model (aggregated.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_CORES, LARGE_MEM_MB
 from ...envs.vm_rescheduling.dynamics import FREE, MEM_FREE, MIXED, State, Static
 
-# (flavour, PM, node) of columns that count VMs, int64 [N, 3]; the columns, int64 [N].
+# (flavor, PM, node) of columns that count VMs, int64 [N, 3]; the columns, int64 [N].
 Counted = tuple[np.ndarray, np.ndarray]
 
 
@@ -62,7 +62,7 @@ def add_use(
     for (cells, columns), sign in ((out, -1.0), (into, 1.0), (flip, -1.0)):
         kind, pm, node = cells.T
         b.add(row[pm, node], columns, sign * need[kind])
-        two = static.flavour_nodes[kind] == 2
+        two = static.flavor_nodes[kind] == 2
         b.add(row[pm[two], 1], columns[two], sign * need[kind[two]])
     kind, pm, node = flip[0].T
     b.add(row[pm, 1 - node], flip[1], need[kind])
@@ -101,12 +101,12 @@ def add_rounded(
     put(slot_at[:, 0], slot_at[:, 1], slot_c, np.full(len(slot_c), static.unit))
     for (cells, columns), sign in ((out, -1), (into, 1), (flip, -1)):
         kind, pm, node = cells.T
-        cpu = sign * static.flavour_cpu[kind]
+        cpu = sign * static.flavor_cpu[kind]
         put(pm, node, columns, cpu)
-        two = static.flavour_nodes[kind] == 2
+        two = static.flavor_nodes[kind] == 2
         put(pm[two], node[two] + 1, columns[two], cpu[two])
     kind, pm, node = flip[0].T
-    put(pm, 1 - node, flip[1], static.flavour_cpu[kind])
+    put(pm, 1 - node, flip[1], static.flavor_cpu[kind])
 
 
 def memory_may_bind(
@@ -114,7 +114,7 @@ def memory_may_bind(
 ) -> np.ndarray:
     """The nodes whose memory row says more than their CPU row, bool [P, 2].
 
-    Let h and l be the most and the least memory a CPU unit of the flavours that move. What
+    Let h and l be the most and the least memory a CPU unit of the flavors that move. What
     enters needs at most h times its CPU, and the CPU row lets in no more than is free and leaves:
 
         mem in - mem out <= h (free + cpu out) - l cpu out <= h free + (h - l) (CPU that may leave).
@@ -123,7 +123,7 @@ def memory_may_bind(
     """
     if static.objective == MIXED:
         return np.ones_like(start.free_cpu, np.bool_)
-    rate = static.flavour_mem / static.flavour_cpu
+    rate = static.flavor_mem / static.flavor_cpu
     moved = np.unique(np.concatenate([out[:, 0], into[:, 0]]))
     if len(moved) == 0:
         return np.zeros_like(start.free_cpu, np.bool_)
@@ -179,28 +179,28 @@ def add_goal(
     b.add(goal[0], slot_c, unit)
     b.add(goal[0], missing, unit)
     inactive = static.pm_status[out[:, 1]] != ACTIVE
-    used = static.flavour_cpu[out[:, 0]] * static.flavour_nodes[out[:, 0]]
+    used = static.flavor_cpu[out[:, 0]] * static.flavor_nodes[out[:, 0]]
     b.add(goal[0], out_c[inactive], kept * used[inactive])
 
 
-def own_flavours(static: Static) -> Static:
-    """The cluster with every member of a deployment set as a flavour of its own."""
+def own_flavors(static: Static) -> Static:
+    """The cluster with every member of a deployment set as a flavor of its own."""
     members = np.flatnonzero(np.diff(static.vm_set_start) > 0)
-    kinds = static.vm_flavour[members]
-    vm_flavour = static.vm_flavour.copy()
-    vm_flavour[members] = len(static.flavour_cpu) + np.arange(len(members))
+    kinds = static.vm_flavor[members]
+    vm_flavor = static.vm_flavor.copy()
+    vm_flavor[members] = len(static.flavor_cpu) + np.arange(len(members))
     return static._replace(
-        vm_flavour=vm_flavour,
-        flavour_cpu=np.concatenate([static.flavour_cpu, static.flavour_cpu[kinds]]),
-        flavour_mem=np.concatenate([static.flavour_mem, static.flavour_mem[kinds]]),
-        flavour_nodes=np.concatenate([static.flavour_nodes, static.flavour_nodes[kinds]]),
+        vm_flavor=vm_flavor,
+        flavor_cpu=np.concatenate([static.flavor_cpu, static.flavor_cpu[kinds]]),
+        flavor_mem=np.concatenate([static.flavor_mem, static.flavor_mem[kinds]]),
+        flavor_nodes=np.concatenate([static.flavor_nodes, static.flavor_nodes[kinds]]),
     )
 
 
 def add_sets(
     b: Builder, static: Static, start: State, out: Counted, into: Counted, flip: Counted
 ) -> None:
-    """Deployment sets, where every member is a flavour of its own (`own_flavours`).
+    """Deployment sets, where every member is a flavor of its own (`own_flavors`).
 
     Two members end on one host (or in one rack) only if neither moved: the later of their moves
     would have been illegal. So at most one comes to a place, and none to a place where another was
@@ -210,13 +210,13 @@ def add_sets(
     columns = np.concatenate([into[1], flip[1]])
     for group in range(len(static.set_by_rack)):
         members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
-        flavours = static.vm_flavour[members]
+        flavors = static.vm_flavor[members]
         place_of = static.pm_rack if static.set_by_rack[group] else np.arange(len(static.pm_rack))
-        here = np.isin(coming[:, 0], flavours)
+        here = np.isin(coming[:, 0], flavors)
         places, place = np.unique(place_of[coming[here, 1]], return_inverse=True)
         b.add(b.rows(-np.inf, np.ones(len(places)))[place], columns[here], 1.0)
-        for flavour, home in zip(flavours, place_of[start.vm_pm[members]], strict=True):
+        for flavor, home in zip(flavors, place_of[start.vm_pm[members]], strict=True):
             row = b.rows(-np.inf, np.zeros(1))
             b.add(row, columns[here & (place_of[coming[:, 1]] == home)], 1.0)
             for leaving in (out, flip):
-                b.add(row, leaving[1][leaving[0][:, 0] == flavour], -1.0)
+                b.add(row, leaving[1][leaving[0][:, 0] == flavor], -1.0)

@@ -1,4 +1,4 @@
-"""Beam search over moves, with beams that widen until the budget ends. Uses numpy and numba."""
+"""Beam search over moves, with beams that widen until the budget ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plans by beam search; one evaluation is one state expanded.
 
     Widths 1, 2, 4, ... in turn, each with every energy scale. States that hold the same numbers of
-    VMs of each flavour on each node count as one. The seed draws the keys that tell states apart.
+    VMs of each flavor on each node count as one. The seed draws the keys that tell states apart.
     """
     clock = budget.start()
     static = make_static(instance)
@@ -43,7 +43,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     best, best_value = np.zeros(0, np.int64), value(static, start.totals)
     clock.incumbent(best)
     rng = np.random.default_rng(seed)
-    shape = (len(static.flavour_cpu), 2 * instance.n_pms)
+    shape = (len(static.flavor_cpu), 2 * instance.n_pms)
     keys = rng.integers(0, 2**62, shape)
     width = 1
     while not clock.expired and width <= MAX_WIDTH and not goal_reached(static, start.totals):
@@ -73,7 +73,7 @@ def _layers(
             clock.evaluations += 1
             gains, vms, nodes = top_moves(static, node.state, node.table, room)
             for gain, vm, to in zip(gains.tolist(), vms.tolist(), nodes.tolist(), strict=True):
-                kind = static.vm_flavour[vm]
+                kind = static.vm_flavor[vm]
                 source = 2 * node.state.vm_pm[vm] + node.state.vm_numa[vm]
                 key = (node.key + int(keys[kind, to]) - int(keys[kind, source])) & (2**62 - 1)
                 children.append((node.score + gain, key, parent, vm, to))

@@ -1,5 +1,5 @@
-"""Column generation: flavour prices, patterns worth having at them, and an exact choice among
-these. Uses highspy, scipy.
+"""Column generation: flavor prices, patterns worth having at them, and an exact choice among
+these.
 
 The master (master.py) starts from the patterns near each node's best at rough prices; its
 relaxation gives better prices, these give better patterns, until none improves. The whole choice is
@@ -63,7 +63,7 @@ def solve(
         instance: the cluster.
         budget: seconds, and masters to solve in whole numbers.
         seed: of the order of moves, and of the local search that follows where nothing is proven.
-        prices: float64 [K + 1]; the first price of each flavour, and of a move, in 16-core slots.
+        prices: float64 [K + 1]; the first price of each flavor, and of a move, in 16-core slots.
             Rough ones if not given.
     """
     clock = budget.start()
@@ -220,14 +220,14 @@ def _plan(
         (0, master.outs[master.out_of[one[:, 0]]], out, out_2),
         (1, master.ins[one[:, 1]], into, into_2),
     ):
-        for row, flavour in zip(*np.nonzero(of_node), strict=True):
-            item = (nodes.single[flavour], nodes.pms[node[row] // 2], node[row] % 2)
-            sides[side] += [np.array(item)] * of_node[row, flavour]
-        for row, numa, flavour in zip(*np.nonzero(of_pm), strict=True):
-            item = (nodes.single[flavour], nodes.pms[two[row, 0]], numa)
-            sides[side] += [np.array(item)] * of_pm[row, numa, flavour]
-        for row, flavour in zip(*np.nonzero(of_pm_2), strict=True):
-            item = (nodes.double[flavour], nodes.pms[two[row, 0]], 0)
-            sides[side] += [np.array(item)] * of_pm_2[row, flavour]
+        for row, flavor in zip(*np.nonzero(of_node), strict=True):
+            item = (nodes.single[flavor], nodes.pms[node[row] // 2], node[row] % 2)
+            sides[side] += [np.array(item)] * of_node[row, flavor]
+        for row, numa, flavor in zip(*np.nonzero(of_pm), strict=True):
+            item = (nodes.single[flavor], nodes.pms[two[row, 0]], numa)
+            sides[side] += [np.array(item)] * of_pm[row, numa, flavor]
+        for row, flavor in zip(*np.nonzero(of_pm_2), strict=True):
+            item = (nodes.double[flavor], nodes.pms[two[row, 0]], 0)
+            sides[side] += [np.array(item)] * of_pm_2[row, flavor]
     leaving, entering = (np.array(side, np.int64).reshape(-1, 3) for side in sides)
     return expand(static, start, leaving, entering, rng)

@@ -1,4 +1,4 @@
-"""The aggregated model by constraint programming, OR-tools' CP-SAT. Uses ortools and numpy."""
+"""The aggregated model by constraint programming, OR-tools' CP-SAT."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From counts to moves: which VMs leave and enter where -> an order that works. Uses numba.
+"""From counts to moves: which VMs leave and enter where -> an order that works.
 
-Methods that count VMs (columns, milp, cpsat, pop) say only how many VMs of a flavour leave and
+Methods that count VMs (columns, milp, cpsat, pop) say only how many VMs of a flavor leave and
 enter each node. Here VMs are matched to places and put in an order in which every move is legal
 when its turn comes; what cannot be placed is left out.
 """
@@ -35,7 +35,7 @@ def expand(
     Args:
         static: the cluster's facts that no plan changes.
         start: the cluster before the plan.
-        leaving: int64 [N, 3]; one row a VM: flavour, PM, node (0 for two-node flavours).
+        leaving: int64 [N, 3]; one row a VM: flavor, PM, node (0 for two-node flavors).
         entering: int64 [N, 3]; the same of the places to fill.
         rng: orders the tries after the first.
 
@@ -67,7 +67,7 @@ def _carry_out(
     placed = np.zeros(count, np.bool_)
     gone = np.zeros(len(leaving), np.bool_)
     vms_of_row, row_start = _candidates(static, state, leaving)
-    moved = np.zeros(len(static.vm_flavour), np.bool_)
+    moved = np.zeros(len(static.vm_flavor), np.bool_)
     done, prefix, best = 0, 0, value(static, state.totals)
     progress = True
     while progress and done < count:
@@ -100,12 +100,12 @@ def _candidates(static: Static, state: State, leaving: np.ndarray) -> tuple[np.n
     vms = np.empty(rows * 64, np.int64)
     made = 0
     for r in range(rows):
-        flavour, pm, node = leaving[r]
+        flavor, pm, node = leaving[r]
         for in_sets in range(2):
-            for vm in range(len(static.vm_flavour)):
+            for vm in range(len(static.vm_flavor)):
                 if (
                     state.vm_pm[vm] == pm
-                    and static.vm_flavour[vm] == flavour
+                    and static.vm_flavor[vm] == flavor
                     and state.vm_numa[vm] == node
                     and not static.vm_pinned[vm]
                     and (static.vm_set_start[vm + 1] > static.vm_set_start[vm]) == (in_sets == 1)

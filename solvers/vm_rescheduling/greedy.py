@@ -1,4 +1,4 @@
-"""Best-move greedy over all VMs and destinations, restarted with other ties. Uses numba."""
+"""Best-move greedy over all VMs and destinations, restarted with other ties."""
 
 from __future__ import annotations
 
@@ -132,12 +132,12 @@ def greedy_plan(
     """
     best, prefix = value(static, state.totals), 0
     kinds, nodes = table.enter.shape
-    first_flavour, first_node = 0, 0
+    first_flavor, first_node = 0, 0
     made = 0
     while state.totals[MOVES] < static.mnl and not goal_reached(static, state.totals):
         if shuffle:
-            first_flavour, first_node = int(rng.random() * kinds), int(rng.random() * nodes)
-        gain, vm, to = best_move(static, state, table, first_flavour, first_node)
+            first_flavor, first_node = int(rng.random() * kinds), int(rng.random() * nodes)
+        gain, vm, to = best_move(static, state, table, first_flavor, first_node)
         if vm < 0 or gain <= SAME:
             break
         make_move(static, state, table, vm, to)

@@ -1,4 +1,4 @@
-"""HA, the heuristic of VMR2L (EuroSys 2025): a VM, then its destination. Uses numpy and numba."""
+"""HA, the heuristic of VMR2L (EuroSys 2025): a VM, then its destination."""
 
 from __future__ import annotations
 
@@ -61,21 +61,21 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 def _next_move(static: Static, state: State, table: Table, largest: int) -> tuple[float, int, int]:
     """Gain, VM and destination of the next move; the VM is -1 if none is left to pick."""
     best, picked = NEVER, -1
-    for vm in range(len(static.vm_flavour)):
-        flavour = static.vm_flavour[vm]
+    for vm in range(len(static.vm_flavor)):
+        flavor = static.vm_flavor[vm]
         if static.vm_pinned[vm] or static.pm_status[state.vm_pm[vm]] == OUTAGE:
             continue
-        if static.flavour_cpu[flavour] * static.flavour_nodes[flavour] > largest:
+        if static.flavor_cpu[flavor] * static.flavor_nodes[flavor] > largest:
             continue
-        gain = table.leave[flavour, 2 * state.vm_pm[vm] + state.vm_numa[vm]]
+        gain = table.leave[flavor, 2 * state.vm_pm[vm] + state.vm_numa[vm]]
         if gain > best + SAME:
             best, picked = gain, vm
     if picked < 0:
         return NEVER, -1, -1
-    flavour, source = static.vm_flavour[picked], state.vm_pm[picked]
+    flavor, source = static.vm_flavor[picked], state.vm_pm[picked]
     best_enter, to = NEVER, -1
     for node in range(table.enter.shape[1]):
-        gain = table.enter[flavour, node]
+        gain = table.enter[flavor, node]
         better = gain > best_enter + SAME and node // 2 != source
         if better and meets_sets(static, state, picked, node // 2):
             best_enter, to = gain, node

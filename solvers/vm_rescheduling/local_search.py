@@ -1,6 +1,4 @@
-"""Large-neighbourhood search: undo some moves of a plan, replay the rest, complete greedily.
-
-Uses numba.
+"""Large-neighborhood search: undo some moves of a plan, replay the rest, complete greedily.
 
 The greedy completion takes an energy of part-filled slots into account, drawn anew each time:
 strong, it makes moves that open no slot yet, so that pairs and chains of moves come about which a
@@ -49,7 +47,7 @@ PATIENCE_LIVE = 60  # rounds without a better plan after which waiting costs mor
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by large-neighbourhood search. One evaluation is one plan completed.
+    """Plans by large-neighborhood search. One evaluation is one plan completed.
 
     Ends with the budget; in live mode, where time is quality, once it stops improving.
     """

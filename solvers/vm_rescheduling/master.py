@@ -1,14 +1,12 @@
 """The master problem of column generation: how many nodes carry out each pattern.
 
-Uses highspy, scipy and pricing.
-
 Nodes with equal free CPU differ only in the VMs they hold, so a one-node pattern is a column for a
 whole *supply set*: the nodes with `level` units free that hold the VMs it sends away. The master
 chooses a number of nodes for it, not a node. A pattern with a two-node VM is a column of its own
 PM. With x the numbers chosen:
 
     maximize slots opened, subject to
-    for each flavour: VMs entering = VMs leaving;    VMs leaving <= MNL;
+    for each flavor: VMs entering = VMs leaving;    VMs leaving <= MNL;
     for each PM: at most one two-node column;
     for a set W of nodes: the columns that can use no node outside W use at most |W| nodes
         (Hall's condition).
@@ -35,7 +33,7 @@ ROOM = 100_000
 
 @dataclass(slots=True)
 class Master:
-    """The columns and rows so far. N nodes (numbered 2 q + n), F one-node and D two-node flavours.
+    """The columns and rows so far. N nodes (numbered 2 q + n), F one-node and D two-node flavors.
 
     Attributes:
         nodes: the cluster.
@@ -75,7 +73,7 @@ class Relaxation:
     Attributes:
         slots: slots opened.
         moves: VMs leaving.
-        prices: duals of the flavour and move rows, in slots.
+        prices: duals of the flavor and move rows, in slots.
         set_price: float64 [S]; what the Hall rows charge for a node of a supply set.
         pm_price: float64 [Q]; what they and its own row charge for both nodes of a PM.
     """
@@ -150,7 +148,7 @@ def make_master(nodes: Nodes, mnl: int) -> Master:
 
 
 def _exchanges(n_double: int) -> np.ndarray:
-    """One or two two-node VMs, each leaving or entering, no flavour both ways."""
+    """One or two two-node VMs, each leaving or entering, no flavor both ways."""
     sides = multisets(2 * n_double, 2)[1:]
     clash = (sides[:, :n_double] * sides[:, n_double:]).any(axis=1)
     return np.asarray(sides[~clash])
@@ -236,12 +234,12 @@ def relax(master: Master, mnl: int, goal: int | None, seconds: float) -> Relaxat
     charge = np.maximum(0.0, -dual[:n_below]) / scale
     pm_price = (charge[:n_hall] @ master.hall).reshape(-1, 2).sum(axis=1)
     pm_price[program.pms] += charge[n_hall:]
-    per_flavour = dual[n_below:-2] / scale
+    per_flavor = dual[n_below:-2] / scale
     move = max(0.0, -dual[-2] / scale + (0.0 if goal is None else 1.0 / scale))
     return Relaxation(
         slots=float(program.gain @ x),
         moves=float(program.moves @ x),
-        prices=Prices(per_flavour[:n_single], per_flavour[n_single:], move),
+        prices=Prices(per_flavor[:n_single], per_flavor[n_single:], move),
         set_price=master.contained @ charge[: master.contained.shape[1]],
         pm_price=pm_price,
     )
@@ -262,8 +260,8 @@ def choose(
     """
     prices = relaxed.prices
     program = _program(master, master.one, master.two)
-    per_flavour = np.concatenate([prices.single, prices.double])
-    worth = program.gain + program.balance @ per_flavour - prices.move * program.moves
+    per_flavor = np.concatenate([prices.single, prices.double])
+    worth = program.gain + program.balance @ per_flavor - prices.move * program.moves
     worth -= np.concatenate(
         [relaxed.set_price[master.one[:, 0]], relaxed.pm_price[master.two[:, 0]]]
     )
@@ -284,7 +282,7 @@ def choose(
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """Columns as a linear program: rows Hall, PMs, flavours, moves, slots."""
+    """Columns as a linear program: rows Hall, PMs, flavors, moves, slots."""
 
     matrix: sp.csc_matrix
     gain: np.ndarray

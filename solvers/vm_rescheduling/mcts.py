@@ -1,4 +1,4 @@
-"""Monte Carlo tree search over VMs and destinations, rollouts greedy. Uses numpy."""
+"""Monte Carlo tree search over VMs and destinations, rollouts greedy."""
 
 from __future__ import annotations
 

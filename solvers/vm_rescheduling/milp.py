@@ -1,4 +1,4 @@
-"""The aggregated model by mixed-integer programming, on HiGHS. Uses highspy and numpy."""
+"""The aggregated model by mixed-integer programming, on HiGHS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...envs.vm_rescheduling.dynamics import FRAGMENT, FREE, Static, make_state,
 from ...envs.vm_rescheduling.objective import goal_reached
 from . import greedy
 from .aggregated import Model, build, counts_of, objective_bound, point_of
-from .aggregated_rows import own_flavours
+from .aggregated_rows import own_flavors
 from .expand import expand
 
 GREEDY_SHARE, GREEDY_PLANS = 0.2, 300
@@ -66,7 +66,7 @@ def plan_by_model(
     """Greedy plans, then the aggregated model by `solve_model`, expanded to executable plans.
 
     Deployment sets are left to `expand` first. Where its plan misses the bound, the model is solved
-    again with a flavour for each of their members, kept apart, unless that makes it too large.
+    again with a flavor for each of their members, kept apart, unless that makes it too large.
 
     Where VMs may leave PMs that do not count, the fragment rate is a fraction of two linear terms:
     the model is then solved for slots - ratio * free with the ratio of the best plan so far, until
@@ -80,7 +80,7 @@ def plan_by_model(
     best, best_value = greedy.search(
         instance, static, start, clock, rng, GREEDY_SHARE * budget.seconds, plans
     )
-    apart = own_flavours(static)
+    apart = own_flavors(static)
     bound = 0.0 if goal_reached(static, start.totals) else None
 
     def take(form: Static, model: Model, x: np.ndarray) -> None:
@@ -117,7 +117,7 @@ def plan_by_model(
                 break
         if model.leaves_inactive and best_value < before - SAME:
             continue
-        members = len(apart.flavour_cpu) - len(static.flavour_cpu)
+        members = len(apart.flavor_cpu) - len(static.flavor_cpu)
         if sets or members == 0 or members * 2 * instance.n_pms > MOST_SET_COLUMNS:
             break
         form = apart

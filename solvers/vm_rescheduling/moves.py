@@ -1,7 +1,7 @@
-"""Every move with its gain, kept up to date as moves are made. Uses numpy and numba.
+"""Every move with its gain, kept up to date as moves are made.
 
-What ha, greedy, beam and mcts share. VMs of one flavour on one NUMA node are interchangeable unless
-they belong to a deployment set, so moves are listed by (flavour, node) and not by VM. A node is the
+What ha, greedy, beam and mcts share. VMs of one flavor on one NUMA node are interchangeable unless
+they belong to a deployment set, so moves are listed by (flavor, node) and not by VM. A node is the
 integer 2 * pm + numa; VMs on two nodes are listed at numa 0. The gain of a move is what the source
 gains by the VM leaving plus what the destination gains, except inside one PM (a "flip").
 """
@@ -32,7 +32,7 @@ from ...envs.vm_rescheduling.dynamics import (
 NEVER = -1e18
 SAME = 1e-9
 STEPS = 16  # a residue (free CPU mod 16 cores) is read at this resolution
-SPREAD = 4  # different gains of a flavour that top_moves looks at
+SPREAD = 4  # different gains of a flavor that top_moves looks at
 TIE_BREAK = 1e-3  # the largest residual energy, in cores: too little to outweigh any gain
 
 
@@ -92,12 +92,12 @@ def residual_energy(static: Static, power: float = 2.0, scale: float = TIE_BREAK
 
 def make_table(cluster: Cluster, static: Static, state: State, energy: np.ndarray) -> Table:
     """The table of a state."""
-    kinds, nodes = len(static.flavour_cpu), 2 * len(static.pm_status)
+    kinds, nodes = len(static.flavor_cpu), 2 * len(static.pm_status)
     in_a_set = np.diff(static.vm_set_start) > 0
     free_to_go = ~static.vm_pinned & (static.pm_status[state.vm_pm] != OUTAGE)
     count = np.zeros((kinds, nodes), np.int64)
     plain = np.flatnonzero(free_to_go & ~in_a_set)
-    np.add.at(count, (static.vm_flavour[plain], 2 * state.vm_pm[plain] + state.vm_numa[plain]), 1)
+    np.add.at(count, (static.vm_flavor[plain], 2 * state.vm_pm[plain] + state.vm_numa[plain]), 1)
     table = Table(
         weights=cost_weights(cluster, static, state),
         energy=energy.copy(),
@@ -158,9 +158,9 @@ def refresh_pm(static, state, table, pm):
     may_enter = static.pm_status[pm] == ACTIVE and not capped
     on_drain = weights[ON_DRAIN] if static.pm_drain[pm] else 0.0
     two = static.pm_nodes[pm] == 2
-    for f in range(len(static.flavour_cpu)):
-        cpu, mem = static.flavour_cpu[f], static.flavour_mem[f]
-        if static.flavour_nodes[f] == 2:
+    for f in range(len(static.flavor_cpu)):
+        cpu, mem = static.flavor_cpu[f], static.flavor_mem[f]
+        if static.flavor_nodes[f] == 2:
             at = 2 * pm
             if may_leave and two:
                 after = pm_cost(static, weights, energy, pm, a + cpu, b + cpu, m + mem, n + mem)
@@ -210,8 +210,8 @@ def make_move(static, state, table, vm, to):
     """Makes a legal move and brings the table up to date."""
     source, pm = state.vm_pm[vm], to // 2
     if static.vm_set_start[vm] == static.vm_set_start[vm + 1]:
-        table.count[static.vm_flavour[vm], 2 * source + state.vm_numa[vm]] -= 1
-        table.count[static.vm_flavour[vm], to] += 1
+        table.count[static.vm_flavor[vm], 2 * source + state.vm_numa[vm]] -= 1
+        table.count[static.vm_flavor[vm], to] += 1
     move(static, state, vm, pm, to % 2)
     refresh_pm(static, state, table, source)
     if pm != source:
@@ -219,14 +219,14 @@ def make_move(static, state, table, vm, to):
 
 
 @njit(cache=True)
-def find_vm(static, state, flavour, node):
-    """A VM of this flavour on this node that may move and is in no deployment set; -1 if none."""
+def find_vm(static, state, flavor, node):
+    """A VM of this flavor on this node that may move and is in no deployment set; -1 if none."""
     pm, numa = node // 2, node % 2
-    for vm in range(len(static.vm_flavour)):
+    for vm in range(len(static.vm_flavor)):
         if (
             state.vm_pm[vm] == pm
             and state.vm_numa[vm] == numa
-            and static.vm_flavour[vm] == flavour
+            and static.vm_flavor[vm] == flavor
             and not static.vm_pinned[vm]
             and static.vm_set_start[vm] == static.vm_set_start[vm + 1]
         ):
@@ -263,40 +263,40 @@ def best_source(leave, count, without, first):
 
 
 @njit(cache=True)
-def best_move(static, state, table, first_flavour, first_node):
+def best_move(static, state, table, first_flavor, first_node):
     """The legal move with the best gain, as (gain, VM, destination); VM -1 if there is none.
 
-    Ties go to the first met, counting flavours and nodes from the two given.
+    Ties go to the first met, counting flavors and nodes from the two given.
     """
-    kinds = len(static.flavour_cpu)
+    kinds = len(static.flavor_cpu)
     best, vm, to = NEVER, -1, -1
-    flavour, source = -1, -1
+    flavor, source = -1, -1
     top_enter = np.full(kinds, NEVER)
     for i in range(kinds):
-        f = (i + first_flavour) % kinds
+        f = (i + first_flavor) % kinds
         into = best_place(table.enter[f], -1, first_node)
         if into >= 0:
             top_enter[f] = table.enter[f, into]
             out = best_source(table.leave[f], table.count[f], -1, first_node)
             if out >= 0 and table.leave[f, out] + top_enter[f] > best + SAME:
                 if out // 2 != into // 2:
-                    best, flavour, source, to = table.leave[f, out] + top_enter[f], f, out, into
+                    best, flavor, source, to = table.leave[f, out] + top_enter[f], f, out, into
                 else:
                     other = best_place(table.enter[f], out // 2, first_node)
                     if other >= 0 and table.leave[f, out] + table.enter[f, other] > best + SAME:
                         best = table.leave[f, out] + table.enter[f, other]
-                        flavour, source, to = f, out, other
+                        flavor, source, to = f, out, other
                     other = best_source(table.leave[f], table.count[f], into // 2, first_node)
                     if other >= 0 and table.leave[f, other] + top_enter[f] > best + SAME:
                         best = table.leave[f, other] + top_enter[f]
-                        flavour, source, to = f, other, into
-        if static.flavour_nodes[f] == 1:
+                        flavor, source, to = f, other, into
+        if static.flavor_nodes[f] == 1:
             out = best_source(table.flip[f], table.count[f], -1, first_node)
             if out >= 0 and table.flip[f, out] > best + SAME:
-                best, flavour, source, to = table.flip[f, out], f, out, out ^ 1
+                best, flavor, source, to = table.flip[f, out], f, out, out ^ 1
     for k in range(len(table.in_sets)):
         member = table.in_sets[(k + first_node) % len(table.in_sets)]
-        f = static.vm_flavour[member]
+        f = static.vm_flavor[member]
         at = 2 * state.vm_pm[member] + state.vm_numa[member]
         leave = table.leave[f, at]
         if leave > NEVER and leave + top_enter[f] > best + SAME:
@@ -305,11 +305,11 @@ def best_move(static, state, table, first_flavour, first_node):
                 other_pm = node // 2 != at // 2
                 if gain > best + SAME and other_pm and meets_sets(static, state, member, node // 2):
                     best, vm, source, to = gain, member, -1, node
-        flips = static.flavour_nodes[f] == 1 and table.flip[f, at] > best + SAME
+        flips = static.flavor_nodes[f] == 1 and table.flip[f, at] > best + SAME
         if flips and meets_sets(static, state, member, at // 2):
             best, vm, source, to = table.flip[f, at], member, -1, at ^ 1
     if source >= 0:
-        vm = find_vm(static, state, flavour, source)
+        vm = find_vm(static, state, flavor, source)
     return best, vm, to
 
 
@@ -317,10 +317,10 @@ def best_move(static, state, table, first_flavour, first_node):
 def top_moves(static, state, table, most):
     """Up to `most` legal moves with the best gains: gains, VMs and destinations, the best first.
 
-    Of each flavour the best SPREAD sources and destinations of different gain are paired, so that
+    Of each flavor the best SPREAD sources and destinations of different gain are paired, so that
     the moves differ in more than which of many equal nodes they touch.
     """
-    kinds = len(static.flavour_cpu)
+    kinds = len(static.flavor_cpu)
     room = kinds * SPREAD * (SPREAD + 1) + len(table.in_sets)
     gains = np.empty(room)
     vms = np.empty(room, np.int64)
@@ -338,7 +338,7 @@ def top_moves(static, state, table, most):
                     gains[made] = table.leave[f, sources[i]] + table.enter[f, places[f, j]]
                     vms[made], source[made], to[made] = f, sources[i], places[f, j]
                     made += 1
-        if static.flavour_nodes[f] == 1:
+        if static.flavor_nodes[f] == 1:
             n_sources = _best_distinct(table.flip[f], table.count[f], True, sources)
             for i in range(n_sources):
                 gains[made] = table.flip[f, sources[i]]
@@ -346,7 +346,7 @@ def top_moves(static, state, table, most):
                 made += 1
     for k in range(len(table.in_sets)):
         vm = table.in_sets[k]
-        f = static.vm_flavour[vm]
+        f = static.vm_flavor[vm]
         at = 2 * state.vm_pm[vm] + state.vm_numa[vm]
         for j in range(SPREAD):
             place = places[f, j]

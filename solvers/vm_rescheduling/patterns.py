@@ -1,7 +1,4 @@
-"""Patterns worth having at given prices, compiled: what column generation adds to its master.
-
-Uses numba.
-"""
+"""Patterns worth having at given prices, compiled: what column generation adds to its master."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POP (Narayanan et al., SOSP 2021): random parts, each solved exactly, merged. Uses numpy."""
+"""POP (Narayanan et al., SOSP 2021): random parts, each solved exactly, merged."""
 
 from __future__ import annotations
 

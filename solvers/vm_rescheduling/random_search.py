@@ -1,4 +1,4 @@
-"""Random search within the budget: the least that any method must beat. Uses numpy and numba."""
+"""Random search within the budget: the least that any method must beat."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _random_plan(
 ) -> tuple[int, float]:
     """Makes up to MNL random legal moves; returns the best prefix's length and objective."""
     best, prefix = value(static, state.totals), 0
-    n_vms, n_nodes = len(static.vm_flavour), 2 * len(static.pm_status)
+    n_vms, n_nodes = len(static.vm_flavor), 2 * len(static.pm_status)
     for step in range(static.mnl):
         found = False
         for _ in range(DRAWS_A_MOVE):

@@ -1,4 +1,4 @@
-"""Alpha-VBPP: vector bin packing of VMs taken off fragmented nodes. Uses numpy and numba."""
+"""Alpha-VBPP: vector bin packing of VMs taken off fragmented nodes."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def _packed_plan(
     best, prefix = value(static, state.totals), 0
     taken = np.empty(stage, np.int64)
     size = np.empty(stage, np.int64)
-    moved = np.zeros(len(static.vm_flavour), np.bool_)
+    moved = np.zeros(len(static.vm_flavor), np.bool_)
     made, progress = 0, True
     while progress:
         progress = False
         count = _take(static, state, table, moved, shift, taken)
         for i in range(count):
-            kind = static.vm_flavour[taken[i]]
-            size[i] = -static.flavour_cpu[kind] * static.flavour_nodes[kind]
+            kind = static.vm_flavor[taken[i]]
+            size[i] = -static.flavor_cpu[kind] * static.flavor_nodes[kind]
         for i in np.argsort(size[:count]):
             if state.totals[MOVES] >= static.mnl or goal_reached(static, state.totals):
                 return prefix, best
@@ -114,7 +114,7 @@ def _take(
     static: Static, state: State, table: Table, moved: np.ndarray, shift: int, taken: np.ndarray
 ) -> int:
     """The VMs not yet moved whose leaving gains most, one a PM; returns how many were found."""
-    n_vms = len(static.vm_flavour)
+    n_vms = len(static.vm_flavor)
     used = np.zeros(len(static.pm_status), np.bool_)
     count = 0
     while count < len(taken):
@@ -123,7 +123,7 @@ def _take(
             v = (i + shift) % n_vms
             if moved[v] or static.vm_pinned[v] or used[state.vm_pm[v]]:
                 continue
-            gain = table.leave[static.vm_flavour[v], 2 * state.vm_pm[v] + state.vm_numa[v]]
+            gain = table.leave[static.vm_flavor[v], 2 * state.vm_pm[v] + state.vm_numa[v]]
             if gain > best + 1e-9:
                 best, vm = gain, v
         if vm < 0:
@@ -137,8 +137,8 @@ def _take(
 @njit(cache=True)
 def _best_fit(static: Static, state: State, table: Table, vm: int, alpha: float, shift: int) -> int:
     """The legal node on another PM with the least left over; -1 if there is none."""
-    kind, source = static.vm_flavour[vm], state.vm_pm[vm]
-    cpu, mem, unit = static.flavour_cpu[kind], static.flavour_mem[kind], static.unit
+    kind, source = static.vm_flavor[vm], state.vm_pm[vm]
+    cpu, mem, unit = static.flavor_cpu[kind], static.flavor_mem[kind], static.unit
     n = table.enter.shape[1]
     least, place = np.inf, -1
     for i in range(n):
@@ -148,7 +148,7 @@ def _best_fit(static: Static, state: State, table: Table, vm: int, alpha: float,
             continue
         left = (state.free_cpu[pm, node] - cpu) % unit / unit
         left_mem = (state.free_mem[pm, node] - mem) % LARGE_MEM_MB / LARGE_MEM_MB
-        if static.flavour_nodes[kind] == 2:
+        if static.flavor_nodes[kind] == 2:
             left += (state.free_cpu[pm, 1] - cpu) % unit / unit
             left_mem += (state.free_mem[pm, 1] - mem) % LARGE_MEM_MB / LARGE_MEM_MB
         fit = alpha * left + (1.0 - alpha) * left_mem

@@ -1,4 +1,4 @@
-"""Controllers: hand-computed steps of FedHyper and its neighbours, and what holds of every one."""
+"""Controllers: hand-computed steps of FedHyper and its neighbors, and what holds of every one."""
 
 from __future__ import annotations
 

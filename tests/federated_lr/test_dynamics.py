@@ -99,7 +99,7 @@ def test_every_pair_of_rules_trains_as_the_plain_loop(
 
 
 @trained
-def test_a_lane_does_not_feel_its_neighbours(world: World, model: str) -> None:
+def test_a_lane_does_not_feel_its_neighbors(world: World, model: str) -> None:
     federations = [world(model, number) for number in range(3)]
     orders = orders_of(1, 6, 3)
     together = train(federations, orders, [4, 5, 6]).statistics

@@ -113,7 +113,7 @@ def test_pooling_takes_the_mean_of_each_two_by_two() -> None:
     assert pooled(square)[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
 
 
-def test_a_batch_of_cifar_10_becomes_colour_images(tmp_path: Path) -> None:
+def test_a_batch_of_cifar_10_becomes_color_images(tmp_path: Path) -> None:
     pixels = RNG.integers(0, 256, (40, 3072)).astype(np.uint8)
     pixels[:, 0] = 0
     labels = (np.arange(40) % 10).astype(np.uint8)

@@ -66,7 +66,7 @@ def row(
     return {
         "contender": contender,
         "kind": "policy",
-        "colour": "#0072B2",
+        "color": "#0072B2",
         "instance": federation.name,
         "instance_hash": federation.content_hash,
         "seed": 0,

@@ -21,7 +21,7 @@ PNG = b"\x89PNG"
 def row(task: DesignTask, contender: str, plan: np.ndarray, seed: int = 0) -> dict[str, Any]:
     return {
         "contender": contender,
-        "colour": "#0072B2",
+        "color": "#0072B2",
         "instance_hash": task.content_hash,
         "feasible": True,
         "seed": seed,

@@ -152,7 +152,7 @@ def test_a_proxy_ranks_what_it_never_saw(
     assert np.corrcoef(means[~high], scores[~high])[0, 1] > 0.9
 
 
-def test_a_pessimist_takes_off_the_spread_and_a_prediction_has_no_neighbours(
+def test_a_pessimist_takes_off_the_spread_and_a_prediction_has_no_neighbors(
     additive: tuple[DesignTask, np.ndarray, np.ndarray],
 ) -> None:
     task, every, _ = additive

@@ -42,7 +42,7 @@ def test_the_index_map_follows_every_vm(
             assert cluster.vm_ids[old] not in after.vm_ids
             continue
         assert after.vm_ids[new] == cluster.vm_ids[old]
-        for field in ("vm_flavour", "vm_pm", "vm_numa", "vm_pinned"):
+        for field in ("vm_flavor", "vm_pm", "vm_numa", "vm_pinned"):
             assert getattr(after, field)[new] == getattr(cluster, field)[old]
 
 

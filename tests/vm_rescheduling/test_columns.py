@@ -88,7 +88,7 @@ def test_a_pattern_chosen_more_often_than_there_are_nodes_names_the_nodes_short(
 def test_wherever_the_prices_start_the_plan_is_feasible_and_the_bound_holds(seed: int) -> None:
     cluster = load_set("small:val")[seed % SMALL]
     rng = np.random.default_rng(seed)
-    prices = rng.uniform(0, 2, len(cluster.flavour_cpu) + 1)
+    prices = rng.uniform(0, 2, len(cluster.flavor_cpu) + 1)
     solution = solve(cluster, Budget(2.0, evaluations=20), seed, prices)
     verdict = validate(cluster, solution.actions, World())
     assert verdict.feasible

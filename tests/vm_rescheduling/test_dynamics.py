@@ -50,12 +50,12 @@ def recount(cluster: Cluster, state: d.State) -> list[int]:
         for node in nodes:
             free, mem = int(cluster.numa_cpu[pm, node]), int(cluster.numa_mem[pm, node])
             for vm in range(cluster.n_vms):
-                kind = cluster.vm_flavour[vm]
+                kind = cluster.vm_flavor[vm]
                 if state.vm_pm[vm] == pm and (
-                    cluster.flavour_nodes[kind] == 2 or state.vm_numa[vm] == node
+                    cluster.flavor_nodes[kind] == 2 or state.vm_numa[vm] == node
                 ):
-                    free -= int(cluster.flavour_cpu[kind])
-                    mem -= int(cluster.flavour_mem[kind])
+                    free -= int(cluster.flavor_cpu[kind])
+                    mem -= int(cluster.flavor_mem[kind])
             totals[d.FRAGMENT] += free % 16
             totals[d.FREE] += free
             totals[d.MEM_FRAGMENT] += mem % 65536
@@ -139,7 +139,7 @@ def test_slots_opened_and_closed_predict_the_change_of_whole_slots(
         source = int(state.vm_pm[vm])
         if source == pm or static.pm_status[source] != ACTIVE:
             continue  # a flip touches one host twice, and a host that does not count has no slots
-        kind = int(static.vm_flavour[vm])
+        kind = int(static.vm_flavor[vm])
         gain = d.slots_opened(static, state, kind, source, int(state.vm_numa[vm]))
         gain -= d.slots_closed(static, state, kind, pm, node)
         slots = (state.free_cpu // 16)[static.pm_status == ACTIVE].sum()
@@ -167,7 +167,7 @@ def test_a_vm_on_two_nodes_never_goes_to_a_host_with_one(
     for seed in range(80):
         static, state = opened(tiny_cluster(seed))
         for vm, pm, node in legal_moves(static, state):
-            if static.flavour_nodes[static.vm_flavour[vm]] == 2:
+            if static.flavor_nodes[static.vm_flavor[vm]] == 2:
                 assert static.pm_nodes[pm] == 2
                 assert node == 0
             elif static.pm_nodes[pm] == 1:

@@ -173,7 +173,7 @@ def test_the_joint_form_refuses_a_destination_without_room() -> None:
     cluster = load_set("small:test/0")[0]
     env = VMReschedulingEnv(cluster, form="joint")
     env.reset(seed=0)
-    vm = int(np.argmax(cluster.flavour_cpu[cluster.vm_flavour]))
+    vm = int(np.argmax(cluster.flavor_cpu[cluster.vm_flavor]))
     for dest in np.flatnonzero(env.destination_mask(vm) == 0):
         with pytest.raises(IllegalActionError, match="destination_mask"):
             env.step((vm, dest))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import SettingError
-from sysopt_gym.datasets.vm_rescheduling.generator import MEDIUM_FLAVOURS, PARAMETERS, generate
-from sysopt_gym.datasets.vm_rescheduling.splits import fragment_rate, utilisation
+from sysopt_gym.datasets.vm_rescheduling.generator import MEDIUM_FLAVORS, PARAMETERS, generate
+from sysopt_gym.datasets.vm_rescheduling.splits import fragment_rate, utilization
 
 GOLDEN = [
     ("", 1, "2a0dd00763a6659a"),
@@ -28,15 +28,15 @@ def test_look_alikes_resemble_the_published_set() -> None:
     clusters = [generate({}, seed) for seed in range(20)]
     for cluster in clusters:
         assert (cluster.n_pms, cluster.n_vms) == (279, 2016)
-        assert 0.89 < utilisation(cluster) < 0.93
+        assert 0.89 < utilization(cluster) < 0.93
     assert np.mean([fragment_rate(c) for c in clusters]) == pytest.approx(0.58, abs=0.03)
 
 
 def test_the_mix_of_vms_is_the_public_snapshots() -> None:
-    assert sum(count for *_, count in MEDIUM_FLAVOURS) == 2089
+    assert sum(count for *_, count in MEDIUM_FLAVORS) == 2089
     cluster = generate({"exits": "0"}, 1)
-    counts = np.bincount(cluster.vm_flavour, minlength=len(MEDIUM_FLAVOURS))
-    assert counts.tolist() == [count for *_, count in MEDIUM_FLAVOURS]
+    counts = np.bincount(cluster.vm_flavor, minlength=len(MEDIUM_FLAVORS))
+    assert counts.tolist() == [count for *_, count in MEDIUM_FLAVORS]
 
 
 @given(
@@ -70,7 +70,7 @@ def test_any_size_makes_a_possible_cluster_whose_sets_already_keep_apart(
 
 
 def test_more_exits_make_an_emptier_cluster() -> None:
-    full, half = (utilisation(generate({"exits": exits}, 3)) for exits in ("0.0", "0.5"))
+    full, half = (utilization(generate({"exits": exits}, 3)) for exits in ("0.0", "0.5"))
     assert half < 0.6 < full
 
 

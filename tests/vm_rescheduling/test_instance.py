@@ -50,8 +50,8 @@ def broken(cluster: Cluster, field: str, at: Any, value: Any) -> np.ndarray:
     [
         ("vm_pm", 99, r"vm_pm\[0\] is 99, outside 0\.\."),
         ("vm_pm", -1, r"vm_pm\[0\] is -1"),
-        ("flavour_cpu", -2, r"flavour_cpu\[0\] is -2"),
-        ("flavour_mem", -1, r"flavour_mem\[0\] is -1"),
+        ("flavor_cpu", -2, r"flavor_cpu\[0\] is -2"),
+        ("flavor_mem", -1, r"flavor_mem\[0\] is -1"),
         ("numa_cpu", -44, r"numa_cpu\[0\] is -44"),
         ("pm_status", 3, r"pm_status\[0\] is 3"),
         ("numa_mem", 1, r"host 'pm0' is over-committed: .* more memory than it has"),
@@ -108,7 +108,7 @@ def test_a_cluster_without_hosts_or_vms_is_refused(tiny_cluster: Make) -> None:
     cluster = tiny_cluster(5)
     nobody = {
         field: getattr(cluster, field)[:0]
-        for field in ("vm_ids", "vm_flavour", "vm_pm", "vm_numa", "vm_pinned")
+        for field in ("vm_ids", "vm_flavor", "vm_pm", "vm_numa", "vm_pinned")
     }
     none = np.zeros(0, np.int64)
     nobody |= {"set_start": np.zeros(1, np.int64), "set_vms": none, "set_by_rack": none > 0}

@@ -108,7 +108,7 @@ def test_a_snapshot_is_read_whole(tmp_path: Path) -> None:
     assert cluster.numa_cpu.tolist() == [[44, 44], [44, 44], [44, 0]]
     assert cluster.vm_pm.tolist() == [0, 0, 1, 2]
     assert cluster.vm_numa.tolist() == [0, 0, 1, 0]
-    assert cluster.flavour_nodes[cluster.vm_flavour].tolist() == [1, 2, 1, 1]
+    assert cluster.flavor_nodes[cluster.vm_flavor].tolist() == [1, 2, 1, 1]
     assert cluster.vm_pinned.tolist() == [False, False, True, False]
     assert cluster.set_start.tolist() == [0, 2, 4]
     assert cluster.set_vms.tolist() == [0, 2, 3, 0]

@@ -162,7 +162,7 @@ def test_in_millicores_everything_is_as_in_cores(tiny_cluster: Make) -> None:
         milli = tiny_cluster(
             seed,
             numa_cpu=cores.numa_cpu * 1000,
-            flavour_cpu=cores.flavour_cpu * 1000,
+            flavor_cpu=cores.flavor_cpu * 1000,
             cpu_per_core=1000,
         )
         for objective in OBJECTIVES:

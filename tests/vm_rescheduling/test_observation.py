@@ -58,9 +58,9 @@ def test_features_say_what_their_names_say() -> None:
         share = (free[:, node] % 16) / np.maximum(free[:, node], 1)
         assert np.allclose(pms[f"fragment_of_free_{node}"], share)
         assert np.allclose(pms[f"free_mem_{node}"] * 368_776, state.free_mem[:, node], atol=0.1)
-        both = cluster.flavour_nodes[cluster.vm_flavour] == 2
+        both = cluster.flavor_nodes[cluster.vm_flavor] == 2
         here = both | (state.vm_numa == node)
-        assert np.allclose(vms[f"cpu_{node}"] * 88, here * cluster.flavour_cpu[cluster.vm_flavour])
+        assert np.allclose(vms[f"cpu_{node}"] * 88, here * cluster.flavor_cpu[cluster.vm_flavor])
 
 
 def test_what_was_returned_never_changes() -> None:

@@ -70,12 +70,12 @@ def test_a_row_tells_the_move_and_what_it_changes(
     for step, (row, (vm, pm, node)) in enumerate(
         zip(export_plan(cluster, plies(moves)), moves, strict=True), start=1
     ):
-        kind = cluster.vm_flavour[vm]
-        both = cluster.flavour_nodes[kind] == 2
+        kind = cluster.vm_flavor[vm]
+        both = cluster.flavor_nodes[kind] == 2
         slots = int((state.free_cpu // 16)[cluster.pm_status == 0].sum())
         assert row["step"] == step
         assert row["vm"] == cluster.vm_ids[vm]
-        assert row["cores"] == cluster.flavour_cpu[kind] * cluster.flavour_nodes[kind]
+        assert row["cores"] == cluster.flavor_cpu[kind] * cluster.flavor_nodes[kind]
         assert row["from_pm"] == cluster.pm_ids[state.vm_pm[vm]]
         assert (row["to_pm"], row["to_numa"]) == (
             cluster.pm_ids[pm],

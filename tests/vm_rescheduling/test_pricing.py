@@ -89,7 +89,7 @@ def test_millicores_without_a_coarse_unit_are_refused_with_the_remedy() -> None:
         cluster,
         cpu_per_core=1000,
         numa_cpu=cluster.numa_cpu * 1000 + 1,
-        flavour_cpu=cluster.flavour_cpu * 1000,
+        flavor_cpu=cluster.flavor_cpu * 1000,
     )
     with pytest.raises(GridError, match="local_search"):
         make_nodes(odd)

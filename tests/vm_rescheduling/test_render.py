@@ -100,7 +100,7 @@ def test_drawing_changes_nothing(tiny_cluster: Make) -> None:
         assert np.array_equal(before, after)
 
 
-def test_the_legend_names_every_colour_of_free_cores_and_vms() -> None:
+def test_the_legend_names_every_color_of_free_cores_and_vms() -> None:
     colors = {color for _, color in render.LEGEND}
     assert {render.FRAGMENT_COLOR, render.SLOT_COLOR, render.MOVED_COLOR} <= colors
     assert set(render.VM_COLORS) <= colors

@@ -61,7 +61,7 @@ def sparse(seed: int, objective: str, **changes: object) -> Cluster:
         cluster,
         numa_cpu=np.full((4, 2), 44 - 4 * (seed % 3), np.int64),
         vm_ids=tuple(cluster.vm_ids[vm] for vm in keep),
-        vm_flavour=np.minimum(cluster.vm_flavour[keep] % 4, 3),
+        vm_flavor=np.minimum(cluster.vm_flavor[keep] % 4, 3),
         vm_pm=np.arange(9) % 4,
         vm_numa=np.arange(9) % 2,
         vm_pinned=np.arange(9) == 8,

@@ -16,11 +16,11 @@ from sysopt_gym.datasets.vm_rescheduling.splits import (
     FRAGMENT_RANGE,
     SETS,
     SIZES,
-    UTILISATION_RANGE,
+    UTILIZATION_RANGE,
     fragment_rate,
     load_set,
     split_instances,
-    utilisation,
+    utilization,
 )
 
 HASHES: dict[str, list[str]] = json.loads((EMBEDDED / "hashes.json").read_text())
@@ -52,7 +52,7 @@ def test_every_set_has_a_line_and_every_split_a_size() -> None:
 def test_look_alikes_are_as_full_and_as_fragmented_as_the_published_set(name: str) -> None:
     for cluster in load_set(name):
         assert (cluster.n_pms, cluster.n_vms, cluster.mnl) == (279, 2016, 50)
-        assert UTILISATION_RANGE[0] <= utilisation(cluster) <= UTILISATION_RANGE[1]
+        assert UTILIZATION_RANGE[0] <= utilization(cluster) <= UTILIZATION_RANGE[1]
         assert FRAGMENT_RANGE[0] <= fragment_rate(cluster) <= FRAGMENT_RANGE[1]
 
 

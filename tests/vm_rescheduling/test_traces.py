@@ -83,8 +83,8 @@ def test_a_huawei_trace_becomes_the_cluster_at_its_busiest_time(tmp_path: Path) 
     cluster = load_file(write(tmp_path / "trace.csv", HUAWEI))
     assert cluster.vm_ids == ("1", "2", "3")  # from 20 s on three VMs run
     assert cluster.cpu_per_core == 1000
-    assert cluster.flavour_cpu[cluster.vm_flavour].tolist() == [4000, 8000, 2000]
-    assert cluster.flavour_mem[cluster.vm_flavour].tolist() == [8192, 16384, 4096]
+    assert cluster.flavor_cpu[cluster.vm_flavor].tolist() == [4000, 8000, 2000]
+    assert cluster.flavor_mem[cluster.vm_flavor].tolist() == [8192, 16384, 4096]
     assert (cluster.numa_cpu[:, 1] == 0).all()
 
 
@@ -216,7 +216,7 @@ def test_an_azure_trace_becomes_a_cluster_of_one_machine_type(tmp_path: Path) ->
     cluster = load_file(azure_file(tmp_path / "trace.sqlite", AZURE_VMS, AZURE_TYPES))
     # Three of four requests can run on machine 0, at day 0.5 all of them do.
     assert cluster.vm_ids == ("1", "2", "3")
-    assert cluster.flavour_cpu[cluster.vm_flavour].tolist() == [16000, 16000, 32000]
+    assert cluster.flavor_cpu[cluster.vm_flavor].tolist() == [16000, 16000, 32000]
     assert cluster.n_pms == 1
 
 
@@ -224,7 +224,7 @@ def test_an_azure_machine_and_its_size_can_be_chosen(tmp_path: Path) -> None:
     path = azure_file(tmp_path / "trace.sqlite", AZURE_VMS, AZURE_TYPES)
     cluster = load_azure(path, host=HostType("m", 40, 100), machine=1)
     assert cluster.vm_ids == ("1", "2", "4")
-    assert cluster.flavour_cpu[cluster.vm_flavour].tolist() == [20000, 20000, 40000]
+    assert cluster.flavor_cpu[cluster.vm_flavor].tolist() == [20000, 20000, 40000]
     assert cluster.n_pms == 2
     assert load_azure(path, time=3.0).vm_ids == ("2",)
     with pytest.raises(InstanceError, match="no machine 5; there are 0, 1"):
