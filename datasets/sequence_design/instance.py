@@ -1,4 +1,4 @@
-"""DesignTask: measured sequences, and the handle of the oracle that new designs will be judged by."""
+"""DesignTask: measured sequences, and the handle of the oracle that judges new designs."""
 
 from __future__ import annotations
 
