@@ -19,7 +19,8 @@ import numpy as np
 from numba import njit
 
 from ..core.contracts import Throughput, World
-from ..datasets.memory_mapping.instance import Program, with_settings
+from ..datasets.memory_mapping.instance import Program
+from ..datasets.memory_mapping.settings import with_settings
 from ..datasets.memory_mapping.splits import load_set
 from ..envs.borrowed import borrow
 from ..envs.memory_mapping.dynamics import (

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .hardware import Hardware
-from .instance import DEAD_ENDS, FREE, Program, with_settings
-
-DEFAULT_CAPACITY = "1/4"
+from .instance import DEAD_ENDS, FREE, Program
+from .settings import DEFAULT_CAPACITY, with_settings
 
 
 class Use(NamedTuple):

@@ -14,9 +14,10 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
-from .builder import DEFAULT_CAPACITY, Builder
+from .builder import Builder
 from .hardware import DEFAULT, load_hardware
 from .instance import ARG, OUT, TMP, Program
+from .settings import DEFAULT_CAPACITY
 
 BYTES = 2
 INPUT = -1

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .builder import DEFAULT_CAPACITY, Builder, Use
+from .builder import Builder, Use
 from .hardware import Hardware
 from .hlo_cost import flops_of
 from .hlo_text import Computation, HloInstr, Module, Shape, parse_module
 from .instance import ARG, CONST, OUT, TMP, Program
+from .settings import DEFAULT_CAPACITY
 
 SLICES = ("dynamic-slice", "slice", "gather")
 NO_WORK = ("after-all", "partition-id", "replica-id", "get-dimension-size", "domain")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ...core.errors import InstanceError, SettingError
+from ...core.errors import InstanceError
 from ...core.instance import Instance
-from .hardware import Hardware, load_hardware
-from .sizes import read_capacity
 
 ARG, CONST, TMP, OUT = 0, 1, 2, 3
 KIND_NAMES = ("arg", "const", "tmp", "out")
@@ -355,47 +351,3 @@ def roofline(program: Program) -> Roofline:
         memory_bound_s=float((slow * repeat)[compute < slow].sum()),
         all_fast_s=float((np.maximum(compute, fast) * repeat).sum()),
     )
-
-
-def on_hardware(program: Program, hardware: Hardware) -> Program:
-    """The program with the times of other hardware; the capacity stays.
-
-    An instruction with known FLOPs takes flops / hardware.flops seconds to compute; one without
-    keeps its time.
-    """
-    known = program.instr_flops > 0
-    return dataclasses.replace(
-        program,
-        hardware=hardware.name,
-        alignment=min(hardware.alignment, program.capacity),
-        slow_bw=hardware.slow_bw,
-        fast_read_bw=hardware.fast_read_bw,
-        fast_write_bw=hardware.fast_write_bw,
-        copy_scale=hardware.copy_scale,
-        instr_compute_s=np.where(
-            known, program.instr_flops / hardware.flops, program.instr_compute_s
-        ),
-    )
-
-
-def with_settings(program: Program, values: Mapping[str, str]) -> Program:
-    """The program with settings replaced; the values are texts, as given by `--set`.
-
-    Raises:
-        SettingError: a value cannot be read. (Unknown names are refused by the caller, who knows
-            the list.)
-        InstanceError: a value is impossible.
-    """
-    if "hardware" in values:
-        program = on_hardware(program, load_hardware(values["hardware"]))
-    if "capacity" in values:
-        capacity = read_capacity(values["capacity"], lambda: peak_bytes(program))
-        if capacity < program.alignment:
-            raise SettingError(
-                f"setting capacity={values['capacity']!r} is {capacity} bytes, less than the "
-                f"alignment of {program.alignment}; give a larger capacity"
-            )
-        program = dataclasses.replace(program, capacity=capacity)
-    if "dead_end" in values:
-        program = dataclasses.replace(program, dead_end=values["dead_end"])
-    return program

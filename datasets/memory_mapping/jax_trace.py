@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ...core.errors import InstanceError, MissingDependencyError
-from .builder import DEFAULT_CAPACITY, Builder, Use
+from .builder import Builder, Use
 from .hardware import DEFAULT, load_hardware
 from .instance import ARG, CONST, OUT, TMP, Program
+from .settings import DEFAULT_CAPACITY
 
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call",
          "custom_vjp_call", "custom_vjp_call_jaxpr")  # fmt: skip

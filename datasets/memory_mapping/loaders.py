@@ -17,11 +17,12 @@ from typing import Any, NoReturn
 from ...core.errors import InstanceError
 from ...core.instance import MAX_FILE_BYTES, load_archive, read_bytes
 from ..records import Record
-from .builder import DEFAULT_CAPACITY, Builder, Use
+from .builder import Builder, Use
 from .hardware import DEFAULT, Hardware, load_hardware
 from .hlo import load_hlo
 from .instance import DEAD_ENDS, KIND_NAMES, MAX_BYTES, MAX_SECONDS, PIN_NAMES, Program
 from .packing import HEADER
+from .settings import DEFAULT_CAPACITY
 
 GZIP_MAGIC = b"\x1f\x8b"
 JSON_FORMAT = "sysopt-gym program 1"

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InstanceError, MissingDependencyError
-from .builder import DEFAULT_CAPACITY, Builder, Use
+from .builder import Builder, Use
 from .hardware import DEFAULT, Hardware, load_hardware
 from .instance import ARG, CONST, OUT, TMP, Program
+from .settings import DEFAULT_CAPACITY
 
 NOT_MADE = -1
 

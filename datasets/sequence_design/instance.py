@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.errors import InstanceError, SettingError
+from ...core.errors import InstanceError
 from ...core.instance import Instance
 
 BATCH_SIZE = 128
@@ -289,50 +288,3 @@ def encode(alphabet: str, texts: Sequence[str], places: Sequence[str]) -> np.nda
                 f"alphabet {alphabet!r}; correct it or drop the row"
             )
     return tokens
-
-
-def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
-    """The task with settings applied.
-
-    `batch`: designs asked for. `offline`: the share of rows, lowest scores first, that is shown;
-    of a measured landscape all its rows are shared out anew, and what is not shown is hidden.
-
-    Raises:
-        SettingError: a value that cannot be used.
-        InstanceError: the settings leave no possible task.
-    """
-    if "offline" in values:
-        task = _shown(task, _share(values["offline"]))
-    if "batch" in values:
-        text = values["batch"]
-        if not text.isdecimal() or int(text) < 1:
-            raise SettingError(f"batch={text!r}; give a whole number of designs, at least 1")
-        task = dataclasses.replace(task, batch_size=int(text))
-    return task
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = math.nan
-    if not 0 < share <= 1:
-        raise SettingError(f"offline={text!r}; give a share above 0, up to 1")
-    return share
-
-
-def _shown(task: DesignTask, share: float) -> DesignTask:
-    sequences = np.concatenate([task.sequences, task.hidden_sequences])
-    scores = np.concatenate([task.scores, task.hidden_scores])
-    order = np.argsort(scores, kind="stable")
-    kept, rest = np.split(order, [math.ceil(share * len(order))])
-    if not task.estimated:
-        rest = rest[:0]
-    return dataclasses.replace(
-        task,
-        sequences=sequences[kept],
-        scores=scores[kept],
-        starts=np.argsort(-scores[kept], kind="stable")[:START_POOL],
-        hidden_sequences=sequences[rest],
-        hidden_scores=scores[rest],
-    )

@@ -22,13 +22,12 @@ from .instance import (
     distinct,
     encode,
     make_task,
-    with_settings,
 )
+from .settings import DEFAULT_SHARE, with_settings
 from .tables import DNA, PROTEIN
 
 ALPHABETS = (DNA, "ACGU", PROTEIN)
 NUMPY_MAGIC = b"\x93NUMPY"
-DEFAULT_SHARE = "0.5"  # of the rows, lowest first, that is shown
 
 
 def load_file(path: Path) -> DesignTask:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...core.errors import InstanceError, SettingError
+from ...core.errors import InstanceError
 from ...core.instance import Instance
 
 ACTIVE, DISABLED, OUTAGE = 0, 1, 2
@@ -235,41 +235,3 @@ DEFAULT_TASK = {
     "mode": "static",
     "churn_per_min": PEAK_CHURN_PER_MIN,
 }
-
-
-def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
-    """The cluster with the task's settings replaced; the values are texts, as given by `--set`.
-
-    Raises:
-        SettingError: a value cannot be read. (Unknown names are refused by the caller, who knows
-            the list.)
-        InstanceError: a value is impossible.
-    """
-    changes: dict[str, object] = {}
-    for key, text in values.items():
-        try:
-            if key in ("mnl", "pm_move_cap"):
-                changes[key] = int(text)
-            elif key in ("goal_rate", "churn_per_min"):
-                changes[key] = float(text)
-            elif key == "weights":
-                changes[key] = np.array([float(part) for part in text.split(",")])
-            elif key == "drain":
-                changes["drain_pms"] = _pm_indices(cluster, text)
-            else:
-                changes[key] = text
-        except ValueError as error:
-            raise SettingError(f"setting {key}={text!r} cannot be read ({error})") from error
-    return dataclasses.replace(cluster, **changes)  # type: ignore[arg-type]
-
-
-def _pm_indices(cluster: Cluster, text: str) -> np.ndarray:
-    row = {name: i for i, name in enumerate(cluster.pm_ids)}
-    names = [name for name in text.split(",") if name]
-    for name in names:
-        if name not in row:
-            raise SettingError(
-                f"drain: {cluster.name} has no host {name!r}; hosts are called like "
-                f"{cluster.pm_ids[0]!r}"
-            )
-    return np.array([row[name] for name in names], np.int64)

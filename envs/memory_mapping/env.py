@@ -12,8 +12,9 @@ import numpy as np
 
 from ...core.errors import IllegalActionError, SettingError
 from ...core.registry import known
-from ...datasets.memory_mapping.instance import Program, with_settings
+from ...datasets.memory_mapping.instance import Program
 from ...datasets.memory_mapping.loaders import load_file
+from ...datasets.memory_mapping.settings import with_settings
 from ...datasets.memory_mapping.splits import SETS, load_set
 from ..actions import LegalDiscrete
 from ..instances import gather

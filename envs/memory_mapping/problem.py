@@ -7,32 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ...core.contracts import Problem, Setting
-from ...datasets.memory_mapping.builder import DEFAULT_CAPACITY
+from ...core.contracts import Problem
 from ...datasets.memory_mapping.generator import PARAMETERS, generate
-from ...datasets.memory_mapping.hardware import DEFAULT, hardware_names
 from ...datasets.memory_mapping.instance import (
-    DEAD_ENDS,
     Program,
     accesses,
     peak_bytes,
     roofline,
-    with_settings,
 )
 from ...datasets.memory_mapping.loaders import load_file
+from ...datasets.memory_mapping.settings import SETTINGS, with_settings
 from ...datasets.memory_mapping.splits import SETS, load_set
 from .dynamics import DROP
 from .objective import objective_of
 from .plan import export_plan
 from .validate import validate
-
-SETTINGS = {
-    "capacity": Setting(
-        DEFAULT_CAPACITY, "fast memory: bytes, 8MiB, or a fraction of the program's peak"
-    ),
-    "hardware": Setting(DEFAULT, f"profile for the times: {', '.join(hardware_names())}"),
-    "dead_end": Setting(DEAD_ENDS[0], f"where no action is legal: {', '.join(DEAD_ENDS)}"),
-}
 
 MIB = 2**20
 

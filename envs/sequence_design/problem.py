@@ -8,24 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ...core.contracts import Problem, Setting
+from ...core.contracts import Problem
 from ...datasets.sequence_design.generator import PARAMETERS, generate
-from ...datasets.sequence_design.instance import BATCH_SIZE, DesignTask, seal, with_settings
-from ...datasets.sequence_design.loaders import DEFAULT_SHARE, load_file
+from ...datasets.sequence_design.instance import DesignTask, seal
+from ...datasets.sequence_design.loaders import load_file
+from ...datasets.sequence_design.settings import SETTINGS, with_settings
 from ...datasets.sequence_design.splits import SETS, load_set
 from ...datasets.sequence_design.tables import DNA
 from .dynamics import best_offline
 from .objective import objective_of
 from .plan import export_plan
 from .validate import diversity, validate
-
-SETTINGS = {
-    "batch": Setting(str(BATCH_SIZE), "designs asked for"),
-    "offline": Setting(
-        f"{DEFAULT_SHARE} of measured rows, else 1",
-        "share of the rows, lowest scores first, that contenders see; 1 to design for real",
-    ),
-}
 
 
 def describe(task: DesignTask) -> dict[str, Any]:

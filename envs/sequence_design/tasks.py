@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ...core.errors import InstanceError
 from ...core.registry import known
-from ...datasets.sequence_design.instance import DesignTask, seal, with_settings
+from ...datasets.sequence_design.instance import DesignTask, seal
 from ...datasets.sequence_design.loaders import load_file
+from ...datasets.sequence_design.settings import with_settings
 from ...datasets.sequence_design.splits import SETS, load_set
 from ..instances import SealsItsSpec as Base
 from ..instances import gather

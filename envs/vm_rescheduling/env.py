@@ -18,8 +18,9 @@ from ...core.errors import (
 )
 from ...core.registry import known
 from ...datasets.vm_rescheduling.churn import churned
-from ...datasets.vm_rescheduling.instance import Cluster, with_settings
+from ...datasets.vm_rescheduling.instance import Cluster
 from ...datasets.vm_rescheduling.loaders import load_file
+from ...datasets.vm_rescheduling.settings import with_settings
 from ...datasets.vm_rescheduling.splits import SETS, load_set
 from ..actions import LegalDiscrete, LegalMultiDiscrete
 from ..instances import gather

@@ -7,37 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from ...core.contracts import Problem, Setting
+from ...core.contracts import Problem
 from ...datasets.vm_rescheduling.generator import PARAMETERS, generate
 from ...datasets.vm_rescheduling.instance import (
     ACTIVE,
-    DEFAULT_TASK,
-    MODES,
-    OBJECTIVES,
     STATUS_NAMES,
     Cluster,
-    with_settings,
 )
 from ...datasets.vm_rescheduling.loaders import load_file
+from ...datasets.vm_rescheduling.settings import SETTINGS, with_settings
 from ...datasets.vm_rescheduling.splits import SETS, load_set, utilization
 from .objective import objective_of
 from .plan import export_plan
 from .validate import validate
-
-SETTINGS = {
-    "mnl": Setting("50", "the most moves in a plan (a file or set may bring its own)"),
-    "objective": Setting("fragment_rate", f"what counts: {', '.join(OBJECTIVES)}"),
-    "mode": Setting("static", f"{' or '.join(MODES)}: VMs come and go while a contender computes"),
-    "goal_rate": Setting("0.4", "fragment rate to reach (objective moves_to_goal)"),
-    "drain": Setting("", "hosts to empty, by id: HOST,HOST (objective drain)"),
-    "weights": Setting(
-        "0.5,0.25,0.25", "of the 16-core, 64-core and memory rates (objective mixed)"
-    ),
-    "pm_move_cap": Setting("0", "the most moves a host may take part in; 0 for no limit"),
-    "churn_per_min": Setting(
-        f"{DEFAULT_TASK['churn_per_min']:g}", "arrivals and exits together, a minute (mode live)"
-    ),
-}
 
 # Proven with the aggregated MILP and HiGHS (solver `milp`); the plans were replayed move by move.
 # By content hash of the snapshot's default task (MNL 50, fragment rate) and MNL.

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.memory_mapping.builder import Builder
 from sysopt_gym.datasets.memory_mapping.generator import generate
-from sysopt_gym.datasets.memory_mapping.instance import ARG, OUT, TMP, Program, with_settings
+from sysopt_gym.datasets.memory_mapping.instance import ARG, OUT, TMP, Program
+from sysopt_gym.datasets.memory_mapping.settings import with_settings
 from sysopt_gym.envs.memory_mapping import dynamics as d
 from sysopt_gym.envs.memory_mapping.objective import all_fast_bound, saving, speedup
 from sysopt_gym.envs.memory_mapping.ranges import R_END, all_ranges

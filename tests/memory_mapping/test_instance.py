@@ -23,8 +23,8 @@ from sysopt_gym.datasets.memory_mapping.instance import (
     accesses,
     peak_bytes,
     roofline,
-    with_settings,
 )
+from sysopt_gym.datasets.memory_mapping.settings import with_settings
 from sysopt_gym.datasets.memory_mapping.sizes import read_capacity
 
 KB = 1000

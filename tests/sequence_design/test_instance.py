@@ -15,8 +15,8 @@ from sysopt_gym.datasets.sequence_design.instance import (
     encode,
     make_task,
     seal,
-    with_settings,
 )
+from sysopt_gym.datasets.sequence_design.settings import with_settings
 
 Fields = Callable[..., dict[str, Any]]
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError, SettingError
-from sysopt_gym.datasets.vm_rescheduling.instance import Cluster, with_settings
-from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM, SETTINGS
+from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
+from sysopt_gym.datasets.vm_rescheduling.settings import SETTINGS, with_settings
+from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 
 Make = Callable[..., Cluster]
 

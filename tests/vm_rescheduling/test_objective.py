@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sysopt_gym.datasets.vm_rescheduling.instance import ACTIVE, OBJECTIVES, Cluster, with_settings
+from sysopt_gym.datasets.vm_rescheduling.instance import ACTIVE, OBJECTIVES, Cluster
+from sysopt_gym.datasets.vm_rescheduling.settings import with_settings
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling.objective import (
     OBJECTIVE_OF,

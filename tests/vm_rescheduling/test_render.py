@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
-from sysopt_gym.datasets.vm_rescheduling.instance import Cluster, with_settings
+from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
+from sysopt_gym.datasets.vm_rescheduling.settings import with_settings
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling import render
 from sysopt_gym.envs.vm_rescheduling.objective import fragment_rate

@@ -17,8 +17,8 @@ from sysopt_gym.datasets.vm_rescheduling.instance import (
     OBJECTIVES,
     OUTAGE,
     Cluster,
-    with_settings,
 )
+from sysopt_gym.datasets.vm_rescheduling.settings import with_settings
 from sysopt_gym.datasets.vm_rescheduling.splits import DATA_FILES, load_set
 from sysopt_gym.envs.vm_rescheduling.dynamics import make_state, make_static
 from sysopt_gym.envs.vm_rescheduling.problem import PROVEN_MEDIUM

@@ -1,0 +1,75 @@
+"""Settings a user may put on a program, and how their texts are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...core.contracts import Setting
+from ...core.errors import SettingError
+from .hardware import DEFAULT, Hardware, hardware_names, load_hardware
+from .instance import DEAD_ENDS, Program, peak_bytes
+from .sizes import read_capacity
+
+DEFAULT_CAPACITY = "1/4"  # of the program's peak
+
+SETTINGS: Mapping[str, Setting] = {
+    "capacity": Setting(
+        DEFAULT_CAPACITY, "fast memory: bytes, 8MiB, or a fraction of the program's peak"
+    ),
+    "hardware": Setting(DEFAULT, f"profile for the times: {', '.join(hardware_names())}"),
+    "dead_end": Setting(DEAD_ENDS[0], f"where no action is legal: {', '.join(DEAD_ENDS)}"),
+}
+
+
+def on_hardware(program: Program, hardware: Hardware) -> Program:
+    """Give a program the times of other hardware; the capacity stays.
+
+    An instruction with known FLOPs takes flops / hardware.flops seconds to compute; one without
+    keeps its time.
+
+    Args:
+        program: any program.
+        hardware: the profile to take rates and alignment from.
+    """
+    known = program.instr_flops > 0
+    return dataclasses.replace(
+        program,
+        hardware=hardware.name,
+        alignment=min(hardware.alignment, program.capacity),
+        slow_bw=hardware.slow_bw,
+        fast_read_bw=hardware.fast_read_bw,
+        fast_write_bw=hardware.fast_write_bw,
+        copy_scale=hardware.copy_scale,
+        instr_compute_s=np.where(
+            known, program.instr_flops / hardware.flops, program.instr_compute_s
+        ),
+    )
+
+
+def with_settings(program: Program, values: Mapping[str, str]) -> Program:
+    """Replace the settings of a program: its hardware, then its capacity, then its dead ends.
+
+    Args:
+        program: the program with its present settings.
+        values: texts as given by `--set`, by the names in SETTINGS.
+
+    Raises:
+        SettingError: a value cannot be read.
+        InstanceError: a value is impossible.
+    """
+    if "hardware" in values:
+        program = on_hardware(program, load_hardware(values["hardware"]))
+    if "capacity" in values:
+        capacity = read_capacity(values["capacity"], lambda: peak_bytes(program))
+        if capacity < program.alignment:
+            raise SettingError(
+                f"setting capacity={values['capacity']!r} is {capacity} bytes, less than the "
+                f"alignment of {program.alignment}; give a larger capacity"
+            )
+        program = dataclasses.replace(program, capacity=capacity)
+    if "dead_end" in values:
+        program = dataclasses.replace(program, dead_end=values["dead_end"])
+    return program

@@ -1,0 +1,74 @@
+"""Settings a user may put on a design task, and how their texts are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...core.contracts import Setting
+from ...core.errors import SettingError
+from .instance import BATCH_SIZE, START_POOL, DesignTask
+
+DEFAULT_SHARE = "0.5"  # of the rows, lowest first, that is shown
+
+SETTINGS: Mapping[str, Setting] = {
+    "batch": Setting(str(BATCH_SIZE), "designs asked for"),
+    "offline": Setting(
+        f"{DEFAULT_SHARE} of measured rows, else 1",
+        "share of the rows, lowest scores first, that contenders see; 1 to design for real",
+    ),
+}
+
+
+def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
+    """Replace the settings of a task: the offline share, then the number of designs.
+
+    Args:
+        task: the task with its present settings.
+        values: texts as given by `--set`, by the names in SETTINGS. `batch` is the number of
+            designs asked for. `offline` is the share of the rows, lowest scores first, that
+            contenders see; the rows of a measured landscape are all shared out anew, and those
+            that are not seen are hidden.
+
+    Raises:
+        SettingError: a value that cannot be used.
+        InstanceError: the settings leave no possible task.
+    """
+    if "offline" in values:
+        task = _shown(task, _share(values["offline"]))
+    if "batch" in values:
+        text = values["batch"]
+        if not text.isdecimal() or int(text) < 1:
+            raise SettingError(f"batch={text!r}; give a whole number of designs, at least 1")
+        task = dataclasses.replace(task, batch_size=int(text))
+    return task
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise SettingError(f"offline={text!r}; give a share above 0, up to 1")
+    return share
+
+
+def _shown(task: DesignTask, share: float) -> DesignTask:
+    sequences = np.concatenate([task.sequences, task.hidden_sequences])
+    scores = np.concatenate([task.scores, task.hidden_scores])
+    order = np.argsort(scores, kind="stable")
+    kept, rest = np.split(order, [math.ceil(share * len(order))])
+    if not task.estimated:
+        rest = rest[:0]
+    return dataclasses.replace(
+        task,
+        sequences=sequences[kept],
+        scores=scores[kept],
+        starts=np.argsort(-scores[kept], kind="stable")[:START_POOL],
+        hidden_sequences=sequences[rest],
+        hidden_scores=scores[rest],
+    )
