@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core.contracts import Problem
 from ..core.errors import CheckpointError
-from ..core.instance import write_bytes
+from ..core.files import write_bytes
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)

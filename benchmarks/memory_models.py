@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..core.instance import write_bytes
+from ..core.files import write_bytes
 from ..evaluation.cells import Row
 from ..evaluation.comparison import Request, compare
 from ..evaluation.conditions import conditions

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,8 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from .errors import InstanceError, OutputError
-
-MAX_FILE_BYTES = 64 * 2**20
+from .errors import InstanceError
+from .files import read_bytes, write_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,8 +131,19 @@ class Instance:
 AnyInstance = TypeVar("AnyInstance", bound=Instance)
 
 
-def save_set(instances: Sequence[Instance], path: Path) -> None:
-    """Writes several instances to one .zip, one member an instance, in order."""
+def save_archive(instances: Sequence[Instance], path: Path) -> None:
+    """Write instances to one file: a .zip, one member an instance, in order.
+
+    Args:
+        instances: of one family.
+        path: the file. Where its name ends in .npz and there is one instance, the instance's own
+            file form is written.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    if path.suffix == ".npz" and len(instances) == 1:
+        return instances[0].save(path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for index, instance in enumerate(instances):
@@ -143,72 +152,46 @@ def save_set(instances: Sequence[Instance], path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load_set(kind: type[AnyInstance], path: Path) -> list[AnyInstance]:
-    """Reads what `save_set` wrote.
+def load_archive(
+    kind: type[AnyInstance], path: Path, data: bytes | None = None
+) -> list[AnyInstance]:
+    """Read what `save_archive` or `Instance.save` wrote, one instance or several.
+
+    Args:
+        kind: the family's Instance class.
+        path: the file.
+        data: what is in the file, where it has been read already.
 
     Raises:
         InstanceError: not such a file, or a member is damaged.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
-            members = [(name, archive.read(name)) for name in sorted(archive.namelist())]
-    except zipfile.BadZipFile as error:
-        raise InstanceError(f"{path}: not an instance set ({error})") from error
-    return [kind.from_bytes(data, f"{path}, member {name}") for name, data in members]
-
-
-def load_archive(kind: type[AnyInstance], path: Path, data: bytes) -> AnyInstance:
-    """The one instance in what `Instance.save` or `save_set` wrote, read already.
-
-    Raises:
-        InstanceError: not such an archive, or one of several instances.
-    """
+    data = read_bytes(path) if data is None else data
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
+            names = sorted(archive.namelist())
+            if "meta.npy" in names:
+                return [kind.from_bytes(data, str(path))]
+            members = [(f"{path}, member {name}", archive.read(name)) for name in names]
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
-    if "meta.npy" in names:
-        return kind.from_bytes(data, str(path))
-    if len(names) != 1:
+    return [kind.from_bytes(member, place) for place, member in members]
+
+
+def load_single(kind: type[AnyInstance], path: Path, data: bytes) -> AnyInstance:
+    """Read the one instance of an archive.
+
+    Args:
+        kind: the family's Instance class.
+        path: the file, for errors.
+        data: what is in the file.
+
+    Raises:
+        InstanceError: see `load_archive`, or the archive holds another number of instances.
+    """
+    instances = load_archive(kind, path, data)
+    if len(instances) != 1:
         raise InstanceError(
-            f"{path}: a set of {len(names)} instances where one instance is expected; unzip it and "
-            "give a member"
+            f"{path}: a set of {len(instances)} instances where one instance is expected; unzip it "
+            "and give a member"
         )
-    return load_set(kind, path)[0]
-
-
-def read_bytes(path: Path) -> bytes:
-    """Reads a user's file whole.
-
-    Raises:
-        InstanceError: missing, unreadable, or larger than SYSOPT_MAX_FILE_MB (default 64).
-    """
-    limit = int(os.environ.get("SYSOPT_MAX_FILE_MB", MAX_FILE_BYTES // 2**20)) * 2**20
-    try:
-        size = path.stat().st_size
-        if size > limit:
-            raise InstanceError(
-                f"{path}: {size / 2**20:.0f} MB, over the limit of {limit / 2**20:.0f} MB; split "
-                "the snapshot by cluster, or set SYSOPT_MAX_FILE_MB if it really is one instance"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        OutputError: the place cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place"
-        ) from error
+    return instances[0]

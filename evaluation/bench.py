@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.contracts import Throughput
 from ..core.errors import InstanceError
-from ..core.instance import write_bytes
+from ..core.files import write_bytes
 from ..core.registry import BENCHMARKS, FAMILIES, known, load_problem, resolve
 from .conditions import conditions
 

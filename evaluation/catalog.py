@@ -11,7 +11,7 @@ from typing import Any
 from ..core.budget import Budget
 from ..core.contracts import Problem
 from ..core.errors import InstanceError, OutputError, SettingError, UnknownNameError
-from ..core.instance import load_set, save_set
+from ..core.instance import load_archive, save_archive
 from ..core.registry import (
     FAMILIES,
     KINDS,
@@ -41,7 +41,7 @@ def find_instances(problem: Problem, argument: str) -> list[Any]:
         raise InstanceError(f"{argument}: is a folder; give one of the files in it")
     if path.exists():
         if path.suffix == ".zip":
-            return list(load_set(problem.instance_type, path))
+            return list(load_archive(problem.instance_type, path))
         return [problem.load_file(path)]
     near = difflib.get_close_matches(argument.partition("/")[0], problem.instance_sets, n=1)
     nearby = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
@@ -239,13 +239,10 @@ def save(instances: Sequence[Any], path: Path) -> None:
         OutputError: another suffix, several instances for one .npz, or a place that cannot be
             written.
     """
-    if path.suffix == ".npz" and len(instances) == 1:
-        instances[0].save(path)
-    elif path.suffix == ".zip":
-        save_set(instances, path)
-    else:
+    if path.suffix != ".zip" and (path.suffix != ".npz" or len(instances) != 1):
         many = " (several instances need .zip)" if path.suffix == ".npz" else ""
         raise OutputError(f"--out {path}: end the name in .zip, or .npz for one instance{many}")
+    save_archive(instances, path)
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import OutputError
-from ..core.instance import Instance, write_bytes
+from ..core.files import write_bytes
+from ..core.instance import Instance
 from ..core.registry import load_problem
 
 Row = dict[str, Any]

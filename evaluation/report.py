@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.contracts import Picture
 from ..core.errors import MissingDependencyError, OutputError
-from ..core.instance import write_bytes
+from ..core.files import write_bytes
 from ..core.registry import KINDS, contender_names, load_problem, resolve
 from .cells import FAILED, Folder, Row, check_versions, failure_reason
 from .headline import headline, interval, leaders, number, percent, seconds

@@ -16,7 +16,7 @@ import numpy as np
 from ..core.budget import Budget
 from ..core.contracts import Problem, World
 from ..core.errors import OutputError, SolutionError, SysOptError
-from ..core.instance import write_bytes
+from ..core.files import write_bytes
 from ..core.registry import contender_kind
 from ..core.solution import SolutionFile
 from .catalog import apply_settings

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.instance import write_bytes
+from ..core.files import write_bytes
 from .cells import Row, plain
 
 SUMMARY, PARQUET = "summary.json", "results.parquet"

@@ -226,6 +226,15 @@ def test_importing_what_is_no_file_or_no_instance_is_refused(tmp_path: Path) -> 
     assert "odd.txt" in refused("data", "import", "toy", tmp_path / "odd.txt", "--out", out)
 
 
+def test_a_limit_of_file_sizes_that_cannot_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("a,b")
+    monkeypatch.setenv("SYSOPT_MAX_FILE_MB", "64MB")
+    text = refused("data", "info", "memory_mapping", tmp_path / "a.csv")
+    assert "SYSOPT_MAX_FILE_MB='64MB'; give a positive number of megabytes" in text
+
+
 def test_a_report_of_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert "holds no results" in refused("report", tmp_path)
     assert "holds no results" in refused("report", tmp_path, "--replay")

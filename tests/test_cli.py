@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import toy_family
 from sysopt_gym.cli import app, expand_lists
-from sysopt_gym.core.instance import load_set
+from sysopt_gym.core.instance import load_archive
 from typer.testing import CliRunner
 
 COMMANDS = ("list", "data", "solve", "validate", "train", "compare", "report", "bench", "doctor")
@@ -135,7 +135,7 @@ def test_generated_instances_are_a_set_like_any_other(tmp_path: Path) -> None:
     out = tmp_path / "made.zip"
     words = ["data", "generate", "toy", "--count", "3", "--seed", "5"]
     run(*words, "--set", "count=4", "capacity=9", "--out", out)
-    instances = load_set(toy_family.Items, out)
+    instances = load_archive(toy_family.Items, out)
     assert [len(items.value) for items in instances] == [4, 4, 4]
     assert {items.capacity for items in instances} == {9}
     assert "items" in run("data", "info", "toy", out).output
@@ -144,7 +144,8 @@ def test_generated_instances_are_a_set_like_any_other(tmp_path: Path) -> None:
 def test_an_imported_file_is_an_instance_set(tmp_path: Path) -> None:
     toy_family.make_items(3, "mine").save(tmp_path / "mine.npz")
     run("data", "import", "toy", tmp_path / "mine.npz", "--out", tmp_path / "set.zip")
-    assert [items.name for items in load_set(toy_family.Items, tmp_path / "set.zip")] == ["mine"]
+    (items,) = load_archive(toy_family.Items, tmp_path / "set.zip")
+    assert items.name == "mine"
 
 
 def test_an_import_finds_its_family_takes_settings_and_says_what_it_holds(

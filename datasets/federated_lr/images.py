@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import read_bytes
+from ...core.files import read_bytes
 
 GZIP = b"\x1f\x8b"
 IDX = b"\x00\x00\x08"  # bytes; the fourth of the file counts its dimensions

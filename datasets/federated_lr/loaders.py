@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InstanceError
-from ...core.instance import load_archive, read_bytes
+from ...core.files import read_bytes
+from ...core.instance import load_single
 from .images import Images, cifar_images, idx_images, is_cifar, is_idx, unpacked
 from .instance import Federation
 from .leaf import leaf_federation
@@ -38,7 +39,7 @@ def load_file(path: Path) -> Federation:
     """
     data = read_bytes(path)
     if data.startswith(ZIP):
-        return load_archive(Federation, path, data)
+        return load_single(Federation, path, data)
     data = unpacked(path, data)
     name = path.name.split(".")[0]
     try:

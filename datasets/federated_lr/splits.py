@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import read_bytes
+from ...core.files import read_bytes
 from ..sets import data_folder, members
 from .digits import digits
 from .generator import chains, curve, generate, log_uniform, rename, round_off

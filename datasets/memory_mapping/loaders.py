@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...core.errors import InstanceError
-from ...core.instance import MAX_FILE_BYTES, load_archive, read_bytes
+from ...core.files import read_bytes
+from ...core.instance import load_single
 from ..records import Record
 from .builder import Builder, Use
 from .hardware import DEFAULT, Hardware, load_hardware
@@ -26,7 +27,7 @@ from .settings import DEFAULT_CAPACITY
 
 GZIP_MAGIC = b"\x1f\x8b"
 JSON_FORMAT = "sysopt-gym program 1"
-MAX_UNPACKED = 8 * MAX_FILE_BYTES
+MAX_UNPACKED = 2**29
 
 
 def load_file(path: Path, hardware: str = DEFAULT, capacity: str | None = None) -> Program:
@@ -94,7 +95,7 @@ def _load_archive(path: Path, data: bytes, hardware: str, capacity: str | None) 
     except zipfile.BadZipFile as error:
         raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
     if all(name.endswith((".npz", ".npy")) for name in names):
-        return load_archive(Program, path, data)
+        return load_single(Program, path, data)
     from .torch_export import load_pt2
 
     return load_pt2(path, load_hardware(hardware), capacity or DEFAULT_CAPACITY)

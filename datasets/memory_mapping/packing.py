@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import read_bytes
+from ...core.files import read_bytes
 
 HEADER = "id,lower,upper,size"
 MAX_NUMBER = 2**60

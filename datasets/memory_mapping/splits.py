@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import load_set as load_archive
-from ...core.instance import save_set, write_bytes
+from ...core.files import write_bytes
+from ...core.instance import load_archive, save_archive
 from ..sets import data_folder, members
 from .generator import generate
 from .instance import Program, roofline
@@ -99,7 +99,7 @@ def make_splits(folder: Path = EMBEDDED) -> None:
         made[name] = [next(draws) for _ in range(size)]
     hashes = {}
     for name, instances in made.items():
-        save_set(instances, folder / archive_name(name))
+        save_archive(instances, folder / archive_name(name))
         hashes[name] = [instance.content_hash for instance in instances]
     write_bytes(folder / "hashes.json", (json.dumps(hashes, indent=1) + "\n").encode())
 

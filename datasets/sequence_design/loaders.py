@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import load_archive, read_bytes
+from ...core.files import read_bytes
+from ...core.instance import load_single
 from .instance import (
     BATCH_SIZE,
     MEASURED,
@@ -43,7 +44,7 @@ def load_file(path: Path) -> DesignTask:
     """
     data = read_bytes(path)
     if data.startswith(b"PK\x03\x04"):
-        return load_archive(DesignTask, path, data)
+        return load_single(DesignTask, path, data)
     name = path.name.split(".")[0]
     if data.startswith(NUMPY_MAGIC):
         return _load_arrays(path, name, data)

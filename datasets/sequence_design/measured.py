@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from ...core.errors import InstanceError
-from ...core.instance import read_bytes
+from ...core.files import read_bytes
 from ..sets import data_folder
 
 LANDMARKS = 1000

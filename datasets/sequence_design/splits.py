@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core.instance import load_set as load_archive
-from ...core.instance import save_set, write_bytes
+from ...core.files import write_bytes
+from ...core.instance import load_archive, save_archive
 from ..sets import members
 from .generator import gb1_task, generate, rna_task, tf_binding_task
 from .instance import DesignTask
@@ -142,7 +142,7 @@ def make_splits(folder: Path = EMBEDDED) -> None:
     made |= {name: [draw_rna_task(name)] for name in _RNA}
     hashes = {}
     for name, instances in made.items():
-        save_set(instances, folder / archive_name(name))
+        save_archive(instances, folder / archive_name(name))
         hashes[name] = [instance.content_hash for instance in instances]
     write_bytes(folder / "hashes.json", (json.dumps(hashes, indent=1) + "\n").encode())
 

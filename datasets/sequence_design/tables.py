@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import read_bytes
+from ...core.files import read_bytes
 from ..sets import data_folder
 from .instance import encode
 

@@ -12,7 +12,8 @@ from typing import NoReturn
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import load_archive, read_bytes
+from ...core.files import read_bytes
+from ...core.instance import load_single
 from ..records import Record
 from .instance import DEFAULT_TASK, STATUS_NAMES, Cluster
 from .traces import SQLITE_MAGIC, decode, load_azure, load_csv
@@ -40,9 +41,9 @@ def load_file(path: Path) -> Cluster:
         raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
     if head == SQLITE_MAGIC:
         return load_azure(path)
-    data = read_bytes(path)
+    data = read_bytes(path, "split the snapshot by cluster")
     if head.startswith(b"PK\x03\x04"):
-        return load_archive(Cluster, path, data)
+        return load_single(Cluster, path, data)
     text = decode(path, data)
     if text.lstrip()[:1] in ("{", "["):
         return load_bytedance(path, text)

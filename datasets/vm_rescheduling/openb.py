@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import read_bytes
+from ...core.files import read_bytes
 from .instance import Cluster
 from .replay import one_node_cluster
 from .table import Table, header_of, read_table

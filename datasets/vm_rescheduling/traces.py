@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.instance import read_bytes
+from ...core.files import read_bytes
 from .instance import Cluster
 from .openb import NODE_COLUMNS, POD_COLUMNS, load_openb, pair_of
 from .replay import MB_PER_GB, MILLI, HostType, Stays, snapshot

@@ -23,7 +23,7 @@ from numba import njit
 
 from ...core.budget import Budget, Clock
 from ...core.errors import InstanceError, SysOptError
-from ...core.instance import write_bytes
+from ...core.files import write_bytes
 from ...datasets.memory_mapping.packing import HEADER, Packing, load_packing
 from . import packing_search as exact
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sysopt_gym.core.errors import InstanceError
-from sysopt_gym.core.instance import save_set
+from sysopt_gym.core.instance import save_archive
 from sysopt_gym.datasets.federated_lr import images
 from sysopt_gym.datasets.federated_lr.generator import generate
 from sysopt_gym.datasets.federated_lr.images import pooled
@@ -331,8 +331,8 @@ def test_too_many_different_characters_are_refused() -> None:
 def test_a_file_of_this_library_comes_back_as_it_was(tmp_path: Path) -> None:
     made = generate({"clients": "5", "features": "4"}, 0)
     made.save(tmp_path / "one.npz")
-    save_set([made], tmp_path / "set.zip")
-    save_set([made, made], tmp_path / "two.zip")
+    save_archive([made], tmp_path / "set.zip")
+    save_archive([made, made], tmp_path / "two.zip")
     assert load_file(tmp_path / "one.npz").content_hash == made.content_hash
     assert load_file(tmp_path / "set.zip").content_hash == made.content_hash
     with pytest.raises(InstanceError, match="a set of 2 instances"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError, UnknownNameError
-from sysopt_gym.core.instance import save_set
+from sysopt_gym.core.instance import save_archive
 from sysopt_gym.datasets.memory_mapping.instance import OUT, Program, accesses
 from sysopt_gym.datasets.memory_mapping.loaders import load_file, load_json, to_json
 from sysopt_gym.datasets.memory_mapping.packing import load_packing, packing_faults
@@ -123,9 +123,9 @@ def test_what_the_library_saved_is_read_back(tiny_program: Make, tmp_path: Path)
     program = tiny_program(4)
     program.save(tmp_path / "p.npz")
     assert load_file(tmp_path / "p.npz").content_hash == program.content_hash
-    save_set([program], tmp_path / "one.zip")
+    save_archive([program], tmp_path / "one.zip")
     assert load_file(tmp_path / "one.zip").content_hash == program.content_hash
-    save_set([program, program], tmp_path / "two.zip")
+    save_archive([program, program], tmp_path / "two.zip")
     with pytest.raises(InstanceError, match="a set of 2 instances"):
         load_file(tmp_path / "two.zip")
 

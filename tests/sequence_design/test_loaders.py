@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sysopt_gym.core.errors import InstanceError
-from sysopt_gym.core.instance import save_set
+from sysopt_gym.core.instance import save_archive
 from sysopt_gym.datasets.sequence_design import splits
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.datasets.sequence_design.landscapes import open_oracle
@@ -95,9 +95,9 @@ def test_a_saved_set_of_one_is_read_back(
     tmp_path: Path, tiny_task: Callable[..., DesignTask]
 ) -> None:
     task = tiny_task(0)
-    save_set([task], tmp_path / "one.zip")
+    save_archive([task], tmp_path / "one.zip")
     assert load_file(tmp_path / "one.zip").content_hash == task.content_hash
-    save_set([task, task], tmp_path / "two.zip")
+    save_archive([task, task], tmp_path / "two.zip")
     with pytest.raises(InstanceError, match="2 instances where one"):
         load_file(tmp_path / "two.zip")
 

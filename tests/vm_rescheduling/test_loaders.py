@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError
-from sysopt_gym.core.instance import save_set
+from sysopt_gym.core.instance import save_archive
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.loaders import load_bytedance, load_file
@@ -263,10 +263,10 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_set_of_several_instances_is_not_one_instance(tmp_path: Path) -> None:
     clusters = [generate({"pms": "4"}, seed) for seed in (1, 2)]
-    save_set(clusters, tmp_path / "two.zip")
+    save_archive(clusters, tmp_path / "two.zip")
     with pytest.raises(InstanceError, match="a set of 2 instances where one instance is expected"):
         load_file(tmp_path / "two.zip")
-    save_set(clusters[:1], tmp_path / "one.zip")
+    save_archive(clusters[:1], tmp_path / "one.zip")
     assert load_file(tmp_path / "one.zip").content_hash == clusters[0].content_hash
 
 

@@ -1,0 +1,77 @@
+"""Files: a user's are read whole up to a limit, ours are written whole or not at all."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from .errors import InstanceError, OutputError, SettingError
+
+MEGABYTE = 2**20
+LIMIT_MB = 64
+
+
+def size_limit() -> int:
+    """Read the size that a user's file may have from SYSOPT_MAX_FILE_MB, in bytes.
+
+    Raises:
+        SettingError: the variable is set to no positive number.
+    """
+    text = os.environ.get("SYSOPT_MAX_FILE_MB") or str(LIMIT_MB)
+    try:
+        limit = float(text) * MEGABYTE
+    except ValueError:
+        limit = math.nan
+    if not 1 <= limit < math.inf:
+        raise SettingError(
+            f"SYSOPT_MAX_FILE_MB={text!r}; give a positive number of megabytes without a unit, "
+            "such as 128 or 1.5"
+        )
+    return int(limit)
+
+
+def read_bytes(path: Path, advice: str = "") -> bytes:
+    """Read a user's file whole.
+
+    Args:
+        path: the file.
+        advice: what to do about a file that is too large, such as "split the snapshot by cluster".
+
+    Raises:
+        InstanceError: missing, unreadable, or larger than `size_limit`.
+        SettingError: see `size_limit`.
+    """
+    limit = size_limit()
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise InstanceError(
+                f"{path}: {size / MEGABYTE:.0f} MB, over the limit of {limit / MEGABYTE:g} MB; "
+                f"{f'{advice}, or ' if advice else ''}set SYSOPT_MAX_FILE_MB if it really is one "
+                "instance"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; its folder is made where it is missing.
+
+    Args:
+        path: the file.
+        data: all of its content.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from error
