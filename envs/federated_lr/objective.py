@@ -1,7 +1,7 @@
 """The objectives of federated training.
 
-They are of the test rows, which only the judge has; an environment says in their place the same of
-the validation rows.
+The judge alone has the test rows that the objectives are of (validate.py scores them by itself); an
+environment reports the same of the validation rows.
 """
 
 from __future__ import annotations
@@ -25,19 +25,29 @@ OBJECTIVES_BY_NAME = {
 
 
 def objective_of(federation: Federation) -> Objective:
-    """Name, direction and unit of the federation's objective."""
+    """Return the name, direction and unit of the federation's objective."""
     return OBJECTIVES_BY_NAME[federation.objective]
 
 
 def first_at(accuracies: np.ndarray, target: float) -> int:
-    """The first of the rounds [T] whose accuracy reaches the target, from 1; T + 1 if none does."""
+    """Return the number of the first round, from 1, that reaches a target; T + 1 if none does.
+
+    Args:
+        accuracies: after each of the T rounds, float64 [T].
+        target: accuracy to reach.
+    """
     reached = np.flatnonzero(accuracies >= target)
     return int(reached[0]) + 1 if len(reached) else len(accuracies) + 1
 
 
 def score(name: str, accuracies: np.ndarray, rounds: int, target: float) -> float:
-    """An objective of the accuracies of the rounds so far [t]; what is missing of T rounds, as
-    after divergence, counts 0.
+    """Score the rounds so far; rounds that are missing, as after divergence, count as accuracy 0.
+
+    Args:
+        name: of OBJECTIVES_BY_NAME.
+        accuracies: after each of the rounds so far, float64 [t].
+        rounds: of the episode, T.
+        target: accuracy to reach, for rounds_to_target.
     """
     whole = np.zeros(rounds)
     whole[: len(accuracies)] = accuracies

@@ -1,6 +1,6 @@
-"""One client's loss, gradient and accuracy, plainly: what the validator trains with.
+"""The validator's models: loss, gradient and accuracy of one client, in plain NumPy.
 
-Tests hold the batched models equal to these.
+The batched models of the dynamics are written apart (models.py, dense.py); tests hold both equal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ Task = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray, f
 
 
 def task_of(f: Federation) -> tuple[Task, int, np.ndarray]:
-    """What a client computes, the number of weights, and the bounds they begin within."""
+    """Make the model of a federation.
+
+    Args:
+        f: the federation.
+
+    Returns:
+        The model as a function, the number of its weights P, and the bounds float64 [P] within
+        which the first weights are uniform: 1 / sqrt(number of inputs), as torch's.
+    """
     features, classes = int(np.prod(f.inputs.shape[1:])), f.classes
     if f.model in ("logistic", "mlp"):
         sizes = [features, classes] if f.model == "logistic" else [features, f.width, classes]
@@ -56,7 +64,12 @@ def _dense(
 
 
 def _judged(scores: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, float]:
-    """Mean loss, its slope by the scores [n, classes], and accuracy."""
+    """Return the mean cross-entropy, its gradient float64 [n, classes] and the accuracy.
+
+    Args:
+        scores: logits, float64 [n, classes].
+        y: labels, int [n].
+    """
     scores = scores - scores.max(axis=1, keepdims=True)
     logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
     everyone = np.arange(len(y))
@@ -70,7 +83,7 @@ def _judged(scores: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, float
 
 
 def _recurrent(f: Federation) -> tuple[Task, int, np.ndarray]:
-    """GRU on one-hot characters and a linear layer, weights in the order of torch's."""
+    """Make a GRU on one-hot characters with a linear layer, its weights in torch's order."""
     h, v = f.width, f.classes
     shapes = ((3 * h, v), (3 * h, h), (3 * h,), (3 * h,), (v, h), (v,))
     ends = np.cumsum([math.prod(shape) for shape in shapes])
@@ -123,7 +136,7 @@ def _gru(parts: list[np.ndarray], x: np.ndarray, y: np.ndarray) -> tuple[float, 
 
 
 def _with_torch(f: Federation) -> tuple[Task, int, np.ndarray]:
-    """CNN and LSTM by torch's own layers."""
+    """Make a CNN or an LSTM of torch's own layers."""
     import torch
     from torch import nn
 

@@ -1,7 +1,10 @@
 """The independent validator: trains the federation again from the orders alone, one client after
-the other, and measures the test rows.
+the other, measures the test rows and scores them.
 
-It shares no code with the dynamics. What chance decides is drawn in the documented way, again.
+It shares no code with the dynamics and the objective: the codes of orders, the server's and the
+clients' rules, the random draws and the score are written out here, the models in reference.py.
+Only cnn and lstm are torch's on both sides: the dynamics batch them over clients with functions of
+torch, and reference.py runs torch's own layers for one client.
 """
 
 from __future__ import annotations
@@ -15,17 +18,22 @@ import numpy as np
 from ...core.contracts import Verdict, World
 from ...core.errors import InstanceError
 from ...datasets.federated_lr.instance import Federation
-from .objective import first_at, score
 from .reference import task_of
 
-ALPHA_LOW, BETA_LOW, DECADE = 1e-3, 1e-6, 1e6
-MOST_CODES = (5_000_000, 7_000_000, 4, 8, 2)
-WORST_LOSS = 20.0  # times the first model's; more is divergence
-LEAST = 1e-12
+ALPHA_LOW, BETA_LOW, DECADE = 1e-3, 1e-6, 1e6  # code c is the rate LOW * 10 ** (c / DECADE)
+MOST_CODES = (5_000_000, 7_000_000, 4, 8, 2)  # the largest code of each column of an order
+WORST_LOSS = 20.0  # a loss above this many times the first model's is divergence
+LEAST = 1e-12  # added to denominators
 
 
 class Course(NamedTuple):
-    """How training went: accuracies of the rounds applied, and why the orders are no plan."""
+    """How training went.
+
+    Attributes:
+        validation, test: accuracy after each round applied.
+        diverged: whether training diverged; the accuracy of that round is 0.
+        violations: why the orders are no plan; empty if they are one.
+    """
 
     validation: list[float]
     test: list[float]
@@ -34,10 +42,20 @@ class Course(NamedTuple):
 
 
 def validate(federation: Federation, actions: np.ndarray, world: World) -> Verdict:
-    """Judges a plan, int64 [steps, 5].
+    """Judge a plan.
+
+    Args:
+        federation: with its test rows.
+        actions: the orders, int64 [steps, 5].
+        world: its seed decides the first model, the participants and their rows.
+
+    Returns:
+        The objective of the test rows, and as `replayed` that of the validation rows, which is what
+        the environment reports. The detail: area_under_curve, diverged, rounds_to_target (where the
+        federation has a target) and rounds_to_fedavg, all of the test rows.
 
     Raises:
-        InstanceError: the federation is sealed, so that nothing can be measured.
+        InstanceError: the federation is sealed, so that there are no test rows to measure.
     """
     if federation.sealed and federation.model != "curve":
         raise InstanceError(f"{federation.name}: is sealed; judge it with its test rows")
@@ -46,26 +64,48 @@ def validate(federation: Federation, actions: np.ndarray, world: World) -> Verdi
     if course.violations:
         return Verdict(math.nan, False, course.violations)
     f = federation
-    test = np.array(course.test)
-    mean = score("area_under_curve", test, f.rounds, 0.0)
-    detail = {"area_under_curve": mean, "diverged": float(course.diverged)}
-    if f.target > 0:
-        detail["rounds_to_target"] = score("rounds_to_target", test, f.rounds, f.target)
-    detail["rounds_to_fedavg"] = _rounds_to_fedavg(f, test, world)
-    return Verdict(
-        score(f.objective, test, f.rounds, f.target),
-        True,
-        (),
-        detail,
-        score(f.objective, np.array(course.validation), f.rounds, f.target),
+    validation, test = (
+        part + [0.0] * (f.rounds - len(part)) for part in (course.validation, course.test)
     )
+    detail = {
+        "area_under_curve": _score("area_under_curve", test, 0.0),
+        "diverged": float(course.diverged),
+    }
+    if f.target > 0:
+        detail["rounds_to_target"] = _score("rounds_to_target", test, f.target)
+    fedavg = _score_of_fedavg(f, world)
+    detail["rounds_to_fedavg"] = _score("rounds_to_target", test, fedavg)
+    objective = _score(f.objective, test, f.target)
+    return Verdict(objective, True, (), detail, _score(f.objective, validation, f.target))
+
+
+def _score(objective: str, accuracies: list[float], target: float) -> float:
+    """Score a run: the accuracy after its last round (final_accuracy), the mean over its rounds
+    (area_under_curve), or the number of the first round whose accuracy reaches the target, T + 1 if
+    none does (rounds_to_target).
+
+    Args:
+        objective: one of the three names.
+        accuracies: after each of the T rounds; 0 for rounds that divergence left out.
+        target: accuracy to reach.
+    """
+    if objective == "final_accuracy":
+        return accuracies[-1]
+    if objective == "area_under_curve":
+        return math.fsum(accuracies) / len(accuracies)
+    for number, accuracy in enumerate(accuracies, start=1):
+        if accuracy >= target:
+            return float(number)
+    return float(len(accuracies) + 1)
 
 
 _FEDAVG: dict[tuple[str, int], float] = {}
 
 
-def _rounds_to_fedavg(f: Federation, test: np.ndarray, world: World) -> float:
-    """The first round that reaches the test accuracy FedAvg ends with in the same world."""
+def _score_of_fedavg(f: Federation, world: World) -> float:
+    """Return the test accuracy that FedAvg (the initial rates in every round) ends with in the same
+    world; 0 if it diverges.
+    """
     key = f.content_hash, world.seed
     if key not in _FEDAVG:
         row = [
@@ -74,15 +114,20 @@ def _rounds_to_fedavg(f: Federation, test: np.ndarray, world: World) -> float:
         ]  # fmt: skip
         course = _course(f, np.tile(row, (f.rounds + 1, 1)), world, stop_when_diverged=True)
         _FEDAVG[key] = 0.0 if course.diverged else course.test[-1]
-    whole = np.zeros(f.rounds)
-    whole[: len(test)] = test
-    return float(first_at(whole, _FEDAVG[key]))
+    return _FEDAVG[key]
 
 
 def _course(
     f: Federation, orders: np.ndarray, world: World, stop_when_diverged: bool = False
 ) -> Course:
-    """Training under the orders."""
+    """Train under the orders.
+
+    Args:
+        f: the federation.
+        orders: int64 [steps, 5].
+        world: its seed decides what chance decides.
+        stop_when_diverged: orders after divergence are left out; else they are a violation.
+    """
     if orders.ndim != 2 or orders.shape[1] != len(MOST_CODES):
         why = f"a plan of federated_lr is whole numbers [steps, 5], not of shape {orders.shape}"
         return Course([], [], False, (why,))
@@ -111,7 +156,14 @@ def _course(
 
 
 class _Training:
-    """One federation in training."""
+    """One federation in training.
+
+    What chance decides are draws of NumPy generators seeded by [world's seed, 0] (the first model,
+    uniform within reference.task_of's bounds) and [world's seed, 1]. The second one draws, in this
+    order: Gumbel numbers [T, clients], whose largest, after the drift is added, choose each round's
+    participants; uniform numbers [T, M], below `stragglers` for those that end early; the steps
+    [T, M] that these do; and uniform numbers [T, M, K, B] that choose rows among a participant's.
+    """
 
     def __init__(self, f: Federation, seed: int) -> None:
         self.f, self.task, size, bounds = f, *task_of(f)
@@ -134,7 +186,14 @@ class _Training:
         return [a.copy() for a in (self.w, self.update, self.last, self.m, self.v)]
 
     def obey(self, order: list[int]) -> tuple[float, float] | None:
-        """Takes an order; the model's validation and test accuracy, where an update was applied."""
+        """Take an order.
+
+        Args:
+            order: the five codes.
+
+        Returns:
+            The model's validation and test accuracy; None at step 0, which applies no update.
+        """
         f = self.f
         if order[4] == 1:
             self.kept = self._state()
@@ -154,6 +213,7 @@ class _Training:
         return seen
 
     def _apply(self, alpha: float, rule: int) -> None:
+        """Apply the update by rule 0 to 4: plain averaging, momentum, Adagrad, Adam or Yogi."""
         update = self.update
         self.last = update.copy()
         if rule == 0:
@@ -175,7 +235,7 @@ class _Training:
         self.w = self.w + alpha * self.m / (np.sqrt(self.v) + 1e-3)
 
     def _train(self, beta: float, rule: int) -> None:
-        """A round of clients, one after the other."""
+        """Train a round of clients, one after the other, at rate beta and by a local rule."""
         f, updates = self.f, []
         numbers: list[float] = []
         for who, client in enumerate(self.chosen[self.step]):
@@ -198,7 +258,28 @@ class _Training:
 
 @dataclass(slots=True)
 class _Descent:
-    """A client's local steps under one of nine rules, in the order of orders.LOCAL_RULES."""
+    """A client's local steps in one round.
+
+    Rules 0 to 8: SGD; FedHyper-CL by inner products, and by cosines; hypergradient descent by inner
+    products, and by cosines; DoG; D-Adaptation; Prodigy; Schedule-Free SGD.
+
+    Attributes:
+        rule: its number.
+        beta: the client's rate.
+        start: weights as the round begins, float64 [P].
+        trend: the global update of the round before, float64 [P].
+        steps: local steps of the round, K.
+        w: weights now.
+        rate: in force, for rules 1 to 4.
+        d: distance estimate, for rules 5 to 7.
+        total: sum of squared norms, weighted for Prodigy.
+        ahead: sum of (start - w) . gradient, weighted, for rules 6 and 7.
+        first: norm of the first gradient, or the largest so far for Prodigy.
+        s: weighted sum of gradients, for rules 6 and 7.
+        z: the sequence that Schedule-Free averages.
+        before: the gradient before.
+        k: steps done.
+    """
 
     rule: int
     beta: float
@@ -222,11 +303,16 @@ class _Descent:
         self.rate = self.beta
 
     def where(self) -> np.ndarray:
-        """Where the next slope is taken."""
+        """Return the weights at which the next gradient is taken."""
         return 0.1 * self.z + 0.9 * self.w if self.rule == 8 and self.k else self.w
 
     def move(self, g: np.ndarray, active: bool) -> None:
-        """A step along slope g."""
+        """Take a step.
+
+        Args:
+            g: the gradient at `where()`, float64 [P].
+            active: whether the client does this step; a straggler that stopped does not.
+        """
         with np.errstate(all="ignore"):
             step = self._step(g)
             if active:
@@ -269,7 +355,7 @@ class _Descent:
         return -self.beta * g
 
     def _set_rate(self, g: np.ndarray) -> None:
-        """FedHyper-CL and hypergradient descent, by products or by cosines."""
+        """Change the rate by FedHyper-CL or hypergradient descent."""
         if self.before is None:
             return
         cosines = self.rule in (2, 4)
@@ -288,7 +374,7 @@ def _agreement(a: np.ndarray, b: np.ndarray, cosine: bool) -> float:
 
 
 class _Curve:
-    """A learning curve by the annealing scaling law, its sums written out."""
+    """A learning curve by the annealing scaling law (arXiv 2408.11029), its sums written out."""
 
     def __init__(self, f: Federation) -> None:
         self.f, self.pending = f, 0.0
@@ -309,7 +395,7 @@ class _Curve:
         return max(loss, 0.0)
 
     def obey(self, order: list[int]) -> tuple[float, float] | None:
-        """See _Training."""
+        """Take an order; see _Training.obey."""
         if order[4] == 1:
             self.kept = list(self.rates), self.pending
         if order[4] == 2:

@@ -1,7 +1,7 @@
 """The independent validator: legality and objective from the instance and the actions alone.
 
-It shares no code with dynamics.py and objective.py: plain Python bookkeeping, one VM and one node
-at a time, so that an error there cannot hide here.
+It shares no code with the dynamics, the objective and the churn: plain Python bookkeeping, one VM
+and one NUMA node at a time, so that an error there cannot hide here.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.contracts import Verdict, World
-from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import ACTIVE, OUTAGE, STATUS_NAMES, Cluster
 
 MAX_VIOLATIONS = 20
+CHURN_STREAM = 0x11FE  # second word of the seed of live mode's random numbers
 
 
 def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
-    """Judges a plan.
+    """Judge a plan.
 
     The plan is int64 [n], plies in turn: a VM, then its destination 2 * pm + node. A VM ply of
     n_vms or more stops the plan. The episode is over after that, after mnl moves, or (objective
@@ -30,23 +30,25 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
     move that is not legal there is skipped and counts as no move, and what follows the end is
     ignored.
 
+    Args:
+        cluster: the snapshot, as it was when the contender received it.
+        actions: the plan, int64 [n].
+        world: its seed, and the seconds of churn before the plan is applied.
+
     Returns:
-        The objective as documented in objective.py (NaN where the plan is infeasible), one sentence
-        a broken constraint (the first 20), and the detail: moves, skipped, fragment_rate.
+        The objective (NaN where the plan is infeasible), one sentence per broken constraint (the
+        first 20), and the detail: moves, skipped, fragment_rate.
     """
     plies, malformed = _read(cluster, np.asarray(actions))
     if malformed:
         return Verdict(math.nan, False, (malformed,))
     live = cluster.mode == "live"
+    book = _Book.open(cluster)
     if live:
-        world_now, where = churned(cluster, world.seed, world.elapsed_s)
-        now_at = [int(v) for v in where]
-    else:
-        world_now, now_at = cluster, list(range(cluster.n_vms))
-    book = _Book.open(world_now)
+        book.churn(world.seed, world.elapsed_s)
     skipped = 0
     violations: list[str] = []
-    ended = _goal_met(world_now, book)
+    ended = _goal_met(book)
     for at in range(0, len(plies), 2):
         step, vm = at // 2 + 1, plies[at]
         if ended:
@@ -61,13 +63,12 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
                 violations.append(f"step {step}: {following} plies follow the stop")
             break
         pm, node = divmod(plies[at + 1], 2)
-        now = now_at[vm]
-        broken = ["the VM has left"] if now < 0 else book.broken(now, pm, node)
+        broken = book.broken(vm, pm, node)
         if not broken:
-            book.move(now, pm, node)
-            ended = _goal_met(world_now, book)
-            if book.moves >= world_now.mnl:
-                ended = ended or f"mnl is {world_now.mnl}"
+            book.move(vm, pm, node)
+            ended = _goal_met(book)
+            if book.moves >= cluster.mnl:
+                ended = ended or f"mnl is {cluster.mnl}"
         elif live:
             skipped += 1
         else:
@@ -78,15 +79,15 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
     detail = {
         "moves": float(book.moves),
         "skipped": float(skipped),
-        "fragment_rate": _rates(world_now, book)[0],
+        "fragment_rate": _rates(book)[0],
     }
     if violations:
         return Verdict(math.nan, False, tuple(violations[:MAX_VIOLATIONS]), detail)
-    return Verdict(_objective(world_now, book), True, (), detail)
+    return Verdict(_objective(book), True, (), detail)
 
 
 def _read(cluster: Cluster, actions: np.ndarray) -> tuple[list[int], str]:
-    """The plies, and what is wrong with their form ("" if nothing)."""
+    """Return the plies of the plan, and what is wrong with their form ("" if nothing)."""
     if actions.size == 0:
         return [], ""
     if actions.ndim != 1 or not np.issubdtype(actions.dtype, np.integer):
@@ -115,20 +116,33 @@ def _read(cluster: Cluster, actions: np.ndarray) -> tuple[list[int], str]:
 
 @dataclass(slots=True)
 class _Book:
-    """Who is where and what is free, kept in plain dicts and lists."""
+    """Hosts of the VMs and free resources of the NUMA nodes, in plain dicts and lists.
+
+    A VM keeps its index whatever happens; VMs that arrive get the next indices.
+
+    Attributes:
+        cluster: the snapshot.
+        cpu, mem: free CPU and memory of each NUMA node (pm, node) that the hosts have.
+        flavor: flavor of each VM, of those that left as well.
+        host, node: where each present VM is, in the order of their indices.
+        groups: deployment sets of each VM that is in any.
+        taken_part: moves that each host has taken part in.
+        moves: moves made.
+    """
 
     cluster: Cluster
     cpu: dict[tuple[int, int], int]
     mem: dict[tuple[int, int], int]
-    host: list[int]
-    node: list[int]
+    flavor: list[int]
+    host: dict[int, int]
+    node: dict[int, int]
     groups: dict[int, list[int]]
     taken_part: dict[int, int]
     moves: int = 0
 
     @classmethod
     def open(cls, cluster: Cluster) -> _Book:
-        """The book of a cluster before any move."""
+        """Open the book of a cluster before any move."""
         cpu: dict[tuple[int, int], int] = {}
         mem: dict[tuple[int, int], int] = {}
         for pm, (per_node, mem_per_node) in enumerate(
@@ -142,30 +156,90 @@ class _Book:
         for group in range(len(starts) - 1):
             for vm in cluster.set_vms[starts[group] : starts[group + 1]].tolist():
                 groups.setdefault(vm, []).append(group)
-        host, node_of = cluster.vm_pm.tolist(), cluster.vm_numa.tolist()
-        book = cls(cluster, cpu, mem, host, node_of, groups, {})
+        book = cls(cluster, cpu, mem, cluster.vm_flavor.tolist(), {}, {}, groups, {})
         for vm in range(cluster.n_vms):
-            book._take(vm, -1)
+            book._put(vm, int(cluster.vm_pm[vm]), int(cluster.vm_numa[vm]))
         return book
 
+    def churn(self, seed: int, elapsed_s: float) -> None:
+        """Let VMs arrive and leave for some seconds before the plan is applied (live mode).
+
+        The law: events are a Poisson process of `churn_per_min` events a minute. Each event takes
+        three numbers of one generator, in this order: the seconds since the event before
+        (exponential), whether it is an arrival (a uniform number below 0.5) or an exit, and a
+        uniform number u. An arrival has the flavor of VM floor(u * V) of the V VMs of the snapshot.
+        It goes by best fit to the ACTIVE host and NUMA node that has room and the least free CPU
+        (summed over both nodes for a VM on two nodes), the first one of equals; without room
+        anywhere it is turned away. An exit takes the VM floor(u * n) of the n present, in the order
+        of their indices; the last VM stays.
+
+        Args:
+            seed: of the world.
+            elapsed_s: seconds; an event after them does not happen any more.
+        """
+        rate = self.cluster.churn_per_min / 60.0
+        if rate <= 0:
+            return
+        rng = np.random.default_rng([seed, CHURN_STREAM])
+        now = rng.exponential(1.0 / rate)
+        while True:
+            arrives, u = rng.random() < 0.5, rng.random()
+            if now > elapsed_s:
+                return
+            if arrives:
+                self._arrive(int(self.cluster.vm_flavor[math.floor(u * self.cluster.n_vms)]))
+            elif len(self.host) > 1:
+                self._take_out(list(self.host)[math.floor(u * len(self.host))])
+            now += rng.exponential(1.0 / rate)
+
+    def _arrive(self, kind: int) -> None:
+        """Place a new VM of a flavor by best fit, if it has room anywhere."""
+        vm = len(self.flavor)
+        self.flavor.append(kind)
+        two_nodes = int(self.cluster.flavor_nodes[kind]) == 2
+        cpu, mem = self.need(vm)
+        options = []
+        for pm in np.flatnonzero(self.cluster.pm_status == ACTIVE).tolist():
+            for node in (0,) if two_nodes else (0, 1):
+                used = self.places(vm, pm, node)
+                if all(
+                    place in self.cpu and self.cpu[place] >= cpu and self.mem[place] >= mem
+                    for place in used
+                ):
+                    options.append((sum(self.cpu[place] for place in used), pm, node))
+        if options:
+            _, pm, node = min(options)
+            self._put(vm, pm, node)
+        else:
+            self.flavor.pop()
+
     def places(self, vm: int, pm: int, node: int) -> list[tuple[int, int]]:
-        """The NUMA nodes the VM uses when it is there."""
-        both = int(self.cluster.flavor_nodes[self.cluster.vm_flavor[vm]]) == 2
+        """Return the NUMA nodes that the VM uses when it is on node `node` of host `pm`."""
+        both = int(self.cluster.flavor_nodes[self.flavor[vm]]) == 2
         return [(pm, 0), (pm, 1)] if both else [(pm, node)]
 
     def need(self, vm: int) -> tuple[int, int]:
-        """CPU and memory on each node used."""
-        kind = int(self.cluster.vm_flavor[vm])
+        """Return the CPU and memory that the VM needs on each node used."""
+        kind = self.flavor[vm]
         return int(self.cluster.flavor_cpu[kind]), int(self.cluster.flavor_mem[kind])
 
-    def _take(self, vm: int, sign: int) -> None:
+    def _put(self, vm: int, pm: int, node: int) -> None:
+        self.host[vm], self.node[vm] = pm, node
         cpu, mem = self.need(vm)
-        for place in self.places(vm, self.host[vm], self.node[vm]):
-            self.cpu[place] += sign * cpu
-            self.mem[place] += sign * mem
+        for place in self.places(vm, pm, node):
+            self.cpu[place] -= cpu
+            self.mem[place] -= mem
+
+    def _take_out(self, vm: int) -> None:
+        cpu, mem = self.need(vm)
+        for place in self.places(vm, self.host.pop(vm), self.node.pop(vm)):
+            self.cpu[place] += cpu
+            self.mem[place] += mem
 
     def broken(self, vm: int, pm: int, node: int) -> list[str]:
-        """One clause for each constraint that the move would break now."""
+        """Return one clause for each constraint that the move would break now."""
+        if vm not in self.host:
+            return ["the VM has left"]
         cluster, source = self.cluster, self.host[vm]
         why: list[str] = []
         target = self.places(vm, pm, node)
@@ -201,10 +275,11 @@ class _Book:
         for group in self.groups.get(vm, []):
             start, stop = int(cluster.set_start[group]), int(cluster.set_start[group + 1])
             for other in cluster.set_vms[start:stop].tolist():
+                if other == vm or other not in self.host:
+                    continue
                 there = self.host[other]
                 by_rack = bool(cluster.set_by_rack[group])
-                same_rack = by_rack and cluster.pm_rack[there] == cluster.pm_rack[pm]
-                if other != vm and (there == pm or same_rack):
+                if there == pm or (by_rack and cluster.pm_rack[there] == cluster.pm_rack[pm]):
                     why.append(
                         f"{cluster.vm_ids[other]} of deployment set {group} is "
                         + (f"in rack {cluster.pm_rack[pm]}" if by_rack else "on that host")
@@ -212,19 +287,19 @@ class _Book:
         return why
 
     def move(self, vm: int, pm: int, node: int) -> None:
-        """Makes the move."""
+        """Move the VM to node `node` of host `pm`."""
         for end in {self.host[vm], pm}:
             self.taken_part[end] = self.taken_part.get(end, 0) + 1
-        self._take(vm, +1)
-        self.host[vm], self.node[vm] = pm, node
-        self._take(vm, -1)
+        self._take_out(vm)
+        self._put(vm, pm, node)
         self.moves += 1
 
 
-def _rates(cluster: Cluster, book: _Book) -> tuple[float, float, float, float, int]:
-    """16-core, 64-core and memory fragment rates; 16-core fragments and free CPU on ACTIVE
-    hosts.
+def _rates(book: _Book) -> tuple[float, float, float, float, int]:
+    """Return the 16-core, 64-core and memory fragment rates, the CPU in 16-core fragments and the
+    free CPU, all over the ACTIVE hosts.
     """
+    cluster = book.cluster
     core = cluster.cpu_per_core
     active = [pm for pm in range(cluster.n_pms) if cluster.pm_status[pm] == ACTIVE]
     nodes = {pm: [place for place in ((pm, 0), (pm, 1)) if place in book.cpu] for pm in active}
@@ -242,15 +317,17 @@ def _rates(cluster: Cluster, book: _Book) -> tuple[float, float, float, float, i
     return rate, rate_64, rate_mem, float(fragments), total
 
 
-def _goal_met(cluster: Cluster, book: _Book) -> str:
-    """Why the goal ends the episode, or "" if it does not."""
-    if cluster.objective != "moves_to_goal" or _rates(cluster, book)[0] > cluster.goal_rate:
+def _goal_met(book: _Book) -> str:
+    """Return why the goal ends the episode, or "" if it does not."""
+    cluster = book.cluster
+    if cluster.objective != "moves_to_goal" or _rates(book)[0] > cluster.goal_rate:
         return ""
     return f"the goal rate {cluster.goal_rate} is reached"
 
 
-def _objective(cluster: Cluster, book: _Book) -> float:
-    rate, rate_64, rate_mem, fragments, total = _rates(cluster, book)
+def _objective(book: _Book) -> float:
+    cluster = book.cluster
+    rate, rate_64, rate_mem, fragments, total = _rates(book)
     if cluster.objective == "fragment_rate":
         return rate
     if cluster.objective == "mixed":
@@ -258,7 +335,7 @@ def _objective(cluster: Cluster, book: _Book) -> float:
         return (w16 * rate + w64 * rate_64 + wmem * rate_mem) / (w16 + w64 + wmem)
     if cluster.objective == "drain":
         to_empty = {int(pm) for pm in cluster.drain_pms}
-        return sum(host in to_empty for host in book.host) + rate
+        return sum(host in to_empty for host in book.host.values()) + rate
     if rate <= cluster.goal_rate:
         return float(book.moves)
     missing = (fragments - cluster.goal_rate * total) / (16 * cluster.cpu_per_core)

@@ -265,5 +265,18 @@ def test_a_live_plan_scores_as_its_surviving_moves_on_the_churned_cluster(
     assert skipped > 0
 
 
+@given(seed=SEEDS, world=st.integers(0, 10**6), seconds=st.floats(0, 60))
+@settings(max_examples=60, deadline=None)
+def test_the_validators_own_churn_leads_to_the_same_world(
+    tiny_cluster: Make, seed: int, world: int, seconds: float
+) -> None:
+    live = tiny_cluster(seed, mode="live", objective="drain", drain_pms=np.array([0, 1]))
+    after, _ = churned(live, world, seconds)
+    static = d.make_static(after)
+    state = d.make_state(after, static)
+    found = judged(live, [], World(world, seconds))
+    assert found.objective == pytest.approx(value(static, state.totals), abs=1e-12)
+
+
 def test_an_unknown_vm_makes_a_live_plan_infeasible_too(trio: Callable[..., Cluster]) -> None:
     assert not judged(trio(mode="live"), [-1, B0]).feasible
