@@ -2,7 +2,7 @@
 alone.
 
 Losses are ratios to the first, steps are what slopes foretell of them, so that what was learned on
-one data set and model speaks of another. A deployed server computes the same; see flower.py.
+one data set and model speaks of another. A deployed server computes the same; see deploy/flower.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import IllegalActionError, SettingError
 from sysopt_gym.datasets.federated_lr.generator import generate
 from sysopt_gym.datasets.federated_lr.instance import BETA_RANGE, Federation, Terms, terms_of
+from sysopt_gym.deploy.flower.server import Server
 from sysopt_gym.envs.federated_lr.draws import draw_rounds, first_weights, shelve
 from sysopt_gym.envs.federated_lr.env import FederatedLREnv
 from sysopt_gym.envs.federated_lr.orders import CHECKPOINTS, SERVER_RULES, order, rate_of
-from sysopt_gym.envs.federated_lr.server import Server
 from sysopt_gym.envs.federated_lr.server_rules import server_step
 
 TERMS = Terms(rounds=4, clients=2, participants=2, local_steps=1, batch_size=8, alpha=1.0, beta=0.1)

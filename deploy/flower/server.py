@@ -1,8 +1,8 @@
-"""The server of a real federation under a controller: weights go out with rates, what clients made
-of them comes in.
+"""The server of a real federation whose rates a controller sets.
 
-It says to the controller what the environment would say, and obeys its orders as the environment
-would; clients are whoever the caller asks (Flower's, see flower.py).
+The controller gets the observations that the environment would give, and its orders are obeyed as
+the environment would; the caller sends the weights to its clients and brings back what they trained
+(strategy.py does so with Flower's).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ...core.budget import Budget
 from ...core.contracts import Policy
 from ...core.errors import IllegalActionError, SettingError
 from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Terms
-from .objective import score
-from .observation import Observation, Observer
-from .orders import (
+from ...envs.federated_lr.objective import score
+from ...envs.federated_lr.observation import Observation, Observer
+from ...envs.federated_lr.orders import (
     ALPHA,
     BETA,
     CHECKPOINT,
@@ -33,8 +33,8 @@ from .orders import (
     SIZES,
     rate_of,
 )
-from .server_rules import server_step
-from .statistics import blank
+from ...envs.federated_lr.server_rules import server_step
+from ...envs.federated_lr.statistics import blank
 
 Validate = Callable[[np.ndarray], tuple[float, float]]
 _LANE = np.array([0])
@@ -42,8 +42,13 @@ _LANE = np.array([0])
 
 @dataclass(slots=True)
 class _Model:
-    """What a checkpoint keeps, [P] each: weights, the update in hand, the one applied last, and the
-    server's moments.
+    """What a checkpoint keeps, float64 [P] each.
+
+    Attributes:
+        weights: of the model.
+        update: mean update of the last round, not applied yet.
+        last: the update applied last.
+        m, v: the server rule's first and second moments.
     """
 
     weights: np.ndarray
@@ -57,9 +62,9 @@ class Server:
     """One run of a federation under a controller.
 
     Attributes:
-        history: what the controller was told as info, step by step; the last entry is of the update
-            in hand.
-        local_rule: for the clients of the round to come.
+        history: the info that the controller got, step by step; the last entry belongs to the
+            update that is not applied yet.
+        local_rule: for the clients of the next round.
     """
 
     def __init__(
@@ -71,19 +76,19 @@ class Server:
         budget: Budget,
         seed: int,
     ) -> None:
-        """Validates the first model and takes the controller's first order.
+        """Validate the first model and ask the controller for its first order.
 
         Args:
             policy: the controller or agent.
-            terms: what it is told before the first round.
-            weights: of the first model, [P].
-            validate: weights [P] -> loss and accuracy on rows that the server holds.
+            terms: passed to the policy's reset.
+            weights: of the first model, float [P].
+            validate: weights float64 [P] -> loss and accuracy on rows that the server holds.
             budget: of the controller, for the whole run.
             seed: of the controller.
 
         Raises:
-            SettingError: the first model has no finite loss.
-            IllegalActionError: the controller's first order is none.
+            SettingError: the first model's loss is not finite.
+            IllegalActionError: the controller's first order is malformed.
         """
         self._policy, self._validate = policy, validate
         weights = np.array(weights, np.float64)
@@ -107,33 +112,33 @@ class Server:
 
     @property
     def weights(self) -> np.ndarray:
-        """Of the model now, float64 [P]."""
+        """Weights of the model now, float64 [P]."""
         return self._now.weights
 
     @property
     def last_update(self) -> np.ndarray:
-        """Of the round before, as FedHyper's clients need it, float64 [P]; zero at first."""
+        """Update applied last, which FedHyper's clients need, float64 [P]; 0 at first."""
         return self._now.last
 
     @property
     def alpha(self) -> float:
-        """Of the last order."""
+        """Server's rate in the last order."""
         return float(self._statistics.alpha[0])
 
     @property
     def beta(self) -> float:
-        """For the clients of the round to come."""
+        """Rate for the clients of the next round."""
         return float(self._statistics.beta[0])
 
     @property
     def validation(self) -> tuple[float, float]:
-        """Loss and accuracy of the model now; of one that diverged, what the environment says."""
+        """Validation loss and accuracy of the model now, as the environment reports them."""
         s = self._statistics
         return float(s.validation_loss[0]), float(s.validation_accuracy[0])
 
     @property
     def diverged(self) -> bool:
-        """Whether training has left what is finite; it does not come back."""
+        """Whether training has diverged; that is final."""
         return bool(self._statistics.diverged[0])
 
     def receive(
@@ -143,20 +148,19 @@ class Server:
         losses: np.ndarray,
         gradient_norms: np.ndarray,
     ) -> bool:
-        """Takes in a round, asks for the order and obeys it.
+        """Take the clients' results of a round, ask the controller for its order and obey it.
 
         Args:
-            sent: the weights that the clients began with, [P].
-            trained: the weights that each came back with, [M, P].
-            losses: of each at its first local step, [M].
-            gradient_norms: of each at its first local step, [M].
+            sent: the weights that the clients began with, float [P].
+            trained: the weights that each of M clients returned, float [M, P].
+            losses: of each client at its first local step, float [M].
+            gradient_norms: of each client at its first local step, float [M].
 
         Returns:
-            Whether the model moved; if not, training has diverged and the model is the last sane
-            one.
+            False if training diverged; the model stays the last one before that.
 
         Raises:
-            IllegalActionError: the controller's order is none.
+            IllegalActionError: the controller's order is malformed.
         """
         s, now = self._statistics, self._now
         now.weights = np.array(sent, np.float64)
@@ -181,10 +185,10 @@ class Server:
         return self._apply(SERVER_RULES[order[SERVER]])
 
     def _asked(self) -> np.ndarray:
-        """The controller's order for the step now.
+        """Ask the controller for its order of this step.
 
         Raises:
-            IllegalActionError: it is none.
+            IllegalActionError: it is malformed.
         """
         row = self._statistics.row(0)
         accuracies = [past["validation_accuracy"] for past in (*self.history, row)][2:]
@@ -201,7 +205,7 @@ class Server:
         return order
 
     def _obey(self, order: np.ndarray) -> None:
-        """All but the step of the weights."""
+        """Set the order's rates and local rule, and keep or restore the checkpoint."""
         self._statistics.alpha[:] = rate_of(int(order[ALPHA]), ALPHA_RANGE)
         self._statistics.beta[:] = rate_of(int(order[BETA]), BETA_RANGE)
         self.local_rule = LOCAL_RULES[order[LOCAL]]
@@ -211,7 +215,7 @@ class Server:
             self._now = copy.deepcopy(self._kept)
 
     def _apply(self, rule: str) -> bool:
-        """Applies the update in hand, unless the model that comes of it is beyond use."""
+        """Apply the update by a server rule; return False, unchanged, if the model diverges."""
         now = self._now
         weights = now.weights + server_step(rule, self.alpha, now.update, now.m, now.v)
         loss, accuracy = self._validate(weights)

@@ -10,7 +10,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from sysopt_gym.datasets.federated_lr.instance import Terms
-from sysopt_gym.envs.federated_lr.flower import controller_strategy
+from sysopt_gym.deploy.flower.strategy import controller_strategy
 from sysopt_gym.envs.federated_lr.orders import order
 
 from .model import FEATURES, loss_and_gradient, rows

@@ -22,7 +22,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from sysopt_gym.core.errors import MissingDependencyError, SettingError
 from sysopt_gym.core.registry import contender_names, load_contender
 from sysopt_gym.datasets.federated_lr.instance import Terms
-from sysopt_gym.envs.federated_lr.flower import controller_strategy
+from sysopt_gym.deploy.flower.strategy import controller_strategy
 from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES, order
 
 TERMS = Terms(rounds=3, clients=3, participants=3, local_steps=2, batch_size=8, alpha=1.0, beta=0.1)
@@ -318,7 +318,7 @@ def test_after_divergence_nobody_trains_and_the_last_sane_model_is_the_result(
 
 
 def test_without_flwr_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "sysopt_gym.envs.federated_lr.flower"
+    name = "sysopt_gym.deploy.flower.strategy"
     monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "flwr.app", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'sysopt-gym\[flower\]'"):

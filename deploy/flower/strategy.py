@@ -1,4 +1,4 @@
-"""Any controller or trained agent of the family as a strategy of Flower.
+"""Any controller or trained agent of federated_lr as a strategy of Flower.
 
 Clients are ordinary Flower ClientApps. The config of a training message holds `lr`, `local_steps`,
 `batch_size` and `local_rule`; where the local rule is one of FedHyper's, the message also holds the
@@ -58,19 +58,19 @@ def controller_strategy(
     seed: int = 0,
     **options: Any,
 ) -> Strategy:
-    """A strategy whose rates the policy sets, round by round.
+    """Make a strategy whose rates a policy sets, round by round.
 
     Args:
         policy: a controller, or a trained agent.
-        terms: what it is told of the federation; `start` must be given the same number of rounds.
+        terms: of the federation; `start` must be given the same number of rounds.
         validate: the model's arrays -> loss and accuracy on rows that the server holds.
-        local_rules: those that the clients know, of orders.LOCAL_RULES.
+        local_rules: those that the clients implement, of orders.LOCAL_RULES.
         buffers: names of arrays that are no weights (BatchNorm's running statistics); like arrays
             of whole numbers they are averaged and stand outside updates and checkpoints.
-        budget: of the policy for the whole run; an hour unless given.
+        budget: of the policy for the whole run; an hour by default.
         seed: of the policy and of the choice of participants.
-        options: of Flower's FedAvg (min_available_nodes, fraction_evaluate, ...), but for
-            fraction_train and min_train_nodes, which terms.participants stands for.
+        options: keywords of Flower's FedAvg (min_available_nodes, fraction_evaluate, ...);
+            fraction_train and min_train_nodes follow from terms.participants.
     """
     return ControllerStrategy(
         policy,
@@ -85,10 +85,11 @@ def controller_strategy(
 
 
 class ControllerStrategy(FedAvg):
-    """See controller_strategy.
+    """Flower's FedAvg with the rates of a policy; see controller_strategy.
 
     Attributes:
-        server: the run's server; its `history` is what the policy was told. None before round 1.
+        server: the run's server; its `history` is the info that the policy got. None before
+            round 1.
     """
 
     def __init__(
@@ -125,7 +126,14 @@ class ControllerStrategy(FedAvg):
         *rest: Any,
         **named: Any,
     ) -> Result:
-        """Flower's, for as many rounds as the policy was told of.
+        """Run Flower's `start` for the number of rounds in the terms.
+
+        Args:
+            grid: Flower's, to the clients.
+            initial_arrays: the first model.
+            num_rounds: None, or the terms' number of rounds.
+            rest: further arguments of Flower's `start`.
+            named: further keywords of Flower's `start`.
 
         Raises:
             SettingError: num_rounds is another number.
@@ -141,10 +149,16 @@ class ControllerStrategy(FedAvg):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """The participants' messages with their rates; none any more once training has diverged.
+        """Make the participants' messages with their rates; none once training has diverged.
+
+        Args:
+            server_round: number of the round, from 1.
+            arrays: the model to send.
+            config: further values for the clients.
+            grid: Flower's, to the clients.
 
         Raises:
-            SettingError: the clients do not know the local rule that the policy wants.
+            SettingError: the policy orders a local rule that the clients do not implement.
         """
         self._sent = {name: array.numpy() for name, array in arrays.items()}
         if server_round == 1:
@@ -183,11 +197,16 @@ class ControllerStrategy(FedAvg):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """The next model, as the policy orders, and the participants' mean metrics with `alpha`,
-        `validation_loss` and `validation_accuracy`.
+        """Make the next model as the policy orders.
 
-        A round without answers is no step of the policy, and leaves the model as it was. So does
-        one that diverged.
+        Args:
+            server_round: number of the round, from 1.
+            replies: the participants' messages.
+
+        Returns:
+            The model (None, which leaves it as it was, without any reply or after divergence), and
+            the participants' mean metrics with `alpha`, `validation_loss` and
+            `validation_accuracy`. A round without replies is no step of the policy.
 
         Raises:
             SettingError: a client's answer lacks a metric or an array, or it used another rate.
@@ -240,7 +259,7 @@ class ControllerStrategy(FedAvg):
         return self.server
 
     def _sample(self, grid: Grid) -> list[int]:
-        """The round's participants, once enough clients are there."""
+        """Choose the round's participants, once enough clients are connected."""
         needed = max(self.min_available_nodes, self._terms.participants)
         while len(nodes := sorted(grid.get_node_ids())) < needed:
             time.sleep(WAIT_S)
@@ -250,7 +269,7 @@ class ControllerStrategy(FedAvg):
     def _read(
         self, message: Message, beta: float
     ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """Arrays and metrics of a client's answer."""
+        """Return the arrays and metrics of a client's reply; `beta` is the rate it was sent."""
         client = f"client {message.metadata.src_node_id}"
         (record,) = message.content.array_records.values()
         (metrics,) = message.content.metric_records.values()
@@ -283,12 +302,12 @@ class ControllerStrategy(FedAvg):
         return name not in self._buffers and self._sent[name].dtype.kind == "f"
 
     def _flat(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The weights among the arrays, float64 [P]."""
+        """Concatenate the weights among the arrays, float64 [P]."""
         parts = [arrays[name].ravel() for name in self._sent if self._is_weight(name)]
         return np.concatenate(parts).astype(np.float64)
 
     def _shaped(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """The reverse: weights [P] as the model's arrays, in their own precision."""
+        """Split weights [P] into the model's arrays, in their own precision."""
         shaped, at = {}, 0
         for name, array in self._sent.items():
             if self._is_weight(name):
@@ -301,7 +320,7 @@ class ControllerStrategy(FedAvg):
 def _mean(
     name: str, like: np.ndarray, answers: list[tuple[dict[str, np.ndarray], dict[str, float]]]
 ) -> np.ndarray:
-    """Of a buffer, in its own type."""
+    """Average a buffer over the clients, in the type of the array sent."""
     mean = np.mean([arrays[name] for arrays, _ in answers], axis=0)
     whole = like.dtype.kind != "f"
     return np.asarray(np.rint(mean) if whole else mean).astype(like.dtype)
