@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from ..core.contracts import Problem
 from ..core.errors import SettingError
+from ..core.problem import Problem
 
 PARTS = ("env_runners", "learners", "training", "resources", "evaluation", "debugging")
 
 
 def build_algorithm(
     name: str,
-    problem: Problem,
+    problem: Problem[Any],
     environment: Mapping[str, Any],
     network: Mapping[str, Any],
     seed: int,

@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from ..core.contracts import Problem
 from ..core.errors import CheckpointError
 from ..core.files import write_bytes
+from ..core.problem import Problem
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -57,7 +57,7 @@ def save_policy(folder: Path, weights: Mapping[str, Tensor], card: Card) -> None
     write_bytes(folder / CARD, (json.dumps(asdict(card), indent=1) + "\n").encode())
 
 
-def load_policy(folder: Path, problem: Problem) -> tuple[dict[str, Tensor], Card]:
+def load_policy(folder: Path, problem: Problem[Any]) -> tuple[dict[str, Tensor], Card]:
     """Reads what `save_policy` wrote.
 
     Raises:
@@ -81,7 +81,9 @@ def load_policy(folder: Path, problem: Problem) -> tuple[dict[str, Tensor], Card
     return weights, card
 
 
-def load_network(folder: Path, problem: Problem, make: Callable[[int], AnyNetwork]) -> AnyNetwork:
+def load_network(
+    folder: Path, problem: Problem[Any], make: Callable[[int], AnyNetwork]
+) -> AnyNetwork:
     """The network of an exported policy; `make` takes its width.
 
     Raises:
@@ -97,7 +99,7 @@ def load_network(folder: Path, problem: Problem, make: Callable[[int], AnyNetwor
 
 
 def shipped_for(
-    name: str, problem: Problem, content_hash: str, make: Callable[[int], AnyNetwork]
+    name: str, problem: Problem[Any], content_hash: str, make: Callable[[int], AnyNetwork]
 ) -> AnyNetwork | None:
     """The shipped policy whose folder's name begins so and that was trained on an instance, or none
     if there is no such; see `load_network`.

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..core.budget import Budget
 from ..core.contracts import Solver
-from ..core.registry import FAMILIES, known, resolve
+from ..core.registry import FAMILIES, check_name, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +43,5 @@ def load_recipe(family: str) -> Recipe:
     Raises:
         UnknownNameError: no such family.
     """
-    recipe: Recipe = resolve(f".agents.{known(family, FAMILIES, 'family')}.recipe:RECIPE")
+    recipe: Recipe = resolve(f".agents.{check_name(family, FAMILIES, 'family')}.recipe:RECIPE")
     return recipe

@@ -19,10 +19,11 @@ import yaml
 from rich.progress import Progress
 
 from ..core.budget import Budget
-from ..core.contracts import Problem, Solver
+from ..core.contracts import Solver
 from ..core.errors import CheckpointError, OutputError, SettingError
 from ..core.play import is_policy, play_policy
-from ..core.registry import contender_kind, known, load_contender, load_problem, resolve
+from ..core.problem import Problem
+from ..core.registry import check_name, contender_kind, load_contender, load_problem, resolve
 from ..core.solution import Solution
 from .algorithms import PARTS, build_algorithm, trained_policy
 from .checkpoints import SHIPPED, Card, load_network, save_policy
@@ -101,7 +102,7 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> dict[str, A
     path = Path(config)
     if not path.suffix:
         names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
-        path = CONFIGS / f"{known(str(config), names, 'training configuration')}.yaml"
+        path = CONFIGS / f"{check_name(str(config), names, 'training configuration')}.yaml"
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -122,7 +123,7 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> dict[str, A
             raise SettingError(f"{path}: {key!r} is missing; give it a value")
     for algorithm in ("ppo", "muzero"):
         for part in settings[algorithm]["algorithm"]:
-            known(part, PARTS, f"part of {algorithm}.algorithm")
+            check_name(part, PARTS, f"part of {algorithm}.algorithm")
     return settings
 
 
@@ -135,7 +136,7 @@ def _merged(base: dict[str, Any], changes: Any, place: str, prefix: str) -> dict
         path = f"{prefix}{key}"
         free = any(path.startswith(name + ".") for name in FREE_FORM)
         if not free:
-            known(str(key), base, f"key of {prefix.rstrip('.') or place}")
+            check_name(str(key), base, f"key of {prefix.rstrip('.') or place}")
         inner = base.get(key)
         nested = isinstance(inner, dict) and (isinstance(value, dict) or not free)
         merged[key] = (
@@ -156,7 +157,7 @@ class Run:
 
     out: Path
     settings: dict[str, Any]
-    problem: Problem
+    problem: Problem[Any]
     recipe: Recipe
     network: torch.nn.Module
     optimizer: torch.optim.Optimizer
@@ -244,12 +245,12 @@ class Run:
         """
         part, problem = self.settings[stage], self.problem
         found = self.instances(part["instances"])
-        return [problem.shown(problem.apply_settings(i, part["settings"])) for i in found]
+        return [problem.contender_view(problem.apply_settings(i, part["settings"])) for i in found]
 
     def trained_on(self) -> list[str]:
         """Content hashes of all instances of the run."""
         imitated = self.instances(self.settings["imitation"]["instances"])
-        seen = [self.problem.shown(instance) for instance in imitated]
+        seen = [self.problem.contender_view(instance) for instance in imitated]
         seen += [instance for stage in ("ppo", "muzero") for instance in self.played(stage)]
         return sorted({instance.content_hash for instance in seen})
 
@@ -321,7 +322,7 @@ def _remembering(solver: Solver, instances: list[Any], folder: Path) -> Solver:
     return solve
 
 
-def _as_solver(problem: Problem, name: str) -> Solver:
+def _as_solver(problem: Problem[Any], name: str) -> Solver:
     """A contender as a solver; a policy is played in the world of the solver's seed."""
     contender = load_contender(problem.family, name)
     if not is_policy(contender_kind(problem.family, name), contender):
@@ -329,7 +330,8 @@ def _as_solver(problem: Problem, name: str) -> Solver:
         return solver
 
     def play(instance: Any, budget: Budget, seed: int) -> Solution:
-        return play_policy(problem, contender(), problem.shown(instance), budget, seed, seed)
+        seen = problem.contender_view(instance)
+        return play_policy(problem, contender(), seen, budget, seed, seed)
 
     return play
 

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from ..core.budget import Budget
 from ..core.errors import OutputError
-from ..core.registry import AGENTS, POLICIES, known, load_contender
+from ..core.registry import AGENTS, POLICIES, check_name, load_contender
 from ..datasets.federated_lr.instance import Federation, seal, terms_of
 from ..datasets.federated_lr.splits import load_set
 from ..envs.federated_lr.dynamics import Lanes
@@ -150,7 +150,7 @@ def main(
     """Play controllers on every cell of a grid and print the table, accuracies in points."""
     torch.set_num_threads(1)
     everyone = [*AGENTS[FAMILY], *POLICIES[FAMILY]]
-    names = [known(name, everyone, f"{FAMILY} contender") for name in contenders or everyone]
+    names = [check_name(name, everyone, f"{FAMILY} contender") for name in contenders or everyone]
     names = list(dict.fromkeys([BASELINE, against, *names]))
     cells = load_set(grid)
     out.mkdir(parents=True, exist_ok=True)

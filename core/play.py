@@ -9,7 +9,8 @@ import gymnasium
 import numpy as np
 
 from .budget import Budget
-from .contracts import Kind, Policy, Problem
+from .contracts import Kind, Policy
+from .problem import Problem
 from .solution import Solution
 
 
@@ -18,12 +19,12 @@ def is_policy(kind: Kind, contender: Any) -> bool:
     return kind == "policy" or hasattr(contender, "act")
 
 
-def shown_to(problem: Problem, kind: Kind, instance: Any) -> Any:
+def shown_to(problem: Problem[Any], kind: Kind, instance: Any) -> Any:
     """What of an instance a contender of the kind is given; an oracle gets all of it."""
-    return instance if kind == "oracle" else problem.shown(instance)
+    return instance if kind == "oracle" else problem.contender_view(instance)
 
 
-def make_environment(problem: Problem, instance: Any) -> gymnasium.Env[Any, Any]:
+def make_environment(problem: Problem[Any], instance: Any) -> gymnasium.Env[Any, Any]:
     """The family's environment in the form that plans are made of, with room for the instance."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="gymnasium")
@@ -31,12 +32,12 @@ def make_environment(problem: Problem, instance: Any) -> gymnasium.Env[Any, Any]
             problem.env_id,
             instances=(instance,),
             disable_env_checker=True,
-            **problem.plan_arguments,
+            **problem.env_arguments,
         )
 
 
 def play_policy(
-    problem: Problem, policy: Policy, instance: Any, budget: Budget, seed: int, world_seed: int
+    problem: Problem[Any], policy: Policy, instance: Any, budget: Budget, seed: int, world_seed: int
 ) -> Solution:
     """Plays an episode closed loop, until it ends or the budget does.
 
@@ -51,7 +52,7 @@ def play_policy(
     clock = budget.start()
     env = make_environment(problem, instance)
     try:
-        policy.reset(problem.told(instance), budget, seed)
+        policy.reset(problem.policy_view(instance), budget, seed)
         observation, info = env.reset(seed=world_seed, options={"instance": instance})
         actions: list[Any] = []
         ended = False

@@ -12,8 +12,9 @@ import importlib
 from collections.abc import Iterable
 from typing import Any, cast
 
-from .contracts import Kind, Problem
+from .contracts import Kind
 from .errors import MissingDependencyError, UnknownNameError
+from .problem import Problem
 
 FAMILIES: dict[str, str] = {
     "vm_rescheduling": ".envs.vm_rescheduling.problem:PROBLEM",
@@ -215,13 +216,13 @@ def resolve(entry: str) -> Any:
         ) from error
 
 
-def load_problem(family: str) -> Problem:
+def load_problem(family: str) -> Problem[Any]:
     """The family's Problem.
 
     Raises:
         UnknownNameError: no such family.
     """
-    return cast(Problem, resolve(FAMILIES[known(family, FAMILIES, "family")]))
+    return cast(Problem[Any], resolve(FAMILIES[check_name(family, FAMILIES, "family")]))
 
 
 def contender_names(family: str, kind: Kind) -> list[str]:
@@ -236,7 +237,7 @@ def contender_kind(family: str, name: str) -> Kind:
         UnknownNameError: no such contender.
     """
     kinds = {other: kind for kind in _TABLES for other in contender_names(family, kind)}
-    return kinds[known(name, kinds, f"{family} contender")]
+    return kinds[check_name(name, kinds, f"{family} contender")]
 
 
 def load_contender(family: str, name: str) -> Any:
@@ -254,8 +255,13 @@ def register(kind: Kind, family: str, name: str, entry: str) -> None:
     _TABLES[kind].setdefault(family, {})[name] = entry
 
 
-def known(name: str, names: Iterable[str], what: str) -> str:
-    """Returns the name if it is among the names.
+def check_name(name: str, names: Iterable[str], what: str) -> str:
+    """Return the name if it is among the names.
+
+    Args:
+        name: what somebody wrote.
+        names: all that are known.
+        what: what they name, in the message.
 
     Raises:
         UnknownNameError: it is not; the message offers the nearest and lists all.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..core.errors import UnknownNameError
-from ..core.registry import known
+from ..core.registry import check_name
 
 One = TypeVar("One")
 
@@ -33,7 +33,7 @@ def members(
         UnknownNameError: no such set, or no such instance in it.
     """
     base, slash, index = name.partition("/")
-    instances = list(load(known(base, sets, what)))
+    instances = list(load(check_name(base, sets, what)))
     if not slash:
         return instances
     if not index.isdecimal() or int(index) >= len(instances):

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from ..core.budget import Budget
-from ..core.contracts import Problem
 from ..core.errors import InstanceError, OutputError, SettingError, UnknownNameError
 from ..core.instance import load_archive, save_archive
+from ..core.problem import Problem
 from ..core.registry import (
     FAMILIES,
     KINDS,
+    check_name,
     contender_kind,
     contender_names,
-    known,
     load_problem,
 )
 
 MAX_SEEDS = 1000
 
 
-def find_instances(problem: Problem, argument: str) -> list[Any]:
+def find_instances(problem: Problem[Any], argument: str) -> list[Any]:
     """The instances behind an argument: a set ("NAME:split"), one of a set ("NAME:split/3"), or a
     file.
 
@@ -69,7 +69,7 @@ def parse_settings(pairs: Sequence[str], allowed: Mapping[str, Any], what: str) 
             raise SettingError(
                 f"--set {pair}: write key=value, e.g. {next(iter(allowed), 'key')}=..."
             )
-        known(key, allowed, what)
+        check_name(key, allowed, what)
         if key in values:
             raise SettingError(
                 f"--set {key}: given twice ({values[key]!r} and {value!r}); keep one"
@@ -78,7 +78,7 @@ def parse_settings(pairs: Sequence[str], allowed: Mapping[str, Any], what: str) 
     return values
 
 
-def apply_settings(problem: Problem, instance: Any, values: Mapping[str, str]) -> Any:
+def apply_settings(problem: Problem[Any], instance: Any, values: Mapping[str, str]) -> Any:
     """The instance with settings applied; the keys are checked first.
 
     Raises:
@@ -86,7 +86,7 @@ def apply_settings(problem: Problem, instance: Any, values: Mapping[str, str]) -
         SettingError: a value that cannot be used.
     """
     for key in values:
-        known(key, problem.settings, f"{problem.family} setting")
+        check_name(key, problem.settings, f"{problem.family} setting")
     return problem.apply_settings(instance, values) if values else instance
 
 
@@ -96,17 +96,21 @@ def check_families(names: Sequence[str]) -> list[str]:
     Raises:
         UnknownNameError: no such family.
     """
-    return list(dict.fromkeys(known(name, FAMILIES, "family") for name in names)) or list(FAMILIES)
+    checked = [check_name(name, FAMILIES, "family") for name in names]
+    return list(dict.fromkeys(checked)) or list(FAMILIES)
 
 
-def choose_contenders(problem: Problem, names: Sequence[str], baseline: str | None) -> list[str]:
+def choose_contenders(
+    problem: Problem[Any], names: Sequence[str], baseline: str | None
+) -> list[str]:
     """The contenders of a comparison: those named (else the family's default), those always there,
     the baseline.
 
     Raises:
         UnknownNameError: no such contender.
     """
-    wanted = [*(names or problem.default_contenders), *problem.always, baseline or problem.baseline]
+    standard = problem.defaults
+    wanted = [*(names or standard.contenders), *standard.always, baseline or standard.baseline]
     for name in wanted:
         contender_kind(problem.family, name)
     return list(dict.fromkeys(wanted))
@@ -154,7 +158,7 @@ def check_seed(seed: int) -> int:
 
 def load(
     family: str, argument: str, pairs: Sequence[str]
-) -> tuple[Problem, list[Any], dict[str, str]]:
+) -> tuple[Problem[Any], list[Any], dict[str, str]]:
     """A family's Problem, the instances behind an argument with settings applied, and the settings.
 
     Raises:
@@ -166,7 +170,7 @@ def load(
     return problem, [apply_settings(problem, one, settings) for one in instances], settings
 
 
-def readers(problems: Sequence[Problem], argument: str) -> list[Problem]:
+def readers(problems: Sequence[Problem[Any]], argument: str) -> list[Problem[Any]]:
     """The one family that can read a file.
 
     Raises:
@@ -174,7 +178,7 @@ def readers(problems: Sequence[Problem], argument: str) -> list[Problem]:
         SettingError: several families can, or none.
     """
 
-    def reads(problem: Problem) -> bool:
+    def reads(problem: Problem[Any]) -> bool:
         try:
             find_instances(problem, argument)
         except InstanceError:
@@ -195,7 +199,9 @@ def readers(problems: Sequence[Problem], argument: str) -> list[Problem]:
     return readers
 
 
-def import_file(family: str | None, path: Path, pairs: Sequence[str]) -> tuple[Problem, list[Any]]:
+def import_file(
+    family: str | None, path: Path, pairs: Sequence[str]
+) -> tuple[Problem[Any], list[Any]]:
     """The family that a user's file is for (None: the one that can read it), and the instances in
     the file, named after it, with settings applied.
 
@@ -212,7 +218,7 @@ def import_file(family: str | None, path: Path, pairs: Sequence[str]) -> tuple[P
     return problem, instances
 
 
-def generate(problem: Problem, count: int, seed: int, pairs: Sequence[str]) -> list[Any]:
+def generate(problem: Problem[Any], count: int, seed: int, pairs: Sequence[str]) -> list[Any]:
     """Generated instances; `pairs` are the generator's parameters and the instances' settings.
 
     Raises:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.contracts import Problem
 from ..core.instance import Instance
-from ..core.registry import known, load_problem
+from ..core.problem import Problem
+from ..core.registry import check_name, load_problem
 from .catalog import (
     all_contenders,
     apply_settings,
@@ -64,7 +64,7 @@ def make_plan(request: Request) -> Plan:
     problems = [load_problem(name) for name in check_families(request.families)]
     _known_somewhere(problems, request)
     arguments: dict[str, list[str | Instance]]
-    arguments = {problem.family: list(problem.default_instances) for problem in problems}
+    arguments = {problem.family: list(problem.defaults.instances) for problem in problems}
     if request.instances:
         arguments = _by_family(problems, request.instances)
         problems = [problem for problem in problems if arguments[problem.family]]
@@ -74,7 +74,7 @@ def make_plan(request: Request) -> Plan:
         pairs = [p for p in request.settings if p.partition("=")[0] in problem.settings]
         given = parse_settings(pairs, problem.settings, f"{problem.family} setting")
         instances = [i for a in arguments[problem.family] for i in _instances(problem, a)]
-        for variant in problem.variants:
+        for variant in problem.defaults.variants:
             if given.keys() & variant.keys():
                 continue
             settings = {**variant, **given}
@@ -88,7 +88,7 @@ def make_plan(request: Request) -> Plan:
         contenders[problem.family] = choose_contenders(problem, names, baseline)
         seconds = request.budget_s
         budgets[problem.family] = check_budget(
-            problem.default_budget_s if seconds is None else seconds
+            problem.defaults.budget_s if seconds is None else seconds
         )
     return Plan(
         list(entries.values()),
@@ -123,7 +123,7 @@ def _facts(request: Request, plan: Plan) -> dict[str, Any]:
     baselines = {}
     for family, names in plan.contenders.items():
         wanted = request.baseline
-        baselines[family] = wanted if wanted in names else load_problem(family).baseline
+        baselines[family] = wanted if wanted in names else load_problem(family).defaults.baseline
     now = datetime.datetime.now(datetime.UTC)
     return {
         "command": request.command,
@@ -138,12 +138,12 @@ def _facts(request: Request, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _known_somewhere(problems: Sequence[Problem], request: Request) -> None:
+def _known_somewhere(problems: Sequence[Problem[Any]], request: Request) -> None:
     """Every contender and setting is known to at least one of the families."""
     whose = f"{problems[0].family} " if len(problems) == 1 else ""
     contenders = _union(all_contenders(problem.family) for problem in problems)
     for name in [*request.contenders, *([request.baseline] if request.baseline else [])]:
-        known(name, contenders, f"{whose}contender")
+        check_name(name, contenders, f"{whose}contender")
     settings = _union(problem.settings for problem in problems)
     parse_settings(request.settings, dict.fromkeys(settings), f"{whose}setting")
 
@@ -152,18 +152,18 @@ def _union(lists: Iterable[Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in lists for name in names))
 
 
-def _instances(problem: Problem, argument: str | Instance) -> list[Any]:
+def _instances(problem: Problem[Any], argument: str | Instance) -> list[Any]:
     return find_instances(problem, argument) if isinstance(argument, str) else [argument]
 
 
 def _by_family(
-    problems: Sequence[Problem], arguments: Sequence[str | Instance]
+    problems: Sequence[Problem[Any]], arguments: Sequence[str | Instance]
 ) -> dict[str, list[str | Instance]]:
     """Which family each instance argument is for."""
     found: dict[str, list[str | Instance]] = {problem.family: [] for problem in problems}
     for argument in arguments:
         if isinstance(argument, Instance):
-            found[known(argument.FAMILY, found, "family of this comparison")].append(argument)
+            found[check_name(argument.FAMILY, found, "family of this comparison")].append(argument)
             continue
         takers = [p for p in problems if argument.partition("/")[0] in p.instance_sets]
         if not takers:

@@ -14,9 +14,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ..core.contracts import Problem, World
+from ..core.contracts import World
 from ..core.errors import IllegalActionError
 from ..core.play import make_environment
+from ..core.problem import Problem
 from ..core.solution import Incumbent
 
 TOLERANCE = 1e-9
@@ -62,7 +63,7 @@ def world_seed(instance_hash: str, seed: int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def judge(problem: Problem, instance: Any, actions: np.ndarray, world: World) -> Judgement:
+def judge(problem: Problem[Any], instance: Any, actions: np.ndarray, world: World) -> Judgement:
     """Replays the actions in the environment, then has the validator recompute the objective from
     scratch.
 
@@ -95,18 +96,18 @@ def judge(problem: Problem, instance: Any, actions: np.ndarray, world: World) ->
 _nothing: dict[tuple[str, str, World], float] = {}
 
 
-def doing_nothing(problem: Problem, instance: Any, world: World) -> float:
+def doing_nothing(problem: Problem[Any], instance: Any, world: World) -> float:
     """Objective of the family's plan of doing nothing; NaN where that is not feasible. Judged once
     in a process for every contender in that world.
     """
     key = problem.family, instance.content_hash, world
     if key not in _nothing:
-        _nothing[key] = judge(problem, instance, problem.nothing(instance), world).objective
+        _nothing[key] = judge(problem, instance, problem.null_plan(instance), world).objective
     return _nothing[key]
 
 
 def anytime_curve(
-    problem: Problem,
+    problem: Problem[Any],
     instance: Any,
     incumbents: Sequence[Incumbent],
     seed: int,
@@ -129,7 +130,7 @@ def anytime_curve(
     chosen = np.unique(np.linspace(0, len(incumbents) - 1, count).round().astype(int))
     held = np.array([incumbents[int(index)].seconds for index in chosen])
     moments = held
-    if problem.moves_on(instance):
+    if problem.is_live(instance):
         first = max(float(held[0]), 1e-4)
         moments = np.union1d(held, np.geomspace(first, max(wall_s, first), CURVE_POINTS))
     curve = []
@@ -149,7 +150,7 @@ def as_action(row: Any) -> Any:
     return int(row) if np.ndim(row) == 0 else np.asarray(row)
 
 
-def _replay(problem: Problem, instance: Any, actions: np.ndarray, world: World) -> _Replay:
+def _replay(problem: Problem[Any], instance: Any, actions: np.ndarray, world: World) -> _Replay:
     step = 0
     env: gymnasium.Env[Any, Any] | None = None
     try:
@@ -160,7 +161,7 @@ def _replay(problem: Problem, instance: Any, actions: np.ndarray, world: World) 
         ended = False
         for step, row in enumerate(actions, start=1):
             if ended:
-                if problem.moves_on(instance):
+                if problem.is_live(instance):
                     break
                 return _Replay(
                     math.nan, False, f"step {step}: the episode ended after {step - 1} steps"

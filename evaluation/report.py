@@ -113,7 +113,7 @@ def _section(
 ) -> Section:
     first = rows[0]
     problem = load_problem(first["family"])
-    baseline = run.get("baseline", {}).get(first["family"], problem.baseline)
+    baseline = run.get("baseline", {}).get(first["family"], problem.defaults.baseline)
     lines = standings(rows, baseline)
     color = _colors(first["family"], lines)
     world = ", moving world" if first["moves_on"] else ""

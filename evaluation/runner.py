@@ -155,8 +155,8 @@ def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
         "status": "crashed",
         "bound": None,
         "best_known": known_best[0] if known_best else None,
-        "moves_on": problem.moves_on(entry.instance),
-        "draws": problem.draws(entry.instance) or problem.moves_on(entry.instance),
+        "moves_on": problem.is_live(entry.instance),
+        "draws": problem.is_random(entry.instance) or problem.is_live(entry.instance),
         "wall_s": None,
         "cpu_s": None,
         "setup_s": worker.setup_s,
@@ -183,7 +183,7 @@ def _judged(cell: Cell, outcome: Outcome, seed: int, budget: Budget, nothing: fl
     found = judge(problem, instance, actions, World(seed, outcome.wall_s))
     late = is_late(outcome.wall_s, budget.seconds)
     # A proof is about the instance as given; where the world moves on, a plan meets another.
-    proof_holds = not problem.moves_on(instance)
+    proof_holds = not problem.is_live(instance)
     bound = solution.bound if proof_holds else None
     if not found.agree:
         status = "disagreement"

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from ..core.contracts import Problem, Throughput
+from ..core.contracts import Throughput
+from ..core.problem import Problem
 from ..core.registry import FAMILIES, contender_names, load_problem
 from .cells import FAILED, Row
 from .doctor import Finding
@@ -67,16 +68,16 @@ def _agents() -> Table:
 
 def _contenders(table: Table, kinds: Sequence[Any]) -> Table:
     for family in FAMILIES:
-        problem = load_problem(family)
-        default = {*problem.default_contenders, *problem.always, problem.baseline}
+        defaults = load_problem(family).defaults
+        played = {*defaults.contenders, *defaults.always, defaults.baseline}
         for kind in kinds:
             for name in contender_names(family, kind):
-                role = "yes" if name in default else ""
-                table.add_row(family, name, "baseline" if name == problem.baseline else role)
+                mark = "yes" if name in played else ""
+                table.add_row(family, name, "baseline" if name == defaults.baseline else mark)
     return table
 
 
-def facts(problem: Problem, instances: Sequence[Any]) -> Table:
+def facts(problem: Problem[Any], instances: Sequence[Any]) -> Table:
     """One column an instance, at most eight; one line a fact."""
     shown = list(instances[:8])
     described = [{"hash": instance.content_hash} | problem.describe(instance) for instance in shown]
@@ -88,7 +89,7 @@ def facts(problem: Problem, instances: Sequence[Any]) -> Table:
     return table
 
 
-def solved_lines(problem: Problem, instance: Any, solved: Solved) -> list[str]:
+def solved_lines(problem: Problem[Any], instance: Any, solved: Solved) -> list[str]:
     """Objective, feasible, seconds, bound."""
     objective, file = problem.objective(instance), solved.file
     unit = f" {objective.unit}" if objective.unit else ""

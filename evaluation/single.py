@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..core.budget import Budget
-from ..core.contracts import Problem, World
+from ..core.contracts import World
 from ..core.errors import OutputError, SolutionError, SysOptError
 from ..core.files import write_bytes
+from ..core.problem import Problem
 from ..core.registry import contender_kind
 from ..core.solution import SolutionFile
 from .catalog import apply_settings
@@ -42,7 +43,7 @@ class ContenderError(SysOptError, RuntimeError):
 
 
 def solve(
-    problem: Problem,
+    problem: Problem[Any],
     instance: Any,
     contender: str,
     budget: Budget,
@@ -71,7 +72,7 @@ def solve(
     actions = np.asarray(outcome.solution.actions)
     judgement = judge(problem, instance, actions, World(world, outcome.wall_s))
     # A proof is about the instance as given; where the world moves on, a plan meets another.
-    proof_holds = not problem.moves_on(instance)
+    proof_holds = not problem.is_live(instance)
     bound = outcome.solution.bound if proof_holds else None
     file = SolutionFile(
         family=problem.family,
@@ -91,7 +92,7 @@ def solve(
 
 
 def validate(
-    problem: Problem, instance: Any, path: Path, settings: Mapping[str, str]
+    problem: Problem[Any], instance: Any, path: Path, settings: Mapping[str, str]
 ) -> dict[str, Any]:
     """Judges a solution file on an instance.
 
@@ -169,7 +170,7 @@ def check_plan_name(path: Path) -> None:
         raise OutputError(f"--plan {path}: end the name in .csv or .json")
 
 
-def write_plan(problem: Problem, instance: Any, actions: np.ndarray, path: Path) -> None:
+def write_plan(problem: Problem[Any], instance: Any, actions: np.ndarray, path: Path) -> None:
     """Writes a plan in the operator's form, CSV or JSON by the file's suffix.
 
     Raises:

@@ -18,9 +18,10 @@ from typing import Any
 
 from ..core import registry
 from ..core.budget import Budget
-from ..core.contracts import Kind, Problem, World
+from ..core.contracts import Kind, World
 from ..core.errors import SysOptError
 from ..core.play import is_policy, play_policy, shown_to
+from ..core.problem import Problem
 from ..core.solution import Solution
 from .protocol import Failure, Outcome, Start, Task, adopt_registry
 
@@ -54,7 +55,7 @@ def serve(pipe: Connection) -> None:
             pipe.send(_failure("", error))
 
 
-def warm_up(problem: Problem, kind: Kind, contender: Any, seconds: float) -> None:
+def warm_up(problem: Problem[Any], kind: Kind, contender: Any, seconds: float) -> None:
     """Plays the family's small instance until nothing is left to compile."""
     small = Budget(seconds, WARM_UP_EVALUATIONS)
     tiny = Task(shown_to(problem, kind, problem.warm_up_instance()), small, 0, 0)
@@ -64,7 +65,7 @@ def warm_up(problem: Problem, kind: Kind, contender: Any, seconds: float) -> Non
             break
 
 
-def play(problem: Problem, kind: Kind, contender: Any, task: Task) -> Outcome:
+def play(problem: Problem[Any], kind: Kind, contender: Any, task: Task) -> Outcome:
     """Has a contender of the kind plan or play on the task's instance.
 
     Raises:

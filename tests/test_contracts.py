@@ -17,8 +17,9 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.core.contracts import Problem, World
+from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import IllegalActionError
+from sysopt_gym.core.problem import Problem
 from sysopt_gym.core.registry import (
     ENVIRONMENTS,
     FAMILIES,
@@ -37,7 +38,7 @@ HEAVY = ("torch", "ray", "matplotlib")
 NEEDED: dict[str, list[str]] = {"sysopt/FederatedLR-v0": ["torch"]}
 
 
-def make(problem: Problem, **arguments: Any) -> gymnasium.Env[Any, Any]:
+def make(problem: Problem[Any], **arguments: Any) -> gymnasium.Env[Any, Any]:
     """The family's environment on its warm-up instance."""
     instances = (problem.warm_up_instance(),)
     return gymnasium.make(
@@ -65,9 +66,9 @@ def play_out(env: gymnasium.Env[Any, Any], seed: int) -> tuple[list[Any], list[A
     return actions, seen
 
 
-def plan_of(problem: Problem, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+def plan_of(problem: Problem[Any], seed: int) -> tuple[np.ndarray, dict[str, Any]]:
     """A random legal episode in the form that plans are made of: the plan and the last info."""
-    actions, seen = play_out(make(problem, **problem.plan_arguments), seed)
+    actions, seen = play_out(make(problem, **problem.env_arguments), seed)
     return np.array(actions), seen[-1][-1]
 
 
@@ -125,7 +126,7 @@ def test_masked_in_actions_never_raise_and_masked_out_ones_always_do(
 def test_doing_nothing_is_a_plan_too(family: str) -> None:
     problem = load_problem(family)
     instance = problem.warm_up_instance()
-    assert judge(problem, instance, problem.nothing(instance), World()).feasible
+    assert judge(problem, instance, problem.null_plan(instance), World()).feasible
 
 
 @families
@@ -184,11 +185,11 @@ def test_environment_and_validator_agree_on_the_contenders_that_are_in_every_tab
 ) -> None:
     problem = load_problem(family)
     instance = problem.warm_up_instance()
-    for name in problem.always:
+    for name in problem.defaults.always:
         kind = contender_kind(family, name)
         # A search takes all it is given; a policy ends with the episode.
         budget = Budget(60.0 if kind == "policy" else 0.2)
-        task = Task(problem.shown(instance), budget, seed=0, world_seed=0)
+        task = Task(problem.contender_view(instance), budget, seed=0, world_seed=0)
         outcome = play(problem, kind, load_contender(family, name), task)
         verdict = judge(problem, instance, outcome.solution.actions, World())
         assert verdict.agree and verdict.feasible, name

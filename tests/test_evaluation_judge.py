@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import toy_family
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.core.contracts import World
+from sysopt_gym.core.contracts import Verdict, World
 from sysopt_gym.core.solution import Incumbent
 from sysopt_gym.evaluation.judge import (
     CURVE_POINTS,
@@ -58,11 +59,15 @@ def test_judges_that_disagree_on_the_objective_are_told_apart() -> None:
     assert "the environment says" in found.violations[0]
 
 
+class Strict(toy_family.Toy):
+    """Its validator accepts nothing."""
+
+    def validate(self, items: Any, actions: np.ndarray, world: World) -> Verdict:
+        return Verdict(math.nan, False, ("no",))
+
+
 def test_judges_that_disagree_on_feasibility_are_told_apart() -> None:
-    strict = dataclasses.replace(
-        PROBLEM, validate=lambda *_: toy_family.Verdict(math.nan, False, ("no",))
-    )
-    found = judge(strict, ITEMS, fitting(), World())
+    found = judge(Strict(), ITEMS, fitting(), World())
     assert not found.agree
     assert "accepts the plan and the validator rejects it: no" in found.violations[0]
 

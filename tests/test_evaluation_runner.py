@@ -28,7 +28,7 @@ BUDGET = Budget(0.2)
 
 
 def entries(count: int = 3) -> list[Entry]:
-    return [Entry("toy", items, {}) for items in toy_family.load_set("toy")[:count]]
+    return [Entry("toy", items, {}) for items in toy_family.PROBLEM.load_set("toy")[:count]]
 
 
 def played(tmp_path: Path, *names: str, **more: object) -> dict[tuple[str, str, int], Row]:
@@ -62,7 +62,7 @@ def test_instances_in_hand_are_played_like_those_with_names() -> None:
 def test_a_proof_about_the_instance_as_given_is_none_where_the_world_moves_on(
     tmp_path: Path,
 ) -> None:
-    items = toy_family.apply_settings(toy_family.make_items(0), {"drift": "1"})
+    items = toy_family.PROBLEM.apply_settings(toy_family.make_items(0), {"drift": "1"})
     plan = Plan([Entry("toy", items, {})], {"toy": ["best"]}, {"toy": BUDGET}, range(1))
     (row,) = play(plan, Folder(tmp_path), quiet=True)
     assert row["status"] == "feasible" and row["bound"] is None
@@ -188,7 +188,7 @@ def test_resume_may_add_contenders_and_seeds(tmp_path: Path) -> None:
 
 
 def refused(tmp_path: Path, budget: Budget = BUDGET, settings: float = 0.0) -> None:
-    items = toy_family.apply_settings(toy_family.make_items(0), {"drift": str(settings)})
+    items = toy_family.PROBLEM.apply_settings(toy_family.make_items(0), {"drift": str(settings)})
     plan = Plan([Entry("toy", items, {})], {"toy": ["best"]}, {"toy": budget}, range(1))
     play(plan, Folder(tmp_path), resume=True, quiet=True)
 

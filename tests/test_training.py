@@ -77,7 +77,7 @@ def test_policies_of_one_design_task_are_found_by_it_and_score_as_their_cards_sa
 ) -> None:
     problem, task = load_problem("sequence_design"), f"ehrlich:{size}/0"
     instances = problem.load_set(task)
-    shown = problem.shown(instances[0]).content_hash
+    shown = problem.contender_view(instances[0]).content_hash
     found = shipped_for(name, problem, shown, SequencePolicy)
     assert found is not None
     (folder,) = (path for path in SHIPPED.glob(f"{name}_{size}"))

@@ -6,6 +6,7 @@ An action is an item's index. Some contenders misbehave on purpose.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -18,17 +19,10 @@ import gymnasium
 import numpy as np
 from sysopt_gym.core import registry
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.core.contracts import (
-    Objective,
-    Picture,
-    Problem,
-    Setting,
-    Throughput,
-    Verdict,
-    World,
-)
+from sysopt_gym.core.contracts import Objective, Picture, Setting, Throughput, Verdict, World
 from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError
 from sysopt_gym.core.instance import Instance
+from sysopt_gym.core.problem import Defaults, Problem
 from sysopt_gym.core.solution import Solution
 
 FAMILY = "toy"
@@ -90,44 +84,11 @@ class ToyEnv(gymnasium.Env[dict[str, np.ndarray], int]):
         return {"objective": value, "feasible": True}
 
 
-def validate(items: Items, actions: np.ndarray, world: World) -> Verdict:
-    weight = value = 0
-    for step, item in enumerate(actions.tolist(), start=1):
-        if not 0 <= item < len(items.value) or item in actions[: step - 1]:
-            return Verdict(float("nan"), False, (f"step {step}: item {item} cannot be taken",))
-        weight += int(items.weight[item])
-        value += int(items.value[item])
-        if weight > items.capacity:
-            return Verdict(float("nan"), False, (f"step {step}: item {item} is too heavy",))
-    lie = 1.0 if len(actions) and items.name == "liar" else 0.0
-    return Verdict(value - items.drift * world.elapsed_s + lie, True, (), {"items": len(actions)})
-
-
 def make_items(seed: int, name: str = "", count: int = 6) -> Items:
     rng = np.random.default_rng([seed, 7])
     return Items(
         name or f"toy/{seed}", rng.integers(5, 30, count), rng.integers(2, 9, count), 14, 0.0
     )
-
-
-def load_set(name: str) -> list[Items]:
-    if "/" in name:
-        return [load_set("toy")[int(name.partition("/")[2])]]
-    return [make_items(seed) for seed in range(3)]
-
-
-def load_file(path: Path) -> Items:
-    if path.read_bytes()[:2] == b"PK":
-        return Items.load(path)
-    raise InstanceError(f"{path}: not a toy file")
-
-
-def apply_settings(items: Items, values: Mapping[str, str]) -> Items:
-    try:
-        changes = {key: (int if key == "capacity" else float)(text) for key, text in values.items()}
-    except ValueError as error:
-        raise SettingError(f"setting cannot be read ({error})") from error
-    return replace(items, **changes)  # type: ignore[arg-type]
 
 
 def greedy(items: Items, budget: Budget, seed: int) -> Solution:
@@ -210,35 +171,72 @@ def measure() -> list[Throughput]:
     return [Throughput("toy steps", 2000.0, "steps/s", "a snail", 10.0, 0.01)]
 
 
-PROBLEM = Problem(
-    family=FAMILY,
-    env_id=ENV_ID,
-    env_version="1",
-    title="Pick items within a weight",
-    instance_type=Items,
-    instance_sets={"toy": "three small problems"},
-    load_set=load_set,
-    load_file=load_file,
-    generate=lambda values, seed: make_items(seed, count=int(values.get("count", "6"))),
-    generator_parameters={"count": Setting("6", "items")},
-    settings={"capacity": Setting("14", "weight to fill"), "drift": Setting("0", "lost a second")},
-    apply_settings=apply_settings,
-    objective=lambda items: Objective("value", "maximize", "coins"),
-    validate=validate,
-    warm_up_instance=lambda: make_items(99, "warm-up"),
-    describe=lambda items: {"items": len(items.value), "capacity": items.capacity},
-    export_plan=lambda items, actions: [
-        {"step": step, "item": int(item)} for step, item in enumerate(actions, start=1)
-    ],
-    default_instances=("toy",),
-    default_contenders=("best", "greedy"),
-    default_budget_s=0.5,
-    always=("random", "greedy"),
-    baseline="greedy",
-    pictures="toy_family:pictures",
-    benchmarks={"toy": "toy_family:measure"},
-    moves_on=lambda items: items.drift > 0,
-)
+class Toy(Problem[Items]):
+    family = FAMILY
+    env_id = ENV_ID
+    env_version = "1"
+    title = "Pick items within a weight"
+    instance_type = Items
+    instance_sets: ClassVar = {"toy": "three small problems"}
+    generator_parameters: ClassVar = {"count": Setting("6", "items")}
+    settings: ClassVar = {
+        "capacity": Setting("14", "weight to fill"),
+        "drift": Setting("0", "lost a second"),
+    }
+    defaults = Defaults(("toy",), ("best", "greedy"), 0.5, ("random", "greedy"), "greedy")
+    pictures = "toy_family:pictures"
+    benchmarks: ClassVar = {"toy": "toy_family:measure"}
+
+    def load_set(self, name: str) -> list[Items]:
+        if "/" in name:
+            return [self.load_set("toy")[int(name.partition("/")[2])]]
+        return [make_items(seed) for seed in range(3)]
+
+    def load_file(self, path: Path) -> Items:
+        if path.read_bytes()[:2] == b"PK":
+            return Items.load(path)
+        raise InstanceError(f"{path}: not a toy file")
+
+    def generate(self, parameters: Mapping[str, str], seed: int) -> Items:
+        return make_items(seed, count=int(parameters.get("count", "6")))
+
+    def apply_settings(self, items: Items, values: Mapping[str, str]) -> Items:
+        try:
+            changes = {k: (int if k == "capacity" else float)(text) for k, text in values.items()}
+        except ValueError as error:
+            raise SettingError(f"setting cannot be read ({error})") from error
+        return replace(items, **changes)  # type: ignore[arg-type]
+
+    def objective(self, items: Items) -> Objective:
+        return Objective("value", "maximize", "coins")
+
+    def validate(self, items: Items, actions: np.ndarray, world: World) -> Verdict:
+        weight = value = 0
+        for step, item in enumerate(actions.tolist(), start=1):
+            if not 0 <= item < len(items.value) or item in actions[: step - 1]:
+                return Verdict(math.nan, False, (f"step {step}: item {item} cannot be taken",))
+            weight += int(items.weight[item])
+            value += int(items.value[item])
+            if weight > items.capacity:
+                return Verdict(math.nan, False, (f"step {step}: item {item} is too heavy",))
+        lie = 1.0 if len(actions) and items.name == "liar" else 0.0
+        figures = {"items": len(actions)}
+        return Verdict(value - items.drift * world.elapsed_s + lie, True, (), figures)
+
+    def warm_up_instance(self) -> Items:
+        return make_items(99, "warm-up")
+
+    def describe(self, items: Items) -> dict[str, Any]:
+        return {"items": len(items.value), "capacity": items.capacity}
+
+    def export_plan(self, items: Items, actions: np.ndarray) -> list[dict[str, Any]]:
+        return [{"step": step, "item": int(item)} for step, item in enumerate(actions, start=1)]
+
+    def is_live(self, items: Items) -> bool:
+        return items.drift > 0
+
+
+PROBLEM = Toy()
 
 
 def register() -> None:

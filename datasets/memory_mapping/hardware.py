@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ...core.registry import known
+from ...core.registry import check_name
 
 TABLE = Path(__file__).parents[2] / "configs" / "hardware.toml"
 DEFAULT = "tpu-like"
@@ -51,7 +51,7 @@ def load_hardware(name: str) -> Hardware:
     Raises:
         UnknownNameError: no such profile.
     """
-    return _table()[known(name, _table(), "hardware profile")]
+    return _table()[check_name(name, _table(), "hardware profile")]
 
 
 @cache

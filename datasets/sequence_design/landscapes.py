@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.registry import known
+from ...core.registry import check_name
 from . import ehrlich, rna, tables
 from .instance import MEASURED, DesignTask
 from .measured import fit_estimate
@@ -48,7 +48,7 @@ def open_oracle(task: DesignTask) -> Oracle:
         UnknownNameError: no such landscape.
         MissingDependencyError: the landscape needs an extra.
     """
-    landscape = known(task.handle()["landscape"], _OPENERS, "landscape")
+    landscape = check_name(task.handle()["landscape"], _OPENERS, "landscape")
     try:
         return _OPENERS[landscape](task)
     except (KeyError, TypeError, IndexError) as error:

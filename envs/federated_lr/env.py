@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from ...core.errors import IllegalActionError
-from ...core.registry import known
+from ...core.registry import check_name
 from ...datasets.federated_lr.instance import Federation, seal
 from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
@@ -109,8 +109,8 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
-        known(form, FORMS, "form of federated_lr")
-        known(server, SERVER_RULES, "server rule of federated_lr")
+        check_name(form, FORMS, "form of federated_lr")
+        check_name(server, SERVER_RULES, "server rule of federated_lr")
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.form, self.server, self.device = form, server, device
@@ -143,7 +143,7 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
             self.action_space.episode_begins()
         options = options or {}
         for key in options:
-            known(key, ("instance", "elapsed_s"), "reset option")
+            check_name(key, ("instance", "elapsed_s"), "reset option")
         federation = options.get("instance")
         if federation is None:
             federation = self.instances[self.np_random.integers(len(self.instances))]
@@ -251,6 +251,6 @@ def gather_federations(
 ) -> list[Federation]:
     """The federations meant, with the settings applied, sealed."""
     for key in settings:
-        known(key, SETTINGS, "federated_lr setting")
+        check_name(key, SETTINGS, "federated_lr setting")
     found = gather(instances, SETS, load_set, load_file)
     return [seal(with_settings(one, settings) if settings else one) for one in found]

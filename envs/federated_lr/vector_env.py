@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ...core.errors import IllegalActionError, SettingError
-from ...core.registry import known
+from ...core.registry import check_name
 from ...datasets.federated_lr.instance import Federation, seal
 from ..actions import LegalMultiDiscrete
 from ..vector import seeds_of_lanes, with_masks
@@ -113,7 +113,7 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
         """
         options = options or {}
         for key in options:
-            known(key, ("instance", "elapsed_s"), "reset option")
+            check_name(key, ("instance", "elapsed_s"), "reset option")
         seeds = seeds_of_lanes(seed, self.num_envs)
         given = options.get("instance")
         if given is not None:

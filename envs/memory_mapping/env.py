@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from ...core.errors import IllegalActionError, SettingError
-from ...core.registry import known
+from ...core.registry import check_name
 from ...datasets.memory_mapping.instance import Program
 from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.settings import with_settings
@@ -158,7 +158,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         self.action_space.episode_begins()
         options = options or {}
         for key in options:
-            known(key, ("instance", "elapsed_s"), "reset option")
+            check_name(key, ("instance", "elapsed_s"), "reset option")
         program = options.get("instance")
         if program is None:
             program = self.instances[self.np_random.integers(len(self.instances))]
@@ -301,5 +301,5 @@ def _gather(
     """The programs meant, with the settings applied."""
     found = gather(instances, SETS, load_set, load_file)
     for key in settings:
-        known(key, SETTING_NAMES, "memory_mapping setting")
+        check_name(key, SETTING_NAMES, "memory_mapping setting")
     return [with_settings(program, settings) for program in found] if settings else found

@@ -1,20 +1,18 @@
-"""The family's Problem: what the solvers, the agents and the evaluation know it by."""
+"""The family as one class, by which solvers, agents and the evaluation know it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.contracts import Problem
+from ...core.contracts import Objective, Verdict, World
+from ...core.problem import Defaults, Problem
 from ...datasets.memory_mapping.generator import PARAMETERS, generate
-from ...datasets.memory_mapping.instance import (
-    Program,
-    accesses,
-    peak_bytes,
-    roofline,
-)
+from ...datasets.memory_mapping.instance import Program, accesses, peak_bytes, roofline
 from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.settings import SETTINGS, with_settings
 from ...datasets.memory_mapping.splits import SETS, load_set
@@ -26,80 +24,104 @@ from .validate import validate
 MIB = 2**20
 
 
-def describe(program: Program) -> dict[str, Any]:
-    """Facts for `data info` and the report."""
-    a, times = accesses(program), roofline(program)
-    peak = peak_bytes(program)
-    large = (a.size > program.capacity) & ~a.placeable
-    return {
-        "instructions": program.n_instrs,
-        "tensors": program.n_tensors,
-        "buffers": len(a.size),
-        "decisions": int(a.decides.sum()),
-        "buffers larger than fast memory": int(large.sum()),
-        "GFLOP": round(float((program.instr_flops * program.instr_repeat).sum()) / 1e9, 3),
-        "peak (MiB)": round(peak / MIB, 3),
-        "fast memory (MiB)": round(program.capacity / MIB, 3),
-        "fast memory / peak": f"{program.capacity / max(peak, 1):.1%}",
-        "hardware": program.hardware,
-        "all-slow time (us)": round(times.all_slow_s * 1e6, 3),
-        "waits for slow memory": f"{times.memory_bound_s / max(times.all_slow_s, 1e-300):.1%}",
-        "waits for computation": f"{times.compute_bound_s / max(times.all_slow_s, 1e-300):.1%}",
-        "speed-up if all were fast": round(times.all_slow_s / max(times.all_fast_s, 1e-300), 3),
-        "dead_end": program.dead_end,
+class MemoryMapping(Problem[Program]):
+    """Memory mapping of a program's tensors (after mallocGame, 2023)."""
+
+    family = "memory_mapping"
+    env_id = "sysopt/MallocGame-v0"
+    env_version = "2"
+    title = "Map a program's tensors to fast memory so that it runs sooner (mallocGame, 2023)"
+    instance_type = Program
+    instance_sets = SETS
+    generator_parameters = PARAMETERS
+    settings = SETTINGS
+    defaults = Defaults(
+        instances=("hlo/4", "hlo/2", "synthetic:test/3"),
+        contenders=(
+            "agent",
+            "muzero",
+            "ppo",
+            "portfolio",
+            "milp",
+            "local_search",
+            "beam",
+            "threshold",
+            "xla_msa",
+            "greedy",
+            "random",
+            "all_slow",
+        ),
+        budget_s=2.0,
+        always=("random", "greedy"),
+        baseline="xla_msa",
+    )
+    pictures = ".envs.memory_mapping.pictures:pictures"
+    benchmarks: ClassVar[Mapping[str, str]] = {
+        "memory_mapping": ".benchmarks.memory_mapping:measure"
     }
 
+    def load_set(self, name: str) -> list[Program]:
+        """Load the programs of a set."""
+        return load_set(name)
 
-@cache
-def warm_up_instance() -> Program:
-    """A small train step with updates in place and dead ends, so that every compiled path is met
-    once.
-    """
-    return generate({"kind": "chain", "layers": "3", "train": "1", "capacity": "0.35"}, 1)
+    def load_file(self, path: Path) -> Program:
+        """Read a program from HLO text, JSON or an exported graph."""
+        return load_file(path)
+
+    def generate(self, parameters: Mapping[str, str], seed: int) -> Program:
+        """Generate a program."""
+        return generate(parameters, seed)
+
+    def apply_settings(self, program: Program, values: Mapping[str, str]) -> Program:
+        """Return the program for other hardware or another capacity."""
+        return with_settings(program, values)
+
+    def objective(self, program: Program) -> Objective:
+        """Name the program's running time."""
+        return objective_of(program)
+
+    def validate(self, program: Program, actions: np.ndarray, world: World) -> Verdict:
+        """Play the program instruction by instruction, in plain Python."""
+        return validate(program, actions, world)
+
+    @staticmethod
+    @cache
+    def warm_up_instance() -> Program:
+        """Make a small train step with updates in place and dead ends; it meets every compiled
+        path.
+        """
+        return generate({"kind": "chain", "layers": "3", "train": "1", "capacity": "0.35"}, 1)
+
+    def describe(self, program: Program) -> dict[str, Any]:
+        """List facts for `data info` and the report."""
+        a, times = accesses(program), roofline(program)
+        peak = peak_bytes(program)
+        large = (a.size > program.capacity) & ~a.placeable
+        return {
+            "instructions": program.n_instrs,
+            "tensors": program.n_tensors,
+            "buffers": len(a.size),
+            "decisions": int(a.decides.sum()),
+            "buffers larger than fast memory": int(large.sum()),
+            "GFLOP": round(float((program.instr_flops * program.instr_repeat).sum()) / 1e9, 3),
+            "peak (MiB)": round(peak / MIB, 3),
+            "fast memory (MiB)": round(program.capacity / MIB, 3),
+            "fast memory / peak": f"{program.capacity / max(peak, 1):.1%}",
+            "hardware": program.hardware,
+            "all-slow time (us)": round(times.all_slow_s * 1e6, 3),
+            "waits for slow memory": f"{times.memory_bound_s / max(times.all_slow_s, 1e-300):.1%}",
+            "waits for computation": f"{times.compute_bound_s / max(times.all_slow_s, 1e-300):.1%}",
+            "speed-up if all were fast": round(times.all_slow_s / max(times.all_fast_s, 1e-300), 3),
+            "dead_end": program.dead_end,
+        }
+
+    def export_plan(self, program: Program, actions: np.ndarray) -> list[dict[str, Any]]:
+        """List the decisions, with what each does to fast memory."""
+        return export_plan(program, actions)
+
+    def null_plan(self, program: Program) -> np.ndarray:
+        """Leave everything in slow memory."""
+        return np.full(program.n_decisions, DROP, np.int64)
 
 
-def nothing(program: Program) -> np.ndarray:
-    """Everything stays in slow memory."""
-    return np.full(program.n_decisions, DROP, np.int64)
-
-
-PROBLEM = Problem(
-    family="memory_mapping",
-    env_id="sysopt/MallocGame-v0",
-    env_version="2",
-    title="Map a program's tensors to fast memory so that it runs sooner (mallocGame, 2023)",
-    instance_type=Program,
-    instance_sets=SETS,
-    load_set=load_set,
-    load_file=load_file,
-    generate=generate,
-    generator_parameters=PARAMETERS,
-    settings=SETTINGS,
-    apply_settings=with_settings,
-    objective=objective_of,
-    validate=validate,
-    warm_up_instance=warm_up_instance,
-    describe=describe,
-    export_plan=export_plan,
-    default_instances=("hlo/4", "hlo/2", "synthetic:test/3"),
-    default_contenders=(
-        "agent",
-        "muzero",
-        "ppo",
-        "portfolio",
-        "milp",
-        "local_search",
-        "beam",
-        "threshold",
-        "xla_msa",
-        "greedy",
-        "random",
-        "all_slow",
-    ),
-    default_budget_s=2.0,
-    always=("random", "greedy"),
-    baseline="xla_msa",
-    pictures=".envs.memory_mapping.pictures:pictures",
-    benchmarks={"memory_mapping": ".benchmarks.memory_mapping:measure"},
-    nothing=nothing,
-)
+PROBLEM = MemoryMapping()

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from ...core.errors import IllegalActionError, SettingError
-from ...core.registry import known
+from ...core.registry import check_name
 from ...datasets.sequence_design.instance import DesignTask, seal
 from ..actions import LegalDiscrete, LegalMultiDiscrete
 from ..window import Window, check_render_mode
@@ -101,7 +101,7 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
         settings: Mapping[str, str] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        known(form, FORMS, "form of sequence_design")
+        check_name(form, FORMS, "form of sequence_design")
         if not (np.isfinite(kappa) and kappa >= 0):
             raise SettingError(f"kappa is {kappa}; give a finite number of at least 0")
         for name, value in (("designs", designs), ("edits", edits)):
@@ -143,7 +143,7 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
         self.action_space.episode_begins()
         options = options or {}
         for key in options:
-            known(key, ("instance", "elapsed_s"), "reset option")
+            check_name(key, ("instance", "elapsed_s"), "reset option")
         task = options.get("instance")
         if task is None:
             task = self.instances[self.np_random.integers(len(self.instances))]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...core.errors import InstanceError
-from ...core.registry import known
+from ...core.registry import check_name
 from ...datasets.sequence_design.instance import DesignTask, seal
 from ...datasets.sequence_design.loaders import load_file
 from ...datasets.sequence_design.settings import with_settings
@@ -37,7 +37,7 @@ def gather_tasks(
     """
     found = gather(instances, SETS, load_set, load_file)
     for key in settings:
-        known(key, SETTING_NAMES, "sequence_design setting")
+        check_name(key, SETTING_NAMES, "sequence_design setting")
     found = [seal(with_settings(task, settings)) for task in found]
     for task in found:
         check_alike(found[0], task)

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ...core.errors import IllegalActionError, SettingError
-from ...core.registry import known
+from ...core.registry import check_name
 from ...datasets.sequence_design.instance import DesignTask, seal
 from ..actions import LegalMultiDiscrete
 from ..vector import seeds_of_lanes, with_masks
@@ -138,7 +138,7 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
         """
         options = options or {}
         for key in options:
-            known(key, ("instance", "elapsed_s"), "reset option")
+            check_name(key, ("instance", "elapsed_s"), "reset option")
         for lane, own in enumerate(seeds_of_lanes(seed, self.num_envs)):
             if own is not None:
                 self._rngs[lane] = seeding.np_random(own)[0]

@@ -16,7 +16,7 @@ from ...core.errors import (
     InstanceError,
     SettingError,
 )
-from ...core.registry import known
+from ...core.registry import check_name
 from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...datasets.vm_rescheduling.loaders import load_file
@@ -170,7 +170,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         self.action_space.episode_begins()
         options = options or {}
         for key in options:
-            known(key, ("instance", "elapsed_s"), "reset option")
+            check_name(key, ("instance", "elapsed_s"), "reset option")
         cluster = options.get("instance")
         if cluster is None:
             cluster = self.instances[self.np_random.integers(len(self.instances))]
@@ -393,7 +393,7 @@ def _gather(
         "churn_per_min",
     )
     for key in settings:
-        known(key, names, "vm_rescheduling setting")
+        check_name(key, names, "vm_rescheduling setting")
     return [with_settings(cluster, settings) for cluster in found] if settings else found
 
 

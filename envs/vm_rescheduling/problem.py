@@ -1,19 +1,18 @@
-"""The family's Problem: what the solvers, the agents and the evaluation know it by."""
+"""The family as one class, by which solvers, agents and the evaluation know it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.contracts import Problem
+from ...core.contracts import Objective, Verdict, World
+from ...core.problem import Defaults, Problem
 from ...datasets.vm_rescheduling.generator import PARAMETERS, generate
-from ...datasets.vm_rescheduling.instance import (
-    ACTIVE,
-    STATUS_NAMES,
-    Cluster,
-)
+from ...datasets.vm_rescheduling.instance import ACTIVE, STATUS_NAMES, Cluster
 from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.settings import SETTINGS, with_settings
 from ...datasets.vm_rescheduling.splits import SETS, load_set, utilization
@@ -27,103 +26,130 @@ PROVEN_MEDIUM = {10: 0.8508, 25: 0.7245, 50: 0.5753, 100: 0.2884}
 MEDIUM_HASH = "4fb4cdb5bdc7fe38"
 
 
-def best_known(cluster: Cluster) -> tuple[float, str] | None:
-    """The best objective known from elsewhere (four decimals), with its source; None if none is."""
-    rate = PROVEN_MEDIUM.get(cluster.mnl)
-    if (
-        rate is None
-        or cluster.objective != "fragment_rate"
-        or cluster.mode != "static"
-        or cluster.pm_move_cap != 0
-        or (cluster.n_pms, cluster.n_vms) != (279, 2089)
-        or _default_hash(cluster) != MEDIUM_HASH
-    ):
-        return None
-    return rate, "proven optimal (aggregated MILP, HiGHS)"
-
-
 def _default_hash(cluster: Cluster) -> str:
-    """Content hash with the task's settings at their defaults: the snapshot alone."""
+    """Hash the snapshot with the task's settings at their defaults."""
     defaults = {key: setting.default for key, setting in SETTINGS.items()}
     return with_settings(cluster, defaults).content_hash
 
 
-def describe(cluster: Cluster) -> dict[str, Any]:
-    """Facts for `data info` and the report; free room and fragment rate count ACTIVE hosts only."""
-    active = cluster.pm_status == ACTIVE
-    free_cpu, free_mem = (free[active] for free in cluster.free())
-    fragments = int((free_cpu % cluster.fragment_unit).sum())
-    slots = int((free_cpu // cluster.fragment_unit).sum())
-    nodes = cluster.flavor_nodes[cluster.vm_flavor]
-    facts: dict[str, Any] = {
-        "PMs": cluster.n_pms,
-        "VMs": cluster.n_vms,
-        "VMs on two NUMA nodes": int((nodes == 2).sum()),
-        "flavors": len(cluster.flavor_names),
-        "racks": len(np.unique(cluster.pm_rack)),
-        "CPU in use": f"{utilization(cluster):.1%}",
-        "memory in use": f"{1 - cluster.free()[1].sum() / max(cluster.numa_mem.sum(), 1):.1%}",
-        "free cores": int(free_cpu.sum()) / cluster.cpu_per_core,
-        "free memory (GiB)": int(free_mem.sum()) // 1024,
-        "free 16-core slots": slots,
-        "fragment rate": round(fragments / max(int(free_cpu.sum()), 1), 4),
-        "deployment sets by host": int((~cluster.set_by_rack).sum()),
-        "deployment sets by rack": int(cluster.set_by_rack.sum()),
-        "pinned VMs": int(cluster.vm_pinned.sum()),
-        "objective": cluster.objective,
-        "MNL": cluster.mnl,
-        "mode": cluster.mode,
+class VMRescheduling(Problem[Cluster]):
+    """VM rescheduling in a data center (after VMR2L, Ding et al., EuroSys 2025)."""
+
+    family = "vm_rescheduling"
+    env_id = "sysopt/VMRescheduling-v0"
+    env_version = "1"
+    title = "Migrate a few VMs so that free cores form whole 16-core slots (VMR2L, EuroSys 2025)"
+    instance_type = Cluster
+    instance_sets = SETS
+    generator_parameters = PARAMETERS
+    settings = SETTINGS
+    defaults = Defaults(
+        instances=("lookalike:test/0", "lookalike:test/1", "constrained:test/0"),
+        contenders=(
+            "agent",
+            "ppo",
+            "ppo_greedy",
+            "columns",
+            "milp",
+            "local_search",
+            "greedy",
+            "pop",
+            "ha",
+            "random",
+        ),
+        budget_s=0.5,
+        always=("random", "greedy"),
+        baseline="ha",
+        variants=({}, {"mode": "live"}),
+    )
+    pictures = ".envs.vm_rescheduling.pictures:pictures"
+    benchmarks: ClassVar[Mapping[str, str]] = {
+        "vm_rescheduling": ".benchmarks.vm_rescheduling:measure"
     }
-    for status, name in enumerate(STATUS_NAMES):
-        if status != ACTIVE and (cluster.pm_status == status).any():
-            facts[f"{name} hosts"] = int((cluster.pm_status == status).sum())
-    return facts
+
+    def load_set(self, name: str) -> list[Cluster]:
+        """Load the clusters of a set."""
+        return load_set(name)
+
+    def load_file(self, path: Path) -> Cluster:
+        """Read a cluster from a snapshot or an event trace."""
+        return load_file(path)
+
+    def generate(self, parameters: Mapping[str, str], seed: int) -> Cluster:
+        """Generate a cluster: fill it with VMs, then let some exit."""
+        return generate(parameters, seed)
+
+    def apply_settings(self, cluster: Cluster, values: Mapping[str, str]) -> Cluster:
+        """Return the cluster with another task (objective, limits, mode)."""
+        return with_settings(cluster, values)
+
+    def objective(self, cluster: Cluster) -> Objective:
+        """Name the rate or count that the moves are to lower."""
+        return objective_of(cluster)
+
+    def validate(self, cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
+        """Replay the moves host by host, in plain Python."""
+        return validate(cluster, actions, world)
+
+    @staticmethod
+    @cache
+    def warm_up_instance() -> Cluster:
+        """Make twelve hosts with a pin and a deployment set; they meet every compiled path."""
+        cluster = generate({"pms": "12", "sets": "2", "rack_sets": "1", "pinned": "0.02"}, 1)
+        return with_settings(cluster, {"mnl": "4"})
+
+    def describe(self, cluster: Cluster) -> dict[str, Any]:
+        """List facts; free room and fragment rate count ACTIVE hosts only."""
+        active = cluster.pm_status == ACTIVE
+        free_cpu, free_mem = (free[active] for free in cluster.free())
+        fragments = int((free_cpu % cluster.fragment_unit).sum())
+        slots = int((free_cpu // cluster.fragment_unit).sum())
+        nodes = cluster.flavor_nodes[cluster.vm_flavor]
+        facts: dict[str, Any] = {
+            "PMs": cluster.n_pms,
+            "VMs": cluster.n_vms,
+            "VMs on two NUMA nodes": int((nodes == 2).sum()),
+            "flavors": len(cluster.flavor_names),
+            "racks": len(np.unique(cluster.pm_rack)),
+            "CPU in use": f"{utilization(cluster):.1%}",
+            "memory in use": f"{1 - cluster.free()[1].sum() / max(cluster.numa_mem.sum(), 1):.1%}",
+            "free cores": int(free_cpu.sum()) / cluster.cpu_per_core,
+            "free memory (GiB)": int(free_mem.sum()) // 1024,
+            "free 16-core slots": slots,
+            "fragment rate": round(fragments / max(int(free_cpu.sum()), 1), 4),
+            "deployment sets by host": int((~cluster.set_by_rack).sum()),
+            "deployment sets by rack": int(cluster.set_by_rack.sum()),
+            "pinned VMs": int(cluster.vm_pinned.sum()),
+            "objective": cluster.objective,
+            "MNL": cluster.mnl,
+            "mode": cluster.mode,
+        }
+        for status, name in enumerate(STATUS_NAMES):
+            if status != ACTIVE and (cluster.pm_status == status).any():
+                facts[f"{name} hosts"] = int((cluster.pm_status == status).sum())
+        return facts
+
+    def export_plan(self, cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
+        """List the moves, in waves that can be made side by side."""
+        return export_plan(cluster, actions)
+
+    def best_known(self, cluster: Cluster) -> tuple[float, str] | None:
+        """Look up the proven optimum of VMR2L's medium snapshot, to four decimals."""
+        rate = PROVEN_MEDIUM.get(cluster.mnl)
+        if (
+            rate is None
+            or cluster.objective != "fragment_rate"
+            or cluster.mode != "static"
+            or cluster.pm_move_cap != 0
+            or (cluster.n_pms, cluster.n_vms) != (279, 2089)
+            or _default_hash(cluster) != MEDIUM_HASH
+        ):
+            return None
+        return rate, "proven optimal (aggregated MILP, HiGHS)"
+
+    def is_live(self, cluster: Cluster) -> bool:
+        """Whether VMs come and go while a contender thinks (mode live)."""
+        return cluster.mode == "live"
 
 
-@cache
-def warm_up_instance() -> Cluster:
-    """Twelve hosts with a pin and a deployment set, so that every compiled path is met once."""
-    cluster = generate({"pms": "12", "sets": "2", "rack_sets": "1", "pinned": "0.02"}, 1)
-    return with_settings(cluster, {"mnl": "4"})
-
-
-PROBLEM = Problem(
-    family="vm_rescheduling",
-    env_id="sysopt/VMRescheduling-v0",
-    env_version="1",
-    title="Migrate a few VMs so that free cores form whole 16-core slots (VMR2L, EuroSys 2025)",
-    instance_type=Cluster,
-    instance_sets=SETS,
-    load_set=load_set,
-    load_file=load_file,
-    generate=generate,
-    generator_parameters=PARAMETERS,
-    settings=SETTINGS,
-    apply_settings=with_settings,
-    objective=objective_of,
-    validate=validate,
-    warm_up_instance=warm_up_instance,
-    describe=describe,
-    export_plan=export_plan,
-    default_instances=("lookalike:test/0", "lookalike:test/1", "constrained:test/0"),
-    default_contenders=(
-        "agent",
-        "ppo",
-        "ppo_greedy",
-        "columns",
-        "milp",
-        "local_search",
-        "greedy",
-        "pop",
-        "ha",
-        "random",
-    ),
-    default_budget_s=0.5,
-    always=("random", "greedy"),
-    baseline="ha",
-    pictures=".envs.vm_rescheduling.pictures:pictures",
-    benchmarks={"vm_rescheduling": ".benchmarks.vm_rescheduling:measure"},
-    best_known=best_known,
-    variants=({}, {"mode": "live"}),
-    moves_on=lambda cluster: cluster.mode == "live",
-)
+PROBLEM = VMRescheduling()

@@ -112,7 +112,7 @@ class Spy:
 
 
 def test_a_policy_is_told_the_terms_and_plain_numbers_and_sees_no_data(world: World) -> None:
-    task = Task(PROBLEM.shown(world()), BUDGET, seed=3, world_seed=12345)
+    task = Task(PROBLEM.contender_view(world()), BUDGET, seed=3, world_seed=12345)
     worker.play(PROBLEM, "policy", Spy, task)
     terms, *infos = Spy.told
     assert isinstance(terms, Terms) and len(infos) == world().rounds + 1

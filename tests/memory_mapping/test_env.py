@@ -32,7 +32,7 @@ from sysopt_gym.envs.memory_mapping.observation import (
 from sysopt_gym.envs.memory_mapping.packed import pack, unpack
 from sysopt_gym.envs.memory_mapping.pictures import pictures
 from sysopt_gym.envs.memory_mapping.plan import export_plan
-from sysopt_gym.envs.memory_mapping.problem import PROBLEM, describe, warm_up_instance
+from sysopt_gym.envs.memory_mapping.problem import PROBLEM
 from sysopt_gym.envs.memory_mapping.ranges import all_ranges
 from sysopt_gym.envs.memory_mapping.render import frame
 from sysopt_gym.envs.memory_mapping.validate import validate
@@ -223,8 +223,8 @@ def test_a_frame_shows_fast_memory_and_the_reports_pictures_are_drawn(tiny_progr
 
 
 def test_the_problem_describes_its_programs() -> None:
-    facts = describe(warm_up_instance())
-    assert facts["decisions"] == warm_up_instance().n_decisions
-    assert PROBLEM.objective(warm_up_instance()).direction == "maximize"
-    for name in PROBLEM.default_instances:
+    facts = PROBLEM.describe(PROBLEM.warm_up_instance())
+    assert facts["decisions"] == PROBLEM.warm_up_instance().n_decisions
+    assert PROBLEM.objective(PROBLEM.warm_up_instance()).direction == "maximize"
+    for name in PROBLEM.defaults.instances:
         assert len(PROBLEM.load_set(name)) == 1

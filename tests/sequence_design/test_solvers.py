@@ -158,8 +158,8 @@ def test_without_budget_for_a_search_the_best_known_is_handed_in(tiny_task: Tiny
 def test_the_registered_names_are_those_that_scripts_use() -> None:
     problem: Any = load_problem("sequence_design")
     assert {"offline_best", "random", "proxy_exhaustive", "ga"} <= set(NAMES)
-    assert set(problem.default_contenders) <= {*NAMES, *AGENTS["sequence_design"]}
-    assert set(problem.always) <= set(NAMES)
+    assert set(problem.defaults.contenders) <= {*NAMES, *AGENTS["sequence_design"]}
+    assert set(problem.defaults.always) <= set(NAMES)
 
 
 def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Tiny) -> None:

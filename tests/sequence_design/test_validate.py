@@ -129,7 +129,7 @@ def test_the_judge_accepts_a_plan_and_tells_the_objective_not_the_proxys(tiny_ta
 
 
 def test_contenders_are_shown_sealed_tasks(tiny_task: Tiny) -> None:
-    assert load_problem("sequence_design").shown(tiny_task(0)).sealed
+    assert load_problem("sequence_design").contender_view(tiny_task(0)).sealed
 
 
 class Broken:
