@@ -1,53 +1,40 @@
-"""RLlib's algorithms on a family's environment with the family's network."""
+"""RLlib's algorithms that train a family's policy: one table, from which everything else follows.
+
+A further algorithm is one entry of ALGORITHMS. Its name is then a stage of training and a section
+of the configuration.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..core.errors import SettingError
 from ..core.problem import Problem
 
+# Methods of RLlib's AlgorithmConfig that a configuration may call.
 PARTS = ("env_runners", "learners", "training", "resources", "evaluation", "debugging")
 
 
-def build_algorithm(
-    name: str,
-    problem: Problem[Any],
-    environment: Mapping[str, Any],
-    network: Mapping[str, Any],
-    seed: int,
-    settings: Mapping[str, Mapping[str, Any]],
-) -> Any:
-    """An algorithm that trains a policy.
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """An algorithm of RLlib on a family's environment with the family's network.
 
-    Args:
-        name: "ppo" or "muzero".
-        problem: whose environment is played.
-        environment: its arguments; "instances" is what is played on it.
-        network: "family", "width" and "weights" to start from.
-        seed: of self-play and learning.
-        settings: keyword arguments of methods of RLlib's AlgorithmConfig, by PARTS.
-
-    Raises:
-        SettingError: RLlib refuses a setting.
+    Attributes:
+        make_config: description of the network ("family", "width", and "weights" to start from) ->
+            RLlib's AlgorithmConfig.
+        policy_of: network of the algorithm's RLModule -> the family's network in it.
     """
-    quiet_ray()
-    config = {"ppo": _ppo, "muzero": _muzero}[name](network)
-    package = __package__.rpartition(".")[0]
-    config.environment(f"{package}:{problem.env_id}", env_config=dict(environment))
-    config.debugging(seed=seed, log_level="ERROR")
-    for part, arguments in settings.items():
-        try:
-            getattr(config, part)(**arguments)
-        except (TypeError, ValueError) as error:
-            raise SettingError(f"{name}.algorithm.{part}: {error}") from error
-    return config.build_algo()
+
+    make_config: Callable[[Mapping[str, Any]], Any]
+    policy_of: Callable[[Any], nn.Module]
 
 
 def _ppo(network: Mapping[str, Any]) -> Any:
@@ -67,14 +54,59 @@ def _muzero(network: Mapping[str, Any]) -> Any:
     return MuZeroConfig().training(network=FamilyNetwork, network_config=dict(network))
 
 
-def trained_policy(name: str, algorithm: Any) -> Any:
-    """The family's network as the algorithm has trained it."""
-    network = algorithm.get_module().network
-    return network.policy if name == "muzero" else network
+# Stage of training -> its algorithm; stages follow imitation in this order.
+ALGORITHMS: dict[str, Algorithm] = {
+    "ppo": Algorithm(_ppo, policy_of=lambda network: network),
+    "muzero": Algorithm(_muzero, policy_of=lambda network: network.policy),
+}
+
+
+def build_algorithm(
+    stage: str,
+    problem: Problem[Any],
+    environment: Mapping[str, Any],
+    network: Mapping[str, Any],
+    seed: int,
+    settings: Mapping[str, Mapping[str, Any]],
+) -> Any:
+    """Return RLlib's algorithm of a stage, ready to train.
+
+    Args:
+        stage: a key of ALGORITHMS.
+        problem: the family whose environment is played.
+        environment: keyword arguments of the environment; "instances" are those to play.
+        network: description of the network, see `Algorithm.make_config`.
+        seed: seed of self-play and learning.
+        settings: name of a method of AlgorithmConfig (one of PARTS) -> its keyword arguments.
+
+    Raises:
+        SettingError: RLlib refuses a setting.
+    """
+    quiet_ray()
+    config = ALGORITHMS[stage].make_config(network)
+    package = __package__.rpartition(".")[0]
+    config.environment(f"{package}:{problem.env_id}", env_config=dict(environment))
+    config.debugging(seed=seed, log_level="ERROR")
+    for part, arguments in settings.items():
+        try:
+            getattr(config, part)(**arguments)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"{stage}.algorithm.{part}: {error}") from error
+    return config.build_algo()
+
+
+def trained_policy(stage: str, algorithm: Any) -> nn.Module:
+    """Return the family's network as RLlib has trained it.
+
+    Args:
+        stage: a key of ALGORITHMS.
+        algorithm: the result of `build_algorithm` for that stage.
+    """
+    return ALGORITHMS[stage].policy_of(algorithm.get_module().network)
 
 
 def quiet_ray() -> None:
-    """Starts ray without its log lines, unless SYSOPT_VERBOSE is set; one thread a process."""
+    """Start ray without its log lines, unless SYSOPT_VERBOSE is set; one thread per process."""
     import ray
 
     torch.set_num_threads(1)

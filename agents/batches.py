@@ -35,7 +35,6 @@ def one_pass(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-    progress: Callable[[float], None],
     loss_of: Callable[[Sequence[AnySample]], tuple[Tensor, float]],
 ) -> float:
     """Descends the loss of each batch of samples once, in random order.
@@ -46,7 +45,6 @@ def one_pass(
         optimizer: of the network.
         batch_size: samples of a batch; the last one may be smaller.
         rng: draws the order.
-        progress: told the part that is done after each batch.
         loss_of: a batch -> its loss, and the figure to report of it, a mean over the batch.
 
     Returns:
@@ -59,7 +57,6 @@ def one_pass(
         loss, figure = loss_of(batch)
         step(network, optimizer, loss)
         total += figure * len(batch)
-        progress((first + len(batch)) / len(order))
     return total / max(1, len(samples))
 
 
@@ -85,7 +82,6 @@ def imitate_choices(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-    progress: Callable[[float], None],
 ) -> float:
     """One pass of cross-entropy and squared error of the value over the choices of a policy with
     discrete actions; returns the mean cross-entropy. See Recipe.
@@ -99,4 +95,4 @@ def imitate_choices(
         error = network.value(encoded) - torch.tensor([s.to_come for s in batch])
         return loss + (error**2).mean(), float(loss.detach())
 
-    return one_pass(network, samples, optimizer, batch_size, rng, progress, loss_of)
+    return one_pass(network, samples, optimizer, batch_size, rng, loss_of)

@@ -2,46 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+import torch
 from torch import nn
 
-from ..core.budget import Budget
-from ..core.contracts import Solver
 from ..core.registry import FAMILIES, check_name, resolve
+
+AnyInstance = TypeVar("AnyInstance")
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+AnySample = TypeVar("AnySample")
+NetworkIn = TypeVar("NetworkIn", bound=nn.Module, contravariant=True)
+SampleIn = TypeVar("SampleIn", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """A family's part of the training pipeline, which is the same for all.
+class ImitationPass(Generic[AnyNetwork, AnyInstance]):
+    """One pass of imitation, as a recipe's `lessons` receives it.
 
     Attributes:
-        network: width -> the network; one that RLlib is to train answers `encode` (with a
-            `context`, [B, width]), `logits` and `value`.
-        lessons: (network, instances, solver or None, budget, own_play, rng) -> samples; where
-            own_play is true, from states that the network itself comes to.
-        imitate: one pass over samples; see agents/imitation.py.
-        score: (network, instances) -> figures, lower is better.
-        chosen_by: the figure models are chosen by.
+        number: number of the pass, from 0.
+        network: the network as the passes before have trained it.
+        instances: the instances to learn from.
+        plan: instance -> actions of the imitated contender. Its plans for `instances` are computed
+            once and kept for later passes; it raises SettingError if no contender is named.
+        rng: source of all randomness of the pass.
+        options: values of the recipe's own options, see `Recipe.options`.
     """
 
-    network: Callable[[int], nn.Module]
-    lessons: Callable[
-        [Any, Sequence[Any], Solver | None, Budget, bool, np.random.Generator], list[Any]
-    ]
-    imitate: Callable[..., float]
-    score: Callable[[Any, Sequence[Any]], dict[str, float]]
+    number: int
+    network: AnyNetwork
+    instances: Sequence[AnyInstance]
+    plan: Callable[[AnyInstance], np.ndarray]
+    rng: np.random.Generator
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Imitate(Protocol[NetworkIn, SampleIn]):
+    """Trains a network on samples."""
+
+    def __call__(
+        self,
+        network: NetworkIn,
+        samples: Sequence[SampleIn],
+        optimizer: torch.optim.Optimizer,
+        batch_size: int,
+        rng: np.random.Generator,
+        /,
+    ) -> float:
+        """Descend the loss of every sample once and return the mean loss.
+
+        Args:
+            network: the network to train.
+            samples: what `Recipe.lessons` returned.
+            optimizer: optimizer of the network's parameters.
+            batch_size: samples per gradient step.
+            rng: source of the order of the samples.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
+    """A family's part of the training pipeline; the rest is the same for all families.
+
+    Attributes:
+        network: width -> the network. To be trained by RLlib it needs `encode` (whose result has a
+            `context`, float32 [B, width]), `logits` and `value`.
+        lessons: pass of imitation -> samples to imitate.
+        imitate: one pass of gradient descent over samples; see `Imitate`.
+        score: (network, instances) -> figures by name, lower is better.
+        chosen_by: the figure of `score` that decides which network is exported.
+        options: keys of the configuration's `imitation` section that this recipe alone knows, with
+            their defaults.
+    """
+
+    network: Callable[[int], AnyNetwork]
+    lessons: Callable[[ImitationPass[AnyNetwork, AnyInstance]], list[AnySample]]
+    imitate: Imitate[AnyNetwork, AnySample]
+    score: Callable[[AnyNetwork, Sequence[AnyInstance]], dict[str, float]]
     chosen_by: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_recipe(family: str) -> Recipe:
-    """How a family's policy is trained.
+def load_recipe(family: str, entry: str = "") -> Recipe[Any, Any, Any]:
+    """Return the recipe that trains a family's policy.
+
+    Args:
+        family: name of the family.
+        entry: lazy entry point "module:attribute" of another recipe; "" for the family's own.
 
     Raises:
-        UnknownNameError: no such family.
+        UnknownNameError: there is no such family.
     """
-    recipe: Recipe = resolve(f".agents.{check_name(family, FAMILIES, 'family')}.recipe:RECIPE")
+    check_name(family, FAMILIES, "family")
+    recipe: Recipe[Any, Any, Any] = resolve(entry or f".agents.{family}.recipe:RECIPE")
     return recipe

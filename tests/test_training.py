@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import yaml
+from sysopt_gym.agents.algorithms import ALGORITHMS, Algorithm
 from sysopt_gym.agents.checkpoints import (
     SHIPPED,
     load_network,
@@ -13,13 +17,17 @@ from sysopt_gym.agents.checkpoints import (
     save_policy,
     shipped_for,
 )
+from sysopt_gym.agents.configuration import CONFIGS, load_config
+from sysopt_gym.agents.runs import KeptPlans
 from sysopt_gym.agents.sequence_design.network import SequencePolicy
 from sysopt_gym.agents.sequence_design.recipe import score
-from sysopt_gym.agents.training import load_config, train
+from sysopt_gym.agents.training import train
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.agents.vm_rescheduling.players import POLICY
+from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import CheckpointError, OutputError, SettingError, UnknownNameError
 from sysopt_gym.core.registry import load_problem
+from sysopt_gym.core.solution import Solution
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 
 
@@ -64,10 +72,79 @@ def test_configurations_with_unknown_keys_are_refused(tmp_path: Path) -> None:
 
 
 def test_overrides_reach_nested_settings() -> None:
-    settings = load_config("vm_rescheduling_ppo", {"ppo.algorithm.training.lr": "0.5", "seed": "7"})
-    assert settings["ppo"]["algorithm"]["training"]["lr"] == 0.5
-    assert settings["ppo"]["algorithm"]["training"]["gamma"] == 1.0
-    assert settings["seed"] == 7
+    config = load_config("vm_rescheduling_ppo", {"ppo.algorithm.training.lr": "0.5", "seed": "7"})
+    training = config.reinforcement["ppo"].algorithm["training"]
+    assert training["lr"] == 0.5 and training["gamma"] == 1.0
+    assert config.seed == 7
+    assert load_config("vm_rescheduling_muzero", {"start": ""}).start == ""
+
+
+def test_values_of_another_type_than_a_keys_are_refused() -> None:
+    for key, value, named in (
+        ("imitation.epochs", "ten", "whole number"),
+        ("imitation.learning_rate", "2e-3", "number"),  # text, as YAML 1.1 reads it
+        ("validation", "small:val", "list"),
+    ):
+        with pytest.raises(SettingError, match=f"{key}.*{named}"):
+            load_config("vm_rescheduling_ppo", {key: value})
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_resolved_configuration_is_read_as_the_same(path: Path, tmp_path: Path) -> None:
+    config = load_config(path, {})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.document(), sort_keys=False))
+    assert load_config(tmp_path / "config.yaml", {}) == config
+
+
+def test_an_option_of_one_recipe_is_refused_by_the_others() -> None:
+    own = load_config("vm_rescheduling_ppo", {})
+    assert own.imitation.options == {"own_play_from": 4}
+    for config in ("memory_mapping_ppo", "vm_rescheduling_prices"):
+        with pytest.raises(SettingError, match=r"own_play_from.*vm_rescheduling"):
+            load_config(config, {"imitation.own_play_from": "4"})
+    with pytest.raises(UnknownNameError, match=r"did you mean 'own_play_from'"):
+        load_config("vm_rescheduling_ppo", {"imitation.own_play_form": "4"})
+    # Configurations that runs of before saved list the option in every family, at its default.
+    old = load_config("memory_mapping_ppo", {"imitation.own_play_from": "1000000"})
+    assert old == load_config("memory_mapping_ppo", {})
+
+
+def test_a_further_algorithm_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownNameError, match="'dqn'"):
+        load_config("vm_rescheduling_ppo", {"dqn.iterations": "3"})
+    entry = Algorithm(make_config=lambda network: None, policy_of=lambda network: network)
+    monkeypatch.setitem(ALGORITHMS, "dqn", entry)
+    config = load_config(
+        "vm_rescheduling_ppo", {"dqn.iterations": "3", "dqn.algorithm.training.lr": "0.1"}
+    )
+    assert list(config.stages) == ["imitation", "ppo", "muzero", "dqn"]
+    assert config.stages["dqn"] == 3
+    assert config.document()["dqn"]["algorithm"] == {"training": {"lr": 0.1}}
+    with pytest.raises(UnknownNameError, match=r"part of dqn\.algorithm"):
+        load_config("vm_rescheduling_ppo", {"dqn.algorithm.trainings.lr": "1"})
+
+
+def test_plans_are_kept_for_one_contender_and_budget(tmp_path: Path) -> None:
+    instances = list(PROBLEM.load_set("small:test"))[:2]
+    kept, other = instances
+    asked: list[str] = []
+
+    def solver(instance: Any, budget: Budget, seed: int) -> Solution:
+        asked.append(instance.content_hash)
+        return Solution(np.array([len(asked)]))
+
+    # Runs of before kept plans by instance and seed alone.
+    (tmp_path / "plans").mkdir()
+    np.save(tmp_path / "plans" / f"{kept.content_hash}-0.npy", np.array([99]))
+    first = KeptPlans(tmp_path, "first", solver, Budget(1.0), [kept])
+    assert [int(first.plan(kept)[0]) for _ in range(2)] == [1, 1]
+    again = KeptPlans(tmp_path, "first", solver, Budget(1.0), [kept])
+    assert again.plan(kept) == [1]
+    for contender, seconds in (("first", 2.0), ("my/folder", 1.0)):
+        plans = KeptPlans(tmp_path, contender, solver, Budget(seconds), [kept])
+        assert plans.plan(kept) == [len(asked)]
+    assert len(asked) == 3
+    assert [int(first.plan(other)[0]) for _ in range(2)] == [4, 5]
 
 
 @pytest.mark.parametrize("name", ["sequence_design_ppo", "sequence_design_muzero"])

@@ -4,42 +4,34 @@ nearest to its rates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from ...core.budget import Budget
-from ...core.contracts import Solver
-from ...core.errors import SettingError
 from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federation
 from ...envs.federated_lr.env import FederatedLREnv
 from ...envs.federated_lr.grid import mask_of, nearest_action
 from ...envs.federated_lr.orders import ALPHA, BETA, rate_of
 from ..batches import Choice
+from ..recipe import ImitationPass
 from .network import RatePolicy
 
 
-def lessons(
-    network: RatePolicy,
-    instances: Sequence[Federation],
-    solver: Solver | None,
-    budget: Budget,
-    own_play: bool,
-    rng: np.random.Generator,
-) -> list[Choice]:
-    """The steps of a controller's episodes, one an instance; see Recipe. States of own play are not
-    used.
-    """
-    if solver is None:
-        raise SettingError("imitation.contender: name the controller that is imitated")
+def lessons(imitation: ImitationPass[RatePolicy, Federation]) -> list[Choice]:
+    """Return the steps of a controller's episodes, one episode per instance; see Recipe."""
     samples: list[Choice] = []
-    for federation in instances:
-        samples += demonstrate(federation, solver(federation, budget, 0).actions, 0)
+    for federation in imitation.instances:
+        samples += demonstrate(federation, imitation.plan(federation), 0)
     return samples
 
 
 def demonstrate(federation: Federation, orders: np.ndarray, seed: int) -> list[Choice]:
-    """An episode under the orders, int64 [steps, 5], in the world of the seed."""
+    """Play an episode and return its steps as choices of the discrete policy.
+
+    Args:
+        federation: the instance.
+        orders: int64 [steps, 5], the orders of every step, in units of the environment's form
+            "orders".
+        seed: world seed of the episode.
+    """
     env = FederatedLREnv(federation, form="orders")
     observation, info = env.reset(seed=seed)
     seen, actions, rewards = [], [], []

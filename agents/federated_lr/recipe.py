@@ -52,4 +52,3 @@ RECIPE = Recipe(
     chosen_by="final_error",
 )
 ADAM = dataclasses.replace(RECIPE, score=partial(score, server="adam"))
-MOMENTUM = dataclasses.replace(RECIPE, score=partial(score, server="momentum"))

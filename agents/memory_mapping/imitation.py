@@ -6,42 +6,37 @@ imitated is what matters. The value learns the savings that were still to come.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numba import njit
 
-from ...core.budget import Budget
-from ...core.contracts import Solver
-from ...core.errors import SettingError
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import State, Static, make_state
 from ...envs.memory_mapping.env import MallocGameEnv
 from ...envs.memory_mapping.static import planning_static
 from ...envs.memory_mapping.wishes import play_wishes, wishes_of
 from ..batches import Choice
+from ..recipe import ImitationPass
 from .network import DecisionPolicy
 
 
-def lessons(
-    network: DecisionPolicy,
-    instances: Sequence[Program],
-    solver: Solver | None,
-    budget: Budget,
-    own_play: bool,
-    rng: np.random.Generator,
-) -> list[Choice]:
-    """Every choice of a solver's plans; see Recipe. States of own play are not used."""
-    if solver is None:
-        raise SettingError("imitation.contender: name the contender whose plans are imitated")
+def lessons(imitation: ImitationPass[DecisionPolicy, Program]) -> list[Choice]:
+    """Return every choice of the contender's plans, once tidied; see Recipe."""
     samples: list[Choice] = []
-    for program in instances:
-        samples += demonstrate(program, _plan(program, solver, budget))
+    for program in imitation.instances:
+        static = planning_static(program)
+        state = make_state(static)
+        tidy(static, state, wishes_of(imitation.plan(program)))
+        samples += demonstrate(program, state.actions)
     return samples
 
 
 def demonstrate(program: Program, plan: np.ndarray) -> list[Choice]:
-    """A plan's decisions, where there was a choice."""
+    """Return a plan's decisions, where there was a choice.
+
+    Args:
+        program: the instance.
+        plan: int64 [D], the action of every decision.
+    """
     env = MallocGameEnv(program)
     observation, _ = env.reset()
     seen, rewards = [], []
@@ -57,22 +52,15 @@ def demonstrate(program: Program, plan: np.ndarray) -> list[Choice]:
     ]
 
 
-_PLANS: dict[str, np.ndarray] = {}
-
-
-def _plan(program: Program, solver: Solver, budget: Budget) -> np.ndarray:
-    key = program.content_hash
-    if key not in _PLANS:
-        static = planning_static(program)
-        state = make_state(static)
-        tidy(static, state, wishes_of(solver(program, budget, 0).actions))
-        _PLANS[key] = state.actions.copy()
-    return _PLANS[key]
-
-
 @njit(cache=True)
 def tidy(static: Static, state: State, wishes: np.ndarray) -> None:
-    """Takes back, one by one, the wishes that save nothing; the state holds what is left."""
+    """Take back, one by one, the wishes for fast memory that save no time.
+
+    Args:
+        static: the program.
+        state: overwritten; its `actions` are then the plan of the wishes that are left.
+        wishes: int8 [D], 1 where fast memory is wished for; overwritten.
+    """
     best = play_wishes(static, state, wishes)
     for d in range(len(wishes)):
         if wishes[d]:

@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.budget import Budget
-from ...core.contracts import Solver
-from ...core.errors import SettingError
-from ...datasets.sequence_design.instance import DesignTask, seal
+from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.plan import designs_of
 from ..batches import one_pass, step
+from ..recipe import ImitationPass
 from .network import SequencePolicy
 from .playing import chosen, legal_at, log_policy
 
@@ -30,21 +28,11 @@ class Sample(NamedTuple):
     legal: Tensor
 
 
-def lessons(
-    network: SequencePolicy,
-    instances: Sequence[DesignTask],
-    solver: Solver | None,
-    budget: Budget,
-    own_play: bool,
-    rng: np.random.Generator,
-) -> list[Sample]:
-    """The designs of a solver's batches; see Recipe. States of own play are not used."""
-    if solver is None:
-        raise SettingError("imitation.contender: name the contender whose designs are imitated")
-    samples = []
-    for task in instances:
-        plan = solver(seal(task), budget, 0).actions
-        designs = designs_of(task, plan)
+def lessons(imitation: ImitationPass[SequencePolicy, DesignTask]) -> list[Sample]:
+    """Return the designs of the contender's batches; see Recipe."""
+    samples: list[Sample] = []
+    for task in imitation.instances:
+        designs = designs_of(task, imitation.plan(task))
         tokens = torch.from_numpy(designs.astype(np.int64))
         samples += map(Sample, tokens, legal_at(task, designs))
     return samples
@@ -56,20 +44,33 @@ def imitate(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-    progress: Callable[[float], None],
 ) -> float:
-    """One pass of cross-entropy over samples; returns its mean, a letter. See Recipe."""
+    """Train one pass by cross-entropy and return its mean per letter.
+
+    Args:
+        network: the policy.
+        samples: designs to imitate.
+        optimizer: optimizer of the network's parameters.
+        batch_size: samples per gradient step.
+        rng: source of the order of the samples.
+    """
 
     def loss_of(batch: Sequence[Sample]) -> tuple[Tensor, float]:
         tokens, legal = (torch.stack(part) for part in zip(*batch, strict=True))
         loss = surprise(network, tokens, legal)
         return loss, float(loss.detach())
 
-    return one_pass(network, samples, optimizer, batch_size, rng, progress, loss_of)
+    return one_pass(network, samples, optimizer, batch_size, rng, loss_of)
 
 
 def surprise(network: SequencePolicy, tokens: Tensor, legal: Tensor) -> Tensor:
-    """Mean of -log P, a letter, of designs int64 [B, L]; see `log_policy`."""
+    """Return the mean of -log P per letter of designs.
+
+    Args:
+        network: the policy.
+        tokens: int64 [B, L], the designs.
+        legal: bool [B, L, V], the letters that may stand at each place; of `legal_at`.
+    """
     log_chances, _ = log_policy(network, tokens, legal)
     return -chosen(log_chances, tokens).mean()
 
@@ -83,8 +84,17 @@ def imitate_measured(
     rng: np.random.Generator,
     enough: Callable[[], bool],
 ) -> None:
-    """Cross-entropy to measured sequences, the better ones drawn more often, by 1 / (k N + rank)
-    (Tripp et al. 2020, arXiv 2006.09191, section 3); so many batches, or until it is enough.
+    """Train on measured sequences by cross-entropy, sampling the better ones more often, with
+    weight 1 / (k N + rank) (Tripp et al. 2020, arXiv 2006.09191, section 3).
+
+    Args:
+        network: the policy.
+        task: the task whose measured sequences are imitated.
+        optimizer: optimizer of the network's parameters.
+        batches: gradient steps at most.
+        batch_size: sequences per step.
+        rng: source of the sampling.
+        enough: is asked before each step whether to stop.
     """
     count = len(task.scores)
     ranks = np.argsort(np.argsort(-task.scores, kind="stable"), kind="stable")

@@ -10,20 +10,18 @@ policy's own play, replanned there (DAgger, Ross et al. 2011).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.budget import Budget
-from ...core.contracts import Solver
-from ...core.errors import SettingError
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import State, make_static
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
 from ..batches import pad, stack, step
+from ..recipe import ImitationPass
 from .network import RelationalPolicy
 from .playing import Player, take_weights
 
@@ -38,27 +36,22 @@ class Sample:
     good: np.ndarray
 
 
-def lessons(
-    network: RelationalPolicy,
-    instances: Sequence[Cluster],
-    solver: Solver | None,
-    budget: Budget,
-    own_play: bool,
-    rng: np.random.Generator,
-) -> list[Sample]:
-    """Samples to imitate: each instance's plan replayed; see Recipe."""
-    if solver is None:
-        raise SettingError("imitation.contender: name the contender whose plans are imitated")
-    weights = take_weights(network)
+def lessons(imitation: ImitationPass[RelationalPolicy, Cluster]) -> list[Sample]:
+    """Replay each instance's plan and return samples of it; see Recipe.
+
+    From the pass `own_play_from` on, every second pass starts from states of the policy's own play.
+    """
+    rng, plan_of = imitation.rng, imitation.plan
+    own_play = imitation.number >= imitation.options["own_play_from"] and imitation.number % 2 == 1
+    weights = take_weights(imitation.network)
     samples: list[Sample] = []
-    for cluster in instances:
+    for cluster in imitation.instances:
         start = cluster
         if own_play:
             _, plies = Player(cluster, weights).play(1.0, rng)
             moves = int(rng.integers(len(plies) // 2 + 1))
-            start, plan = replanned(cluster, plies[: 2 * moves], solver, budget, 0)
-        else:
-            plan = solver(cluster, budget, 0).actions
+            start = after(cluster, plies[: 2 * moves])
+        plan = plan_of(start)
         replay = list(demonstrate(start, plan, bool(rng.random() < 0.5), rng))
         samples += [replay[i] for i in rng.permutation(len(replay))[:LESSONS_A_PLAN]]
     return samples
@@ -67,7 +60,14 @@ def lessons(
 def demonstrate(
     cluster: Cluster, plan: np.ndarray, greedy: bool, rng: np.random.Generator
 ) -> Iterator[Sample]:
-    """Replays a plan's moves in an order of its own, with the plan's choices at every ply."""
+    """Replay a plan's moves in another order, with the plan's choices at every ply.
+
+    Args:
+        cluster: the instance.
+        plan: int64 [2 * moves], the plies of the plan: VM, destination, VM, ...
+        greedy: play the legal move that opens most 16-core slots first; else a random one.
+        rng: source of the order.
+    """
     static = make_static(cluster)
     env = VMReschedulingEnv(cluster)
     observation, _ = env.reset(options={"instance": cluster})
@@ -97,22 +97,24 @@ def demonstrate(
         left.remove(chosen)
 
 
-def replanned(
-    cluster: Cluster, plies: np.ndarray, solver: Solver, budget: Budget, seed: int
-) -> tuple[Cluster, np.ndarray]:
-    """The cluster after some plies, with the moves left, and the solver's plan for it."""
+def after(cluster: Cluster, plies: np.ndarray) -> Cluster:
+    """Return the cluster after some moves, with the limit of moves (MNL) that is left.
+
+    Args:
+        cluster: the instance.
+        plies: int64 [2 * moves], legal plies.
+    """
     env = VMReschedulingEnv(cluster)
     env.reset(options={"instance": cluster})
     for ply in plies:
         env.step(int(ply))
     state = env.state
-    after = dataclasses.replace(
+    return dataclasses.replace(
         cluster,
         vm_pm=state.vm_pm,
         vm_numa=state.vm_numa,
         mnl=max(1, cluster.mnl - len(plies) // 2),
     )
-    return after, solver(after, budget, seed).actions
 
 
 def _alike(
@@ -140,7 +142,12 @@ def _gain(static: Any, state: State, vm: int, dest: int) -> int:
 
 
 def loss_of(network: RelationalPolicy, samples: Sequence[Sample]) -> Tensor:
-    """Mean of -log P(any good action) over the samples, which may differ in padding."""
+    """Return the mean of -log P(any good action) over samples.
+
+    Args:
+        network: the policy.
+        samples: may differ in padding.
+    """
     observation = stack([sample.observation for sample in samples])
     logits = network.logits(network.encode(observation), observation)
     n_actions = logits.shape[1]
@@ -155,9 +162,16 @@ def imitate(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-    report: Callable[[float], None],
 ) -> float:
-    """One pass over the samples; `report` gets each batch's loss. Returns the mean loss."""
+    """Train one pass and return the mean loss of its batches.
+
+    Args:
+        network: the policy.
+        samples: what `lessons` returned.
+        optimizer: optimizer of the network's parameters.
+        batch_size: samples per gradient step; those of a batch have about the same size.
+        rng: source of the batches and their order.
+    """
     total = []
     # Neighbors in size share a batch, so that little of it is padding.
     order = sorted(rng.permutation(len(samples)), key=lambda i: len(samples[i].good) // 200)
@@ -166,5 +180,4 @@ def imitate(
         loss = loss_of(network, [samples[i] for i in batches[row]])
         step(network, optimizer, loss)
         total.append(loss.item())
-        report(total[-1])
     return float(np.mean(total)) if total else 0.0

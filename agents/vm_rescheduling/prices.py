@@ -13,7 +13,7 @@ comes from its free room, a flavor's from the nodes that hold it, so any cluster
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from ...core.budget import Budget
-from ...core.contracts import Solver
 from ...core.errors import InstanceError
 from ...core.registry import load_contender
 from ...core.solution import Solution
@@ -40,7 +39,7 @@ from ...envs.vm_rescheduling.pricing import (
 from ...envs.vm_rescheduling.problem import PROBLEM
 from ..batches import one_pass
 from ..checkpoints import SHIPPED, load_network
-from ..recipe import Recipe
+from ..recipe import ImitationPass, Recipe
 
 POLICY = SHIPPED / "vm_rescheduling_prices"
 PMS_DRAWN, EXITS_DRAWN = (12, 350), (0.01, 0.2)  # of the clusters drawn for training
@@ -149,17 +148,12 @@ class Lesson:
     graph: Graph
 
 
-def lessons(
-    network: nn.Module,
-    instances: Sequence[Cluster],
-    solver: Solver | None,
-    budget: Budget,
-    own_play: bool,
-    rng: np.random.Generator,
-) -> list[Lesson]:
-    """Each cluster once with a random limit, and as many drawn by the generator; see Recipe."""
-    clusters = list(instances)
-    while len(clusters) < 2 * len(instances):
+def lessons(imitation: ImitationPass[PriceNetwork, Cluster]) -> list[Lesson]:
+    """Return each cluster once with a random limit of moves, and as many sampled from the
+    generator; see Recipe. No plans are imitated.
+    """
+    clusters, rng = list(imitation.instances), imitation.rng
+    while len(clusters) < 2 * len(imitation.instances):
         pms = int(np.exp(rng.uniform(*np.log(PMS_DRAWN))))
         parameters = {"pms": str(pms), "exits": f"{rng.uniform(*EXITS_DRAWN):.3f}"}
         with contextlib.suppress(InstanceError):  # the mix of VMs found no place
@@ -179,7 +173,6 @@ def descend(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-    progress: Callable[[float], None],
 ) -> float:
     """One pass of gradient descent on L a move; returns its mean. See Recipe."""
 
@@ -193,7 +186,7 @@ def descend(
             bounds += bound / lesson.mnl
         return loss, bounds / len(batch)
 
-    return one_pass(network, samples, optimizer, batch_size, rng, progress, loss_of)
+    return one_pass(network, samples, optimizer, batch_size, rng, loss_of)
 
 
 def bound_at(nodes: Nodes, mnl: int, prices: Tensor) -> tuple[float, np.ndarray]:

@@ -41,4 +41,5 @@ RECIPE = Recipe(
     imitate=imitate,
     score=score,
     chosen_by="sample",
+    options={"own_play_from": 10**6},
 )

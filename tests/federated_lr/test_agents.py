@@ -84,9 +84,7 @@ def test_imitation_makes_the_lessons_likelier() -> None:
     samples = demonstrate(small(), orders, 0)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     rng = np.random.default_rng(0)
-    losses = [
-        imitate_choices(network, samples, optimizer, 8, rng, lambda _: None) for _ in range(8)
-    ]
+    losses = [imitate_choices(network, samples, optimizer, 8, rng) for _ in range(8)]
     assert losses[-1] < losses[0]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sysopt_gym.agents.batches import imitate_choices, stack
 from sysopt_gym.agents.checkpoints import Card, load_network, load_policy
 from sysopt_gym.agents.memory_mapping import playing
-from sysopt_gym.agents.memory_mapping.imitation import demonstrate, tidy
+from sysopt_gym.agents.memory_mapping.imitation import demonstrate, lessons, tidy
 from sysopt_gym.agents.memory_mapping.lookahead import Lookahead
 from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
 from sysopt_gym.agents.memory_mapping.players import (
@@ -27,8 +27,10 @@ from sysopt_gym.agents.memory_mapping.players import (
     solve_ppo,
 )
 from sysopt_gym.agents.memory_mapping.recipe import score
+from sysopt_gym.agents.recipe import ImitationPass
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
+from sysopt_gym.core.registry import load_contender
 from sysopt_gym.datasets.memory_mapping.instance import DEAD_ENDS, Program
 from sysopt_gym.datasets.memory_mapping.splits import load_set
 from sysopt_gym.envs.memory_mapping import dynamics as d
@@ -169,10 +171,23 @@ def test_imitation_makes_the_plan_likelier() -> None:
     assert max(sample.to_come for sample in samples) <= 1 - 1 / speedup + 1e-6
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     rng = np.random.default_rng(0)
-    losses = [
-        imitate_choices(network, samples, optimizer, 16, rng, lambda _: None) for _ in range(6)
-    ]
+    losses = [imitate_choices(network, samples, optimizer, 16, rng) for _ in range(6)]
     assert losses[-1] < losses[0]
+
+
+def test_lessons_of_two_contenders_on_one_program_differ() -> None:
+    program = load_set("small:test/0")[0]
+    budget, rng = Budget(60.0, evaluations=20), np.random.default_rng(0)
+    taught = []
+    for name in ("all_slow", "greedy"):
+        solver = load_contender(PROBLEM.family, name)
+        plans = ImitationPass(
+            0, untrained(8), [program], lambda p, s=solver: s(p, budget, 0).actions, rng
+        )
+        taught.append([sample.action for sample in lessons(plans)])
+    idle, greedy = taught
+    assert set(idle) == {d.DROP}
+    assert set(greedy) > {d.DROP}
 
 
 @pytest.mark.parametrize("folder", [PPO, MUZERO])

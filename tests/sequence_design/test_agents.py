@@ -16,6 +16,7 @@ from sysopt_gym.agents import checkpoints
 from sysopt_gym.agents.batches import stack
 from sysopt_gym.agents.checkpoints import Card, save_policy
 from sysopt_gym.agents.muzero.search import SearchSettings
+from sysopt_gym.agents.recipe import ImitationPass
 from sysopt_gym.agents.sequence_design import players, playing
 from sysopt_gym.agents.sequence_design.imitation import imitate, imitate_measured, lessons
 from sysopt_gym.agents.sequence_design.lookahead import Lookahead
@@ -143,10 +144,14 @@ def test_edits_are_scored_where_they_are_legal(tiny_task: Tiny) -> None:
 def test_imitation_makes_the_solvers_designs_likelier(tiny_task: Tiny) -> None:
     task, network, rng = tiny_task(5), untrained(), np.random.default_rng(0)
     solver = load_contender(PROBLEM.family, "ga")
-    samples = lessons(network, [task], solver, Budget(60.0, evaluations=600), False, rng)
+
+    def plan(task: DesignTask) -> np.ndarray:
+        return solver(seal(task), Budget(60.0, evaluations=600), 0).actions
+
+    samples = lessons(ImitationPass(0, network, [task], plan, rng))
     assert len(samples) == task.batch_size
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-    losses = [imitate(network, samples, optimizer, 2, rng, lambda _: None) for _ in range(10)]
+    losses = [imitate(network, samples, optimizer, 2, rng) for _ in range(10)]
     assert losses[-1] < 0.7 * losses[0]
 
 

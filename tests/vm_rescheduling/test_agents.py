@@ -141,5 +141,5 @@ def test_imitation_makes_the_plan_likelier() -> None:
     before = float(loss_of(network, samples).detach())
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(5):
-        imitate(network, samples, optimizer, 4, rng, lambda _: None)
+        imitate(network, samples, optimizer, 4, rng)
     assert float(loss_of(network, samples).detach()) < before
