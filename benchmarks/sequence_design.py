@@ -19,8 +19,7 @@ from ..core.contracts import Throughput
 from ..datasets.sequence_design.instance import DesignTask, make_task
 from ..envs.sequence_design.dynamics import append, append_mask
 from ..envs.sequence_design.env import SequenceDesignEnv
-from ..envs.sequence_design.networks import MotifNetworks, Networks
-from ..envs.sequence_design.proxy import Ensemble, reference_proxy
+from ..envs.sequence_design.proxy import Ensemble, MotifNetworks, Networks, reference_proxy
 from ..envs.sequence_design.vector_env import SequenceDesignVectorEnv
 
 LANES, LENGTH = 1024, 8
@@ -116,7 +115,7 @@ def _plain_per_second(task: DesignTask, proxy: Ensemble) -> float:
             tokens[:, place] = chances.argmax(axis=1)
         each = np.concatenate([_dense(kind, hot[tokens]) for kind in proxy.kinds])
         mean = proxy.weights @ each
-        proxy.scale.up(mean - np.sqrt(proxy.weights @ (each - mean) ** 2))
+        proxy.scale.to_scaled(mean - np.sqrt(proxy.weights @ (each - mean) ** 2))
     return BATCHES * LANES * LENGTH / (time.process_time() - started)
 
 

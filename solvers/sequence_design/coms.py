@@ -13,9 +13,14 @@ import numpy as np
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.networks import MotifNetworks
 from ...envs.sequence_design.pool import TRAINING_SHARE, Pool
-from ...envs.sequence_design.proxy import Ensemble, Trainer, falling, normal_scores
+from ...envs.sequence_design.proxy import (
+    Ensemble,
+    MotifNetworks,
+    Trainer,
+    cosine_decay,
+    normal_scores,
+)
 from .common import one_hot
 from .gradient_ascent import SHARPNESS, climb, climb_until_the_end
 
@@ -62,11 +67,11 @@ def conservative_proxy(task: DesignTask, clock: Clock, rng: np.random.Generator)
                 adversarial = tokens
                 if clock.elapsed >= until:
                     break
-        rows = trainer.draw(BATCH)
+        rows = trainer.draw_rows(BATCH)
         others = rng.integers(len(adversarial), size=(MEMBERS, BATCH))
         both = np.concatenate([task.sequences[rows], adversarial[others]], axis=1)
         slope = _Slope(trainer.targets[rows], alpha)
-        trainer.learn(both, slope, RATE * falling(spent))
+        trainer.step(both, slope, RATE * cosine_decay(spent))
         alpha = np.maximum(alpha + ALPHA_RATE * (slope.gap - TAU), 0.0).astype(np.float32)
     return proxy
 

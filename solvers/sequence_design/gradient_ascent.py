@@ -34,12 +34,12 @@ class Minimum:
 
     def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minimum, and the ensemble's spread, float64 [n] each, of tokens int8 [n, L]."""
-        each = self.ensemble.each(tokens)[:, self._trusted]
-        return self.ensemble.scale.up(each.min(axis=1)), self.ensemble.predict(tokens)[1]
+        each = self.ensemble.predict_members(tokens)[:, self._trusted]
+        return self.ensemble.scale.to_scaled(each.min(axis=1)), self.ensemble.predict(tokens)[1]
 
     def gradient(self, soft: np.ndarray) -> np.ndarray:
         """As Ensemble.gradient, of each input's most doubtful member."""
-        values, slopes = (part[self._trusted] for part in self.ensemble.slopes(soft))
+        values, slopes = (part[self._trusted] for part in self.ensemble.member_gradients(soft))
         gradient: np.ndarray = slopes[values.argmin(axis=0), np.arange(len(soft))]
         return gradient
 

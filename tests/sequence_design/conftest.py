@@ -10,7 +10,7 @@ import pytest
 from sysopt_gym.datasets.sequence_design.ehrlich import draw_ehrlich
 from sysopt_gym.datasets.sequence_design.generator import LETTERS
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task
-from sysopt_gym.envs.sequence_design import proxy
+from sysopt_gym.envs.sequence_design.proxy import fit
 
 
 def make_tiny(seed: int, batch_size: int = 5) -> DesignTask:
@@ -37,8 +37,8 @@ def short_training() -> Iterator[None]:
     them is kept for other tests.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proxy, "FEWEST_STEPS", 80)
-        patch.setattr(proxy, "_REFERENCE", {})
+        patch.setattr(fit, "FEWEST_STEPS", 80)
+        patch.setattr(fit, "_REFERENCE", {})
         yield
 
 

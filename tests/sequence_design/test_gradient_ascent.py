@@ -44,7 +44,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def value(proxy: Proxy, letters: np.ndarray) -> np.ndarray:
     """In normal scores."""
     ensemble = proxy.ensemble if isinstance(proxy, Minimum) else proxy
-    values, _ = ensemble.slopes(letters.astype(np.float32))
+    values, _ = ensemble.member_gradients(letters.astype(np.float32))
     if isinstance(proxy, Minimum):
         return values[trusted(ensemble)].min(axis=0)
     return ensemble.weights @ values
@@ -91,8 +91,8 @@ def test_straight_through_the_proxy_sees_whole_letters(tiny_task: Tiny) -> None:
 def test_the_minimum_is_what_the_most_doubtful_member_predicts(tiny_task: Tiny) -> None:
     task = tiny_task(2)
     ensemble = fit_proxy(task, np.random.default_rng(0))
-    each = ensemble.each(task.sequences)[:, trusted(ensemble)]
-    least = ensemble.scale.up(each.min(axis=1))
+    each = ensemble.predict_members(task.sequences)[:, trusted(ensemble)]
+    least = ensemble.scale.to_scaled(each.min(axis=1))
     assert Minimum(ensemble).predict(task.sequences)[0] == pytest.approx(least)
     assert len(set(each.argmin(axis=1))) > 1
 

@@ -4,7 +4,9 @@ differences.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
-from sysopt_gym.envs.sequence_design.networks import MotifNetworks, Networks, Perceptrons
 from sysopt_gym.envs.sequence_design.proxy import (
+    MotifNetworks,
+    Networks,
     Trainer,
     fit_proxy,
     normal_scores,
     reference_proxy,
     scaled_scores,
-    stacked,
 )
+from sysopt_gym.envs.sequence_design.proxy.fit import stacking_weights
+from sysopt_gym.envs.sequence_design.proxy.networks import Perceptrons
 
+GOLDEN = Path(__file__).parent / "golden" / "proxy.json"
 Tiny = Callable[..., DesignTask]
 Make = Callable[[np.random.Generator], Networks]
 LENGTH, LETTERS = 10, 4
@@ -66,7 +71,7 @@ def one_hot(tokens: np.ndarray) -> np.ndarray:
 def test_compiled_inference_is_that_of_whole_arrays_and_row_by_row(networks: Networks) -> None:
     tokens = some_tokens(20)
     together, _ = networks.forward(tokens[None])
-    dense, _ = networks.slopes(one_hot(tokens))
+    dense, _ = networks.input_gradients(one_hot(tokens))
     assert together == pytest.approx(dense, abs=1e-4)
     alone = [networks.forward(row[None, None])[0][:, 0] for row in tokens]
     assert (together == np.stack(alone, axis=1)).all()
@@ -75,14 +80,14 @@ def test_compiled_inference_is_that_of_whole_arrays_and_row_by_row(networks: Net
 def test_slopes_are_the_gradients_at_letters_that_are_not_whole(networks: Networks) -> None:
     rng = np.random.default_rng(3)
     soft = rng.dirichlet(np.ones(LETTERS), (6, LENGTH)).astype(np.float32)
-    values, slopes = networks.slopes(soft)
+    values, slopes = networks.input_gradients(soft)
     smooth = 0
     for place, letter in ((0, 0), (4, 3), (9, 1)):
         differences = []
         for step in np.float32([1e-3, -1e-3]):
             moved = soft.copy()
             moved[:, place, letter] += step
-            differences.append((networks.slopes(moved)[0] - values) / step)
+            differences.append((networks.input_gradients(moved)[0] - values) / step)
         # Where both sides agree, no unit switches here.
         same = np.abs(differences[0] - differences[1]) < 4e-3
         assert differences[0][same] == pytest.approx(slopes[:, :, place, letter][same], abs=1e-2)
@@ -128,7 +133,7 @@ def test_training_lowers_the_error(name: str, tiny_task: Tiny) -> None:
     trainer = Trainer(KINDS[name](rng), tokens, targets, rng)
     errors = []
     for steps in (1, 150):
-        trainer.run(steps)
+        trainer.train(steps)
         predicted, _ = trainer.networks.forward(tokens[None])
         errors.append(float(((predicted - targets) ** 2).mean()))
     assert errors[1] < 0.5 * errors[0]
@@ -138,7 +143,7 @@ def test_a_member_never_sees_its_own_fold() -> None:
     rng = np.random.default_rng(0)
     fold = rng.integers(10, size=200)
     trainer = Trainer(KINDS["perceptron"](rng), some_tokens(200), rng.normal(size=200), rng, fold)
-    drawn = trainer.draw(500)
+    drawn = trainer.draw_rows(500)
     assert all(not (fold[rows] == member).any() for member, rows in enumerate(drawn))
 
 
@@ -170,8 +175,8 @@ def test_the_ensembles_gradient_is_its_members_by_weight(tiny_task: Tiny) -> Non
     task = tiny_task(0)
     proxy = fit_proxy(task, np.random.default_rng(3), members=2)
     letters = np.eye(task.letters, dtype=np.float32)[task.sequences[:3]]
-    values, slopes = proxy.slopes(letters)
-    each = proxy.each(task.sequences[:3])
+    values, slopes = proxy.member_gradients(letters)
+    each = proxy.predict_members(task.sequences[:3])
     assert pytest.approx(each, abs=1e-4) == values.T
     expected = (proxy.weights[:, None, None, None] * slopes).sum(axis=0)
     assert proxy.gradient(letters) == pytest.approx(expected, abs=1e-5)
@@ -183,10 +188,10 @@ def test_normal_scores_keep_the_order_and_lead_back(tiny_task: Tiny) -> None:
     scaled = scaled_scores(task)
     assert normal.mean() == pytest.approx(0.0, abs=1e-9) and normal.std() == pytest.approx(1.0)
     assert (np.argsort(normal, kind="stable") == np.argsort(scaled, kind="stable")).all()
-    assert scale.up(normal) == pytest.approx(scaled)
+    assert scale.to_scaled(normal) == pytest.approx(scaled)
     beyond = np.linspace(normal.min() - 3.0, normal.max() + 3.0, 200)
-    assert (np.diff(scale.up(beyond)) >= 0).all()
-    assert scale.up(beyond)[-1] > 1.0
+    assert (np.diff(scale.to_scaled(beyond)) >= 0).all()
+    assert scale.to_scaled(beyond)[-1] > 1.0
 
 
 @given(arrays.arrays(np.int64, (3, 12), elements=st.integers(-5, 5)), st.integers(0, 2))
@@ -194,27 +199,39 @@ def test_stacking_gives_all_to_a_kind_that_is_right_and_shares_add_up(
     predictions: np.ndarray, right: int
 ) -> None:
     predictions = predictions.astype(np.float64)
-    shares = stacked(predictions, np.arange(12.0) - 5.5)
+    shares = stacking_weights(predictions, np.arange(12.0) - 5.5)
     assert (shares >= 0).all() and shares.sum() == pytest.approx(1.0)
     known = predictions.copy()
     known[right] = np.arange(12.0) - 5.5
     apart = np.linalg.matrix_rank(known) == 3  # else others may be right together
-    assert not apart or stacked(known, known[right])[right] == pytest.approx(1.0, abs=1e-6)
+    assert not apart or stacking_weights(known, known[right])[right] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_same_generator_gives_the_same_proxy(tiny_task: Tiny) -> None:
     task = tiny_task(0)
     one, other = (fit_proxy(task, np.random.default_rng(5)) for _ in range(2))
-    assert (one.each(task.sequences) == other.each(task.sequences)).all()
+    assert (one.predict_members(task.sequences) == other.predict_members(task.sequences)).all()
+
+
+def test_a_fitted_proxy_predicts_what_it_always_has(tiny_task: Tiny) -> None:
+    task = tiny_task(0)
+    proxy = fit_proxy(task, np.random.default_rng(5), members=2)
+    mean, spread = proxy.predict(task.sequences[::24])
+    found = {"weights": proxy.weights, "mean": mean, "spread": spread}
+    for name, numbers in json.loads(GOLDEN.read_text()).items():
+        assert found[name] == pytest.approx(numbers, abs=1e-4), (
+            f"the proxy has changed ({name}); if that was meant, raise the environment's version "
+            f"and record it in {GOLDEN.name}"
+        )
 
 
 def test_seconds_cut_training_short_by_steps_and_by_the_dearest_kind(tiny_task: Tiny) -> None:
     proxy = fit_proxy(tiny_task(0), np.random.default_rng(5), seconds=1e-3, members=2)
-    assert proxy.members <= 4
+    assert proxy.n_members <= 4
     rng = np.random.default_rng(5)
     trainer = Trainer(KINDS["total match"](rng), some_tokens(50), np.arange(50.0), rng)
-    trainer.run(100, until=0.0)
-    assert trainer.step == 0
+    trainer.train(100, until=0.0)
+    assert trainer.steps == 0
 
 
 def test_the_reference_proxy_is_of_the_sealed_task(tiny_task: Tiny) -> None:
