@@ -1,7 +1,8 @@
 """The independent validator: the plan simulated again from the instance and the actions alone.
 
-It shares no code with dynamics.py: plain Python over lists and whole numbers, which looks every
-overlap up afresh; at the end everything placed and copied is audited once more, as a whole.
+It shares no code with the dynamics: plain Python over lists and whole numbers, which searches for
+every overlap from scratch and audits everything placed and copied once more at the end. Of the
+instance's module it uses the codes of fields alone.
 """
 
 from __future__ import annotations
@@ -13,23 +14,29 @@ from fractions import Fraction
 import numpy as np
 
 from ...core.contracts import Verdict, World
-from ...datasets.memory_mapping.instance import ARG, CONST, OUT, SLOW, SMALLEST_BYTES, Program
+from ...datasets.memory_mapping.instance import ARG, CONST, OUT, SLOW, Program
 
 MAX_VIOLATIONS = 20
 COPY, NO_COPY, DROP = 0, 1, 2
 NAMES = ("copy", "no_copy", "drop")
-PICO = 10**12
+SMALLEST_BYTES = 4096  # smaller buffers stay in slow memory, without a decision
+PICO = 10**12  # picoseconds in a second
 
 
 def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
-    """Judges a plan.
+    """Judge a plan.
 
     The plan is int64 [D]: Copy, NoCopy or Drop for each decision in program order. It is feasible
     if every action is legal where it stands and nothing is left undecided. At a dead end (dead_end
     backup) the write that led there becomes Drop, and the decisions since are redone.
 
+    Args:
+        program: the instance.
+        actions: the plan, int64 [D].
+        world: not used; nothing about the game is random.
+
     Returns:
-        The speed-up over all-slow (NaN where the plan is infeasible), one sentence a broken
+        The speed-up over all-slow (NaN where the plan is infeasible), one sentence per broken
         constraint, and the detail: time_us, all_slow_us, copies, evictions, rewinds, stall_us,
         peak_bytes (of fast memory in use).
     """
@@ -84,8 +91,17 @@ def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
 
 
 def _redo(task: _Task, taken: list[int], forced: set[int]) -> tuple[_Game, list[int]]:
-    """The game after the same decisions with Drop forced at some; one that is no longer legal
-    becomes Drop, NoCopy or Copy, the first that is. Ends early where nothing is legal.
+    """Play the same decisions again with Drop forced at some.
+
+    A decision that is no longer legal becomes the first legal one of Drop, NoCopy and Copy.
+
+    Args:
+        task: the program as the validator sees it.
+        taken: the actions so far.
+        forced: positions of the decisions at which only Drop is allowed.
+
+    Returns:
+        The game and the actions taken in it; both end early at a position without legal action.
     """
     game = _Game(task)
     redone: list[int] = []
@@ -105,7 +121,17 @@ def _infeasible(why: str) -> Verdict:
 
 @dataclass(slots=True)
 class _Use:
-    """One decision: a buffer used by an instruction."""
+    """One decision: a buffer used by an instruction.
+
+    Attributes:
+        instr: the instruction.
+        buffer: the tensor that owns the storage.
+        slow, fast: time in ps that the use takes of the slow or of the fast memory.
+        through: time in ps that writing through takes of the slow memory.
+        writes: whether the instruction writes the buffer.
+        first: whether the buffer has no contents before.
+        hold: last instruction for which a write in fast memory is held.
+    """
 
     instr: int
     buffer: int
@@ -119,7 +145,7 @@ class _Use:
 
 @dataclass(slots=True)
 class _Range:
-    """An address range of fast memory over instructions start..end."""
+    """An address range of fast memory (offset and size in bytes) over instructions start..end."""
 
     buffer: int
     offset: int
@@ -130,7 +156,7 @@ class _Range:
 
 @dataclass(slots=True)
 class _Transfer:
-    """A copy between the memories: bytes' time it needs, and what it gets of each instruction."""
+    """A copy between the memories: the time in ps that it needs, and its parts by instruction."""
 
     buffer: int
     needs: int
@@ -143,8 +169,17 @@ def _picoseconds(amount: int, bandwidth: float) -> int:
 
 @dataclass(slots=True)
 class _Task:
-    """The program as the validator sees it; buffers are named by the tensor that owns the
-    storage.
+    """The program as the validator sees it; a buffer is the tensor that owns the storage.
+
+    Attributes:
+        program: the instance.
+        compute: computing time of each instruction, ps.
+        slow: slow memory's time of each instruction with everything in slow memory, ps.
+        uses: the decisions in program order.
+        size: bytes of each buffer, rounded up to the alignment.
+        copy: time of a copy of each buffer between the memories, ps.
+        starts, ends: buffers that slow memory has before, or must have after, the program.
+        room: bytes of fast memory, rounded down to the alignment.
     """
 
     program: Program
@@ -159,7 +194,7 @@ class _Task:
 
     @classmethod
     def read(cls, program: Program) -> _Task:
-        """Follows aliases, adds up each instruction's operands by buffer, and times them."""
+        """Follow aliases, add up each instruction's operands by buffer, and time them."""
         align = program.alignment
         room = program.capacity - program.capacity % align
         owner = []
@@ -224,7 +259,7 @@ class _Task:
 
 @dataclass(slots=True)
 class _Option:
-    """What a legal action would do."""
+    """The effects of a legal action."""
 
     range: _Range | None = None
     grow_to: int = -1
@@ -251,14 +286,14 @@ class _Game:
         self.accesses: list[tuple[_Use, _Range]] = []
 
     def time(self, i: int) -> int:
-        """Picoseconds of an instruction as decided so far."""
+        """Return the time of instruction i as decided so far, ps."""
         return max(self.task.compute[i], self.slow[i] + self.fast[i])
 
     def _spare(self, i: int) -> int:
         return self.time(i) - self.slow[i] - self.taken_by_copies[i]
 
     def _gather(self, buffer: int, instrs: range) -> _Transfer | None:
-        """The idle time of these instructions, in this order, until a copy has enough."""
+        """Collect idle time of the instructions, in this order, until it suffices for a copy."""
         transfer = _Transfer(buffer, self.task.copy[buffer])
         missing = transfer.needs
         for i in instrs:
@@ -270,7 +305,9 @@ class _Game:
         return None
 
     def _in_the_way(self, low: int, high: int, start: int, end: int, but: _Range) -> bool:
-        """Whether another range overlaps the addresses low..high-1 during start..end."""
+        """Return whether a range other than `but` overlaps addresses low..high-1 over
+        instructions start..end.
+        """
         return any(
             other is not but
             and other.offset < high
@@ -281,7 +318,9 @@ class _Game:
         )
 
     def _fit(self, buffer: int, start: int, end: int) -> _Range | None:
-        """The smallest free gap over start..end that takes the buffer, the lowest of equals."""
+        """Find the smallest gap free over instructions start..end for the buffer, the lowest of
+        equals.
+        """
         busy = sorted(
             (r.offset, r.offset + r.size) for r in self.ranges if r.start <= end and start <= r.end
         )
@@ -295,7 +334,7 @@ class _Game:
         return _Range(buffer, min(gaps)[1], self.task.size[buffer], start, end)
 
     def options(self, forced: set[int]) -> dict[int, _Option]:
-        """The legal actions of the next decision."""
+        """Return the legal actions of the next decision; at a forced position only Drop."""
         use = self.task.uses[self.position]
         i, buffer = use.instr, use.buffer
         end = use.hold if use.writes else i
@@ -331,7 +370,7 @@ class _Game:
         return legal
 
     def _eviction(self, buffer: int, before: int) -> _Transfer | None:
-        """A write-back that ends before an instruction and while the contents still stand."""
+        """Plan a write-back that ends before an instruction and while the contents are intact."""
         wrote = self.task.uses[self.stored[buffer]].instr
         transfer = self._gather(buffer, range(wrote + 1, before))
         held = self.held[buffer]
@@ -344,7 +383,7 @@ class _Game:
         return transfer
 
     def take(self, action: int, option: _Option) -> None:
-        """Does what the option says."""
+        """Take an action of the next decision, with its effects."""
         use = self.task.uses[self.position]
         i, buffer = use.instr, use.buffer
         if option.eviction is not None:
@@ -387,7 +426,7 @@ class _Game:
         self.evictions.append((eviction, self.task.uses[self.stored.pop(buffer)].instr))
 
     def write_back_outputs(self) -> int:
-        """Writes back the outputs that only fast memory has; returns the stall at the end."""
+        """Write back the outputs that only fast memory has; return the stall at the end, ps."""
         stall = 0
         last = len(self.task.slow) - 1
         for buffer, at in sorted(self.stored.items(), key=lambda item: item[1]):
@@ -407,7 +446,7 @@ class _Game:
         return stall
 
     def audit(self) -> list[str]:
-        """What is wrong with the finished plan as a whole; empty if nothing is."""
+        """Check the finished plan as a whole; return one sentence per fault."""
         found = []
         names = self.task.program.tensor_names
         for at, one in enumerate(self.ranges):

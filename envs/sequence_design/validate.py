@@ -1,6 +1,10 @@
 """The independent validator: it reads the designs from the actions alone, and asks the oracle.
 
-It shares no code with dynamics.py: designs are read and padded afresh, in plain Python.
+It shares no code with the dynamics: designs are read, checked and padded here, in plain Python. Two
+things have one source, as they define the task rather than follow from it: the oracle, whose score
+is the objective, and the task's own proxy, of whose predictions the `replayed` figure is made. The
+proxy has no part in the objective, and a second implementation of its float32 sums could not agree
+with the first to the judge's tolerance; tests compare its compiled inference with whole arrays.
 """
 
 from __future__ import annotations
@@ -18,17 +22,22 @@ from ...datasets.sequence_design.landscapes import Oracle, open_oracle
 from .proxy import reference_proxy
 
 MOST_KEPT = 256
-FEW = 16  # designs, of those handed in first, that columns of their own tell about
+FEW = 16  # designs handed in first that have columns of their own
 
 
 def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
-    """Judges a batch.
+    """Judge a batch.
 
-    The plan is int64 [n], letters in the order they were set, L a design, at most batch_size
+    The plan is int64 [n], letters in the order they were set, L per design, at most batch_size
     designs; an unfinished last one does not count. It is feasible if every letter is in the
-    alphabet and may follow the one before it. Repeats count once, and what is missing to a full
-    batch is padded with the best different sequences of the offline set. The oracle is asked once
-    for each different batch.
+    alphabet and may follow the one before it. Repeats count once, and an incomplete batch is padded
+    with the best different sequences of the offline set. The oracle is asked once for each
+    different batch.
+
+    Args:
+        task: with its oracle.
+        actions: the plan, int64 [n].
+        world: not used; nothing about the game is random.
 
     Returns:
         The median over the batch of the oracle's score, normalized to 0 (the landscape's worst) and
@@ -40,7 +49,7 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
         oracle over the batch), optimism_gap (median the proxy expects less median found,
         normalized), uniques, padded, unmeasured (designs the landscape has no score for, which
         count as its worst), estimated (1 where the oracle is an estimate).
-        Where the oracle fails, the verdict says on which design; the plan is kept in the row.
+        Where the oracle fails, the verdict is infeasible and names the design.
     """
     designs, wrong = _read(task, np.asarray(actions))
     if wrong:
@@ -55,19 +64,26 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
 
 
 def judged_batch(task: DesignTask, actions: np.ndarray) -> tuple[np.ndarray, int]:
-    """The batch int8 [batch_size, L] that is scored of a feasible plan: its different designs in
-    the order handed in, then what pads them; and how many of it are the plan's.
+    """Return the batch of a feasible plan that is scored.
+
+    Args:
+        task: the task.
+        actions: the plan, int64 [n].
+
+    Returns:
+        Int8 [batch_size, L], the different designs in the order handed in, then the padding; and
+        the number of designs that are not padding.
     """
     designs, _ = _read(task, np.asarray(actions))
     return _padded(task, designs)
 
 
-# The judge comes back to the same batch; an oracle may be slow, and is asked once.
+# The same batch may be judged again; an oracle may be slow, and is asked once.
 _VERDICTS: OrderedDict[tuple[str, int, bytes], Verdict] = OrderedDict()
 
 
 def _read(task: DesignTask, plan: np.ndarray) -> tuple[list[tuple[int, ...]], str]:
-    """The designs, or what is wrong with the plan."""
+    """Return the complete designs, and what is wrong with the plan ("" if nothing)."""
     if plan.ndim != 1 or (plan.size and plan.dtype.kind not in "iu"):
         shape = f"shape {plan.shape}, dtype {plan.dtype}"
         return [], f"a plan is whole numbers in one row; it has {shape}"
@@ -88,7 +104,7 @@ def _read(task: DesignTask, plan: np.ndarray) -> tuple[list[tuple[int, ...]], st
 
 
 def _padded(task: DesignTask, designs: list[tuple[int, ...]]) -> tuple[np.ndarray, int]:
-    """The batch int8 [batch_size, L], and how many of it are the contender's."""
+    """Return the batch int8 [batch_size, L], and how many of its rows are the contender's."""
     batch = dict.fromkeys(designs)
     uniques = len(batch)
     ranked = sorted(range(len(task.scores)), key=lambda row: -task.scores[row])
@@ -100,6 +116,7 @@ def _padded(task: DesignTask, designs: list[tuple[int, ...]]) -> tuple[np.ndarra
 
 
 def _judged(task: DesignTask, batch: np.ndarray, uniques: int) -> Verdict:
+    """Score a padded batch int8 [batch_size, L], whose first `uniques` rows are the contender's."""
     means, _ = reference_proxy(task).predict(batch)
     expected = float(np.median(means))
     try:
@@ -133,12 +150,12 @@ def _judged(task: DesignTask, batch: np.ndarray, uniques: int) -> Verdict:
 
 
 def _failure(task: DesignTask, batch: np.ndarray, error: Exception) -> str:
-    """Which design the oracle fails on, found by asking one by one."""
-    told = f"{type(error).__name__}: {error}"
+    """Say which design the oracle fails on, found by asking one by one."""
+    cause = f"{type(error).__name__}: {error}"
     try:
         oracle: Oracle = open_oracle(task)
     except Exception:
-        return f"the oracle cannot be opened ({told}); the designs are kept, `replay` judges again"
+        return f"the oracle cannot be opened ({cause}); the designs are kept, `replay` judges again"
     for row, design in enumerate(batch):
         try:
             oracle.score(design[None])
@@ -147,21 +164,21 @@ def _failure(task: DesignTask, batch: np.ndarray, error: Exception) -> str:
                 f"the oracle failed on design {row}, {task.text(design)} "
                 f"({type(own).__name__}: {own}); the designs are kept, `replay` judges them again"
             )
-    return f"the oracle failed on the whole batch ({told}); the designs are kept"
+    return f"the oracle failed on the whole batch ({cause}); the designs are kept"
 
 
 def curves(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Best and median of the first k of scores [n], for k = 1 to n, float64 [n] each.
+    """Return best and median of the first k of scores [n], for k = 1 to n, float64 [n] each.
 
-    A plan is handed in in the order of the contender's belief, so these say what it would have got,
-    had it been allowed k designs (Design-Bench's N; Trabucco et al. 2022, section 5).
+    Contenders hand in the designs that they expect most of first, so these are the scores of a
+    batch of k designs (Design-Bench's N; Trabucco et al. 2022, section 5).
     """
     medians = [np.median(scores[:k]) for k in range(1, len(scores) + 1)]
     return np.maximum.accumulate(scores), np.array(medians)
 
 
 def diversity(batch: np.ndarray) -> float:
-    """Mean number of letters in which two of the sequences int8 [n, L] differ."""
+    """Return the mean number of letters in which two of the sequences int8 [n, L] differ."""
     count = len(batch)
     if count < 2:
         return 0.0
@@ -169,13 +186,24 @@ def diversity(batch: np.ndarray) -> float:
 
 
 def nearest(batch: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Letters, int64 [n], in which each of the batch differs from the nearest of the others."""
+    """Return the Hamming distance of each sequence to the nearest one of others, int64 [n].
+
+    Args:
+        batch: int8 [n, L].
+        others: int8 [m, L].
+    """
     distances: np.ndarray = _nearest(batch, others)
     return distances
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's, equal values sharing their mean rank; 0 where one is constant."""
+    """Return Spearman's rank correlation; equal values have their mean rank, and a constant
+    argument gives 0.
+
+    Args:
+        one: float [n].
+        other: float [n].
+    """
     ranks = [_mean_ranks(values) for values in (one, other)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return 0.0
