@@ -7,14 +7,15 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 import numpy as np
 
 from .errors import InstanceError
+from .fields import problem, stored_name
 from .files import read_bytes, write_bytes
 
 
@@ -23,7 +24,8 @@ class Instance:
     """Base of every family's instance.
 
     A subclass is a frozen, slotted dataclass whose fields are NumPy arrays, strings, numbers or
-    tuples of strings, and which refuses impossible values in `check`.
+    tuples of strings. What it declares of them (see fields.py) is checked when it is built; what
+    concerns several fields at once is refused in `check`.
 
     Attributes:
         name: how reports call the instance; not part of its hash.
@@ -31,8 +33,6 @@ class Instance:
 
     FAMILY: ClassVar[str] = ""
     SCHEMA: ClassVar[int] = 1
-    # Fields that files and hashes know by another name than the code does.
-    STORED_NAMES: ClassVar[Mapping[str, str]] = {}
 
     name: str
 
@@ -43,10 +43,20 @@ class Instance:
                 value = np.ascontiguousarray(value)
                 value.setflags(write=False)
                 object.__setattr__(self, spec.name, value)
+        if wrong := problem(self):
+            self.refuse(wrong)
         self.check()
 
     def check(self) -> None:
-        """Raises InstanceError where a value is impossible; each family says what is."""
+        """Refuse fields that do not go together; those declared have been checked one by one.
+
+        Raises:
+            InstanceError: names the field, the row and the remedy.
+        """
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raise InstanceError with the instance's name before `why`."""
+        raise InstanceError(f"{self.name}: {why}")
 
     @property
     def content_hash(self) -> str:
@@ -56,7 +66,7 @@ class Instance:
             if spec.name == "name":
                 continue
             value = getattr(self, spec.name)
-            digest.update(self.STORED_NAMES.get(spec.name, spec.name).encode())
+            digest.update(stored_name(type(self), spec.name).encode())
             if isinstance(value, np.ndarray):
                 digest.update(f"{value.dtype.str}{value.shape}".encode())
                 digest.update(value.tobytes())
@@ -70,7 +80,7 @@ class Instance:
         meta: dict[str, Any] = {"family": self.FAMILY, "schema": self.SCHEMA, "fields": {}}
         for spec in fields(self):
             value = getattr(self, spec.name)
-            stored = self.STORED_NAMES.get(spec.name, spec.name)
+            stored = stored_name(type(self), spec.name)
             if isinstance(value, np.ndarray):
                 arrays[stored] = value
             else:
@@ -106,7 +116,7 @@ class Instance:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in meta["fields"].items()
         } | arrays
-        stored = {cls.STORED_NAMES.get(spec.name, spec.name): spec.name for spec in fields(cls)}
+        stored = {stored_name(cls, spec.name): spec.name for spec in fields(cls)}
         if values.keys() != stored.keys():
             odd = sorted(values.keys() ^ stored.keys())[0]
             raise InstanceError(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.errors import InstanceError
+from ...core.fields import array, choice, declared, number, whole
 from ...core.instance import Instance
 
 DENSE, IMAGE, TEXT, CURVE = ("logistic", "mlp"), ("cnn",), ("gru", "lstm"), "curve"
@@ -52,52 +52,75 @@ class Terms:
     beta: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@declared
 class Federation(Instance):
-    """One federation; N training rows lie with C clients.
+    """One federation; N training rows lie with C clients, Q rows with the server, R with the judge.
 
-    Attributes:
-        inputs: float32 [N, F] or [N, channels, height, width], or uint8 [N, L] characters, coded.
-        labels: int64 [N], or [N, L] next characters. owner: int64 [N], the client of each row.
-        val_inputs, val_labels: of the rows that the server itself holds; as above.
-        test_inputs, test_labels: the judge's; no rows where the federation is sealed.
-        classes: of the labels, or characters of the alphabet.
-        model: one of MODELS. width: its hidden units, or channels (cnn); 0 for logistic.
-        participants, local_steps, batch_size, rounds, alpha, beta: see Terms.
-        drift: how strongly the clients that are available change over the rounds; 0 for not at
-            all, d for log-odds of availability d cos(2 pi (t / rounds - client / C)).
-        stragglers: probability that a participant ends after fewer steps, a number drawn evenly
-            from 1 to local_steps.
-        objective: one of OBJECTIVES. target: test accuracy to reach, of rounds_to_target.
-        law: of model curve, float64 [6] by LAW; empty otherwise. Loss after rates eta_1..eta_s is
-            floor + scale * S1**-exponent - annealing * S2 (Tissue et al. 2024); memory is lambda,
-            most the rate above which training diverges.
+    A row of inputs is [F], or [channels, height, width], or of text [L] characters, coded; its
+    label is one class, or of text the L next characters. The server validates on its Q rows; where
+    the federation is sealed, R is 0.
     """
 
     FAMILY: ClassVar[str] = "federated_lr"
     SCHEMA: ClassVar[int] = 1
 
-    inputs: np.ndarray
-    labels: np.ndarray
-    owner: np.ndarray
-    val_inputs: np.ndarray
-    val_labels: np.ndarray
-    test_inputs: np.ndarray
-    test_labels: np.ndarray
-    classes: int
-    model: str
-    width: int
-    participants: int
-    local_steps: int
-    batch_size: int
-    rounds: int
-    alpha: float
-    beta: float
-    drift: float
-    stragglers: float
-    objective: str
-    target: float
-    law: np.ndarray
+    inputs: np.ndarray = array(
+        "float32|uint8", "N,...", "Rows to train on; uint8 for text.",
+        exact=True, remedy="drop or mend the row",
+    )  # fmt: skip
+    labels: np.ndarray = array(
+        "int64", "N,...", "Labels of these rows.", low=0, high="classes-1", exact=True
+    )
+    owner: np.ndarray = array(
+        "int64", "N", "Client of each of these rows.",
+        low=0, exact=True, remedy="number the clients from 0",
+    )  # fmt: skip
+    val_inputs: np.ndarray = array(
+        "float32|uint8", "Q,...", "Rows that the server itself holds.",
+        exact=True, remedy="drop or mend the row",
+    )  # fmt: skip
+    val_labels: np.ndarray = array(
+        "int64", "Q,...", "Labels of these rows.", low=0, high="classes-1", exact=True
+    )
+    test_inputs: np.ndarray = array(
+        "float32|uint8", "R,...", "The judge's rows.", exact=True, remedy="drop or mend the row"
+    )
+    test_labels: np.ndarray = array(
+        "int64", "R,...", "Labels of these rows.", low=0, high="classes-1", exact=True
+    )
+    classes: int = whole(
+        "Number of different labels, or characters of the alphabet.", low=2, high=MOST_CLASSES
+    )
+    model: str = choice(MODELS, "What is trained.")
+    width: int = whole(
+        "The model's hidden units, or channels (cnn); 0 for logistic.", low=0, high=MOST["width"]
+    )
+    participants: int = whole("Clients a round, M.", low=1, high=MOST["participants"])
+    local_steps: int = whole(
+        "Steps of each participant a round, K.", low=1, high=MOST["local_steps"]
+    )
+    batch_size: int = whole("Rows of a step.", low=1, high=MOST["batch_size"])
+    rounds: int = whole("Server updates, T.", low=1, high=MOST["rounds"])
+    alpha: float = number("Initial rate of the server.", low=ALPHA_RANGE[0], high=ALPHA_RANGE[1])
+    beta: float = number("Initial rate of the clients.", low=BETA_RANGE[0], high=BETA_RANGE[1])
+    drift: float = number(
+        "How strongly the clients that are available change over the rounds; 0 for not at all, d "
+        "for log-odds of availability d cos(2 pi (t / rounds - client / C)).",
+        low=0, high=100,
+    )  # fmt: skip
+    stragglers: float = number(
+        "Probability that a participant ends after fewer steps, a number drawn evenly from 1 to "
+        "local_steps.",
+        low=0, high=1,
+    )  # fmt: skip
+    objective: str = choice(OBJECTIVES, "What a plan is for.")
+    target: float = number("Test accuracy to reach (objective rounds_to_target).", low=0, high=1)
+    law: np.ndarray = array(
+        "float64", "...",
+        "Of model curve 6 numbers by LAW; empty otherwise. Loss after rates eta_1..eta_s is "
+        "floor + scale * S1**-exponent - annealing * S2 (Tissue et al. 2024); memory is lambda, "
+        "most the rate above which training diverges.",
+    )  # fmt: skip
 
     @property
     def clients(self) -> int:
@@ -110,8 +133,15 @@ class Federation(Instance):
         return not len(self.test_labels)
 
     def check(self) -> None:
-        """Raises InstanceError where a value is impossible."""
-        self._check_terms()
+        """Refuse rows that the model cannot read, clients without rows, and laws without a loss.
+
+        Raises:
+            InstanceError: names the field, the row and the remedy.
+        """
+        if self.width < (self.model not in ("logistic", CURVE)):
+            self.refuse(f"width is {self.width}; {self.model} needs at least 1 hidden unit")
+        if self.objective == "rounds_to_target" and self.target <= 0:
+            self.refuse("rounds_to_target needs a target; set target to an accuracy above 0")
         if self.model == CURVE:
             self._check_law()
             return
@@ -119,96 +149,51 @@ class Federation(Instance):
         self._check_rows("val_inputs", self.val_inputs, self.val_labels)
         if not self.sealed:
             self._check_rows("test_inputs", self.test_inputs, self.test_labels)
-        self._check_owner()
-
-    def _check_owner(self) -> None:
-        owner = self.owner
-        if owner.shape != self.labels.shape[:1] or owner.dtype != np.int64:
-            self._refuse(
-                f"owner is {owner.dtype} {owner.shape}; give the client of each of the "
-                f"{len(self.labels)} rows, int64"
-            )
-        if (owner < 0).any():
-            row = int(np.flatnonzero(owner < 0)[0])
-            self._refuse(f"row {row} lies with client {owner[row]}; number the clients from 0")
-        present = np.unique(owner)
+        present = np.unique(self.owner)
         gaps = np.flatnonzero(present != np.arange(len(present)))
         if len(gaps):
-            self._refuse(
+            self.refuse(
                 f"client {gaps[0]} has no rows; leave it out and number the rest from 0, or use "
                 "fewer clients"
             )
         if self.participants > len(present):
-            self._refuse(
+            self.refuse(
                 f"participants is {self.participants}, but there are {len(present)} clients; set "
                 f"participants={len(present)} or fewer"
             )
 
-    def _check_terms(self) -> None:
-        if self.model not in MODELS:
-            self._refuse(f"model {self.model!r} is unknown; known: {', '.join(MODELS)}")
-        if self.objective not in OBJECTIVES:
-            self._refuse(f"objective {self.objective!r} is unknown; known: {', '.join(OBJECTIVES)}")
-        for name, most in MOST.items():
-            value, least = getattr(self, name), int(name != "width")
-            if not isinstance(value, int) or not least <= value <= most:
-                self._refuse(f"{name} is {value}; give a whole number from {least} to {most}")
-        for name, (low, high) in (("alpha", ALPHA_RANGE), ("beta", BETA_RANGE)):
-            rate = getattr(self, name)
-            if not low <= rate <= high:  # NaN too
-                self._refuse(f"{name} is {rate:g}; give a rate from {low:g} to {high:g}")
-        if self.width < (self.model not in ("logistic", CURVE)):
-            self._refuse(f"width is {self.width}; {self.model} needs at least 1 hidden unit")
-        for name, high in (("drift", 100.0), ("stragglers", 1.0), ("target", 1.0)):
-            if not 0 <= getattr(self, name) <= high:
-                self._refuse(f"{name} is {getattr(self, name):g}; give a number from 0 to {high:g}")
-
-        if self.objective == "rounds_to_target" and self.target <= 0:
-            self._refuse("rounds_to_target needs a target; set target to an accuracy above 0")
-
     def _check_rows(self, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:
-        if not 2 <= self.classes <= MOST_CLASSES:
-            self._refuse(f"classes is {self.classes}; give from 2 to {MOST_CLASSES}")
+        """Refuse rows that the model cannot read; `name` is the field of the inputs."""
         if not len(inputs):
-            self._refuse(f"{name} holds no rows")
-        if len(inputs) != len(labels):
-            self._refuse(f"{name} has {len(inputs)} rows and {len(labels)} labels")
+            self.refuse(f"{name} holds no rows")
         rank = {**dict.fromkeys(IMAGE, 4), **dict.fromkeys(TEXT, 2)}.get(self.model)
         if (rank is not None and inputs.ndim != rank) or inputs.ndim < 2:
-            self._refuse(f"{name} has shape {inputs.shape}, which {self.model} cannot read")
+            self.refuse(f"{name} has shape {inputs.shape}, which {self.model} cannot read")
         if inputs.shape[1:] != self.inputs.shape[1:]:
-            self._refuse(f"{name} has rows of {inputs.shape[1:]}, expected {self.inputs.shape[1:]}")
+            self.refuse(f"{name} has rows of {inputs.shape[1:]}, expected {self.inputs.shape[1:]}")
         if self.model in IMAGE and min(inputs.shape[2:]) < LEAST_SIDE:
-            self._refuse(
+            self.refuse(
                 f"{name} has images of {inputs.shape[2:]}; {self.model} halves them twice and needs"
                 f" {LEAST_SIDE} pixels a side"
             )
-        if labels.dtype != np.int64 or labels.ndim != (2 if self.model in TEXT else 1):
-            self._refuse(
+        if labels.ndim != (2 if self.model in TEXT else 1):
+            self.refuse(
                 f"the labels of {name} are {labels.dtype} {labels.shape}; give int64, one a row, of"
                 " text one a character"
             )
-        if (labels < 0).any() or (labels >= self.classes).any():
-            row = int(np.argwhere((labels < 0) | (labels >= self.classes))[0, 0])
-            self._refuse(f"row {row} of {name} has a label outside 0..{self.classes - 1}")
         if self.model in TEXT:
             if inputs.dtype != np.uint8 or labels.shape != inputs.shape:
-                self._refuse(f"{name}: text is uint8 [N, L] with labels of that shape")
+                self.refuse(f"{name}: text is uint8 [N, L] with labels of that shape")
             if (inputs >= self.classes).any():
-                self._refuse(f"{name} holds characters outside 0..{self.classes - 1}")
-        else:
-            if inputs.dtype != np.float32:
-                self._refuse(f"{name} has dtype {inputs.dtype}, expected float32")
-            broken = ~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
-            if broken.any():
-                row = int(np.flatnonzero(broken)[0])
-                self._refuse(f"row {row} of {name} holds NaN or an infinity; drop or mend it")
+                self.refuse(f"{name} holds characters outside 0..{self.classes - 1}")
+        elif inputs.dtype != np.float32:
+            self.refuse(f"{name} has dtype {inputs.dtype}, expected float32")
 
     def _check_law(self) -> None:
         law = self.law
         good = law.shape == (len(LAW),) and np.isfinite(law).all()
         if not (good and law[0] >= 0 and (law[1:4] >= 0).all() and 0 < law[4] < 1 and law[5] > 0):
-            self._refuse(
+            self.refuse(
                 f"law is {law.tolist()}; give {', '.join(LAW)}: finite, at least 0, memory between "
                 "0 and 1, most above 0"
             )
@@ -216,10 +201,7 @@ class Federation(Instance):
         with np.errstate(over="ignore"):
             first = floor + scale * np.float64(most) ** -exponent
         if not 0 < first < np.inf:
-            self._refuse(f"law is {law.tolist()}: its first loss is {first}; give one above 0")
-
-    def _refuse(self, why: str) -> None:
-        raise InstanceError(f"{self.name}: {why}")
+            self.refuse(f"law is {law.tolist()}: its first loss is {first}; give one above 0")
 
 
 def terms_of(federation: Federation) -> Terms:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ...core.errors import InstanceError
+from ...core.fields import array, choice, declared, names, number, string, whole
 from ...core.instance import Instance
 
 ARG, CONST, TMP, OUT = 0, 1, 2, 3
@@ -20,62 +19,81 @@ MAX_BYTES = 2**46
 MAX_SECONDS = 3600.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@declared
 class Program(Instance):
     """I scheduled instructions over T tensors, N operands in all, and a fast memory to map them to.
 
     Tensors that share storage (views, updates in place, donated arguments) form one buffer, which
     is in one place at a time. An instruction's operands are its reads, then its writes.
-
-    Attributes:
-        hardware: the profile's name the times were made with, for reports.
-        capacity: bytes of fast memory.
-        alignment: bytes; offsets in fast memory are multiples of it.
-        slow_bw: bytes/s of slow memory (HBM), reads and writes together.
-        fast_read_bw, fast_write_bw: bytes/s of fast memory (CMEM).
-        copy_scale: a copy between the memories takes size / (copy_scale * slow_bw) seconds of slow
-            memory's time.
-        dead_end: what happens where no action is left, one of DEAD_ENDS.
-        tensor_names: T names.
-        tensor_size: int64 [T]; bytes.
-        tensor_kind: int8 [T]; ARG and CONST are in slow memory at the start; OUT must be there at
-            the end; TMP is made and used within the program.
-        tensor_alias: int64 [T]; the tensor whose storage this one shares, -1 for its own.
-        tensor_pin: int8 [T]; FREE, or SLOW: it never enters fast memory.
-        instr_names: I names, in order of execution.
-        instr_flops: float64 [I]; floating-point operations of one execution, 0 where unknown.
-        instr_compute_s: float64 [I]; seconds of computation of one execution, memory aside.
-        instr_repeat: int64 [I]; times it is executed in its place (a loop's trips).
-        op_start: int64 [I+1]; instruction i has the operands op_start[i]:op_start[i+1].
-        op_tensor: int64 [N].
-        op_bytes: int64 [N]; bytes of one execution's traffic, which a gather or a loop makes other
-            than the size.
-        op_write: bool [N]; False for reads, which come first.
     """
 
     FAMILY: ClassVar[str] = "memory_mapping"
 
-    hardware: str
-    capacity: int
-    alignment: int
-    slow_bw: float
-    fast_read_bw: float
-    fast_write_bw: float
-    copy_scale: float
-    dead_end: str
-    tensor_names: tuple[str, ...]
-    tensor_size: np.ndarray
-    tensor_kind: np.ndarray
-    tensor_alias: np.ndarray
-    tensor_pin: np.ndarray
-    instr_names: tuple[str, ...]
-    instr_flops: np.ndarray
-    instr_compute_s: np.ndarray
-    instr_repeat: np.ndarray
-    op_start: np.ndarray
-    op_tensor: np.ndarray
-    op_bytes: np.ndarray
-    op_write: np.ndarray
+    hardware: str = string("Name of the profile that the times were made with, for reports.")
+    capacity: int = whole(
+        "Size of fast memory.", low=1, unit="bytes",
+        remedy="fast memory needs some bytes (set capacity=8MiB, or a fraction of the peak such as "
+        "capacity=1/4)",
+    )  # fmt: skip
+    alignment: int = whole(
+        "Offsets in fast memory are multiples of it.",
+        low=1, high="capacity", unit="bytes", remedy="give at least 1, at most the capacity",
+    )  # fmt: skip
+    slow_bw: float = number(
+        "Bandwidth of slow memory (HBM), reads and writes together.", positive=True, unit="bytes/s"
+    )
+    fast_read_bw: float = number(
+        "Read bandwidth of fast memory (CMEM).", positive=True, unit="bytes/s"
+    )
+    fast_write_bw: float = number("Write bandwidth of fast memory.", positive=True, unit="bytes/s")
+    copy_scale: float = number(
+        "A copy between the memories takes size / (copy_scale * slow_bw) seconds of slow memory's "
+        "time.",
+        positive=True,
+    )
+    dead_end: str = choice(DEAD_ENDS, "What happens where no action is left.")
+    tensor_names: tuple[str, ...] = names("T", "The tensors.")
+    tensor_size: np.ndarray = array(
+        "int64", "T", "Size of each tensor.", low=0, high=MAX_BYTES, unit="bytes"
+    )
+    tensor_kind: np.ndarray = array(
+        "int8", "T",
+        "ARG and CONST are in slow memory at the start; OUT must be there at the end; TMP is made "
+        "and used within the program.",
+        low=0, high=len(KIND_NAMES) - 1,
+    )  # fmt: skip
+    tensor_alias: np.ndarray = array(
+        "int64", "T", "The tensor whose storage this one shares, -1 for its own.",
+        low=-1, high="T-1",
+    )  # fmt: skip
+    tensor_pin: np.ndarray = array(
+        "int8", "T", "FREE, or SLOW: it never enters fast memory.", low=0, high=len(PIN_NAMES) - 1
+    )
+    instr_names: tuple[str, ...] = names(
+        "I", "The instructions, in order of execution.",
+        empty="the program has no instructions; there is nothing to map",
+    )  # fmt: skip
+    instr_flops: np.ndarray = array(
+        "float64", "I", "Floating-point operations of one execution, 0 where unknown.",
+        low=0.0, high=1e24,
+    )  # fmt: skip
+    instr_compute_s: np.ndarray = array(
+        "float64", "I", "Computation of one execution, memory aside.",
+        low=0.0, high=MAX_SECONDS, unit="s",
+    )  # fmt: skip
+    instr_repeat: np.ndarray = array(
+        "int64", "I", "Times it is executed in its place (a loop's trips).", low=1, high=10**9
+    )
+    op_start: np.ndarray = array(
+        "int64", "I+1", "Instruction i has the operands op_start[i]:op_start[i+1]."
+    )
+    op_tensor: np.ndarray = array("int64", "N", "Tensor of each operand.", low=0, high="T-1")
+    op_bytes: np.ndarray = array(
+        "int64", "N",
+        "Traffic of one execution, which a gather or a loop makes other than the size.",
+        low=0, high=MAX_BYTES, unit="bytes",
+    )  # fmt: skip
+    op_write: np.ndarray = array("bool", "N", "False for reads, which come first.")
 
     @property
     def n_tensors(self) -> int:
@@ -93,74 +111,16 @@ class Program(Instance):
         return int(accesses(self).decides.sum())
 
     def check(self) -> None:
-        """Refuses impossible programs.
+        """Refuse operands that no program has, circles of aliases, and programs without decisions.
 
         Raises:
             InstanceError: names the field, the row and the remedy.
         """
-        t, i, n = len(self.tensor_names), len(self.instr_names), len(self.op_tensor)
-        shapes = {
-            "tensor_size": (t,), "tensor_kind": (t,), "tensor_alias": (t,), "tensor_pin": (t,),
-            "instr_flops": (i,), "instr_compute_s": (i,), "instr_repeat": (i,),
-            "op_start": (i + 1,), "op_tensor": (n,), "op_bytes": (n,), "op_write": (n,),
-        }  # fmt: skip
-        for field, shape in shapes.items():
-            values = getattr(self, field)
-            if values.shape != shape:
-                self._refuse(f"{field} has shape {values.shape}, expected {shape}")
-            kind = {"instr_flops": "f", "instr_compute_s": "f", "op_write": "b"}.get(field, "i")
-            if values.dtype.kind != kind:
-                names = {"f": "float64", "b": "bool", "i": "int64"}
-                self._refuse(f"{field} has dtype {values.dtype}, expected {names[kind]}")
-        if i == 0:
-            self._refuse("the program has no instructions; there is nothing to map")
-        self._check_hardware()
-        self._check_ranges(t, n)
-        for field in ("tensor_names", "instr_names"):
-            names = getattr(self, field)
-            if len(set(names)) < len(names):
-                twice = next(name for row, name in enumerate(names) if name in names[:row])
-                self._refuse(f"{field}: {twice!r} appears twice; names must be unique")
-        _storage(self)
+        starts, n = self.op_start, len(self.op_tensor)
+        if starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
+            self.refuse(f"op_start must rise from 0 to {n}, the number of operands")
         self._check_operands()
         self._check_decisions()
-
-    def _check_hardware(self) -> None:
-        if self.capacity < 1:
-            self._refuse(
-                f"capacity is {self.capacity} bytes; fast memory needs some (set capacity=8MiB, or "
-                "a fraction of the peak such as capacity=1/4)"
-            )
-        if not 1 <= self.alignment <= self.capacity:
-            self._refuse(
-                f"alignment is {self.alignment}; give 1 to {self.capacity}, the capacity in bytes"
-            )
-        for field in ("slow_bw", "fast_read_bw", "fast_write_bw", "copy_scale"):
-            value = getattr(self, field)
-            if not (np.isfinite(value) and value > 0):
-                self._refuse(f"{field} is {value}; give a positive finite number")
-        if self.dead_end not in DEAD_ENDS:
-            self._refuse(f"dead_end {self.dead_end!r} is unknown; known: {', '.join(DEAD_ENDS)}")
-
-    def _check_ranges(self, t: int, n: int) -> None:
-        low_high = {
-            "tensor_size": (0, MAX_BYTES), "tensor_kind": (0, 3), "tensor_alias": (-1, t - 1),
-            "tensor_pin": (0, 1), "instr_repeat": (1, 10**9), "op_tensor": (0, t - 1),
-            "op_bytes": (0, MAX_BYTES),
-        }  # fmt: skip
-        for field, (low, high) in low_high.items():
-            values = getattr(self, field)
-            bad = np.flatnonzero((values < low) | (values > high))
-            if bad.size:
-                self._refuse(f"{field}[{bad[0]}] is {values[bad[0]]}, outside {low}..{high}")
-        for field, most in (("instr_flops", 1e24), ("instr_compute_s", MAX_SECONDS)):
-            values = getattr(self, field)
-            bad = np.flatnonzero(~((values >= 0) & (values <= most)))
-            if bad.size:
-                self._refuse(f"{field}[{bad[0]}] is {values[bad[0]]}, outside 0..{most:g}")
-        starts = self.op_start
-        if starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
-            self._refuse(f"op_start must rise from 0 to {n}, the number of operands")
 
     def _check_operands(self) -> None:
         """Reads come before writes, no tensor twice, and nothing is read before it is made."""
@@ -174,14 +134,14 @@ class Program(Instance):
                 tensor, write = int(self.op_tensor[op]), bool(self.op_write[op])
                 who = f"instruction {i} ({name}), operand {self.tensor_names[tensor]!r}"
                 if (tensor, write) in seen:
-                    self._refuse(f"{who} stands twice; add up its bytes")
+                    self.refuse(f"{who} stands twice; add up its bytes")
                 seen.add((tensor, write))
                 if write and self.tensor_kind[tensor] == CONST:
-                    self._refuse(f"{who} is a constant; nothing may write it")
+                    self.refuse(f"{who} is a constant; nothing may write it")
                 if not write and op > ops[0] and self.op_write[op - 1]:
-                    self._refuse(f"{who} is read after a write; list the reads first")
+                    self.refuse(f"{who} is read after a write; list the reads first")
                 if not write and not made[root[tensor]]:
-                    self._refuse(
+                    self.refuse(
                         f"{who} is read before it is written; make it an argument, or schedule "
                         "the instruction that writes it first"
                     )
@@ -195,20 +155,17 @@ class Program(Instance):
         sizes = self.tensor_size[_storage(self)[self.op_tensor]]
         sizes = sizes[sizes >= SMALLEST_BYTES]
         if not sizes.size:
-            self._refuse(
+            self.refuse(
                 f"no operand has {SMALLEST_BYTES} bytes or more, so nothing is to be decided; take "
                 "a larger program"
             )
         if sizes.min() > self.capacity:
-            self._refuse(
+            self.refuse(
                 f"every operand is larger than fast memory ({self.capacity} bytes; the smallest "
                 f"that counts has {sizes.min()}), so nothing is to be decided; set a larger "
                 "capacity"
             )
-        self._refuse("every operand is pinned to slow memory, so nothing is to be decided")
-
-    def _refuse(self, why: str) -> None:
-        raise InstanceError(f"{self.name}: {why}")
+        self.refuse("every operand is pinned to slow memory, so nothing is to be decided")
 
 
 class Accesses(NamedTuple):
@@ -290,15 +247,15 @@ def _storage(program: Program) -> np.ndarray:
         root = root[root]
     circular = np.flatnonzero(alias[root] >= 0)
     if circular.size:
-        raise InstanceError(
-            f"{program.name}: the aliases of tensor {program.tensor_names[circular[0]]!r} go in a "
+        program.refuse(
+            f"the aliases of tensor {program.tensor_names[circular[0]]!r} go in a "
             "circle; let one tensor of the group own the storage"
         )
     large = np.flatnonzero(program.tensor_size > program.tensor_size[root])
     if large.size:
         tensor, owner = int(large[0]), int(root[large[0]])
-        raise InstanceError(
-            f"{program.name}: tensor {program.tensor_names[tensor]!r} has "
+        program.refuse(
+            f"tensor {program.tensor_names[tensor]!r} has "
             f"{program.tensor_size[tensor]} bytes, more than {program.tensor_names[owner]!r} whose "
             f"storage it shares ({program.tensor_size[owner]}); correct the alias"
         )

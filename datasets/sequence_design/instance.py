@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ...core.errors import InstanceError
+from ...core.fields import array, declared, names, string, whole
 from ...core.instance import Instance
 
 BATCH_SIZE = 128
@@ -20,36 +20,50 @@ MOST_LETTERS = 100
 MOST_LENGTH = 4096
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@declared
 class DesignTask(Instance):
     """N measured sequences of L letters out of V, to design better ones from, in one batch.
 
     The oracle is asked once, about the batch handed in. A contender, and an environment, hold a
     *sealed* task: one without the handle and the hidden rows.
-
-    Attributes:
-        alphabet: V different characters; a token is an index into it.
-        sequences: int8 [N, L]; tokens of the offline set. A sequence may stand twice.
-        scores: float64 [N]; measured values, higher is better.
-        starts: int64 [S]; rows of the offline set that mutating starts from, best first.
-        batch_size: designs that are asked for.
-        banned: bool [V, V]; letter b may not follow letter a where banned[a, b].
-        oracle: the handle, JSON: the landscape's name and its parameters; empty where sealed.
-        hidden_sequences: int8 [H, L]; measured rows for the oracle alone.
-        hidden_scores: float64 [H].
     """
 
     FAMILY: ClassVar[str] = "sequence_design"
 
-    alphabet: str
-    sequences: np.ndarray
-    scores: np.ndarray
-    starts: np.ndarray
-    batch_size: int
-    banned: np.ndarray
-    oracle: str
-    hidden_sequences: np.ndarray
-    hidden_scores: np.ndarray
+    alphabet: str = names(
+        "V", "The letters, one character each; a token is an index into it.", unique=False
+    )
+    sequences: np.ndarray = array(
+        "int8", "N,L", "Tokens of the offline set. A sequence may stand twice.",
+        low=0, high="V-1", exact=True, empty="the offline set is empty; give measured sequences",
+        remedy="a token is an index into the alphabet",
+    )  # fmt: skip
+    scores: np.ndarray = array(
+        "float64", "N", "Measured values, higher is better.",
+        exact=True, remedy="drop the row, or measure it again",
+    )  # fmt: skip
+    starts: np.ndarray = array(
+        "int64", "S", "Rows of the offline set that mutating starts from, best first.",
+        low=0, high="N-1", exact=True, remedy="starts must hold rows of the offline set",
+        empty="starts must hold rows of the offline set, at least one",
+    )  # fmt: skip
+    batch_size: int = whole(
+        "Designs that are asked for.", low=1, remedy="ask for at least 1 design"
+    )
+    banned: np.ndarray = array(
+        "bool", "V,V", "Letter b may not follow letter a where banned[a, b].", exact=True
+    )
+    oracle: str = string(
+        "The handle, JSON: the landscape's name and its parameters; empty where sealed."
+    )
+    hidden_sequences: np.ndarray = array(
+        "int8", "H,L", "Tokens of measured rows for the oracle alone.",
+        low=0, high="V-1", exact=True, remedy="a token is an index into the alphabet",
+    )  # fmt: skip
+    hidden_scores: np.ndarray = array(
+        "float64", "H", "Measured values of the hidden rows.",
+        exact=True, remedy="drop the row, or measure it again",
+    )  # fmt: skip
 
     @property
     def letters(self) -> int:
@@ -78,74 +92,32 @@ class DesignTask(Instance):
             InstanceError: the task is sealed.
         """
         if self.sealed:
-            self._refuse("the task is sealed; only the evaluation holds the oracle's handle")
+            self.refuse("the task is sealed; only the evaluation holds the oracle's handle")
         found: dict[str, Any] = json.loads(self.oracle)
         return found
 
     def check(self) -> None:
-        """Refuses impossible tasks.
+        """Refuse alphabets, scores, duplicates and handles that no task can have.
 
         Raises:
             InstanceError: names the field, the row and the remedy.
         """
-        self._check_shapes()
-        v, n = self.letters, len(self.sequences)
-        for field in ("sequences", "hidden_sequences"):
-            tokens = getattr(self, field)
-            bad = np.argwhere((tokens < 0) | (tokens >= v))
-            if len(bad):
-                row, place = bad[0]
-                self._refuse(
-                    f"{field}, row {row}: token {tokens[row, place]} at position {place} is "
-                    f"outside 0..{v - 1}, the alphabet {self.alphabet!r}"
-                )
-        for field in ("scores", "hidden_scores"):
-            values = getattr(self, field)
-            odd = np.flatnonzero(~np.isfinite(values))
-            if odd.size:
-                self._refuse(
-                    f"{field}, row {odd[0]}: the score is {values[odd[0]]}; drop the row, or "
-                    "measure it again"
-                )
+        v, length = self.letters, self.length
+        if v < 2 or v > MOST_LETTERS or len(set(self.alphabet)) < v:
+            self.refuse(
+                f"alphabet {self.alphabet!r}: give 2 to {MOST_LETTERS} characters, none twice"
+            )
+        if not 1 <= length <= MOST_LENGTH:
+            self.refuse(f"sequences of {length} letters; give 1 to {MOST_LENGTH}")
         if self.scores.min() == self.scores.max():
-            self._refuse(
-                f"all {n} scores are {self.scores[0]:g}; there is nothing to learn from, give "
-                "sequences of different scores"
+            self.refuse(
+                f"all {len(self.scores)} scores are {self.scores[0]:g}; there is nothing to learn "
+                "from, give sequences of different scores"
             )
         self._check_duplicates()
-        if ((self.starts < 0) | (self.starts >= n)).any() or not self.starts.size:
-            self._refuse(f"starts must hold rows of the offline set, 0..{n - 1}, at least one")
         self._check_banned()
         if self.oracle:
             self._check_handle()
-
-    def _check_shapes(self) -> None:
-        v = len(self.alphabet)
-        if v < 2 or v > MOST_LETTERS or len(set(self.alphabet)) < v:
-            self._refuse(
-                f"alphabet {self.alphabet!r}: give 2 to {MOST_LETTERS} characters, none twice"
-            )
-        if self.sequences.ndim != 2 or not len(self.sequences):
-            self._refuse("the offline set is empty; give measured sequences")
-        n, length = self.sequences.shape
-        if not 1 <= length <= MOST_LENGTH:
-            self._refuse(f"sequences of {length} letters; give 1 to {MOST_LENGTH}")
-        hidden = len(self.hidden_scores)
-        shapes: dict[str, tuple[tuple[int, ...], str]] = {
-            "sequences": ((n, length), "int8"), "scores": ((n,), "float64"),
-            "starts": ((len(self.starts),), "int64"), "banned": ((v, v), "bool"),
-            "hidden_sequences": ((hidden, length), "int8"),
-            "hidden_scores": ((hidden,), "float64"),
-        }  # fmt: skip
-        for field, (shape, dtype) in shapes.items():
-            values = getattr(self, field)
-            if values.shape != shape or values.dtype != np.dtype(dtype):
-                self._refuse(
-                    f"{field} has shape {values.shape} and dtype {values.dtype}, expected {shape} "
-                    f"and {dtype}"
-                )
-        if self.batch_size < 1:
-            self._refuse(f"batch_size is {self.batch_size}; ask for at least 1 design")
 
     def _check_duplicates(self) -> None:
         """One score a sequence, hidden rows included, and enough sequences to pad a batch."""
@@ -156,13 +128,13 @@ class DesignTask(Instance):
         if differs.size:
             row = int(differs[0])
             other = int(first[group[row]])
-            self._refuse(
+            self.refuse(
                 f"rows {other} and {row} are the same sequence, {self.text(rows[row])}, with "
                 f"scores {scores[other]:g} and {scores[row]:g}; keep one, or their mean"
             )
         count = len(np.unique(group[: len(self.sequences)]))
         if count < self.batch_size:
-            self._refuse(
+            self.refuse(
                 f"the offline set holds {count} different sequences, fewer than the batch of "
                 f"{self.batch_size} that they pad; measure more, or set batch={count}"
             )
@@ -170,12 +142,12 @@ class DesignTask(Instance):
     def _check_banned(self) -> None:
         if self.banned.diagonal().any():
             letter = self.alphabet[int(self.banned.diagonal().argmax())]
-            self._refuse(f"banned: {letter!r} may not follow itself; every letter must be able to")
+            self.refuse(f"banned: {letter!r} may not follow itself; every letter must be able to")
         broken = np.argwhere(self.banned[self.sequences[:, :-1], self.sequences[:, 1:]])
         if len(broken):
             row, place = broken[0]
             pair = self.text(self.sequences[row, place : place + 2])
-            self._refuse(
+            self.refuse(
                 f"sequences, row {row}: {pair} at position {place} is banned; drop the row, or "
                 "allow the pair"
             )
@@ -186,13 +158,10 @@ class DesignTask(Instance):
         except json.JSONDecodeError as error:
             handle = error
         if not isinstance(handle, dict) or not isinstance(handle.get("landscape"), str):
-            self._refuse(
+            self.refuse(
                 f"oracle {self.oracle[:60]!r} is no handle; expected a JSON object with a "
                 "'landscape'"
             )
-
-    def _refuse(self, why: str) -> None:
-        raise InstanceError(f"{self.name}: {why}")
 
     def text(self, tokens: np.ndarray) -> str:
         """The letters of tokens [L]."""

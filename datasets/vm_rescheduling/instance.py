@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from ...core.errors import InstanceError
+from ...core.fields import array, choice, declared, names, number, whole
 from ...core.instance import Instance
 
 ACTIVE, DISABLED, OUTAGE = 0, 1, 2
@@ -22,81 +19,93 @@ LARGE_MEM_MB = 64 * 1024
 PEAK_CHURN_PER_MIN = 175.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@declared
 class Cluster(Instance):
     """A snapshot of P physical machines (PMs) hosting V virtual machines (VMs) of K flavors, and a
     task.
 
     A VM sits on one NUMA node, or, if its flavor has two nodes, half on each of the PM's two.
-
-    Attributes:
-        pm_ids: P names.
-        pm_status: int8 [P]; ACTIVE; DISABLED (VMs may leave, none may enter); OUTAGE (none may
-            leave or enter). Only ACTIVE PMs count in the objectives.
-        pm_rack: int64 [P]; rack of each PM.
-        numa_cpu: int64 [P, 2]; capacity of each NUMA node in 1/cpu_per_core cores; 0 where a PM has
-            one node.
-        numa_mem: int64 [P, 2]; memory of each NUMA node in MB.
-        flavor_names: K names.
-        flavor_cpu: int64 [K]; demand on each node used, in 1/cpu_per_core cores.
-        flavor_mem: int64 [K]; demand on each node used, in MB.
-        flavor_nodes: int64 [K]; 1 or 2 nodes used.
-        vm_ids: V names.
-        vm_flavor: int64 [V].
-        vm_pm: int64 [V]; host of each VM.
-        vm_numa: int64 [V]; node of each VM; 0 for VMs on two nodes.
-        vm_pinned: bool [V]; VMs that must not move (allow_migration false).
-        set_start: int64 [S+1]; deployment set s holds set_vms[set_start[s]:set_start[s+1]].
-        set_vms: int64 [...]; VM indices.
-        set_by_rack: bool [S]; no VM may move to a host (or, if True, a rack) that holds another of
-            its set.
-        cpu_per_core: units of CPU in one core (1, or 1000 for millicores).
-        mnl: migration number limit, the most moves in a plan.
-        pm_move_cap: the most moves a PM may take part in, as source or destination; 0 for no limit.
-        objective: one of OBJECTIVES.
-        goal_rate: the 16-core fragment rate to reach (objective moves_to_goal).
-        drain_pms: int64 [D]; the PMs to empty (objective drain).
-        weights: float64 [3]; of the 16-core, 64-core and 64-GiB memory fragment rates (objective
-            mixed).
-        mode: static, or live: VMs arrive and leave while a contender computes.
-        churn_per_min: VM arrivals and exits together, a minute, in live mode.
+    CPU is measured in parts of a core, `cpu_per_core` to one.
     """
 
     FAMILY: ClassVar[str] = "vm_rescheduling"
-    STORED_NAMES: ClassVar[Mapping[str, str]] = {
-        "flavor_names": "flavour_names",
-        "flavor_cpu": "flavour_cpu",
-        "flavor_mem": "flavour_mem",
-        "flavor_nodes": "flavour_nodes",
-        "vm_flavor": "vm_flavour",
-    }
 
-    pm_ids: tuple[str, ...]
-    pm_status: np.ndarray
-    pm_rack: np.ndarray
-    numa_cpu: np.ndarray
-    numa_mem: np.ndarray
-    flavor_names: tuple[str, ...]
-    flavor_cpu: np.ndarray
-    flavor_mem: np.ndarray
-    flavor_nodes: np.ndarray
-    vm_ids: tuple[str, ...]
-    vm_flavor: np.ndarray
-    vm_pm: np.ndarray
-    vm_numa: np.ndarray
-    vm_pinned: np.ndarray
-    set_start: np.ndarray
-    set_vms: np.ndarray
-    set_by_rack: np.ndarray
-    cpu_per_core: int
-    mnl: int
-    pm_move_cap: int
-    objective: str
-    goal_rate: float
-    drain_pms: np.ndarray
-    weights: np.ndarray
-    mode: str
-    churn_per_min: float
+    pm_ids: tuple[str, ...] = names(
+        "P", "The PMs.", empty="the cluster has no hosts; there is nothing to reschedule"
+    )
+    pm_status: np.ndarray = array(
+        "int8", "P",
+        "ACTIVE; DISABLED (VMs may leave, none may enter); OUTAGE (none may leave or enter). Only "
+        "ACTIVE PMs count in the objectives.",
+        low=0, high=len(STATUS_NAMES) - 1,
+    )  # fmt: skip
+    pm_rack: np.ndarray = array("int64", "P", "Rack of each PM.")
+    numa_cpu: np.ndarray = array(
+        "int64", "P,2", "Capacity of each NUMA node; 0 where a PM has one node.",
+        low=0, high=10**9, unit="1/cpu_per_core cores",
+    )  # fmt: skip
+    numa_mem: np.ndarray = array(
+        "int64", "P,2", "Memory of each NUMA node.", low=0, high=10**12, unit="MB"
+    )
+    flavor_names: tuple[str, ...] = names("K", "The flavors.", unique=False, stored="flavour_names")
+    flavor_cpu: np.ndarray = array(
+        "int64", "K", "Demand on each node used.",
+        low=1, high=10**9, unit="1/cpu_per_core cores", stored="flavour_cpu",
+    )  # fmt: skip
+    flavor_mem: np.ndarray = array(
+        "int64", "K", "Demand on each node used.",
+        low=0, high=10**12, unit="MB", stored="flavour_mem",
+    )  # fmt: skip
+    flavor_nodes: np.ndarray = array(
+        "int64", "K", "Nodes that a VM uses.", low=1, high=2, stored="flavour_nodes"
+    )
+    vm_ids: tuple[str, ...] = names(
+        "V", "The VMs.", empty="the cluster has no VMs; there is nothing to reschedule"
+    )
+    vm_flavor: np.ndarray = array(
+        "int64", "V", "Flavor of each VM.", low=0, high="K-1", stored="vm_flavour"
+    )
+    vm_pm: np.ndarray = array("int64", "V", "Host of each VM.", low=0, high="P-1")
+    vm_numa: np.ndarray = array(
+        "int64", "V", "Node of each VM; 0 for VMs on two nodes.", low=0, high=1
+    )
+    vm_pinned: np.ndarray = array("bool", "V", "VMs that must not move (allow_migration false).")
+    set_start: np.ndarray = array(
+        "int64", "S+1", "Deployment set s holds set_vms[set_start[s]:set_start[s+1]]."
+    )
+    set_vms: np.ndarray = array(
+        "int64", "M", "VMs of the deployment sets, set by set.", low=0, high="V-1"
+    )
+    set_by_rack: np.ndarray = array(
+        "bool", "S", "No VM may move to a host (or, if True, a rack) that holds another of its set."
+    )
+    cpu_per_core: int = whole("Units of CPU in one core (1, or 1000 for millicores).", low=1)
+    mnl: int = whole(
+        "Migration number limit, the most moves in a plan.",
+        low=1, remedy="a plan needs at least one move (mnl >= 1)",
+    )  # fmt: skip
+    pm_move_cap: int = whole(
+        "The most moves a PM may take part in, as source or destination; 0 for no limit.",
+        low=0, remedy="give 0 for no limit, or a positive number",
+    )  # fmt: skip
+    objective: str = choice(OBJECTIVES, "What a plan is for; see the family's documentation.")
+    goal_rate: float = number(
+        "The 16-core fragment rate to reach (objective moves_to_goal).",
+        low=0, high=1, remedy="a fragment rate lies between 0 and 1",
+    )  # fmt: skip
+    drain_pms: np.ndarray = array(
+        "int64", "D", "The PMs to empty (objective drain).", low=0, high="P-1"
+    )
+    weights: np.ndarray = array(
+        "float64", "3",
+        "Of the 16-core, 64-core and 64-GiB memory fragment rates (objective mixed).",
+        low=0, remedy="the weights of the rates must be finite, not negative, and not all 0",
+    )  # fmt: skip
+    mode: str = choice(MODES, "In live mode VMs arrive and leave while a contender computes.")
+    churn_per_min: float = number(
+        "VM arrivals and exits together, in live mode.",
+        low=0, unit="1/min", remedy="give a finite rate of at least 0",
+    )  # fmt: skip
 
     @property
     def n_pms(self) -> int:
@@ -124,104 +133,33 @@ class Cluster(Instance):
         return free_cpu, free_mem
 
     def check(self) -> None:
-        """Refuses impossible clusters.
+        """Refuse sets, weights, drains and placements that cannot be.
 
         Raises:
             InstanceError: names the field, the row and the remedy.
         """
-        p, v, k = len(self.pm_ids), len(self.vm_ids), len(self.flavor_names)
-        s = len(self.set_by_rack)
-        shapes = {
-            "pm_status": (p,), "pm_rack": (p,), "numa_cpu": (p, 2), "numa_mem": (p, 2),
-            "flavor_cpu": (k,), "flavor_mem": (k,), "flavor_nodes": (k,), "vm_flavor": (v,),
-            "vm_pm": (v,), "vm_numa": (v,), "vm_pinned": (v,), "set_start": (s + 1,),
-            "weights": (3,),
-        }  # fmt: skip
-        for field, shape in shapes.items():
-            if getattr(self, field).shape != shape:
-                self._refuse(f"{field} has shape {getattr(self, field).shape}, expected {shape}")
-        self._check_kinds()
-        if p == 0:
-            self._refuse("the cluster has no hosts; there is nothing to reschedule")
-        if v == 0:
-            self._refuse("the cluster has no VMs; there is nothing to reschedule")
-        self._check_names()
-        self._check_ranges(p, v, k)
-        free_cpu, free_mem = self.free()
-        for what, free in (("CPU", free_cpu), ("memory", free_mem)):
-            pm, node = np.unravel_index(int(free.argmin()), free.shape)
-            if free[pm, node] < 0:
-                self._refuse(
-                    f"host {self.pm_ids[pm]!r} is over-committed: the VMs on its NUMA node {node} "
-                    f"need {-free[pm, node]} more {what} than it has; correct the snapshot"
-                )
-
-    def _check_kinds(self) -> None:
-        """Whole numbers must come as integers, so that no NaN slips through a comparison."""
-        for spec in dataclasses.fields(self):
-            values = getattr(self, spec.name)
-            if not isinstance(values, np.ndarray):
-                continue
-            kind = {"weights": "f", "vm_pinned": "b", "set_by_rack": "b"}.get(spec.name, "i")
-            if values.dtype.kind != kind:
-                names = {"f": "float64", "b": "bool", "i": "int64"}
-                self._refuse(f"{spec.name} has dtype {values.dtype}, expected {names[kind]}")
-
-    def _check_names(self) -> None:
-        for field in ("pm_ids", "vm_ids"):
-            names: Sequence[str] = getattr(self, field)
-            if len(set(names)) < len(names):
-                twice = next(name for i, name in enumerate(names) if name in names[:i])
-                self._refuse(f"{field}: {twice!r} appears twice; ids must be unique")
-
-    def _check_ranges(self, p: int, v: int, k: int) -> None:
-        low_high = {
-            "pm_status": (0, 2), "numa_cpu": (0, 10**9), "numa_mem": (0, 10**12),
-            "flavor_cpu": (1, 10**9), "flavor_mem": (0, 10**12), "flavor_nodes": (1, 2),
-            "vm_flavor": (0, k - 1), "vm_pm": (0, p - 1), "vm_numa": (0, 1),
-            "set_vms": (0, v - 1), "drain_pms": (0, p - 1),
-        }  # fmt: skip
-        for field, (low, high) in low_high.items():
-            values = getattr(self, field)
-            bad = np.argwhere((values < low) | (values > high))
-            if bad.size:
-                row = tuple(bad[0])
-                self._refuse(f"{field}[{row[0]}] is {values[row]}, outside {low}..{high}")
         starts = self.set_start
         if starts[0] != 0 or starts[-1] != len(self.set_vms) or (np.diff(starts) < 0).any():
-            self._refuse(
+            self.refuse(
                 f"set_start {starts.tolist()} must rise from 0 to {len(self.set_vms)}, the members "
                 "of all deployment sets"
             )
         halves = np.flatnonzero((self.flavor_nodes[self.vm_flavor] == 2) & (self.vm_numa != 0))
         if halves.size:
             vm = halves[0]
-            self._refuse(f"vm_numa[{vm}] is {self.vm_numa[vm]}; it is 0 for a VM on two nodes")
-        if self.mnl < 1:
-            self._refuse(f"mnl is {self.mnl}; a plan needs at least one move (mnl >= 1)")
-        if self.pm_move_cap < 0:
-            self._refuse(
-                f"pm_move_cap is {self.pm_move_cap}; give 0 for no limit, or a positive number"
-            )
-        if self.objective not in OBJECTIVES:
-            self._refuse(f"objective {self.objective!r} is unknown; known: {', '.join(OBJECTIVES)}")
-        if self.mode not in MODES:
-            self._refuse(f"mode {self.mode!r} is unknown; known: {', '.join(MODES)}")
+            self.refuse(f"vm_numa[{vm}] is {self.vm_numa[vm]}; it is 0 for a VM on two nodes")
         if self.objective == "drain" and len(self.drain_pms) == 0:
-            self._refuse("objective drain needs hosts to drain; set drain=HOST,HOST")
-        if not (0.0 <= self.goal_rate <= 1.0):
-            self._refuse(f"goal_rate is {self.goal_rate}; a fragment rate lies between 0 and 1")
-        if not (
-            np.all(self.weights >= 0) and np.isfinite(self.weights).all() and self.weights.sum() > 0
-        ):
-            self._refuse(
-                f"weights {self.weights.tolist()} must be finite, not negative, and not all 0"
-            )
-        if not (np.isfinite(self.churn_per_min) and self.churn_per_min >= 0):
-            self._refuse(f"churn_per_min is {self.churn_per_min}; give a finite rate of at least 0")
-
-    def _refuse(self, why: str) -> None:
-        raise InstanceError(f"{self.name}: {why}")
+            self.refuse("objective drain needs hosts to drain; set drain=HOST,HOST")
+        if not self.weights.any():
+            self.refuse(f"weights {self.weights.tolist()} must be finite and not all 0")
+        free_cpu, free_mem = self.free()
+        for what, free in (("CPU", free_cpu), ("memory", free_mem)):
+            pm, node = np.unravel_index(int(free.argmin()), free.shape)
+            if free[pm, node] < 0:
+                self.refuse(
+                    f"host {self.pm_ids[pm]!r} is over-committed: the VMs on its NUMA node {node} "
+                    f"need {-free[pm, node]} more {what} than it has; correct the snapshot"
+                )
 
 
 DEFAULT_TASK = {

@@ -139,7 +139,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"capacity": 0}, "capacity is 0 bytes; fast memory needs some"),
     ({"capacity": 4096}, "every operand is larger than fast memory"),
     ({"alignment": 10**9}, "alignment is"),
-    ({"slow_bw": 0.0}, "slow_bw is 0.0; give a positive"),
+    ({"slow_bw": 0.0}, "slow_bw is 0 bytes/s; give a positive"),
     ({"fast_read_bw": float("nan")}, "fast_read_bw is nan"),
     ({"dead_end": "pray"}, "dead_end 'pray' is unknown"),
     ({"tensor_size": np.array([20000, -1, 10000])}, r"tensor_size\[1\] is -1"),

@@ -32,10 +32,16 @@ def banning(*pairs: tuple[int, int]) -> np.ndarray:
     ("changes", "told"),
     [
         ({"sequences": np.zeros((0, 2), np.int8), "scores": np.zeros(0)}, "offline set is empty"),
-        ({"sequences": np.full((4, 2), 4, np.int8)}, "row 0: token 4 at position 0"),
-        ({"sequences": np.full((4, 2), -1, np.int8)}, "row 0: token -1"),
-        ({"scores": np.array([0.0, np.nan, 0.5, 0.2])}, "row 1: the score is nan"),
-        ({"scores": np.array([0.0, 1.0, np.inf, 0.2])}, "row 2: the score is inf"),
+        (
+            {"sequences": np.full((4, 2), 4, np.int8)},
+            r"sequences\[0, 0\] is 4, outside 0\.\.3; a token is an index",
+        ),
+        ({"sequences": np.full((4, 2), -1, np.int8)}, r"sequences\[0, 0\] is -1"),
+        (
+            {"scores": np.array([0.0, np.nan, 0.5, 0.2])},
+            r"scores\[1\] is nan; drop the row, or measure it again",
+        ),
+        ({"scores": np.array([0.0, 1.0, np.inf, 0.2])}, r"scores\[2\] is inf"),
         ({"scores": np.ones(4)}, "all 4 scores are 1"),
         ({"scores": np.ones(3)}, "scores has shape"),
         (

@@ -53,7 +53,7 @@ def broken(cluster: Cluster, field: str, at: Any, value: Any) -> np.ndarray:
         ("vm_pm", -1, r"vm_pm\[0\] is -1"),
         ("flavor_cpu", -2, r"flavor_cpu\[0\] is -2"),
         ("flavor_mem", -1, r"flavor_mem\[0\] is -1"),
-        ("numa_cpu", -44, r"numa_cpu\[0\] is -44"),
+        ("numa_cpu", -44, r"numa_cpu\[0, 0\] is -44"),
         ("pm_status", 3, r"pm_status\[0\] is 3"),
         ("numa_mem", 1, r"host 'pm0' is over-committed: .* more memory than it has"),
     ],

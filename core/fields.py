@@ -1,0 +1,382 @@
+"""Fields of instances, each declared once: dtype, shape, range, unit and meaning.
+
+The declaration is the check and the documentation of a field, so that the two cannot differ:
+
+    @declared
+    class Cluster(Instance):
+        pm_ids: tuple[str, ...] = names("P", "the PMs")
+        pm_rack: np.ndarray = array("int64", "P", "rack of each PM")
+        vm_pm: np.ndarray = array("int64", "V", "host of each VM", low=0, high="P-1")
+
+Dimensions are symbols. A symbol's size is the length of the names declared with it, or else that of
+the first array which has the bare symbol as a dimension. `S+1` is one more than `S`, a number
+stands for itself, and a last dimension `...` stands for any others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar, dataclass_transform
+
+import numpy as np
+
+T = TypeVar("T")
+Bound = float | str | None  # a number, an expression such as "P-1", or None for no limit
+Sizes = Mapping[str, float]  # of the symbols, and the whole numbers of the instance by field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """What is declared of a field; a text or another value that has no check of its own.
+
+    Attributes:
+        doc: what the field holds.
+        stored: the field's name in files and hashes; empty where it is the same.
+        remedy: what to do about an impossible value, for error messages; empty for the default.
+    """
+
+    doc: str
+    stored: str = ""
+    remedy: str = ""
+
+    def describe(self) -> str:
+        """Return the documentation of the field: its kind, its range and what it holds."""
+        return self.doc
+
+    def measure(self, name: str, value: Any) -> dict[str, float]:
+        """Return the sizes that the value of the field `name` gives to symbols."""
+        return {}
+
+    def check_form(self, value: Any, sizes: Sizes) -> str:
+        """Return what is wrong with the value's shape or dtype; empty if nothing is.
+
+        Args:
+            value: the field's value.
+            sizes: of the symbols.
+        """
+        return ""
+
+    def check_values(self, name: str, value: Any, sizes: Sizes) -> str:
+        """Return why a value of the right form is impossible; empty if it is possible.
+
+        Args:
+            name: the field's name.
+            value: the field's value.
+            sizes: of the symbols.
+        """
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names(Field):
+    symbol: str
+    unique: bool
+    empty: str
+
+    def describe(self) -> str:
+        return f"{self.symbol} names{', all different' * self.unique}. {self.doc}"
+
+    def measure(self, name: str, value: Any) -> dict[str, float]:
+        return {self.symbol: len(value)}
+
+    def check_values(self, name: str, value: Any, sizes: Sizes) -> str:
+        if not value:
+            return self.empty
+        if self.unique and len(set(value)) < len(value):
+            twice = next(text for row, text in enumerate(value) if text in value[:row])
+            return f"{name}: {twice!r} appears twice; names must be unique"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice(Field):
+    known: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"one of {', '.join(self.known)}. {self.doc}"
+
+    def check_values(self, name: str, value: Any, sizes: Sizes) -> str:
+        known = f"{name} {value!r} is unknown; known: {', '.join(self.known)}"
+        return "" if value in self.known else known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ranged(Field):
+    low: Bound
+    high: Bound
+    unit: str
+
+    def facts(self, kind: str) -> str:
+        low = "" if self.low is None else f", {_text(self.low)}.."
+        high = "" if self.high is None else _text(self.high)
+        return f"{kind}{low}{high}{', ' * bool(self.unit)}{self.unit}. {self.doc}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Number(_Ranged):
+    whole: bool
+    positive: bool
+
+    def describe(self) -> str:
+        return self.facts(("int" if self.whole else "float") + ", above 0" * self.positive)
+
+    def measure(self, name: str, value: Any) -> dict[str, float]:
+        return {name: value}
+
+    def check_values(self, name: str, value: Any, sizes: Sizes) -> str:
+        low, high = _size(self.low, sizes), _size(self.high, sizes)
+        if (
+            (isinstance(value, int | np.integer) if self.whole else np.isfinite(value))
+            and (low is None or value >= low)
+            and (high is None or value <= high)
+            and not (self.positive and value <= 0)
+        ):
+            return ""
+        kind = "positive finite " if self.positive else "whole " if self.whole else ""
+        advice = f"give a {kind}number"
+        advice += "" if low is None else f" from {_text(low)}"
+        advice += "" if high is None else f" to {_text(high)}"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{name} is {_text(value)}{unit}; {self.remedy or advice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Array(_Ranged):
+    dtypes: tuple[str, ...]
+    exact: bool
+    shape: tuple[str, ...]
+    empty: str
+
+    def describe(self) -> str:
+        return self.facts(f"{' or '.join(self.dtypes)} [{', '.join(self.shape)}]")
+
+    def measure(self, name: str, value: Any) -> dict[str, float]:
+        pairs = zip(self.shape, value.shape, strict=False)
+        return {symbol: size for symbol, size in pairs if symbol.isidentifier()}
+
+    def check_form(self, value: Any, sizes: Sizes) -> str:
+        leading = self.shape[:-1] if self.shape[-1] == "..." else self.shape
+        expected = tuple(_size(size, sizes) for size in leading)
+        found = value.shape[: len(leading)] if leading != self.shape else value.shape
+        if found != expected:
+            sizes_text = ", ".join(map(_text, expected)) + "," * (len(expected) == 1)
+            return f"shape {value.shape}, expected ({sizes_text})"
+        kinds = [np.dtype(dtype).kind for dtype in self.dtypes]
+        if value.dtype.name in self.dtypes or (not self.exact and value.dtype.kind in kinds):
+            return ""
+        return f"dtype {value.dtype}, expected {' or '.join(self.dtypes)}"
+
+    def check_values(self, name: str, value: Any, sizes: Sizes) -> str:
+        if not len(value):
+            return self.empty
+        low, high = _size(self.low, sizes), _size(self.high, sizes)
+        limited, floating = low is not None or high is not None, value.dtype.kind == "f"
+        if not (limited or floating):
+            return ""
+        bad = ~np.isfinite(value) if floating else np.zeros(value.shape, np.bool_)
+        if low is not None:
+            bad |= value < low
+        if high is not None:
+            bad |= value > high
+        if not bad.any():
+            return ""
+        place = tuple(np.argwhere(bad)[0].tolist())
+        low_text, high_text = ("" if size is None else _text(size) for size in (low, high))
+        outside = f", outside {low_text}..{high_text}" if limited else ""
+        advice = self.remedy or ("" if limited else "give a finite number")
+        return f"{name}{list(place)} is {value[place]}{outside}{'; ' * bool(advice)}{advice}"
+
+
+def array(
+    dtype: str,
+    shape: str,
+    doc: str,
+    *,
+    low: Bound = None,
+    high: Bound = None,
+    unit: str = "",
+    exact: bool = False,
+    empty: str = "",
+    remedy: str = "",
+    stored: str = "",
+) -> Any:
+    """Declare an array. Entries of floating-point arrays must be finite.
+
+    Args:
+        dtype: the dtype, or several, separated by "|".
+        shape: the dimensions, separated by commas, such as "P,2" or "N,...".
+        doc: what the array holds.
+        low: least entry.
+        high: largest entry.
+        unit: unit of the entries.
+        exact: whether a dtype of the same kind but another width (int32 for int64) is refused.
+        empty: why an array without rows is refused; empty if it is not.
+        remedy: what to do about an impossible entry, for the error message.
+        stored: the field's name in files and hashes, if that is another.
+    """
+    return _field(
+        _Array(
+            doc=doc, stored=stored, remedy=remedy, low=low, high=high, unit=unit, exact=exact,
+            dtypes=tuple(dtype.split("|")), shape=tuple(shape.split(",")), empty=empty,
+        )
+    )  # fmt: skip
+
+
+def number(
+    doc: str,
+    *,
+    low: Bound = None,
+    high: Bound = None,
+    positive: bool = False,
+    unit: str = "",
+    remedy: str = "",
+) -> Any:
+    """Declare a finite floating-point number.
+
+    Args:
+        doc: what the number is.
+        low: least value.
+        high: largest value.
+        positive: whether 0 is refused, and what is below it.
+        unit: unit of the number.
+        remedy: what to do about an impossible value, for the error message.
+    """
+    return _field(
+        _Number(
+            doc=doc, remedy=remedy, low=low, high=high, unit=unit, whole=False, positive=positive
+        )
+    )
+
+
+def whole(
+    doc: str, *, low: Bound = None, high: Bound = None, unit: str = "", remedy: str = ""
+) -> Any:
+    """Declare an integer; other fields' bounds may name the field.
+
+    Args:
+        doc: what the number is.
+        low: least value.
+        high: largest value.
+        unit: unit of the number.
+        remedy: what to do about an impossible value, for the error message.
+    """
+    return _field(
+        _Number(doc=doc, remedy=remedy, low=low, high=high, unit=unit, whole=True, positive=False)
+    )
+
+
+def names(symbol: str, doc: str, *, unique: bool = True, empty: str = "", stored: str = "") -> Any:
+    """Declare the names of a dimension's rows: strings, or the characters of one string.
+
+    Args:
+        symbol: the dimension's symbol; its size is the number of names.
+        doc: what the names are of.
+        unique: whether a name that appears twice is refused.
+        empty: why no names at all are refused; empty if they are not.
+        stored: the field's name in files and hashes, if that is another.
+    """
+    return _field(_Names(doc=doc, stored=stored, symbol=symbol, unique=unique, empty=empty))
+
+
+def choice(known: Sequence[str], doc: str) -> Any:
+    """Declare a string that is one of those known.
+
+    Args:
+        known: the strings that are allowed.
+        doc: what is chosen.
+    """
+    return _field(_Choice(doc=doc, known=tuple(known)))
+
+
+def string(doc: str) -> Any:
+    """Declare a string that is checked elsewhere, if at all."""
+    return _field(Field(doc=doc))
+
+
+def _field(declaration: Field) -> Any:
+    return dataclasses.field(metadata={"declaration": declaration})
+
+
+@dataclass_transform(
+    frozen_default=True,
+    eq_default=False,
+    field_specifiers=(array, number, whole, names, choice, string),
+)
+def declared(cls: type[T]) -> type[T]:
+    """Make a class of declared fields a frozen, slotted dataclass whose docstring lists them."""
+    made = dataclass(frozen=True, slots=True, eq=False)(cls)
+    made.__doc__ = f"{inspect.cleandoc(made.__doc__ or '')}\n\nAttributes:\n{describe(made)}\n"
+    return made
+
+
+@cache
+def declarations(cls: type) -> dict[str, Field]:
+    """Return the declarations of a class's fields by name, in order; others are left out."""
+    found = {spec.name: spec.metadata.get("declaration") for spec in dataclasses.fields(cls)}
+    return {name: declaration for name, declaration in found.items() if declaration}
+
+
+def stored_name(cls: type, name: str) -> str:
+    """Return the name that files and hashes have for a field.
+
+    Args:
+        cls: the instance's class.
+        name: the field's name in the code.
+    """
+    declaration = declarations(cls).get(name)
+    return (declaration.stored if declaration else "") or name
+
+
+def describe(cls: type) -> str:
+    """Return the documentation of a class's declared fields, one indented item a field."""
+    return "\n".join(
+        textwrap.fill(f"{name}: {declaration.describe()}", 100, initial_indent=" " * 4,
+                      subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False)
+        for name, declaration in declarations(cls).items()
+    )  # fmt: skip
+
+
+def problem(instance: Any) -> str:
+    """Return why an instance is impossible by its declarations; empty if it is possible.
+
+    Shapes and dtypes are checked first, then names and numbers, then the entries of arrays.
+    """
+    kind: Any = type(instance)
+    fields = {
+        name: (declaration, getattr(instance, name))
+        for name, declaration in declarations(kind).items()
+    }
+    sizes: dict[str, float] = {}
+    for arrays in (False, True):  # names say how large a dimension is, whatever comes first
+        for name, (declaration, value) in fields.items():
+            if isinstance(declaration, _Array) is arrays:
+                sizes = declaration.measure(name, value) | sizes
+    for name, (declaration, value) in fields.items():
+        if wrong := declaration.check_form(value, sizes):
+            return f"{name} has {wrong}; it is {declaration.describe()}"
+    checks = (
+        declaration.check_values(name, value, sizes)
+        for arrays in (False, True)
+        for name, (declaration, value) in fields.items()
+        if isinstance(declaration, _Array) is arrays
+    )
+    return next(filter(None, checks), "")
+
+
+def _size(bound: Bound, sizes: Sizes) -> Bound:
+    """Return the number that an expression stands for, or the expression if that is not known."""
+    if not isinstance(bound, str):
+        return bound
+    symbol, offset = re.fullmatch(r"(\w+?)([+-]\d+)?", bound).groups()  # type: ignore[union-attr]
+    base = int(symbol) if symbol.isdecimal() else sizes.get(symbol)
+    return bound if base is None else base + int(offset or 0)
+
+
+def _text(bound: Bound) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
