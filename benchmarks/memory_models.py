@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ..core.files import write_bytes
-from ..evaluation.cells import Row
 from ..evaluation.comparison import Request, compare
 from ..evaluation.conditions import conditions
+from ..evaluation.table import Scored
 from .models import import_model
 
 CONTENDERS = (
@@ -50,14 +50,15 @@ PROGRAMS: dict[tuple[str, int], dict[str, float]] = {
 }  # fmt: skip
 
 
-def figures(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def figures(rows: Sequence[Scored]) -> list[dict[str, Any]]:
     """One entry a program: its name, and by contender the speed-up, beside the prototype's."""
     found = []
     for (model, mebibytes), prototype in PROGRAMS.items():
         name = label(model, mebibytes)
-        own = [row for row in rows if row["instance"] == name]
-        speedups = {row["contender"]: row["objective"] for row in own if row["feasible"]}
-        speedups[BOUND] = own[0]["proven_bound"]
+        own = [row for row in rows if row.instance == name]
+        speedups: dict[str, float | None]
+        speedups = {row.contender: row.objective for row in own if row.feasible}
+        speedups[BOUND] = own[0].proven_bound
         found.append({"program": name, "speedup": speedups, "prototype": prototype})
     return found
 

@@ -15,6 +15,9 @@ from .budget import Budget
 from .solution import Solution
 
 Direction = Literal["minimize", "maximize"]
+SIGNS: dict[Direction, float] = {"minimize": 1.0, "maximize": -1.0}
+Role = Literal["agent", "solver", "oracle"]
+Form = Literal["planner", "player"]
 Kind = Literal["agent", "solver", "policy", "oracle"]
 
 
@@ -57,6 +60,11 @@ class Objective:
     name: str
     direction: Direction
     unit: str
+
+    @property
+    def sign(self) -> float:
+        """1.0 where less is better, -1.0 where more is: `sign * objective` is minimized."""
+        return SIGNS[self.direction]
 
 
 @dataclass(frozen=True, slots=True)

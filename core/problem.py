@@ -68,8 +68,8 @@ class Problem(ABC, Generic[I]):
     """Arguments with which `gymnasium.make` gives the environment whose actions are the rows of a
     plan."""
     pictures: ClassVar[str]
-    """Lazy entry point of its pictures in the report: (rows, instances by hash) -> list of Picture.
-    """
+    """Lazy entry point of its pictures in the report: (rows of results, instances by their hash,
+    colors by contender) -> list of Picture."""
     benchmarks: ClassVar[Mapping[str, str]] = {}
     """Name of each speed measurement -> lazy entry point: () -> list of Throughput."""
 

@@ -22,10 +22,11 @@ from .catalog import (
     parse_settings,
     readers,
 )
-from .cells import Entry, Folder, Row
+from .cells import Entry, Folder
 from .conditions import conditions
 from .report import check_installed, write_report
 from .runner import Plan, play
+from .table import Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,18 @@ def make_plan(request: Request) -> Plan:
     )
 
 
-def compare(request: Request, out: Path, resume: bool = False) -> list[Row]:
-    """Plays what is asked for, or what is left of it, and writes the report into `out`.
+def compare(request: Request, out: Path, resume: bool = False) -> list[Scored]:
+    """Play what is asked for, or what is left of it, and write the report.
+
+    Args:
+        request: what to play.
+        out: the folder for the report and the rows.
+        resume: whether to go on with what the folder holds.
 
     Returns:
-        One row of results a contender, instance and seed: "contender", "instance", "objective",
-        "feasible", "status", "bound", "wall_s" and more.
+        One row a contender, instance and seed, with attributes such as `contender`, `instance`,
+        `objective`, `feasible`, `status`, `bound`, `wall_s`, `best` and `gap_to_best`; see
+        `core.results.Row` and `table.Scored` for all of them.
 
     Raises:
         SysOptError: see `make_plan`, `runner.play` and `write_report`.

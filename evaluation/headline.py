@@ -1,6 +1,4 @@
-"""The report's first paragraph: who wins, by how much, how sure, how far from the bound, at what
-cost.
-"""
+"""The report's first paragraph: who wins, by how much, how sure, and at what cost."""
 
 from __future__ import annotations
 
@@ -8,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .cells import Row
+from ..core.results import Row, Status
 from .statistics import Estimate, Standing, anytime, paired_difference, paired_record
+from .table import Scored
 
 ROUGH_BELOW = 10
 LEAD_RATIO = 2.0
@@ -17,46 +16,62 @@ LEAD_GAP = 0.005
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; a dash where there is none."""
+    """Return four significant digits; a dash of NaN and None."""
     if value is None or np.isnan(value):
         return "–"
     return f"{value:.4g}"
 
 
 def percent(value: float | None) -> str:
-    """A fraction in percent, one decimal; a dash where there is none."""
+    """Return a fraction in percent, with one decimal; a dash of NaN and None."""
     if value is None or np.isnan(value):
         return "–"
     return f"{100 * value + 0.0:.1f} %".replace("-0.0 %", "0.0 %")
 
 
 def seconds(value: float | None) -> str:
-    """Seconds with two significant digits, milliseconds below 0.1 s."""
+    """Return seconds with two decimals, milliseconds below 0.1 s; a dash of None."""
     if value is None:
         return "–"
     return f"{1000 * value:.2g} ms" if value < 0.1 else f"{value:.2f} s"
 
 
 def interval(estimate: Estimate, form: str = "number") -> str:
-    """The 95 % interval in brackets; empty where there is none."""
+    """Return the 95 % interval in brackets; empty where there is none.
+
+    Args:
+        estimate: with its interval.
+        form: "number", or "percent" of a fraction.
+    """
     if estimate.low is None or estimate.high is None:
         return ""
     show = percent if form == "percent" else number
     return f"[{show(estimate.low)}, {show(estimate.high)}]"
 
 
-def headline(rows: Sequence[Row], lines: Sequence[Standing], baseline: str) -> list[str]:
-    """Sentences that answer first what the reader came for; each is one bullet of the report."""
+def better(row: Row) -> str:
+    """Return in words which way the objective improves."""
+    return "lower is better" if row.direction == "minimize" else "higher is better"
+
+
+def headline(rows: Sequence[Scored], lines: Sequence[Standing], baseline: str) -> list[str]:
+    """Return the sentences that answer first what the reader came for, one a bullet of the report.
+
+    Args:
+        rows: of one family and one objective.
+        lines: their standings.
+        baseline: the contender that the others are paired with.
+    """
     lines, oracles = (
-        [line for line in lines if (line.kind == "oracle") == wanted] for wanted in (False, True)
+        [line for line in lines if (line.role == "oracle") == wanted] for wanted in (False, True)
     )
     winner, first = lines[0], rows[0]
     if _all_failed(winner):
         return ["No contender returned a plan that counts; the reasons are listed under the table."]
-    count = len({row["instance_hash"] for row in rows})
+    count = len({row.instance_hash for row in rows})
     sentences = [_who_wins(rows, lines, count), _by_rank(lines, count)]
     sentences.append(_against_baseline(winner, baseline, count))
-    sentences.append(_distance(winner, first["moves_on"]))
+    sentences.append(_distance(winner, first.is_live))
     sentences += [_hindsight(rows, winner, oracle) for oracle in oracles]
     sentences.append(_agent_or_solver(rows, lines))
     failing = [line for line in lines if line.failures]
@@ -72,7 +87,7 @@ def _all_failed(line: Standing) -> bool:
     return sum(line.failures.values()) == line.runs
 
 
-def _failures(failures: Mapping[str, int]) -> str:
+def _failures(failures: Mapping[Status, int]) -> str:
     return ", ".join(f"{count} {status}" for status, count in sorted(failures.items()))
 
 
@@ -80,14 +95,13 @@ def _instances(count: int) -> str:
     return "the one instance" if count == 1 else f"{count} instances"
 
 
-def _who_wins(rows: Sequence[Row], lines: Sequence[Standing], count: int) -> str:
+def _who_wins(rows: Sequence[Scored], lines: Sequence[Standing], count: int) -> str:
     winner, first = lines[0], rows[0]
     level = [line for line in lines[1:] if _level(rows, winner.contender, line.contender)]
     names = ", ".join(f"**{line.contender}**" for line in [winner, *level])
-    less = "lower is better" if first["direction"] == "minimize" else "higher is better"
-    score = f"{first['objective_name'].replace('_', ' ')} {number(winner.objective.value)}"
+    score = f"{first.objective_name.replace('_', ' ')} {number(winner.objective.value)}"
     score += f" {interval(winner.objective)}" if winner.objective.has_interval else ""
-    what = f"under {first['budget_s']:g} s a plan on {_instances(count)}: {score} ({less})"
+    what = f"under {first.budget_s:g} s a plan on {_instances(count)}: {score} ({better(first)})"
     if level:
         return f"{names} share the first place {what}."
     rest = [line for line in lines[1:] if not _all_failed(line)]
@@ -98,7 +112,7 @@ def _who_wins(rows: Sequence[Row], lines: Sequence[Standing], count: int) -> str
 
 
 def _by_rank(lines: Sequence[Standing], count: int) -> str:
-    """Who is first by average rank, where there is more than one instance to average over."""
+    """Return who is first by average rank; empty of one instance or one contender."""
     if count < 2 or len(lines) < 2:
         return ""
     best = min(line.rank.value for line in lines)
@@ -109,16 +123,16 @@ def _by_rank(lines: Sequence[Standing], count: int) -> str:
     return f"By average rank over the instances {first}: {best:.1f}{lies} among {len(lines)}."
 
 
-def _level(rows: Sequence[Row], first: str, second: str) -> bool:
-    """Whether two contenders got the same on every instance."""
+def _level(rows: Sequence[Scored], first: str, second: str) -> bool:
+    """Return whether two contenders did equally well on every instance."""
     lead = paired_difference(rows, first, second)
     if lead is None or abs(lead.value) > 1e-9:
         return False
     return all(abs(edge or 0.0) <= 1e-9 for edge in (lead.low, lead.high))
 
 
-def _how_sure(rows: Sequence[Row], winner: str, other: str) -> tuple[str, bool]:
-    """How far the winner is ahead of the next, and whether the lead is beyond doubt."""
+def _how_sure(rows: Sequence[Scored], winner: str, other: str) -> tuple[str, bool]:
+    """Return how far the winner is ahead of the other, and whether the interval excludes 0."""
     lead = paired_difference(rows, winner, other)
     if lead is None:
         return f"It was not played on the same instances as {other}.", False
@@ -147,10 +161,10 @@ def _against_baseline(winner: Standing, baseline: str, count: int) -> str:
     return f"{winner.contender} is {better}{sure} (paired per instance: {record} of {count})."
 
 
-def _distance(winner: Standing, moves_on: bool) -> str:
+def _distance(winner: Standing, is_live: bool) -> str:
     cost = f"It takes {seconds(winner.wall_s)} a plan, {seconds(winner.cpu_s)} of CPU (medians)"
     cost += f", after {seconds(winner.setup_s)} of loading and compiling that is not on the clock."
-    if moves_on:
+    if is_live:
         return f"The world moves on while a plan is made, so no bound holds. {cost}"
     if winner.gap_to_bound is None:
         return f"No contender proved a bound. {cost}"
@@ -159,8 +173,8 @@ def _distance(winner: Standing, moves_on: bool) -> str:
     return f"It is {percent(winner.gap_to_bound)} from the tightest proven bound. {cost}"
 
 
-def _hindsight(rows: Sequence[Row], winner: Standing, oracle: Standing) -> str:
-    """How far the winner is from a yardstick that knew what nobody can."""
+def _hindsight(rows: Sequence[Scored], winner: Standing, oracle: Standing) -> str:
+    """Return how far the winner is from an oracle, which knows the world in advance."""
     lead = paired_difference(rows, winner.contender, oracle.contender)
     if lead is None or _all_failed(oracle):
         return ""
@@ -176,13 +190,13 @@ def _hindsight(rows: Sequence[Row], winner: Standing, oracle: Standing) -> str:
     )
 
 
-def _agent_or_solver(rows: Sequence[Row], lines: Sequence[Standing]) -> str:
-    """Whether to train an agent or to run a solver, as far as these rows tell."""
-    agents = [line for line in lines if line.kind == "agent" and not _all_failed(line)]
-    others = [line for line in lines if line.kind != "agent" and not _all_failed(line)]
+def _agent_or_solver(rows: Sequence[Scored], lines: Sequence[Standing]) -> str:
+    """Return whether to train an agent or to run a solver, as far as the rows decide it."""
+    agents = [line for line in lines if line.role == "agent" and not _all_failed(line)]
+    others = [line for line in lines if line.role != "agent" and not _all_failed(line)]
     question = "Train an agent or run a solver?"
     if not agents:
-        took_part = any(line.kind == "agent" for line in lines)
+        took_part = any(line.role == "agent" for line in lines)
         why = "No agent returned a plan that counts" if took_part else "No agent took part"
         return f"{question} {why}, so this comparison cannot say."
     if not others:
@@ -210,13 +224,21 @@ def _agent_or_solver(rows: Sequence[Row], lines: Sequence[Standing]) -> str:
     return f"{question} {pair}; {advice}."
 
 
-def leaders(rows: Sequence[Row], names: Sequence[str], grid: np.ndarray, budget_s: float) -> str:
-    """Who holds the best plans when stopped earlier: "until 0.1 s ha, then milp"; empty where one
-    leads all along.
+def leaders(rows: Sequence[Scored], names: Sequence[str], grid: np.ndarray, budget_s: float) -> str:
+    """Return who would lead under smaller budgets: "until 0.1 s ha, then milp".
+
+    Args:
+        rows: of one family and one objective.
+        names: the contenders to consider.
+        grid: float64 [T], seconds at which they are compared.
+        budget_s: the budget; later seconds are left out.
+
+    Returns:
+        One sentence; empty where one contender leads all along.
     """
     grid = grid[grid <= budget_s]
     curves = np.array(
-        [anytime([row for row in rows if row["contender"] == name], grid) for name in names]
+        [anytime([row for row in rows if row.contender == name], grid) for name in names]
     )
     if not len(grid) or np.isnan(curves).all():
         return ""

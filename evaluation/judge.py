@@ -1,4 +1,4 @@
-"""The judge: replays actions in the environment, validates them independently, and compares.
+"""The judge: replay actions in the environment, validate them independently, and compare.
 
 World seeds are made here and nowhere else; a contender never sees them.
 """
@@ -14,14 +14,19 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from ..core.budget import Budget
 from ..core.contracts import World
 from ..core.errors import IllegalActionError
 from ..core.play import make_environment
 from ..core.problem import Problem
+from ..core.results import Status
 from ..core.solution import Incumbent
+from ..core.solution import Status as Claim
+from .protocol import Outcome
 
 TOLERANCE = 1e-9
 CURVE_POINTS = 40
+LATE_FACTOR, LATE_GRACE_S = 1.05, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,11 @@ class Judgement:
     """What the judge finds in a plan.
 
     Attributes:
-        objective: NaN where the plan is infeasible or the judges disagree.
-        feasible: both the environment and the validator accept the plan.
-        agree: the environment and the validator say the same.
-        violations: one sentence a broken constraint, or how the judges disagree.
-        detail: further figures of the family.
+        objective: in the family's unit; NaN where the plan is infeasible or the judges disagree.
+        feasible: whether both the environment and the validator accept the plan.
+        agree: whether the environment and the validator find the same.
+        violations: one sentence for each broken constraint, or how the judges disagree.
+        detail: further figures of the family, by name.
     """
 
     objective: float
@@ -44,9 +49,35 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What the judge finds in a contender's answer: its plan, its seconds and its proof.
+
+    Attributes:
+        found: what the plan is worth.
+        status: what became of the run.
+        scored_objective: objective the run is ranked by, that of the null plan where it failed.
+        late: whether the contender overran its budget beyond the grace.
+        claim: "optimal" where the contender proved that no plan is better, else "feasible".
+        bound: bound on the objective that the contender proved, or None.
+    """
+
+    found: Judgement
+    status: Status
+    scored_objective: float
+    late: bool
+    claim: Claim
+    bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Replay:
-    """What the environment says: objective and feasibility, and the reason where it refused an
-    action.
+    """What the environment finds in a plan.
+
+    Attributes:
+        objective: as the environment reports it after the last action.
+        feasible: whether it accepts every action.
+        refused: why it refused an action; empty where it did not.
+        broken: what the environment raised instead of judging; empty where it did not.
     """
 
     objective: float
@@ -56,21 +87,61 @@ class _Replay:
 
 
 def world_seed(instance_hash: str, seed: int) -> int:
-    """Seed of whatever the world draws, the same for every contender on the instance and seed
-    index.
+    """Return the world seed of a run, the same for every contender.
+
+    Args:
+        instance_hash: content hash of the instance as played.
+        seed: seed of the contender's run, counted from 0.
     """
     digest = hashlib.sha256(f"world/{instance_hash}/{seed}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
-def judge(problem: Problem[Any], instance: Any, actions: np.ndarray, world: World) -> Judgement:
-    """Replays the actions in the environment, then has the validator recompute the objective from
-    scratch.
+def is_late(wall_s: float, budget_s: float) -> bool:
+    """Return whether a contender overran its budget beyond the grace.
+
+    Args:
+        wall_s: wall-clock seconds that it took.
+        budget_s: wall-clock seconds that it was given.
+    """
+    return wall_s > LATE_FACTOR * budget_s + LATE_GRACE_S
+
+
+def judged(
+    problem: Problem[Any], instance: Any, outcome: Outcome, world: World, budget: Budget
+) -> Judged:
+    """Judge a contender's answer.
 
     Args:
         problem: the family.
-        instance: as the contender got it.
-        actions: one row an environment step; none is the plan that does nothing.
+        instance: the whole instance, of which a contender may have seen a part.
+        outcome: what the contender returned, and the seconds it took.
+        world: its seed, and the seconds the contender took.
+        budget: what the contender was given.
+    """
+    solution = outcome.solution
+    found = judge(problem, instance, np.asarray(solution.actions), world)
+    late = is_late(outcome.wall_s, budget.seconds)
+    # A proof is about the instance as given; in a live world a plan meets another one.
+    live = problem.is_live(instance)
+    claim: Claim = "feasible" if live else solution.status
+    status: Status = "late" if late else claim
+    if not found.feasible:
+        status = "infeasible" if found.agree else "disagreement"
+    scored = found.objective
+    if late or not found.feasible:
+        scored = null_objective(problem, instance, World(world.seed, budget.seconds))
+    bound = math.nan if live or solution.bound is None else float(solution.bound)
+    return Judged(found, status, scored, late, claim, None if math.isnan(bound) else bound)
+
+
+def judge(problem: Problem[Any], instance: Any, actions: np.ndarray, world: World) -> Judgement:
+    """Replay actions in the environment, and have the validator recompute the objective.
+
+    Args:
+        problem: the family.
+        instance: the whole instance.
+        actions: int64, one row an environment step; no rows are the null plan.
         world: its seed, and the seconds spent before the first action.
     """
     replay = _replay(problem, instance, actions, world)
@@ -93,17 +164,24 @@ def judge(problem: Problem[Any], instance: Any, actions: np.ndarray, world: Worl
     return Judgement(verdict.objective, True, True, (), detail)
 
 
-_nothing: dict[tuple[str, str, World], float] = {}
+_null_objectives: dict[tuple[str, str, World], float] = {}
 
 
-def doing_nothing(problem: Problem[Any], instance: Any, world: World) -> float:
-    """Objective of the family's plan of doing nothing; NaN where that is not feasible. Judged once
-    in a process for every contender in that world.
+def null_objective(problem: Problem[Any], instance: Any, world: World) -> float:
+    """Return the objective of the family's null plan; NaN where that is not feasible.
+
+    It is judged once in a process for all contenders.
+
+    Args:
+        problem: the family.
+        instance: the whole instance.
+        world: its seed, and the seconds spent before the first action.
     """
     key = problem.family, instance.content_hash, world
-    if key not in _nothing:
-        _nothing[key] = judge(problem, instance, problem.null_plan(instance), world).objective
-    return _nothing[key]
+    if key not in _null_objectives:
+        plan = problem.null_plan(instance)
+        _null_objectives[key] = judge(problem, instance, plan, world).objective
+    return _null_objectives[key]
 
 
 def anytime_curve(
@@ -114,12 +192,20 @@ def anytime_curve(
     wall_s: float,
     final: float = math.nan,
 ) -> list[tuple[float, float]]:
-    """Objective of the plan in hand at moments of the search, by the validator.
+    """Return how good the best plan found was at moments of the search, by the validator.
 
     The moments are those of at most CURVE_POINTS incumbents, evenly chosen, the last one always.
-    Where the world moves on, a plan in hand loses worth, so there are as many more in between, up
-    to `wall_s`; each plan is judged in the world as it is at that moment. Infeasible plans are left
-    out.
+    In a live world a plan loses worth with time, so CURVE_POINTS further moments, up to `wall_s`,
+    are added, and each plan is judged in the world as it is at that moment. Infeasible plans are
+    left out.
+
+    Args:
+        problem: the family.
+        instance: the whole instance.
+        incumbents: the improving plans, in the order of their seconds.
+        seed: the world's.
+        wall_s: seconds that the whole run took.
+        final: objective of the last plan, where it is known already; NaN has it judged.
 
     Returns:
         (seconds, objective) pairs in the order of seconds.
@@ -146,7 +232,7 @@ def anytime_curve(
 
 
 def as_action(row: Any) -> Any:
-    """One row of a plan as the environment takes it: an int, or an int64 array."""
+    """Return one row of a plan as the environment takes it: an int, or an int64 array."""
     return int(row) if np.ndim(row) == 0 else np.asarray(row)
 
 

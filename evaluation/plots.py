@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .cells import Row
+from .headline import better
 from .statistics import Standing, anytime, time_grid
+from .table import Scored
 
 # Okabe and Ito's colors without yellow, then Tol's muted ones: told apart by color-blind readers.
 PALETTE = (
@@ -36,8 +37,14 @@ STYLE = {
 
 
 def colors(names: Sequence[str], shown: Collection[str]) -> dict[str, str]:
-    """A color for each contender shown, by its place among all names; where another has it, the
-    first one that is free, as long as there are any.
+    """Choose a color for each contender, so that it keeps it from report to report.
+
+    It is the palette's entry at the contender's index among all names; where another one has that,
+    the first free entry, and where none is free, its own again.
+
+    Args:
+        names: all contenders of the family, in the registry's order.
+        shown: those that need a color.
     """
     chosen: dict[str, str] = {}
     for place, name in enumerate(names):
@@ -49,10 +56,20 @@ def colors(names: Sequence[str], shown: Collection[str]) -> dict[str, str]:
 
 
 def anytime_plot(
-    rows: Sequence[Row], lines: Sequence[Standing], color: Mapping[str, str], budget_s: float
+    rows: Sequence[Scored], lines: Sequence[Standing], color: Mapping[str, str], budget_s: float
 ) -> str:
-    """Mean gap to the best plan known, against seconds (log), one step curve a contender; oracles,
-    whose seconds mean nothing, are left out.
+    """Draw the mean gap to the best plan against seconds (log), a step curve a contender.
+
+    Oracles are left out, since their seconds do not count.
+
+    Args:
+        rows: of one family and one objective.
+        lines: their standings, in the order of the legend.
+        color: by contender.
+        budget_s: the budget, a dashed line.
+
+    Returns:
+        An <svg> element.
     """
     pyplot = _pyplot()
     grid = time_grid(rows)
@@ -60,12 +77,12 @@ def anytime_plot(
         figure, axes = pyplot.subplots(figsize=(9.2, 4.1), layout="constrained")
         top = 0.0
         for line in lines:
-            runs = [row for row in rows if row["contender"] == line.contender and row["curve"]]
-            if not runs or line.kind == "oracle":
+            runs = [row for row in rows if row.contender == line.contender and row.curve]
+            if not runs or line.role == "oracle":
                 continue
             gap = 100 * anytime(runs, grid)
-            begun = grid >= min(row["curve"][0][0] for row in runs) / 1.05
-            ended = grid <= max(max(row["wall_s"], budget_s) for row in runs)
+            begun = grid >= min(row.curve[0][0] for row in runs) / 1.05
+            ended = grid <= max(max(row.wall_s or 0.0, budget_s) for row in runs)
             shown = begun & ended
             axes.step(
                 grid[shown], gap[shown], where="post", label=line.contender, lw=1.9,
@@ -91,10 +108,21 @@ def anytime_plot(
 
 
 def cost_plot(
-    rows: Sequence[Row], lines: Sequence[Standing], color: Mapping[str, str], budget_s: float
+    rows: Sequence[Scored], lines: Sequence[Standing], color: Mapping[str, str], budget_s: float
 ) -> str:
-    """IQM objective with its interval against median wall seconds (log), one mark a contender;
-    oracles, whose seconds mean nothing, are dashed lines.
+    """Draw the IQM objective with its interval against median wall seconds (log), a mark a
+    contender.
+
+    Oracles are dashed lines, since their seconds do not count.
+
+    Args:
+        rows: of one family and one objective.
+        lines: their standings, in the order of the legend.
+        color: by contender.
+        budget_s: the budget, a dashed line.
+
+    Returns:
+        An <svg> element.
     """
     pyplot = _pyplot()
     first = rows[0]
@@ -105,7 +133,7 @@ def cost_plot(
             value = line.objective.value
             low = value if line.objective.low is None else line.objective.low
             high = value if line.objective.high is None else line.objective.high
-            if line.kind == "oracle":
+            if line.role == "oracle":
                 axes.axhline(
                     value, color=color[line.contender], lw=1.6, ls=(0, (5, 2)),
                     label=f"{line.contender}{ORACLE}",
@@ -117,7 +145,7 @@ def cost_plot(
                 fmt=_marker(line, lines), ms=8, color=color[line.contender], capsize=3, lw=1.2,
                 label=line.contender, zorder=3,
             )  # fmt: skip
-        nothing = float(np.mean([row["doing_nothing"] for row in rows]))
+        nothing = float(np.mean([row.null_objective for row in rows]))
         if not np.isnan(nothing):
             axes.axhline(nothing, color="#8a94a3", lw=1, ls=":")
             axes.annotate(
@@ -130,9 +158,8 @@ def cost_plot(
         axes.set_xlim(low * (low / high) ** LABEL_WIDTH)
         _plain_seconds(axes)
         axes.set_xlabel("median wall seconds a plan")
-        arrow = "lower is better" if first["direction"] == "minimize" else "higher is better"
-        unit = f", {first['unit']}" if first["unit"] else ""
-        axes.set_ylabel(f"{first['objective_name'].replace('_', ' ')}{unit}\n({arrow})")
+        unit = f", {first.unit}" if first.unit else ""
+        axes.set_ylabel(f"{first.objective_name.replace('_', ' ')}{unit}\n({better(first)})")
         _legend(axes)
         return _svg(figure)
 
@@ -167,7 +194,7 @@ def _pyplot() -> Any:
 
 
 def _svg(figure: Any) -> str:
-    """The figure as an <svg> element that scales with the page."""
+    """Return the figure as an <svg> element that scales with the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     _pyplot().close(figure)

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from ..core.budget import Budget
 from ..core.play import shown_to
@@ -35,7 +35,7 @@ THREAD_VARIABLES = (
 class Trouble:
     """A run without a solution: "crashed" or "hung", and what is known of why."""
 
-    status: str
+    status: Literal["crashed", "hung"]
     error: str
 
 

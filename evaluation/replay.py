@@ -1,4 +1,4 @@
-"""Judges the rows of a comparison again."""
+"""Judge the rows of a comparison again."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ import numpy as np
 from ..core.contracts import World
 from ..core.errors import OutputError
 from ..core.registry import load_problem
-from .cells import Folder, Row
+from ..core.results import Row
+from .cells import Folder
 from .judge import TOLERANCE, judge
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What judging a row again says: whether it agrees with the row, and how it does not."""
+    """What judging a row again finds.
+
+    Attributes:
+        row: the row.
+        agrees: whether objective and feasibility are as in the row.
+        why: how they are not; empty where they are.
+    """
 
     row: Row
     agrees: bool
@@ -23,35 +30,39 @@ class Replayed:
 
 
 def replay(row: Row, folder: Folder) -> Replayed:
-    """Replays and validates a row's actions in the world they were first judged in.
+    """Judge a row's actions again, in the world they were first judged in.
 
-    Rows without a plan (crashed, hung) agree as they are: there is nothing to replay.
+    Rows without a plan (crashed, hung) agree as they are: they have no actions.
+
+    Args:
+        row: the row.
+        folder: holds the row's instance.
 
     Raises:
         OutputError: the row was made with another environment version.
         InstanceError: the instance's file is gone or damaged.
     """
-    problem = load_problem(row["family"])
-    if row["env_version"] != problem.env_version:
+    problem = load_problem(row.family)
+    if row.env_version != problem.env_version:
         raise OutputError(
-            f"{folder.path}: the rows were made with environment version {row['env_version']} of "
-            f"{row['family']}, this is {problem.env_version}; run `compare` again"
+            f"{folder.path}: the rows were made with environment version {row.env_version} of "
+            f"{row.family}, this is {problem.env_version}; run `compare` again"
         )
-    if row["wall_s"] is None:
+    if row.wall_s is None:
         return Replayed(row, True)
-    actions = np.asarray(row["actions"], dtype=np.int64)
-    world = World(row["world_seed"], row["wall_s"])
+    actions = np.asarray(row.actions, dtype=np.int64)
+    world = World(row.world_seed, row.wall_s)
     found = judge(problem, folder.instance(row), actions, world)
-    if found.feasible != row["feasible"]:
-        was, now = ("feasible", "infeasible") if row["feasible"] else ("infeasible", "feasible")
+    if found.feasible != row.feasible:
+        was, now = ("feasible", "infeasible") if row.feasible else ("infeasible", "feasible")
         return Replayed(row, False, f"was {was}, is now {now}: {'; '.join(found.violations)}")
-    if found.feasible and abs(found.objective - row["objective"]) > TOLERANCE:
-        return Replayed(row, False, f"was {row['objective']!r}, is now {found.objective!r}")
+    if found.feasible and abs(found.objective - row.objective) > TOLERANCE:
+        return Replayed(row, False, f"was {row.objective!r}, is now {found.objective!r}")
     return Replayed(row, True)
 
 
 def replay_all(folder: Folder) -> list[Replayed]:
-    """Replays every row of a folder.
+    """Judge every row of a folder again.
 
     Raises:
         OutputError: the folder holds no rows, or rows of another environment version.

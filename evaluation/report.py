@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -16,10 +16,10 @@ from ..core.contracts import Picture
 from ..core.errors import MissingDependencyError, OutputError
 from ..core.files import write_bytes
 from ..core.registry import KINDS, contender_names, load_problem, resolve
-from .cells import FAILED, Folder, Row, check_versions, failure_reason
+from .cells import Folder, check_versions
 from .headline import headline, interval, leaders, number, percent, seconds
-from .statistics import Standing, fill_unscored, mean, standings, time_grid
-from .table import PARQUET, SUMMARY, add_gaps, sign, write_parquet, write_summary
+from .statistics import Standing, mean, standings, time_grid
+from .table import PARQUET, SUMMARY, Scored, score, write_parquet, write_summary
 
 HTML, MARKDOWN = "report.html", "report.md"
 MAX_REASONS = 20
@@ -58,7 +58,7 @@ def check_installed() -> None:
             )
 
 
-def write_report(folder: Folder) -> list[Row]:
+def write_report(folder: Folder) -> list[Scored]:
     """Writes results.parquet, summary.json, report.md and report.html into the folder, from its
     rows.
 
@@ -72,12 +72,11 @@ def write_report(folder: Folder) -> list[Row]:
     check_installed()
     import jinja2
 
-    rows = list(folder.rows().values())
-    if not rows:
+    played = list(folder.rows().values())
+    if not played:
         raise OutputError(f"{folder.path}: holds no results; `sysopt-gym compare --out` makes some")
-    check_versions(rows, folder.path)
-    fill_unscored(rows)
-    notes = add_gaps(rows)
+    check_versions(played, folder.path)
+    rows, notes = score(played)
     run = folder.read_run()
     sections = [_section(folder, group, run, notes) for group in _groups(rows)]
     write_summary(rows, folder.path / SUMMARY)
@@ -99,34 +98,33 @@ def write_report(folder: Folder) -> list[Row]:
     return rows
 
 
-def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+def _groups(rows: Sequence[Scored]) -> list[list[Scored]]:
     """Rows that one table can hold: same family, objective, and kind of world."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[Scored]] = {}
     for row in rows:
-        key = row["family"], row["objective_name"], row["direction"], row["moves_on"]
+        key = row.family, row.objective_name, row.direction, row.is_live
         groups.setdefault(key, []).append(row)
     return list(groups.values())
 
 
 def _section(
-    folder: Folder, rows: list[Row], run: Mapping[str, Any], notes: Sequence[str]
+    folder: Folder, rows: list[Scored], run: Mapping[str, Any], notes: Sequence[str]
 ) -> Section:
     first = rows[0]
-    problem = load_problem(first["family"])
-    baseline = run.get("baseline", {}).get(first["family"], problem.defaults.baseline)
+    problem = load_problem(first.family)
+    baseline = run.get("baseline", {}).get(first.family, problem.defaults.baseline)
     lines = standings(rows, baseline)
-    color = _colors(first["family"], lines)
-    world = ", moving world" if first["moves_on"] else ""
-    title = f"{first['family']}: {first['objective_name'].replace('_', ' ')}{world}"
+    color = _colors(first.family, lines)
+    world = ", moving world" if first.is_live else ""
+    title = f"{first.family}: {first.objective_name.replace('_', ' ')}{world}"
     sentences = headline(rows, lines, baseline)
-    rivals = [line.contender for line in lines if line.kind != "oracle"]
-    lead = leaders(rows, rivals, time_grid(rows), first["budget_s"])
-    remarks = [note for note in notes if any(row["instance"] in note for row in rows)]
-    colored = [row | {"color": color[row["contender"]]} for row in rows]
-    pictures, trouble = _pictures(folder, colored, problem.pictures)
+    rivals = [line.contender for line in lines if line.role != "oracle"]
+    lead = leaders(rows, rivals, time_grid(rows), first.budget_s)
+    remarks = [note for note in notes if any(row.instance in note for row in rows)]
+    pictures, trouble = _pictures(folder, rows, color, problem.pictures)
     remarks += trouble
     remarks += _busy(rows)
-    timing = sorted({row["timing"] for row in rows})
+    timing = sorted({row.timing for row in rows})
     if len(timing) > 1:
         remarks.append(f"Timing conditions are mixed: {'; '.join(timing)}.")
     return Section(
@@ -139,19 +137,19 @@ def _section(
         notes=remarks,
         plots=_plots(rows, lines, color),
         instances=_instances(rows, lines),
-        figures=_figures(rows, lines, "instance_hash"),
+        figures=_figures(rows, lines, lambda row: row.instance_hash),
         by_instance=_by_instance(rows, lines),
         reasons=_reasons(rows),
         pictures=pictures,
     )
 
 
-def _busy(rows: Sequence[Row]) -> list[str]:
+def _busy(rows: Sequence[Scored]) -> list[str]:
     """A warning where contenders got much less than a core, which makes them slow and late."""
     shares = [
-        row["cpu_s"] / row["wall_s"]
+        row.cpu_s / row.wall_s
         for row in rows
-        if row["wall_s"] is not None and row["wall_s"] > LONG_ENOUGH_S
+        if row.cpu_s is not None and row.wall_s is not None and row.wall_s > LONG_ENOUGH_S
     ]
     if not shares or np.median(shares) >= BUSY_BELOW:
         return []
@@ -174,7 +172,7 @@ def _colors(family: str, lines: Sequence[Standing]) -> dict[str, str]:
 
 def _columns(baseline: str) -> list[str]:
     return [
-        "contender", "kind", "objective, IQM", "average rank", "gap to best", "gap to bound",
+        "contender", "role", "objective, IQM", "average rank", "gap to best", "gap to bound",
         f"better than {baseline}", "won / tied / lost", "wall", "CPU", "proven", "failed",
     ]  # fmt: skip
 
@@ -186,10 +184,10 @@ def _line(line: Standing, color: Mapping[str, str]) -> dict[str, Any]:
     return {
         "color": color[line.contender],
         "failed": bool(line.failures),
-        "oracle": line.kind == "oracle",
+        "oracle": line.role == "oracle",
         "cells": [
             (line.contender, ""),
-            (line.kind, ""),
+            (line.role, "plays closed loop" if line.player else ""),
             (number(line.objective.value), interval(line.objective) or "one instance"),
             (_rank(line), _ranks(line)),
             (percent(line.gap_to_best), ""),
@@ -214,11 +212,11 @@ def _ranks(line: Standing) -> str:
 
 
 def _plots(
-    rows: Sequence[Row], lines: Sequence[Standing], color: Mapping[str, str]
+    rows: Sequence[Scored], lines: Sequence[Standing], color: Mapping[str, str]
 ) -> list[dict[str, str]]:
     from .plots import anytime_plot, cost_plot
 
-    budget_s = float(rows[0]["budget_s"])
+    budget_s = rows[0].budget_s
     return [
         {
             "title": "Objective against inference time",
@@ -237,80 +235,77 @@ def _plots(
     ]
 
 
-def _figures(rows: Sequence[Row], lines: Sequence[Standing], unit: str) -> dict[str, Any]:
-    """The family's further figures by contender, of the runs whose plans are feasible: means, with
-    intervals, over the different values of the rows' column `unit`.
+def _figures(
+    rows: Sequence[Scored], lines: Sequence[Standing], unit: Callable[[Scored], str | int]
+) -> dict[str, Any]:
+    """Return the family's further figures by contender, of the runs whose plans are feasible: means
+    over runs of the same `unit` (their instance, or their seed) first, then over units, with
+    intervals.
     """
-    found = [row for row in rows if row["feasible"] and row["detail"]]
-    names = list(dict.fromkeys(name for row in found for name in row["detail"]))
+    found = [row for row in rows if row.feasible and row.detail]
+    names = list(dict.fromkeys(name for row in found for name in row.detail))
     table = []
     for line in lines:
-        own = [row for row in found if row["contender"] == line.contender]
+        own = [row for row in found if row.contender == line.contender]
         if own:
             cells = []
             for name in names:
                 held: dict[Any, list[float]] = {}
                 for row in own:
-                    if name in row["detail"]:
-                        held.setdefault(row[unit], []).append(row["detail"][name])
+                    if name in row.detail:
+                        held.setdefault(unit(row), []).append(row.detail[name])
                 figure = mean([float(np.mean(v)) for v in held.values()]) if held else None
                 cells.append((number(figure.value), interval(figure)) if figure else ("–", ""))
             table.append({"name": line.contender, "cells": cells})
     return {"names": names, "rows": table}
 
 
-def _by_instance(rows: Sequence[Row], lines: Sequence[Standing]) -> list[dict[str, Any]]:
-    """Of each instance that contenders played with several seeds, the objective and the further
-    figures over these seeds.
+def _by_instance(rows: Sequence[Scored], lines: Sequence[Standing]) -> list[dict[str, Any]]:
+    """Return, for each instance that contenders played with several seeds, the objective and the
+    further figures over these seeds.
     """
-    told = [
-        row | {"detail": {row["objective_name"]: row["objective"]} | row["detail"]} for row in rows
-    ]
+    rows = [replace(row, detail={row.objective_name: row.objective, **row.detail}) for row in rows]
     tables = []
-    for key in dict.fromkeys(row["instance_hash"] for row in rows):
-        own = [row for row in told if row["instance_hash"] == key]
-        if len({row["seed"] for row in own}) > 1:
-            tables.append({"name": own[0]["instance"], "figures": _figures(own, lines, "seed")})
+    for key in dict.fromkeys(row.instance_hash for row in rows):
+        own = [row for row in rows if row.instance_hash == key]
+        if len({row.seed for row in own}) > 1:
+            figures = _figures(own, lines, lambda row: row.seed)
+            tables.append({"name": own[0].instance, "figures": figures})
     return tables
 
 
-def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]:
+def _instances(rows: Sequence[Scored], lines: Sequence[Standing]) -> dict[str, Any]:
     """Objective by instance and contender: the mean over seeds of what the run is ranked by. An
     oracle's is never the best.
     """
-    way = sign(rows[0])
+    sign = rows[0].sign
     names = [line.contender for line in lines]
-    rivals = [line.contender for line in lines if line.kind != "oracle"]
+    rivals = [line.contender for line in lines if line.role != "oracle"]
     table = []
-    hashes = dict.fromkeys(row["instance_hash"] for row in rows)
-    order = sorted(
-        hashes, key=lambda h: next(r["instance"] for r in rows if r["instance_hash"] == h)
-    )
+    hashes = dict.fromkeys(row.instance_hash for row in rows)
+    order = sorted(hashes, key=lambda h: next(r.instance for r in rows if r.instance_hash == h))
     for key in order:
-        here = [row for row in rows if row["instance_hash"] == key]
+        here = [row for row in rows if row.instance_hash == key]
         values = {
-            name: [row["scored_objective"] for row in here if row["contender"] == name]
-            for name in names
+            name: [row.scored_objective for row in here if row.contender == name] for name in names
         }
         means = {name: float(np.mean(found)) for name, found in values.items() if found}
-        finite = [way * means[name] for name in rivals if not np.isnan(means.get(name, np.nan))]
+        finite = [sign * means[name] for name in rivals if not np.isnan(means.get(name, np.nan))]
         top = min(finite) if finite else np.nan
-        bound = here[0]["proven_bound"]
+        bound = here[0].proven_bound
         table.append(
             {
-                "name": here[0]["instance"],
+                "name": here[0].instance,
                 "hash": key,
-                "nothing": number(float(np.mean([row["doing_nothing"] for row in here]))),
+                "nothing": number(float(np.mean([row.null_objective for row in here]))),
                 "bound": number(bound),
                 "cells": [
                     {
                         "text": number(means.get(name)),
                         "best": name in rivals
                         and name in means
-                        and way * means[name] <= top + 1e-9,
-                        "failed": any(
-                            row["contender"] == name and row["status"] in FAILED for row in here
-                        ),
+                        and sign * means[name] <= top + 1e-9,
+                        "failed": any(row.contender == name and row.failed for row in here),
                     }
                     for name in names
                 ],
@@ -319,16 +314,15 @@ def _instances(rows: Sequence[Row], lines: Sequence[Standing]) -> dict[str, Any]
     return {"names": names, "rows": table}
 
 
-def _reasons(rows: Sequence[Row]) -> list[str]:
+def _reasons(rows: Sequence[Scored]) -> list[str]:
     """Why runs failed, equal reasons told once."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
-        if row["status"] in FAILED:
-            reason = "" if row["status"] == "late" else failure_reason(row)
-            place = f"{row['instance']} (seed {row['seed']})"
-            if row["status"] == "late":
-                place += f" {failure_reason(row)}"
-            found.setdefault((row["contender"], row["status"], reason), []).append(place)
+        if row.failed:
+            reason, place = row.failure_reason, f"{row.instance} (seed {row.seed})"
+            if row.status == "late":  # by other seconds each time
+                reason, place = "", f"{place} {reason}"
+            found.setdefault((row.contender, row.status, reason), []).append(place)
     told = []
     for (contender, status, reason), places in found.items():
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
@@ -339,38 +333,40 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
     return told
 
 
-def _pictures(folder: Folder, rows: list[Row], entry: str) -> tuple[list[Picture], list[str]]:
-    """The family's own pictures. They are its code: whatever goes wrong there must not lose the
-    report.
+def _pictures(
+    folder: Folder, rows: list[Scored], color: Mapping[str, str], entry: str
+) -> tuple[list[Picture], list[str]]:
+    """Return the family's own pictures, and a note where they cannot be drawn: whatever goes wrong
+    in a family's code must not lose the report.
     """
     try:
-        instances = {row["instance_hash"]: folder.instance(row) for row in rows}
-        return list(resolve(entry)(rows, instances)), []
+        instances = {row.instance_hash: folder.instance(row) for row in rows}
+        return list(resolve(entry)(rows, instances, color)), []
     except Exception as error:
         return [], [f"The family's own pictures could not be drawn: {error}."]
 
 
-def _how(run: Mapping[str, Any], rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]]:
     """How to reproduce the page: pairs of a label and a text."""
     made = run.get("conditions", {})
-    versions = rows[0]["versions"]
-    timing = sorted({row["timing"] for row in rows})
+    versions = rows[0].versions
+    timing = sorted({row.timing for row in rows})
     threads = "one thread each (OMP, MKL, OpenBLAS, numba and torch set to 1)"
     facts = [
         ("Command", str(run.get("command", ""))),
-        ("Budget", f"{rows[0]['budget_s']:g} s of wall time a plan; late above 5 % + 0.02 s more"),
+        ("Budget", f"{rows[0].budget_s:g} s of wall time a plan; late above 5 % + 0.02 s more"),
         ("Timing", f"{'; '.join(timing)}; {threads}"),
-        ("Settings", ", ".join(f"{k}={v}" for k, v in rows[0]["settings"].items()) or "as given"),
+        ("Settings", ", ".join(f"{k}={v}" for k, v in rows[0].settings.items()) or "as given"),
         (
             "Seeds",
-            f"contender seeds 0 to {max(row['seed'] for row in rows)}; world seeds in each row",
+            f"contender seeds 0 to {max(row.seed for row in rows)}; world seeds in each row",
         ),
         ("Processor", f"{made.get('processor', '')}, {made.get('cores', '?')} cores"),
         ("Memory", f"{made.get('memory_gib', '?')} GiB"),
         ("System", str(made.get("system", ""))),
         ("Load at start", str(made.get("load_at_start", ""))),
         ("Commit", str(made.get("commit", ""))),
-        ("Environment", ", ".join(sorted({f"{r['family']} {r['env_version']}" for r in rows}))),
+        ("Environment", ", ".join(sorted({f"{r.family} {r.env_version}" for r in rows}))),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
     return [(label, text) for label, text in facts if text.strip()]

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from queue import Queue
 
@@ -32,13 +32,13 @@ from ..core.budget import Budget
 from ..core.contracts import World
 from ..core.errors import MissingDependencyError, SettingError
 from ..core.registry import contender_kind, load_problem
-from .cells import Cell, Entry, Folder, Row, check_resume
+from ..core.results import Row
+from .cells import Cell, Entry, Folder, check_resume
 from .conditions import package_versions
-from .judge import anytime_curve, doing_nothing, judge, world_seed
+from .judge import anytime_curve, judged, null_objective, world_seed
 from .process import Trouble, Worker
 from .protocol import Outcome, adopt_registry, registry_tables
 
-LATE_FACTOR, LATE_GRACE_S = 1.05, 0.02
 STARTED_TOGETHER = 16  # contenders' processes, of up to half a GiB each
 
 
@@ -79,11 +79,6 @@ class Plan:
         if self.workers > 1:
             return f"{self.workers} processes at a time: seconds include what neighbors take"
         return "one contender at a time"
-
-
-def is_late(wall_s: float, budget_s: float) -> bool:
-    """Whether a contender overran its budget beyond the grace."""
-    return wall_s > LATE_FACTOR * budget_s + LATE_GRACE_S
 
 
 def play(
@@ -127,91 +122,80 @@ def play(
 
 
 def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
-    """Plays a cell in the contender's worker and judges what comes back."""
+    """Play a cell, and judge what comes back.
+
+    Args:
+        cell: what to play.
+        worker: the contender's process.
+        timing: conditions that seconds are measured under, in words.
+    """
     entry, problem = cell.entry, load_problem(cell.entry.family)
     seed = world_seed(entry.instance_hash, cell.seed)
     outcome = worker.play(entry.instance, cell.seed, seed)
     objective = problem.objective(entry.instance)
     known_best = problem.best_known(entry.instance)
-    # Whoever fails ranks as doing nothing, in the world as it is when the budget is spent.
-    nothing = doing_nothing(problem, entry.instance, World(seed, worker.budget.seconds))
-    row: Row = {
-        "family": entry.family,
-        "instance": entry.instance.name,
-        "instance_hash": entry.instance_hash,
-        "settings": dict(entry.settings),
-        "contender": cell.contender,
-        "kind": contender_kind(entry.family, cell.contender),
-        "seed": cell.seed,
-        "world_seed": seed,
-        "objective": np.nan,
-        "scored_objective": nothing,
-        "doing_nothing": nothing,
-        "objective_name": objective.name,
-        "direction": objective.direction,
-        "unit": objective.unit,
-        "feasible": False,
-        "violations": [],
-        "status": "crashed",
-        "bound": None,
-        "best_known": known_best[0] if known_best else None,
-        "moves_on": problem.is_live(entry.instance),
-        "draws": problem.is_random(entry.instance) or problem.is_live(entry.instance),
-        "wall_s": None,
-        "cpu_s": None,
-        "setup_s": worker.setup_s,
-        "budget_s": worker.budget.seconds,
-        "late": False,
-        "env_version": problem.env_version,
-        "timing": timing,
-        "actions": [],
-        "curve": [],
-        "error": "",
-        "detail": {},
-        "versions": package_versions(),
-    }
+    # A failed run ranks as the null plan, in the world as it is when the budget is spent.
+    null = null_objective(problem, entry.instance, World(seed, worker.budget.seconds))
+    kind = contender_kind(entry.family, cell.contender)
+    row = Row(
+        family=entry.family,
+        instance=entry.instance.name,
+        instance_hash=entry.instance_hash,
+        settings=dict(entry.settings),
+        contender=cell.contender,
+        role="solver" if kind == "policy" else kind,
+        form=None if kind == "agent" else "player" if kind == "policy" else "planner",
+        seed=cell.seed,
+        world_seed=seed,
+        scored_objective=null,
+        null_objective=null,
+        objective_name=objective.name,
+        direction=objective.direction,
+        unit=objective.unit,
+        status="crashed",
+        best_known=known_best[0] if known_best else None,
+        is_live=problem.is_live(entry.instance),
+        is_random=problem.is_random(entry.instance),
+        setup_s=worker.setup_s,
+        budget_s=worker.budget.seconds,
+        env_version=problem.env_version,
+        timing=timing,
+        versions=package_versions(),
+    )
     if isinstance(outcome, Trouble):
-        return row | {"status": outcome.status, "error": outcome.error}
-    return row | _judged(cell, outcome, seed, worker.budget, nothing)
+        return replace(row, status=outcome.status, error=outcome.error)
+    return _with_plan(row, cell, outcome, worker.budget)
 
 
-def _judged(cell: Cell, outcome: Outcome, seed: int, budget: Budget, nothing: float) -> Row:
-    """The columns that come from a solution."""
-    problem, instance = load_problem(cell.entry.family), cell.entry.instance
+def _with_plan(row: Row, cell: Cell, outcome: Outcome, budget: Budget) -> Row:
+    """Return the row with what the judge finds in the contender's plan."""
+    problem, instance = load_problem(row.family), cell.entry.instance
     solution = outcome.solution
-    actions = np.asarray(solution.actions)
-    found = judge(problem, instance, actions, World(seed, outcome.wall_s))
-    late = is_late(outcome.wall_s, budget.seconds)
-    # A proof is about the instance as given; where the world moves on, a plan meets another.
-    proof_holds = not problem.is_live(instance)
-    bound = solution.bound if proof_holds else None
-    if not found.agree:
-        status = "disagreement"
-    elif not found.feasible:
-        status = "infeasible"
-    else:
-        status = "late" if late else solution.status if proof_holds else "feasible"
-    return {
-        "objective": found.objective,
-        "scored_objective": found.objective if found.feasible and not late else nothing,
-        "feasible": found.feasible,
-        "violations": list(found.violations),
-        "status": status,
-        "bound": None if bound is None else float(bound),
-        "wall_s": outcome.wall_s,
-        "cpu_s": outcome.cpu_s,
-        "late": late,
-        "actions": actions.tolist(),
-        "curve": anytime_curve(
-            problem,
-            instance,
-            solution.incumbents,
-            seed,
-            outcome.wall_s,
-            found.objective if proof_holds else math.nan,
-        ),
-        "detail": {key: float(value) for key, value in found.detail.items()},
-    }
+    answer = judged(problem, instance, outcome, World(row.world_seed, outcome.wall_s), budget)
+    found = answer.found
+    curve = anytime_curve(
+        problem,
+        instance,
+        solution.incumbents,
+        row.world_seed,
+        outcome.wall_s,
+        math.nan if row.is_live else found.objective,
+    )
+    return replace(
+        row,
+        objective=found.objective,
+        scored_objective=answer.scored_objective,
+        feasible=found.feasible,
+        violations=tuple(found.violations),
+        status=answer.status,
+        bound=answer.bound,
+        wall_s=outcome.wall_s,
+        cpu_s=outcome.cpu_s,
+        late=answer.late,
+        actions=np.asarray(solution.actions).tolist(),
+        curve=tuple(curve),
+        detail={key: float(value) for key, value in found.detail.items()},
+    )
 
 
 Advance = Callable[[Cell, bool], None]

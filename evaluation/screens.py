@@ -11,13 +11,12 @@ from rich.table import Table
 from ..core.contracts import Throughput
 from ..core.problem import Problem
 from ..core.registry import FAMILIES, contender_names, load_problem
-from .cells import FAILED, Row
 from .doctor import Finding
 from .headline import number, percent, seconds
 from .replay import Replayed
 from .report import HTML, MARKDOWN
 from .single import Solved
-from .table import PARQUET, SUMMARY
+from .table import PARQUET, SUMMARY, Scored
 
 COLOURS = {"ok": "green", "note": "yellow", "off": "red"}
 
@@ -91,35 +90,34 @@ def facts(problem: Problem[Any], instances: Sequence[Any]) -> Table:
 
 def solved_lines(problem: Problem[Any], instance: Any, solved: Solved) -> list[str]:
     """Objective, feasible, seconds, bound."""
-    objective, file = problem.objective(instance), solved.file
+    objective, file, found = problem.objective(instance), solved.file, solved.answer.found
     unit = f" {objective.unit}" if objective.unit else ""
-    late = ", late" if solved.late else ""
+    late = ", late" if solved.answer.late else ""
     lines = [
-        f"objective: {number(solved.judgement.objective)}{unit} "
-        f"({objective.name}, {objective.direction})",
-        f"feasible: {'yes' if solved.judgement.feasible else 'no'}",
+        f"objective: {number(found.objective)}{unit} ({objective.name}, {objective.direction})",
+        f"feasible: {'yes' if found.feasible else 'no'}",
         f"seconds: {file.wall_s:.3f} wall{late}, {solved.cpu_s:.3f} CPU, {solved.setup_s:.2f} "
         "setup",
         f"bound: {number(file.bound) if file.bound is not None else 'none proven'}"
         + (" (proven optimal)" if file.status == "optimal" else ""),
     ]
-    return [*lines, *(f"violation: {text}" for text in solved.judgement.violations)]
+    return [*lines, *(f"violation: {text}" for text in found.violations)]
 
 
-def result_lines(rows: Sequence[Row], out: Path) -> list[str]:
+def result_lines(rows: Sequence[Scored], out: Path) -> list[str]:
     """What a comparison came to, and where its files are."""
-    failed = sum(row["status"] in FAILED for row in rows)
+    failed = sum(row.failed for row in rows)
     lines = [f"{len(rows)} rows, {failed} of them failed"] if failed else [f"{len(rows)} rows"]
-    best: dict[tuple[str, str], list[Row]] = {}
+    best: dict[tuple[str, str], list[Scored]] = {}
     for row in rows:
-        best.setdefault((row["family"], row["contender"]), []).append(row)
+        best.setdefault((row.family, row.contender), []).append(row)
     ranked: list[tuple[str, bool, float, str, float | None]] = []
     for (family, contender), runs in best.items():
-        gaps = [row["gap_to_best"] for row in runs if row["gap_to_best"] is not None]
+        gaps = [row.gap_to_best for row in runs if row.gap_to_best is not None]
         if gaps:
-            walls = sorted(row["wall_s"] for row in runs if row["wall_s"] is not None)
+            walls = sorted(row.wall_s for row in runs if row.wall_s is not None)
             middle = walls[len(walls) // 2] if walls else None
-            oracle = runs[0]["kind"] == "oracle"
+            oracle = runs[0].role == "oracle"
             ranked.append((family, oracle, sum(gaps) / len(gaps), contender, middle))
     widest = max((len(contender) for _, _, _, contender, _ in ranked), default=0)
     best_first = [
@@ -142,8 +140,7 @@ def replay_lines(found: Sequence[Replayed]) -> list[str]:
         return []
     off = [judged for judged in found if not judged.agrees]
     lines = [
-        f"{judged.row['contender']} on {judged.row['instance']}, seed {judged.row['seed']}: "
-        f"{judged.why}"
+        f"{judged.row.contender} on {judged.row.instance}, seed {judged.row.seed}: {judged.why}"
         for judged in off
     ]
     if off:

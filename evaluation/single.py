@@ -19,23 +19,28 @@ from ..core.errors import OutputError, SolutionError, SysOptError
 from ..core.files import write_bytes
 from ..core.problem import Problem
 from ..core.registry import contender_kind
+from ..core.results import plain
 from ..core.solution import SolutionFile
 from .catalog import apply_settings
-from .cells import plain
-from .judge import Judgement, judge, world_seed
+from .judge import Judged, judge, judged, world_seed
 from .process import Trouble, Worker
-from .runner import is_late
 
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """A contender's answer on one instance, judged."""
+    """A contender's answer on one instance, judged.
+
+    Attributes:
+        file: the solution, as it is written.
+        answer: what the judge finds in it.
+        setup_s: seconds of loading and compiling before the instance.
+        cpu_s: CPU seconds of all threads and child processes.
+    """
 
     file: SolutionFile
-    judgement: Judgement
+    answer: Judged
     setup_s: float
     cpu_s: float
-    late: bool
 
 
 class ContenderError(SysOptError, RuntimeError):
@@ -50,7 +55,15 @@ def solve(
     seed: int,
     settings: Mapping[str, str],
 ) -> Solved:
-    """Runs a contender in a process of its own and judges its plan.
+    """Run a contender in a process of its own, and judge its plan.
+
+    Args:
+        problem: the family.
+        instance: as played, with its settings applied.
+        contender: its name.
+        budget: what it may spend.
+        seed: the contender's.
+        settings: what was applied to the instance, for the solution's file.
 
     Raises:
         UnknownNameError: no such contender.
@@ -69,11 +82,7 @@ def solve(
             f"{contender} {outcome.status} on {instance.name}: {outcome.error}; "
             "`sysopt-gym doctor` checks the installation"
         )
-    actions = np.asarray(outcome.solution.actions)
-    judgement = judge(problem, instance, actions, World(world, outcome.wall_s))
-    # A proof is about the instance as given; where the world moves on, a plan meets another.
-    proof_holds = not problem.is_live(instance)
-    bound = outcome.solution.bound if proof_holds else None
+    answer = judged(problem, instance, outcome, World(world, outcome.wall_s), budget)
     file = SolutionFile(
         family=problem.family,
         instance=instance.name,
@@ -81,14 +90,13 @@ def solve(
         contender=contender,
         seed=seed,
         settings=dict(settings),
-        actions=actions.tolist(),
-        status=outcome.solution.status if proof_holds else "feasible",
-        bound=None if bound is None else float(bound),
+        actions=np.asarray(outcome.solution.actions).tolist(),
+        status=answer.claim,
+        bound=answer.bound,
         wall_s=outcome.wall_s,
         extra={"env_version": problem.env_version, "budget_s": budget.seconds},
     )
-    late = is_late(outcome.wall_s, budget.seconds)
-    return Solved(file, judgement, setup_s, outcome.cpu_s, late)
+    return Solved(file, answer, setup_s, outcome.cpu_s)
 
 
 def validate(

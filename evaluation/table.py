@@ -1,4 +1,4 @@
-"""The table of results: gaps over all rows, and its file forms."""
+"""The table of results: rows with their gaps, and its file forms."""
 
 from __future__ import annotations
 
@@ -6,111 +6,136 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ..core.files import write_bytes
-from .cells import Row, plain
+from ..core.results import Row, plain
 
 SUMMARY, PARQUET = "summary.json", "results.parquet"
-HEAVY = ("actions", "curve", "violations")
+HEAVY = ("actions", "curve")
+AS_TEXT = ("settings", "versions", "actions")  # of different keys or shapes from row to row
 TOLERANCE = 1e-6
 
 
-def sign(row: Row) -> float:
-    """1 where less is better, -1 where more is."""
-    return 1.0 if row["direction"] == "minimize" else -1.0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored(Row):
+    """A row beside the other rows of its comparison."""
+
+    best: float | None
+    """Best objective that counts on the instance, in `unit`, or None."""
+    proven_bound: float | None
+    """Tightest bound that a contender proved on the instance, in `unit`, or None."""
+    gap_to_best: float | None
+    """Relative distance of `scored_objective` from `best`, above 0 where worse, or None."""
+    gap_to_bound: float | None
+    """Relative distance of `scored_objective` from `proven_bound`, or None."""
 
 
 def gap(objective: float, reference: float, sign: float) -> float:
-    """Relative distance to a reference, 0 at it, above 0 where worse; absolute where the reference
-    is 0.
+    """Return the relative distance to a reference, above 0 where the objective is worse.
+
+    Args:
+        objective: what is measured.
+        reference: what it is measured from; where it is 0 the distance is absolute.
+        sign: 1.0 where less is better, -1.0 where more is.
     """
     scale = abs(reference) if abs(reference) > 1e-9 else 1.0
     return sign * (objective - reference) / scale
 
 
-def world_of(row: Row) -> tuple[str, str, int]:
-    """Rows that can be compared with each other: same instance and, where the world draws what the
-    problem is, or moves on, same world. Rows of folders from before that was told apart say only
-    whether it moves on.
-    """
-    differs = row.get("draws", row["moves_on"])
-    return row["family"], row["instance_hash"], row["world_seed"] if differs else 0
+def score(rows: Iterable[Row]) -> tuple[list[Scored], list[str]]:
+    """Compare each row with the others of the same instance.
 
+    A gap is that of the objective that the row is ranked by. Failed runs of families whose null
+    plan is infeasible rank with the worst run in the same world. The best is over all feasible
+    plans but oracles', and what is known from elsewhere. The bound is the tightest that any
+    contender proved; none holds in a live world, nor one that a feasible plan beats.
 
-def add_gaps(rows: Sequence[Row]) -> list[str]:
-    """Sets best, proven_bound, gap_to_best and gap_to_bound in every row.
-
-    A gap is of the objective that the row is ranked by (`scored_objective`), so a failed run's gap
-    is that of doing nothing. The best is over all feasible plans but oracles', and what is known
-    from elsewhere.
-    The bound is the tightest that any contender proved; none holds where the world moves on, nor
-    one that a feasible plan beats.
+    Args:
+        rows: of one comparison.
 
     Returns:
-        One sentence for each bound that a feasible plan contradicts.
+        The rows with their gaps, in the order given, and one sentence for each bound that a
+        feasible plan contradicts.
     """
-    notes: list[str] = []
+    rows, notes = list(rows), dict[str, None]()
     groups: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[world_of(row)].append(row)
-    for group in groups.values():
-        way = sign(group[0])
-        rivals = [row for row in group if row["kind"] != "oracle"]
-        plans = [row["objective"] for row in rivals if row["feasible"]]
-        best_plan = _best(plans, way)
-        bounds = []
-        for row in group:
-            if row["bound"] is None or row["moves_on"]:
-                continue
-            if best_plan is not None and gap(best_plan, row["bound"], way) < -TOLERANCE:
-                notes.append(
-                    f"{row['contender']} claims that no plan for {row['instance']} is better than "
-                    f"{row['bound']:.6g}, yet there is one of {best_plan:.6g}; its bound is left "
-                    "out"
-                )
-                continue
-            bounds.append(row["bound"])
-        bound = max(bounds, key=lambda value: way * value) if bounds else None
+        groups[row.world].append(row)
+    references = {}
+    for world, group in groups.items():
+        sign = group[0].sign
+        plans = [row.objective for row in group if row.feasible and row.role != "oracle"]
+        bound, found = _tightest(group, _best(plans, sign))
+        notes |= dict.fromkeys(found)
         # What is known from elsewhere is rounded, so a bound proven here limits it.
-        elsewhere = [row["best_known"] for row in group if row["best_known"] is not None]
+        known = [row.best_known for row in group if row.best_known is not None]
         if bound is not None:
-            elsewhere = [way * max(way * value, way * bound) for value in elsewhere]
-        best = _best(plans + elsewhere, way)
-        for row in group:
-            row["best"], row["proven_bound"] = best, bound
-            scored = row["scored_objective"]
-            row["gap_to_best"] = _gap_or_none(scored, best, way)
-            row["gap_to_bound"] = _gap_or_none(scored, bound, way)
-    return list(dict.fromkeys(notes))
+            known = [sign * max(sign * value, sign * bound) for value in known]
+        ranked = [row.scored_objective for row in group if not math.isnan(row.scored_objective)]
+        worst = max(ranked, key=lambda value: sign * value, default=math.nan)
+        references[world] = _best(plans + known, sign), bound, worst
+    return [_scored(row, *references[row.world]) for row in rows], list(notes)
 
 
-def _best(values: Sequence[float], way: float) -> float | None:
-    return min(values, key=lambda value: way * value) if values else None
+def _tightest(group: Sequence[Row], best: float | None) -> tuple[float | None, list[str]]:
+    """Return the tightest bound that holds, and a sentence for each that a plan contradicts."""
+    sign, bounds, notes = group[0].sign, [], []
+    for row in group:
+        if row.bound is None or row.is_live:
+            continue
+        if best is not None and gap(best, row.bound, sign) < -TOLERANCE:
+            notes.append(
+                f"{row.contender} claims that no plan for {row.instance} is better than "
+                f"{row.bound:.6g}, yet there is one of {best:.6g}; its bound is left out"
+            )
+        else:
+            bounds.append(row.bound)
+    return max(bounds, key=lambda value: sign * value, default=None), notes
 
 
-def _gap_or_none(objective: float, reference: float | None, way: float) -> float | None:
-    if reference is None or math.isnan(objective):
-        return None
-    return gap(objective, reference, way)
+def _best(values: Sequence[float], sign: float) -> float | None:
+    return min(values, key=lambda value: sign * value, default=None)
 
 
-def write_summary(rows: Iterable[Row], path: Path) -> None:
-    """Writes the rows as a JSON list of objects, without actions and curves; an unknown number is
-    null.
+def _scored(row: Row, best: float | None, bound: float | None, worst: float) -> Scored:
+    values = {each.name: getattr(row, each.name) for each in fields(Row)}
+    ranked_by = worst if math.isnan(row.scored_objective) else row.scored_objective
+    values["scored_objective"] = ranked_by
+    gaps = [
+        None if reference is None or math.isnan(ranked_by) else gap(ranked_by, reference, row.sign)
+        for reference in (best, bound)
+    ]
+    return Scored(
+        **values, best=best, proven_bound=bound, gap_to_best=gaps[0], gap_to_bound=gaps[1]
+    )
+
+
+def write_summary(rows: Iterable[Scored], path: Path) -> None:
+    """Write the rows as a JSON list of objects, without actions and curves.
+
+    Args:
+        rows: of one comparison.
+        path: the file.
     """
     light = [
-        {key: value for key, value in row.items() if key not in HEAVY}
-        | {"violations": row["violations"], "n_actions": len(row["actions"])}
+        {name: value for name, value in row.to_json().items() if name not in HEAVY}
+        | {"n_actions": len(row.actions)}
         for row in rows
     ]
-    write_bytes(path, (json.dumps(plain(light), indent=1) + "\n").encode())
+    write_bytes(path, (json.dumps(light, indent=1) + "\n").encode())
 
 
-def write_parquet(rows: Iterable[Row], path: Path) -> None:
-    """Writes every row with its actions and curve; settings and versions are JSON texts."""
+def write_parquet(rows: Iterable[Scored], path: Path) -> None:
+    """Write every row with its actions and curve; settings, versions and actions are JSON texts.
+
+    Args:
+        rows: of one comparison.
+        path: the file.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -120,16 +145,14 @@ def write_parquet(rows: Iterable[Row], path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One level of columns. Rows of different families hold actions of different shapes, so they
-    are JSON too.
-    """
-    flat = {key: value for key, value in row.items() if key != "detail"}
-    flat |= {f"detail.{key}": float(value) for key, value in row["detail"].items()}
-    flat["settings"] = json.dumps(row["settings"], sort_keys=True)
-    flat["versions"] = json.dumps(row["versions"], sort_keys=True)
-    flat["actions"] = json.dumps(row["actions"])
-    flat["curve_seconds"] = [float(seconds) for seconds, _ in row["curve"]]
-    flat["curve_objective"] = [float(value) for _, value in row["curve"]]
-    del flat["curve"]
-    return flat
+def _flat(row: Scored) -> dict[str, Any]:
+    """Return one level of columns: a column for each further figure, two for the curve."""
+    columns = {each.name: getattr(row, each.name) for each in fields(row)}
+    columns |= {f"detail.{name}": value for name, value in columns.pop("detail").items()}
+    for name in AS_TEXT:
+        columns[name] = json.dumps(plain(columns[name]), sort_keys=True)
+    curve = columns.pop("curve")
+    columns["violations"] = list(row.violations)
+    columns["curve_seconds"] = [seconds for seconds, _ in curve]
+    columns["curve_objective"] = [objective for _, objective in curve]
+    return columns

@@ -15,8 +15,8 @@ from sysopt_gym.core.solution import Incumbent
 from sysopt_gym.evaluation.judge import (
     CURVE_POINTS,
     anytime_curve,
-    doing_nothing,
     judge,
+    null_objective,
     world_seed,
 )
 
@@ -78,7 +78,7 @@ def test_an_environment_that_breaks_is_a_disagreement_and_not_a_crash() -> None:
 
 
 def test_doing_nothing_is_the_empty_plan() -> None:
-    assert doing_nothing(PROBLEM, ITEMS, World()) == 0.0
+    assert null_objective(PROBLEM, ITEMS, World()) == 0.0
 
 
 def test_in_a_moving_world_a_later_plan_is_worth_less() -> None:

@@ -17,11 +17,13 @@ import toy_family
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import OutputError, SettingError, UnknownNameError
 from sysopt_gym.core.registry import AGENTS, SOLVERS
-from sysopt_gym.evaluation.cells import Entry, Folder, Row
+from sysopt_gym.core.results import Row
+from sysopt_gym.evaluation.cells import Entry, Folder
 from sysopt_gym.evaluation.comparison import Request, make_plan
+from sysopt_gym.evaluation.judge import is_late
 from sysopt_gym.evaluation.process import Trouble, Worker, answer_limit
 from sysopt_gym.evaluation.replay import replay_all
-from sysopt_gym.evaluation.runner import Plan, is_late, play
+from sysopt_gym.evaluation.runner import Plan, play
 
 pytestmark = pytest.mark.usefixtures("toy")
 BUDGET = Budget(0.2)
@@ -34,20 +36,18 @@ def entries(count: int = 3) -> list[Entry]:
 def played(tmp_path: Path, *names: str, **more: object) -> dict[tuple[str, str, int], Row]:
     plan = Plan(entries(), {"toy": list(names)}, {"toy": BUDGET}, range(1), **more)  # type: ignore[arg-type]
     rows = play(plan, Folder(tmp_path), quiet=True)
-    return {(row["contender"], row["instance"], row["seed"]): row for row in rows}
+    return {(row.contender, row.instance, row.seed): row for row in rows}
 
 
 def test_every_cell_is_a_row_with_the_judged_objective(tmp_path: Path) -> None:
     rows = played(tmp_path, "best", "greedy")
     assert len(rows) == 6
     row = rows["best", "toy/0", 0]
-    assert (
-        row["status"] == "optimal" and row["bound"] == row["objective"] == row["scored_objective"]
-    )
-    assert row["feasible"] and not row["late"]
-    assert 0 < row["wall_s"] < row["budget_s"] == 0.2
-    assert row["setup_s"] > row["wall_s"]
-    assert row["detail"] == {"items": len(row["actions"])}
+    assert row.status == "optimal" and row.bound == row.objective == row.scored_objective
+    assert row.feasible and not row.late
+    assert 0 < row.wall_s < row.budget_s == 0.2
+    assert row.setup_s > row.wall_s
+    assert row.detail == {"items": len(row.actions)}
 
 
 def test_instances_in_hand_are_played_like_those_with_names() -> None:
@@ -65,42 +65,42 @@ def test_a_proof_about_the_instance_as_given_is_none_where_the_world_moves_on(
     items = toy_family.PROBLEM.apply_settings(toy_family.make_items(0), {"drift": "1"})
     plan = Plan([Entry("toy", items, {})], {"toy": ["best"]}, {"toy": BUDGET}, range(1))
     (row,) = play(plan, Folder(tmp_path), quiet=True)
-    assert row["status"] == "feasible" and row["bound"] is None
-    assert row["objective"] < items.value[row["actions"]].sum()
+    assert row.status == "feasible" and row.bound is None
+    assert row.objective < items.value[row.actions].sum()
 
 
 def test_an_infeasible_plan_keeps_its_row_and_ranks_as_doing_nothing(tmp_path: Path) -> None:
     row = played(tmp_path, "infeasible")["infeasible", "toy/0", 0]
-    assert row["status"] == "infeasible" and not row["feasible"]
-    assert math.isnan(row["objective"]) and row["scored_objective"] == 0.0
-    assert "too heavy" in row["violations"][0]
+    assert row.status == "infeasible" and not row.feasible
+    assert math.isnan(row.objective) and row.scored_objective == 0.0
+    assert "too heavy" in row.violations[0]
 
 
 def test_a_late_plan_keeps_its_objective_but_ranks_as_doing_nothing(tmp_path: Path) -> None:
     row = played(tmp_path, "late")["late", "toy/0", 0]
-    assert row["status"] == "late" and row["late"] and row["feasible"]
-    assert row["objective"] > 0.0 == row["scored_objective"]
+    assert row.status == "late" and row.late and row.feasible
+    assert row.objective > 0.0 == row.scored_objective
 
 
 def test_a_contender_that_raises_loses_that_cell_only(tmp_path: Path) -> None:
     rows = played(tmp_path, "raises")
-    assert rows["raises", "toy/1", 0]["status"] == "crashed"
-    assert rows["raises", "toy/1", 0]["error"] == "RuntimeError: ran out of luck"
-    assert rows["raises", "toy/2", 0]["status"] == "feasible"
+    assert rows["raises", "toy/1", 0].status == "crashed"
+    assert rows["raises", "toy/1", 0].error == "RuntimeError: ran out of luck"
+    assert rows["raises", "toy/2", 0].status == "feasible"
 
 
 def test_a_contender_that_dies_is_replaced_by_a_fresh_process(tmp_path: Path) -> None:
     rows = played(tmp_path, "dies")
-    assert rows["dies", "toy/1", 0]["status"] == "crashed"
-    assert "killed by signal 9" in rows["dies", "toy/1", 0]["error"]
-    assert "about to die" in rows["dies", "toy/1", 0]["error"]
-    assert rows["dies", "toy/2", 0]["status"] == "feasible"
+    assert rows["dies", "toy/1", 0].status == "crashed"
+    assert "killed by signal 9" in rows["dies", "toy/1", 0].error
+    assert "about to die" in rows["dies", "toy/1", 0].error
+    assert rows["dies", "toy/2", 0].status == "feasible"
 
 
 def test_a_contender_that_cannot_start_has_a_row_for_every_cell(tmp_path: Path) -> None:
     rows = played(tmp_path, "broken_start")
-    assert [row["status"] for row in rows.values()] == ["crashed"] * 3
-    assert all("no weights to load" in row["error"] for row in rows.values())
+    assert [row.status for row in rows.values()] == ["crashed"] * 3
+    assert all("no weights to load" in row.error for row in rows.values())
 
 
 def test_a_contender_that_gives_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_a_contender_that_gives_no_answer_is_ended(monkeypatch: pytest.MonkeyPat
 
 def test_a_policy_plays_closed_loop_and_its_actions_replay(tmp_path: Path) -> None:
     row = played(tmp_path, "follow")["follow", "toy/0", 0]
-    assert row["kind"] == "policy" and row["feasible"] and row["actions"]
+    assert (row.role, row.form) == ("solver", "player") and row.feasible and row.actions
 
 
 def test_everything_a_contender_prints_stays_out_of_the_way(
@@ -147,21 +147,21 @@ def test_processes_side_by_side_find_the_same_plans_and_say_so(tmp_path: Path) -
     alone = played(tmp_path / "one", "best", "greedy", "random")
     beside = played(tmp_path / "two", "best", "greedy", "random", workers=2)
     for key, row in alone.items():
-        assert beside[key]["actions"] == row["actions"]
-        assert beside[key]["timing"].startswith("2 processes at a time")
+        assert beside[key].actions == row.actions
+        assert beside[key].timing.startswith("2 processes at a time")
 
 
 @pytest.mark.slow
 def test_cells_run_as_jobs_on_ray(tmp_path: Path) -> None:
     rows = played(tmp_path, "best", "raises", ray="local")
-    assert rows["best", "toy/0", 0]["status"] == "optimal"
-    assert rows["raises", "toy/1", 0]["status"] == "crashed"
+    assert rows["best", "toy/0", 0].status == "optimal"
+    assert rows["raises", "toy/1", 0].status == "crashed"
 
 
 def test_runs_differ_by_seed_and_repeat_with_it(tmp_path: Path) -> None:
     plan = Plan(entries(1), {"toy": ["random"]}, {"toy": BUDGET}, range(4))
-    first = [row["actions"] for row in play(plan, Folder(tmp_path / "a"), quiet=True)]
-    again = [row["actions"] for row in play(plan, Folder(tmp_path / "b"), quiet=True)]
+    first = [row.actions for row in play(plan, Folder(tmp_path / "a"), quiet=True)]
+    again = [row.actions for row in play(plan, Folder(tmp_path / "b"), quiet=True)]
     assert first == again
     assert len({tuple(actions) for actions in first}) > 1
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,22 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import toy_family
+from result_rows import make_row
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import Picture
 from sysopt_gym.core.errors import OutputError
-from sysopt_gym.evaluation.cells import Entry, Folder, Row
+from sysopt_gym.core.results import Row
+from sysopt_gym.evaluation.cells import Entry, Folder
 from sysopt_gym.evaluation.headline import headline, leaders, percent, seconds
 from sysopt_gym.evaluation.plots import anytime_plot, cost_plot
 from sysopt_gym.evaluation.report import _by_instance, _figures, _instances, write_report
 from sysopt_gym.evaluation.runner import Plan, play
 from sysopt_gym.evaluation.screens import result_lines
 from sysopt_gym.evaluation.statistics import standings
-from sysopt_gym.evaluation.table import add_gaps
+from sysopt_gym.evaluation.table import Scored, score
 
 NEEDED = {
-    "family", "instance", "instance_hash", "contender", "kind", "seed", "objective",
+    "family", "instance", "instance_hash", "contender", "role", "form", "seed", "objective",
     "objective_name", "direction", "feasible", "status", "bound", "gap_to_best", "gap_to_bound",
     "wall_s", "cpu_s", "budget_s", "late", "env_version", "setup_s", "world_seed", "versions",
 }  # fmt: skip
@@ -109,17 +112,24 @@ def test_pictures_that_fail_become_a_note(folder: Folder) -> None:
     assert "pictures could not be drawn: no paint" in page
 
 
-def test_pictures_get_rows_with_colors_and_the_instances_by_hash(
+def test_pictures_get_rows_instances_by_hash_and_the_colors_of_contenders(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def draw(rows: list[Row], instances: dict[str, Any]) -> list[Picture]:
-        assert {row["instance_hash"] for row in rows} == set(instances)
-        assert all(re.fullmatch("#[0-9a-fA-F]{6}", row["color"]) for row in rows)
+    def draw(rows: list[Row], instances: Any, colors: dict[str, str]) -> list[Picture]:
+        assert {row.instance_hash for row in rows} == set(instances)
+        assert {row.contender for row in rows} == set(colors)
+        assert all(re.fullmatch("#[0-9a-fA-F]{6}", color) for color in colors.values())
         return [Picture("A toy", "How to read it.", b"png")]
 
     monkeypatch.setattr(toy_family, "pictures", draw)
     write_report(folder)
     assert 'src="data:image/png;base64,cG5n"' in (folder.path / "report.html").read_text()
+
+
+def test_each_contender_has_its_color_in_the_table(folder: Folder) -> None:
+    page = (folder.path / "report.html").read_text()
+    dots = re.findall(r'class="dot" style="background:(.*?)"', page)
+    assert len(set(dots)) == 7 and all(re.fullmatch("#[0-9A-F]{6}", dot) for dot in dots)
 
 
 def test_a_report_is_made_again_from_the_rows_alone(folder: Folder) -> None:
@@ -161,25 +171,42 @@ def test_a_damaged_row_is_named_with_what_to_do(tmp_path: Path) -> None:
         write_report(Folder(tmp_path))
 
 
-def rows_of(**values: list[float]) -> list[Row]:
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("figure", [float("nan"), float("inf"), float("-inf")])
+def test_further_figures_without_a_finite_value_do_not_end_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: float
+) -> None:
+    real = toy_family.Toy.validate
+
+    def odd(self: Any, *given: Any) -> Any:
+        return replace(real(self, *given), detail={"odd": figure, "items": 1.0})
+
+    monkeypatch.setattr(toy_family.Toy, "validate", odd)
+    made(tmp_path, "greedy", seeds=2)
+    kept = {repr(row.detail["odd"]) for row in Folder(tmp_path).rows().values()}
+    assert kept == {repr(figure)}
+    table = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    assert {repr(row["detail.odd"]) for row in table} == {repr(figure)}
+    shown = "–" if figure != figure else f"{figure:g}"
+    assert f"| greedy | {shown} | 1 [1, 1] |" in (tmp_path / "report.md").read_text()
+
+
+def rows_of(**values: list[float]) -> list[Scored]:
     """Minimizing contenders, their objective on each instance; names starting with "agent" are
     agents, with "oracle" oracles."""
-    rows = [
-        {
-            "family": "f", "contender": name,
-            "kind": next((kind for kind in ("agent", "oracle") if kind in name), "solver"),
-            "instance": f"i{at}", "instance_hash": f"i{at}", "seed": 0, "world_seed": 0,
-            "moves_on": False, "objective": value, "scored_objective": value, "unit": "",
-            "objective_name": "cost", "direction": "minimize", "feasible": True,
-            "status": "feasible", "bound": None, "best_known": None, "budget_s": 1.0,
-            "doing_nothing": 9.0, "wall_s": 0.5, "cpu_s": 0.4, "setup_s": 0.1,
-            "curve": [(0.5, value)],
-        }
+    return scored(
+        make_row(
+            name, f"i{at}", value, null_objective=9.0,
+            role=next((role for role in ("agent", "oracle") if role in name), "solver"),
+        )
         for name, found in values.items()
         for at, value in enumerate(found)
-    ]  # fmt: skip
-    add_gaps(rows)
-    return rows
+    )  # fmt: skip
+
+
+def scored(rows: Iterable[Row]) -> list[Scored]:
+    found, _ = score(rows)
+    return found
 
 
 @pytest.fixture
@@ -224,9 +251,10 @@ def test_without_an_agent_the_question_stays_open(told: Callable[..., str]) -> N
 
 def test_who_leads_when_stopped_earlier_is_told_in_spans() -> None:
     rows = rows_of(quick=[2.0], slow=[1.0])
-    for row in rows:
-        at = 0.01 if row["contender"] == "quick" else 0.5
-        row["curve"] = [(at, row["objective"])]
+    rows = [
+        replace(row, curve=((0.01 if row.contender == "quick" else 0.5, row.objective),))
+        for row in rows
+    ]
     text = leaders(rows, ["slow", "quick"], np.geomspace(0.001, 1.0, 200), 1.0)
     assert re.fullmatch(
         r"Stopped earlier, the best plans are held until 0.5\d s quick, then slow.", text
@@ -240,11 +268,11 @@ def test_numbers_read_well() -> None:
 
 def test_further_figures_are_means_over_instances_of_feasible_runs() -> None:
     rows = rows_of(best=[3.0, 4.0], greedy=[1.0, 2.0])
-    rows.append(rows[0] | {"seed": 1})
-    for row, spread in zip(rows, (1.0, 2.0, 5.0, 7.0, 3.0), strict=True):
-        row["detail"] = {"spread": spread}
-    rows[3] |= {"feasible": False}
-    figures = _figures(rows, standings(rows, "greedy"), "instance_hash")
+    rows.append(replace(rows[0], seed=1))
+    rows[3] = replace(rows[3], feasible=False)
+    spreads = (1.0, 2.0, 5.0, 7.0, 3.0)
+    rows = [replace(row, detail={"spread": s}) for row, s in zip(rows, spreads, strict=True)]
+    figures = _figures(rows, standings(rows, "greedy"), lambda row: row.instance_hash)
     cells = {line["name"]: line["cells"] for line in figures["rows"]}
     assert figures["names"] == ["spread"]
     assert cells == {"best": [("2", "[2, 2]")], "greedy": [("5", "")]}
@@ -252,10 +280,9 @@ def test_further_figures_are_means_over_instances_of_feasible_runs() -> None:
 
 def test_instances_played_with_several_seeds_have_a_table_over_seeds() -> None:
     rows = rows_of(best=[3.0, 4.0], greedy=[1.0, 2.0])
-    for row in rows:
-        row["detail"] = {"spread": 1.0}
+    rows = [replace(row, detail={"spread": 1.0}) for row in rows]
     assert _by_instance(rows, standings(rows, "greedy")) == []
-    rows.append(rows[0] | {"seed": 1, "objective": 5.0, "detail": {"spread": 2.0}})
+    rows.append(replace(rows[0], seed=1, objective=5.0, detail={"spread": 2.0}))
     (table,) = _by_instance(rows, standings(rows, "greedy"))
     assert table["name"] == "i0" and table["figures"]["names"] == ["cost", "spread"]
     cells = {line["name"]: line["cells"] for line in table["figures"]["rows"]}

@@ -163,7 +163,7 @@ class Follow:
         return int(observation["action_mask"].argmax())
 
 
-def pictures(rows: Any, instances: Any) -> list[Picture]:
+def pictures(rows: Any, instances: Any, colors: Any) -> list[Picture]:
     raise RuntimeError("no paint")
 
 

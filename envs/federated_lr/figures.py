@@ -7,10 +7,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ...core.results import Row
 from ...datasets.federated_lr.instance import (
     ALPHA_RANGE,
     BETA_RANGE,
@@ -20,10 +21,7 @@ from ...datasets.federated_lr.instance import (
     Federation,
 )
 from .lanes import make_lanes
-from .objective import objective_of
 from .orders import ALPHA, BETA, DECADE
-
-Row = Mapping[str, Any]
 
 FEDAVG = "fedavg"
 MOST_SHOWN, MOST_AGENTS = 8, 3  # contenders of a picture, and agents among them in any case
@@ -93,7 +91,7 @@ class Rounds(NamedTuple):
 
 def played(row: Row) -> bool:
     """Whether there is a course to show."""
-    return bool(row["feasible"]) and len(row["actions"]) > 1
+    return row.feasible and len(row.actions) > 1
 
 
 def group(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[Group]:
@@ -106,11 +104,11 @@ def group(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[Grou
     found: dict[str, list[Row]] = {}
     keys = {key: _apart_from_rates(one) for key, one in instances.items()}
     for row in rows:
-        if row["instance_hash"] in keys:
-            found.setdefault(keys[row["instance_hash"]], []).append(row)
+        if row.instance_hash in keys:
+            found.setdefault(keys[row.instance_hash], []).append(row)
     groups = []
     for own in found.values():
-        members = {row["instance_hash"]: instances[row["instance_hash"]] for row in own}
+        members = {row.instance_hash: instances[row.instance_hash] for row in own}
         order = sorted(members.items(), key=lambda item: (item[1].beta, item[1].alpha))
         rates = {key: (one.beta, one.alpha) for key, one in order}
         groups.append(Group(_common_name(list(members.values())), order[0][1], rates, own))
@@ -130,30 +128,35 @@ def _common_name(members: Sequence[Federation]) -> str:
     return heads.pop() if len(heads) == 1 and "" not in heads else f"{names[0]} and its like"
 
 
-def choose(groups: Sequence[Group]) -> list[Contender]:
-    """The contenders to draw, best first, oracles last: FedAvg, an oracle, the best agents, and the
-    best of the others.
+def choose(groups: Sequence[Group], colors: Mapping[str, str]) -> list[Contender]:
+    """Choose the contenders to draw: FedAvg, an oracle, the best agents, the best of the others.
+
+    Args:
+        groups: all runs.
+        colors: of the contenders, by name.
+
+    Returns:
+        The contenders, best first, oracles last.
     """
     scores: dict[str, list[float]] = {}
     rows: dict[str, Row] = {}
     for one in groups:
-        way = 1.0 if objective_of(one.federation).direction == "minimize" else -1.0
         for row in filter(played, one.rows):
-            scores.setdefault(row["contender"], []).append(way * row["scored_objective"])
-            rows.setdefault(row["contender"], row)
+            scores.setdefault(row.contender, []).append(row.sign * row.scored_objective)
+            rows.setdefault(row.contender, row)
     ranked = sorted(scores, key=lambda name: float(np.mean(scores[name])))
-    oracles = [name for name in ranked if rows[name]["kind"] == "oracle"][:1]
-    agents = [name for name in ranked if rows[name]["kind"] == "agent"][:MOST_AGENTS]
+    oracles = [name for name in ranked if rows[name].role == "oracle"][:1]
+    agents = [name for name in ranked if rows[name].role == "agent"][:MOST_AGENTS]
     sure = [*(name for name in ranked if name == FEDAVG), *oracles, *agents]
-    rest = [n for n in ranked if n not in sure and rows[n]["kind"] not in ("oracle", "agent")]
+    rest = [n for n in ranked if n not in sure and rows[n].role not in ("oracle", "agent")]
     kept = {*sure, *rest[: MOST_SHOWN - len(sure)]}
-    return [_contender(rows[n]) for n in ranked if n in kept and n not in oracles] + [
-        _contender(rows[n]) for n in oracles
+    return [_contender(rows[n], colors) for n in ranked if n in kept and n not in oracles] + [
+        _contender(rows[n], colors) for n in oracles
     ]
 
 
-def _contender(row: Row) -> Contender:
-    return Contender(str(row["contender"]), str(row["color"]), row["kind"] == "oracle")
+def _contender(row: Row, colors: Mapping[str, str]) -> Contender:
+    return Contender(row.contender, colors[row.contender], row.role == "oracle")
 
 
 def worlds(one: Group, contenders: int, work: float) -> list[tuple[str, int]]:
@@ -166,7 +169,7 @@ def worlds(one: Group, contenders: int, work: float) -> list[tuple[str, int]]:
         work: multiplications that may be spent.
     """
     place = {key: at for at, key in enumerate(one.rates)}
-    pairs = {(row["instance_hash"], row["seed"]) for row in one.rows if played(row)}
+    pairs = {(row.instance_hash, row.seed) for row in one.rows if played(row)}
     ordered = sorted(pairs, key=lambda pair: (place[pair[0]], pair[1]))
     afford = int(work / (contenders * _work(one.federation)))
     count = min(len(ordered), MOST_WORLDS, afford)
@@ -201,9 +204,7 @@ def courses(
     runs = [
         row
         for row in one.rows
-        if played(row)
-        and row["contender"] in names
-        and (row["instance_hash"], row["seed"]) in wanted
+        if played(row) and row.contender in names and (row.instance_hash, row.seed) in wanted
     ]
     replayed = [
         course
@@ -212,7 +213,7 @@ def courses(
     ]
     found: dict[str, list[np.ndarray]] = {}
     for row, course in zip(runs, replayed, strict=True):
-        found.setdefault(row["contender"], []).append(course)
+        found.setdefault(row.contender, []).append(course)
     return {name: np.array(found[name]) for name in names if name in found}
 
 
@@ -221,10 +222,10 @@ def _replay(federation: Federation, runs: Sequence[Row]) -> np.ndarray:
     they stay as the environment last reports them.
     """
     lanes = make_lanes([federation] * len(runs))
-    orders = [np.asarray(row["actions"], np.int64) for row in runs]
+    orders = [np.asarray(row.actions, np.int64) for row in runs]
     lengths = np.array([len(each) for each in orders])
     for lane, row in enumerate(runs):
-        lanes.begin(lane, federation, int(row["world_seed"]))
+        lanes.begin(lane, federation, row.world_seed)
     s = lanes.statistics
     course = np.empty((len(runs), federation.rounds + 1, 2))
     for step in range(federation.rounds + 1):
@@ -241,8 +242,8 @@ def rates(one: Group, contender: Contender) -> np.ndarray:
     """
     rounds, found = one.federation.rounds, []
     for row in one.rows:
-        if row["contender"] == contender.name and played(row):
-            orders = np.asarray(row["actions"], np.float64)[: rounds + 1]
+        if row.contender == contender.name and played(row):
+            orders = np.asarray(row.actions, np.float64)[: rounds + 1]
             alpha = ALPHA_RANGE[0] * 10.0 ** (orders[1:, ALPHA] / DECADE)
             beta = BETA_RANGE[0] * 10.0 ** (orders[:-1, BETA] / DECADE)
             held = np.full((rounds, 3), np.nan)
@@ -267,9 +268,9 @@ def gains(one: Group, contenders: Sequence[Contender]) -> list[Grid]:
     final = one.federation.objective == "final_accuracy"
     found: dict[str, dict[tuple[str, int], float]] = {}
     for row in filter(played, one.rows):
-        value = row["objective"] if final else row["detail"]["area_under_curve"]
-        runs = found.setdefault(row["contender"], {})
-        runs[row["instance_hash"], row["seed"]] = 100.0 * float(value)
+        value = row.objective if final else row.detail["area_under_curve"]
+        runs = found.setdefault(row.contender, {})
+        runs[row.instance_hash, row.seed] = 100.0 * value
     first = next((each for each in contenders if each.name == FEDAVG), None)
     if first is None or FEDAVG not in found:
         return []
@@ -291,16 +292,21 @@ def _on_grid(one: Group, values: Mapping[tuple[str, int], float]) -> np.ndarray:
     return np.array(means).reshape(len({beta for beta, _ in one.rates.values()}), -1)
 
 
-def rounds_to_fedavg(groups: Sequence[Group]) -> list[Rounds]:
-    """Speed-ups of every contender, the fastest first; a run that failed never gets there."""
+def rounds_to_fedavg(groups: Sequence[Group], colors: Mapping[str, str]) -> list[Rounds]:
+    """Return the speed-ups of every contender, the fastest first; a failed run never gets there.
+
+    Args:
+        groups: all runs.
+        colors: of the contenders, by name.
+    """
     parts: dict[str, list[float]] = {}
     contenders: dict[str, Contender] = {}
     for one in groups:
         for row in one.rows:
-            needed = (row["detail"] or {}).get("rounds_to_fedavg", NEVER)
+            needed = row.detail.get("rounds_to_fedavg", NEVER)
             share = needed / one.federation.rounds
-            parts.setdefault(row["contender"], []).append(share if share <= 1.0 else NEVER)
-            contenders.setdefault(row["contender"], _contender(row))
+            parts.setdefault(row.contender, []).append(share if share <= 1.0 else NEVER)
+            contenders.setdefault(row.contender, _contender(row, colors))
     found = []
     for name, shares in parts.items():
         low, middle, high = (_speed_up(shares, part) for part in (0.75, 0.5, 0.25))

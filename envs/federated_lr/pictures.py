@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core.contracts import Picture
+from ...core.results import Row
 from ...datasets.federated_lr.instance import Federation
 from .figures import (
     FEDAVG,
@@ -18,7 +19,6 @@ from .figures import (
     Contender,
     Grid,
     Group,
-    Row,
     axes_of_grid,
     choose,
     courses,
@@ -43,13 +43,15 @@ READABLE = 0.65  # of full color, above which dark letters cannot be read
 INK, SOFT, RULE = "#1c2430", "#5a6472", "#e6e9ee"
 
 
-def pictures(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[Picture]:
+def pictures(
+    rows: Sequence[Row], instances: Mapping[str, Federation], colors: Mapping[str, str]
+) -> list[Picture]:
     """Pictures of a comparison, of the four data sets with most instances at most.
 
     Args:
-        rows: rows of results, each with its contender's color; of runs that failed only the rounds
-            picture takes note.
+        rows: rows of results; runs that failed count in the picture of rounds alone.
         instances: by instance hash, settings applied.
+        colors: of the contenders in the rest of the report, by name.
 
     Returns:
         Validation accuracy and loss over the rounds, the rates chosen, for each grid of initial
@@ -58,7 +60,7 @@ def pictures(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[P
     groups = [one for one in group(rows, instances) if any(map(played, one.rows))]
     if not groups:
         return []
-    contenders = choose(groups)
+    contenders = choose(groups, colors)
     style = _styles(contenders)
     shown = groups[:MOST_GROUPS]
     grids = [(one, gains(one, contenders)) for one in shown if axes_of_grid(one)]
@@ -66,7 +68,7 @@ def pictures(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[P
         *_curves(shown, len(groups), contenders, style),
         _rates(shown, contenders, style),
         *(_gains(one, found) for one, found in grids if len(found) > 1),
-        _rounds(groups),
+        _rounds(groups, colors),
     ]
 
 
@@ -107,7 +109,7 @@ def _curves(
         left.set_ylabel("validation accuracy")
         right.set_ylabel("validation loss")
         _log_scale(right)
-        runs = len({(row["instance_hash"], row["seed"]) for row in one.rows if played(row)})
+        runs = len({(row.instance_hash, row.seed) for row in one.rows if played(row)})
         told.append(f"{len(some)} of {runs} of {one.name}")
     _legend(figure, contenders, style)
     sets = f" Drawn are {len(drawn)} of {count} data sets." if len(drawn) < count else ""
@@ -211,7 +213,7 @@ def _points(value: float, plain: bool) -> str:
     return f"{abs(value):.1f}" if plain or abs(value) < 0.05 else f"{value:+.1f}"
 
 
-def _rounds(groups: Sequence[Group]) -> Picture:
+def _rounds(groups: Sequence[Group], colors: Mapping[str, str]) -> Picture:
     """Speed-ups to FedAvg's final accuracy, a line a contender and a panel a data set."""
     from matplotlib.figure import Figure
 
@@ -220,13 +222,13 @@ def _rounds(groups: Sequence[Group]) -> Picture:
         panels.append((f"all {len(groups)} data sets", groups))
     panels += [(one.name, [one]) for one in groups if len(groups) == 1 or len(one.rates) > 1]
     panels = panels[: MOST_GROUPS + 1]
-    order = [each.contender for each in rounds_to_fedavg(groups)]
+    order = [each.contender for each in rounds_to_fedavg(groups, colors)]
     height = 1.1 + LINE * len(order)
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     for axes, (title, some) in zip(
         figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
     ):
-        found = {each.contender.name: each for each in rounds_to_fedavg(some)}
+        found = {each.contender.name: each for each in rounds_to_fedavg(some, colors)}
         top = max(2.0, *(each.high for each in found.values()))
         axes.set_xscale("log")
         axes.set_xlim(0.75, top * 1.15)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.contracts import Picture
+from ...core.results import Row
 from ...datasets.memory_mapping.instance import Program
 from .dynamics import (
     COPY_START,
@@ -27,45 +28,46 @@ READABLE_DECISIONS = 700
 MOST_TIMELINES = 2
 MOST_CURVES = 7
 DPI = 100
-# Okabe and Ito's colors without yellow, told apart by color-blind readers.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
 
 
 class _Played(NamedTuple):
     """A plan as it was carried out, and its row of results."""
 
-    row: Mapping[str, Any]
+    row: Row
     static: Static
     state: State
 
 
-def pictures(rows: Sequence[Mapping[str, Any]], instances: Mapping[str, Program]) -> list[Picture]:
+def pictures(
+    rows: Sequence[Row], instances: Mapping[str, Program], colors: Mapping[str, str]
+) -> list[Picture]:
     """Pictures of one program of a comparison: the largest that can still be read.
 
     Args:
         rows: rows of results; plans that were not feasible are left out.
         instances: by instance hash, settings applied.
+        colors: of the contenders in the rest of the report, by name.
 
     Returns:
         The address-time pictures of the best plan and of the worst, and where along the program
         every contender's plan saves time; none where no plan was feasible.
     """
-    feasible = [row for row in rows if row["feasible"] and row["instance_hash"] in instances]
+    feasible = [row for row in rows if row.feasible and row.instance_hash in instances]
     if not feasible:
         return []
-    program = _representative([instances[row["instance_hash"]] for row in feasible])
-    best: dict[str, Mapping[str, Any]] = {}
+    program = _representative([instances[row.instance_hash] for row in feasible])
+    best: dict[str, Row] = {}
     for row in feasible:
-        if row["instance_hash"] == program.content_hash:
-            held = best.get(row["contender"])
-            if held is None or row["objective"] > held["objective"]:
-                best[row["contender"]] = row
-    ranked = sorted(best.values(), key=lambda row: -float(row["objective"]))
+        if row.instance_hash == program.content_hash:
+            held = best.get(row.contender)
+            if held is None or row.objective > held.objective:
+                best[row.contender] = row
+    ranked = sorted(best.values(), key=lambda row: -row.objective)
     plays = [
-        _Played(row, *carried_out(program, np.asarray(row["actions"], np.int64))) for row in ranked
+        _Played(row, *carried_out(program, np.asarray(row.actions, np.int64))) for row in ranked
     ]
     chosen = [plays[0], plays[-1]][: min(MOST_TIMELINES, len(plays))]
-    return [*(_timeline(program, played) for played in chosen), _savings(program, plays)]
+    return [*(_timeline(program, played) for played in chosen), _savings(program, plays, colors)]
 
 
 def _representative(programs: Sequence[Program]) -> Program:
@@ -122,7 +124,7 @@ def _timeline(program: Program, played: _Played) -> Picture:
     low.set_ylabel("time (us)")
     low.set_xlabel("instruction, in program order")
     low.legend(fontsize=8, ncols=4, loc="upper right")
-    name, value = played.row["contender"], speedup(static, state)
+    name, value = played.row.contender, speedup(static, state)
     return Picture(
         f"{program.name}: fast memory under {name}'s plan, {value:.3f} times as fast as all slow",
         "Each rectangle is a buffer in fast memory over the instructions it is held for; an orange "
@@ -133,20 +135,20 @@ def _timeline(program: Program, played: _Played) -> Picture:
     )
 
 
-def _savings(program: Program, plays: Sequence[_Played]) -> Picture:
+def _savings(program: Program, plays: Sequence[_Played], colors: Mapping[str, str]) -> Picture:
     """Time saved up to each instruction, one line a contender."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), dpi=DPI)
     axes = figure.subplots()
-    for place, played in enumerate(plays[:MOST_CURVES]):
+    for played in plays[:MOST_CURVES]:
         static, state = played.static, played.state
         before = np.maximum(static.instr_compute, static.instr_slow)
         after = np.maximum(static.instr_compute, state.slow + state.fast)
         saved = np.concatenate([[0], np.cumsum(before - after)]) / 1e6
         saved[-1] -= int(state.scalars[STALL]) / 1e6
-        color = played.row.get("color") or PALETTE[place % len(PALETTE)]
-        axes.plot(saved, color=color, label=str(played.row["contender"]), linewidth=1.6)
+        name = played.row.contender
+        axes.plot(saved, color=colors[name], label=name, linewidth=1.6)
     axes.set_xlabel("instruction, in program order")
     axes.set_ylabel("time saved so far (us)")
     axes.legend(fontsize=8)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.contracts import Picture
+from ...core.results import Row
 from ...datasets.sequence_design.instance import DesignTask, distinct
 from ...datasets.sequence_design.landscapes import open_oracle
 from .proxy import reference_proxy
@@ -57,25 +58,25 @@ class Group(NamedTuple):
 
 
 def pictures(
-    rows: Sequence[Mapping[str, Any]], instances: Mapping[str, DesignTask]
+    rows: Sequence[Row], instances: Mapping[str, DesignTask], colors: Mapping[str, str]
 ) -> list[Picture]:
     """Pictures of the first tasks of a comparison, four at most, exact oracles before estimates.
 
     Args:
-        rows: rows of results, each with its contender's color; plans that were not feasible or
-            hold no design are left out.
+        rows: rows of results; plans that were not feasible or hold no design are left out.
         instances: by instance hash, settings applied.
+        colors: of the contenders in the rest of the report, by name.
 
     Returns:
         Best and median score of the first k designs, proxy against oracle, and diversity against
         score, a panel a task; and logos of the best batches. None where no plan is left.
     """
-    feasible = [row for row in rows if row["feasible"] and row["instance_hash"] in instances]
-    keys = dict.fromkeys(row["instance_hash"] for row in feasible)
+    feasible = [row for row in rows if row.feasible and row.instance_hash in instances]
+    keys = dict.fromkeys(row.instance_hash for row in feasible)
     groups: list[Group] = []
     for key in sorted(keys, key=lambda key: instances[key].estimated):
-        own = [row for row in feasible if row["instance_hash"] == key]
-        runs = _runs(instances[key], own)
+        own = [row for row in feasible if row.instance_hash == key]
+        runs = _runs(instances[key], own, colors)
         if runs and len(groups) < MOST_TASKS:
             groups.append(Group(instances[key], runs, _best(runs)))
     if not groups:
@@ -90,9 +91,9 @@ def pictures(
     ]
 
 
-def _runs(task: DesignTask, rows: Sequence[Mapping[str, Any]]) -> list[Run]:
+def _runs(task: DesignTask, rows: Sequence[Row], colors: Mapping[str, str]) -> list[Run]:
     """The runs that handed in designs; the oracle is asked once about each different design."""
-    judged = [judged_batch(task, np.asarray(row["actions"], np.int64)) for row in rows]
+    judged = [judged_batch(task, np.asarray(row.actions, np.int64)) for row in rows]
     batches = np.concatenate([batch for batch, _ in judged])
     first, group = distinct(batches)
     oracle = open_oracle(task)
@@ -102,7 +103,7 @@ def _runs(task: DesignTask, rows: Sequence[Mapping[str, Any]]) -> list[Run]:
     scores = np.nan_to_num(oracle.normalized(oracle.score(batches[first])))
     figures = np.stack([believed, scores])[:, group].reshape(2, len(rows), task.batch_size)
     return [
-        Run(str(row["contender"]), str(row["color"]), batch, uniques, *figures[:, at])
+        Run(row.contender, colors[row.contender], batch, uniques, *figures[:, at])
         for at, (row, (batch, uniques)) in enumerate(zip(rows, judged, strict=True))
         if uniques
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.contracts import Picture
+from ...core.results import Row
 from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
 from .dynamics import (
@@ -30,9 +31,7 @@ READABLE_PMS = 400  # hosts up to which a frame shows single VMs
 FRAME_SIZE = (700, 560)
 MOST_CONTENDERS = 12
 DPI = 100
-# Okabe and Ito's colors without yellow, told apart by color-blind readers. Later plans are drawn
-# dashed over earlier ones, so that plans that begin alike can be seen to.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444")
+# Later plans are drawn dashed over earlier ones, so that plans that begin alike can be seen to.
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 
 
@@ -42,12 +41,14 @@ class Played:
 
     Attributes:
         row: the row of results.
+        color: the contender's, in the rest of the report.
         cluster, static: the world the plan met.
         before, after: the states at its ends.
         rates: fragment rate before the first and after every move made.
     """
 
-    row: Mapping[str, Any]
+    row: Row
+    color: str
     cluster: Cluster
     static: Static
     before: State
@@ -57,34 +58,35 @@ class Played:
     @property
     def name(self) -> str:
         """The contender."""
-        return str(self.row["contender"])
+        return self.row.contender
 
 
-def pictures(rows: Sequence[Mapping[str, Any]], instances: Mapping[str, Cluster]) -> list[Picture]:
+def pictures(
+    rows: Sequence[Row], instances: Mapping[str, Cluster], colors: Mapping[str, str]
+) -> list[Picture]:
     """Pictures of one instance of a comparison: the largest that can still be read.
 
     Args:
         rows: rows of results; plans that were not feasible are left out.
         instances: by instance hash, settings applied.
+        colors: of the contenders in the rest of the report, by name.
 
     Returns:
         The cluster before and after the best plan, the fragment rate along every contender's plan,
         and what its plan does to the cores left over; none where no plan was feasible.
     """
-    feasible = [row for row in rows if row["feasible"] and row["instance_hash"] in instances]
+    feasible = [row for row in rows if row.feasible and row.instance_hash in instances]
     if not feasible:
         return []
-    chosen = _representative(
-        {row["instance_hash"]: instances[row["instance_hash"]] for row in feasible}
-    )
-    best: dict[str, Mapping[str, Any]] = {}
+    chosen = _representative({row.instance_hash: instances[row.instance_hash] for row in feasible})
+    best: dict[str, Row] = {}
     for row in feasible:
-        if row["instance_hash"] == chosen.content_hash:
-            held = best.get(row["contender"])
-            if held is None or row["objective"] < held["objective"]:
-                best[row["contender"]] = row
-    ranked = sorted(best.values(), key=lambda row: float(row["objective"]))[:MOST_CONTENDERS]
-    plays = [play(chosen, row) for row in ranked]
+        if row.instance_hash == chosen.content_hash:
+            held = best.get(row.contender)
+            if held is None or row.objective < held.objective:
+                best[row.contender] = row
+    ranked = sorted(best.values(), key=lambda row: row.objective)[:MOST_CONTENDERS]
+    plays = [play(chosen, row, colors[row.contender]) for row in ranked]
     place = f"{chosen.name} ({chosen.n_pms} PMs, {chosen.n_vms} VMs)"
     return [_before_after(plays[0], place), _along(plays, place), _left_over(plays, place)]
 
@@ -96,18 +98,18 @@ def _representative(instances: Mapping[str, Cluster]) -> Cluster:
     return readable[-1] if readable else by_size[0]
 
 
-def play(cluster: Cluster, row: Mapping[str, Any]) -> Played:
+def play(cluster: Cluster, row: Row, color: str) -> Played:
     """Carries a row's plan out; in live mode on the world it met, less the moves that did not
     fit.
     """
     where = np.arange(cluster.n_vms)
     limit = cluster.n_vms
     if cluster.mode == "live":
-        cluster, where = churned(cluster, int(row["world_seed"]), float(row["wall_s"]))
+        cluster, where = churned(cluster, row.world_seed, row.wall_s or 0.0)
     static = make_static(cluster)
     state = make_state(cluster, static)
     before, rates = copy_state(state), [float(fragment_rate(state.totals))]
-    plies = [int(ply) for ply in row["actions"]]
+    plies = [int(ply) for ply in row.actions]
     for at in range(0, len(plies) - 1, 2):
         if plies[at] >= limit:
             break
@@ -115,7 +117,7 @@ def play(cluster: Cluster, row: Mapping[str, Any]) -> Played:
         if vm >= 0 and is_legal(static, state, vm, pm, node):
             move(static, state, vm, pm, node)
             rates.append(float(fragment_rate(state.totals)))
-    return Played(row, cluster, static, before, state, rates)
+    return Played(row, color, cluster, static, before, state, rates)
 
 
 def _before_after(play: Played, place: str) -> Picture:
@@ -161,7 +163,7 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
     for rank, play in enumerate(plays):
         axes.plot(
             range(len(play.rates)), play.rates, label=f"{play.name} ({play.rates[-1]:.4f})",
-            color=_color(play, rank), lw=1.8,
+            color=play.color, lw=1.8,
             ls=DASHES[rank % len(DASHES)], zorder=2 + rank, drawstyle="steps-post",
         )  # fmt: skip
         axes.plot(
@@ -169,7 +171,7 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
             play.rates[-1],
             marker="o",
             ms=5,
-            color=_color(play, rank),
+            color=play.color,
         )
     axes.set_xlabel("moves made")
     axes.set_ylabel("fragment rate (lower is better)")
@@ -183,11 +185,6 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
         "first make things worse, to open a slot later; a line that ends early used fewer moves.",
         _png(figure),
     )
-
-
-def _color(play: Played, rank: int) -> str:
-    """The contender's color in the report, where it gives one."""
-    return str(play.row.get("color") or PALETTE[rank % len(PALETTE)])
 
 
 def _left_over(plays: Sequence[Played], place: str) -> Picture:

@@ -42,8 +42,8 @@ def plan(federation: Federation, budget: Budget, world: World) -> Solution:
     clock.evaluations += len(rates)
     f = federation
     scores = [score(f.objective, column, f.rounds, f.target) for column in accuracies.T]
-    way = 1.0 if objective_of(f).direction == "minimize" else -1.0
-    best = int(np.argmin(way * np.array(scores)))
+    sign = objective_of(f).sign
+    best = int(np.argmin(sign * np.array(scores)))
     length = f.rounds + 1
     if lanes.statistics.diverged[best]:
         length = int(lanes.statistics.step[best])

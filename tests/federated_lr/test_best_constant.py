@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from result_rows import make_row
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World as Seed
 from sysopt_gym.datasets.federated_lr.instance import (
@@ -23,7 +24,7 @@ from sysopt_gym.evaluation import worker
 from sysopt_gym.evaluation.judge import judge
 from sysopt_gym.evaluation.protocol import Task
 from sysopt_gym.evaluation.statistics import standings
-from sysopt_gym.evaluation.table import add_gaps
+from sysopt_gym.evaluation.table import score
 from sysopt_gym.solvers.federated_lr.best_constant import ALPHAS, BETAS, plan
 
 World = Callable[..., Federation]
@@ -78,23 +79,13 @@ def test_of_a_curve_it_is_the_best_constant_too() -> None:
     assert judged(f, plan(f, BUDGET, Seed(0)).actions, 0) > judged(f, constant(terms_of(f)), 0)
 
 
-def row(contender: str, kind: str, objective: float) -> dict[str, Any]:
-    return {
-        "family": "federated_lr", "instance": "a", "instance_hash": "a", "contender": contender,
-        "kind": kind, "seed": 0, "world_seed": 0, "moves_on": False, "direction": "maximize",
-        "objective": objective, "scored_objective": objective, "feasible": True, "bound": None,
-        "best_known": None, "status": "feasible", "late": False, "wall_s": 1.0, "cpu_s": 1.0,
-        "setup_s": 1.0, "budget_s": 1.0, "doing_nothing": 0.0,
-    }  # fmt: skip
-
-
 def test_an_oracle_has_no_rank_and_is_not_the_best_whatever_it_gets() -> None:
-    rows = [row("best_constant", "oracle", 0.9), row("fedavg", "policy", 0.7)]
-    add_gaps(rows)
-    assert [one["best"] for one in rows] == [0.7, 0.7]
+    best = make_row("best_constant", objective=0.9, direction="maximize", role="oracle")
+    rows, _ = score([best, make_row("fedavg", objective=0.7, direction="maximize")])
+    assert [one.best for one in rows] == [0.7, 0.7]
     first, last = standings(rows, "fedavg")
     assert (first.contender, last.contender) == ("fedavg", "best_constant")
-    assert (first.rank.value == 1 and last.rank is None) or np.isnan(last.rank.value)
+    assert first.rank.value == 1 and np.isnan(last.rank.value)
 
 
 class Spy:

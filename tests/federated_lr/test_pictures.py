@@ -10,6 +10,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import sysopt_gym  # noqa: F401
+from result_rows import make_row
+from sysopt_gym.core.results import Row
 from sysopt_gym.datasets.federated_lr.instance import Federation, make_federation, terms_of
 from sysopt_gym.envs.federated_lr import figures
 from sysopt_gym.envs.federated_lr.figures import (
@@ -23,6 +25,7 @@ from sysopt_gym.envs.federated_lr.figures import (
     rounds_to_fedavg,
     worlds,
 )
+from sysopt_gym.envs.federated_lr.objective import objective_of
 from sysopt_gym.envs.federated_lr.orders import constant, order
 from sysopt_gym.envs.federated_lr.pictures import pictures
 
@@ -60,27 +63,37 @@ def row(
     plan: np.ndarray | None = None,
     objective: float = 0.5,
     **more: Any,
-) -> dict[str, Any]:
+) -> Row:
     """A run of a plan, of FedAvg's where none is given."""
     plan = constant(terms_of(federation)) if plan is None else plan
-    return {
-        "contender": contender,
-        "kind": "policy",
-        "color": "#0072B2",
-        "instance": federation.name,
-        "instance_hash": federation.content_hash,
-        "seed": 0,
-        "world_seed": 3,
-        "objective": objective,
-        "scored_objective": objective,
-        "feasible": True,
-        "actions": plan.tolist(),
-        "detail": {"rounds_to_fedavg": float(ROUNDS), "area_under_curve": objective / 2},
-    } | more
+    return make_row(
+        contender,
+        federation.name,
+        objective,
+        **{
+            "instance_hash": federation.content_hash,
+            "world_seed": 3,
+            "direction": objective_of(federation).direction,
+            "actions": plan.tolist(),
+            "detail": {"rounds_to_fedavg": float(ROUNDS), "area_under_curve": objective / 2},
+        }
+        | more,
+    )
 
 
-def failure(federation: Federation, contender: str, **more: Any) -> dict[str, Any]:
-    return row(federation, contender) | {"feasible": False, "actions": [], "detail": {}} | more
+def failure(federation: Federation, contender: str, **more: Any) -> Row:
+    failed: dict[str, Any] = {"feasible": False, "actions": [], "detail": {}}
+    return row(federation, contender, **failed | more)
+
+
+class Blue(dict[str, str]):
+    """The same color for every contender."""
+
+    def __missing__(self, name: str) -> str:
+        return "#0072B2"
+
+
+COLORS = Blue()
 
 
 def by_hash(*federations: Federation) -> dict[str, Federation]:
@@ -91,8 +104,8 @@ def test_a_grid_of_initial_rates_has_curves_rates_a_heat_map_and_rounds(
     grid: list[Federation],
 ) -> None:
     rows = [row(f, name) for f in grid for name in ("fedavg", "cosine")]
-    rows += [row(f, "best", kind="oracle") for f in grid]
-    drawn = pictures(rows, by_hash(*grid))
+    rows += [row(f, "best", role="oracle") for f in grid]
+    drawn = pictures(rows, by_hash(*grid), COLORS)
     assert [p.title for p in drawn] == [
         "Accuracy and loss over the rounds",
         "The learning rates chosen",
@@ -107,21 +120,21 @@ def test_there_is_no_heat_map_without_a_grid_or_without_fedavg(grid: list[Federa
     part = [row(f, name) for f in grid[:5] for name in ("fedavg", "cosine")]
     alone = [row(f, "cosine") for f in grid]
     for rows in (part, alone, part[:2]):
-        titles = [p.title for p in pictures(rows, by_hash(*grid))]
+        titles = [p.title for p in pictures(rows, by_hash(*grid), COLORS)]
         assert len(titles) == 3 and not any("gain" in title for title in titles)
 
 
 def test_failures_alone_have_no_pictures_and_do_not_spoil_others(federation: Federation) -> None:
     failed = failure(federation, "cosine")
-    assert pictures([failed], by_hash(federation)) == []
-    assert pictures([failed], {}) == []
-    assert len(pictures([failed, row(federation, "fedavg")], by_hash(federation))) == 3
+    assert pictures([failed], by_hash(federation), COLORS) == []
+    assert pictures([failed], {}, COLORS) == []
+    assert len(pictures([failed, row(federation, "fedavg")], by_hash(federation), COLORS)) == 3
 
 
 def test_learning_curves_without_data_are_drawn_too(curve: Federation) -> None:
     others = [dataclasses.replace(curve, name=f"law{n}", target=n / 10) for n in range(1, 6)]
     rows = [row(f, "fedavg") for f in (curve, *others)]
-    drawn = pictures(rows, by_hash(curve, *others))
+    drawn = pictures(rows, by_hash(curve, *others), COLORS)
     assert len(drawn) == 3
     assert "4 of 6 data sets" in drawn[0].caption
 
@@ -135,7 +148,7 @@ def test_replays_are_what_the_environment_reports(grid: list[Federation]) -> Non
     rows = [row(grid[0], "any", plan, seed=at, world_seed=at) for at, plan in enumerate(plans)]
     (one,) = group(rows, by_hash(*grid))
     chosen = [(grid[0].content_hash, at) for at in range(len(plans))]
-    found = courses(one, choose([one]), chosen)["any"]
+    found = courses(one, choose([one], COLORS), chosen)["any"]
     assert found.shape == (len(plans), ROUNDS + 1, 2)
     env = gym.make("sysopt/FederatedLR-v0", instances=[grid[0]], form="orders").unwrapped
     for at, plan in enumerate(plans):
@@ -149,7 +162,7 @@ def test_replays_are_what_the_environment_reports(grid: list[Federation]) -> Non
 def test_after_divergence_a_course_stays_at_accuracy_zero(curve: Federation) -> None:
     wild = np.array([order(1.0, 0.1), order(1.0, 0.1), order(100.0, 0.1)])
     (one,) = group([row(curve, "wild", wild)], by_hash(curve))
-    (course,) = courses(one, choose([one]), [(curve.content_hash, 0)])["wild"]
+    (course,) = courses(one, choose([one], COLORS), [(curve.content_hash, 0)])["wild"]
     assert (course[:2, 1] > 0).all() and (course[2:, 1] == 0).all()
     assert (course[2:, 0] == 20 * course[0, 0]).all()
 
@@ -159,7 +172,7 @@ def test_rates_of_a_round_are_its_clients_beta_and_the_alpha_that_applied_it(
 ) -> None:
     plan = np.array([order(9.0, 0.1), order(1.0, 0.2), order(2.0, 0.4)])
     (one,) = group([row(federation, "any", plan)], by_hash(federation))
-    (found,) = rates(one, choose([one])[0])
+    (found,) = rates(one, choose([one], COLORS)[0])
     assert found[:2] == pytest.approx(np.array([[1.0, 0.1, 0.1], [2.0, 0.2, 0.4]]), rel=1e-5)
     assert np.isnan(found[2:]).all(), "no rates after divergence"
 
@@ -169,11 +182,11 @@ def test_gains_are_points_above_fedavg_in_the_same_cell_and_seed(grid: list[Fede
     for at, one in enumerate(grid):
         rows += [row(one, "fedavg", objective=0.5 + at / 100, seed=seed) for seed in (0, 1)]
         rows += [row(one, "good", objective=0.6 + at / 100, seed=seed) for seed in (0, 1)]
-    rows[2]["objective"] = 0.7  # of "good", seed 0, in the first instance
+    rows[2] = dataclasses.replace(rows[2], objective=0.7)  # "good", seed 0, first instance
     rows += [row(grid[1], "late", objective=0.0, seed=7), failure(grid[2], "late")]
     (one,) = group(rows, by_hash(*grid))
     assert axes_of_grid(one) == (list(BETAS), list(ALPHAS))
-    fedavg, good, late = gains(one, choose([one]))
+    fedavg, good, late = gains(one, choose([one], COLORS))
     assert fedavg.gains == pytest.approx(np.array([[51.0, 53.0, 55.0], [50.0, 52.0, 54.0]]))
     assert good.gains == pytest.approx(np.array([[10.0, 10.0, 10.0], [15.0, 10.0, 10.0]]))
     assert np.isnan(late.gains).all(), "FedAvg was not played with its seed"
@@ -184,9 +197,9 @@ def test_gains_are_of_the_mean_accuracy_where_the_objective_is_no_accuracy(
 ) -> None:
     goal = dataclasses.replace(federation, objective="rounds_to_target", target=0.5)
     rows = [row(goal, "fedavg", objective=6.0), row(goal, "good", objective=4.0)]
-    rows[1]["detail"]["area_under_curve"] = 3.25
+    rows[1] = dataclasses.replace(rows[1], detail={"area_under_curve": 3.25})
     (one,) = group(rows, by_hash(goal))
-    assert gains(one, choose([one]))[1].gains == pytest.approx(25.0)
+    assert gains(one, choose([one], COLORS))[1].gains == pytest.approx(25.0)
 
 
 def test_speed_ups_are_all_rounds_over_those_needed_and_failures_never_arrive(
@@ -199,7 +212,7 @@ def test_speed_ups_are_all_rounds_over_those_needed_and_failures_never_arrive(
     ]
     rows += [row(federation, "slow"), failure(federation, "slow", seed=1)]
     rows += [failure(federation, "broken")]
-    fast, slow, broken = rounds_to_fedavg(group(rows, by_hash(federation)))
+    fast, slow, broken = rounds_to_fedavg(group(rows, by_hash(federation)), COLORS)
     assert (fast.low, fast.middle, fast.high) == (2.0, 3.0, 6.0)
     assert fast.reached == 0.75
     assert (slow.low, slow.middle, slow.reached) == (0.0, 1.0, 0.5)
@@ -210,12 +223,12 @@ def test_drawn_are_fedavg_an_oracle_the_agents_and_the_best_of_the_others(
     federation: Federation,
 ) -> None:
     scores = {f"c{n:02}": n / 100 for n in range(50)} | {"fedavg": 0.01, "ppo": 0.02, "top": 0.99}
-    kinds = {"ppo": "agent", "top": "oracle"}
+    roles = {"ppo": "agent", "top": "oracle"}
     rows = [
-        row(federation, name, objective=score, kind=kinds.get(name, "policy"))
+        row(federation, name, objective=score, role=roles.get(name, "solver"))
         for name, score in scores.items()
     ]
-    chosen = choose(group(rows, by_hash(federation)))
+    chosen = choose(group(rows, by_hash(federation)), COLORS)
     best = ["c49", "c48", "c47", "c46", "c45"]
     assert [one.name for one in chosen] == [*best, "ppo", "fedavg", "top"]
     assert [one.name for one in chosen if one.oracle] == ["top"]
@@ -226,7 +239,7 @@ def test_the_best_are_those_with_fewest_rounds_where_that_is_the_objective(
 ) -> None:
     goal = dataclasses.replace(federation, objective="rounds_to_target", target=0.5)
     rows = [row(goal, "slow", objective=9.0), row(goal, "fast", objective=2.0)]
-    assert [one.name for one in choose(group(rows, by_hash(goal)))] == ["fast", "slow"]
+    assert [one.name for one in choose(group(rows, by_hash(goal)), COLORS)] == ["fast", "slow"]
 
 
 def test_data_sets_are_told_apart_by_all_but_their_initial_rates(
@@ -258,7 +271,7 @@ def test_where_replays_are_too_much_work_the_other_pictures_remain(
     federation: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures, "_work", lambda federation: 1e12)
-    drawn = pictures([row(federation, "fedavg")], by_hash(federation))
+    drawn = pictures([row(federation, "fedavg")], by_hash(federation), COLORS)
     assert [p.title for p in drawn] == [
         "The learning rates chosen",
         "Rounds to FedAvg's final accuracy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import warnings
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from result_rows import make_row
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import (
     IllegalActionError,
@@ -211,15 +213,18 @@ def test_a_frame_shows_fast_memory_and_the_reports_pictures_are_drawn(tiny_progr
     assert before.shape == (480, 960, 3) and before.dtype == np.uint8
     assert not np.array_equal(before, env.render())
     assert frame(env.static, env.state, 200, 100).shape == (100, 200, 3)
+    key, colors = program.content_hash, {"c0": "#0072B2", "c1": "#D55E00"}
     rows = [
-        {"feasible": True, "instance_hash": program.content_hash, "contender": f"c{seed}",
-         "objective": 1.0 + seed, "actions": random_plan(program, seed)}
+        make_row(
+            f"c{seed}", objective=1.0 + seed, instance_hash=key, actions=random_plan(program, seed)
+        )
         for seed in range(2)
-    ]  # fmt: skip
-    drawn = pictures(rows, {program.content_hash: program})
+    ]
+    drawn = pictures(rows, {key: program}, colors)
     assert len(drawn) == 3
     assert all(picture.png.startswith(b"\x89PNG") for picture in drawn)
-    assert pictures([{**rows[0], "feasible": False}], {program.content_hash: program}) == []
+    failed = dataclasses.replace(rows[0], feasible=False)
+    assert pictures([failed], {key: program}, colors) == []
 
 
 def test_the_problem_describes_its_programs() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from result_rows import make_row
+from sysopt_gym.core.results import Row
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.envs.sequence_design import pictures as pictures_module
 from sysopt_gym.envs.sequence_design.dynamics import best_offline
@@ -18,15 +20,14 @@ Tiny = Callable[..., DesignTask]
 PNG = b"\x89PNG"
 
 
-def row(task: DesignTask, contender: str, plan: np.ndarray, seed: int = 0) -> dict[str, Any]:
-    return {
-        "contender": contender,
-        "color": "#0072B2",
-        "instance_hash": task.content_hash,
-        "feasible": True,
-        "seed": seed,
-        "actions": plan.ravel().tolist(),
-    }
+COLORS = {name: "#0072B2" for name in ("few", "good", "idle")}
+
+
+def row(task: DesignTask, contender: str, plan: np.ndarray, seed: int = 0) -> Row:
+    actions = plan.ravel().tolist()
+    return make_row(
+        contender, task.name, instance_hash=task.content_hash, seed=seed, actions=actions
+    )
 
 
 def by_hash(*tasks: DesignTask) -> dict[str, DesignTask]:
@@ -41,7 +42,7 @@ def test_curves_a_scatter_a_spread_and_logos_of_contenders_with_designs(tiny_tas
         row(task, "good", best_offline(task, 9)[-5:], seed=1),
         row(task, "idle", np.zeros(0, np.int64)),
     ]
-    drawn = pictures(rows, by_hash(task))
+    drawn = pictures(rows, by_hash(task), COLORS)
     assert [p.title for p in drawn[:4]] == [
         "Best of the first k designs",
         "Median of the first k designs",
@@ -51,7 +52,8 @@ def test_curves_a_scatter_a_spread_and_logos_of_contenders_with_designs(tiny_tas
     assert {p.title for p in drawn[4:]} == {f"tiny-0: what {n} handed in" for n in ("few", "good")}
     assert len(drawn) == 6 and all(p.png.startswith(PNG) for p in drawn)
     estimated = dataclasses.replace(task, oracle='{"landscape": "measured"}')
-    assert len(pictures([row(estimated, "good", best_offline(task, 5))], by_hash(estimated))) == 5
+    rows = [row(estimated, "good", best_offline(task, 5))]
+    assert len(pictures(rows, by_hash(estimated), COLORS)) == 5
 
 
 def test_several_tasks_are_panels_of_the_same_pictures_exact_oracles_first(
@@ -68,10 +70,10 @@ def test_several_tasks_are_panels_of_the_same_pictures_exact_oracles_first(
 
     monkeypatch.setattr(pictures_module, "_panels", watched)
     rows = [row(task, "good", best_offline(task, 5)) for task in tasks]
-    drawn = pictures(rows, by_hash(*tasks))
+    drawn = pictures(rows, by_hash(*tasks), COLORS)
     assert titles == [["tiny-1", "tiny-2", "tiny-3", "tiny-4"]] * 4
     assert len(drawn) == 4 + 4, "one logo a task"
-    few = pictures(rows[:2], by_hash(*tasks))
+    few = pictures(rows[:2], by_hash(*tasks), COLORS)
     assert titles[-1] == ["tiny-1", "guess"] and len(few) == 4 + 2
 
 
@@ -83,6 +85,7 @@ def test_a_curve_over_k_is_the_best_and_the_median_of_the_first_k() -> None:
 
 def test_without_feasible_plans_there_are_none(tiny_task: Tiny) -> None:
     task = tiny_task(0)
-    broken = row(task, "good", np.zeros(0, np.int64)) | {"feasible": False}
-    assert pictures([broken], by_hash(task)) == []
-    assert pictures([broken | {"feasible": True}], by_hash(task)) == [], "no design to show"
+    empty = row(task, "good", np.zeros(0, np.int64))
+    broken = dataclasses.replace(empty, feasible=False)
+    assert pictures([broken], by_hash(task), COLORS) == []
+    assert pictures([empty], by_hash(task), COLORS) == [], "no design to show"

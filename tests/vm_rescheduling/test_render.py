@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from result_rows import make_row
 from sysopt_gym.core.contracts import World
+from sysopt_gym.core.results import Row
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.settings import with_settings
@@ -110,22 +111,24 @@ def test_the_legend_names_every_color_of_free_cores_and_vms() -> None:
 # --- The report's pictures ---------------------------------------------------------------------
 
 
-def results(cluster: Cluster, plans: dict[str, list[int]], **more: Any) -> list[dict[str, Any]]:
+COLORS = {"idle": "#0072B2", "good": "#D55E00", "bad": "#009E73"}
+
+
+def results(cluster: Cluster, plans: dict[str, list[int]]) -> list[Row]:
     rows = []
     for name, plies in plans.items():
         verdict = validate(cluster, np.array(plies, np.int64), World(5, 2.0))
         rows.append(
-            {
-                "contender": name,
-                "instance": cluster.name,
-                "instance_hash": cluster.content_hash,
-                "actions": plies,
-                "objective": verdict.objective,
-                "feasible": verdict.feasible,
-                "wall_s": 2.0,
-                "world_seed": 5,
-            }
-            | more
+            make_row(
+                name,
+                cluster.name,
+                verdict.objective,
+                instance_hash=cluster.content_hash,
+                actions=plies,
+                feasible=verdict.feasible,
+                wall_s=2.0,
+                world_seed=5,
+            )
         )
     return rows
 
@@ -150,7 +153,7 @@ def greedy_plan(cluster: Cluster, legal_moves: Legal, length: int) -> list[int]:
 def test_the_pictures_tell_the_judged_rates_of_the_best_plan(legal_moves: Legal, mode: str) -> None:
     cluster = with_settings(generate({"pms": "10"}, 8), {"mode": mode, "mnl": "3"})
     rows = results(cluster, {"idle": [], "good": greedy_plan(cluster, legal_moves, 3)})
-    shown = pictures(rows, {cluster.content_hash: cluster})
+    shown = pictures(rows, {cluster.content_hash: cluster}, COLORS)
     assert [picture.title for picture in shown] == [
         "Before and after good's plan",
         "Fragment rate along each plan",
@@ -167,17 +170,17 @@ def test_a_plan_is_shown_as_it_was_judged(legal_moves: Legal, mode: str) -> None
     for seed in range(4):
         cluster = with_settings(generate({"pms": "6"}, seed), {"mode": mode, "mnl": "4"})
         (row,) = results(cluster, {"good": greedy_plan(cluster, legal_moves, 4)})
-        assert play(cluster, row).rates[-1] == pytest.approx(row["objective"])
+        assert play(cluster, row, "#0072B2").rates[-1] == pytest.approx(row.objective)
 
 
 def test_plans_that_failed_are_not_pictured(tiny_cluster: Make) -> None:
     cluster = tiny_cluster(5)
     rows = results(cluster, {"bad": [0, 999]})
-    assert pictures(rows, {cluster.content_hash: cluster}) == []
+    assert pictures(rows, {cluster.content_hash: cluster}, COLORS) == []
 
 
 def test_the_largest_readable_instance_is_pictured(tiny_cluster: Make) -> None:
     clusters = [generate({"pms": str(pms)}, 1) for pms in (3, 12, 450)]
     rows = [row for cluster in clusters for row in results(cluster, {"idle": []})]
-    shown = pictures(rows, {cluster.content_hash: cluster for cluster in clusters})
+    shown = pictures(rows, {cluster.content_hash: cluster for cluster in clusters}, COLORS)
     assert all("generated-12pm" in picture.caption for picture in shown)

@@ -1,0 +1,254 @@
+"""One judged run as a frozen, typed row, and its JSON form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, Self, cast, get_args, get_type_hints
+
+from .contracts import SIGNS, Direction, Form, Role
+from .errors import OutputError
+
+Status = Literal["optimal", "feasible", "late", "infeasible", "disagreement", "crashed", "hung"]
+SUCCEEDED: tuple[Status, ...] = ("optimal", "feasible")
+
+# Names that fields have in folders of earlier versions, and what their `kind` says.
+OLD_NAMES: Mapping[str, str] = {
+    "moves_on": "is_live",
+    "draws": "is_random",
+    "doing_nothing": "null_objective",
+}
+OLD_KINDS: dict[str, dict[str, str | None]] = {
+    "agent": {"role": "agent", "form": None},
+    "solver": {"role": "solver", "form": "planner"},
+    "policy": {"role": "solver", "form": "player"},
+    "oracle": {"role": "oracle", "form": "planner"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run of a contender on an instance, judged, with all that is needed to replay it.
+
+    Where no plan came back (the contender crashed or hung), what a plan has is left at its default.
+    """
+
+    family: str
+    """Name of the problem family."""
+    instance: str
+    """Name of the instance."""
+    instance_hash: str
+    """Content hash of the instance as played; names its file in the results folder."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings applied to the instance, as texts by name."""
+    contender: str
+    """Name of the contender."""
+    role: Role
+    """Whether it is an agent, a solver or an oracle."""
+    form: Form | None = None
+    """Whether it plans once or plays closed loop; None where an old row does not say."""
+    seed: int
+    """Seed given to the contender."""
+    world_seed: int
+    """Seed of the environment and of the validator; contenders do not know it."""
+    objective: float = math.nan
+    """Objective found by the validator, in `unit`; NaN where the plan is infeasible."""
+    scored_objective: float
+    """Objective the run is ranked by, in `unit`: `null_objective` where it failed."""
+    null_objective: float
+    """Objective of the null plan when the budget is spent, in `unit`; NaN if it is infeasible."""
+    objective_name: str
+    """Name of the objective."""
+    direction: Direction
+    """Whether less or more of the objective is better."""
+    unit: str = ""
+    """Unit of the objective."""
+    feasible: bool = False
+    """Whether the environment and the validator accept the plan."""
+    violations: tuple[str, ...] = ()
+    """One sentence for each constraint that the plan breaks."""
+    status: Status
+    """What became of the run."""
+    bound: float | None = None
+    """Bound on the objective that the contender proved, in `unit`, or None."""
+    best_known: float | None = None
+    """Best objective known from elsewhere, in `unit`, or None."""
+    is_live: bool
+    """Whether the world goes on while a contender computes."""
+    is_random: bool = False
+    """Whether the world seed changes the problem that the instance poses."""
+    wall_s: float | None = None
+    """Wall-clock seconds from the instance to the plan; None without a plan."""
+    cpu_s: float | None = None
+    """CPU seconds of all threads and child processes; None without a plan."""
+    setup_s: float
+    """Seconds of loading and compiling before the first instance; not part of `wall_s`."""
+    budget_s: float
+    """Wall-clock seconds that the contender was given."""
+    late: bool = False
+    """Whether it overran its budget beyond the grace."""
+    env_version: str
+    """Version of the family's environment."""
+    timing: str = ""
+    """Conditions that the seconds were measured under, in words."""
+    actions: Sequence[Any] = field(default_factory=list)
+    """The plan: one entry an environment step, an int or a list of ints."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """Anytime curve: (seconds, objective of the best plan found by then)."""
+    error: str = ""
+    """Why there is no plan; empty where there is one."""
+    detail: Mapping[str, float] = field(default_factory=dict)
+    """Further figures of the family, by name."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of this package, of Python and of what results may depend on, by name."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ranks as the null plan."""
+        return self.status not in SUCCEEDED
+
+    @property
+    def sign(self) -> float:
+        """1.0 where less is better, -1.0 where more is: `sign * objective` is minimized."""
+        return SIGNS[self.direction]
+
+    @property
+    def world(self) -> tuple[str, str, int]:
+        """Key of the runs that compare: family, instance and, if that is random or live, world."""
+        varies = self.is_random or self.is_live
+        return self.family, self.instance_hash, self.world_seed if varies else 0
+
+    @property
+    def failure_reason(self) -> str:
+        """Why the run failed, in a few words; empty where it did not."""
+        if not self.failed:
+            return ""
+        if self.status == "late":
+            return f"took {self.wall_s:.2f} s of {self.budget_s:g} s"
+        return self.error or "; ".join(self.violations[:1]) or self.status
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name as strict JSON takes them; see `plain`."""
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
+    @classmethod
+    def from_json(cls, document: Any, source: str) -> Self:
+        """Read what `to_json` made, now or in an earlier version.
+
+        Args:
+            document: the parsed JSON.
+            source: where it is from, for the message.
+
+        Raises:
+            OutputError: a field is missing, or its value is not of the field's type.
+        """
+        if not isinstance(document, dict):
+            raise OutputError(f"{source}: a row of results is a JSON object")
+        held: dict[str, Any] = {OLD_NAMES.get(k, k): item for k, item in document.items()}
+        held |= OLD_KINDS.get(str(held.pop("kind", None)), {})
+        values = {}
+        for name, read, required in _readers(cast(Any, cls)):
+            if name not in held and not required:
+                continue
+            try:
+                values[name] = read(held[name])
+            except KeyError:
+                raise OutputError(f"{source}: field {name!r} is missing") from None
+            except (TypeError, ValueError) as error:
+                raise OutputError(f"{source}: field {name!r} {error}") from None
+        return cls(**values)
+
+
+def plain(value: Any) -> Any:
+    """Return the value as strict JSON takes it.
+
+    NaN becomes null, an infinity the text "Infinity" or "-Infinity". Reading a row, null is NaN in
+    a field of type float, inside `detail` and `curve` too, and None in one of type float | None.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if value in ("Infinity", "-Infinity"):
+        return float(value)
+    return float(_typed(value, (int, float), "a number"))
+
+
+def _typed(value: Any, kind: Any, what: str) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"must be {what}, is {value!r}")
+    return value
+
+
+def _one_of(names: tuple[str | None, ...]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(map(str, names))}, is {value!r}")
+        return value
+
+    return read
+
+
+def _text(value: Any) -> str:
+    return str(_typed(value, str, "a text"))
+
+
+def _list(value: Any) -> list[Any]:
+    return list(_typed(value, list, "a list"))
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {key: _text(item) for key, item in _typed(value, dict, "an object of texts").items()}
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    return {key: _number(item) for key, item in _typed(value, dict, "an object").items()}
+
+
+def _pairs(value: Any) -> tuple[tuple[float, float], ...]:
+    pairs = [_typed(pair, list, "a list of pairs") for pair in _list(value)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("must be a list of pairs")
+    return tuple((_number(seconds), _number(objective)) for seconds, objective in pairs)
+
+
+_BY_TYPE: dict[Any, Callable[[Any], Any]] = {
+    str: _text,
+    int: lambda value: _typed(value, int, "a whole number"),
+    bool: lambda value: _typed(value, bool, "true or false"),
+    float: _number,
+    float | None: lambda value: None if value is None else _number(value),
+    Role: _one_of(get_args(Role)),
+    Form | None: _one_of((*get_args(Form), None)),
+    Direction: _one_of(get_args(Direction)),
+    Status: _one_of(get_args(Status)),
+    tuple[str, ...]: lambda value: tuple(map(_text, _list(value))),
+    tuple[tuple[float, float], ...]: _pairs,
+    Sequence[Any]: _list,
+    Mapping[str, str]: _texts,
+    Mapping[str, float]: _numbers,
+}
+
+
+@cache
+def _readers(kind: Any) -> list[tuple[str, Callable[[Any], Any], bool]]:
+    """Return name, reader and whether it is required, of every field."""
+    hints = get_type_hints(kind)
+    return [
+        (
+            each.name,
+            _BY_TYPE[hints[each.name]],
+            each.default is MISSING and each.default_factory is MISSING,
+        )
+        for each in fields(kind)
+    ]
