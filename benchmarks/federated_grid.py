@@ -30,9 +30,9 @@ from ..core.errors import OutputError
 from ..core.registry import AGENTS, POLICIES, check_name, load_contender
 from ..datasets.federated_lr.instance import Federation, seal, terms_of
 from ..datasets.federated_lr.splits import load_set
-from ..envs.federated_lr.dynamics import Lanes
 from ..envs.federated_lr.objective import first_at
 from ..envs.federated_lr.observation import Observer
+from ..envs.federated_lr.training import Training
 from ..evaluation.headline import number
 from ..evaluation.statistics import mean
 
@@ -48,7 +48,7 @@ def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
     initial rates, each in the world of its seed; 0 after divergence.
     """
     first = jobs[0][0]
-    lanes = Lanes([seal(federation) for federation, _ in jobs])
+    lanes = Training([seal(federation) for federation, _ in jobs])
     everyone = np.arange(len(jobs))
     policies = []
     for lane, (federation, world) in enumerate(jobs):

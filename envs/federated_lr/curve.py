@@ -1,5 +1,4 @@
-"""Closed-form dynamics: learning curves that follow the annealing scaling law, all lanes in one
-computation.
+"""Closed-form dynamics: learning curves that follow the annealing scaling law.
 
 After rates eta_1..eta_s (alpha times beta) the loss is
     floor + scale * S1**-exponent - annealing * S2,
@@ -27,34 +26,41 @@ STATE = S1, S2, FALLS, RATE, PENDING = range(5)
 
 
 def losses_of(laws: np.ndarray, s1: np.ndarray, s2: np.ndarray) -> np.ndarray:
-    """The law, [n], of laws [n, 6] and sums [n]; never below 0."""
+    """Compute losses by the scaling law, float64 [n]; never below 0.
+
+    Args:
+        laws: float64 [n, 6], columns FLOOR to MOST.
+        s1: sum of the rates so far, float64 [n].
+        s2: sum of the annealing momenta so far, float64 [n].
+    """
     falls = laws[:, SCALE] * s1 ** -laws[:, EXPONENT]
     losses: np.ndarray = np.maximum(laws[:, FLOOR] + falls - laws[:, ANNEALING] * s2, 0.0)
     return losses
 
 
 class Curves:
-    """Learning curves side by side; played as dynamics.Lanes are.
-
-    Attributes:
-        statistics: what the servers know now, one row a lane.
-    """
+    """Federations of closed-form curves; see dynamics.Dynamics."""
 
     def __init__(self, federations: Sequence[Federation]) -> None:
+        """Make room for a federation in each lane.
+
+        Args:
+            federations: one for each lane.
+        """
         self.federations = list(federations)
         self.statistics: Statistics = blank(len(federations))
         self._laws = np.array([federation.law for federation in federations])
         self._now, self._kept = np.zeros((2, len(federations), len(STATE)))
 
     def begin(self, lane: int, federation: Federation, seed: int) -> None:
-        """Starts a lane anew; the seed changes nothing."""
+        """Start a lane again; see Dynamics. The seed changes nothing."""
         self.federations[lane], self._laws[lane] = federation, federation.law
         self._now[lane] = self._kept[lane] = federation.law[MOST], 0.0, 0.0, 0.0, 0.0
         (loss,) = losses_of(self._laws[[lane]], self._now[[lane], S1], self._now[[lane], S2])
         self.statistics.clear(lane, federation, float(loss), float(np.exp(-loss)))
 
     def step(self, orders: np.ndarray, lanes: np.ndarray | None = None) -> None:
-        """Takes an order, int64 [E, 5], in each of the lanes; rules are not looked at."""
+        """Obey an order in each lane; see Dynamics. Server and local rules make no difference."""
         lanes = np.arange(len(self.federations)) if lanes is None else lanes
         s, wishes = self.statistics, orders[:, CHECKPOINT]
         if (wishes != GO_ON).any():
@@ -71,7 +77,7 @@ class Curves:
             self._train(going)
 
     def _apply(self, lanes: np.ndarray) -> None:
-        """A round at the rates that its clients and now its server had."""
+        """Apply the last round of lanes int64 [n] at the rates of its clients and its server."""
         s, laws, now = self.statistics, self._laws[lanes], self._now[lanes]
         eta = s.alpha[lanes] * now[:, PENDING]
         fall = np.where(now[:, RATE] > 0, now[:, RATE] - eta, 0.0)
@@ -85,7 +91,7 @@ class Curves:
         s.validated(lanes, losses, np.exp(-losses))
 
     def _train(self, lanes: np.ndarray) -> None:
-        """What clients would answer."""
+        """Make up the clients' answers in lanes int64 [n]."""
         s, most, rate = self.statistics, self._laws[lanes, MOST], self._now[lanes, RATE]
         self._now[lanes, PENDING] = s.beta[lanes]
         losses = s.validation_loss[lanes]
@@ -95,7 +101,7 @@ class Curves:
         s.trained(lanes, losses, slopes, norms, norms**2, cosines * norms**2, norms)
 
     def fork(self) -> Curves:
-        """Curves in the same state that go their own way."""
+        """Return a copy in the same state that goes its own way."""
         twin = copy.copy(self)
         twin.federations, twin._laws = list(self.federations), self._laws.copy()
         twin._now, twin._kept = self._now.copy(), self._kept.copy()

@@ -20,9 +20,9 @@ from ...datasets.federated_lr.splits import SETS, load_set
 from ..actions import LegalDiscrete
 from ..instances import SealsItsSpec, gather
 from ..window import Window, check_render_mode
+from .dynamics import make_dynamics
 from .forms import FORMS, order_of
 from .grid import ACTIONS, mask_of
-from .lanes import make_lanes
 from .objective import score
 from .observation import Observation, Observer, observation_space
 from .orders import SERVER_RULES, SIZES
@@ -149,11 +149,11 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
             federation = self.instances[self.np_random.integers(len(self.instances))]
         self.federation: Federation = seal(federation)
         world = int(self.np_random.integers(2**32)) if seed is None else seed
-        self.lanes = make_lanes([self.federation], self.device)
-        self.lanes.begin(0, self.federation, world)
+        self.dynamics = make_dynamics([self.federation], self.device)
+        self.dynamics.begin(0, self.federation, world)
         self._over, self._observer = False, Observer(1)
-        self.trace = [self.lanes.statistics.row(0)]
-        self._observer.begin(self.lanes.statistics, LANE)
+        self.trace = [self.dynamics.statistics.row(0)]
+        self._observer.begin(self.dynamics.statistics, LANE)
         if self.render_mode == "human":
             self.render()
         return self._observation(), self._info()
@@ -165,9 +165,9 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
             IllegalActionError: the action is not legal now; nothing has changed.
         """
         orders = self._order(action)[None]
-        s = self.lanes.statistics
+        s = self.dynamics.statistics
         before = float(s.validation_loss[0])
-        self.lanes.step(orders)
+        self.dynamics.step(orders)
         self.trace.append(s.row(0))
         self._over = s.diverged[0] or s.step[0] > s.rounds[0]
         self._observer.look(s, LANE)
@@ -179,7 +179,7 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
     def fork(self) -> FederatedLREnv:
         """An environment in the same state that goes its own way; for searches, not to be reset."""
         twin = copy.copy(self)
-        twin.lanes, twin._observer = self.lanes.fork(), self._observer.fork()
+        twin.dynamics, twin._observer = self.dynamics.fork(), self._observer.fork()
         twin.trace = list(self.trace)
         twin.render_mode = None
         return twin
@@ -208,7 +208,7 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         """The action as an order, int64 [5]."""
         if self._over:
             raise IllegalActionError("the episode is over, or none has begun; call reset")
-        s = self.lanes.statistics
+        s = self.dynamics.statistics
         alpha, beta = float(s.alpha[0]), float(s.beta[0])
         return order_of(self.form, action, alpha, beta, self.server, self.federation.name)
 
@@ -220,13 +220,13 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
                 drawn = np.random.default_rng(seed).integers(len(self.instances))
                 first = self.instances[int(drawn)]
             return rng.choice(np.flatnonzero(mask_of(first.alpha, first.beta)))
-        s = self.lanes.statistics
+        s = self.dynamics.statistics
         return rng.choice(np.flatnonzero(mask_of(float(s.alpha[0]), float(s.beta[0]))))
 
     def _observation(self) -> Observation:
         seen = {"rounds": self._observer.rounds[0].copy()}
         if self.form == "grid":
-            s = self.lanes.statistics
+            s = self.dynamics.statistics
             seen["action_mask"] = mask_of(float(s.alpha[0]), float(s.beta[0]))
         return seen
 

@@ -20,7 +20,7 @@ from ...datasets.federated_lr.instance import (
     TEXT,
     Federation,
 )
-from .lanes import make_lanes
+from .dynamics import make_dynamics
 from .orders import ALPHA, BETA, DECADE
 
 FEDAVG = "fedavg"
@@ -221,7 +221,7 @@ def _replay(federation: Federation, runs: Sequence[Row]) -> np.ndarray:
     """Validation loss and accuracy of runs side by side, float64 [n, T + 1, 2]; after divergence
     they stay as the environment last reports them.
     """
-    lanes = make_lanes([federation] * len(runs))
+    lanes = make_dynamics([federation] * len(runs))
     orders = [np.asarray(row.actions, np.int64) for row in runs]
     lengths = np.array([len(each) for each in orders])
     for lane, row in enumerate(runs):

@@ -16,10 +16,11 @@ from ...core.registry import check_name
 from ...datasets.federated_lr.instance import Federation, seal
 from ..actions import LegalMultiDiscrete
 from ..vector import seeds_of_lanes, with_masks
+from .alike import check_alike
+from .dynamics import make_dynamics
 from .env import FederatedLREnv, SealsTestRows, reward_of
 from .forms import order_of
 from .grid import ACTIONS, mask_of
-from .lanes import check_alike, make_lanes
 from .objective import score
 from .observation import Observation, Observer
 
@@ -88,7 +89,7 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
             space.belong_to(self._draw_legal)
             self.action_space = space
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
-        self.lanes = make_lanes([self.instances[0]] * num_envs, device)
+        self.dynamics = make_dynamics([self.instances[0]] * num_envs, device)
         self._observer = Observer(num_envs)
         # By round, of each lane's episode.
         self._accuracies: list[list[float]] = [[] for _ in range(num_envs)]
@@ -126,7 +127,7 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
                 self._rngs[lane] = seeding.np_random(own)[0]
             self._begin(lane, given, own)
         self._begun = True
-        self._observer.begin(self.lanes.statistics, np.arange(self.num_envs))
+        self._observer.begin(self.dynamics.statistics, np.arange(self.num_envs))
         return self._observation(), self._info()
 
     def step(
@@ -146,13 +147,13 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
         """
         if not self._begun:
             raise IllegalActionError("no episode has begun; call reset")
-        s = self.lanes.statistics
+        s = self.dynamics.statistics
         going, over = np.flatnonzero(~self._ended), np.flatnonzero(self._ended)
         orders = self._orders(np.asarray(actions), going)
         rewards = np.zeros(self.num_envs)
         before = s.validation_loss[going].tolist()
         if len(going):
-            self.lanes.step(orders, going)
+            self.dynamics.step(orders, going)
             self._observer.look(s, going)
         for lane, loss in zip(going.tolist(), before, strict=True):
             rewards[lane] = reward_of(s, lane, loss)
@@ -176,7 +177,7 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
         rng = self._rngs[lane]
         if federation is None:
             federation = self.instances[rng.integers(len(self.instances))]
-        self.lanes.begin(lane, federation, int(rng.integers(2**32)) if seed is None else seed)
+        self.dynamics.begin(lane, federation, int(rng.integers(2**32)) if seed is None else seed)
         self._accuracies[lane] = []
         self._ended[lane] = False
 
@@ -188,7 +189,7 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
             raise IllegalActionError(
                 f"actions are {kind}, {shape}; got shape {actions.shape}, dtype {actions.dtype}"
             )
-        s = self.lanes.statistics
+        s = self.dynamics.statistics
         rates = zip(s.alpha[going].tolist(), s.beta[going].tolist(), strict=True)
         orders = [
             order_of(self.form, actions[lane], alpha, beta, self.server, f"lane {lane}")
@@ -198,7 +199,7 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
 
     def _masks(self) -> np.ndarray:
         """Int8 [N, 25]."""
-        s = self.lanes.statistics
+        s = self.dynamics.statistics
         return mask_of(s.alpha, s.beta)
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> np.ndarray:
@@ -221,9 +222,9 @@ class FederatedLRVectorEnv(  # type: ignore[misc]
         return seen
 
     def _info(self) -> dict[str, Any]:
-        s = self.lanes.statistics
+        s = self.dynamics.statistics
         objective = np.empty(self.num_envs)
-        for lane, f in enumerate(self.lanes.federations):
+        for lane, f in enumerate(self.dynamics.federations):
             accuracies = np.array(self._accuracies[lane])
             objective[lane] = score(f.objective, accuracies, f.rounds, f.target)
         infos: dict[str, Any] = s.columns()

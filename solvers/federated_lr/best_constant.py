@@ -14,7 +14,7 @@ from ...core.budget import Budget
 from ...core.contracts import World
 from ...core.solution import Solution
 from ...datasets.federated_lr.instance import CURVE, Federation
-from ...envs.federated_lr.lanes import make_lanes
+from ...envs.federated_lr.dynamics import make_dynamics
 from ...envs.federated_lr.objective import objective_of, score
 from ...envs.federated_lr.orders import order
 from ...envs.federated_lr.statistics import DIVERGED_ABOVE
@@ -28,7 +28,7 @@ def plan(federation: Federation, budget: Budget, world: World) -> Solution:
     clock = budget.start()
     rates = [(federation.alpha, federation.beta)]
     rates += [(alpha, beta) for beta in BETAS for alpha in ALPHAS]
-    lanes = make_lanes([federation] * len(rates))
+    lanes = make_dynamics([federation] * len(rates))
     for lane in range(len(rates)):
         lanes.begin(lane, federation, world.seed)
     orders = np.array([order(*pair) for pair in rates])

@@ -19,8 +19,8 @@ from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.datasets.federated_lr.instance import CURVE, MODELS, Federation, terms_of
 from sysopt_gym.datasets.federated_lr.splits import load_set
 from sysopt_gym.envs.federated_lr.draws import draw_rounds, shelve
-from sysopt_gym.envs.federated_lr.dynamics import Lanes
 from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES, SERVER_RULES, constant, order
+from sysopt_gym.envs.federated_lr.training import Training
 from sysopt_gym.envs.federated_lr.validate import _Training
 
 World = Callable[..., Federation]
@@ -29,9 +29,9 @@ SEEDS = st.integers(0, 10**6)
 trained = pytest.mark.parametrize("model", [model for model in MODELS if model != CURVE])
 
 
-def train(federations: list[Federation], orders: np.ndarray, seeds: list[int]) -> Lanes:
-    """Lanes after orders [steps, E, 5]."""
-    lanes = Lanes(federations)
+def train(federations: list[Federation], orders: np.ndarray, seeds: list[int]) -> Training:
+    """Train federations by orders int64 [steps, E, 5]."""
+    lanes = Training(federations)
     for lane, (federation, seed) in enumerate(zip(federations, seeds, strict=True)):
         lanes.begin(lane, federation, seed)
     for row in orders:
@@ -51,7 +51,7 @@ def orders_of(seed: int, steps: int, lanes: int, checkpoints: bool = True) -> np
     return np.array([[draw() for _ in range(lanes)] for _ in range(steps)])
 
 
-def assert_as_plain(lanes: Lanes, lane: int, plain: _Training) -> None:
+def assert_as_plain(lanes: Training, lane: int, plain: _Training) -> None:
     """What the lane's server knows is what the plain loop has."""
     s, f = lanes.statistics, plain.f
     assert s.diverged[lane] == plain.diverged
@@ -280,7 +280,7 @@ def test_federations_that_differ_in_validation_labels_alone_are_told_apart(world
 def test_a_federation_that_came_after_another_was_forgotten_is_not_taken_for_it(
     world: World,
 ) -> None:
-    lanes = Lanes([world()])
+    lanes = Training([world()])
     for number in range(20):
         f = world("logistic", number)
         lanes.begin(0, f, 0)
@@ -295,8 +295,8 @@ def test_lanes_that_cannot_be_computed_as_one_are_refused(
     world: World, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(InstanceError, match="play it apart"):
-        Lanes([world(), world(**changes)])
-    lanes = Lanes([world()])
+        Training([world(), world(**changes)])
+    lanes = Training([world()])
     with pytest.raises(InstanceError, match="must be alike"):
         lanes.begin(0, world(**changes), 0)
 

@@ -259,7 +259,7 @@ def test_the_environment_keeps_no_test_rows_anywhere(world: World) -> None:
         assert needle not in pickle.dumps(env.unwrapped.spec.kwargs)
         shown = {k: v for k, v in vars(env.unwrapped).items() if "_space" not in k}
         assert needle not in pickle.dumps({k: v for k, v in shown.items() if k != "lanes"})
-        assert all(one.sealed for one in env.unwrapped.lanes.federations)
+        assert all(one.sealed for one in env.unwrapped.dynamics.federations)
 
 
 def test_without_a_seed_each_episode_is_another_world_and_with_one_the_same(world: World) -> None:

@@ -186,5 +186,5 @@ def test_test_rows_are_in_nothing_that_it_keeps(world: World) -> None:
     env = make("vector_entry_point", 2, instances=(f,))
     for options in (None, {"instance": f}):
         env.reset(seed=0, options=options)
-        assert all(one.sealed for one in env.unwrapped.lanes.federations)
+        assert all(one.sealed for one in env.unwrapped.dynamics.federations)
         assert env.spec is not None and needle not in pickle.dumps(env.spec.kwargs)

@@ -1,0 +1,28 @@
+"""Which federations can be played side by side in one computation."""
+
+from __future__ import annotations
+
+from ...core.errors import InstanceError
+from ...datasets.federated_lr.instance import CURVE, Federation
+
+ALIKE = ("model", "width", "classes", "participants", "local_steps", "batch_size")
+
+
+def check_alike(first: Federation, other: Federation) -> None:
+    """Refuse a federation that cannot be played beside another one in one computation.
+
+    Args:
+        first: a federation of the computation.
+        other: the federation that would join it.
+
+    Raises:
+        InstanceError: `other` differs from `first` in ALIKE or in the shape of its inputs.
+    """
+    same = all(getattr(first, name) == getattr(other, name) for name in ALIKE)
+    if first.model == other.model == CURVE:
+        return
+    if not same or first.inputs.shape[1:] != other.inputs.shape[1:]:
+        raise InstanceError(
+            f"{other.name} differs from {first.name} in {', '.join(ALIKE)} or the shape of its "
+            "inputs; federations of one computation must be alike there, so play it apart"
+        )

@@ -1,0 +1,317 @@
+"""Federated training by torch: E federations at once, all their clients in one computation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federation
+from . import dense
+from .alike import check_alike
+from .draws import Draws, Shelf, draw_rounds, first_weights, shelve
+from .local_rules import begin, descend, query
+from .models import Model, model_of
+from .orders import (
+    ALPHA,
+    BETA,
+    CHECKPOINT,
+    GO_ON,
+    KEEP,
+    LOCAL,
+    LOCAL_RULES,
+    SERVER,
+    SERVER_RULES,
+    rate_of,
+)
+from .server_rules import server_step
+from .statistics import Statistics, blank
+
+SGD = LOCAL_RULES.index("sgd")
+
+
+@dataclass(slots=True)
+class _Model:
+    """What a checkpoint keeps of every lane, float64 [E, P] each.
+
+    Attributes:
+        weights: of the model.
+        update: mean change by the clients of the last round, not yet applied.
+        last: the update applied before.
+        m: the server rule's first moment.
+        v: the server rule's second moment.
+    """
+
+    weights: Tensor
+    update: Tensor
+    last: Tensor
+    m: Tensor
+    v: Tensor
+
+    def rows(self, lanes: Tensor) -> list[Tensor]:
+        """Read some lanes of every part.
+
+        Args:
+            lanes: int64 [n].
+        """
+        return [getattr(self, name)[lanes] for name in self.__slots__]
+
+    def put(self, lanes: Tensor, rows: Sequence[Tensor]) -> None:
+        """Write some lanes of every part.
+
+        Args:
+            lanes: int64 [n].
+            rows: float64 [n, P] for each part, in their order.
+        """
+        for name, part in zip(self.__slots__, rows, strict=True):
+            getattr(self, name)[lanes] = part
+
+
+class Training:
+    """Federations whose clients train; see dynamics.Dynamics."""
+
+    def __init__(self, federations: Sequence[Federation], device: str = "cpu") -> None:
+        """Make room for a federation in each lane.
+
+        Args:
+            federations: one for each lane.
+            device: torch's name of the device that trains.
+
+        Raises:
+            InstanceError: the federations are not alike; see `check_alike`.
+        """
+        first = federations[0]
+        for other in federations[1:]:
+            check_alike(first, other)
+        self.device = torch.device(device)
+        self.federations = list(federations)
+        self._draws: dict[int, Draws] = {}  # by lane
+        self.model: Model = model_of(first)
+        # By the array's id, with the array itself, so that no other takes its id.
+        self._shelves: dict[int, tuple[np.ndarray, Shelf]] = {}
+        self._tensors: dict[int, tuple[np.ndarray, Tensor]] = {}
+        size = (len(federations), self.model.size)
+        self._now = _Model(*(self._room(*size) for _ in _Model.__slots__))
+        self._kept = _Model(*(self._room(*size) for _ in _Model.__slots__))
+        self.statistics: Statistics = blank(len(federations))
+
+    def _at(self, lanes: np.ndarray) -> Tensor | slice:
+        """Return lanes int64 [n] as an index; a slice, which is fastest, if they are all lanes."""
+        whole = np.array_equal(lanes, np.arange(len(self.federations)))
+        return slice(None) if whole else torch.from_numpy(lanes)
+
+    def _room(self, *size: int) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64, device=self.device)
+
+    def _held(self, array: np.ndarray) -> Tensor:
+        """Return a federation's array on the device, one tensor for all lanes that share it."""
+        if id(array) not in self._tensors:
+            tensor = torch.from_numpy(array.astype(_stored_as(array))).to(self.device)
+            self._tensors[id(array)] = array, tensor
+        return self._tensors[id(array)][1]
+
+    def _shelf(self, owner: np.ndarray) -> Shelf:
+        if id(owner) not in self._shelves:
+            self._shelves[id(owner)] = owner, shelve(owner)
+        return self._shelves[id(owner)][1]
+
+    def begin(self, lane: int, federation: Federation, seed: int) -> None:
+        """Start a lane again; see Dynamics."""
+        if federation is not self.federations[lane]:
+            check_alike(self.federations[0], federation)
+            self.federations[lane] = federation
+        self._draws[lane] = draw_rounds(federation, self._shelf(federation.owner), seed)
+        weights = torch.from_numpy(first_weights(seed, self.model.bounds()))[None].to(self.device)
+        rows = torch.tensor([lane])
+        for state in (self._now, self._kept):
+            state.put(rows, [weights, *[self._room()] * 4])
+        s = self.statistics
+        loss, accuracy = self._validate(np.array([lane]))
+        s.clear(lane, federation, float(loss[0]), float(accuracy[0]))
+
+    def step(self, orders: np.ndarray, lanes: np.ndarray | None = None) -> None:
+        """Obey an order in each lane; see Dynamics. A lane that is at its end trains no more."""
+        lanes = np.arange(len(self.federations)) if lanes is None else lanes
+        s = self.statistics
+        self._checkpoint(lanes, orders[:, CHECKPOINT])
+        s.alpha[lanes] = [rate_of(code, ALPHA_RANGE) for code in orders[:, ALPHA].tolist()]
+        s.beta[lanes] = [rate_of(code, BETA_RANGE) for code in orders[:, BETA].tolist()]
+        moving = lanes[s.step[lanes] > 0]
+        if len(moving):
+            self._apply(moving, orders[s.step[lanes] > 0, SERVER])
+        s.step[lanes] += 1
+        goes_on = (s.step[lanes] <= s.rounds[lanes]) & ~s.diverged[lanes]
+        if goes_on.any():
+            self._train(lanes[goes_on], orders[goes_on, LOCAL])
+
+    def _checkpoint(self, lanes: np.ndarray, wishes: np.ndarray) -> None:
+        if (wishes == GO_ON).all():
+            return
+        keep = torch.from_numpy(lanes[wishes == KEEP])
+        back = torch.from_numpy(lanes[(wishes != GO_ON) & (wishes != KEEP)])
+        self._kept.put(keep, self._now.rows(keep))
+        self._now.put(back, self._kept.rows(back))
+
+    def _apply(self, lanes: np.ndarray, rules: np.ndarray) -> None:
+        s, now = self.statistics, self._now
+        for rule in sorted(set(rules.tolist())):
+            some = lanes[rules == rule]
+            at = self._at(some)
+            alpha = torch.from_numpy(s.alpha[some, None]).to(self.device)
+            update, m, v = now.update[at], now.m[at], now.v[at]
+            now.weights[at] += server_step(SERVER_RULES[rule], alpha, update, m, v)
+            now.last[at], now.m[at], now.v[at] = update, m, v
+        loss, accuracy = self._validate(lanes)
+        s.validated(lanes, loss, accuracy)
+
+    def _validate(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return validation loss and accuracy, float64 [n] each, of lanes int64 [n]."""
+        # Lanes that share their validation rows are evaluated together.
+        loss, accuracy = np.empty(len(lanes)), np.empty(len(lanes))
+        alike: dict[tuple[int, int], list[int]] = {}
+        for place, lane in enumerate(lanes.tolist()):
+            f = self.federations[lane]
+            alike.setdefault((id(f.val_inputs), id(f.val_labels)), []).append(place)
+        for some in alike.values():
+            f = self.federations[lanes[some[0]]]
+            found = self._evaluate(lanes[some], f.val_inputs, f.val_labels)
+            loss[some], accuracy[some] = found
+        return loss, accuracy
+
+    def _evaluate(
+        self, lanes: np.ndarray, inputs: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        weights = self._now.weights[torch.from_numpy(lanes)]
+        loss, accuracy = self.model.evaluate(weights, self._held(inputs), self._held(labels))
+        return loss.cpu().numpy(), accuracy.cpu().numpy()
+
+    def accuracies(self, inputs: np.ndarray, labels: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        """Measure the accuracy of the models now, float64 [n], on rows the servers do not have.
+
+        Args:
+            inputs: of the rows, float [R, ...].
+            labels: of the rows, int64 [R] or [R, T].
+            lanes: whose models, int64 [n].
+        """
+        return self._evaluate(lanes, inputs, labels)[1]
+
+    def _train(self, lanes: np.ndarray, rules: np.ndarray) -> None:
+        """Train a round in lanes int64 [n] by local rules int64 [n], places in LOCAL_RULES."""
+        s, now = self.statistics, self._now
+        m = self.federations[0].participants
+        at = self._at(lanes)
+        weights, last = now.weights[at], now.last[at]
+        w = weights.repeat_interleave(m, dim=0)
+        firsts = torch.empty((len(w), 2), dtype=w.dtype, device=self.device)
+        compiled = (rules == SGD) & bool(self.model.sizes) & (self.device.type == "cpu")
+        for place in np.flatnonzero(compiled):
+            clients = slice(place * m, (place + 1) * m)
+            self._descend_compiled(int(lanes[place]), w[clients], firsts[clients])
+        if not compiled.all():
+            self._descend(lanes, rules, np.flatnonzero(~compiled), w, firsts)
+        moved = w.unflatten(0, (len(lanes), m)) - weights.unsqueeze(1)
+        update = moved.mean(1)
+        now.update[at] = update
+        inner = (update * last).sum(1)
+        s.trained(
+            lanes,
+            *(part.cpu().numpy() for part in (
+                *firsts.view(-1, m, 2).mean(1).T, vector_norm(update, dim=1),
+                moved.square_().sum(2).mean(1), inner, vector_norm(last, dim=1),
+            )),
+        )  # fmt: skip
+
+    def _descend_compiled(self, lane: int, w: Tensor, firsts: Tensor) -> None:
+        """Train a lane's M clients by SGD on a dense model.
+
+        Args:
+            lane: index of the lane.
+            w: weights float64 [M, P], trained in place.
+            firsts: float64 [M, 2], set to loss and gradient norm at each client's first step.
+        """
+        f, draws, t = self.federations[lane], self._draws[lane], self._round(lane)
+        dense.train_sgd(
+            w.numpy(),
+            np.array(self.model.sizes),
+            self._held(f.inputs).flatten(1).numpy(),
+            self._held(f.labels).numpy(),
+            draws.rows[t],
+            draws.steps[t],
+            float(self.statistics.beta[lane]),
+            firsts.numpy(),
+        )
+
+    def _descend(
+        self, lanes: np.ndarray, rules: np.ndarray, places: np.ndarray, w: Tensor, firsts: Tensor
+    ) -> None:
+        """Train the clients of several lanes, by any local rule on any model.
+
+        Args:
+            lanes: int64 [n], all lanes that train in this round.
+            rules: int64 [n], the local rule of each.
+            places: which of the n are trained here, int64 [k].
+            w: weights float64 [n * M, P], trained in place.
+            firsts: float64 [n * M, 2], set to loss and gradient norm at each first step.
+        """
+        s, m = self.statistics, self.federations[0].participants
+        inputs, labels, steps = self._rows(lanes[places])
+        at = torch.from_numpy(lanes[places])
+        beta = torch.from_numpy(s.beta[lanes[places]]).to(self.device).repeat_interleave(m)[:, None]
+        trend = self._now.last[at].repeat_interleave(m, dim=0)
+        here = torch.from_numpy((places[:, None] * m + np.arange(m)).ravel())
+        by_client = np.repeat(rules[places], m)
+        for rule in np.unique(by_client):
+            some = torch.from_numpy(np.flatnonzero(by_client == rule))
+            r = begin(w[here[some]], beta[some], trend[some], inputs.shape[1])
+            for k in range(inputs.shape[1]):
+                x, y = inputs[some, k], labels[some, k]
+                loss, slope = self.model.gradient(query(LOCAL_RULES[rule], r), x, y)
+                if k == 0:
+                    firsts[here[some]] = torch.stack([loss, slope.norm(dim=1)], dim=1)
+                descend(LOCAL_RULES[rule], r, slope, steps[some, None] > k)
+            w[here[some]] = r.w
+
+    def _round(self, lane: int) -> int:
+        """Return the index, from 0, of the round that the lane's clients train in."""
+        return int(self.statistics.step[lane]) - 1
+
+    def _rows(self, lanes: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Gather the next round of lanes int64 [n].
+
+        Returns:
+            Inputs [n * M, K, B, ...] and labels of K batches of B rows for each client, and the
+            number of local steps that each client does, int32 [n * M].
+        """
+        inputs: list[Tensor] = []
+        labels: list[Tensor] = []
+        steps: list[np.ndarray] = []
+        for lane in lanes.tolist():
+            f, draws, t = self.federations[lane], self._draws[lane], self._round(lane)
+            here = draws.rows[t]
+            rows = torch.from_numpy(here.ravel()).to(self.device)
+            for kind, parts in (("inputs", inputs), ("labels", labels)):
+                held = self._held(getattr(f, kind))
+                parts.append(held.index_select(0, rows).unflatten(0, here.shape))
+            steps.append(draws.steps[t])
+        done = torch.from_numpy(np.concatenate(steps)).to(self.device)
+        return torch.cat(inputs), torch.cat(labels), done
+
+    def fork(self) -> Training:
+        """Return a copy in the same state that goes its own way; data are shared."""
+        twin = copy.copy(self)
+        twin.federations, twin._draws = list(self.federations), dict(self._draws)
+        twin._now, twin._kept = copy.deepcopy(self._now), copy.deepcopy(self._kept)
+        twin.statistics = copy.deepcopy(self.statistics)
+        return twin
+
+
+def _stored_as(array: np.ndarray) -> type:
+    """Return the type an array has on the device: float64, so that the judge's own computation
+    agrees, or int64 for labels and text.
+    """
+    return np.float64 if array.dtype.kind == "f" else np.int64
