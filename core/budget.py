@@ -15,11 +15,11 @@ from .solution import Incumbent, Solution, Status
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a contender may spend on one instance.
+    """Limits of one run of a contender on one instance.
 
     Attributes:
         seconds: wall-clock seconds from the instance to the plan.
-        evaluations: candidate evaluations (the family says what one is), or None for no limit.
+        evaluations: number of candidate plans (or what the family counts), or None for no limit.
 
     Raises:
         SettingError: a limit is not a positive finite number.
@@ -39,12 +39,17 @@ class Budget:
             )
 
     def start(self) -> Clock:
-        """Starts the clock; a contender calls this first."""
+        """Start the clock; the first call of a contender."""
         return Clock(self)
 
 
 class Clock:
-    """Counts one contender's spending and keeps its improving plans, for the anytime curve."""
+    """Counts what one run spends and records its improving plans, for the anytime curve.
+
+    Attributes:
+        budget: the run's limits.
+        evaluations: candidate plans evaluated so far; the contender counts them.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -54,41 +59,58 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Wall-clock seconds since the start."""
         return time.perf_counter() - self._started
 
     @property
     def remaining(self) -> float:
-        """Seconds left; 0 when the budget is spent."""
+        """Wall-clock seconds until the budget is spent; 0.0 afterwards."""
         return max(0.0, self.budget.seconds - self.elapsed)
 
     @property
     def expired(self) -> bool:
-        """Whether the seconds or the evaluations are spent."""
+        """Whether the seconds or the evaluations are used up."""
         limit = self.budget.evaluations
         return self.remaining <= 0.0 or (limit is not None and self.evaluations >= limit)
 
     def incumbent(self, actions: ArrayLike) -> None:
-        """Records a plan better than every one recorded before."""
+        """Record a plan that is better than every one recorded before.
+
+        Args:
+            actions: int64, as in `Solution`.
+        """
         self._incumbents.append(Incumbent(self.elapsed, np.asarray(actions, dtype=np.int64)))
 
     def left(self) -> Budget:
-        """What another contender may still spend for this one, at least a millisecond and one
-        evaluation.
+        """Return the budget of a solver that is started within this run.
+
+        It has the seconds and evaluations that remain, at least 1 ms and one evaluation.
         """
         limit = self.budget.evaluations
         evaluations = None if limit is None else max(1, limit - self.evaluations)
         return Budget(max(1e-3, self.remaining), evaluations)
 
     def adopt(self, solution: Solution, asked: float) -> Solution:
-        """Ends the run with the solution of a contender that was asked after so many seconds."""
+        """Finish with another solver's solution.
+
+        Args:
+            solution: of a solver that was started within this run.
+            asked: seconds into this run at which it was started; its incumbents are shifted by
+                that.
+        """
         later = (Incumbent(i.seconds + asked, i.actions) for i in solution.incumbents)
         return replace(solution, incumbents=tuple(later))
 
     def solution(
         self, actions: ArrayLike, status: Status = "feasible", bound: float | None = None
     ) -> Solution:
-        """Ends the run: the plan, what the method proves of it, and the incumbents on the way."""
+        """Finish with a plan.
+
+        Args:
+            actions: int64, as in `Solution`; recorded as the last incumbent.
+            status: "optimal" if the method proves that no plan is better.
+            bound: proven bound on the objective, in its unit and direction; None without proof.
+        """
         plan = np.asarray(actions, dtype=np.int64)
         last = self._incumbents[-1].actions if self._incumbents else None
         if last is None or not np.array_equal(last, plan):

@@ -16,7 +16,7 @@ Status = Literal["optimal", "feasible"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Incumbent:
-    """A plan held at some moment of the search.
+    """The best plan at some moment of a search.
 
     Attributes:
         seconds: wall-clock seconds since the contender got the instance.
@@ -35,7 +35,7 @@ class Solution:
         actions: int64 array, one row an environment step, in the environment's default form.
         status: "optimal" where the method proves that no plan is better, else "feasible".
         bound: a proven bound on the objective (same unit and direction), or None.
-        incumbents: the improving plans on the way, the returned one last.
+        incumbents: the improving plans of the search in order, the returned one last.
     """
 
     actions: np.ndarray
@@ -46,7 +46,21 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class SolutionFile:
-    """A solution on disk: the actions and all that is needed to judge them again."""
+    """A solution on disk, with what it takes to judge it again.
+
+    Attributes:
+        family: name of the problem family.
+        instance: name of the instance.
+        instance_hash: content hash of the instance with its settings.
+        contender: name of who made it.
+        seed: seed the contender was given.
+        settings: settings of the instance, texts by name.
+        actions: one entry for each step of the environment: an int or a list of ints.
+        status: what the contender claims; see `Solution`.
+        bound: proven bound on the objective, or None.
+        wall_s: wall-clock seconds that the contender took.
+        extra: further facts for the reader, by name.
+    """
 
     family: str
     instance: str
@@ -61,7 +75,10 @@ class SolutionFile:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Writes JSON.
+        """Write the solution as JSON.
+
+        Args:
+            path: the file; folders are made.
 
         Raises:
             OutputError: the file cannot be written.
@@ -77,7 +94,10 @@ class SolutionFile:
 
     @classmethod
     def load(cls, path: Path) -> SolutionFile:
-        """Reads JSON.
+        """Read what `save` wrote.
+
+        Args:
+            path: the file.
 
         Raises:
             SolutionError: the file is missing, is not JSON, or lacks a field.
@@ -103,7 +123,10 @@ class SolutionFile:
         return cls(**(defaults | known))
 
     def action_array(self, path: Path) -> np.ndarray:
-        """The actions as int64.
+        """Return the actions as an int64 array.
+
+        Args:
+            path: where they were read from, for the message.
 
         Raises:
             SolutionError: an action is not a whole number, or the rows have different lengths.
