@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..agents.muzero.forest import SearchSettings
 from ..agents.muzero.networks import Root, Step
 from ..agents.muzero.planning import Planner
-from ..agents.muzero.search import SearchSettings
 from ..core.contracts import Throughput
 
 BATCH, SIMULATIONS, WIDTH = 32, 50, 64

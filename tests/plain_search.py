@@ -7,7 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from sysopt_gym.agents.muzero.search import Leaves, SearchSettings, visit_plan
+from sysopt_gym.agents.muzero.forest import SearchSettings
+from sysopt_gym.agents.muzero.search import Leaves
+from sysopt_gym.agents.muzero.sequential_halving import visit_plan
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sysopt_gym.agents.muzero.forest import SearchSettings
 from sysopt_gym.agents.muzero.networks import MLP, Scalars, Support
 from sysopt_gym.agents.muzero.planning import Planner
-from sysopt_gym.agents.muzero.search import SearchSettings
 from sysopt_gym.core.errors import SettingError
 
 

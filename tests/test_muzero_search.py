@@ -7,14 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_search import Forester, PlainSearch, Tree
-from sysopt_gym.agents.muzero.search import (
-    Forest,
-    Found,
-    SearchSettings,
-    make_forest,
-    search,
-    visit_plan,
-)
+from sysopt_gym.agents.muzero.forest import Forest, SearchSettings, make_forest
+from sysopt_gym.agents.muzero.search import Found, search
+from sysopt_gym.agents.muzero.sequential_halving import visit_plan
 from sysopt_gym.core.errors import IllegalActionError, SettingError
 
 

@@ -28,7 +28,8 @@ from ...envs.memory_mapping.dynamics import (
 from ...envs.memory_mapping.packed import pack, unpack
 from ...envs.memory_mapping.stays import previous_uses
 from ...envs.memory_mapping.wishes import choose
-from ..muzero.search import NONE, Leaves, SearchSettings, make_forest, search
+from ..muzero.forest import NONE, SearchSettings, make_forest
+from ..muzero.search import Leaves, search
 from .network import ACTIONS
 from .playing import Desk, Player, Weights, consider
 

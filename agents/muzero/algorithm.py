@@ -33,11 +33,11 @@ from ray.rllib.utils.metrics import (
 from ray.rllib.utils.numpy import convert_to_numpy
 
 from ...core.errors import SettingError
+from .forest import SearchSettings
 from .learner import MuZeroLearner
 from .module import MuZeroModule
 from .replay import SelfPlayBuffer, TargetSettings, batch_of, rewrite
 from .runner import MuZeroEnvRunner
-from .search import SearchSettings
 
 BUFFER = "replay_buffer"
 LEAST_PRIORITY = 1e-3

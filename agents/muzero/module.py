@@ -18,10 +18,11 @@ from torch import Tensor
 
 from ...core.errors import SettingError
 from ...core.registry import resolve
+from .forest import SearchSettings
 from .networks import Network, Observation, Scalars, Support
 from .planning import Planner
 from .replay import POLICY, VALUE
-from .search import Found, SearchSettings
+from .search import Found
 
 ROOT_VALUES, REWARDS, POLICIES = "muzero_values", "muzero_rewards", "muzero_policies"
 

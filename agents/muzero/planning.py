@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .forest import NONE, Forest, SearchSettings, make_forest
 from .networks import MASKED, Observation, Root, Step, mask_of
-from .search import NONE, Expand, Forest, Found, Leaves, SearchSettings, make_forest, search
+from .search import Expand, Found, Leaves, search
 
 
 class Model(Protocol):

@@ -17,7 +17,8 @@ from numba import njit
 from torch import Tensor
 
 from ...envs.sequence_design.pool import Pool, out_of_time
-from ..muzero.search import NONE, Leaves, SearchSettings, make_forest, search
+from ..muzero.forest import NONE, SearchSettings, make_forest
+from ..muzero.search import Leaves, search
 from .network import MASKED, START, SequencePolicy
 
 SURE = 1e6  # noise that makes the letter at hand one of those considered

@@ -27,7 +27,7 @@ from ...envs.sequence_design.observation import PROGRESS, VALUES
 from ...envs.sequence_design.pool import Pool, learn, out_of_time
 from ..batches import step
 from ..checkpoints import shipped_for
-from ..muzero.search import SearchSettings
+from ..muzero.forest import SearchSettings
 from .imitation import imitate_measured, surprise
 from .lookahead import Bettered, Lookahead
 from .network import Encoded, SequencePolicy

@@ -15,7 +15,7 @@ import torch
 from sysopt_gym.agents import checkpoints
 from sysopt_gym.agents.batches import stack
 from sysopt_gym.agents.checkpoints import Card, save_policy
-from sysopt_gym.agents.muzero.search import SearchSettings
+from sysopt_gym.agents.muzero.forest import SearchSettings
 from sysopt_gym.agents.recipe import ImitationPass
 from sysopt_gym.agents.sequence_design import players, playing
 from sysopt_gym.agents.sequence_design.imitation import imitate, imitate_measured, lessons
