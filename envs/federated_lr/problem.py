@@ -63,7 +63,7 @@ class FederatedLR(Problem[Federation]):
         baseline="fedavg",
     )
     env_arguments: ClassVar[Mapping[str, Any]] = {"form": "orders"}
-    pictures = ".envs.federated_lr.pictures:pictures"
+    pictures = ".evaluation.pictures.federated_lr:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {"federated_lr": ".benchmarks.federated_lr:measure"}
 
     def load_set(self, name: str) -> list[Federation]:

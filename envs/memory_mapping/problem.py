@@ -55,7 +55,7 @@ class MemoryMapping(Problem[Program]):
         always=("random", "greedy"),
         baseline="xla_msa",
     )
-    pictures = ".envs.memory_mapping.pictures:pictures"
+    pictures = ".evaluation.pictures.memory_mapping:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {
         "memory_mapping": ".benchmarks.memory_mapping:measure"
     }

@@ -55,7 +55,7 @@ class SequenceDesign(Problem[DesignTask]):
         always=("random", "offline_best"),
         baseline="ga",
     )
-    pictures = ".envs.sequence_design.pictures:pictures"
+    pictures = ".evaluation.pictures.sequence_design:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {
         "sequence_design": ".benchmarks.sequence_design:measure"
     }

@@ -62,7 +62,7 @@ class VMRescheduling(Problem[Cluster]):
         baseline="ha",
         variants=({}, {"mode": "live"}),
     )
-    pictures = ".envs.vm_rescheduling.pictures:pictures"
+    pictures = ".evaluation.pictures.vm_rescheduling:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {
         "vm_rescheduling": ".benchmarks.vm_rescheduling:measure"
     }

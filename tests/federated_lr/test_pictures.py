@@ -13,8 +13,10 @@ import sysopt_gym  # noqa: F401
 from result_rows import make_row
 from sysopt_gym.core.results import Row
 from sysopt_gym.datasets.federated_lr.instance import Federation, make_federation, terms_of
-from sysopt_gym.envs.federated_lr import figures
-from sysopt_gym.envs.federated_lr.figures import (
+from sysopt_gym.envs.federated_lr.objective import objective_of
+from sysopt_gym.envs.federated_lr.orders import constant, order
+from sysopt_gym.evaluation.pictures import federated_figures as figures
+from sysopt_gym.evaluation.pictures.federated_figures import (
     MOST_WORLDS,
     axes_of_grid,
     choose,
@@ -25,9 +27,7 @@ from sysopt_gym.envs.federated_lr.figures import (
     rounds_to_fedavg,
     worlds,
 )
-from sysopt_gym.envs.federated_lr.objective import objective_of
-from sysopt_gym.envs.federated_lr.orders import constant, order
-from sysopt_gym.envs.federated_lr.pictures import pictures
+from sysopt_gym.evaluation.pictures.federated_lr import pictures
 
 PNG = b"\x89PNG"
 ROUNDS = 6

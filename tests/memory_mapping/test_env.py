@@ -32,12 +32,12 @@ from sysopt_gym.envs.memory_mapping.observation import (
     observe,
 )
 from sysopt_gym.envs.memory_mapping.packed import pack, unpack
-from sysopt_gym.envs.memory_mapping.pictures import pictures
 from sysopt_gym.envs.memory_mapping.plan import export_plan
 from sysopt_gym.envs.memory_mapping.problem import PROBLEM
 from sysopt_gym.envs.memory_mapping.ranges import all_ranges
 from sysopt_gym.envs.memory_mapping.render import frame
 from sysopt_gym.envs.memory_mapping.validate import validate
+from sysopt_gym.evaluation.pictures.memory_mapping import pictures
 
 SEEDS = st.integers(0, 10**6)
 Make = Callable[..., Program]

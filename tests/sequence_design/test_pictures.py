@@ -11,10 +11,10 @@ import pytest
 from result_rows import make_row
 from sysopt_gym.core.results import Row
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
-from sysopt_gym.envs.sequence_design import pictures as pictures_module
 from sysopt_gym.envs.sequence_design.dynamics import best_offline
-from sysopt_gym.envs.sequence_design.pictures import pictures
 from sysopt_gym.envs.sequence_design.validate import curves
+from sysopt_gym.evaluation.pictures import sequence_design as pictures_module
+from sysopt_gym.evaluation.pictures.sequence_design import pictures
 
 Tiny = Callable[..., DesignTask]
 PNG = b"\x89PNG"

@@ -17,9 +17,9 @@ from sysopt_gym.datasets.vm_rescheduling.settings import with_settings
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling import render
 from sysopt_gym.envs.vm_rescheduling.objective import fragment_rate
-from sysopt_gym.envs.vm_rescheduling.pictures import pictures, play
 from sysopt_gym.envs.vm_rescheduling.render import frame
 from sysopt_gym.envs.vm_rescheduling.validate import validate
+from sysopt_gym.evaluation.pictures.vm_rescheduling import pictures, play
 
 Make = Callable[..., Cluster]
 Legal = Callable[[d.Static, d.State], list[tuple[int, int, int]]]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ...core.contracts import Picture
 from ...core.results import Row
 from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
-from .dynamics import (
+from ...envs.vm_rescheduling.dynamics import (
     FRAGMENT,
     FREE,
     State,
@@ -24,13 +24,13 @@ from .dynamics import (
     make_static,
     move,
 )
-from .objective import fragment_rate
-from .render import FRAGMENT_COLOR, HEADER, LEGEND, SLOT_COLOR, frame
+from ...envs.vm_rescheduling.objective import fragment_rate
+from ...envs.vm_rescheduling.render import FRAGMENT_COLOR, HEADER, LEGEND, SLOT_COLOR, frame
+from .common import DPI, INK, best_per_contender, drawable, largest_readable, plain, png
 
 READABLE_PMS = 400  # hosts up to which a frame shows single VMs
 FRAME_SIZE = (700, 560)
 MOST_CONTENDERS = 12
-DPI = 100
 # Later plans are drawn dashed over earlier ones, so that plans that begin alike can be seen to.
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 
@@ -75,27 +75,16 @@ def pictures(
         The cluster before and after the best plan, the fragment rate along every contender's plan,
         and what its plan does to the cores left over; none where no plan was feasible.
     """
-    feasible = [row for row in rows if row.feasible and row.instance_hash in instances]
+    feasible = drawable(rows, instances)
     if not feasible:
         return []
-    chosen = _representative({row.instance_hash: instances[row.instance_hash] for row in feasible})
-    best: dict[str, Row] = {}
-    for row in feasible:
-        if row.instance_hash == chosen.content_hash:
-            held = best.get(row.contender)
-            if held is None or row.objective < held.objective:
-                best[row.contender] = row
-    ranked = sorted(best.values(), key=lambda row: row.objective)[:MOST_CONTENDERS]
+    clusters = {row.instance_hash: instances[row.instance_hash] for row in feasible}
+    chosen = largest_readable(clusters.values(), lambda cluster: cluster.n_pms, READABLE_PMS)
+    own = [row for row in feasible if row.instance_hash == chosen.content_hash]
+    ranked = best_per_contender(own)[:MOST_CONTENDERS]
     plays = [play(chosen, row, colors[row.contender]) for row in ranked]
     place = f"{chosen.name} ({chosen.n_pms} PMs, {chosen.n_vms} VMs)"
     return [_before_after(plays[0], place), _along(plays, place), _left_over(plays, place)]
-
-
-def _representative(instances: Mapping[str, Cluster]) -> Cluster:
-    """The largest cluster of readable size, or the smallest if none is."""
-    by_size = sorted(instances.values(), key=lambda cluster: (cluster.n_pms, cluster.name))
-    readable = [cluster for cluster in by_size if cluster.n_pms <= READABLE_PMS]
-    return readable[-1] if readable else by_size[0]
 
 
 def play(cluster: Cluster, row: Row, color: str) -> Played:
@@ -121,11 +110,10 @@ def play(cluster: Cluster, row: Row, color: str) -> Played:
 
 
 def _before_after(play: Played, place: str) -> Picture:
-    pyplot = _pyplot()
     width, height = FRAME_SIZE
     gap, band, title = 24, 56, 26
     full = (2 * width + gap, height + band + title)
-    figure = pyplot.figure(figsize=(full[0] / DPI, full[1] / DPI), dpi=DPI)
+    figure = Figure(figsize=(full[0] / DPI, full[1] / DPI), dpi=DPI)
     whens = ("before", f"after {len(play.rates) - 1} moves by {play.name}")
     for side, (state, when) in enumerate(zip((play.before, play.after), whens, strict=True)):
         image = frame(play.static, state, play.cluster.numa_cpu, None, FRAME_SIZE)[HEADER:]
@@ -140,9 +128,7 @@ def _before_after(play: Played, place: str) -> Picture:
         axes.imshow(image, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
         axes.set_title(f"{when}: fragment rate {play.rates[-side]:.4f}", fontsize=11, loc="left")
-    handles = [
-        pyplot.Rectangle((0, 0), 1, 1, facecolor=np.array(color) / 255) for _, color in LEGEND[:-1]
-    ]
+    handles = [Rectangle((0, 0), 1, 1, facecolor=np.array(color) / 255) for _, color in LEGEND[:-1]]
     figure.legend(
         handles, [label for label, _ in LEGEND[:-1]], loc="lower center", ncol=len(handles),
         frameon=False, fontsize=9, handlelength=1.2, columnspacing=1.4,
@@ -153,13 +139,13 @@ def _before_after(play: Played, place: str) -> Picture:
         f"{place}: every host is a pair of bars, its NUMA nodes (one bar where it has one), VMs "
         f"from the bottom up, free cores on top. {play.name}, the best here, turns {slots[0]} free "
         f"16-core slots into {slots[1]}: less orange, more green.",
-        _png(figure),
+        png(figure),
     )
 
 
 def _along(plays: Sequence[Played], place: str) -> Picture:
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(9.2, 4.1), layout="constrained", dpi=DPI)
+    figure = Figure(figsize=(9.2, 4.1), layout="constrained", dpi=DPI)
+    axes = figure.subplots()
     for rank, play in enumerate(plays):
         axes.plot(
             range(len(play.rates)), play.rates, label=f"{play.name} ({play.rates[-1]:.4f})",
@@ -176,25 +162,21 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
     axes.set_xlabel("moves made")
     axes.set_ylabel("fragment rate (lower is better)")
     axes.set_xlim(left=0)
-    axes.grid(color="#e6e9ee")
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return Picture(
         "Fragment rate along each plan",
         f"{place}: the fragment rate after every move of each contender's best plan. A plan may "
         "first make things worse, to open a slot later; a line that ends early used fewer moves.",
-        _png(figure),
+        png(figure),
     )
 
 
 def _left_over(plays: Sequence[Played], place: str) -> Picture:
-    pyplot = _pyplot()
     columns = min(3, len(plays))
     lines = -(-len(plays) // columns)
-    figure, grid = pyplot.subplots(
-        lines, columns, figsize=(9.2, 0.8 + 1.9 * lines), layout="constrained", dpi=DPI,
-        sharex=True, sharey=True, squeeze=False,
-    )  # fmt: skip
+    figure = Figure(figsize=(9.2, 0.8 + 1.9 * lines), layout="constrained", dpi=DPI)
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     cores = np.arange(1, 16)
     orange, green = (np.array(color) / 255 for color in (FRAGMENT_COLOR, SLOT_COLOR))
     for axes, play in zip(grid.ravel(), plays, strict=False):
@@ -202,7 +184,7 @@ def _left_over(plays: Sequence[Played], place: str) -> Picture:
         axes.bar(cores, after[1:], color=orange, width=0.8, label="after")
         axes.step(
             np.append(cores, 16) - 0.5, np.append(before[1:], before[-1]), where="post",
-            color="#333c48", lw=1.1, label="before",
+            color=INK, lw=1.1, label="before",
         )  # fmt: skip
         axes.set_title(
             f"{play.name}: {play.rates[0]:.3f} to {play.rates[-1]:.3f}", fontsize=10, loc="left"
@@ -224,7 +206,7 @@ def _left_over(plays: Sequence[Played], place: str) -> Picture:
         f"{place}: how many NUMA nodes have 1 to 15 free cores beside whole free slots, before "
         "(line) and after (bars) each contender's best plan; in green, the nodes with none left "
         "over. Cores left over sum to the fragment rate in the titles.",
-        _png(figure),
+        png(figure),
     )
 
 
@@ -239,19 +221,3 @@ def _remainders(play: Played, state: State) -> np.ndarray:
 
 def _whole_slots(static: Static, state: State) -> int:
     return int(state.totals[FREE] - state.totals[FRAGMENT]) // static.unit
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def _png(figure: Any) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    _pyplot().close(figure)
-    return stream.getvalue()

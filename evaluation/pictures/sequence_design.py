@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import PathPatch
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
 
 from ...core.contracts import Picture
 from ...core.results import Row
 from ...datasets.sequence_design.instance import DesignTask, distinct
 from ...datasets.sequence_design.landscapes import open_oracle
-from .proxy import reference_proxy
-from .render import letter_colors
-from .validate import curves, diversity, judged_batch
+from ...envs.sequence_design.proxy import reference_proxy
+from ...envs.sequence_design.render import letter_colors
+from ...envs.sequence_design.validate import curves, diversity, judged_batch
+from .common import DPI, best_per_contender, drawable, plain, png
 
 MOST_TASKS = 4
 MOST_LOGOS = 3
 MOST_POSITIONS = 64  # that a logo can still be read with
 WIDTH, PANEL_HEIGHT = 10.0, 4.2  # inches
-DPI = 100
 
 
 class Run(NamedTuple):
-    """A run's batch as the judge scored it, with what proxy and oracle say of it.
+    """A run's batch as the judge scores it, with the proxy's and the oracle's scores.
 
     Attributes:
         name: the contender.
-        color: the contender's.
+        color: the contender's, in the rest of the report.
         batch: int8 [B, L]; its different designs in the order handed in, then what pads them.
-        uniques: how many are its own, at least one.
-        believed: float64 [B]; what the task's own proxy expects, normalized.
-        scores: float64 [B]; what the oracle says, normalized.
+        uniques: number of its different designs, at least one.
+        believed: float64 [B]; scores that the task's own proxy expects, normalized.
+        scores: float64 [B]; the oracle's scores, normalized.
     """
 
     name: str
@@ -45,12 +49,12 @@ class Run(NamedTuple):
 
     @property
     def own(self) -> np.ndarray:
-        """Its different designs, int8 [uniques, L]."""
+        """The different designs, int8 [uniques, L]."""
         return self.batch[: self.uniques]
 
 
 class Group(NamedTuple):
-    """A task's runs, and of them the best of each contender, best contender first."""
+    """A task's runs, and the best run of each contender, the best contender first."""
 
     task: DesignTask
     runs: list[Run]
@@ -60,7 +64,7 @@ class Group(NamedTuple):
 def pictures(
     rows: Sequence[Row], instances: Mapping[str, DesignTask], colors: Mapping[str, str]
 ) -> list[Picture]:
-    """Pictures of the first tasks of a comparison, four at most, exact oracles before estimates.
+    """Draw the first tasks of a comparison, four at most, those of exact oracles first.
 
     Args:
         rows: rows of results; plans that were not feasible or hold no design are left out.
@@ -71,14 +75,14 @@ def pictures(
         Best and median score of the first k designs, proxy against oracle, and diversity against
         score, a panel a task; and logos of the best batches. None where no plan is left.
     """
-    feasible = [row for row in rows if row.feasible and row.instance_hash in instances]
+    feasible = drawable(rows, instances)
     keys = dict.fromkeys(row.instance_hash for row in feasible)
     groups: list[Group] = []
     for key in sorted(keys, key=lambda key: instances[key].estimated):
         own = [row for row in feasible if row.instance_hash == key]
-        runs = _runs(instances[key], own, colors)
-        if runs and len(groups) < MOST_TASKS:
-            groups.append(Group(instances[key], runs, _best(runs)))
+        group = _group(instances[key], own, colors)
+        if group.runs and len(groups) < MOST_TASKS:
+            groups.append(group)
     if not groups:
         return []
     logos = max(1, MOST_LOGOS // len(groups))
@@ -91,8 +95,8 @@ def pictures(
     ]
 
 
-def _runs(task: DesignTask, rows: Sequence[Row], colors: Mapping[str, str]) -> list[Run]:
-    """The runs that handed in designs; the oracle is asked once about each different design."""
+def _group(task: DesignTask, rows: Sequence[Row], colors: Mapping[str, str]) -> Group:
+    """Return the runs that handed in designs; the oracle scores each different design once."""
     judged = [judged_batch(task, np.asarray(row.actions, np.int64)) for row in rows]
     batches = np.concatenate([batch for batch, _ in judged])
     first, group = distinct(batches)
@@ -102,19 +106,15 @@ def _runs(task: DesignTask, rows: Sequence[Row], colors: Mapping[str, str]) -> l
     believed = oracle.normalized(low + means * (high - low))
     scores = np.nan_to_num(oracle.normalized(oracle.score(batches[first])))
     figures = np.stack([believed, scores])[:, group].reshape(2, len(rows), task.batch_size)
-    return [
-        Run(row.contender, colors[row.contender], batch, uniques, *figures[:, at])
+    runs = {
+        (row.contender, row.seed): Run(
+            row.contender, colors[row.contender], batch, uniques, *figures[:, at]
+        )
         for at, (row, (batch, uniques)) in enumerate(zip(rows, judged, strict=True))
         if uniques
-    ]
-
-
-def _best(runs: Sequence[Run]) -> list[Run]:
-    """Each contender's run of the best median, the best first."""
-    best: dict[str, Run] = {}
-    for run in sorted(runs, key=lambda run: -float(np.median(run.scores))):
-        best.setdefault(run.name, run)
-    return list(best.values())
+    }
+    best = best_per_contender(row for row in rows if (row.contender, row.seed) in runs)
+    return Group(task, list(runs.values()), [runs[row.contender, row.seed] for row in best])
 
 
 def _kind(task: DesignTask) -> str:
@@ -122,9 +122,7 @@ def _kind(task: DesignTask) -> str:
 
 
 def _panels(groups: Sequence[Group], draw: Callable[[Any, Group], None]) -> bytes:
-    """A panel a task, two abreast, and one legend of all contenders."""
-    from matplotlib.figure import Figure
-
+    """Draw a panel for each task, two abreast, and one legend of all contenders."""
     columns = min(2, len(groups))
     lines = math.ceil(len(groups) / columns)
     figure = Figure(figsize=(WIDTH, PANEL_HEIGHT * lines), dpi=DPI, layout="constrained")
@@ -133,18 +131,16 @@ def _panels(groups: Sequence[Group], draw: Callable[[Any, Group], None]) -> byte
         axes = figure.add_subplot(lines, columns, at)
         draw(axes, group)
         axes.set_title(group.task.name, fontsize=10)
-        axes.grid(color="#e6e9ee")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(
         list(handles.values()), list(handles), loc="outside right upper", frameon=False, fontsize=9
     )
-    return _png(figure)
+    return png(figure)
 
 
 def _curves(groups: Sequence[Group], what: str, which: int) -> Picture:
-    """Of the curves that the validator's `curves` returns, the best (0) or the median (1)."""
+    """Draw one of the two curves that the validator's `curves` returns: 0 best, 1 median."""
 
     def draw(axes: Any, group: Group) -> None:
         k = np.arange(1, group.task.batch_size + 1)
@@ -211,13 +207,7 @@ def _spread(groups: Sequence[Group]) -> Picture:
 
 
 def _logo(task: DesignTask, run: Run) -> Picture:
-    """Stacks of letters, each as high as its share of its position's information."""
-    from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.patches import PathPatch
-    from matplotlib.textpath import TextPath
-    from matplotlib.transforms import Affine2D
-
+    """Draw stacks of letters, each as high as its share of the position's information."""
     length = min(task.length, MOST_POSITIONS)
     figure = Figure(figsize=(WIDTH, 2.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
@@ -250,11 +240,5 @@ def _logo(task: DesignTask, run: Run) -> Picture:
         f"{task.name}: what {run.name} handed in{cut}",
         f"Sequence logo of {run.uniques} different designs: a stack's height says how much "
         "the designs agree at a position, a letter's height its share.",
-        _png(figure),
+        png(figure),
     )
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

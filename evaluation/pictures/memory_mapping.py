@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ...core.contracts import Picture
 from ...core.results import Row
 from ...datasets.memory_mapping.instance import Program
-from .dynamics import (
+from ...envs.memory_mapping.dynamics import (
     COPY_START,
     EVICT_END,
     OFFSET,
@@ -19,15 +20,15 @@ from .dynamics import (
     State,
     Static,
 )
-from .objective import speedup
-from .plan import carried_out
-from .ranges import all_ranges
-from .render import BUFFER_COLORS, COPY_COLOR, IDLE_COLOR, OWN_COLOR
+from ...envs.memory_mapping.objective import speedup
+from ...envs.memory_mapping.plan import carried_out
+from ...envs.memory_mapping.ranges import all_ranges
+from ...envs.memory_mapping.render import BUFFER_COLORS, COPY_COLOR, IDLE_COLOR, OWN_COLOR
+from .common import DPI, best_per_contender, drawable, largest_readable, png
 
 READABLE_DECISIONS = 700
 MOST_TIMELINES = 2
 MOST_CURVES = 7
-DPI = 100
 
 
 class _Played(NamedTuple):
@@ -52,29 +53,18 @@ def pictures(
         The address-time pictures of the best plan and of the worst, and where along the program
         every contender's plan saves time; none where no plan was feasible.
     """
-    feasible = [row for row in rows if row.feasible and row.instance_hash in instances]
+    feasible = drawable(rows, instances)
     if not feasible:
         return []
-    program = _representative([instances[row.instance_hash] for row in feasible])
-    best: dict[str, Row] = {}
-    for row in feasible:
-        if row.instance_hash == program.content_hash:
-            held = best.get(row.contender)
-            if held is None or row.objective > held.objective:
-                best[row.contender] = row
-    ranked = sorted(best.values(), key=lambda row: -row.objective)
+    programs = {row.instance_hash: instances[row.instance_hash] for row in feasible}
+    program = largest_readable(programs.values(), lambda one: one.n_decisions, READABLE_DECISIONS)
+    own = [row for row in feasible if row.instance_hash == program.content_hash]
+    ranked = best_per_contender(own)
     plays = [
         _Played(row, *carried_out(program, np.asarray(row.actions, np.int64))) for row in ranked
     ]
     chosen = [plays[0], plays[-1]][: min(MOST_TIMELINES, len(plays))]
     return [*(_timeline(program, played) for played in chosen), _savings(program, plays, colors)]
-
-
-def _representative(programs: Sequence[Program]) -> Program:
-    """The program with the most decisions that can be read, or the one with the fewest."""
-    by_size = sorted(programs, key=lambda program: (program.n_decisions, program.name))
-    readable = [p for p in by_size if p.n_decisions <= READABLE_DECISIONS]
-    return readable[-1] if readable else by_size[0]
 
 
 def _rgb(color: tuple[int, int, int]) -> tuple[float, float, float]:
@@ -83,12 +73,9 @@ def _rgb(color: tuple[int, int, int]) -> tuple[float, float, float]:
 
 def _timeline(program: Program, played: _Played) -> Picture:
     """Rectangles over logical time; below, what slow memory does in each instruction."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
     static, state = played.static, played.state
     instrs = len(static.instr_slow)
-    figure = Figure(figsize=(10, 6.2), dpi=DPI)
+    figure = Figure(figsize=(10, 6.2), dpi=DPI, layout="constrained")
     top, low = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     mib = 2**20
     for offset, above, start, end, buffer in all_ranges(state.rects, state.counts).T.tolist():
@@ -131,15 +118,13 @@ def _timeline(program: Program, played: _Played) -> Picture:
         "line at its bottom is the copy into it, hidden under earlier instructions. Below, slow "
         "memory's time in each instruction: its own operands, copies, and idle time; thin gray "
         "lines are ends of write-backs.",
-        _png(figure),
+        png(figure),
     )
 
 
 def _savings(program: Program, plays: Sequence[_Played], colors: Mapping[str, str]) -> Picture:
     """Time saved up to each instruction, one line a contender."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), dpi=DPI)
+    figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for played in plays[:MOST_CURVES]:
         static, state = played.static, played.state
@@ -157,11 +142,5 @@ def _savings(program: Program, plays: Sequence[_Played], colors: Mapping[str, st
         f"{program.name}: where along the program each plan saves its time",
         "Time saved against all-slow up to each instruction; a drop at the end is the stall for "
         "outputs written back late. Lines that part show where plans decide otherwise.",
-        _png(figure),
+        png(figure),
     )
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight")
-    return buffer.getvalue()

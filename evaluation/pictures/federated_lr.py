@@ -1,19 +1,20 @@
-"""The report's own pictures of federated training: curves, rates, gains over FedAvg, rounds to its
-accuracy.
-"""
+"""The report's own pictures of federated training: curves, rates, gains over FedAvg, rounds."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ...core.contracts import Picture
 from ...core.results import Row
 from ...datasets.federated_lr.instance import Federation
-from .figures import (
+from .common import INK, RULE, plain, png
+from .federated_figures import (
     FEDAVG,
     MOST_WORK,
     Contender,
@@ -40,13 +41,13 @@ DASHES = ("-", ":", "-.")  # of contenders that share a color
 STRONGEST = 90  # percentile of the gains that gets the full color
 LEAST_SCALE = 2.0  # points of accuracy at full color, at least
 READABLE = 0.65  # of full color, above which dark letters cannot be read
-INK, SOFT, RULE = "#1c2430", "#5a6472", "#e6e9ee"
+SOFT = "#5a6472"
 
 
 def pictures(
     rows: Sequence[Row], instances: Mapping[str, Federation], colors: Mapping[str, str]
 ) -> list[Picture]:
-    """Pictures of a comparison, of the four data sets with most instances at most.
+    """Draw a comparison, of the four data sets with most instances at most.
 
     Args:
         rows: rows of results; runs that failed count in the picture of rounds alone.
@@ -73,7 +74,7 @@ def pictures(
 
 
 def _styles(contenders: Sequence[Contender]) -> dict[str, dict[str, Any]]:
-    """How each contender's lines are drawn: oracles dashed, and equal colors told apart."""
+    """Return how each contender's lines are drawn: oracles dashed, equal colors told apart."""
     styles: dict[str, dict[str, Any]] = {}
     for one in contenders:
         taken = sum(held["color"] == one.color for held in styles.values())
@@ -92,7 +93,7 @@ def _curves(
     contenders: Sequence[Contender],
     style: Mapping[str, Mapping[str, Any]],
 ) -> list[Picture]:
-    """Accuracy and loss, a line of panels a data set; none where replays would take too long."""
+    """Draw accuracy and loss, a line of panels a data set; none where replays take too long."""
     share = MOST_WORK / len(shown)
     chosen = [(one, worlds(one, len(contenders), share)) for one in shown]
     drawn = [(one, some) for one, some in chosen if some]
@@ -120,7 +121,7 @@ def _curves(
             f"of an instance and a seed ({', '.join(told)}, evenly chosen), bands reach from the "
             "lower quartile to the upper. Dashed is an oracle, which chose its rates in hindsight; "
             f"a run that diverged stays at accuracy 0.{sets}",
-            _png(figure),
+            png(figure),
         )
     ]
 
@@ -150,14 +151,12 @@ def _rates(
         "rates of the orders: adaptive server rules (fedadam and its like) divide by what they "
         "have seen, so that their alpha is no multiple of FedAvg's, and local rules (fedhyper_cl, "
         "hypergradient) move on from beta in each client, or do without it.",
-        _png(figure),
+        png(figure),
     )
 
 
 def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
-    """FedAvg's accuracy, then a heat map of gains a contender."""
-    from matplotlib.figure import Figure
-
+    """Draw FedAvg's accuracy, then a heat map of gains for each contender."""
     ticks = axes_of_grid(one)
     assert ticks is not None
     lines = -(-len(grids) // GRIDS_ABREAST)
@@ -202,21 +201,19 @@ def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
         "means over the seeds (blue better, red worse; the full color stands for the strongest "
         "tenth; empty where no run counts). Rows are initial client rates, columns initial server "
         "rates, as in FedHyper's figure. An oracle's gain is what hindsight would have brought.",
-        _png(figure),
+        png(figure),
     )
 
 
 def _points(value: float, plain: bool) -> str:
-    """A number of one decimal, with its sign where it is a difference; nothing of NaN."""
+    """Return a number with one decimal, signed where it is a difference; empty of NaN."""
     if np.isnan(value):
         return ""
     return f"{abs(value):.1f}" if plain or abs(value) < 0.05 else f"{value:+.1f}"
 
 
 def _rounds(groups: Sequence[Group], colors: Mapping[str, str]) -> Picture:
-    """Speed-ups to FedAvg's final accuracy, a line a contender and a panel a data set."""
-    from matplotlib.figure import Figure
-
+    """Draw the speed-ups to FedAvg's final accuracy, a line a contender, a panel a data set."""
     panels: list[tuple[str, Sequence[Group]]] = []
     if len(groups) > 1:
         panels.append((f"all {len(groups)} data sets", groups))
@@ -259,7 +256,7 @@ def _rounds(groups: Sequence[Group], colors: Mapping[str, str]) -> Picture:
         )  # fmt: skip
         axes.set_title(title, fontsize=9, pad=12)
         axes.set_xlabel("all rounds over rounds needed", fontsize=8)
-        _plain(axes)
+        plain(axes)
         axes.tick_params(axis="y", length=0)
     return Picture(
         "Rounds to FedAvg's final accuracy",
@@ -268,15 +265,12 @@ def _rounds(groups: Sequence[Group], colors: Mapping[str, str]) -> Picture:
         "quartiles; in brackets the share of runs that get there at all. FedAvg itself gets there "
         "early where its accuracy no longer grows. A hollow mark is an oracle's. Where FedAvg "
         "diverges it ends with 0, which the first round reaches.",
-        _png(figure),
+        png(figure),
     )
 
 
 def _panels(groups: Sequence[Group], abreast: int) -> tuple[Any, Any]:
-    """A line of panels for each group, under its name."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
+    """Make a line of panels for each group, under its name."""
     figure = Figure(figsize=(WIDTH, 0.7 + PANEL * len(groups)), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(groups), abreast, squeeze=False)
     for one, line in zip(groups, panels, strict=True):
@@ -286,20 +280,12 @@ def _panels(groups: Sequence[Group], abreast: int) -> tuple[Any, Any]:
             axes.tick_params(labelsize=8)
             axes.margins(x=0.01)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-            _plain(axes)
+            plain(axes)
     return figure, panels
 
 
-def _plain(axes: Any) -> None:
-    axes.grid(color=RULE)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
 def _log_scale(axes: Any) -> None:
-    """A logarithmic axis of at least a factor of LEAST_SPAN, with plain numbers at its ticks."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
+    """Make the axis logarithmic, over at least a factor LEAST_SPAN, with plain numbers at ticks."""
     _, high = axes.dataLim.intervaly
     low = max(axes.dataLim.intervaly[0], LOWEST * high)  # a loss may be 0
     spread = max(MARGIN, (LEAST_SPAN * low / high) ** 0.5)
@@ -311,7 +297,7 @@ def _log_scale(axes: Any) -> None:
 
 
 def _band(axes: Any, x: np.ndarray, table: np.ndarray, style: Mapping[str, Any]) -> None:
-    """Median and quartiles of runs [n, len(x)], over those that are not NaN there."""
+    """Draw median and quartiles of runs, float64 [n, len(x)], of those that are not NaN there."""
     some = np.isfinite(table).any(axis=0)
     if not len(table) or not some.any():
         return
@@ -323,16 +309,8 @@ def _band(axes: Any, x: np.ndarray, table: np.ndarray, style: Mapping[str, Any])
 def _legend(
     figure: Any, contenders: Sequence[Contender], style: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    from matplotlib.lines import Line2D
-
     lines = [Line2D([], [], **style[one.name]) for one in contenders]
     figure.legend(
         lines, [_label(one) for one in contenders], loc="outside lower center", ncols=4,
         frameon=False, fontsize=9, handlelength=2.6,
     )  # fmt: skip
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

@@ -1,6 +1,4 @@
-"""What the report's pictures of federated training show, in numbers: curves, rates, gains and
-rounds, from rows of results.
-"""
+"""The numbers in the pictures of federated training: curves, rates, gains and rounds."""
 
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ from ...datasets.federated_lr.instance import (
     TEXT,
     Federation,
 )
-from .dynamics import make_dynamics
-from .orders import ALPHA, BETA, DECADE
+from ...envs.federated_lr.dynamics import make_dynamics
+from ...envs.federated_lr.orders import ALPHA, BETA, DECADE
 
 FEDAVG = "fedavg"
 MOST_SHOWN, MOST_AGENTS = 8, 3  # contenders of a picture, and agents among them in any case
@@ -180,7 +178,7 @@ def _work(f: Federation) -> float:
     """Multiplications of a replay, about: of the clients' forward passes."""
     if f.model == CURVE:
         return float(f.rounds)
-    from .models import model_of
+    from ...envs.federated_lr.models import model_of
 
     shapes = model_of(f).shapes
     places = [float(f.inputs.shape[1]) if f.model in TEXT else 1.0] * len(shapes)
