@@ -17,7 +17,7 @@ from torch import nn
 
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
-from ...envs.vm_rescheduling.observation import GOES_ON, play
+from ...envs.vm_rescheduling.episode import GOES_ON, play
 from ...envs.vm_rescheduling.packed import CHOSEN, N_PMS, N_VMS, Episode
 from ..layers import Layer, affine, relu, take_layer
 from .network import EPS, HARMONICS, MESSAGE_SCALE, N_NODE, N_PAIR, N_PLACED, N_VM

@@ -154,37 +154,70 @@ def _count_all(static: Static, state: State) -> None:
             state.totals[ON_DRAIN] += 1
 
 
+# These take numbers and arrays rather than Static and State: in loops over PMs, VMs or flavors that
+# is several times faster, as arrays are taken out of the tuples once.
+
+
+@njit(cache=True, inline="always")
+def accepts(status: int, moves: int, cap: int) -> bool:
+    """Whether a PM of this status that took part in `moves` of at most `cap` moves lets VMs in."""
+    return (status == ACTIVE) & (moves < cap)
+
+
+@njit(cache=True, inline="always")
+def releases(status: int, moves: int, cap: int) -> bool:
+    """Whether a PM of this status that took part in `moves` of at most `cap` moves lets VMs out."""
+    return (status != OUTAGE) & (moves < cap)
+
+
+@njit(cache=True, inline="always")
+def fits(
+    free_cpu: np.ndarray, free_mem: np.ndarray, pm: int, node: int, cpu: int, mem: int
+) -> bool:
+    """Whether a node of a PM has the CPU and memory; `free_cpu` and `free_mem` are [P, 2]."""
+    return bool((free_cpu[pm, node] >= cpu) & (free_mem[pm, node] >= mem))
+
+
+@njit(cache=True, inline="always")
+def rooms(
+    free_cpu: np.ndarray, free_mem: np.ndarray, pm: int, nodes: int, cpu: int, mem: int, spread: int
+) -> tuple[bool, bool]:
+    """Whether each of a PM's two destinations has the CPU and memory for a VM.
+
+    Args:
+        free_cpu: int64 [P, 2], in the instance's unit.
+        free_mem: int64 [P, 2], MB.
+        pm: index of the PM.
+        nodes: NUMA nodes that the PM has, 1 or 2.
+        cpu: that the VM needs on each of its nodes.
+        mem: likewise.
+        spread: nodes that the VM is on; with 2 it has destination 0 alone.
+    """
+    # Without branches: in loops over PMs they would be mispredicted half the time.
+    first = fits(free_cpu, free_mem, pm, 0, cpu, mem)
+    second = (nodes == 2) & fits(free_cpu, free_mem, pm, 1, cpu, mem)
+    return first & (second | (spread != 2)), second & (spread != 2)
+
+
 @njit(cache=True, inline="always")
 def may_leave(static: Static, state: State, vm: int) -> bool:
     """Whether the VM's own state and its host let it go, wherever to."""
     source = state.vm_pm[vm]
-    return bool(
-        not static.vm_pinned[vm]
-        and static.pm_status[source] != OUTAGE
-        and state.pm_moves[source] < static.pm_move_cap
-    )
+    lets_out = releases(static.pm_status[source], state.pm_moves[source], static.pm_move_cap)
+    return bool(not static.vm_pinned[vm] and lets_out)
 
 
 @njit(cache=True, inline="always")
 def has_room(static: Static, state: State, flavor: int, pm: int, numa: int) -> bool:
     """Whether a PM takes a VM of this flavor on this node: status, move cap, CPU and memory."""
-    if static.pm_status[pm] != ACTIVE or state.pm_moves[pm] >= static.pm_move_cap:
+    if not accepts(static.pm_status[pm], state.pm_moves[pm], static.pm_move_cap):
         return False
     cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
+    free_cpu, free_mem, nodes = state.free_cpu, state.free_mem, static.pm_nodes[pm]
+    here = numa < nodes and fits(free_cpu, free_mem, pm, numa, cpu, mem)
     if static.flavor_nodes[flavor] == 2:
-        return bool(
-            numa == 0
-            and static.pm_nodes[pm] == 2
-            and state.free_cpu[pm, 0] >= cpu
-            and state.free_cpu[pm, 1] >= cpu
-            and state.free_mem[pm, 0] >= mem
-            and state.free_mem[pm, 1] >= mem
-        )
-    return bool(
-        numa < static.pm_nodes[pm]
-        and state.free_cpu[pm, numa] >= cpu
-        and state.free_mem[pm, numa] >= mem
-    )
+        return bool(here and numa == 0 and nodes == 2 and fits(free_cpu, free_mem, pm, 1, cpu, mem))
+    return bool(here)
 
 
 @njit(cache=True, inline="always")

@@ -27,16 +27,8 @@ from ..instances import gather
 from ..window import Window, check_render_mode
 from . import packed
 from .dynamics import State, make_state, make_static
-from .observation import (
-    ENDED,
-    ILLEGAL,
-    PM_FEATURES,
-    VM_FEATURES,
-    begin,
-    destination_mask,
-    observation_space,
-    play,
-)
+from .episode import ENDED, ILLEGAL, begin, destination_mask, play
+from .observation import PM_FEATURES, VM_FEATURES, observation_space
 from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of
 
 Observation = dict[str, Any]
