@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
+from ..core import play
 from ..core.budget import Budget
 from ..core.contracts import Solver
 from ..core.errors import SettingError
-from ..core.play import is_policy, play_policy
 from ..core.problem import Problem
-from ..core.registry import contender_kind, load_contender
-from ..core.solution import Solution
+from ..core.registry import load_contender
 from .algorithms import build_algorithm, trained_policy
 from .configuration import IMITATION, load_config
 from .recipe import ImitationPass
@@ -77,16 +76,11 @@ def _watched(run: Run, total: int) -> Iterator[tuple[SummaryWriter, Callable[[st
 
 
 def _as_solver(problem: Problem[Any], name: str) -> Solver:
-    """A contender as a solver; a policy is played in the world of the solver's seed."""
+    """Make a solver of a contender; its seed is the world's, too."""
     contender = load_contender(problem.family, name)
-    if not is_policy(contender_kind(problem.family, name), contender):
-        solver: Solver = contender
-        return solver
-
-    def play(instance: Any, budget: Budget, seed: int) -> Solution:
-        return play_policy(problem, contender(), instance, budget, seed, seed)
-
-    return play
+    return lambda instance, budget, seed: play.run(
+        contender, problem, play.Task(instance, budget, seed, seed)
+    )
 
 
 def _planner(run: Run, instances: list[Any]) -> Callable[[Any], np.ndarray]:

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from ..core.budget import Budget
 from ..core.errors import OutputError
-from ..core.registry import AGENTS, POLICIES, check_name, load_contender
+from ..core.registry import check_name, contender_names, load_contender
 from ..datasets.federated_lr.instance import Federation, seal, terms_of
 from ..datasets.federated_lr.splits import load_set
 from ..envs.federated_lr.objective import first_at
@@ -53,7 +53,7 @@ def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
     policies = []
     for lane, (federation, world) in enumerate(jobs):
         lanes.begin(lane, lanes.federations[lane], world)
-        policy = load_contender(FAMILY, name)()
+        policy = load_contender(FAMILY, name).object()
         policy.reset(terms_of(federation), Budget(1e6), world)
         policies.append(policy)
     s, observer = lanes.statistics, Observer(len(jobs))
@@ -149,7 +149,7 @@ def main(
 ) -> None:
     """Play controllers on every cell of a grid and print the table, accuracies in points."""
     torch.set_num_threads(1)
-    everyone = [*AGENTS[FAMILY], *POLICIES[FAMILY]]
+    everyone = contender_names(FAMILY, form="player")
     names = [check_name(name, everyone, f"{FAMILY} contender") for name in contenders or everyone]
     names = list(dict.fromkeys([BASELINE, against, *names]))
     cells = load_set(grid)

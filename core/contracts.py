@@ -18,7 +18,6 @@ Direction = Literal["minimize", "maximize"]
 SIGNS: dict[Direction, float] = {"minimize": 1.0, "maximize": -1.0}
 Role = Literal["agent", "solver", "oracle"]
 Form = Literal["planner", "player"]
-Kind = Literal["agent", "solver", "policy", "oracle"]
 
 
 class Solver(Protocol):
@@ -51,6 +50,25 @@ class Oracle(Protocol):
     def __call__(self, instance: Any, budget: Budget, world: World) -> Solution:
         """The plan that hindsight would have made."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Somebody who takes part in a comparison.
+
+    Attributes:
+        family, name: how the registry knows it.
+        role: "agent" (trained), "solver", or "oracle" (knows all that the judge knows).
+        form: "planner" makes a plan and is done; "player" plays closed loop.
+        object: of a planner a Solver, or the Oracle where that is its role; of a player what makes
+            a Policy, called without arguments.
+    """
+
+    family: str
+    name: str
+    role: Role
+    form: Form
+    object: Any
 
 
 @dataclass(frozen=True, slots=True)

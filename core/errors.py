@@ -38,3 +38,7 @@ class MissingDependencyError(SysOptError, ImportError):
 
 class OutputError(SysOptError, OSError):
     """A result cannot be written where it was asked for, or does not belong to what is there."""
+
+
+class RegistryError(SysOptError, ValueError):
+    """A family or contender that cannot be registered."""

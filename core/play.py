@@ -1,31 +1,76 @@
-"""Environments of instances, and policies played on them."""
+"""Runs contenders: planners once, players closed loop in an environment."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from .budget import Budget
-from .contracts import Kind, Policy
+from .contracts import Contender, Policy, Role, World
 from .problem import Problem
-from .solution import Solution
+from .solution import Played, Solution
 
 
-def is_policy(kind: Kind, contender: Any) -> bool:
-    """Whether a contender plays closed loop: a policy's constructor, or an agent of that form."""
-    return kind == "policy" or hasattr(contender, "act")
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a contender is to do.
+
+    Attributes:
+        instance: the family's instance, whole or as the contender sees it.
+        budget: what may be spent.
+        seed: the contender's.
+        world_seed: the environment's; of contenders, only oracles are given it.
+    """
+
+    instance: Any
+    budget: Budget
+    seed: int
+    world_seed: int
 
 
-def shown_to(problem: Problem[Any], kind: Kind, instance: Any) -> Any:
-    """What of an instance a contender of the kind is given; an oracle gets all of it."""
-    return instance if kind == "oracle" else problem.contender_view(instance)
+def view(problem: Problem[Any], role: Role, instance: Any) -> Any:
+    """Return what a contender is given of an instance: an oracle all of it.
+
+    Args:
+        problem: the family.
+        role: the contender's.
+        instance: whole, or as the contender sees it.
+    """
+    return instance if role == "oracle" else problem.contender_view(instance)
+
+
+def run(contender: Contender, problem: Problem[Any], task: Task) -> Solution:
+    """Have a contender plan or play.
+
+    Args:
+        contender: of any role and form.
+        problem: its family.
+        task: the instance, the budget and the seeds.
+
+    Raises:
+        TypeError: the contender returned something else than a Solution.
+    """
+    instance = view(problem, contender.role, task.instance)
+    if contender.form == "player":
+        return play_policy(problem, contender.object(), replace(task, instance=instance))
+    last = World(task.world_seed) if contender.role == "oracle" else task.seed
+    solution = contender.object(instance, task.budget, last)
+    if not isinstance(solution, Solution):
+        raise TypeError(f"returned {type(solution).__name__}, not a Solution")
+    return solution
 
 
 def make_environment(problem: Problem[Any], instance: Any) -> gymnasium.Env[Any, Any]:
-    """The family's environment in the form that plans are made of, with room for the instance."""
+    """Make the environment whose actions are the rows of a plan.
+
+    Args:
+        problem: the family.
+        instance: the environment has room for it.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="gymnasium")
         return gymnasium.make(
@@ -36,24 +81,22 @@ def make_environment(problem: Problem[Any], instance: Any) -> gymnasium.Env[Any,
         )
 
 
-def play_policy(
-    problem: Problem[Any], policy: Policy, instance: Any, budget: Budget, seed: int, world_seed: int
-) -> Solution:
-    """Plays an episode closed loop, until it ends or the budget does.
+def play_policy(problem: Problem[Any], policy: Policy, task: Task) -> Solution:
+    """Play an episode closed loop, until it or the budget ends.
 
     Args:
         problem: the family.
-        policy: is reset first, with what it is told of the instance.
-        instance: as contenders are shown it.
-        budget: of the episode.
-        seed: the policy's.
-        world_seed: the environment's.
+        policy: is reset first, with the policy's view of the instance.
+        task: the instance as contenders see it, the episode's budget and the seeds.
+
+    Returns:
+        The actions, and what the environment said of them at the end.
     """
-    clock = budget.start()
-    env = make_environment(problem, instance)
+    clock = task.budget.start()
+    env = make_environment(problem, task.instance)
     try:
-        policy.reset(problem.policy_view(instance), budget, seed)
-        observation, info = env.reset(seed=world_seed, options={"instance": instance})
+        policy.reset(problem.policy_view(task.instance), task.budget, task.seed)
+        observation, info = env.reset(seed=task.world_seed, options={"instance": task.instance})
         actions: list[Any] = []
         ended = False
         while not ended and not clock.expired:
@@ -61,6 +104,8 @@ def play_policy(
             observation, _, terminated, truncated, info = env.step(action)
             actions.append(action)
             ended = bool(terminated or truncated)
-        return clock.solution(np.asarray(actions, dtype=np.int64))
+        found = clock.solution(np.asarray(actions, dtype=np.int64))
+        played = Played(float(info["objective"]), bool(info["feasible"]))
+        return replace(found, played=played)
     finally:
         env.close()  # type: ignore[no-untyped-call]

@@ -1,258 +1,295 @@
-"""The registry of lazy entry points.
+"""The registry: which families and contenders there are, and where; nothing is imported before use.
 
-To add a family, a solver or an agent, add its line here, and its files in its own folders. An entry
-starting with a dot is relative to this package; others are absolute, so that another package can
-register its own at run time.
+A family of this package stands in FAMILIES; its room in `envs` says where its environments are,
+and its rooms in `agents` and `solvers` hold the tables of its contenders. Another package brings
+its own by Python entry points, which the command line and the worker processes read, too:
+
+    [project.entry-points."sysopt_gym.families"]
+    knapsack = "my_package:FAMILY"              # a Family, under its name
+
+    [project.entry-points."sysopt_gym.contenders"]
+    vm_rescheduling = "my_package.contenders"   # tables for that family: SOLVERS, AGENTS, ORACLES
+
+`register_family` and `register` do the same for the running program and the workers it starts.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
-from typing import Any, cast
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from importlib.util import find_spec, resolve_name
+from typing import Any, get_args
 
-from .contracts import Kind
-from .errors import MissingDependencyError, UnknownNameError
+import gymnasium
+
+from .contracts import Contender, Form, Role
+from .errors import MissingDependencyError, RegistryError, UnknownNameError
 from .problem import Problem
 
-FAMILIES: dict[str, str] = {
-    "vm_rescheduling": ".envs.vm_rescheduling.problem:PROBLEM",
-    "memory_mapping": ".envs.memory_mapping.problem:PROBLEM",
-    "sequence_design": ".envs.sequence_design.problem:PROBLEM",
-    "federated_lr": ".envs.federated_lr.problem:PROBLEM",
-}
-
-ENVIRONMENTS: dict[str, str] = {
-    "sysopt/VMRescheduling-v0": ".envs.vm_rescheduling.env:VMReschedulingEnv",
-    "sysopt/MallocGame-v0": ".envs.memory_mapping.env:MallocGameEnv",
-    "sysopt/SequenceDesign-v0": ".envs.sequence_design.env:SequenceDesignEnv",
-    "sysopt/FederatedLR-v0": ".envs.federated_lr.env:FederatedLREnv",
-}
-
-# Of those environments that step many at once (gymnasium.make_vec).
-VECTOR_ENVIRONMENTS: dict[str, str] = {
-    "sysopt/SequenceDesign-v0": ".envs.sequence_design.vector_env:SequenceDesignVectorEnv",
-    "sysopt/FederatedLR-v0": ".envs.federated_lr.vector_env:FederatedLRVectorEnv",
-}
-
-SOLVERS: dict[str, dict[str, str]] = {
-    "vm_rescheduling": {
-        "random": ".solvers.vm_rescheduling.random_search:solve",
-        "ha": ".solvers.vm_rescheduling.ha:solve",
-        "greedy": ".solvers.vm_rescheduling.greedy:solve",
-        "vbpp": ".solvers.vm_rescheduling.vbpp:solve",
-        "beam": ".solvers.vm_rescheduling.beam:solve",
-        "local_search": ".solvers.vm_rescheduling.local_search:solve",
-        "milp": ".solvers.vm_rescheduling.milp:solve",
-        "columns": ".solvers.vm_rescheduling.columns:solve",
-        "cpsat": ".solvers.vm_rescheduling.cpsat:solve",
-        "pop": ".solvers.vm_rescheduling.pop:solve",
-        "mcts": ".solvers.vm_rescheduling.mcts:solve",
-    },
-    "memory_mapping": {
-        "all_slow": ".solvers.memory_mapping.all_slow:solve",
-        "random": ".solvers.memory_mapping.random_search:solve",
-        "greedy": ".solvers.memory_mapping.greedy:solve",
-        "threshold": ".solvers.memory_mapping.threshold:solve",
-        "xla_msa": ".solvers.memory_mapping.xla_msa:solve",
-        "local_search": ".solvers.memory_mapping.local_search:solve",
-        "beam": ".solvers.memory_mapping.beam:solve",
-        "milp": ".solvers.memory_mapping.milp:solve",
-        "portfolio": ".solvers.memory_mapping.portfolio:solve",
-    },
-    "sequence_design": {
-        "offline_best": ".solvers.sequence_design.offline_best:solve",
-        "random": ".solvers.sequence_design.random_search:solve",
-        "proxy_exhaustive": ".solvers.sequence_design.proxy_exhaustive:solve",
-        "ga": ".solvers.sequence_design.ga:solve",
-        "adalead": ".solvers.sequence_design.adalead:solve",
-        "cma_es": ".solvers.sequence_design.cma_es:solve",
-        "bo": ".solvers.sequence_design.bo:solve",
-        "gradient_ascent": ".solvers.sequence_design.gradient_ascent:solve",
-        "gradient_ascent_single": ".solvers.sequence_design.gradient_ascent:solve_single",
-        "gradient_ascent_min": ".solvers.sequence_design.gradient_ascent:solve_min",
-        "gradient_ascent_soft": ".solvers.sequence_design.gradient_ascent:solve_soft",
-        "gradient_ascent_eta": ".solvers.sequence_design.gradient_ascent:solve_eta",
-        "reinforce": ".solvers.sequence_design.reinforce:solve",
-        "coms": ".solvers.sequence_design.coms:solve",
-        "bib": ".solvers.sequence_design.bib:solve",
-        "bib_forward": ".solvers.sequence_design.bib:solve_forward",
-        "bib_backward": ".solvers.sequence_design.bib:solve_backward",
-        "bib_fixed_gamma": ".solvers.sequence_design.bib:solve_fixed_gamma",
-        "bib_fixed_eta": ".solvers.sequence_design.bib:solve_fixed_eta",
-        "bdi": ".solvers.sequence_design.bdi:solve",
-        "cbas": ".solvers.sequence_design.cbas:solve",
-        "mins": ".solvers.sequence_design.mins:solve",
-        "gflownet": ".solvers.sequence_design.gflownet:solve",
-    },
-    "federated_lr": {
-        "curve_optimum": ".solvers.federated_lr.curve_optimum:solve",
-    },
-}
-
-AGENTS: dict[str, dict[str, str]] = {
-    "vm_rescheduling": {
-        "agent": ".agents.vm_rescheduling.prices:solve_agent",
-        "ppo": ".agents.vm_rescheduling.players:solve_ppo",
-        "ppo_greedy": ".agents.vm_rescheduling.players:solve_ppo_greedy",
-        "ppo_sample": ".agents.vm_rescheduling.players:solve_ppo_sample",
-    },
-    "memory_mapping": {
-        "agent": ".agents.memory_mapping.players:solve_agent",
-        "muzero": ".agents.memory_mapping.players:solve_muzero",
-        "ppo": ".agents.memory_mapping.players:solve_ppo",
-    },
-    "sequence_design": {
-        "agent": ".agents.sequence_design.players:solve_agent",
-        "muzero": ".agents.sequence_design.players:solve_muzero",
-        "ppo": ".agents.sequence_design.players:solve_ppo",
-    },
-    "federated_lr": {
-        "agent": ".agents.federated_lr.players:Agent",
-        "muzero": ".agents.federated_lr.players:MuZero",
-        "ppo": ".agents.federated_lr.players:Ppo",
-    },
-}
-
-POLICIES: dict[str, dict[str, str]] = {
-    "federated_lr": {
-        "random": ".solvers.federated_lr.walks:RandomWalk",
-        "fedavg": ".solvers.federated_lr.fixed:fedavg",
-        "bold_driver": ".solvers.federated_lr.walks:BoldDriver",
-        "fedhyper_g": ".solvers.federated_lr.fedhyper:fedhyper_g",
-        "fedhyper_sl": ".solvers.federated_lr.fedhyper:fedhyper_sl",
-        "fedhyper_cl": ".solvers.federated_lr.fedhyper:fedhyper_cl",
-        "fedhyper_full": ".solvers.federated_lr.fedhyper:fedhyper_full",
-        "fedhyper_g_cosine": ".solvers.federated_lr.fedhyper:fedhyper_g_cosine",
-        "fedhyper_sl_cosine": ".solvers.federated_lr.fedhyper:fedhyper_sl_cosine",
-        "fedhyper_cl_cosine": ".solvers.federated_lr.fedhyper:fedhyper_cl_cosine",
-        "fedhyper_full_cosine": ".solvers.federated_lr.fedhyper:fedhyper_full_cosine",
-        "fedavgm": ".solvers.federated_lr.fixed:fedavgm",
-        "fedadagrad": ".solvers.federated_lr.fixed:fedadagrad",
-        "fedadam": ".solvers.federated_lr.fixed:fedadam",
-        "fedyogi": ".solvers.federated_lr.fixed:fedyogi",
-        "fedexp": ".solvers.federated_lr.fedexp:FedExP",
-        "linear": ".solvers.federated_lr.timed:linear",
-        "cosine": ".solvers.federated_lr.timed:cosine",
-        "cyclic_cosine": ".solvers.federated_lr.timed:cyclic_cosine",
-        "step": ".solvers.federated_lr.timed:step",
-        "exponential": ".solvers.federated_lr.timed:exponential",
-        "one_cycle": ".solvers.federated_lr.timed:one_cycle",
-        "rex": ".solvers.federated_lr.timed:rex",
-        "wsd": ".solvers.federated_lr.timed:wsd",
-        "wsd_s": ".solvers.federated_lr.timed:wsd_s",
-        "wsdc": ".solvers.federated_lr.timed:wsdc",
-        "infinite": ".solvers.federated_lr.timed:infinite",
-        "rewarm_redecay": ".solvers.federated_lr.timed:rewarm_redecay",
-        "slow_start_fast_decay": ".solvers.federated_lr.timed:slow_start_fast_decay",
-        "power": ".solvers.federated_lr.timed:power",
-        "uba": ".solvers.federated_lr.timed:uba",
-        "refinement": ".solvers.federated_lr.timed:refinement",
-        "linear_server": ".solvers.federated_lr.timed:linear_server",
-        "cosine_server": ".solvers.federated_lr.timed:cosine_server",
-        "cyclic_cosine_server": ".solvers.federated_lr.timed:cyclic_cosine_server",
-        "step_server": ".solvers.federated_lr.timed:step_server",
-        "exponential_server": ".solvers.federated_lr.timed:exponential_server",
-        "one_cycle_server": ".solvers.federated_lr.timed:one_cycle_server",
-        "rex_server": ".solvers.federated_lr.timed:rex_server",
-        "wsd_server": ".solvers.federated_lr.timed:wsd_server",
-        "wsd_s_server": ".solvers.federated_lr.timed:wsd_s_server",
-        "wsdc_server": ".solvers.federated_lr.timed:wsdc_server",
-        "infinite_server": ".solvers.federated_lr.timed:infinite_server",
-        "rewarm_redecay_server": ".solvers.federated_lr.timed:rewarm_redecay_server",
-        "slow_start_fast_decay_server": ".solvers.federated_lr.timed:slow_start_fast_decay_server",
-        "power_server": ".solvers.federated_lr.timed:power_server",
-        "uba_server": ".solvers.federated_lr.timed:uba_server",
-        "refinement_server": ".solvers.federated_lr.timed:refinement_server",
-        "autolrs": ".solvers.federated_lr.autolrs:AutoLRS",
-        "hypergradient": ".solvers.federated_lr.fixed:hypergradient",
-        "hypergradient_multiplicative": ".solvers.federated_lr.fixed:hypergradient_multiplicative",
-        "dog": ".solvers.federated_lr.fixed:dog",
-        "d_adaptation": ".solvers.federated_lr.fixed:d_adaptation",
-        "prodigy": ".solvers.federated_lr.fixed:prodigy",
-        "schedule_free": ".solvers.federated_lr.fixed:schedule_free",
-    },
-}
-
-# Yardsticks that know what only the judge knows.
-ORACLES: dict[str, dict[str, str]] = {
-    "federated_lr": {
-        "best_constant": ".solvers.federated_lr.best_constant:plan",
-    },
-}
-
+PACKAGE = (__package__ or "").rpartition(".")[0]
+FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_lr")
 # Beside those that a family's Problem names.
-BENCHMARKS: dict[str, str] = {
+BENCHMARKS = {
     "muzero_search": ".benchmarks.muzero_search:measure",
     "packing": ".benchmarks.packing:measure",
 }
-
-_TABLES: dict[Kind, dict[str, dict[str, str]]] = {
-    "agent": AGENTS,
-    "solver": SOLVERS,
-    "policy": POLICIES,
-    "oracle": ORACLES,
-}
-KINDS: tuple[Kind, ...] = tuple(_TABLES)
+# The tables of contenders that a module may hold, in the order of lists and reports.
+TABLES: Mapping[Role, str] = {"agent": "AGENTS", "solver": "SOLVERS", "oracle": "ORACLES"}
+FAMILY_GROUP, CONTENDER_GROUP = "sysopt_gym.families", "sysopt_gym.contenders"
 
 
-def resolve(entry: str) -> Any:
-    """Imports the object behind an entry point "module:attribute".
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Where the parts of a family are, as "package.module:attribute".
 
-    Raises:
-        MissingDependencyError: the module needs a package that is not installed.
+    Attributes:
+        problem: its Problem object.
+        env_id: the Gymnasium id of its environment, as its Problem has it.
+        env: the class of its environment.
+        vector_env: the class that steps many environments at once; None for Gymnasium's own.
+        contenders: modules that hold a table SOLVERS, AGENTS or ORACLES: name -> Entry.
     """
-    module, attribute = entry.split(":")
-    package = __package__.rpartition(".")[0]
-    try:
-        return getattr(importlib.import_module(module, package), attribute)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith(package):
-            raise
-        raise MissingDependencyError(
-            f"{entry} needs the package {error.name!r}; install the extras with "
-            "pip install 'sysopt-gym[all]'"
-        ) from error
+
+    problem: str
+    env_id: str
+    env: str
+    vector_env: str | None = None
+    contenders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a contender is, and how it plays.
+
+    Attributes:
+        place: "package.module:attribute"; in a table, a leading dot stands for the package that the
+            table is in.
+        form: "planner" or "player"; see Contender.
+        role: follows from the table that the entry is in.
+    """
+
+    place: str
+    form: Form = "planner"
+    role: Role = "solver"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All that is registered: families by name, and of each family its contenders by name."""
+
+    families: dict[str, Family] = field(default_factory=dict)
+    contenders: dict[str, dict[str, Entry]] = field(default_factory=dict)
+
+
+_tables: Tables | None = None
+
+
+def tables() -> Tables:
+    """Return what is registered; the first call reads the families' rooms and the entry points."""
+    global _tables
+    if _tables is None:
+        _tables = Tables()
+        for name in FAMILIES:
+            rooms = (f"{PACKAGE}.agents.{name}", f"{PACKAGE}.solvers.{name}")
+            family = replace(own_family(name), contenders=rooms)
+            _add_family(name, family, _read_tables(family))
+        _read_entry_points()
+    return _tables
+
+
+def adopt(given: Tables) -> None:
+    """Make another process's registry this one's, environments included.
+
+    Args:
+        given: what `tables` returned there.
+    """
+    global _tables
+    _tables = given
+    for family in given.families.values():
+        add_environment(family)
+
+
+def own_family(name: str) -> Family:
+    """Read what a family of this package says of its environments in its room.
+
+    Args:
+        name: one of FAMILIES.
+    """
+    family: Family = resolve(f".envs.{name}:FAMILY")
+    return family
+
+
+def add_environment(family: Family) -> None:
+    """Register a family's environment with Gymnasium, unless that is done.
+
+    Args:
+        family: says the id and the classes.
+    """
+    if family.env_id not in gymnasium.registry:
+        gymnasium.register(family.env_id, family.env, vector_entry_point=family.vector_env)
+
+
+def family_names() -> list[str]:
+    """Return the names of all families, those of this package first."""
+    return list(tables().families)
 
 
 def load_problem(family: str) -> Problem[Any]:
-    """The family's Problem.
+    """Import a family's Problem.
+
+    Args:
+        family: its name.
 
     Raises:
         UnknownNameError: no such family.
     """
-    return cast(Problem[Any], resolve(FAMILIES[check_name(family, FAMILIES, "family")]))
+    families = tables().families
+    problem: Problem[Any] = resolve(families[check_name(family, families, "family")].problem)
+    return problem
 
 
-def contender_names(family: str, kind: Kind) -> list[str]:
-    """Names of a family's contenders of one kind, in the registry's order."""
-    return list(_TABLES[kind].get(family, {}))
+def contender_names(family: str, role: Role | None = None, form: Form | None = None) -> list[str]:
+    """Return the names of a family's contenders: agents, then solvers, then oracles.
+
+    Args:
+        family: its name; one that nobody registered has no contenders.
+        role: of those to return; None for all.
+        form: of those to return; None for both.
+    """
+    entries = tables().contenders.get(family, {})
+    return [
+        name
+        for wanted in TABLES
+        for name, entry in entries.items()
+        if entry.role == wanted and role in (None, wanted) and form in (None, entry.form)
+    ]
 
 
-def contender_kind(family: str, name: str) -> Kind:
-    """Whether a contender is an agent, a solver, a policy or an oracle.
+def contender_entry(family: str, name: str) -> Entry:
+    """Look a contender up without importing it.
+
+    Args:
+        family: name of its family.
+        name: its own.
 
     Raises:
         UnknownNameError: no such contender.
     """
-    kinds = {other: kind for kind in _TABLES for other in contender_names(family, kind)}
-    return kinds[check_name(name, kinds, f"{family} contender")]
+    check_name(name, contender_names(family), f"{family} contender")
+    return tables().contenders[family][name]
 
 
-def load_contender(family: str, name: str) -> Any:
-    """The Solver or Oracle function or Policy class behind a name.
+def load_contender(family: str, name: str) -> Contender:
+    """Import a contender.
+
+    Args:
+        family: name of its family.
+        name: its own.
 
     Raises:
         UnknownNameError: no such contender.
         MissingDependencyError: it needs a package that is not installed.
     """
-    return resolve(_TABLES[contender_kind(family, name)][family][name])
+    entry = contender_entry(family, name)
+    return Contender(family, name, entry.role, entry.form, resolve(entry.place))
 
 
-def register(kind: Kind, family: str, name: str, entry: str) -> None:
-    """Adds a contender of another package, as "package.module:attribute"."""
-    _TABLES[kind].setdefault(family, {})[name] = entry
+def register_family(name: str, family: Family) -> None:
+    """Add a family of another package, with its contenders, for this process and its workers.
+
+    Its Problem is imported at once; its environment and its contenders when they are used.
+
+    Args:
+        name: how the registry shall know it.
+        family: where its parts are.
+
+    Raises:
+        RegistryError: the name or the environment id is taken, a module or an attribute is not
+            there, or the Problem is none or says another name or id.
+    """
+    there = tables().families.get(name)
+    if there == family:
+        return
+    if there is not None:
+        raise RegistryError(f"family {name!r} is taken by {there.problem}; choose another name")
+    same_id = gymnasium.registry.get(family.env_id)
+    if same_id is not None and same_id.entry_point != family.env:
+        raise RegistryError(
+            f"environment id {family.env_id!r} is taken by {same_id.entry_point}; choose another id"
+        )
+    for module in family.contenders:
+        _check_module(module, module)
+    entries = _read_tables(family)
+    places = [family.problem, family.env, *(entry.place for entry in entries.values())]
+    for place in [*places, family.vector_env] if family.vector_env else places:
+        _check_place(place)
+    problem = resolve(family.problem)
+    if not isinstance(problem, Problem) or (problem.family, problem.env_id) != (
+        name,
+        family.env_id,
+    ):
+        raise RegistryError(
+            f"{family.problem} is no Problem of family {name!r} with env_id {family.env_id!r}; "
+            "give both the same name and id"
+        )
+    _add_family(name, family, entries)
+
+
+def register(role: Role, family: str, name: str, place: str, form: Form = "planner") -> None:
+    """Add a contender of another package, for this process and its workers.
+
+    Args:
+        role: "agent", "solver" or "oracle".
+        family: name of a registered family.
+        name: how the registry shall know it.
+        place: "package.module:attribute"; imported when the contender is used.
+        form: "planner" or "player"; see Contender.
+
+    Raises:
+        UnknownNameError: an unknown role, form or family.
+        RegistryError: the name is taken, or a module or attribute is not there.
+    """
+    check_name(role, TABLES, "role")
+    check_name(form, get_args(Form), "form")
+    contenders = tables().contenders
+    check_name(family, contenders, "family")
+    _check_place(place)
+    entry = Entry(place, form, role)
+    there = contenders[family].setdefault(name, entry)
+    if there != entry:
+        raise RegistryError(
+            f"{family} contender {name!r} is taken by {there.place}; choose another name"
+        )
+
+
+def resolve(place: str) -> Any:
+    """Import the object behind "module:attribute".
+
+    Args:
+        place: where it is; a leading dot stands for this package.
+
+    Raises:
+        MissingDependencyError: the module needs a package that is not installed.
+        RegistryError: the module has no such attribute.
+    """
+    module, _, attribute = place.partition(":")
+    try:
+        found = importlib.import_module(module, PACKAGE)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith(PACKAGE):
+            raise
+        raise MissingDependencyError(
+            f"{place} needs the package {error.name!r}; install the extras with "
+            "pip install 'sysopt-gym[all]'"
+        ) from error
+    if not hasattr(found, attribute):
+        raise RegistryError(f"{place}: the module has no {attribute!r}; correct the entry")
+    return getattr(found, attribute)
 
 
 def check_name(name: str, names: Iterable[str], what: str) -> str:
@@ -272,3 +309,76 @@ def check_name(name: str, names: Iterable[str], what: str) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UnknownNameError(f"unknown {what} {name!r}; {hint}known: {', '.join(names)}")
+
+
+def _add_family(name: str, family: Family, contenders: dict[str, Entry]) -> None:
+    add_environment(family)
+    tables().families[name] = family
+    tables().contenders[name] = contenders
+
+
+def _read_tables(family: Family) -> dict[str, Entry]:
+    """Read the tables of a family's contenders."""
+    found = [_entries(importlib.import_module(module)) for module in family.contenders]
+    return {name: entry for entries in found for name, entry in entries.items()}
+
+
+def _entries(module: Any) -> dict[str, Entry]:
+    """Read a module's tables; places become absolute, roles are those of the tables."""
+    return {
+        name: replace(entry, place=resolve_name(entry.place, module.__package__), role=role)
+        for role, table in TABLES.items()
+        for name, entry in getattr(module, table, {}).items()
+    }
+
+
+def _check_place(place: str) -> None:
+    """Refuse a place that cannot be imported, as far as that shows without importing it."""
+    module, _, attribute = place.partition(":")
+    if not module or module.startswith(".") or not attribute:
+        raise RegistryError(f"{place!r} is no place; write package.module:attribute")
+    _check_module(module, place)
+    if module in sys.modules and not hasattr(sys.modules[module], attribute):
+        raise RegistryError(f"{place}: the module has no {attribute!r}; correct the name")
+
+
+def _check_module(module: str, place: str) -> None:
+    try:
+        there = find_spec(module) is not None
+    except (ImportError, ValueError):
+        there = False
+    if not there:
+        raise RegistryError(
+            f"{place}: no module {module!r} can be imported; install its package, or put its "
+            "folder on the search path"
+        )
+
+
+def _read_entry_points() -> None:
+    """Register what installed packages bring; what is broken is left out with a warning."""
+    for group in (FAMILY_GROUP, CONTENDER_GROUP):
+        for point in metadata.entry_points(group=group):
+            try:
+                _plug(group, point.name, point.load())
+            except Exception as error:
+                owner = point.dist.name if point.dist else "its package"
+                warnings.warn(
+                    f"{owner}: the entry point {point.name!r} of {group} is left out "
+                    f"({type(error).__name__}: {error}); update or uninstall {owner}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+
+def _plug(group: str, family: str, found: Any) -> None:
+    """Register what an entry point names: a Family, or a module with tables of contenders."""
+    if group == FAMILY_GROUP:
+        if not isinstance(found, Family):
+            raise RegistryError(f"{found!r} is no sysopt_gym.core.registry.Family")
+        register_family(family, found)
+        return
+    entries = _entries(found)
+    if not entries:
+        raise RegistryError(f"{found!r} holds no table {', '.join(TABLES.values())}")
+    for name, entry in entries.items():
+        register(entry.role, family, name, entry.place, entry.form)

@@ -27,6 +27,19 @@ class Incumbent:
     actions: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What the environment says at the end of an episode.
+
+    Attributes:
+        objective: `info["objective"]`, in the objective's unit.
+        feasible: `info["feasible"]`.
+    """
+
+    objective: float
+    feasible: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Solution:
     """What a contender returns.
@@ -36,12 +49,14 @@ class Solution:
         status: "optimal" where the method proves that no plan is better, else "feasible".
         bound: a proven bound on the objective (same unit and direction), or None.
         incumbents: the improving plans of the search in order, the returned one last.
+        played: where the plan was played closed loop, what the environment said of it; else None.
     """
 
     actions: np.ndarray
     status: Status = "feasible"
     bound: float | None = None
     incumbents: tuple[Incumbent, ...] = ()
+    played: Played | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 from ..core.contracts import Throughput
 from ..core.errors import InstanceError
 from ..core.files import write_bytes
-from ..core.registry import BENCHMARKS, FAMILIES, check_name, load_problem, resolve
+from ..core.registry import BENCHMARKS, check_name, family_names, load_problem, resolve
 from .conditions import conditions
 
 
@@ -28,7 +28,7 @@ def measure(names: Sequence[str], tell: Callable[[str], None]) -> dict[str, list
         UnknownNameError: neither a family nor a benchmark.
         InstanceError: the data of a benchmark asked for are not at hand.
     """
-    there = [*FAMILIES, *BENCHMARKS]
+    there = [*family_names(), *BENCHMARKS]
     found: dict[str, list[Throughput]] = {}
     for name in [check_name(name, there, "family or benchmark") for name in names] or there:
         own = {name: BENCHMARKS[name]} if name in BENCHMARKS else load_problem(name).benchmarks

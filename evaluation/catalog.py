@@ -13,11 +13,9 @@ from ..core.errors import InstanceError, OutputError, SettingError, UnknownNameE
 from ..core.instance import load_archive, save_archive
 from ..core.problem import Problem
 from ..core.registry import (
-    FAMILIES,
-    KINDS,
     check_name,
-    contender_kind,
-    contender_names,
+    contender_entry,
+    family_names,
     load_problem,
 )
 
@@ -96,8 +94,8 @@ def check_families(names: Sequence[str]) -> list[str]:
     Raises:
         UnknownNameError: no such family.
     """
-    checked = [check_name(name, FAMILIES, "family") for name in names]
-    return list(dict.fromkeys(checked)) or list(FAMILIES)
+    checked = [check_name(name, family_names(), "family") for name in names]
+    return list(dict.fromkeys(checked)) or family_names()
 
 
 def choose_contenders(
@@ -112,13 +110,8 @@ def choose_contenders(
     standard = problem.defaults
     wanted = [*(names or standard.contenders), *standard.always, baseline or standard.baseline]
     for name in wanted:
-        contender_kind(problem.family, name)
+        contender_entry(problem.family, name)
     return list(dict.fromkeys(wanted))
-
-
-def all_contenders(family: str) -> list[str]:
-    """Every registered contender of a family."""
-    return [name for kind in KINDS for name in contender_names(family, kind)]
 
 
 def check_budget(seconds: float) -> Budget:
@@ -212,7 +205,7 @@ def import_file(
     if not path.is_file():
         raise InstanceError(f"{path}: no such file; give the file to import")
     if family is None:
-        (problem,) = readers([load_problem(name) for name in FAMILIES], str(path))
+        (problem,) = readers([load_problem(name) for name in family_names()], str(path))
         family = problem.family
     problem, instances, _ = load(family, str(path), pairs)
     return problem, instances

@@ -10,9 +10,8 @@ from typing import Any
 
 from ..core.instance import Instance
 from ..core.problem import Problem
-from ..core.registry import check_name, load_problem
+from ..core.registry import check_name, contender_names, load_problem
 from .catalog import (
-    all_contenders,
     apply_settings,
     check_budget,
     check_families,
@@ -82,9 +81,9 @@ def make_plan(request: Request) -> Plan:
             for instance in instances:
                 entry = Entry(problem.family, apply_settings(problem, instance, settings), settings)
                 entries.setdefault((entry.family, entry.instance_hash), entry)
-        names = [n for n in request.contenders if n in all_contenders(problem.family)]
+        names = [n for n in request.contenders if n in contender_names(problem.family)]
         baseline = request.baseline
-        if baseline not in all_contenders(problem.family):
+        if baseline not in contender_names(problem.family):
             baseline = None
         contenders[problem.family] = choose_contenders(problem, names, baseline)
         seconds = request.budget_s
@@ -148,7 +147,7 @@ def _facts(request: Request, plan: Plan) -> dict[str, Any]:
 def _known_somewhere(problems: Sequence[Problem[Any]], request: Request) -> None:
     """Every contender and setting is known to at least one of the families."""
     whose = f"{problems[0].family} " if len(problems) == 1 else ""
-    contenders = _union(all_contenders(problem.family) for problem in problems)
+    contenders = _union(contender_names(problem.family) for problem in problems)
     for name in [*request.contenders, *([request.baseline] if request.baseline else [])]:
         check_name(name, contenders, f"{whose}contender")
     settings = _union(problem.settings for problem in problems)

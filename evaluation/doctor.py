@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import SysOptError
-from ..core.registry import FAMILIES, load_problem
+from ..core.registry import family_names, load_problem
 from .conditions import usable_cores
 
 Health = Literal["ok", "note", "off"]
@@ -190,7 +190,7 @@ def _families() -> list[Finding]:
     folder.
     """
     findings = []
-    for family in FAMILIES:
+    for family in family_names():
         try:
             problem = load_problem(family)
         except Exception as error:

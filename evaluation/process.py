@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 from typing import IO, Any, Literal
 
 from ..core.budget import Budget
-from ..core.play import shown_to
-from ..core.registry import contender_kind, load_problem
-from .protocol import Failure, Outcome, Start, Task, registry_tables
+from ..core.play import Task, view
+from ..core.registry import contender_entry, load_problem, tables
+from .protocol import Failure, Outcome, Start
 
 SETUP_LIMIT_S = 600.0
 THREAD_VARIABLES = (
@@ -78,7 +78,7 @@ class Worker:
         )
         theirs.close()
         self._pipe = ours
-        first = Start(self.family, self.contender, self.budget, registry_tables(), list(sys.path))
+        first = Start(self.family, self.contender, self.budget, tables(), list(sys.path))
         answer = self._ask(first, SETUP_LIMIT_S, "not ready")
         self.setup_s = time.perf_counter() - began
         if isinstance(answer, Failure):
@@ -92,9 +92,9 @@ class Worker:
         self.start()
         if self._hopeless is not None:
             return self._hopeless
-        kind = contender_kind(self.family, self.contender)
-        shown = shown_to(load_problem(self.family), kind, instance)
-        task = Task(shown, self.budget, seed, world_seed)
+        role = contender_entry(self.family, self.contender).role
+        seen = view(load_problem(self.family), role, instance)
+        task = Task(seen, self.budget, seed, world_seed)
         answer = self._ask(task, answer_limit(self.budget), "no answer")
         if isinstance(answer, Failure):
             return Trouble("crashed", answer.error)

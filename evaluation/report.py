@@ -15,7 +15,7 @@ import numpy as np
 from ..core.contracts import Picture
 from ..core.errors import MissingDependencyError, OutputError
 from ..core.files import write_bytes
-from ..core.registry import KINDS, contender_names, load_problem, resolve
+from ..core.registry import contender_names, load_problem, resolve
 from .cells import Folder, check_versions
 from .headline import headline, interval, leaders, number, percent, seconds
 from .statistics import Standing, mean, standings, time_grid
@@ -165,7 +165,7 @@ def _colors(family: str, lines: Sequence[Standing]) -> dict[str, str]:
     """By place in the registry, so that a contender keeps its color from report to report."""
     from .plots import colors
 
-    names = [n for kind in KINDS for n in contender_names(family, kind)]
+    names = contender_names(family)
     shown = [line.contender for line in lines]
     return colors(names + [name for name in shown if name not in names], shown)
 

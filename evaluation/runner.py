@@ -28,16 +28,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..core import registry
 from ..core.budget import Budget
 from ..core.contracts import World
 from ..core.errors import MissingDependencyError, SettingError
-from ..core.registry import contender_kind, load_problem
+from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
 from .cells import Cell, Entry, Folder, check_resume
 from .conditions import package_versions
 from .judge import anytime_curve, judged, null_objective, world_seed
 from .process import Trouble, Worker
-from .protocol import Outcome, adopt_registry, registry_tables
+from .protocol import Outcome
 
 STARTED_TOGETHER = 16  # contenders' processes, of up to half a GiB each
 
@@ -136,15 +137,15 @@ def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
     known_best = problem.best_known(entry.instance)
     # A failed run ranks as the null plan, in the world as it is when the budget is spent.
     null = null_objective(problem, entry.instance, World(seed, worker.budget.seconds))
-    kind = contender_kind(entry.family, cell.contender)
+    contender = contender_entry(entry.family, cell.contender)
     row = Row(
         family=entry.family,
         instance=entry.instance.name,
         instance_hash=entry.instance_hash,
         settings=dict(entry.settings),
         contender=cell.contender,
-        role="solver" if kind == "policy" else kind,
-        form=None if kind == "agent" else "player" if kind == "policy" else "planner",
+        role=contender.role,
+        form=contender.form,
         seed=cell.seed,
         world_seed=seed,
         scored_objective=null,
@@ -311,7 +312,7 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
         jobs = {}
         for cell in cells:
             job = pickle.dumps(
-                (cell, plan.budgets[cell.entry.family], plan.timing, registry_tables())
+                (cell, plan.budgets[cell.entry.family], plan.timing, registry.tables())
             )
             jobs[task.remote(job, list(sys.path))] = cell
         while jobs:
@@ -327,7 +328,7 @@ def _ray_cell(job: bytes, search_path: list[str]) -> Row:
     """
     sys.path += [place for place in search_path if place not in sys.path]
     cell, budget, timing, tables = pickle.loads(job)
-    adopt_registry(tables)
+    registry.adopt(tables)
     worker = Worker(cell.entry.family, cell.contender, budget)
     try:
         return run_cell(cell, worker, timing)

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
-from ..core.contracts import Throughput
+from ..core.contracts import Role, Throughput
 from ..core.problem import Problem
-from ..core.registry import FAMILIES, contender_names, load_problem
+from ..core.registry import contender_names, family_names, load_problem
 from .doctor import Finding
 from .headline import number, percent, seconds
 from .replay import Replayed
@@ -41,7 +41,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _families() -> Table:
     table = _table("Families", "family", "environment", "what it is")
-    for family in FAMILIES:
+    for family in family_names():
         problem = load_problem(family)
         table.add_row(family, f"{problem.env_id} (version {problem.env_version})", problem.title)
     return table
@@ -49,7 +49,7 @@ def _families() -> Table:
 
 def _instances() -> Table:
     table = _table("Instance sets", "family", "set", "what it holds")
-    for family in FAMILIES:
+    for family in family_names():
         for name, line in load_problem(family).instance_sets.items():
             table.add_row(family, name, line)
     return table
@@ -57,7 +57,7 @@ def _instances() -> Table:
 
 def _solvers() -> Table:
     table = _table("Solvers", "family", "solver", "played by default")
-    return _contenders(table, ("solver", "policy", "oracle"))
+    return _contenders(table, ("solver", "oracle"))
 
 
 def _agents() -> Table:
@@ -65,12 +65,12 @@ def _agents() -> Table:
     return _contenders(table, ("agent",))
 
 
-def _contenders(table: Table, kinds: Sequence[Any]) -> Table:
-    for family in FAMILIES:
+def _contenders(table: Table, roles: Sequence[Role]) -> Table:
+    for family in family_names():
         defaults = load_problem(family).defaults
         played = {*defaults.contenders, *defaults.always, defaults.baseline}
-        for kind in kinds:
-            for name in contender_names(family, kind):
+        for role in roles:
+            for name in contender_names(family, role):
                 mark = "yes" if name in played else ""
                 table.add_row(family, name, "baseline" if name == defaults.baseline else mark)
     return table

@@ -18,7 +18,7 @@ from ..core.contracts import World
 from ..core.errors import OutputError, SolutionError, SysOptError
 from ..core.files import write_bytes
 from ..core.problem import Problem
-from ..core.registry import contender_kind
+from ..core.registry import contender_entry
 from ..core.results import plain
 from ..core.solution import SolutionFile
 from .catalog import apply_settings
@@ -69,7 +69,7 @@ def solve(
         UnknownNameError: no such contender.
         ContenderError: it raised, died or hung.
     """
-    contender_kind(problem.family, contender)
+    contender_entry(problem.family, contender)
     world = world_seed(instance.content_hash, seed)
     worker = Worker(problem.family, contender, budget)
     try:

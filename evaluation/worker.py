@@ -18,12 +18,11 @@ from typing import Any
 
 from ..core import registry
 from ..core.budget import Budget
-from ..core.contracts import Kind, World
+from ..core.contracts import Contender
 from ..core.errors import SysOptError
-from ..core.play import is_policy, play_policy, shown_to
+from ..core.play import Task, run, view
 from ..core.problem import Problem
-from ..core.solution import Solution
-from .protocol import Failure, Outcome, Start, Task, adopt_registry
+from .protocol import Failure, Outcome, Start
 
 # Evaluations enough for a search to come to its every part, on an instance this small.
 WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 1000
@@ -35,11 +34,10 @@ def serve(pipe: Connection) -> None:
     start: Start = pipe.recv()
     sys.path[:] = start.search_path
     try:
-        adopt_registry(start.registry)
+        registry.adopt(start.registry)
         problem = registry.load_problem(start.family)
-        kind = registry.contender_kind(start.family, start.contender)
         contender = registry.load_contender(start.family, start.contender)
-        warm_up(problem, kind, contender, min(WARM_UP_S, start.budget.seconds))
+        warm_up(problem, contender, min(WARM_UP_S, start.budget.seconds))
     except Exception as error:
         pipe.send(_failure("before the first instance: ", error))
         return
@@ -50,41 +48,42 @@ def serve(pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            pipe.send(play(problem, kind, contender, task))
+            pipe.send(play(problem, contender, task))
         except Exception as error:
             pipe.send(_failure("", error))
 
 
-def warm_up(problem: Problem[Any], kind: Kind, contender: Any, seconds: float) -> None:
-    """Plays the family's small instance until nothing is left to compile."""
+def warm_up(problem: Problem[Any], contender: Contender, seconds: float) -> None:
+    """Play the family's small instance until nothing is left to compile.
+
+    Args:
+        problem: the family.
+        contender: who is to play.
+        seconds: budget of one run.
+    """
     small = Budget(seconds, WARM_UP_EVALUATIONS)
-    tiny = Task(shown_to(problem, kind, problem.warm_up_instance()), small, 0, 0)
+    tiny = Task(view(problem, contender.role, problem.warm_up_instance()), small, 0, 0)
     for _ in range(MOST_WARM_UPS):
         # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
-        if play(problem, kind, contender, tiny).wall_s < seconds / 2:
+        if play(problem, contender, tiny).wall_s < seconds / 2:
             break
 
 
-def play(problem: Problem[Any], kind: Kind, contender: Any, task: Task) -> Outcome:
-    """Has a contender of the kind plan or play on the task's instance.
+def play(problem: Problem[Any], contender: Contender, task: Task) -> Outcome:
+    """Run a contender and measure what it took.
+
+    Args:
+        problem: the family.
+        contender: who is to plan or play.
+        task: the instance, the budget and the seeds.
 
     Raises:
         TypeError: it returned something else than a Solution.
     """
     gc.collect()
     wall, cpu = time.perf_counter(), _cpu_seconds()
-    if kind == "oracle":
-        solution = contender(task.instance, task.budget, World(task.world_seed))
-    elif is_policy(kind, contender):
-        solution = play_policy(
-            problem, contender(), task.instance, task.budget, task.seed, task.world_seed
-        )
-    else:
-        solution = contender(task.instance, task.budget, task.seed)
-    wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
-    if not isinstance(solution, Solution):
-        raise TypeError(f"returned {type(solution).__name__}, not a Solution")
-    return Outcome(solution, wall, cpu)
+    solution = run(contender, problem, task)
+    return Outcome(solution, time.perf_counter() - wall, _cpu_seconds() - cpu)
 
 
 def _cpu_seconds() -> float:

@@ -19,19 +19,21 @@ from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import IllegalActionError
+from sysopt_gym.core.play import Task, run
 from sysopt_gym.core.problem import Problem
 from sysopt_gym.core.registry import (
-    ENVIRONMENTS,
     FAMILIES,
-    contender_kind,
+    contender_entry,
+    contender_names,
     load_contender,
     load_problem,
+    own_family,
+    resolve,
 )
 from sysopt_gym.evaluation.judge import judge
-from sysopt_gym.evaluation.protocol import Task
-from sysopt_gym.evaluation.worker import play
 
-families = pytest.mark.parametrize("family", list(FAMILIES))
+families = pytest.mark.parametrize("family", FAMILIES)
+ENVIRONMENTS = [own_family(family).env_id for family in FAMILIES]
 SEEDS = st.integers(0, 10**6)
 HEAVY = ("torch", "ray", "matplotlib")
 # What playing an environment loads of these all the same: its dynamics train models.
@@ -81,12 +83,21 @@ def same(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def test_every_family_has_its_environment_registered() -> None:
-    for family in FAMILIES:
-        assert load_problem(family).env_id in ENVIRONMENTS
+@families
+def test_every_family_has_its_environment_registered(family: str) -> None:
+    assert load_problem(family).env_id in ENVIRONMENTS
+    assert load_problem(family).env_id in gymnasium.registry
 
 
-@pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
+@families
+def test_every_contender_is_where_its_table_says(family: str) -> None:
+    defaults = load_problem(family).defaults
+    assert {*defaults.contenders, *defaults.always, defaults.baseline} <= {*contender_names(family)}
+    for name in contender_names(family):
+        assert callable(resolve(contender_entry(family, name).place)), name
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_gymnasiums_checker_finds_nothing_to_warn_of(env_id: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -186,12 +197,11 @@ def test_environment_and_validator_agree_on_the_contenders_that_are_in_every_tab
     problem = load_problem(family)
     instance = problem.warm_up_instance()
     for name in problem.defaults.always:
-        kind = contender_kind(family, name)
+        contender = load_contender(family, name)
         # A search takes all it is given; a policy ends with the episode.
-        budget = Budget(60.0 if kind == "policy" else 0.2)
-        task = Task(problem.contender_view(instance), budget, seed=0, world_seed=0)
-        outcome = play(problem, kind, load_contender(family, name), task)
-        verdict = judge(problem, instance, outcome.solution.actions, World())
+        budget = Budget(60.0 if contender.form == "player" else 0.2)
+        solution = run(contender, problem, Task(instance, budget, seed=0, world_seed=0))
+        verdict = judge(problem, instance, solution.actions, World())
         assert verdict.agree and verdict.feasible, name
 
 
@@ -215,7 +225,7 @@ def test_an_instances_hash_is_the_same_in_another_process(family: str) -> None:
     assert done.stdout.strip() == load_problem(family).warm_up_instance().content_hash
 
 
-@pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_playing_an_environment_loads_no_heavy_package_that_it_does_not_need(env_id: str) -> None:
     code = (
         "import sys, json, gymnasium, sysopt_gym;"

@@ -16,7 +16,7 @@ import pytest
 import toy_family
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import OutputError, SettingError, UnknownNameError
-from sysopt_gym.core.registry import AGENTS, SOLVERS
+from sysopt_gym.core.registry import contender_names, family_names
 from sysopt_gym.core.results import Row
 from sysopt_gym.evaluation.cells import Entry, Folder
 from sysopt_gym.evaluation.comparison import Request, make_plan
@@ -259,4 +259,4 @@ def test_a_compare_that_was_stopped_resumes_without_playing_a_cell_twice(
 
 def test_the_toy_family_leaves_no_trace_in_the_registry() -> None:
     toy_family.unregister()
-    assert "toy" not in SOLVERS and "toy" not in AGENTS
+    assert "toy" not in family_names() and not contender_names("toy")

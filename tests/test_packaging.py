@@ -119,8 +119,9 @@ def test_an_installed_wheel_makes_environments_and_serves_the_command_line(
     elsewhere = {"PYTHONPATH": str(installed)}
     program = """
 import gymnasium, sysopt_gym
-for name in sysopt_gym.core.registry.ENVIRONMENTS:
-    env = gymnasium.make(name)
+registry = sysopt_gym.core.registry
+for name in registry.FAMILIES:
+    env = gymnasium.make(registry.own_family(name).env_id)
     observation, _ = env.reset(seed=0)
     env.step(int(observation["action_mask"].argmax()))
 print(sysopt_gym.__file__)

@@ -26,9 +26,9 @@ def compiled():
 
 family, name, instances = sys.argv[1:]
 problem, contender = registry.load_problem(family), registry.load_contender(family, name)
-warm_up(problem, registry.contender_kind(family, name), contender, WARM_UP_S)
+warm_up(problem, contender, WARM_UP_S)
 before = compiled()
-contender(problem.contender_view(problem.load_set(instances)[0]), Budget(2.0), 0)
+contender.object(problem.contender_view(problem.load_set(instances)[0]), Budget(2.0), 0)
 print("compiled late:", sorted({function for _, function, _ in compiled() - before}))
 """
 

@@ -23,6 +23,7 @@ from sysopt_gym.core.contracts import Objective, Picture, Setting, Throughput, V
 from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError
 from sysopt_gym.core.instance import Instance
 from sysopt_gym.core.problem import Defaults, Problem
+from sysopt_gym.core.registry import Entry
 from sysopt_gym.core.solution import Solution
 
 FAMILY = "toy"
@@ -239,24 +240,35 @@ class Toy(Problem[Items]):
 PROBLEM = Toy()
 
 
+SOLVERS = {
+    "best": Entry("toy_family:best"),
+    "greedy": Entry("toy_family:greedy"),
+    "random": Entry("toy_family:random_pick"),
+    "infeasible": Entry("toy_family:infeasible"),
+    "late": Entry("toy_family:late"),
+    "slow": Entry("toy_family:slow"),
+    "raises": Entry("toy_family:raises"),
+    "dies": Entry("toy_family:dies"),
+    "broken_start": Entry("toy_family:broken_start"),
+    "follow": Entry("toy_family:Follow", "player"),
+}
+AGENTS = {"agent": Entry("toy_family:greedy")}
+
+
+PLACE = registry.Family(
+    problem="toy_family:PROBLEM",
+    env_id=ENV_ID,
+    env="toy_family:ToyEnv",
+    contenders=("toy_family",),
+)
+
+
 def register() -> None:
     """Adds the family to the registry of this process."""
-    registry.FAMILIES[FAMILY] = "toy_family:PROBLEM"
-    registry.ENVIRONMENTS[ENV_ID] = "toy_family:ToyEnv"
-    if ENV_ID not in gymnasium.registry:
-        gymnasium.register(id=ENV_ID, entry_point="toy_family:ToyEnv")
-    solvers = {"best": best, "greedy": greedy, "random": random_pick, "infeasible": infeasible}
-    solvers |= {"late": late, "slow": slow, "raises": raises, "dies": dies}
-    solvers |= {"broken_start": broken_start}
-    for name, function in solvers.items():
-        registry.register("solver", FAMILY, name, f"toy_family:{function.__name__}")
-    registry.register("policy", FAMILY, "follow", "toy_family:Follow")
-    registry.register("agent", FAMILY, "agent", "toy_family:greedy")
+    registry.register_family(FAMILY, PLACE)
 
 
 def unregister() -> None:
     """Takes the family out again."""
-    registry.FAMILIES.pop(FAMILY, None)
-    registry.ENVIRONMENTS.pop(ENV_ID, None)
-    for table in (registry.SOLVERS, registry.AGENTS, registry.POLICIES):
-        table.pop(FAMILY, None)
+    registry.tables().families.pop(FAMILY, None)
+    registry.tables().contenders.pop(FAMILY, None)

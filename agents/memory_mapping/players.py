@@ -107,7 +107,7 @@ def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
     def doubts(plan: np.ndarray) -> np.ndarray:
         return player.doubts(plan) + LEAST_DOUBT
 
-    local_search = load_contender(PROBLEM.family, "local_search")
+    local_search = load_contender(PROBLEM.family, "local_search").object
     asked = clock.elapsed
     return clock.adopt(local_search(instance, clock.left(), seed, starts, doubts), asked)
 

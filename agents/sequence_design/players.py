@@ -101,7 +101,7 @@ def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     pool = Pool(instance, learn(instance, clock, rng), clock)
     until = clock.elapsed + PRACTICE_SHARE * clock.remaining
     _practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, seed, rng)
-    breed = load_contender(DesignTask.FAMILY, "ga")
+    breed = load_contender(DesignTask.FAMILY, "ga").object
     asked = clock.elapsed
     return clock.adopt(breed(instance, clock.left(), seed, pool.proxy, pool.tokens), asked)
 

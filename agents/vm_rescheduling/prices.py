@@ -249,7 +249,7 @@ def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
             learned = shipped_network()(graph_of(nodes, instance.mnl)).numpy()
         prices = np.zeros(len(instance.flavor_cpu) + 1)
         prices[np.concatenate([nodes.single, nodes.double, [-1]])] = learned
-    columns = load_contender(PROBLEM.family, "columns")
+    columns = load_contender(PROBLEM.family, "columns").object
     asked = clock.elapsed
     return clock.adopt(columns(instance, clock.left(), seed, prices), asked)
 

@@ -16,6 +16,7 @@ from ...datasets.federated_lr.instance import CURVE, Federation, Terms, seal, te
 from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
 from ...datasets.federated_lr.splits import SETS, load_set
+from . import FAMILY
 from .objective import objective_of
 from .orders import constant
 from .plan import export_plan
@@ -34,7 +35,7 @@ class FederatedLR(Problem[Federation]):
     """The learning rates of federated training (after FedHyper, Wang et al., ICLR 2024)."""
 
     family = "federated_lr"
-    env_id = "sysopt/FederatedLR-v0"
+    env_id = FAMILY.env_id
     env_version = "1"
     title = "Control the learning rates of federated training (after FedHyper, ICLR 2024)"
     instance_type = Federation

@@ -16,6 +16,7 @@ from ...datasets.memory_mapping.instance import Program, accesses, peak_bytes, r
 from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.settings import SETTINGS, with_settings
 from ...datasets.memory_mapping.splits import SETS, load_set
+from . import FAMILY
 from .dynamics import DROP
 from .objective import objective_of
 from .plan import export_plan
@@ -28,7 +29,7 @@ class MemoryMapping(Problem[Program]):
     """Memory mapping of a program's tensors (after mallocGame, 2023)."""
 
     family = "memory_mapping"
-    env_id = "sysopt/MallocGame-v0"
+    env_id = FAMILY.env_id
     env_version = "2"
     title = "Map a program's tensors to fast memory so that it runs sooner (mallocGame, 2023)"
     instance_type = Program

@@ -18,6 +18,7 @@ from ...datasets.sequence_design.loaders import load_file
 from ...datasets.sequence_design.settings import SETTINGS, with_settings
 from ...datasets.sequence_design.splits import SETS, load_set
 from ...datasets.sequence_design.tables import DNA
+from . import FAMILY
 from .dynamics import best_offline
 from .objective import objective_of
 from .plan import export_plan
@@ -28,7 +29,7 @@ class SequenceDesign(Problem[DesignTask]):
     """Offline design of biological sequences (after BIB, Chen et al., ICML 2023)."""
 
     family = "sequence_design"
-    env_id = "sysopt/SequenceDesign-v0"
+    env_id = FAMILY.env_id
     env_version = "2"
     title = "Design biological sequences from measured ones, offline (after BIB, ICML 2023)"
     instance_type = DesignTask

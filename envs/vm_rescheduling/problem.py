@@ -16,6 +16,7 @@ from ...datasets.vm_rescheduling.instance import ACTIVE, STATUS_NAMES, Cluster
 from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.settings import SETTINGS, with_settings
 from ...datasets.vm_rescheduling.splits import SETS, load_set, utilization
+from . import FAMILY
 from .objective import objective_of
 from .plan import export_plan
 from .validate import validate
@@ -36,7 +37,7 @@ class VMRescheduling(Problem[Cluster]):
     """VM rescheduling in a data center (after VMR2L, Ding et al., EuroSys 2025)."""
 
     family = "vm_rescheduling"
-    env_id = "sysopt/VMRescheduling-v0"
+    env_id = FAMILY.env_id
     env_version = "1"
     title = "Migrate a few VMs so that free cores form whole 16-core slots (VMR2L, EuroSys 2025)"
     instance_type = Cluster

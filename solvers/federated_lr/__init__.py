@@ -1,1 +1,41 @@
-"""Learning-rate controllers of federated training: policies that see a round, then set rates."""
+"""Learning-rate controllers of federated training: policies that see a round, then set rates.
+
+The tables say where each is; nothing but the schedules' names is imported before it is used.
+"""
+
+from ...core.registry import Entry
+from .schedules import SCHEDULES
+
+_SCHEDULED = [f"{name}{rate}" for rate in ("", "_server") for name in (*SCHEDULES, "refinement")]
+_PLAYERS = {
+    "random": ".walks:RandomWalk",
+    "fedavg": ".fixed:fedavg",
+    "bold_driver": ".walks:BoldDriver",
+    "fedhyper_g": ".fedhyper:fedhyper_g",
+    "fedhyper_sl": ".fedhyper:fedhyper_sl",
+    "fedhyper_cl": ".fedhyper:fedhyper_cl",
+    "fedhyper_full": ".fedhyper:fedhyper_full",
+    "fedhyper_g_cosine": ".fedhyper:fedhyper_g_cosine",
+    "fedhyper_sl_cosine": ".fedhyper:fedhyper_sl_cosine",
+    "fedhyper_cl_cosine": ".fedhyper:fedhyper_cl_cosine",
+    "fedhyper_full_cosine": ".fedhyper:fedhyper_full_cosine",
+    "fedavgm": ".fixed:fedavgm",
+    "fedadagrad": ".fixed:fedadagrad",
+    "fedadam": ".fixed:fedadam",
+    "fedyogi": ".fixed:fedyogi",
+    "fedexp": ".fedexp:FedExP",
+    **{name: f".timed:{name}" for name in _SCHEDULED},
+    "autolrs": ".autolrs:AutoLRS",
+    "hypergradient": ".fixed:hypergradient",
+    "hypergradient_multiplicative": ".fixed:hypergradient_multiplicative",
+    "dog": ".fixed:dog",
+    "d_adaptation": ".fixed:d_adaptation",
+    "prodigy": ".fixed:prodigy",
+    "schedule_free": ".fixed:schedule_free",
+}
+SOLVERS = {
+    "curve_optimum": Entry(".curve_optimum:solve"),
+    **{name: Entry(place, "player") for name, place in _PLAYERS.items()},
+}
+# Yardsticks that know what only the judge knows.
+ORACLES = {"best_constant": Entry(".best_constant:plan")}

@@ -13,54 +13,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ...core.errors import MissingDependencyError
 
-try:
-    import torch
-    from torch.optim import lr_scheduler
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        "schedules are read off PyTorch's; pip install 'sysopt-gym[agents]'"
-    ) from error
-
 Schedule = Callable[[int], np.ndarray]
+SCHEDULES: dict[str, Schedule] = {}
 
 DECAY = 0.1  # share of the rounds in which warmup-stable-decay schedules decay
 LOWEST = 0.1  # end of decays that do not go to zero
 
+Function = TypeVar("Function", bound=Schedule)
 
+
+def schedule(function: Function) -> Function:
+    """List a function among the schedules, under its own name."""
+    SCHEDULES[function.__name__] = function
+    return function
+
+
+@schedule
 def linear(rounds: int) -> np.ndarray:
     """Falls evenly to 0; best of ten tasks in Defazio et al. 2023 (arXiv 2310.07831)."""
-    return _of_torch(rounds, lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=rounds))
+    return _of_torch(rounds, "LinearLR", start_factor=1.0, end_factor=0.0, total_iters=rounds)
 
 
+@schedule
 def cosine(rounds: int) -> np.ndarray:
     """Half a cosine to 0: SGDR with one cycle (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
-    return _of_torch(rounds, lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=rounds))
+    return _of_torch(rounds, "CosineAnnealingLR", T_max=rounds)
 
 
+@schedule
 def cyclic_cosine(rounds: int) -> np.ndarray:
     """SGDR's warm restarts with T_mult = 2: three cycles of 1/7, 2/7 and 4/7 of the rounds."""
     first = math.ceil(rounds / 7)
-    return _of_torch(
-        rounds, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=first, T_mult=2)
-    )
+    return _of_torch(rounds, "CosineAnnealingWarmRestarts", T_0=first, T_mult=2)
 
 
+@schedule
 def step(rounds: int) -> np.ndarray:
     """A tenth at half and at three quarters (He et al. 2016, arXiv 1512.03385, section 4.2)."""
     knots = [math.ceil(rounds / 2), math.ceil(0.75 * rounds)]
-    return _of_torch(rounds, lambda o: lr_scheduler.MultiStepLR(o, knots, gamma=0.1))
+    return _of_torch(rounds, "MultiStepLR", milestones=knots, gamma=0.1)
 
 
+@schedule
 def exponential(rounds: int) -> np.ndarray:
     """Times 0.995 a round, the decay that FedHyper compares with (arXiv 2310.03156)."""
-    return _of_torch(rounds, lambda o: lr_scheduler.ExponentialLR(o, gamma=0.995))
+    return _of_torch(rounds, "ExponentialLR", gamma=0.995)
 
 
+@schedule
 def one_cycle(rounds: int) -> np.ndarray:
     """Up from 1/25 in three tenths, then down to 1/250,000, both by cosine, at torch's defaults.
 
@@ -68,16 +74,21 @@ def one_cycle(rounds: int) -> np.ndarray:
     """
     return _of_torch(
         rounds,
-        lambda o: lr_scheduler.OneCycleLR(o, max_lr=1.0, total_steps=rounds, cycle_momentum=False),
+        "OneCycleLR",
+        max_lr=1.0,
+        total_steps=rounds,
+        cycle_momentum=False,
     )
 
 
+@schedule
 def rex(rounds: int) -> np.ndarray:
     """(1 - p) / (1 - p / 2) (Chen et al. 2022, arXiv 2107.04197)."""
     p = _progress(rounds)
     return (1.0 - p) / (1.0 - p / 2.0)
 
 
+@schedule
 def wsd(rounds: int, warmup: int = 0, decay: int | None = None) -> np.ndarray:
     """Warm-up, stable, decay (Hu et al. 2024, arXiv 2404.06395), shaped as in transformers.
 
@@ -92,6 +103,7 @@ def wsd(rounds: int, warmup: int = 0, decay: int | None = None) -> np.ndarray:
     return np.concatenate([np.arange(warmup) / max(1, warmup), np.ones(stable), _fall(decay)])
 
 
+@schedule
 def wsd_s(rounds: int) -> np.ndarray:
     """WSD simplified (Wen et al. 2024, arXiv 2410.05192): decays at each of several horizons, and
     goes on from the decayed model at the full rate.
@@ -107,6 +119,7 @@ def wsd_s(rounds: int) -> np.ndarray:
     return factors
 
 
+@schedule
 def wsdc(rounds: int) -> np.ndarray:
     """WSD, then constant at the low rate (PLM, arXiv 2503.12167).
 
@@ -120,6 +133,7 @@ def wsdc(rounds: int) -> np.ndarray:
     )
 
 
+@schedule
 def infinite(rounds: int) -> np.ndarray:
     """Warm-up, cosine to a constant, the constant, and exponential annealing on demand, here in the
     last rounds (Ibrahim et al. 2024, arXiv 2403.08763; Singh et al. 2025, arXiv 2503.02844).
@@ -141,6 +155,7 @@ def infinite(rounds: int) -> np.ndarray:
     )
 
 
+@schedule
 def rewarm_redecay(rounds: int) -> np.ndarray:
     """Cosine to a tenth in the first half; in the second warmed up again and decayed again, as for
     new data (Ibrahim et al. 2024, arXiv 2403.08763). Warm-ups are as in `infinite`.
@@ -152,6 +167,7 @@ def rewarm_redecay(rounds: int) -> np.ndarray:
     )
 
 
+@schedule
 def slow_start_fast_decay(rounds: int) -> np.ndarray:
     """A slow rise, then a steep fall, as in adversarial fine-tuning (Jeddi et al. 2020, arXiv
     2012.13628).
@@ -163,6 +179,7 @@ def slow_start_fast_decay(rounds: int) -> np.ndarray:
     return np.where(p < 0.5, rise, 0.01 ** np.maximum(2.0 * p - 1.0, 0.0))
 
 
+@schedule
 def power(rounds: int) -> np.ndarray:
     """min(1, (n / n0)^-0.51), then an exponential decay (Shen et al. 2024, arXiv 2408.13359).
 
@@ -177,6 +194,7 @@ def power(rounds: int) -> np.ndarray:
     return factors
 
 
+@schedule
 def uba(rounds: int, phi: float = 5.0) -> np.ndarray:
     """Unified budget-aware (Tang et al. 2025, arXiv 2505.24452): 2 (1 + cos pi p) / (2 phi +
     (2 - phi) (1 + cos pi p)).
@@ -188,12 +206,16 @@ def uba(rounds: int, phi: float = 5.0) -> np.ndarray:
     return 2.0 * up / (2.0 * phi + (2.0 - phi) * up)
 
 
-def _of_torch(
-    rounds: int, make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]
-) -> np.ndarray:
-    """The rates that a torch scheduler gives an optimizer of rate 1, float64 [T]."""
+def _of_torch(rounds: int, name: str, **arguments: Any) -> np.ndarray:
+    """Read off the rates float64 [T] that a torch scheduler gives an optimizer of rate 1."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "schedules are read off PyTorch's; pip install 'sysopt-gym[agents]'"
+        ) from error
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = make(optimizer)
+    scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **arguments)
     factors = []
     for _ in range(rounds):
         factors.append(optimizer.param_groups[0]["lr"])

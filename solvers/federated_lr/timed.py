@@ -1,8 +1,11 @@
-"""Schedules as controllers, on the clients' rate or (`..._server`) on the server's."""
+"""Schedules as controllers, on the clients' rate or (`..._server`) on the server's.
+
+Each schedule NAME of `schedules` is here as NAME and NAME_server.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -44,35 +47,15 @@ class Scheduled(Controller):
         return order(self.alpha, self.beta)
 
 
-linear = partial(Scheduled, schedules.linear)
-cosine = partial(Scheduled, schedules.cosine)
-cyclic_cosine = partial(Scheduled, schedules.cyclic_cosine)
-step = partial(Scheduled, schedules.step)
-exponential = partial(Scheduled, schedules.exponential)
-one_cycle = partial(Scheduled, schedules.one_cycle)
-rex = partial(Scheduled, schedules.rex)
-wsd = partial(Scheduled, schedules.wsd)
-wsd_s = partial(Scheduled, schedules.wsd_s)
-wsdc = partial(Scheduled, schedules.wsdc)
-infinite = partial(Scheduled, schedules.infinite)
-rewarm_redecay = partial(Scheduled, schedules.rewarm_redecay)
-slow_start_fast_decay = partial(Scheduled, schedules.slow_start_fast_decay)
-power = partial(Scheduled, schedules.power)
-uba = partial(Scheduled, schedules.uba)
-refinement = Refinement
-linear_server = partial(Scheduled, schedules.linear, "alpha")
-cosine_server = partial(Scheduled, schedules.cosine, "alpha")
-cyclic_cosine_server = partial(Scheduled, schedules.cyclic_cosine, "alpha")
-step_server = partial(Scheduled, schedules.step, "alpha")
-exponential_server = partial(Scheduled, schedules.exponential, "alpha")
-one_cycle_server = partial(Scheduled, schedules.one_cycle, "alpha")
-rex_server = partial(Scheduled, schedules.rex, "alpha")
-wsd_server = partial(Scheduled, schedules.wsd, "alpha")
-wsd_s_server = partial(Scheduled, schedules.wsd_s, "alpha")
-wsdc_server = partial(Scheduled, schedules.wsdc, "alpha")
-infinite_server = partial(Scheduled, schedules.infinite, "alpha")
-rewarm_redecay_server = partial(Scheduled, schedules.rewarm_redecay, "alpha")
-slow_start_fast_decay_server = partial(Scheduled, schedules.slow_start_fast_decay, "alpha")
-power_server = partial(Scheduled, schedules.power, "alpha")
-uba_server = partial(Scheduled, schedules.uba, "alpha")
-refinement_server = partial(Refinement, "alpha")
+_MADE: dict[str, Callable[[], Controller]] = {"refinement": Refinement}
+_MADE["refinement_server"] = partial(Refinement, "alpha")
+for _name, _schedule in schedules.SCHEDULES.items():
+    _MADE[_name] = partial(Scheduled, _schedule)
+    _MADE[f"{_name}_server"] = partial(Scheduled, _schedule, "alpha")
+
+
+def __getattr__(name: str) -> Callable[[], Controller]:
+    """Look up what makes a controller: a schedule's name, alone or with "_server"."""
+    if name in _MADE:
+        return _MADE[name]
+    raise AttributeError(f"no schedule is called {name!r}")

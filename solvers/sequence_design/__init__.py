@@ -1,1 +1,32 @@
-"""Solvers of sequence design: plain functions from a sealed task and a budget to a solution."""
+"""Solvers of sequence design: plain functions from a sealed task and a budget to a solution.
+
+The table says where each is; nothing is imported before it is used.
+"""
+
+from ...core.registry import Entry
+
+SOLVERS = {
+    "offline_best": Entry(".offline_best:solve"),
+    "random": Entry(".random_search:solve"),
+    "proxy_exhaustive": Entry(".proxy_exhaustive:solve"),
+    "ga": Entry(".ga:solve"),
+    "adalead": Entry(".adalead:solve"),
+    "cma_es": Entry(".cma_es:solve"),
+    "bo": Entry(".bo:solve"),
+    "gradient_ascent": Entry(".gradient_ascent:solve"),
+    "gradient_ascent_single": Entry(".gradient_ascent:solve_single"),
+    "gradient_ascent_min": Entry(".gradient_ascent:solve_min"),
+    "gradient_ascent_soft": Entry(".gradient_ascent:solve_soft"),
+    "gradient_ascent_eta": Entry(".gradient_ascent:solve_eta"),
+    "reinforce": Entry(".reinforce:solve"),
+    "coms": Entry(".coms:solve"),
+    "bib": Entry(".bib:solve"),
+    "bib_forward": Entry(".bib:solve_forward"),
+    "bib_backward": Entry(".bib:solve_backward"),
+    "bib_fixed_gamma": Entry(".bib:solve_fixed_gamma"),
+    "bib_fixed_eta": Entry(".bib:solve_fixed_eta"),
+    "bdi": Entry(".bdi:solve"),
+    "cbas": Entry(".cbas:solve"),
+    "mins": Entry(".mins:solve"),
+    "gflownet": Entry(".gflownet:solve"),
+}

@@ -232,9 +232,9 @@ def test_a_model_keeps_its_precision() -> None:
     assert strategy().start(LocalGrid(), first).arrays["w"].numpy().dtype == np.float32
 
 
-@pytest.mark.parametrize("name", contender_names("federated_lr", "policy"))
+@pytest.mark.parametrize("name", contender_names("federated_lr", "solver", "player"))
 def test_every_registered_controller_leads_a_run_of_flower(name: str) -> None:
-    policy = load_contender("federated_lr", name)()
+    policy = load_contender("federated_lr", name).object()
     controlled = strategy(policy, local_rules=LOCAL_RULES, seed=1)
     result = controlled.start(LocalGrid(), first_model())
     assert [info["step"] for info in controlled.server.history] == [0, 1, 2, 3]

@@ -21,7 +21,7 @@ from sysopt_gym.agents.federated_lr.recipe import score
 from sysopt_gym.agents.training import train
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
-from sysopt_gym.core.play import play_policy
+from sysopt_gym.core.play import Task, play_policy, run
 from sysopt_gym.core.registry import load_contender
 from sysopt_gym.datasets.federated_lr.instance import Federation, seal, terms_of
 from sysopt_gym.datasets.federated_lr.splits import load_set
@@ -40,7 +40,8 @@ def small(row: int = 0) -> Federation:
 
 def played(player: Any, federation: Federation, world_seed: int = 0) -> np.ndarray:
     budget = Budget(60.0)
-    return play_policy(PROBLEM, player(), seal(federation), budget, 0, world_seed).actions
+    task = Task(seal(federation), budget, 0, world_seed)
+    return play_policy(PROBLEM, player(), task).actions
 
 
 def test_an_untrained_policy_leaves_the_rates_as_they_are() -> None:
@@ -78,9 +79,8 @@ def test_a_plan_of_the_grid_teaches_the_very_actions_it_was_made_of(actions: lis
 def test_imitation_makes_the_lessons_likelier() -> None:
     torch.manual_seed(0)
     network = RatePolicy(16)
-    orders = play_policy(
-        PROBLEM, load_contender("federated_lr", "bold_driver")(), small(), Budget(60.0), 0, 0
-    ).actions
+    teacher = load_contender("federated_lr", "bold_driver")
+    orders = run(teacher, PROBLEM, Task(small(), Budget(60.0), 0, 0)).actions
     samples = demonstrate(small(), orders, 0)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     rng = np.random.default_rng(0)

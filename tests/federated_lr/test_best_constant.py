@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from result_rows import make_row
 from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.contracts import Contender
 from sysopt_gym.core.contracts import World as Seed
+from sysopt_gym.core.play import Task, run
 from sysopt_gym.datasets.federated_lr.instance import (
     CURVE,
     Federation,
@@ -20,9 +22,7 @@ from sysopt_gym.datasets.federated_lr.instance import (
 )
 from sysopt_gym.envs.federated_lr.orders import constant, order
 from sysopt_gym.envs.federated_lr.problem import PROBLEM
-from sysopt_gym.evaluation import worker
 from sysopt_gym.evaluation.judge import judge
-from sysopt_gym.evaluation.protocol import Task
 from sysopt_gym.evaluation.statistics import standings
 from sysopt_gym.evaluation.table import score
 from sysopt_gym.solvers.federated_lr.best_constant import ALPHAS, BETAS, plan
@@ -104,7 +104,7 @@ class Spy:
 
 def test_a_policy_is_told_the_terms_and_plain_numbers_and_sees_no_data(world: World) -> None:
     task = Task(PROBLEM.contender_view(world()), BUDGET, seed=3, world_seed=12345)
-    worker.play(PROBLEM, "policy", Spy, task)
+    run(Contender("federated_lr", "spy", "solver", "player", Spy), PROBLEM, task)
     terms, *infos = Spy.told
     assert isinstance(terms, Terms) and len(infos) == world().rounds + 1
     values = [*dataclasses.asdict(terms).values(), *(v for info in infos for v in info.values())]

@@ -33,12 +33,12 @@ SCHEDULES = [
     "one_cycle",
 ]
 FEDHYPER = ("fedhyper_g", "fedhyper_sl", "fedhyper_cl", "fedhyper_full")
-NAMES = contender_names("federated_lr", "policy")
+NAMES = contender_names("federated_lr", "solver", "player")
 ROUNDING = 2e-6  # of a rate by its code
 
 
 def named(name: str) -> Any:
-    return load_contender("federated_lr", name)()
+    return load_contender("federated_lr", name).object()
 
 
 def rates(policy: Any, seen: list[dict[str, Any]], **given_terms: Any) -> np.ndarray:
@@ -97,7 +97,7 @@ def test_g_starts_from_the_federations_alpha() -> None:
 
 
 def test_the_hyper_step_scales_the_move() -> None:
-    policy = load_contender("federated_lr", "fedhyper_g")(kappa=0.1)
+    policy = load_contender("federated_lr", "fedhyper_g").object(kappa=0.1)
     assert rates(policy, inner(0, 0, 0.5, -0.2))[:, 0] == approx([1.0, 1.0, 1.05, 1.03])
 
 

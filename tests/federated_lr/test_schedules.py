@@ -19,23 +19,7 @@ from sysopt_gym.solvers.federated_lr.timed import Scheduled
 from toy_quadratic import info, play, terms
 from transformers.optimization import get_wsd_schedule
 
-ALL = [
-    schedules.linear,
-    schedules.cosine,
-    schedules.cyclic_cosine,
-    schedules.step,
-    schedules.exponential,
-    schedules.one_cycle,
-    schedules.rex,
-    schedules.wsd,
-    schedules.wsd_s,
-    schedules.wsdc,
-    schedules.infinite,
-    schedules.rewarm_redecay,
-    schedules.slow_start_fast_decay,
-    schedules.power,
-    schedules.uba,
-]
+ALL = list(schedules.SCHEDULES.values())
 
 
 @pytest.mark.parametrize("schedule", ALL)

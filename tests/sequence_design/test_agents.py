@@ -143,7 +143,7 @@ def test_edits_are_scored_where_they_are_legal(tiny_task: Tiny) -> None:
 
 def test_imitation_makes_the_solvers_designs_likelier(tiny_task: Tiny) -> None:
     task, network, rng = tiny_task(5), untrained(), np.random.default_rng(0)
-    solver = load_contender(PROBLEM.family, "ga")
+    solver = load_contender(PROBLEM.family, "ga").object
 
     def plan(task: DesignTask) -> np.ndarray:
         return solver(seal(task), Budget(60.0, evaluations=600), 0).actions

@@ -122,7 +122,8 @@ def test_bib_designs_with_the_model_that_the_environment_names(
 
     monkeypatch.setattr(language_model, "pretrain", never)
     monkeypatch.setattr("sysopt_gym.solvers.sequence_design.bib.pretrain", never)
-    problem, solve = load_problem("sequence_design"), load_contender("sequence_design", "bib")
+    problem = load_problem("sequence_design")
+    solve = load_contender("sequence_design", "bib").object
     for task in (seal(task_of("ACGT")), problem.contender_view(problem.warm_up_instance())):
         solution = solve(task, Budget(20.0, 40), 0)
         designs = designs_of(task, solution.actions)

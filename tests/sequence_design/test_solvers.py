@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
-from sysopt_gym.core.registry import AGENTS, SOLVERS, load_contender, load_problem
+from sysopt_gym.core.registry import contender_names, load_contender, load_problem
 from sysopt_gym.core.solution import Solution
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
@@ -34,7 +34,7 @@ from sysopt_gym.solvers.sequence_design import (
 from sysopt_gym.solvers.sequence_design.autoencoder import LATENT, Autoencoder, fit
 
 Tiny = Callable[..., DesignTask]
-NAMES = tuple(SOLVERS["sequence_design"])
+NAMES = tuple(contender_names("sequence_design", "solver"))
 # The others draw nothing, or believe in something else than the proxy.
 SEARCHES = tuple(
     name for name in NAMES if not name.startswith(("offline_best", "random", "bib", "bdi"))
@@ -56,7 +56,7 @@ def short_pretraining() -> Iterator[None]:
 
 
 def solve(name: str, task: DesignTask, seed: int = 0, budget: Budget = BUDGET) -> Solution:
-    solution: Solution = load_contender("sequence_design", name)(seal(task), budget, seed)
+    solution: Solution = load_contender("sequence_design", name).object(seal(task), budget, seed)
     return solution
 
 
@@ -158,7 +158,7 @@ def test_without_budget_for_a_search_the_best_known_is_handed_in(tiny_task: Tiny
 def test_the_registered_names_are_those_that_scripts_use() -> None:
     problem: Any = load_problem("sequence_design")
     assert {"offline_best", "random", "proxy_exhaustive", "ga"} <= set(NAMES)
-    assert set(problem.defaults.contenders) <= {*NAMES, *AGENTS["sequence_design"]}
+    assert set(problem.defaults.contenders) <= set(contender_names("sequence_design"))
     assert set(problem.defaults.always) <= set(NAMES)
 
 

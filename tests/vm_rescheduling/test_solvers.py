@@ -32,7 +32,7 @@ SAME = 1e-7
 
 
 def solve(name: str, cluster: Cluster, budget: Budget = BUDGET, seed: int = 0):
-    return load_contender("vm_rescheduling", name)(cluster, budget, seed)
+    return load_contender("vm_rescheduling", name).object(cluster, budget, seed)
 
 
 def judged(cluster: Cluster, actions: np.ndarray):
