@@ -47,4 +47,5 @@ class PolicyModule(TorchRLModule, ValueFunctionAPI):
         """Expected returns [B]."""
         if embeddings is None:
             embeddings = self.network.encode(batch[Columns.OBS])
-        return self.network.value(embeddings)
+        values: Tensor = self.network.value(embeddings)
+        return values

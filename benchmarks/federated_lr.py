@@ -138,6 +138,6 @@ def _plain_per_second(federation: Federation) -> float:
         with torch.no_grad():
             for number, weights in enumerate(server.parameters()):
                 step = torch.stack([update[number] for update in updates]).mean(0)
-                weights += f.alpha * step
+                weights.add_(f.alpha * step)
             loss_of(server(held), wanted).item()
     return ROUNDS / (time.process_time() - started)

@@ -36,7 +36,9 @@ class Attention(nn.Module):
         if self.causal:
             seen = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
             scores = scores.masked_fill(~seen, -math.inf)
-        return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, length, width))
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, length, width)
+        out: Tensor = self.proj(mixed)
+        return out
 
 
 class Block(nn.Module):
@@ -52,7 +54,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, L, width] -> [N, L, width]."""
         x = x + self.attention(self.norm_1(x))
-        return x + self.feed(self.norm_2(x))
+        out: Tensor = x + self.feed(self.norm_2(x))
+        return out
 
 
 def feed_forward(width: int) -> nn.Sequential:
@@ -72,7 +75,8 @@ class GPT2(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [N, L] -> logits [N, L, 50257]."""
         x = self.tokens(tokens) + self.places.weight
-        return self.norm(self.blocks(x)) @ self.tokens.weight.t()
+        logits: Tensor = self.norm(self.blocks(x)) @ self.tokens.weight.t()
+        return logits
 
 
 class Experts(nn.Module):
@@ -86,10 +90,11 @@ class Experts(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, L, width] -> [N, L, width]."""
         weights, chosen = self.gate(x).softmax(-1).topk(2)
-        return sum(
+        out: Tensor = sum(
             ((chosen == k) * weights).sum(-1, keepdim=True) * expert(x)
             for k, expert in enumerate(self.experts)
         )
+        return out
 
 
 class AxialAttention(nn.Module):
@@ -106,6 +111,7 @@ class AxialAttention(nn.Module):
         _, n, size, _, width = grids.shape
         parts = list(grids.unbind(0))
         for layer in self.layers:
+            assert isinstance(layer, nn.ModuleList)
             for (a, b), block in zip(((0, 1), (2, 0), (1, 2)), layer, strict=True):
                 pair = torch.cat([parts[a], parts[b].transpose(1, 2)], 2)
                 pair = block(pair.view(n * size, 2 * size, width)).view(n, size, 2 * size, width)
@@ -125,7 +131,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, before, H, W] -> [N, width, H / stride, W / stride]."""
-        return (self.second(self.first(x).relu()) + self.skip(x)).relu()
+        out: Tensor = self.second(self.first(x).relu()) + self.skip(x)
+        return out.relu()
 
 
 def convolution(before: int, width: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -162,7 +169,8 @@ class UNet(nn.Module):
             skips.append(x)
         for up, merge, skip in zip(self.up, self.merge, skips[-2::-1], strict=True):
             x = merge(torch.cat([skip, up(x)], 1))
-        return self.out(x)
+        out: Tensor = self.out(x)
+        return out
 
 
 def _twice(before: int, width: int) -> nn.Sequential:
@@ -233,13 +241,15 @@ def train_step(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module,
         parameters: dict[str, Tensor], inputs: tuple[Tensor, ...], wanted: Tensor
     ) -> dict[str, Tensor]:
         def loss(parameters: dict[str, Tensor]) -> Tensor:
-            return (functional_call(model, parameters, inputs) - wanted).square().mean()
+            error: Tensor = functional_call(model, parameters, inputs) - wanted
+            return error.square().mean()
 
         slopes = grad(loss)(parameters)
         return {name: value - RATE * slopes[name] for name, value in parameters.items()}
 
     arguments = (parameters, inputs, wanted)
-    return make_fx(functionalize(step))(*arguments), arguments
+    traced: nn.Module = make_fx(functionalize(step))(*arguments)
+    return traced, arguments
 
 
 def import_model(name: str, capacity: str, title: str | None = None) -> Program:

@@ -80,7 +80,8 @@ def _weights(n_actions: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> np.ndarray:
-        return (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+        values: np.ndarray = rng.normal(size=shape) / np.sqrt(shape[0])
+        return values.astype(np.float32)
 
     return {
         "root": normal(BATCH, WIDTH) * np.float32(np.sqrt(BATCH)),

@@ -165,7 +165,8 @@ class _Plain:
         self._count_free()
 
     def _here(self) -> np.ndarray:
-        return (self.numa[:, None] == np.arange(2)) | self.both[:, None]
+        here: np.ndarray = (self.numa[:, None] == np.arange(2)) | self.both[:, None]
+        return here
 
     def _count_free(self) -> None:
         c, here = self.cluster, self._here()

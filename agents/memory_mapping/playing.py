@@ -179,7 +179,8 @@ def chance_of_fast(mask: np.ndarray, scores: np.ndarray) -> float:
     if not (mask[NO_COPY] or mask[COPY]):
         return 0.0
     fast = scores[NO_COPY] if mask[NO_COPY] else scores[COPY]
-    return 1.0 / (1.0 + np.exp(scores[DROP] - fast))
+    chance: float = 1.0 / (1.0 + np.exp(scores[DROP] - fast))
+    return chance
 
 
 @njit(cache=True)

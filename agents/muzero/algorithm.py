@@ -33,7 +33,7 @@ from ray.rllib.utils.metrics import (
 from ray.rllib.utils.numpy import convert_to_numpy
 
 from ...core.errors import SettingError
-from .forest import SearchSettings
+from .forest import Scope, SearchSettings
 from .learner import MuZeroLearner
 from .module import MuZeroModule
 from .replay import SelfPlayBuffer, TargetSettings, batch_of, rewrite
@@ -77,7 +77,7 @@ class MuZeroConfig(AlgorithmConfig):
         self.considered = 16
         self.c_visit = 50.0
         self.c_scale = 0.1
-        self.scope = "tree"
+        self.scope: Scope = "tree"
         self.value_support = (-300.0, 300.0, 51)
         self.reward_support = (-10.0, 10.0, 51)
         self.unroll_steps = 5
@@ -98,7 +98,7 @@ class MuZeroConfig(AlgorithmConfig):
         considered: int = NotProvided,
         c_visit: float = NotProvided,
         c_scale: float = NotProvided,
-        scope: str = NotProvided,
+        scope: Scope = NotProvided,
         value_support: tuple[float, float, int] = NotProvided,
         reward_support: tuple[float, float, int] = NotProvided,
         unroll_steps: int = NotProvided,
@@ -155,7 +155,8 @@ class MuZeroConfig(AlgorithmConfig):
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
         search = self.search_settings()
-        return super()._model_config_auto_includes | {
+        included: dict[str, Any] = super()._model_config_auto_includes
+        return included | {
             "network": self.network,
             "network_config": self.network_config,
             "search": {name: getattr(search, name) for name in SearchSettings.__slots__},

@@ -43,6 +43,9 @@ NODE = np.dtype(
 )
 
 
+Scope = Literal["tree", "node"]
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
     """What a search is set by.
@@ -67,7 +70,7 @@ class SearchSettings:
     discount: float = 0.997
     c_visit: float = 50.0
     c_scale: float = 0.1
-    scope: Literal["tree", "node"] = "tree"
+    scope: Scope = "tree"
 
     def __post_init__(self) -> None:
         if self.simulations < 1 or self.considered < 1:
@@ -157,4 +160,5 @@ def best_untried(forest: Forest, b: int, n: int) -> int:
         for a in range(len(row)):
             if row[a] > most:
                 node.best, most = a, row[a]
-    return node.best
+    best: int = node.best
+    return best

@@ -40,7 +40,7 @@ class MuZeroLearner(TorchLearner):
             "reward_loss": by_reward.sum(1) / unrolled,
         }
         weights = batch["weights"]
-        total = (weights * torch.stack(list(losses.values())).sum(0)).mean()
+        total: Tensor = (weights * torch.stack(list(losses.values())).sum(0)).mean()
         with torch.no_grad():
             guess = module.value_support.expected(fwd_out[ROOT_VALUES][:, 0])
             error = (guess - batch["values"][:, 0]).abs()

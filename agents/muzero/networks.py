@@ -143,7 +143,8 @@ class Scalars:
 def mask_of(observation: Observation) -> Tensor | None:
     """Bool [B, A] of an observation that brings an action mask."""
     if isinstance(observation, dict) and "action_mask" in observation:
-        return observation["action_mask"] > 0
+        mask: Tensor = observation["action_mask"] > 0
+        return mask
     return None
 
 

@@ -100,7 +100,7 @@ def targets(place: Place, settings: TargetSettings) -> dict[str, np.ndarray]:
     length = len(rewards)
     known = min(k, length - place.t)
     ended = float(episode.is_terminated)
-    item = {
+    item: dict[str, np.ndarray] = {
         "actions": np.zeros(k, np.int64),
         "rewards": np.zeros(k, np.float32),
         "reward_mask": np.full(k, ended, np.float32),

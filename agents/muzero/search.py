@@ -84,7 +84,7 @@ def search(
     if not legal.any(axis=1).all():
         row = int(np.flatnonzero(~legal.any(axis=1))[0])
         raise IllegalActionError(f"search: root {row} has no legal action; end its episode first")
-    forest = forest or make_forest(*logits.shape, settings)
+    forest = forest or make_forest(len(logits), logits.shape[1], settings)
     rule = Rule(settings.discount, settings.c_visit, settings.c_scale, settings.scope == "node")
     plan = visit_plan(forest.considered.shape[1], settings.simulations)
     masked = np.where(legal, logits, -np.inf).astype(np.float64)

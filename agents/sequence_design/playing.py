@@ -88,11 +88,12 @@ def _draw(
         states, state = network.read(before, place, state)
         append_mask(tokens, at, task.banned, mask)
         scores = network.scores_at(states, place, task.letters).squeeze(1)
-        scores = scores.masked_fill(torch.from_numpy(mask) == 0, MASKED).log_softmax(1).numpy()
-        letters = (scores + rng.gumbel(size=mask.shape)).argmax(axis=1)
+        legal = torch.from_numpy(mask) > 0
+        chances = scores.masked_fill(~legal, MASKED).log_softmax(1).numpy()
+        letters = (chances + rng.gumbel(size=mask.shape)).argmax(axis=1)
         kept = np.minimum(tokens[:, at], task.letters - 1).astype(np.int64)
         letters = np.where(drawn[:, at] | (mask[rows, kept] == 0), letters, kept)
         append(tokens, at, letters, task.banned)
-        log_chances[:, at] = scores[rows, letters]
+        log_chances[:, at] = chances[rows, letters]
         before = torch.from_numpy(letters).unsqueeze(1)
     return tokens, log_chances

@@ -88,7 +88,7 @@ class RelationalPolicy(nn.Module):
         share = here / here.sum(-1, keepdim=True).clamp(min=1.0)
         flat, residue = nodes.flatten(0, 1), pms[..., 6:8].flatten()
         own = vms[..., 4:6].amax(-1)
-        host, opens, left = 0.0, 0.0, 0.0
+        host, opens, left = (flat.new_zeros(()) for _ in range(3))
         for k in (0, 1):
             weight = share[..., k : k + 1]
             host = host + flat[first + k].view(batch, n_vms, -1) * weight
@@ -106,7 +106,8 @@ class RelationalPolicy(nn.Module):
     def vm_logits(self, encoded: Encoded) -> Tensor:
         """Scores of the VMs [B, V], unmasked."""
         hidden = self.vm_own(encoded.vms) + self.vm_context(encoded.context).unsqueeze(1)
-        return self.vm_score(torch.relu(hidden)).squeeze(-1)
+        scores: Tensor = self.vm_score(torch.relu(hidden))
+        return scores.squeeze(-1)
 
     def dest_logits(self, encoded: Encoded, obs: Observation) -> Tensor:
         """Scores of the destinations [B, 2P] for the chosen VM, unmasked."""
@@ -122,7 +123,8 @@ class RelationalPolicy(nn.Module):
         embedding = encoded.vms[rows, chosen]
         hidden = own + pair + self.dest_vm(embedding)
         hidden = hidden + self.dest_context(encoded.context).unsqueeze(1)
-        return self.dest_score(torch.relu(hidden)).squeeze(-1)
+        scores: Tensor = self.dest_score(torch.relu(hidden))
+        return scores.squeeze(-1)
 
     def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
         """Masked scores of all actions [B, N], for the ply each observation is at."""
@@ -141,7 +143,8 @@ class RelationalPolicy(nn.Module):
     def value(self, encoded: Encoded) -> Tensor:
         """Expected return [B]."""
         hidden = torch.relu(self.value_hidden(encoded.context))
-        return self.value_score(hidden).squeeze(-1)
+        worth: Tensor = self.value_score(hidden)
+        return worth.squeeze(-1)
 
 
 def _vm_features(vms: Tensor) -> Tensor:
@@ -173,7 +176,7 @@ def _pair_features(pms: Tensor, vm: Tensor, host: Tensor) -> Tensor:
 
 def _over_both(nodes: Tensor) -> Tensor:
     """Each node's row replaced by the mean over its PM's two."""
-    paired = nodes.unflatten(1, (-1, 2))
+    paired: Tensor = nodes.unflatten(1, (-1, 2))
     return paired.mean(2, keepdim=True).expand_as(paired).flatten(1, 2)
 
 

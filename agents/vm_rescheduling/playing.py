@@ -9,7 +9,7 @@ move computes the embeddings of two PMs and their VMs, and the scores. A 50-move
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
@@ -67,6 +67,9 @@ class Memory(NamedTuple):
     counts: np.ndarray
 
 
+AnyArrays = TypeVar("AnyArrays", Episode, Memory)
+
+
 def take_weights(network: nn.Module) -> Weights:
     """The compiled functions' view of the network."""
     return Weights(*(take_layer(getattr(network, name)) for name in LINEAR))
@@ -109,7 +112,7 @@ def start_episode(cluster: Cluster) -> Episode:
     return env.episode
 
 
-def copy_arrays(arrays: Episode | Memory) -> Episode | Memory:
+def copy_arrays(arrays: AnyArrays) -> AnyArrays:
     """An independent copy of an episode or of a memory."""
     return type(arrays)(*(array.copy() for array in arrays))
 
@@ -248,7 +251,7 @@ def _context(w: Weights, memory: Memory, progress: float) -> np.ndarray:
 
 
 @njit(cache=True, fastmath=True)
-def _score(own: np.ndarray, shift: np.ndarray, weight: np.ndarray) -> float:
+def _score(own: np.ndarray, shift: np.ndarray, weight: np.ndarray) -> np.float32:
     total = np.float32(0.0)
     for j in range(len(shift)):
         total += max(own[j] + shift[j], np.float32(0.0)) * weight[j, 0]

@@ -224,7 +224,7 @@ def _lowest_bound(nodes: Nodes, mnl: int) -> float:
     return lowest
 
 
-RECIPE = Recipe(
+RECIPE: Recipe[PriceNetwork, Cluster, Lesson] = Recipe(
     network=PriceNetwork,
     lessons=lessons,
     imitate=descend,

@@ -173,7 +173,8 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    return _dot(a, b) / (a.norm(dim=1, keepdim=True) * b.norm(dim=1, keepdim=True) + TINY)
+    norms: Tensor = a.norm(dim=1, keepdim=True) * b.norm(dim=1, keepdim=True)
+    return _dot(a, b) / (norms + TINY)
 
 
 def _clip(rate: Tensor, beta: Tensor) -> Tensor:

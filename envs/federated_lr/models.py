@@ -151,15 +151,16 @@ def _unrolled(weights: Weights, inputs: Tensor) -> Tensor:
     clients, letters = table.shape[:2]
     rows = inputs.long() + torch.arange(clients, device=inputs.device).view(-1, 1, 1) * letters
     given = table.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
-    return (given + bias[:, None, None]).permute(2, 0, 1, 3)
+    gates: Tensor = given + bias[:, None, None]
+    return gates.permute(2, 0, 1, 3)
 
 
 def _outputs(weights: Weights, states: list[Tensor]) -> Tensor:
     """Logits [C, B, L, classes] of the hidden states, L of [C, B, H]."""
     x = torch.stack(states, dim=2)
-    return torch.baddbmm(
-        weights[5].unsqueeze(1), x.flatten(1, 2), weights[4].transpose(1, 2)
-    ).unflatten(1, x.shape[1:3])
+    flat = torch.baddbmm(weights[5].unsqueeze(1), x.flatten(1, 2), weights[4].transpose(1, 2))
+    logits: Tensor = flat.unflatten(1, x.shape[1:3])
+    return logits
 
 
 def _gru(weights: Weights, inputs: Tensor) -> Tensor:

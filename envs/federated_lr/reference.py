@@ -142,6 +142,7 @@ def _with_torch(f: Federation) -> tuple[Task, int, np.ndarray]:
 
     width, classes = f.width, f.classes
     recurrent = f.model == "lstm"
+    parts: nn.ModuleList | nn.Sequential
     if recurrent:
         core = nn.LSTM(classes, width, batch_first=True)
         parts = nn.ModuleList([core, nn.Linear(width, classes)]).double()
