@@ -1,7 +1,7 @@
-"""What happens to a cluster while somebody plans: VMs arrive and leave (live mode).
+"""Churn of live mode: VMs arrive and leave while a contender plans.
 
-Rates after VMR2L (EuroSys 2025): 10-15 VM creations a minute off-peak, about 175 a minute at the
-99th percentile.
+The validator implements it a second time, on its own bookkeeping. Rates after VMR2L (EuroSys 2025):
+10-15 VM creations a minute off-peak, about 175 a minute at the 99th percentile.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from .instance import ACTIVE, Cluster
 
 
 def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.ndarray]:
-    """The cluster after `elapsed_s` seconds of churn.
+    """Let VMs arrive and leave for some seconds.
 
-    Events come as a Poisson process; half are arrivals of a flavor drawn from the cluster's own
-    VMs, placed by best fit (least CPU left on the node) and rejected where nothing has room, half
-    are exits of a random VM. A longer time extends the same events, so contenders that took
-    different times met the same world.
+    Events are a Poisson process. Half are arrivals: a VM of a flavor drawn from the cluster's own
+    VMs, placed by best fit (least CPU left on the node) and rejected if no node has room. Half are
+    exits of a random VM. A longer time extends the same events, so contenders that took different
+    times met the same world.
+
+    Args:
+        cluster: as it is at second 0.
+        seed: of the world.
+        elapsed_s: seconds of churn.
 
     Returns:
-        The changed cluster, and int64 [V]: where each VM of the old cluster is in the new one, -1
-        if it left.
+        The changed cluster, and the index in it of each VM of the old cluster, int64 [V]; -1 for
+        those that left.
     """
     rng = np.random.default_rng([seed, 0x11FE])
     rate = cluster.churn_per_min / 60.0
@@ -75,6 +80,14 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
 def _best_fit(
     cluster: Cluster, free_cpu: np.ndarray, free_mem: np.ndarray, kind: int
 ) -> tuple[int, int] | None:
+    """Find the host and node with room for a flavor that have the least CPU left; None if none has.
+
+    Args:
+        cluster: hosts and flavors.
+        free_cpu: int64 [P, 2].
+        free_mem: int64 [P, 2], MB.
+        kind: the flavor.
+    """
     cpu, mem = cluster.flavor_cpu[kind], cluster.flavor_mem[kind]
     fits = (free_cpu >= cpu) & (free_mem >= mem) & (cluster.pm_status == ACTIVE)[:, None]
     if cluster.flavor_nodes[kind] == 2:
@@ -99,6 +112,16 @@ def _occupy(
     place: tuple[int, int],
     sign: int,
 ) -> None:
+    """Take (sign 1) or release (sign -1) the resources of a VM, in place.
+
+    Args:
+        cluster: its flavors.
+        free_cpu: int64 [P, 2].
+        free_mem: int64 [P, 2], MB.
+        kind: the VM's flavor.
+        place: its host and node.
+        sign: 1 or -1.
+    """
     nodes = (0, 1) if cluster.flavor_nodes[kind] == 2 else (place[1],)
     for node in nodes:
         free_cpu[place[0], node] -= sign * cluster.flavor_cpu[kind]
