@@ -67,7 +67,7 @@ class Problem(ABC, Generic[I]):
     env_arguments: ClassVar[Mapping[str, Any]] = {}
     """Arguments with which `gymnasium.make` gives the environment whose actions are the rows of a
     plan."""
-    pictures: ClassVar[str]
+    pictures: ClassVar[str] = ""
     """Lazy entry point of its pictures in the report: (rows of results, instances by their hash,
     colors by contender) -> list of Picture."""
     benchmarks: ClassVar[Mapping[str, str]] = {}

@@ -8,9 +8,11 @@ its own by Python entry points, which the command line and the worker processes 
     knapsack = "my_package:FAMILY"              # a Family, under its name
 
     [project.entry-points."sysopt_gym.contenders"]
-    vm_rescheduling = "my_package.contenders"   # tables for that family: SOLVERS, AGENTS, ORACLES
+    vm_rescheduling = "my_package.tables"       # tables for that family: SOLVERS, AGENTS, ORACLES,
+                                                # FORMATS, PICTURES
 
-`register_family` and `register` do the same for the running program and the workers it starts.
+`register_family`, `register`, `register_format` and `register_pictures` do the same for the running
+program and the workers it starts. docs/extending.md shows it all.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from importlib.util import find_spec, resolve_name
+from pathlib import Path
 from typing import Any, get_args
 
 import gymnasium
@@ -80,10 +83,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """All that is registered: families by name, and of each family its contenders by name."""
+    """All that is registered.
+
+    Attributes:
+        families: by name.
+        contenders: family -> name -> where it is.
+        formats: family -> suffix of a file's name -> place of its reader.
+        pictures: family -> places of further sections of its report.
+    """
 
     families: dict[str, Family] = field(default_factory=dict)
     contenders: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    formats: dict[str, dict[str, str]] = field(default_factory=dict)
+    pictures: dict[str, list[str]] = field(default_factory=dict)
 
 
 _tables: Tables | None = None
@@ -267,6 +279,70 @@ def register(role: Role, family: str, name: str, place: str, form: Form = "plann
         )
 
 
+def register_format(family: str, suffix: str, place: str) -> None:
+    """Add a file format of another package, for this process and its workers.
+
+    Args:
+        family: name of a registered family.
+        suffix: how the names of such files end, e.g. ".fasta".
+        place: "package.module:attribute" of a function like `Problem.load_file`; imported when such
+            a file is read.
+
+    Raises:
+        UnknownNameError: an unknown family.
+        RegistryError: the suffix is taken, or a module or attribute is not there.
+    """
+    check_name(family, tables().families, "family")
+    _check_place(place)
+    there = tables().formats.setdefault(family, {}).setdefault(suffix, place)
+    if there != place:
+        raise RegistryError(f"{family} format {suffix!r} is taken by {there}; choose another one")
+
+
+def register_pictures(family: str, place: str) -> None:
+    """Add a section of another package to a family's reports.
+
+    Args:
+        family: name of a registered family.
+        place: "package.module:attribute" of a function like the one that `Problem.pictures` names.
+
+    Raises:
+        UnknownNameError: an unknown family.
+        RegistryError: a module or attribute is not there.
+    """
+    check_name(family, tables().families, "family")
+    _check_place(place)
+    if place not in tables().pictures.setdefault(family, []):
+        tables().pictures[family].append(place)
+
+
+def pictures_of(problem: Problem[Any]) -> list[str]:
+    """Return where the functions are that draw a family's sections of the report.
+
+    Args:
+        problem: the family.
+    """
+    own = [problem.pictures] if problem.pictures else []
+    return own + tables().pictures.get(problem.family, [])
+
+
+def read_file(problem: Problem[Any], path: Path, settings: Mapping[str, str]) -> Any:
+    """Read a user's file, by the format registered for its suffix or by the family's own loader.
+
+    Args:
+        problem: the family.
+        path: the file.
+        settings: the user's, texts by name.
+
+    Raises:
+        InstanceError: the file is malformed or of no known format.
+    """
+    for suffix, place in tables().formats.get(problem.family, {}).items():
+        if path.name.endswith(suffix):
+            return resolve(place)(path, settings)
+    return problem.load_file(path, settings)
+
+
 def resolve(place: str) -> Any:
     """Import the object behind "module:attribute".
 
@@ -377,8 +453,15 @@ def _plug(group: str, family: str, found: Any) -> None:
             raise RegistryError(f"{found!r} is no sysopt_gym.core.registry.Family")
         register_family(family, found)
         return
-    entries = _entries(found)
-    if not entries:
-        raise RegistryError(f"{found!r} holds no table {', '.join(TABLES.values())}")
+    entries, package = _entries(found), found.__package__
+    formats, pictures = getattr(found, "FORMATS", {}), getattr(found, "PICTURES", ())
+    if not (entries or formats or pictures):
+        raise RegistryError(
+            f"{found!r} holds no table {', '.join(TABLES.values())}, FORMATS, PICTURES"
+        )
     for name, entry in entries.items():
         register(entry.role, family, name, entry.place, entry.form)
+    for suffix, place in formats.items():
+        register_format(family, suffix, resolve_name(place, package))
+    for place in pictures:
+        register_pictures(family, resolve_name(place, package))

@@ -15,7 +15,7 @@ import numpy as np
 from ..core.contracts import Picture
 from ..core.errors import MissingDependencyError, OutputError
 from ..core.files import write_bytes
-from ..core.registry import contender_names, load_problem, resolve
+from ..core.registry import contender_names, load_problem, pictures_of, resolve
 from .cells import Folder, check_versions
 from .headline import headline, interval, leaders, number, percent, seconds
 from .statistics import Standing, mean, standings, time_grid
@@ -121,7 +121,7 @@ def _section(
     rivals = [line.contender for line in lines if line.role != "oracle"]
     lead = leaders(rows, rivals, time_grid(rows), first.budget_s)
     remarks = [note for note in notes if any(row.instance in note for row in rows)]
-    pictures, trouble = _pictures(folder, rows, color, problem.pictures)
+    pictures, trouble = _pictures(folder, rows, color, pictures_of(problem))
     remarks += trouble
     remarks += _busy(rows)
     timing = sorted({row.timing for row in rows})
@@ -334,16 +334,28 @@ def _reasons(rows: Sequence[Scored]) -> list[str]:
 
 
 def _pictures(
-    folder: Folder, rows: list[Scored], color: Mapping[str, str], entry: str
+    folder: Folder, rows: list[Scored], color: Mapping[str, str], places: Sequence[str]
 ) -> tuple[list[Picture], list[str]]:
-    """Return the family's own pictures, and a note where they cannot be drawn: whatever goes wrong
-    in a family's code must not lose the report.
+    """Draw the family's own pictures; whatever goes wrong there must not lose the report.
+
+    Args:
+        folder: holds the instances of the rows.
+        rows: of the family.
+        color: of each contender, by name.
+        places: where the functions are that draw; see `Problem.pictures`.
+
+    Returns:
+        The pictures, and a sentence for each function that failed.
     """
-    try:
-        instances = {row.instance_hash: folder.instance(row) for row in rows}
-        return list(resolve(entry)(rows, instances, color)), []
-    except Exception as error:
-        return [], [f"The family's own pictures could not be drawn: {error}."]
+    drawn: list[Picture] = []
+    notes = []
+    for place in places:
+        try:
+            instances = {row.instance_hash: folder.instance(row) for row in rows}
+            drawn += resolve(place)(rows, instances, color)
+        except Exception as error:
+            notes.append(f"The family's own pictures could not be drawn: {error}.")
+    return drawn, notes
 
 
 def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]]:
