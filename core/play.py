@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +12,16 @@ import numpy as np
 
 from .budget import Budget
 from .contracts import Contender, Policy, Role, World
+from .instance import Instance
 from .problem import Problem
+from .registry import load_contender, load_problem
 from .solution import Played, Solution
+
+# Evaluations enough for a search to reach its every part, on an instance as small as these.
+WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 1000
+MOST_WARM_UPS = 6
+
+_warm: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,49 @@ def run(contender: Contender, problem: Problem[Any], task: Task) -> Solution:
     if not isinstance(solution, Solution):
         raise TypeError(f"returned {type(solution).__name__}, not a Solution")
     return solution
+
+
+def warm_up(contender: Contender, problem: Problem[Any], seconds: float) -> None:
+    """Run a contender on the family's small instance until it has nothing left to load or compile.
+
+    Args:
+        contender: of any role and form.
+        problem: its family.
+        seconds: budget that it will be given; a run here takes at most WARM_UP_S.
+    """
+    budget = Budget(min(WARM_UP_S, seconds), WARM_UP_EVALUATIONS)
+    for _ in range(MOST_WARM_UPS):
+        began = time.perf_counter()
+        run(contender, problem, Task(problem.warm_up_instance(), budget, 0, 0))
+        # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
+        if time.perf_counter() - began < budget.seconds / 2:
+            break
+
+
+def solve(instance: Instance, with_: str, budget_s: float, seed: int = 0) -> Solution:
+    """Run a contender on an instance in this process.
+
+    The first call warms the contender up before its clock starts, as `compare` does. Nothing is
+    judged here: `Problem.validate` does that.
+
+    Args:
+        instance: of any registered family.
+        with_: name of one of the family's contenders.
+        budget_s: wall-clock seconds that the contender may spend.
+        seed: of the contender and, if it plays closed loop, of the world.
+
+    Raises:
+        UnknownNameError: no such contender.
+        SettingError: the budget is no positive number of seconds.
+        MissingDependencyError: the contender needs a package that is not installed.
+    """
+    task = Task(instance, Budget(budget_s), seed, seed)
+    problem = load_problem(instance.FAMILY)
+    contender = load_contender(instance.FAMILY, with_)
+    if (instance.FAMILY, with_) not in _warm:
+        warm_up(contender, problem, budget_s)
+        _warm.add((instance.FAMILY, with_))
+    return run(contender, problem, task)
 
 
 def make_environment(problem: Problem[Any], instance: Any) -> gymnasium.Env[Any, Any]:

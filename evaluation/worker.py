@@ -17,16 +17,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ..core import registry
-from ..core.budget import Budget
 from ..core.contracts import Contender
 from ..core.errors import SysOptError
-from ..core.play import Task, run, view
+from ..core.play import Task, run, warm_up
 from ..core.problem import Problem
 from .protocol import Failure, Outcome, Start
-
-# Evaluations enough for a search to come to its every part, on an instance this small.
-WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 1000
-MOST_WARM_UPS = 6
 
 
 def serve(pipe: Connection) -> None:
@@ -37,7 +32,7 @@ def serve(pipe: Connection) -> None:
         registry.adopt(start.registry)
         problem = registry.load_problem(start.family)
         contender = registry.load_contender(start.family, start.contender)
-        warm_up(problem, contender, min(WARM_UP_S, start.budget.seconds))
+        warm_up(contender, problem, start.budget.seconds)
     except Exception as error:
         pipe.send(_failure("before the first instance: ", error))
         return
@@ -51,22 +46,6 @@ def serve(pipe: Connection) -> None:
             pipe.send(play(problem, contender, task))
         except Exception as error:
             pipe.send(_failure("", error))
-
-
-def warm_up(problem: Problem[Any], contender: Contender, seconds: float) -> None:
-    """Play the family's small instance until nothing is left to compile.
-
-    Args:
-        problem: the family.
-        contender: who is to play.
-        seconds: budget of one run.
-    """
-    small = Budget(seconds, WARM_UP_EVALUATIONS)
-    tiny = Task(view(problem, contender.role, problem.warm_up_instance()), small, 0, 0)
-    for _ in range(MOST_WARM_UPS):
-        # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
-        if play(problem, contender, tiny).wall_s < seconds / 2:
-            break
 
 
 def play(problem: Problem[Any], contender: Contender, task: Task) -> Outcome:

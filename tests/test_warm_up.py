@@ -13,7 +13,7 @@ import gc, sys
 from numba.core.dispatcher import Dispatcher
 from sysopt_gym.core import registry
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.evaluation.worker import WARM_UP_S, warm_up
+from sysopt_gym.core.play import WARM_UP_S, warm_up
 
 def compiled():
     functions = [one.py_func for one in gc.get_objects() if isinstance(one, Dispatcher)]
@@ -26,7 +26,7 @@ def compiled():
 
 family, name, instances = sys.argv[1:]
 problem, contender = registry.load_problem(family), registry.load_contender(family, name)
-warm_up(problem, contender, WARM_UP_S)
+warm_up(contender, problem, WARM_UP_S)
 before = compiled()
 contender.object(problem.contender_view(problem.load_set(instances)[0]), Budget(2.0), 0)
 print("compiled late:", sorted({function for _, function, _ in compiled() - before}))
