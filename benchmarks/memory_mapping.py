@@ -36,8 +36,8 @@ from ..envs.memory_mapping.dynamics import (
 )
 from ..envs.memory_mapping.env import MallocGameEnv
 from ..envs.memory_mapping.validate import validate
-from ..envs.memory_mapping.wishes import play_wishes
-from ..solvers.memory_mapping.threshold import priorities
+from ..methods.memory_mapping.threshold import priorities
+from ..methods.memory_mapping.wishes import play_wishes
 
 PLAIN = "the game in plain Python (the validator), in this run"
 SMALLEST, LARGEST = 200, 1000

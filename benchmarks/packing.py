@@ -19,7 +19,7 @@ from ..core.contracts import Throughput
 from ..core.errors import InstanceError
 from ..datasets.memory_mapping.packing import Packing, load_packing, packing_faults
 from ..datasets.sets import data_folder
-from ..solvers.memory_mapping.packing import pack, warm_up
+from ..methods.memory_mapping.packing import pack, warm_up
 
 # CPU seconds of minimalloc.
 ELSEWHERE = {

@@ -13,7 +13,7 @@ from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import State, Static, make_state
 from ...envs.memory_mapping.env import MallocGameEnv
 from ...envs.memory_mapping.static import planning_static
-from ...envs.memory_mapping.wishes import play_wishes, wishes_of
+from ...methods.memory_mapping.wishes import play_wishes, wishes_of
 from ..batches import Choice
 from ..recipe import ImitationPass
 from .network import DecisionPolicy

@@ -27,7 +27,7 @@ from ...envs.memory_mapping.dynamics import (
 )
 from ...envs.memory_mapping.packed import pack, unpack
 from ...envs.memory_mapping.stays import previous_uses
-from ...envs.memory_mapping.wishes import choose
+from ...methods.memory_mapping.wishes import choose
 from ..muzero.forest import NONE, SearchSettings, make_forest
 from ..muzero.search import Leaves, search
 from .network import ACTIONS

@@ -2,7 +2,7 @@
 
 `ppo` samples plans from its policy until the budget ends. `muzero` plays with the search it was
 trained with, on the game itself (known model). `agent` is a hybrid: MuZero's policy gives the plans
-that local search, handed over by the registry, begins from, and says where to change them.
+that local search begins from, and says where to change them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ...core.budget import Budget, Clock
-from ...core.registry import load_contender
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.problem import PROBLEM
+from ...methods.memory_mapping.local_search import search
 from ..checkpoints import SHIPPED, load_network
 from .lookahead import LEAST_DOUBT, Lookahead
 from .network import DecisionPolicy
@@ -107,9 +107,8 @@ def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
     def doubts(plan: np.ndarray) -> np.ndarray:
         return player.doubts(plan) + LEAST_DOUBT
 
-    local_search = load_contender(PROBLEM.family, "local_search").object
     asked = clock.elapsed
-    return clock.adopt(local_search(instance, clock.left(), seed, starts, doubts), asked)
+    return clock.adopt(search(instance, clock.left().start(), seed, starts, doubts), asked)
 
 
 def _temperature(count: int) -> float:

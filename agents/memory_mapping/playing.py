@@ -39,7 +39,7 @@ from ...envs.memory_mapping.observation import (
     observe,
 )
 from ...envs.memory_mapping.static import planning_static
-from ...envs.memory_mapping.wishes import choose
+from ...methods.memory_mapping.wishes import choose
 from ..layers import Layer, affine, relu, take_layer
 from .network import ACTIONS, CHANNELS, HEADS, PATCH, PATCHES, DecisionPolicy
 

@@ -16,7 +16,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from ...envs.sequence_design.pool import Pool, out_of_time
+from ...methods.sequence_design.pool import Pool, out_of_time
 from ..muzero.forest import NONE, SearchSettings, make_forest
 from ..muzero.search import Leaves, search
 from .network import MASKED, START, SequencePolicy

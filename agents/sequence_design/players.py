@@ -5,8 +5,7 @@ What a letter is worth differs from landscape to landscape, so a policy is of on
 from the shipped policy of this very task, where there is one, else from one that imitates the best
 measured sequences. `ppo` samples designs and learns from their values; `muzero` betters designs by
 searching in the game and learns what the search came to; `agent` is a hybrid: what PPO has come to
-is where a genetic algorithm, handed over by the registry, begins. All hand in the best different
-designs met.
+is where a genetic algorithm begins. All hand in the best different designs met.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ import torch
 from torch import Tensor
 
 from ...core.budget import Budget
-from ...core.registry import load_contender, load_problem
+from ...core.registry import load_problem
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.observation import PROGRESS, VALUES
-from ...envs.sequence_design.pool import Pool, learn, out_of_time
+from ...methods.sequence_design.genetic import evolve
+from ...methods.sequence_design.pool import Pool, learn, out_of_time
 from ..batches import step
 from ..checkpoints import shipped_for
 from ..muzero.forest import SearchSettings
@@ -101,9 +101,9 @@ def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     pool = Pool(instance, learn(instance, clock, rng), clock)
     until = clock.elapsed + PRACTICE_SHARE * clock.remaining
     _practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, seed, rng)
-    breed = load_contender(DesignTask.FAMILY, "ga").object
-    asked = clock.elapsed
-    return clock.adopt(breed(instance, clock.left(), seed, pool.proxy, pool.tokens), asked)
+    asked, rest = clock.elapsed, clock.left().start()
+    best = evolve(instance, pool.proxy, pool.tokens, rest, np.random.default_rng(seed))
+    return clock.adopt(best, asked)
 
 
 def _practise(pool: Pool, enough: Callable[[], bool], seed: int, rng: np.random.Generator) -> None:

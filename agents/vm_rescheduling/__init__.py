@@ -6,7 +6,7 @@ The table says where each is; nothing is imported before it is used.
 from ...core.registry import Entry
 
 AGENTS = {
-    "agent": Entry(".prices:solve_agent"),
+    "agent": Entry(".players:solve_agent"),
     "ppo": Entry(".players:solve_ppo"),
     "ppo_greedy": Entry(".players:solve_ppo_greedy"),
     "ppo_sample": Entry(".players:solve_ppo_sample"),

@@ -1,10 +1,9 @@
-"""Learned dual prices for VM rescheduling, and the agent that plans from them.
+"""Learned dual prices for VM rescheduling: the network, and how it is trained.
 
-The agent is a hybrid. A network reads a cluster once and says what a VM of each flavor, and a
-move, is worth at the optimum of the Lagrangian relaxation (envs/vm_rescheduling/pricing.py). Column
-generation, handed over by the registry, starts from these prices instead of rough ones: it meets
-the right patterns at once and needs fewer rounds. The network learns without labels or solver, by
-descending the relaxation's bound L itself over training clusters; L's slope is VMs in less VMs out.
+A network reads a cluster once and says what a VM of each flavor, and a move, is worth at the
+optimum of the Lagrangian relaxation (methods/vm_rescheduling/pricing.py). It learns without labels
+or solver, by descending the relaxation's bound L itself over training clusters; L's slope is VMs in
+less VMs out.
 
 Nodes and flavors are the two sides of a graph whose edges are "holds VMs of": a node's embedding
 comes from its free room, a flavor's from the nodes that hold it, so any cluster's size will do.
@@ -15,7 +14,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,24 +22,12 @@ from torch import Tensor, nn
 
 from ...core.budget import Budget
 from ...core.errors import InstanceError
-from ...core.registry import load_contender
-from ...core.solution import Solution
 from ...datasets.vm_rescheduling.generator import generate
 from ...datasets.vm_rescheduling.instance import Cluster
-from ...envs.vm_rescheduling.pricing import (
-    GridError,
-    Nodes,
-    Prices,
-    first_prices,
-    make_nodes,
-    slope,
-)
-from ...envs.vm_rescheduling.problem import PROBLEM
+from ...methods.vm_rescheduling.pricing import Nodes, Prices, first_prices, make_nodes, slope
 from ..batches import one_pass
-from ..checkpoints import SHIPPED, load_network
 from ..recipe import ImitationPass, Recipe
 
-POLICY = SHIPPED / "vm_rescheduling_prices"
 PMS_DRAWN, EXITS_DRAWN = (12, 350), (0.01, 0.2)  # of the clusters drawn for training
 MOVES_A_NODE = (0.01, 0.25)
 FIRST_SEED = 1 << 40  # apart from the seeds of every split
@@ -189,11 +175,29 @@ def descend(
     return one_pass(network, samples, optimizer, batch_size, rng, loss_of)
 
 
+def prices_of(nodes: Nodes, values: np.ndarray) -> Prices:
+    """Name the prices [F + D + 1] of one-node flavors, two-node flavors and a move, in slots.
+
+    Args:
+        nodes: the cluster that the prices are of.
+        values: float [F + D + 1], in the order of the network's output.
+    """
+    single, double = np.split(values[:-1].astype(np.float64), [len(nodes.single)])
+    return Prices(single, double, float(values[-1]))
+
+
 def bound_at(nodes: Nodes, mnl: int, prices: Tensor) -> tuple[float, np.ndarray]:
-    """L in slots, and its slope, at the network's prices."""
-    values = prices.detach().numpy().astype(np.float64)
-    single, double = np.split(values[:-1], [len(nodes.single)])
-    return slope(nodes, mnl, Prices(single, double, float(values[-1])))
+    """Evaluate the relaxation's bound L at the network's prices.
+
+    Args:
+        nodes: the cluster.
+        mnl: the most moves.
+        prices: float32 [F + D + 1], in slots.
+
+    Returns:
+        L in slots, and its slope along the prices, float64 [F + D + 1].
+    """
+    return slope(nodes, mnl, prices_of(nodes, prices.detach().numpy()))
 
 
 def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
@@ -214,8 +218,7 @@ def _lowest_bound(nodes: Nodes, mnl: int) -> float:
     at = np.concatenate([first.single, first.double, [first.move]])
     lowest = np.inf
     for step in range(1, SUBGRADIENT_STEPS):
-        single, double = np.split(at[:-1], [len(nodes.single)])
-        bound, uphill = slope(nodes, mnl, Prices(single, double, float(at[-1])))
+        bound, uphill = slope(nodes, mnl, prices_of(nodes, at))
         lowest = min(lowest, bound)
         norm = np.sqrt(np.mean(uphill**2))
         if norm == 0:
@@ -231,35 +234,3 @@ RECIPE: Recipe[PriceNetwork, Cluster, Lesson] = Recipe(
     score=score,
     chosen_by="excess",
 )
-
-
-def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by column generation from learned prices. One evaluation is one master solved.
-
-    Where a cluster has no such relaxation (CPU without a coarse unit), the solver starts alone.
-    """
-    clock = budget.start()
-    prices = None
-    try:
-        nodes = make_nodes(instance)
-    except GridError:
-        nodes = None
-    if nodes is not None:
-        with torch.inference_mode():
-            learned = shipped_network()(graph_of(nodes, instance.mnl)).numpy()
-        prices = np.zeros(len(instance.flavor_cpu) + 1)
-        prices[np.concatenate([nodes.single, nodes.double, [-1]])] = learned
-    columns = load_contender(PROBLEM.family, "columns").object
-    asked = clock.elapsed
-    return clock.adopt(columns(instance, clock.left(), seed, prices), asked)
-
-
-@cache
-def shipped_network() -> PriceNetwork:
-    """The shipped price network.
-
-    Raises:
-        CheckpointError: it is missing, damaged or for another version of the environment.
-    """
-    torch.set_num_threads(1)
-    return load_network(POLICY, PROBLEM, PriceNetwork).eval()

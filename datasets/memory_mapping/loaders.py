@@ -65,7 +65,7 @@ def load_file(path: Path, hardware: str = DEFAULT, capacity: str | None = None) 
     if start.lower().startswith(HEADER):
         raise InstanceError(
             f"{path}: a packing problem (buffers with lifetimes, no instructions), not a program; "
-            f"solve it by `python -m sysopt_gym.solvers.memory_mapping.packing {path} --out "
+            f"solve it by `python -m sysopt_gym.methods.memory_mapping.packing {path} --out "
             "solution.csv`, or read it with datasets.memory_mapping.packing.load_packing"
         )
     if "HloModule" in text:

@@ -32,7 +32,7 @@ from ...core.budget import Budget
 from ...core.errors import MissingDependencyError
 from ...datasets.federated_lr.instance import BETA_RANGE, Terms
 from ...envs.federated_lr.orders import order
-from .controller import Controller, clip
+from ...methods.federated_lr.controller import Controller, clip
 from .fedhyper import GAMMA_BETA
 
 try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...envs.federated_lr.orders import order
-from .controller import Controller
+from ...methods.federated_lr.controller import Controller
 
 EPSILON = 1e-3  # the paper's, for all but one of its data sets
 

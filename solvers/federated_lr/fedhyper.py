@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from ...envs.federated_lr.orders import order
-from .controller import Controller, clip
+from ...methods.federated_lr.controller import Controller, clip
 
 GAMMA_ALPHA, GAMMA_BETA = 3.0, 10.0
 KAPPA, KAPPA_COSINE = 1.0, 0.1

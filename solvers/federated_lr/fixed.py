@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...envs.federated_lr.orders import order
-from .controller import Controller
+from ...methods.federated_lr.controller import Controller
 
 ETA = 0.1  # server rate of the adaptive server optimizers
 

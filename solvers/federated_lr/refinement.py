@@ -17,7 +17,7 @@ from ...core.budget import Budget
 from ...core.errors import MissingDependencyError
 from ...datasets.federated_lr.instance import Terms
 from ...envs.federated_lr.orders import order
-from .controller import Controller
+from ...methods.federated_lr.controller import Controller
 
 try:
     from scipy.ndimage import median_filter

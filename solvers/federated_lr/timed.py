@@ -14,8 +14,8 @@ import numpy as np
 from ...core.budget import Budget
 from ...datasets.federated_lr.instance import Terms
 from ...envs.federated_lr.orders import order
-from . import schedules
-from .controller import Controller
+from ...methods.federated_lr import schedules
+from ...methods.federated_lr.controller import Controller
 from .refinement import Refinement
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...core.budget import Budget
 from ...datasets.federated_lr.instance import BETA_RANGE, Terms
 from ...envs.federated_lr.orders import order
-from .controller import Controller, clip
+from ...methods.federated_lr.controller import Controller, clip
 from .fedhyper import GAMMA_ALPHA, GAMMA_BETA
 
 DECADES = 0.1  # standard deviation of a step of the walk

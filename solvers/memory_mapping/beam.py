@@ -22,8 +22,8 @@ from ...envs.memory_mapping.dynamics import (
 )
 from ...envs.memory_mapping.packed import pack, unpack
 from ...envs.memory_mapping.stays import benefits
-from . import greedy
-from .best import Best
+from ...methods.memory_mapping import greedy
+from ...methods.memory_mapping.best import Best
 
 MAX_WIDTH = 256
 # What a buffer in fast memory is expected to save at its coming uses, in parts of all it could.

@@ -2,68 +2,22 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
-from ...envs.borrowed import borrow
-from ...envs.memory_mapping.dynamics import (
-    COPY,
-    DROP,
-    GOES_ON,
-    OUTCOME,
-    TIME,
-    State,
-    Static,
-    gain,
-    reset,
-    step,
-)
-from ...envs.memory_mapping.stays import find_stays, knapsack
-from ...envs.memory_mapping.wishes import choose
-from .best import Best
+from ...methods.memory_mapping.best import Best
+from ...methods.memory_mapping.greedy import search
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plans by each greedy in turn and keeps the best; one evaluation is one plan."""
+    """Plan by each greedy in turn and keep the best.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: not used; no greedy draws anything.
+    """
     clock = budget.start()
     best = Best(instance, clock)
     search(best)
     return clock.solution(best.plan)
-
-
-def search(best: Best) -> None:
-    """Tries every greedy while the clock runs."""
-    clock = best.clock
-    for copies in (True, False):
-        for always in (True, False):
-            if clock.expired:
-                return
-            time = _on_the_fly(best.static, best.state, always, copies)
-            clock.evaluations += 1
-            best.take(time, best.state.actions)
-    if not clock.expired:
-        best.try_wishes(knapsack(best.static, find_stays(best.static)))
-
-
-@njit(cache=True)
-def _on_the_fly(static: Static, state: State, always: bool, copies: bool) -> int:
-    """Takes fast memory wherever that is legal and saves time in the instruction.
-
-    Args:
-        static: the program.
-        state: holds the plan afterwards.
-        always: takes it too where it saves none now; a later use may profit.
-        copies: whether copies are allowed.
-    """
-    static, state = borrow(static), borrow(state)
-    reset(static, state)
-    while state.scalars[OUTCOME] == GOES_ON:
-        action = choose(state, 1)
-        if action != DROP and state.mask[DROP]:
-            useless = not always and gain(static, state, action) <= 0
-            if useless or (action == COPY and not copies):
-                action = DROP
-        step(static, state, action)
-    return int(state.scalars[TIME])

@@ -10,7 +10,7 @@ from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.borrowed import borrow
 from ...envs.memory_mapping.dynamics import GOES_ON, OUTCOME, TIME, State, Static, reset, step
-from .best import Best
+from ...methods.memory_mapping.best import Best
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:

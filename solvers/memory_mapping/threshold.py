@@ -2,84 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
-from ...envs.memory_mapping.dynamics import Static
-from ...envs.memory_mapping.stays import benefits, previous_uses
-from . import greedy
-from .best import Best
-
-COPY_WEIGHTS = (1.0, 0.25, 4.0)  # of a use whose data slow memory has from the start
-COARSE = 16
+from ...methods.memory_mapping.best import Best
+from ...methods.memory_mapping.threshold import search
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Sweeps thresholds over several priorities, coarsely, then finely; one evaluation is one
-    plan. Ends when every threshold was tried.
+    """Sweep thresholds over several priorities; ends when every threshold was tried.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: not used; the sweep draws nothing.
     """
     clock = budget.start()
     best = Best(instance, clock)
     search(best)
     return clock.solution(best.plan)
-
-
-def search(best: Best, seconds: float = np.inf, coarse: bool = False) -> None:
-    """The greedies, then the sweep, until the clock stops or so many seconds have passed."""
-    until = best.clock.elapsed + seconds
-    greedy.search(best)
-    table = priorities(best.static)
-    ladders = [np.unique(row)[::-1] for row in table]
-    tried: set[bytes] = set()
-    strides = [max(1, -(-len(ladder) // COARSE)) for ladder in ladders]
-    while True:
-        for row, ladder, stride in zip(table, ladders, strides, strict=True):
-            for threshold in ladder[::stride]:
-                if best.clock.expired or best.clock.elapsed > until:
-                    return
-                wishes = (row >= threshold).astype(np.int8)
-                key = np.packbits(wishes).tobytes()
-                if key not in tried:
-                    tried.add(key)
-                    best.try_wishes(wishes)
-        if coarse or max(strides) == 1:
-            return
-        strides = [-(-stride // 4) for stride in strides]
-
-
-def priorities(static: Static) -> np.ndarray:
-    """float64 [P, D]; kinds of worth of having each use in fast memory."""
-    saves = benefits(static).astype(np.float64)
-    before = previous_uses(static)
-    size = static.buf_size[static.dec_buffer].astype(np.float64)
-    instr = static.dec_instr
-    since = np.where(before >= 0, instr[before], np.where(static.dec_makes == 1, instr, instr - 1))
-    span = np.maximum(static.dec_until - since, 1).astype(np.float64)
-    count = len(static.buf_size)
-    total = np.bincount(static.dec_buffer, saves, count)[static.dec_buffer]
-    first = np.full(count, len(static.instr_slow))
-    last = np.zeros(count, np.int64)
-    np.minimum.at(first, static.dec_buffer, instr)
-    np.maximum.at(last, static.dec_buffer, instr)
-    life = (last - first + 1.0)[static.dec_buffer]
-    ahead = np.where(static.dec_next < len(saves), np.append(saves, 0.0)[static.dec_next], 0.0)
-    kinds = [
-        saves / (size * span),
-        total / np.sqrt(size),
-        total / (size * life),
-        saves / np.sqrt(size),
-        (saves + ahead) / (size * span),
-        total / size,
-        -span,
-        -size * span,
-        -size,
-    ]
-    at_start = static.buf_at_start[static.dec_buffer] == 1
-    rows = []
-    for weight in COPY_WEIGHTS:
-        for kind in kinds:
-            scaled = np.where(kind > 0, kind * weight, kind / weight)
-            rows.append(np.where(at_start, scaled, kind))
-    return np.stack(rows)

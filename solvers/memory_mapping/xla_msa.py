@@ -17,7 +17,7 @@ from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import RESERVE, Static
-from .best import Best
+from ...methods.memory_mapping.best import Best
 
 # Those of XLA's test fixtures; what its backends use is not published.
 R_MIN, R_PREFERRED, R_MAX = 0.8, 1.5, 10.0

@@ -12,8 +12,8 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import Pool, learn, out_of_time
-from .common import mutants
+from ...methods.sequence_design.pool import Pool, learn, out_of_time
+from ...methods.sequence_design.sequences import mutants
 
 THRESHOLD = 0.05  # kappa: parents score at least (1 - kappa) of the best
 MUTATIONS = 1.0  # mu: a step, on average

@@ -16,9 +16,8 @@ from torch import Tensor
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import hand_in, out_of_time
-from .adam import RATE, Adam
-from .bidirectional import (
+from ...methods.sequence_design.adam import RATE, Adam
+from ...methods.sequence_design.bidirectional import (
     RIDGE,
     TARGET,
     best_first,
@@ -26,7 +25,8 @@ from .bidirectional import (
     start_logits,
     straight_through,
 )
-from .common import decode, one_hot, some_rows
+from ...methods.sequence_design.pool import hand_in, out_of_time
+from ...methods.sequence_design.sequences import decode, one_hot, some_rows
 
 DEPTH = 5
 STEPS = 200
@@ -93,4 +93,5 @@ def _gradient(
     forward = (kernel @ alpha - TARGET) ** 2
     backward = ((kernel * (TARGET / (own * (1.0 + RIDGE))) - y) ** 2).mean(dim=1)
     (slope,) = torch.autograd.grad((forward + backward).sum(), leaf)
-    return slope.numpy()
+    gradient: np.ndarray = slope.numpy()
+    return gradient

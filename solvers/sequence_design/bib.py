@@ -24,10 +24,10 @@ from torch import Tensor
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import hand_in, out_of_time
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
-from .adam import RATE, Adam, adaptive_rates
-from .bidirectional import (
+from ...methods.sequence_design.adam import RATE, Adam, adaptive_rates
+from ...methods.sequence_design.ascent import gradient
+from ...methods.sequence_design.bidirectional import (
     RIDGE,
     TARGET,
     best_first,
@@ -35,10 +35,10 @@ from .bidirectional import (
     start_logits,
     straight_through,
 )
-from .common import decode, one_hot
-from .gradient_ascent import gradient
-from .language_model import LanguageModel, offline_features, pretrain
-from .pretrained import PretrainedModel, chosen_model
+from ...methods.sequence_design.language_model import LanguageModel, offline_features, pretrain
+from ...methods.sequence_design.pool import hand_in, out_of_time
+from ...methods.sequence_design.pretrained import PretrainedModel, chosen_model
+from ...methods.sequence_design.sequences import decode, one_hot
 
 MODEL_SHARE, FEATURES_SHARE, PROXY_SHARE = 0.35, 0.15, 0.25  # of the seconds, at most
 STEPS_DNA, STEPS_PROTEIN = 100, 25

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,9 @@ from ...core.budget import Budget, Clock
 from ...core.errors import MissingDependencyError
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import TRAINING_SHARE, Pool, hand_in
 from ...envs.sequence_design.proxy import scaled_scores
-from .common import mutants, one_hot, some_rows
+from ...methods.sequence_design.pool import TRAINING_SHARE, Pool, hand_in
+from ...methods.sequence_design.sequences import mutants, one_hot, some_rows
 
 try:
     import gpytorch
@@ -96,8 +97,9 @@ class Improvement:
     def samples(self, tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Joint samples of the scores of sequences int8 [n, L], float64 [SAMPLES, n]."""
         with _exact(), torch.no_grad():
-            posterior = self.process.posterior(self._inputs(tokens)).distribution
-            mean, covariance = posterior.mean.numpy(), posterior.covariance_matrix.numpy()
+            posterior: Any = self.process.posterior(self._inputs(tokens))
+            joint = posterior.distribution
+            mean, covariance = joint.mean.numpy(), joint.covariance_matrix.numpy()
         return rng.multivariate_normal(mean, covariance, SAMPLES, "ignore", method="eigh")
 
     def _inputs(self, tokens: np.ndarray) -> torch.Tensor:

@@ -17,8 +17,8 @@ import torch
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import Pool, learn, out_of_time
-from .autoencoder import LATENT, Autoencoder, fit, unconditional
+from ...methods.sequence_design.autoencoder import LATENT, Autoencoder, fit, unconditional
+from ...methods.sequence_design.pool import Pool, learn, out_of_time
 
 FIRST_STEPS, STEPS = 800, 40
 MODEL_SHARE = 0.3  # of the seconds left, for the first model

@@ -13,8 +13,8 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import Pool, learn, out_of_time
-from .common import decode, one_hot
+from ...methods.sequence_design.pool import Pool, learn, out_of_time
+from ...methods.sequence_design.sequences import decode, one_hot
 
 STEP = 0.5
 ITERATIONS = 100

@@ -13,7 +13,6 @@ import numpy as np
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import TRAINING_SHARE, Pool
 from ...envs.sequence_design.proxy import (
     Ensemble,
     MotifNetworks,
@@ -21,8 +20,9 @@ from ...envs.sequence_design.proxy import (
     cosine_decay,
     normal_scores,
 )
-from .common import one_hot
-from .gradient_ascent import SHARPNESS, climb, climb_until_the_end
+from ...methods.sequence_design.ascent import SHARPNESS, climb, climb_until_the_end
+from ...methods.sequence_design.pool import TRAINING_SHARE, Pool
+from ...methods.sequence_design.sequences import one_hot
 
 MEMBERS = 3
 BATCH = 128
@@ -40,8 +40,9 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(instance, conservative_proxy(instance, clock, rng), clock)
-    climb_until_the_end(instance, pool, rng)
+    proxy = conservative_proxy(instance, clock, rng)
+    pool = Pool(instance, proxy, clock)
+    climb_until_the_end(instance, pool, proxy, rng)
     return pool.solution()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import Pool, learn, out_of_time
+from ...methods.sequence_design.pool import Pool, learn, out_of_time
 
 WIDTH = 128
 RATE, Z_RATE = 2e-3, 5e-2
@@ -65,7 +65,8 @@ class Policy(nn.Module):
             noise = torch.as_tensor(rng.gumbel(size=scores.shape))
             before = (torch.where(explores, free, scores) + noise).argmax(dim=2)
             letters.append(before)
-        return torch.cat(letters, dim=1).numpy().astype(np.int8)
+        tokens: np.ndarray = torch.cat(letters, dim=1).numpy().astype(np.int8)
+        return tokens
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:

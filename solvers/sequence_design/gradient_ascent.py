@@ -6,7 +6,7 @@ seen by the networks, and BIB's Adaptive-eta.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +14,9 @@ import numpy as np
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import TRAINING_SHARE, Pool, learn, out_of_time
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
-from .adam import RATE, Adam, adaptive_rates
-from .common import decode, one_hot
-
-STEPS = 200
-SHARPNESS = 2.0  # logits of a start's own letters at first
-NOISE = 0.5  # of the first logits, from the second pass on
+from ...methods.sequence_design.ascent import climb_until_the_end
+from ...methods.sequence_design.pool import TRAINING_SHARE, Pool, learn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +83,10 @@ def _solve(
 ) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(task, train(task, clock, rng), clock)
+    proxy = train(task, clock, rng)
+    pool = Pool(task, proxy, clock)
     auxiliary = learn(task, clock, rng) if eta else None
-    climb_until_the_end(task, pool, rng, soft, auxiliary)
+    climb_until_the_end(task, pool, proxy, rng, soft, auxiliary)
     return pool.solution()
 
 
@@ -100,66 +96,3 @@ def _one_network(task: DesignTask, clock: Clock, rng: np.random.Generator) -> En
 
 def _minimum(task: DesignTask, clock: Clock, rng: np.random.Generator) -> Minimum:
     return Minimum(learn(task, clock, rng))
-
-
-def climb_until_the_end(
-    task: DesignTask,
-    pool: Pool,
-    rng: np.random.Generator,
-    soft: bool = False,
-    auxiliary: Proxy | None = None,
-) -> None:
-    """Pass after pass from the start pool on the pool's proxy."""
-    first = SHARPNESS * one_hot(task, task.sequences[task.starts])
-    noise = 0.0
-    while not out_of_time(pool.clock):
-        draws = rng.normal(0.0, 1.0, first.shape).astype(np.float32)
-        for tokens in climb(task, pool.proxy, first + noise * draws, STEPS, soft, auxiliary):
-            pool.add(tokens)
-            if out_of_time(pool.clock):
-                break
-        noise = NOISE
-
-
-def climb(
-    task: DesignTask,
-    proxy: Proxy,
-    logits: np.ndarray,
-    steps: int,
-    soft: bool = False,
-    auxiliary: Proxy | None = None,
-) -> Iterator[np.ndarray]:
-    """Yields the sequences int8 [n, L] that logits [n, L, V] stand for, step after step.
-
-    Args:
-        task: its banned pairs are respected.
-        proxy: what is climbed.
-        logits: where to start.
-        steps: of Adam.
-        soft: whether the proxy sees the softmax's letters, not whole ones.
-        auxiliary: what Adaptive-eta sets each candidate's rate by, from the second step on; without
-            it the rate is RATE.
-    """
-    adam = Adam()
-    for step in range(steps):
-        tokens = decode(task, logits)
-        yield tokens
-        direction = adam.direction(gradient(task, proxy, tokens, logits, soft))
-        rate: float | np.ndarray = RATE
-        if auxiliary is not None and step > 0:
-            rate = adaptive_rates(gradient(task, auxiliary, tokens, logits, soft), direction)
-        logits = logits + rate * direction
-
-
-def gradient(
-    task: DesignTask, proxy: Proxy, tokens: np.ndarray, logits: np.ndarray, soft: bool = False
-) -> np.ndarray:
-    """Gradient [n, L, V] of the proxy's mean by the logits: the forward pass sees whole letters,
-    int8 [n, L], or soft ones; the backward pass goes through the softmax.
-    """
-    chances = np.exp(logits - logits.max(axis=2, keepdims=True))
-    chances /= chances.sum(axis=2, keepdims=True)
-    letters = chances if soft else one_hot(task, tokens)
-    slope = proxy.gradient(letters.astype(np.float32))
-    through: np.ndarray = chances * (slope - (chances * slope).sum(axis=2, keepdims=True))
-    return through

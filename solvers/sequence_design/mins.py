@@ -19,10 +19,10 @@ import torch
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import TRAINING_SHARE, Pool, learn, out_of_time
 from ...envs.sequence_design.proxy import scaled_scores
-from .autoencoder import LATENT, Autoencoder, fit
-from .common import decode
+from ...methods.sequence_design.autoencoder import LATENT, Autoencoder, fit
+from ...methods.sequence_design.pool import TRAINING_SHARE, Pool, learn, out_of_time
+from ...methods.sequence_design.sequences import decode
 
 STEPS = 4000
 BINS, CROWDED, TEMPERATURE, MOST_WEIGHT = 20, 1e-3, 0.3, 5.0  # of the weights of scores
@@ -60,8 +60,8 @@ def score_weights(scores: np.ndarray) -> np.ndarray:
     shares = np.bincount(bins, minlength=BINS) / len(scores)
     tops = np.arange(1, BINS + 1) / BINS
     worth = np.exp((tops - 1.0) / TEMPERATURE) * shares / (shares + CROWDED)
-    weights: np.ndarray = (worth / worth.sum())[bins] / shares[bins]
-    return np.minimum(weights, MOST_WEIGHT)
+    weights: np.ndarray = np.minimum((worth / worth.sum())[bins] / shares[bins], MOST_WEIGHT)
+    return weights
 
 
 def approx_infer(

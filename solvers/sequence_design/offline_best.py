@@ -6,7 +6,7 @@ from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.dynamics import best_offline
-from ...envs.sequence_design.pool import hand_in
+from ...methods.sequence_design.pool import hand_in
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:

@@ -13,7 +13,7 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import Pool, learn, out_of_time
+from ...methods.sequence_design.pool import Pool, learn, out_of_time
 
 MOST_SEQUENCES = 2**22
 CHUNK = 8192

@@ -11,8 +11,8 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import hand_in
-from .common import random_designs
+from ...methods.sequence_design.pool import hand_in
+from ...methods.sequence_design.sequences import random_designs
 
 MOST_DRAWS = 100
 

@@ -9,9 +9,9 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.pool import Pool, learn, out_of_time
-from .adam import Adam
-from .common import one_hot
+from ...methods.sequence_design.adam import Adam
+from ...methods.sequence_design.pool import Pool, learn, out_of_time
+from ...methods.sequence_design.sequences import one_hot
 
 RATE = 0.05
 BATCH = 256

@@ -11,7 +11,14 @@ from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import State, Static, copy_state, make_state, make_static
 from ...envs.vm_rescheduling.objective import goal_reached, value
-from .moves import Table, copy_table, make_move, make_table, residual_energy, top_moves
+from ...methods.vm_rescheduling.moves import (
+    Table,
+    copy_table,
+    make_move,
+    make_table,
+    residual_energy,
+    top_moves,
+)
 
 MAX_WIDTH = 256
 MOVES_A_STATE = 12

@@ -2,148 +2,25 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numba import njit
 
-from ...core.budget import Budget, Clock
+from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
-from ...envs.vm_rescheduling.dynamics import (
-    MOVES,
-    State,
-    Static,
-    copy_state,
-    make_state,
-    make_static,
-    move,
-    restore_state,
-)
-from ...envs.vm_rescheduling.objective import goal_reached, value
-from .moves import (
-    SAME,
-    Table,
-    best_move,
-    copy_table,
-    make_move,
-    make_table,
-    refresh_all,
-    residual_energy,
-    restore_table,
-)
-
-POWERS = (0.5, 4.0)
-LIVE_PATIENCE = 50
+from ...envs.vm_rescheduling.dynamics import make_state, make_static
+from ...methods.vm_rescheduling.greedy import search
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by always making the move with the best gain; one evaluation is one plan.
+    """Plan by always making the move with the best gain, again and again with other ties.
 
-    Among equal gains the first plan takes the move with the lowest residual energy, then the first
-    in order. Later plans draw the form of the energy and the order at random, until the budget
-    ends or, in live mode, LIVE_PATIENCE plans improve nothing. The best prefix of any is kept.
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: of the ties of all plans but the first.
     """
     clock = budget.start()
     static = make_static(instance)
     start = make_state(instance, static)
     best, _ = search(instance, static, start, clock, np.random.default_rng(seed))
     return clock.solution(best)
-
-
-def search(
-    instance: Cluster,
-    static: Static,
-    start: State,
-    clock: Clock,
-    rng: np.random.Generator,
-    seconds: float = math.inf,
-    plans: int = 1 << 60,
-) -> tuple[np.ndarray, float]:
-    """The best plan of at least one greedy pass, and its objective.
-
-    Args:
-        instance: the cluster, whose form `static` is.
-        static: the cluster.
-        start: where every plan begins.
-        clock: takes evaluations and incumbents, and ends the search.
-        rng: draws energies and orders.
-        seconds: ends the search before the clock does.
-        plans: ends the search after so many.
-    """
-    until = clock.elapsed + seconds
-    saved = make_table(instance, static, start, residual_energy(static))
-    state, table = copy_state(start), copy_table(saved)
-    plies = np.zeros(2 * instance.mnl, np.int64)
-    best, best_value = np.zeros(0, np.int64), value(static, start.totals)
-    clock.incumbent(best)
-    improved = 0
-    for made in range(0 if goal_reached(static, start.totals) else plans):
-        restore_state(state, start)
-        restore_table(table, saved)
-        if made > 0:
-            table.energy[:] = residual_energy(static, rng.uniform(*POWERS))
-            refresh_all(static, state, table)
-        length, reached = greedy_plan(static, state, table, rng, made > 0, plies)
-        clock.evaluations += 1
-        if reached < best_value - 1e-12:
-            best, best_value = plies[: 2 * length].copy(), reached
-            clock.incumbent(best)
-            improved = made
-        if instance.mode == "live" and made - improved >= LIVE_PATIENCE:
-            break
-        if clock.expired or clock.elapsed > until:
-            break
-    return best, best_value
-
-
-def complete(
-    instance: Cluster, static: Static, start: State, plan: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, float]:
-    """A legal plan with the moves it leaves spent greedily, and its objective."""
-    state = after(static, start, plan)
-    table = make_table(instance, static, state, residual_energy(static))
-    plies = np.zeros(2 * instance.mnl, np.int64)
-    length, reached = greedy_plan(static, state, table, rng, False, plies)
-    return np.concatenate([plan, plies[: 2 * length]]), reached
-
-
-def after(static: Static, start: State, plan: np.ndarray) -> State:
-    """The state after a legal plan."""
-    state = copy_state(start)
-    for vm, to in plan.reshape(-1, 2):
-        move(static, state, vm, to // 2, to % 2)
-    return state
-
-
-@njit(cache=True)
-def greedy_plan(
-    static: Static,
-    state: State,
-    table: Table,
-    rng: np.random.Generator,
-    shuffle: bool,
-    plies: np.ndarray,
-) -> tuple[int, float]:
-    """Makes best moves until none gains or MNL is reached, beginning where the state stands.
-
-    Returns:
-        How many of the moves, written to `plies`, make the best prefix, and its objective.
-    """
-    best, prefix = value(static, state.totals), 0
-    kinds, nodes = table.enter.shape
-    first_flavor, first_node = 0, 0
-    made = 0
-    while state.totals[MOVES] < static.mnl and not goal_reached(static, state.totals):
-        if shuffle:
-            first_flavor, first_node = int(rng.random() * kinds), int(rng.random() * nodes)
-        gain, vm, to = best_move(static, state, table, first_flavor, first_node)
-        if vm < 0 or gain <= SAME:
-            break
-        make_move(static, state, table, vm, to)
-        plies[2 * made], plies[2 * made + 1] = vm, to
-        made += 1
-        reached = value(static, state.totals)
-        if reached < best - 1e-12:
-            best, prefix = reached, made
-    return prefix, best

@@ -7,9 +7,8 @@ from numba import njit
 
 from ...core.budget import Budget
 from ...core.solution import Solution
-from ...datasets.vm_rescheduling.instance import Cluster
+from ...datasets.vm_rescheduling.instance import OUTAGE, Cluster
 from ...envs.vm_rescheduling.dynamics import (
-    OUTAGE,
     State,
     Static,
     make_state,
@@ -17,7 +16,7 @@ from ...envs.vm_rescheduling.dynamics import (
     meets_sets,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
-from .moves import NEVER, SAME, STEPS, Table, make_move, make_table
+from ...methods.vm_rescheduling.moves import NEVER, SAME, STEPS, Table, make_move, make_table
 
 LARGEST_CORES = 16
 

@@ -1,126 +1,19 @@
-"""Large-neighborhood search: undo some moves of a plan, replay the rest, complete greedily.
-
-The greedy completion takes an energy of part-filled slots into account, drawn anew each time:
-strong, it makes moves that open no slot yet, so that pairs and chains of moves come about which a
-myopic choice never sees. A plan is an executable sequence throughout, so every constraint and
-objective is served alike.
-"""
+"""Large-neighborhood search: undo some moves of a plan, replay the rest, complete greedily."""
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
-
-from ...core.budget import Budget, Clock
+from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
-from ...envs.vm_rescheduling.dynamics import (
-    FRAGMENT_RATE,
-    FREE,
-    MIXED,
-    State,
-    Static,
-    copy_state,
-    is_legal,
-    make_state,
-    make_static,
-    restore_state,
-)
-from ...envs.vm_rescheduling.objective import value
-from . import greedy
-from .moves import (
-    TIE_BREAK,
-    Table,
-    make_move,
-    make_table,
-    residual_energy,
-    restore_table,
-)
-
-FIRST_PLANS = 8
-ENERGIES = (  # (scale in cores, power)
-    (TIE_BREAK, 2.0), (TIE_BREAK, 0.7), (0.5, 2.0), (1.0, 1.0), (1.0, 3.0), (2.0, 2.0), (4.0, 2.0),
-)  # fmt: skip
-UNDONE = (0.05, 0.45)  # share of the moves undone, drawn between these
-HEAT = 0.1  # slots; how much worse a plan may be to go on from it
-PATIENCE_LIVE = 60  # rounds without a better plan after which waiting costs more than it gains
+from ...methods.vm_rescheduling.local_search import search
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by large-neighborhood search. One evaluation is one plan completed.
+    """Plan by large-neighborhood search; in live mode it ends once it stops improving.
 
-    Ends with the budget; in live mode, where time is quality, once it stops improving.
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one plan completed.
+        seed: of all draws.
     """
     return search(instance, budget.start(), seed)
-
-
-def search(instance: Cluster, clock: Clock, seed: int, plan: np.ndarray | None = None) -> Solution:
-    """As `solve`, on a clock that runs already and, if given, from a legal plan."""
-    static = make_static(instance)
-    start = make_state(instance, static)
-    rng = np.random.default_rng(seed)
-    if plan is None:
-        plan, _ = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
-    return clock.solution(improve(instance, static, start, plan, clock, rng))
-
-
-def improve(
-    instance: Cluster,
-    static: Static,
-    start: State,
-    plan: np.ndarray,
-    clock: Clock,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """The best plan found from a legal one until the clock stops; records each better one."""
-    best = current = plan
-    best_value = current_value = value(static, greedy.after(static, start, plan).totals)
-    if static.objective in (FRAGMENT_RATE, MIXED):
-        heat = HEAT * static.unit / max(int(start.totals[FREE]), 1)
-    else:
-        heat = HEAT
-    fresh: list[Table] = []
-    state = copy_state(start)
-    table = make_table(instance, static, start, residual_energy(static))
-    kept, added = np.zeros(2 * instance.mnl, np.int64), np.zeros(2 * instance.mnl, np.int64)
-    idle = 0
-    while not clock.expired and not (instance.mode == "live" and idle >= PATIENCE_LIVE):
-        which = int(rng.integers(len(ENERGIES)))
-        while which >= len(fresh):
-            scale, power = ENERGIES[len(fresh)]
-            energy = residual_energy(static, power, scale)
-            fresh.append(make_table(instance, static, start, energy))
-        restore_state(state, start)
-        restore_table(table, fresh[which])
-        undone = rng.random(len(current) // 2) < rng.uniform(*UNDONE)
-        n_kept = _replay(static, state, table, current, undone, kept)
-        n_added, reached = greedy.greedy_plan(static, state, table, rng, True, added)
-        clock.evaluations += 1
-        idle += 1
-        if reached <= current_value + heat * rng.exponential():
-            current = np.concatenate([kept[: 2 * n_kept], added[: 2 * n_added]])
-            current_value = reached
-        if reached < best_value - 1e-12:
-            best, best_value, idle = current, reached, 0
-            clock.incumbent(best)
-    return best
-
-
-@njit(cache=True)
-def _replay(
-    static: Static,
-    state: State,
-    table: Table,
-    plan: np.ndarray,
-    undone: np.ndarray,
-    kept: np.ndarray,
-) -> int:
-    """Makes the moves not undone, where they are still legal; returns their number."""
-    made = 0
-    for step in range(len(undone)):
-        vm, to = plan[2 * step], plan[2 * step + 1]
-        if not undone[step] and is_legal(static, state, vm, to // 2, to % 2):
-            make_move(static, state, table, vm, to)
-            kept[2 * made], kept[2 * made + 1] = vm, to
-            made += 1
-    return made

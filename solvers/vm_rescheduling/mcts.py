@@ -20,8 +20,8 @@ from ...envs.vm_rescheduling.dynamics import (
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
-from .greedy import greedy_plan
-from .moves import (
+from ...methods.vm_rescheduling.greedy import greedy_plan
+from ...methods.vm_rescheduling.moves import (
     Table,
     copy_table,
     make_move,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from ...core.budget import Budget
+from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import (
@@ -16,10 +18,10 @@ from ...envs.vm_rescheduling.dynamics import (
     make_static,
 )
 from ...envs.vm_rescheduling.objective import goal_reached
-from . import greedy
-from .aggregated import build, counts_of
-from .expand import expand
-from .milp import RESERVE_S, SAME, run_highs
+from ...methods.vm_rescheduling import greedy
+from ...methods.vm_rescheduling.aggregated import build, counts_of
+from ...methods.vm_rescheduling.aggregated_search import RESERVE_S, SAME, run_highs
+from ...methods.vm_rescheduling.expand import expand
 
 PART_PMS = 70
 LEAST_S = 0.06  # with less left, a part is not worth building
@@ -52,7 +54,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
                 continue
             until = clock.elapsed + seconds
             model = build(planned, start, int(share), part_of == part, float(ratio))
-            outcome = run_highs(model, lambda until=until: until - clock.elapsed, seed)
+            outcome = run_highs(model, partial(_seconds_until, clock, until), seed)
             if outcome.x is not None:
                 out, into = counts_of(model, outcome.x)
                 leaving.append(out)
@@ -67,3 +69,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
             best, best_value = plan, reached
             clock.incumbent(best)
     return clock.solution(best)
+
+
+def _seconds_until(clock: Clock, until: float) -> float:
+    return until - clock.elapsed

@@ -19,7 +19,7 @@ from ...envs.vm_rescheduling.dynamics import (
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
-from .moves import (
+from ...methods.vm_rescheduling.moves import (
     NEVER,
     Table,
     copy_table,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.datasets.federated_lr.instance import BETA_RANGE
 from sysopt_gym.envs.federated_lr.orders import rate_of
-from sysopt_gym.solvers.federated_lr import schedules
+from sysopt_gym.methods.federated_lr import schedules
 from sysopt_gym.solvers.federated_lr.refinement import Refinement, forecast, refine
 from sysopt_gym.solvers.federated_lr.timed import Scheduled
 from toy_quadratic import info, play, terms

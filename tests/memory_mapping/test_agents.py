@@ -37,7 +37,7 @@ from sysopt_gym.envs.memory_mapping import dynamics as d
 from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
 from sysopt_gym.envs.memory_mapping.problem import PROBLEM
 from sysopt_gym.envs.memory_mapping.validate import validate
-from sysopt_gym.envs.memory_mapping.wishes import play_wishes
+from sysopt_gym.methods.memory_mapping.wishes import play_wishes
 
 SEEDS = st.integers(0, 2**20)
 PLAYERS = (solve_agent, solve_muzero, solve_ppo)

@@ -16,14 +16,9 @@ from sysopt_gym.benchmarks import packing as benchmark
 from sysopt_gym.core.budget import Budget, Clock
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.datasets.memory_mapping.packing import Packing, load_packing, packing_faults
-from sysopt_gym.solvers.memory_mapping import packing_search as exact
-from sysopt_gym.solvers.memory_mapping.packing import (
-    GREEDY_ORDERS,
-    best_fit,
-    main,
-    pack,
-    write_solution,
-)
+from sysopt_gym.methods.memory_mapping.packing import GREEDY_ORDERS, best_fit, pack, write_solution
+from sysopt_gym.methods.memory_mapping.packing import search as exact
+from sysopt_gym.methods.memory_mapping.packing.__main__ import main
 from typer.testing import CliRunner
 
 AMPLE = Budget(seconds=600.0, evaluations=10**6)

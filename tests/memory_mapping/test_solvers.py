@@ -23,9 +23,9 @@ from sysopt_gym.envs.memory_mapping import dynamics as d
 from sysopt_gym.envs.memory_mapping.objective import all_fast_bound, speedup
 from sysopt_gym.envs.memory_mapping.static import planning_static
 from sysopt_gym.envs.memory_mapping.validate import validate
-from sysopt_gym.envs.memory_mapping.wishes import play_wishes
+from sysopt_gym.methods.memory_mapping.best import Best
+from sysopt_gym.methods.memory_mapping.wishes import play_wishes
 from sysopt_gym.solvers.memory_mapping import milp
-from sysopt_gym.solvers.memory_mapping.best import Best
 
 SOLVERS = (
     "all_slow", "random_search", "greedy", "threshold", "xla_msa", "local_search", "beam", "milp",

@@ -37,10 +37,10 @@ from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
 from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.plan import designs_of
-from sysopt_gym.envs.sequence_design.pool import Pool
 from sysopt_gym.envs.sequence_design.problem import PROBLEM
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
+from sysopt_gym.methods.sequence_design.pool import Pool
 
 PLAYERS = (solve_agent, solve_muzero, solve_ppo)
 

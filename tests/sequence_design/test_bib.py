@@ -13,17 +13,9 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.plan import designs_of
 from sysopt_gym.envs.sequence_design.proxy import Ensemble, fit_proxy
-from sysopt_gym.solvers.sequence_design import (
-    bdi,
-    bib,
-    bidirectional,
-    coms,
-    language_model,
-)
-from sysopt_gym.solvers.sequence_design.language_model import (
-    offline_features,
-    pretrain,
-)
+from sysopt_gym.methods.sequence_design import bidirectional, language_model
+from sysopt_gym.methods.sequence_design.language_model import offline_features, pretrain
+from sysopt_gym.solvers.sequence_design import bdi, bib, coms
 
 Tiny = Callable[..., DesignTask]
 Descend = Callable[[bib.Variant, dict[str, torch.Tensor], float], bytes]

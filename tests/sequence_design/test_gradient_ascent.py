@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.envs.sequence_design.proxy import Ensemble, fit_proxy
-from sysopt_gym.solvers.sequence_design.adam import RATE, RATE_RANGE, adaptive_rates
-from sysopt_gym.solvers.sequence_design.common import decode, one_hot
-from sysopt_gym.solvers.sequence_design.gradient_ascent import (
-    SHARPNESS,
-    Minimum,
-    Proxy,
-    climb,
-    gradient,
-)
+from sysopt_gym.methods.sequence_design.adam import RATE, RATE_RANGE, adaptive_rates
+from sysopt_gym.methods.sequence_design.ascent import SHARPNESS, Differentiable, climb, gradient
+from sysopt_gym.methods.sequence_design.sequences import decode, one_hot
+from sysopt_gym.solvers.sequence_design.gradient_ascent import Minimum
 
 Tiny = Callable[..., DesignTask]
 
@@ -41,7 +36,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return chances
 
 
-def value(proxy: Proxy, letters: np.ndarray) -> np.ndarray:
+def value(proxy: Differentiable, letters: np.ndarray) -> np.ndarray:
     """In normal scores."""
     ensemble = proxy.ensemble if isinstance(proxy, Minimum) else proxy
     values, _ = ensemble.member_gradients(letters.astype(np.float32))
@@ -56,7 +51,7 @@ def trusted(ensemble: Ensemble) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", [lambda ensemble: ensemble, Minimum])
 def test_the_gradient_through_soft_letters_is_that_of_the_proxy(
-    tiny_task: Tiny, kind: Callable[[Ensemble], Proxy]
+    tiny_task: Tiny, kind: Callable[[Ensemble], Differentiable]
 ) -> None:
     task = tiny_task(1)
     proxy = kind(fit_proxy(task, np.random.default_rng(0)))
@@ -100,7 +95,7 @@ def test_the_minimum_is_what_the_most_doubtful_member_predicts(tiny_task: Tiny) 
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("kind", [lambda ensemble: ensemble, Minimum])
 def test_a_climb_ends_above_its_start(
-    tiny_task: Tiny, kind: Callable[[Ensemble], Proxy], soft: bool
+    tiny_task: Tiny, kind: Callable[[Ensemble], Differentiable], soft: bool
 ) -> None:
     task = tiny_task(2)
     proxy = kind(fit_proxy(task, np.random.default_rng(0)))

@@ -16,7 +16,7 @@ from sysopt_gym.core.errors import MissingDependencyError, SettingError
 from sysopt_gym.core.registry import load_contender, load_problem
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.plan import designs_of
-from sysopt_gym.solvers.sequence_design import language_model, pretrained
+from sysopt_gym.methods.sequence_design import language_model, pretrained
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 RESIDUES = list("LAGVESIKRDTPNQFYMHCWXUBZO")  # as in ProtBert

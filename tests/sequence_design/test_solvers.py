@@ -18,20 +18,19 @@ from sysopt_gym.core.solution import Solution
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
 from sysopt_gym.envs.sequence_design.plan import designs_of
-from sysopt_gym.envs.sequence_design.pool import Pool, out_of_time
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
+from sysopt_gym.methods.sequence_design import language_model, sequences
+from sysopt_gym.methods.sequence_design.autoencoder import LATENT, Autoencoder, fit
+from sysopt_gym.methods.sequence_design.pool import Pool, out_of_time
 from sysopt_gym.solvers.sequence_design import (
     bdi,
     cbas,
-    common,
     coms,
     gflownet,
-    language_model,
     mins,
     proxy_exhaustive,
 )
-from sysopt_gym.solvers.sequence_design.autoencoder import LATENT, Autoencoder, fit
 
 Tiny = Callable[..., DesignTask]
 NAMES = tuple(contender_names("sequence_design", "solver"))
@@ -118,12 +117,12 @@ def test_best_first_search_finds_it_too_where_enumeration_is_out_of_reach(
 )
 def test_random_designs_and_decoded_logits_are_feasible(tiny_task: Tiny, seed: int) -> None:
     task, rng = tiny_task(seed % 5), np.random.default_rng(seed)
-    drawn = common.random_designs(task, 50, rng)
+    drawn = sequences.random_designs(task, 50, rng)
     assert feasible(drawn, task.banned).all() and drawn.max() < task.letters
     logits = rng.normal(size=(20, task.length, task.letters))
-    assert feasible(common.decode(task, logits), task.banned).all()
-    hot = common.one_hot(task, drawn)
-    assert (common.decode(task, hot) == drawn).all()
+    assert feasible(sequences.decode(task, logits), task.banned).all()
+    hot = sequences.one_hot(task, drawn)
+    assert (sequences.decode(task, hot) == drawn).all()
 
 
 @given(seed=SEEDS, rate=st.sampled_from([0.0, 0.3, 1.0]))
@@ -131,7 +130,7 @@ def test_random_designs_and_decoded_logits_are_feasible(tiny_task: Tiny, seed: i
 def test_mutants_differ_where_they_mutate(seed: int, rate: float) -> None:
     rng = np.random.default_rng(seed)
     parents = rng.integers(0, 4, (400, 5)).astype(np.int8)
-    children = common.mutants(parents, 4, rate, rng)
+    children = sequences.mutants(parents, 4, rate, rng)
     assert (children >= 0).all() and (children < 4).all()
     assert (children != parents).mean() == pytest.approx(rate, abs=0.05)
 
@@ -140,7 +139,7 @@ def test_a_pool_hands_in_what_its_proxy_believes_in_most_first(tiny_task: Tiny) 
     task, rng = seal(tiny_task(15)), np.random.default_rng(0)
     pool = Pool(task, fit_proxy(task, rng), Budget(60.0).start())
     for _ in range(3):
-        pool.add(common.random_designs(task, 50, rng))
+        pool.add(sequences.random_designs(task, 50, rng))
     means, _ = pool.proxy.predict(designs_of(task, pool.solution().actions))
     assert (np.diff(means) <= 0).all() and means[0] > means[-1]
 
@@ -219,8 +218,8 @@ def test_model_inversion_draws_high_scores_more_often_than_there_are() -> None:
 def test_approx_infer_asks_for_the_highest_score_the_proxy_agrees_with(
     tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from sysopt_gym.methods.sequence_design.autoencoder import Autoencoder
     from sysopt_gym.solvers.sequence_design import mins
-    from sysopt_gym.solvers.sequence_design.autoencoder import Autoencoder
 
     class Obliging:
         """A pool whose proxy agrees with every score up to 1.3."""

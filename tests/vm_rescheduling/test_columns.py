@@ -12,10 +12,9 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.splits import load_set
-from sysopt_gym.envs.vm_rescheduling.pricing import first_prices, make_nodes
 from sysopt_gym.envs.vm_rescheduling.validate import validate
-from sysopt_gym.solvers.vm_rescheduling.columns import solve
-from sysopt_gym.solvers.vm_rescheduling.master import (
+from sysopt_gym.methods.vm_rescheduling.columns import generate_columns
+from sysopt_gym.methods.vm_rescheduling.master import (
     Choice,
     Master,
     Relaxation,
@@ -26,6 +25,8 @@ from sysopt_gym.solvers.vm_rescheduling.master import (
     relax,
     split_pattern,
 )
+from sysopt_gym.methods.vm_rescheduling.pricing import Prices, first_prices, make_nodes
+from sysopt_gym.solvers.vm_rescheduling.columns import solve
 
 SMALL = 16
 
@@ -88,8 +89,13 @@ def test_a_pattern_chosen_more_often_than_there_are_nodes_names_the_nodes_short(
 def test_wherever_the_prices_start_the_plan_is_feasible_and_the_bound_holds(seed: int) -> None:
     cluster = load_set("small:val")[seed % SMALL]
     rng = np.random.default_rng(seed)
-    prices = rng.uniform(0, 2, len(cluster.flavor_cpu) + 1)
-    solution = solve(cluster, Budget(2.0, evaluations=20), seed, prices)
+    nodes = make_nodes(cluster)
+    prices = Prices(
+        single=rng.uniform(0, 2, len(nodes.single)),
+        double=rng.uniform(0, 2, len(nodes.double)),
+        move=rng.uniform(0, 2),
+    )
+    solution = generate_columns(cluster, Budget(2.0, evaluations=20).start(), seed, prices)
     verdict = validate(cluster, solution.actions, World())
     assert verdict.feasible
     assert solution.bound is None or verdict.objective >= solution.bound - 1e-9

@@ -8,29 +8,27 @@ import numpy as np
 import pytest
 import torch
 from sysopt_gym.agents.checkpoints import load_network
-from sysopt_gym.agents.vm_rescheduling import prices
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
+from sysopt_gym.agents.vm_rescheduling.players import PRICES, shipped_prices, solve_agent
 from sysopt_gym.agents.vm_rescheduling.prices import (
     PriceNetwork,
     bound_at,
     graph_of,
     score,
-    shipped_network,
-    solve_agent,
 )
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import CheckpointError
 from sysopt_gym.datasets.vm_rescheduling.splits import load_set
-from sysopt_gym.envs.vm_rescheduling.pricing import first_prices, make_nodes, slope
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
+from sysopt_gym.methods.vm_rescheduling.pricing import first_prices, make_nodes, slope
 
 
 def test_the_shipped_prices_score_what_their_card_says() -> None:
-    card = json.loads((prices.POLICY / "policy.json").read_text())
+    card = json.loads((PRICES / "policy.json").read_text())
     for name, figures in card["expected"].items():
-        found = score(shipped_network(), load_set(name))
+        found = score(shipped_prices(), load_set(name))
         assert found["excess"] == pytest.approx(figures["excess"], abs=1e-3)
 
 
@@ -40,7 +38,7 @@ def test_learned_prices_bound_closer_than_rough_ones(name: str) -> None:
         nodes = make_nodes(cluster)
         rough, _ = slope(nodes, cluster.mnl, first_prices(nodes))
         with torch.inference_mode():
-            learned = shipped_network()(graph_of(nodes, cluster.mnl))
+            learned = shipped_prices()(graph_of(nodes, cluster.mnl))
         assert bound_at(nodes, cluster.mnl, learned)[0] < rough
 
 
@@ -70,4 +68,4 @@ def test_the_agent_is_always_feasible(name: str) -> None:
 
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(CheckpointError, match="do not fit"):
-        load_network(prices.POLICY, PROBLEM, RelationalPolicy)
+        load_network(PRICES, PROBLEM, RelationalPolicy)

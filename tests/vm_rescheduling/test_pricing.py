@@ -19,7 +19,7 @@ from sysopt_gym.envs.vm_rescheduling.dynamics import (
     make_static,
     move,
 )
-from sysopt_gym.envs.vm_rescheduling.pricing import (
+from sysopt_gym.methods.vm_rescheduling.pricing import (
     GridError,
     Nodes,
     Prices,

@@ -23,7 +23,8 @@ from sysopt_gym.datasets.vm_rescheduling.splits import DATA_FILES, load_set
 from sysopt_gym.envs.vm_rescheduling.dynamics import make_state, make_static
 from sysopt_gym.envs.vm_rescheduling.problem import PROVEN_MEDIUM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
-from sysopt_gym.solvers.vm_rescheduling import mcts, moves
+from sysopt_gym.methods.vm_rescheduling import moves
+from sysopt_gym.solvers.vm_rescheduling import mcts
 
 SOLVERS = contender_names("vm_rescheduling", "solver")
 EXACT = ("milp", "columns", "cpsat")

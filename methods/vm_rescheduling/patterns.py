@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ...envs.vm_rescheduling.pricing import (
+from .pricing import (
     MAX_OUT,
     best_removal,
     gains_of,

@@ -9,8 +9,8 @@ import numpy as np
 from ...core.budget import Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask, distinct
-from .dynamics import best_offline, feasible
-from .proxy import Ensemble, fit_proxy
+from ...envs.sequence_design.dynamics import best_offline, feasible
+from ...envs.sequence_design.proxy import Ensemble, fit_proxy
 
 TRAINING_SHARE = 0.5  # of the seconds, at most
 RESERVE_S = 0.05  # kept back for handing in

@@ -23,7 +23,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 
 from ...datasets.vm_rescheduling.instance import (
     ACTIVE,
@@ -41,6 +40,7 @@ from ...envs.vm_rescheduling.dynamics import (
     State,
     Static,
 )
+from ..highs import MixedIntegerProgram
 from .aggregated_rows import (
     Builder,
     add_goal,
@@ -56,12 +56,10 @@ ROUNDING_CORES = (16, 12, 8)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """minimize cost . x, row_lower <= matrix x <= row_upper, 0 <= x <= upper, x integer.
+    """The program, and what its columns and rows stand for.
 
     Attributes:
-        cost, upper: float64 [C].
-        matrix: sparse CSC [R, C].
-        row_lower, row_upper: float64 [R].
+        program: all columns are integers from 0; C columns and R rows.
         implied: bool [R]; rows that cut off no point, only fractions.
         out, into, flip: int64 [N, 3]; flavor, PM and node (of a flip: the node it leaves) of the
             first columns, which count VMs, in this order.
@@ -74,11 +72,7 @@ class Model:
         least_free: the least free CPU, on PMs that count, after any plan.
     """
 
-    cost: np.ndarray
-    upper: np.ndarray
-    matrix: sp.csc_matrix
-    row_lower: np.ndarray
-    row_upper: np.ndarray
+    program: MixedIntegerProgram
     implied: np.ndarray
     out: np.ndarray
     into: np.ndarray
@@ -180,11 +174,7 @@ def build(
     if static.objective in (FRAGMENT_RATE, DRAIN):
         cost[out_c] -= slots_per_core * used * inactive
     return Model(
-        cost=cost,
-        upper=np.concatenate(b.upper),
-        matrix=b.matrix(),
-        row_lower=np.concatenate(b.low),
-        row_upper=np.concatenate(b.high),
+        program=b.program(cost),
         implied=implied,
         out=out,
         into=into,
@@ -273,21 +263,22 @@ def point_of(model: Model, static: Static, start: State, end: State) -> np.ndarr
     change = np.zeros(shape, np.int64)
     np.add.at(change, (static.vm_flavor, end.vm_pm, end.vm_numa), 1)
     np.add.at(change, (static.vm_flavor, start.vm_pm, start.vm_numa), -1)
-    x = np.zeros(len(model.cost))
+    program = model.program
+    x = np.zeros(len(program.cost))
     n_out, n_in = len(model.out), len(model.into)
     x[:n_out] = np.maximum(0, -change[tuple(model.out.T)])
     x[n_out : n_out + n_in] = np.maximum(0, change[tuple(model.into.T)])
     x[model.slot_columns] = end.free_cpu[tuple(model.slot_at.T)] // static.unit
     last = int(model.slot_columns[-1])
-    activity = model.matrix @ x
+    activity = program.matrix @ x
     for column in range(last + 1, len(x)):  # no row holds two of these
-        at = slice(model.matrix.indptr[column], model.matrix.indptr[column + 1])
-        rows, factors = model.matrix.indices[at], model.matrix.data[at]
-        if model.cost[column] > 0:
-            x[column] = np.ceil(((model.row_lower[rows] - activity[rows]) / factors).max())
+        at = slice(program.matrix.indptr[column], program.matrix.indptr[column + 1])
+        rows, factors = program.matrix.indices[at], program.matrix.data[at]
+        if program.cost[column] > 0:
+            x[column] = np.ceil(((program.row_lower[rows] - activity[rows]) / factors).max())
         else:
-            x[column] = np.floor(((model.row_upper[rows] - activity[rows]) / factors).min())
-        x[column] = np.clip(x[column], 0, model.upper[column])
+            x[column] = np.floor(((program.row_upper[rows] - activity[rows]) / factors).min())
+        x[column] = np.clip(x[column], 0, program.upper[column])
     return x
 
 

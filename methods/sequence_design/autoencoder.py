@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.budget import Clock
-from ...envs.sequence_design.pool import out_of_time
+from .pool import out_of_time
 
 LATENT, WIDTH = 32, 128
 BATCH, RATE = 128, 1e-3

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ...envs.borrowed import borrow
+from ....envs.borrowed import borrow
 
 LOWEST, WEIGHT_PER_CHOICE, WEIGHT = range(3)
 MODES = (LOWEST, WEIGHT_PER_CHOICE, WEIGHT)

@@ -1,4 +1,4 @@
-"""The best plan so far, which every solver of memory mapping keeps."""
+"""Keep the best plan found so far, and play wishes out to plans."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from ...core.budget import Clock
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import DROP, make_state
 from ...envs.memory_mapping.static import planning_static
-from ...envs.memory_mapping.wishes import play_wishes, wishes_of
+from .wishes import play_wishes, wishes_of
 
 
 class Best:
     """The best plan so far, and the state that plays wishes out.
 
+    Args:
+        program: the program.
+        clock: counts evaluations (plans played) and records incumbents.
+
     Attributes:
-        static: the program.
+        static: the program as arrays.
         state: overwritten by every plan.
         plan: int64 [D]; legal actions.
         time: the plan's, ps.
@@ -31,22 +35,27 @@ class Best:
 
     @property
     def wishes(self) -> np.ndarray:
-        """The plan as wishes, int8 [D]."""
+        """Wishes, int8 [D], that lead to the plan."""
         return wishes_of(self.plan)
 
     def try_wishes(self, wishes: np.ndarray) -> int:
-        """Plays the wishes out, keeps them if they are the best; returns their time, ps."""
+        """Play wishes, int8 [D], out and keep the plan if it is the best; return its time, ps."""
         time = play_wishes(self.static, self.state, wishes)
         self.clock.evaluations += 1
         self.take(time, self.state.actions)
         return int(time)
 
     def take(self, time: int, plan: np.ndarray) -> None:
-        """Keeps a legal plan if it is the best."""
+        """Keep a legal plan if it is the best.
+
+        Args:
+            time: the plan's, ps.
+            plan: int64 [D]; copied if kept.
+        """
         if time < self.time:
             self.time, self.plan = int(time), plan.copy()
             self.clock.incumbent(self.plan)
 
     def speedup_of(self, time: float) -> float:
-        """The objective of a plan of this time, ps."""
+        """Convert a plan's time, ps, to the objective."""
         return self.static.all_slow / time if time else 1.0

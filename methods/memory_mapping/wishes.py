@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ..borrowed import borrow
-from .dynamics import (
+from ...envs.borrowed import borrow
+from ...envs.memory_mapping.dynamics import (
     COPY,
     DROP,
     GOES_ON,
@@ -28,7 +28,15 @@ from .dynamics import (
 
 @njit(cache=True, inline="always")
 def choose(state: State, wish: int) -> int:
-    """The action that a wish comes to at POSITION."""
+    """Choose the action that a wish comes to at the current decision.
+
+    Args:
+        state: the game; its mask and POSITION are read.
+        wish: 1 for fast memory, 0 for slow.
+
+    Returns:
+        DROP, NO_COPY or COPY; legal.
+    """
     if state.mask[DROP] and not wish:
         return DROP
     if state.mask[NO_COPY]:
@@ -40,7 +48,16 @@ def choose(state: State, wish: int) -> int:
 
 @njit(cache=True)
 def play_wishes(static: Static, state: State, wishes: np.ndarray) -> int:
-    """Plays wishes [D] from the start; returns the time, ps. `state.actions` is the plan."""
+    """Play wishes out from the start.
+
+    Args:
+        static: the program.
+        state: overwritten; its `actions` are the plan afterwards.
+        wishes: int8 [D]; whether each decision's use should be in fast memory.
+
+    Returns:
+        The plan's time, ps.
+    """
     static, state = borrow(static), borrow(state)
     reset(static, state)
     while state.scalars[OUTCOME] == GOES_ON:
@@ -49,6 +66,6 @@ def play_wishes(static: Static, state: State, wishes: np.ndarray) -> int:
 
 
 def wishes_of(plan: np.ndarray) -> np.ndarray:
-    """Actions [D] as wishes, int8 [D]."""
+    """Read the wishes, int8 [D], off a plan, int64 [D]."""
     wishes: np.ndarray = (plan != DROP).astype(np.int8)
     return wishes

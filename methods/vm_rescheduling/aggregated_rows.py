@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_CORES, LARGE_MEM_MB
 from ...envs.vm_rescheduling.dynamics import FREE, MEM_FREE, MIXED, State, Static
+from ..highs import MixedIntegerProgram
 
 # (flavor, PM, node) of columns that count VMs, int64 [N, 3]; the columns, int64 [N].
 Counted = tuple[np.ndarray, np.ndarray]
@@ -43,10 +44,18 @@ class Builder:
         there = rows >= 0
         self.entries.append((rows[there], columns[there], values[there]))
 
-    def matrix(self) -> sp.csc_matrix:
-        """All entries; several at one place add up."""
+    def program(self, cost: np.ndarray) -> MixedIntegerProgram:
+        """Assemble the program with the given cost, float64 [C]; repeated entries add up."""
         rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
-        return sp.csc_matrix((values, (rows, columns)), shape=(self.n_rows, self.n_columns))
+        return MixedIntegerProgram(
+            cost=cost,
+            lower=np.zeros(self.n_columns),
+            upper=np.concatenate(self.upper),
+            matrix=sp.csc_matrix((values, (rows, columns)), shape=(self.n_rows, self.n_columns)),
+            row_lower=np.concatenate(self.low),
+            row_upper=np.concatenate(self.high),
+            integer=np.ones(self.n_columns, np.bool_),
+        )
 
 
 def add_use(
@@ -128,7 +137,8 @@ def memory_may_bind(
     if len(moved) == 0:
         return np.zeros_like(start.free_cpu, np.bool_)
     high, low = rate[moved].max(), rate[moved].min()
-    return high * start.free_cpu + (high - low) * cpu_leaving > start.free_mem
+    binds: np.ndarray = high * start.free_cpu + (high - low) * cpu_leaving > start.free_mem
+    return binds
 
 
 def add_mixed(

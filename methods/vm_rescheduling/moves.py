@@ -42,7 +42,7 @@ class Table(NamedTuple):
     Attributes:
         weights: float64 [7]; what one unit of each of State.totals costs, in cores.
         energy: float64 [STEPS]; what a node with this residue costs beside that.
-        count: int64 [K, N]; VMs that may move and are in no deployment set.
+        movable: int64 [K, N]; number of VMs that may move and are in no deployment set.
         leave: float64 [K, N]; gain of one VM leaving, NEVER where none may.
         enter: float64 [K, N]; gain of one VM entering, NEVER where there is no room.
         flip: float64 [K, N]; gain of one VM going to its PM's other node, NEVER where none may.
@@ -51,7 +51,7 @@ class Table(NamedTuple):
 
     weights: np.ndarray
     energy: np.ndarray
-    count: np.ndarray
+    movable: np.ndarray
     leave: np.ndarray
     enter: np.ndarray
     flip: np.ndarray
@@ -59,10 +59,15 @@ class Table(NamedTuple):
 
 
 def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
-    """The objective, linear around the state: float64 [7], in free cores' worth of fragment rate.
+    """Linearize the objective around a state: float64 [7], in free cores' worth of fragment rate.
 
     For moves_to_goal the fragment rate stands in. The total of free cores changes only where VMs
     may leave PMs that do not count; elsewhere its weight is 0, so that gains stay whole numbers.
+
+    Args:
+        cluster: the cluster.
+        static: the same cluster as arrays.
+        state: the state.
     """
     totals = state.totals
     free, mem_free = max(int(totals[FREE]), 1), max(int(totals[MEM_FREE]), 1)
@@ -85,23 +90,39 @@ def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
 
 
 def residual_energy(static: Static, power: float = 2.0, scale: float = TIE_BREAK) -> np.ndarray:
-    """Energy by residue, float64 [STEPS]: lowest where one small VM is missing to a whole slot."""
+    """Tabulate a node's energy by its residue: lowest where one small VM is missing to a slot.
+
+    Args:
+        static: the cluster.
+        power: of the residue, as a share of a slot.
+        scale: the largest energy, in cores.
+
+    Returns:
+        float64 [STEPS].
+    """
     unit_cores = static.unit / STEPS
     return -scale * unit_cores * (np.arange(STEPS) / STEPS) ** power
 
 
 def make_table(cluster: Cluster, static: Static, state: State, energy: np.ndarray) -> Table:
-    """The table of a state."""
+    """Build the table of a state's moves.
+
+    Args:
+        cluster: the cluster.
+        static: the same cluster as arrays.
+        state: the state.
+        energy: float64 [STEPS]; see `Table`.
+    """
     kinds, nodes = len(static.flavor_cpu), 2 * len(static.pm_status)
     in_a_set = np.diff(static.vm_set_start) > 0
     free_to_go = ~static.vm_pinned & (static.pm_status[state.vm_pm] != OUTAGE)
-    count = np.zeros((kinds, nodes), np.int64)
+    movable = np.zeros((kinds, nodes), np.int64)
     plain = np.flatnonzero(free_to_go & ~in_a_set)
-    np.add.at(count, (static.vm_flavor[plain], 2 * state.vm_pm[plain] + state.vm_numa[plain]), 1)
+    np.add.at(movable, (static.vm_flavor[plain], 2 * state.vm_pm[plain] + state.vm_numa[plain]), 1)
     table = Table(
         weights=cost_weights(cluster, static, state),
         energy=energy.copy(),
-        count=count,
+        movable=movable,
         leave=np.full((kinds, nodes), NEVER),
         enter=np.full((kinds, nodes), NEVER),
         flip=np.full((kinds, nodes), NEVER),
@@ -112,19 +133,39 @@ def make_table(cluster: Cluster, static: Static, state: State, energy: np.ndarra
 
 
 def copy_table(table: Table) -> Table:
-    """An independent copy."""
+    """Copy a table, arrays included."""
     return Table(*(array.copy() for array in table))
 
 
 def restore_table(table: Table, saved: Table) -> None:
-    """Overwrites `table` with `saved`, in place."""
+    """Overwrite the arrays of `table` with those of `saved`."""
     for array, source in zip(table, saved, strict=True):
         array[...] = source
 
 
 @njit(cache=True)
-def pm_cost(static, weights, energy, pm, cpu_0, cpu_1, mem_0, mem_1):
-    """What one PM with this much free adds to the objective, in cores."""
+def pm_cost(
+    static: Static,
+    weights: np.ndarray,
+    energy: np.ndarray,
+    pm: int,
+    cpu_0: int,
+    cpu_1: int,
+    mem_0: int,
+    mem_1: int,
+) -> float:
+    """Evaluate what one PM adds to the objective, in cores.
+
+    Args:
+        static: the cluster.
+        weights: float64 [7]; see `Table`.
+        energy: float64 [STEPS]; see `Table`.
+        pm: the PM.
+        cpu_0: free CPU of its node 0.
+        cpu_1: free CPU of its node 1.
+        mem_0: free memory of its node 0, MB.
+        mem_1: free memory of its node 1, MB.
+    """
     if static.pm_status[pm] != ACTIVE:
         return 0.0
     unit = static.unit
@@ -147,8 +188,8 @@ def pm_cost(static, weights, energy, pm, cpu_0, cpu_1, mem_0, mem_1):
 
 
 @njit(cache=True)
-def refresh_pm(static, state, table, pm):
-    """Works out a PM's rows again after a move touched it."""
+def refresh_pm(static: Static, state: State, table: Table, pm: int) -> None:
+    """Update a PM's columns of the table, in place, after a move touched it."""
     weights, energy = table.weights, table.energy
     a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
     m, n = state.free_mem[pm, 0], state.free_mem[pm, 1]
@@ -199,19 +240,27 @@ def refresh_pm(static, state, table, pm):
 
 
 @njit(cache=True)
-def refresh_all(static, state, table):
-    """Works out every PM's rows again."""
+def refresh_all(static: Static, state: State, table: Table) -> None:
+    """Update the columns of every PM in the table, in place."""
     for pm in range(len(static.pm_status)):
         refresh_pm(static, state, table, pm)
 
 
 @njit(cache=True)
-def make_move(static, state, table, vm, to):
-    """Makes a legal move and brings the table up to date."""
+def make_move(static: Static, state: State, table: Table, vm: int, to: int) -> None:
+    """Make a legal move and update the table.
+
+    Args:
+        static: the cluster.
+        state: changed in place.
+        table: the state's; changed in place.
+        vm: the VM that moves.
+        to: the node it moves to.
+    """
     source, pm = state.vm_pm[vm], to // 2
     if static.vm_set_start[vm] == static.vm_set_start[vm + 1]:
-        table.count[static.vm_flavor[vm], 2 * source + state.vm_numa[vm]] -= 1
-        table.count[static.vm_flavor[vm], to] += 1
+        table.movable[static.vm_flavor[vm], 2 * source + state.vm_numa[vm]] -= 1
+        table.movable[static.vm_flavor[vm], to] += 1
     move(static, state, vm, pm, to % 2)
     refresh_pm(static, state, table, source)
     if pm != source:
@@ -219,8 +268,8 @@ def make_move(static, state, table, vm, to):
 
 
 @njit(cache=True)
-def find_vm(static, state, flavor, node):
-    """A VM of this flavor on this node that may move and is in no deployment set; -1 if none."""
+def find_vm(static: Static, state: State, flavor: int, node: int) -> int:
+    """Find a VM of a flavor on a node that may move and is in no deployment set; -1 if none."""
     pm, numa = node // 2, node % 2
     for vm in range(len(static.vm_flavor)):
         if (
@@ -235,8 +284,17 @@ def find_vm(static, state, flavor, node):
 
 
 @njit(cache=True)
-def best_place(gains, without, first):
-    """The node with the best gain, its PM not `without`; of equals the first from `first` on."""
+def best_place(gains: np.ndarray, without: int, first: int) -> int:
+    """Find the node with the best gain.
+
+    Args:
+        gains: float64 [N].
+        without: a PM whose nodes are passed over; -1 for none.
+        first: the node to begin with; of equal gains the first met is taken.
+
+    Returns:
+        The node, or -1 if none has a gain above NEVER.
+    """
     best, place = NEVER, -1
     n = len(gains)
     for i in range(n):
@@ -249,24 +307,44 @@ def best_place(gains, without, first):
 
 
 @njit(cache=True)
-def best_source(leave, count, without, first):
-    """As `best_place`, of the nodes with a VM to give."""
+def best_source(leave: np.ndarray, movable: np.ndarray, without: int, first: int) -> int:
+    """Find the node with the best gain among those with a VM that may leave.
+
+    Args:
+        leave: float64 [N]; gains.
+        movable: int64 [N]; number of VMs that may leave.
+        without: a PM whose nodes are passed over; -1 for none.
+        first: the node to begin with; of equal gains the first met is taken.
+
+    Returns:
+        The node, or -1 if there is none.
+    """
     best, place = NEVER, -1
     n = len(leave)
     for i in range(n):
         at = i + first
         if at >= n:
             at -= n
-        if leave[at] > best + SAME and count[at] > 0 and at // 2 != without:
+        if leave[at] > best + SAME and movable[at] > 0 and at // 2 != without:
             best, place = leave[at], at
     return place
 
 
 @njit(cache=True)
-def best_move(static, state, table, first_flavor, first_node):
-    """The legal move with the best gain, as (gain, VM, destination); VM -1 if there is none.
+def best_move(
+    static: Static, state: State, table: Table, first_flavor: int, first_node: int
+) -> tuple[float, int, int]:
+    """Find the legal move with the best gain.
 
-    Ties go to the first met, counting flavors and nodes from the two given.
+    Args:
+        static: the cluster.
+        state: the state.
+        table: the state's.
+        first_flavor: the flavor to begin with; of equal gains the first met is taken.
+        first_node: the node to begin with.
+
+    Returns:
+        Gain, VM and destination node; the VM is -1 if there is no legal move.
     """
     kinds = len(static.flavor_cpu)
     best, vm, to = NEVER, -1, -1
@@ -277,7 +355,7 @@ def best_move(static, state, table, first_flavor, first_node):
         into = best_place(table.enter[f], -1, first_node)
         if into >= 0:
             top_enter[f] = table.enter[f, into]
-            out = best_source(table.leave[f], table.count[f], -1, first_node)
+            out = best_source(table.leave[f], table.movable[f], -1, first_node)
             if out >= 0 and table.leave[f, out] + top_enter[f] > best + SAME:
                 if out // 2 != into // 2:
                     best, flavor, source, to = table.leave[f, out] + top_enter[f], f, out, into
@@ -286,12 +364,12 @@ def best_move(static, state, table, first_flavor, first_node):
                     if other >= 0 and table.leave[f, out] + table.enter[f, other] > best + SAME:
                         best = table.leave[f, out] + table.enter[f, other]
                         flavor, source, to = f, out, other
-                    other = best_source(table.leave[f], table.count[f], into // 2, first_node)
+                    other = best_source(table.leave[f], table.movable[f], into // 2, first_node)
                     if other >= 0 and table.leave[f, other] + top_enter[f] > best + SAME:
                         best = table.leave[f, other] + top_enter[f]
                         flavor, source, to = f, other, into
         if static.flavor_nodes[f] == 1:
-            out = best_source(table.flip[f], table.count[f], -1, first_node)
+            out = best_source(table.flip[f], table.movable[f], -1, first_node)
             if out >= 0 and table.flip[f, out] > best + SAME:
                 best, flavor, source, to = table.flip[f, out], f, out, out ^ 1
     for k in range(len(table.in_sets)):
@@ -314,11 +392,22 @@ def best_move(static, state, table, first_flavor, first_node):
 
 
 @njit(cache=True)
-def top_moves(static, state, table, most):
-    """Up to `most` legal moves with the best gains: gains, VMs and destinations, the best first.
+def top_moves(
+    static: Static, state: State, table: Table, most: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List legal moves with the best gains, the best first.
 
     Of each flavor the best SPREAD sources and destinations of different gain are paired, so that
     the moves differ in more than which of many equal nodes they touch.
+
+    Args:
+        static: the cluster.
+        state: the state.
+        table: the state's.
+        most: the largest number of moves to list.
+
+    Returns:
+        Gains float64 [M], VMs int64 [M], and destination nodes int64 [M].
     """
     kinds = len(static.flavor_cpu)
     room = kinds * SPREAD * (SPREAD + 1) + len(table.in_sets)
@@ -330,8 +419,8 @@ def top_moves(static, state, table, most):
     sources = np.empty(SPREAD, np.int64)
     places = np.empty((kinds, SPREAD), np.int64)
     for f in range(kinds):
-        n_places = _best_distinct(table.enter[f], table.count[f], False, places[f])
-        n_sources = _best_distinct(table.leave[f], table.count[f], True, sources)
+        n_places = _best_distinct(table.enter[f], table.movable[f], False, places[f])
+        n_sources = _best_distinct(table.leave[f], table.movable[f], True, sources)
         for i in range(n_sources):
             for j in range(n_places):
                 if sources[i] // 2 != places[f, j] // 2:
@@ -339,7 +428,7 @@ def top_moves(static, state, table, most):
                     vms[made], source[made], to[made] = f, sources[i], places[f, j]
                     made += 1
         if static.flavor_nodes[f] == 1:
-            n_sources = _best_distinct(table.flip[f], table.count[f], True, sources)
+            n_sources = _best_distinct(table.flip[f], table.movable[f], True, sources)
             for i in range(n_sources):
                 gains[made] = table.flip[f, sources[i]]
                 vms[made], source[made], to[made] = f, sources[i], sources[i] ^ 1
@@ -365,15 +454,15 @@ def top_moves(static, state, table, most):
 
 
 @njit(cache=True)
-def _best_distinct(gains, count, counted, at):
-    """The nodes with the best gains, no two alike, written to `at` (-1 fills it); how many."""
+def _best_distinct(gains: np.ndarray, movable: np.ndarray, leaving: bool, at: np.ndarray) -> int:
+    """Write the nodes with the best gains, no two alike, to `at` (the rest -1); return how many."""
     at[:] = -1
     for found in range(len(at)):
         best = NEVER
         for node in range(len(gains)):
             gain = gains[node]
             new = found == 0 or gain < gains[at[found - 1]] - SAME
-            if new and gain > best + SAME and (not counted or count[node] > 0):
+            if new and gain > best + SAME and (not leaving or movable[node] > 0):
                 best, at[found] = gain, node
         if at[found] < 0:
             return found

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import highspy
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from ...envs.vm_rescheduling.pricing import Nodes, Prices
+from .. import highs
+from ..highs import MixedIntegerProgram, Outcome
 from .patterns import multisets, node_columns, two_node_columns
+from .pricing import Nodes, Prices
 
 MOST_OUT, MOST_IN = 2, 4  # VMs that leave, and that enter, one node in a one-node pattern
 ROOM = 100_000
@@ -223,11 +224,10 @@ def relax(master: Master, mnl: int, goal: int | None, seconds: float) -> Relaxat
         The optimum with its prices; None where the time ran out or the goal cannot be met.
     """
     program = _program(master, master.one, master.two)
-    solver = _run(program, mnl, goal, seconds, whole=False)
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    outcome = _run(program, mnl, goal, seconds, whole=False)
+    if outcome.x is None or not outcome.optimal:
         return None
-    solution = solver.getSolution()
-    x, dual = np.array(solution.col_value), np.array(solution.row_dual)
+    x, dual = outcome.x, outcome.row_dual
     n_hall, n_single = len(master.hall), len(master.nodes.single)
     n_below = n_hall + len(program.pms)
     scale = 1.0 if goal is None else max(dual[-1], 1e-9)  # slots a unit of the objective is worth
@@ -268,10 +268,10 @@ def choose(
     near = worth >= -slack - 1e-9
     one, two = master.one[near[: len(master.one)]], master.two[near[len(master.one) :]]
     program = _program(master, one, two)
-    solver = _run(program, mnl, goal, seconds, whole=True)
-    if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+    outcome = _run(program, mnl, goal, seconds, whole=True)
+    if outcome.x is None:
         return None
-    x = np.round(solver.getSolution().col_value).astype(np.int64)
+    x = np.round(outcome.x).astype(np.int64)
     return Choice(
         slots=float(program.gain @ x),
         moves=float(program.moves @ x),
@@ -325,34 +325,26 @@ def _program(master: Master, one: np.ndarray, two: np.ndarray) -> _Program:
     )
 
 
-def _run(
-    program: _Program, mnl: int, goal: int | None, seconds: float, whole: bool
-) -> highspy.Highs:
+def _run(program: _Program, mnl: int, goal: int | None, seconds: float, whole: bool) -> Outcome:
+    """Solve the columns' program, in whole numbers or not; see `relax` for `goal`."""
     balanced = np.zeros(program.balance.shape[1])
     below = np.concatenate([program.hall_size, np.ones(len(program.pms))])
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = program.matrix.shape[1], program.matrix.shape[0]
-    lp.col_cost_ = -program.gain if goal is None else program.moves
-    lp.col_lower_, lp.col_upper_ = np.zeros(len(program.gain)), program.most
-    lp.row_lower_ = np.concatenate(
-        [np.full(len(below), -np.inf), balanced, [-np.inf, -np.inf if goal is None else goal]]
+    moves_and_slots = [-np.inf, -np.inf if goal is None else goal], [mnl, np.inf]
+    return highs.solve(
+        MixedIntegerProgram(
+            cost=-program.gain if goal is None else program.moves,
+            lower=np.zeros(len(program.gain)),
+            upper=program.most,
+            matrix=program.matrix,
+            row_lower=np.concatenate([np.full(len(below), -np.inf), balanced, moves_and_slots[0]]),
+            row_upper=np.concatenate([below, balanced, moves_and_slots[1]]),
+            integer=np.full(len(program.gain), whole),
+        ),
+        lambda: seconds,
+        gap=0.99,
+        presolve=False,
+        interrupt=False,
     )
-    lp.row_upper_ = np.concatenate([below, balanced, [mnl, np.inf]])
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_ = program.matrix.indptr, program.matrix.indices
-    lp.a_matrix_.value_ = program.matrix.data
-    if whole:
-        lp.integrality_ = [highspy.HighsVarType.kInteger] * len(program.gain)
-    solver = highspy.Highs()
-    for option, setting in (
-        ("output_flag", False), ("threads", 1), ("presolve", "off"), ("mip_rel_gap", 0.0),
-        ("mip_abs_gap", 0.99), ("mip_detect_symmetry", False),
-        ("mip_heuristic_run_feasibility_jump", False), ("time_limit", max(seconds, 0.001)),
-    ):  # fmt: skip
-        solver.setOptionValue(option, setting)
-    solver.passModel(lp)
-    solver.run()
-    return solver
 
 
 def _inside(master: Master, one: np.ndarray) -> np.ndarray:

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+import scipy.sparse as sp
 
 from ...envs.memory_mapping.dynamics import RESERVE, Static
 from ...envs.memory_mapping.stays import previous_uses
+from ..highs import MixedIntegerProgram
 
 MOST_PARTS = 20_000
 UNITS = 1000.0  # the all-slow time, in the model's unit of time
@@ -24,12 +26,12 @@ UNITS = 1000.0  # the all-slow time, in the model's unit of time
 
 @dataclass(slots=True)
 class Model:
-    """Minimise cost @ x + constant; rows and columns are appended as they come.
+    """Minimize cost @ x + constant; rows and columns are appended one by one.
 
     Attributes:
         cost, lower, upper: a number a column.
         whole: True for binary columns.
-        row_lower, row_upper: a number a row.
+        row_upper: a number a row; no row has a lower limit.
         rows: the nonzeros of each row.
         constant: of the cost.
         ps: picoseconds in one unit of time.
@@ -40,7 +42,6 @@ class Model:
     lower: list[float] = field(default_factory=list)
     upper: list[float] = field(default_factory=list)
     whole: list[bool] = field(default_factory=list)
-    row_lower: list[float] = field(default_factory=list)
     row_upper: list[float] = field(default_factory=list)
     rows: list[dict[int, float]] = field(default_factory=list)
     constant: float = 0.0
@@ -50,7 +51,17 @@ class Model:
     def column(
         self, cost: float = 0.0, lower: float = 0.0, upper: float = 1.0, whole: bool = False
     ) -> int:
-        """Appends a column; returns its number."""
+        """Append a column.
+
+        Args:
+            cost: of one unit.
+            lower: its least value.
+            upper: its greatest value.
+            whole: whether it must be a whole number.
+
+        Returns:
+            Its number.
+        """
         self.cost.append(cost)
         self.lower.append(lower)
         self.upper.append(upper)
@@ -58,10 +69,31 @@ class Model:
         return len(self.cost) - 1
 
     def at_most(self, terms: dict[int, float], limit: float) -> None:
-        """Appends the row terms <= limit."""
+        """Append the row sum of terms <= limit.
+
+        Args:
+            terms: factor of each column in it, by the column's number.
+            limit: the row's upper limit.
+        """
         self.rows.append(terms)
-        self.row_lower.append(-np.inf)
         self.row_upper.append(limit)
+
+    def program(self) -> MixedIntegerProgram:
+        """Assemble the columns and rows appended so far; the constant is left out."""
+        lengths = [len(terms) for terms in self.rows]
+        columns = np.array([column for terms in self.rows for column in terms], np.int32)
+        values = np.array([value for terms in self.rows for value in terms.values()])
+        shape = (len(self.rows), len(self.cost))
+        matrix = sp.csr_matrix((values, columns, np.cumsum([0, *lengths])), shape)
+        return MixedIntegerProgram(
+            cost=np.array(self.cost),
+            lower=np.array(self.lower),
+            upper=np.array(self.upper),
+            matrix=matrix.tocsc(),
+            row_lower=np.full(len(self.rows), -np.inf),
+            row_upper=np.array(self.row_upper),
+            integer=np.array(self.whole, np.bool_),
+        )
 
 
 @dataclass(slots=True)
@@ -79,7 +111,7 @@ class _Parts:
 
 
 def build(static: Static) -> Model:
-    """The relaxation of a program's game."""
+    """Build the relaxation of a program's game."""
     model = Model(ps=max(1.0, static.all_slow / UNITS))
     count, instrs = len(static.dec_instr), len(static.instr_slow)
     before = previous_uses(static)
@@ -193,10 +225,10 @@ def _write_backs(
                 row[done] = -1.0
             model.at_most(row, 0.0)
     last = len(static.instr_slow) - 1
-    final = {int(static.dec_buffer[d]): d for d in np.flatnonzero(static.dec_writes)}
+    final = {int(static.dec_buffer[d]): int(d) for d in np.flatnonzero(static.dec_writes)}
     for buffer, d in final.items():
         if static.buf_at_end[buffer]:
-            left = static.buf_copy[buffer] / model.ps
+            left = float(static.buf_copy[buffer] / model.ps)
             stall = model.column(cost=1.0, upper=left)
             row = {x[d]: left, stall: -1.0}
             done = parts["out", d].by(last // group)

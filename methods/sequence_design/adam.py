@@ -15,7 +15,9 @@ class Adam:
     """Adam's direction for arrays of any shape."""
 
     def __init__(self) -> None:
-        self.step, self.mean, self.square = 0, 0.0, 0.0
+        self.step = 0
+        self.mean: np.ndarray | float = 0.0
+        self.square: np.ndarray | float = 0.0
 
     def direction(self, slope: np.ndarray) -> np.ndarray:
         """What to step along, the rate left out."""
@@ -24,7 +26,8 @@ class Adam:
         self.square = BETA2 * self.square + (1 - BETA2) * slope**2
         mean = self.mean / (1 - BETA1**self.step)
         square = self.square / (1 - BETA2**self.step)
-        return mean / (np.sqrt(square) + EPSILON)
+        direction: np.ndarray = mean / (np.sqrt(square) + EPSILON)
+        return direction
 
 
 def adaptive_rates(upward: np.ndarray, direction: np.ndarray) -> np.ndarray:

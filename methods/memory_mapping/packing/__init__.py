@@ -1,7 +1,8 @@
-"""Solves the packing sub-problem: an offset for each buffer, within a capacity or as low as can be.
+"""Static allocation, a problem beside the game: an offset for each buffer of fixed lifetime.
 
-`pack` tries greedies, then the exact search of packing_search.py. From a shell:
-`python -m sysopt_gym.solvers.memory_mapping.packing FILE.csv --out solution.csv`.
+`pack` tries greedies, then the exact search of search.py, within a capacity or as low as can be.
+The game's contenders do not use it; it is compared with minimalloc by `sysopt-gym bench packing`.
+From a shell: `python -m sysopt_gym.methods.memory_mapping.packing FILE.csv --out solution.csv`.
 
 OmniMalloc 1.0.0 was tried in the search's place and left the eleven public minimalloc instances at
 1.04 to 1.16 of their capacity in 3 seconds each.
@@ -13,19 +14,18 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-import typer
 from numba import njit
 
-from ...core.budget import Budget, Clock
-from ...core.errors import InstanceError, SysOptError
-from ...core.files import write_bytes
-from ...datasets.memory_mapping.packing import HEADER, Packing, load_packing
-from . import packing_search as exact
+from ....core.budget import Budget, Clock
+from ....core.errors import InstanceError
+from ....core.files import write_bytes
+from ....datasets.memory_mapping.packing import HEADER, Packing
+from . import search as exact
 
 Status = Literal["optimal", "feasible", "infeasible", "gave up"]
 # Sort keys, greatest first: T the fullest section the buffer is alive in, W its lifetime, w that in
@@ -61,7 +61,7 @@ class Packed:
 
 
 def pack(packing: Packing, budget: Budget, seed: int) -> Packed:
-    """Offsets within the packing's capacity, or, where that is 0, as low as can be found.
+    """Find offsets within the packing's capacity, or, where that is 0, as low as can be found.
 
     Args:
         packing: the problem; `dataclasses.replace(packing, capacity=...)` sets another capacity.
@@ -101,7 +101,7 @@ def pack(packing: Packing, budget: Budget, seed: int) -> Packed:
 
 
 def warm_up() -> None:
-    """Compiles, so that no later call does on its clock; seconds, once an installation."""
+    """Compile the search, so that no later call does so on its clock."""
     column = np.array([1, 1])
     pair = Packing("pair", ("a", "b"), column - 1, column, column, 2)
     clock = Budget(seconds=3600.0).start()
@@ -110,7 +110,12 @@ def warm_up() -> None:
 
 
 def write_solution(packing: Packing, packed: Packed, path: Path) -> None:
-    """Writes minimalloc's solution CSV: id, lower, upper, size, offset.
+    """Write minimalloc's solution CSV: id, lower, upper, size, offset.
+
+    Args:
+        packing: the problem.
+        packed: its solution.
+        path: the file to write.
 
     Raises:
         OutputError: the file cannot be written.
@@ -181,10 +186,17 @@ def _places(order: np.ndarray) -> np.ndarray:
 
 @njit(cache=True)
 def best_fit(sections: exact.Sections, order: np.ndarray) -> np.ndarray:
-    """Offsets, int64 [n], by placing each buffer in turn into the smallest gap that takes it.
+    """Place each buffer in turn into the smallest gap that takes it.
 
     Gaps lie between the buffers already placed that are alive with it; the lowest of equals is
     taken, and the place above all where no gap is large enough.
+
+    Args:
+        sections: the problem of n buffers.
+        order: int64 [n]; the buffers as they are placed.
+
+    Returns:
+        Offsets, int64 [n].
     """
     n = len(order)
     offsets = np.full(n, -1)
@@ -275,49 +287,3 @@ def _search(
         pace = (clock.elapsed - before) / max(spent, 1)
         count = int(min(2 * count, max(1.0, SLICE_S / max(pace, 1e-7))))
     return exact.GOES_ON
-
-
-def main(
-    file: Annotated[
-        Path, typer.Argument(help="id,lower,upper,size; NAME.BYTES.csv is packed within BYTES")
-    ],
-    seconds: Annotated[float, typer.Option(help="wall-clock seconds to spend at most")] = 60.0,
-    out: Annotated[
-        Path | None, typer.Option(help="write id,lower,upper,size,offset to this CSV")
-    ] = None,
-    capacity: Annotated[
-        int | None,
-        typer.Option(min=0, help="in place of the file name's; 0: as low as possible"),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="of the search's random orders")] = 0,
-) -> None:
-    """Give each buffer an offset, so that buffers alive at once never overlap.
-
-    A buffer is alive at lower <= t < upper. The exit code is 0 if offsets are found, and 1 if none
-    exist within the capacity (infeasible) or the time was too short to tell (gave up).
-
-    Example: `python -m sysopt_gym.solvers.memory_mapping.packing A.1048576.csv --out solution.csv`
-    """
-    try:
-        problem = load_packing(file)
-        if capacity is not None:
-            problem = replace(problem, capacity=capacity)
-        warm_up()
-        packed = pack(problem, Budget(seconds), seed)
-        good = packed.status in ("optimal", "feasible")
-        if good and out is not None:
-            write_solution(problem, packed, out)
-    except SysOptError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    within = f", within {problem.capacity}" if problem.capacity else ""
-    typer.echo(
-        f"{problem.name}: {packed.status}{within}; height {packed.height}, "
-        f"none is below {packed.bound}"
-    )
-    if not good:
-        raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    typer.run(main)

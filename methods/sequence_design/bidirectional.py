@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets.sequence_design.instance import DesignTask
-from .common import decode
+from .sequences import decode
 
 TARGET = 10.0  # standardized score that designs aim at
 RIDGE = 1e-6  # of the kernel's mean diagonal
@@ -44,5 +44,6 @@ def finals_first(met: Sequence[np.ndarray]) -> np.ndarray:
 
 def best_first(designs: np.ndarray, believed: Tensor) -> np.ndarray:
     """The designs int8 [n, L] in the order of what is predicted for them, [n]."""
-    order: np.ndarray = believed.argsort(descending=True, stable=True).numpy()
-    return designs[order]
+    order = believed.argsort(descending=True, stable=True).numpy()
+    ranked: np.ndarray = designs[order]
+    return ranked

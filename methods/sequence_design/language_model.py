@@ -80,7 +80,8 @@ def pretrain(task: DesignTask, rng: np.random.Generator, seconds: float) -> Lang
         if step == PACE_STEPS:
             pace = (time.perf_counter() - started) / PACE_STEPS
             steps = max(PACE_STEPS, min(STEPS, int(seconds / pace)))
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return model
 
 
 @torch.inference_mode()

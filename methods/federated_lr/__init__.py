@@ -1,0 +1,1 @@
+"""Building blocks of learning-rate controllers: their base class, and schedules."""

@@ -1,0 +1,1 @@
+"""Building blocks of plans for memory mapping: wishes, relaxations and searches over them."""

@@ -1,0 +1,322 @@
+"""Local search over wishes: change a few uses, play the plan on from there, keep it if it is hardly
+worse.
+
+Plays start from the nearest of several saved states before the first change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from ...core.budget import Clock
+from ...core.solution import Solution
+from ...datasets.memory_mapping.instance import Program
+from ...envs.borrowed import borrow
+from ...envs.memory_mapping.dynamics import (
+    DROP,
+    GOES_ON,
+    OUTCOME,
+    POSITION,
+    REWINDS,
+    TIME,
+    State,
+    Static,
+    reset,
+    restore_state,
+    step,
+)
+from ...envs.memory_mapping.packed import pack, unpack
+from . import threshold
+from .best import Best
+from .wishes import choose, wishes_of
+
+START_SHARE = 0.25  # of the budget, for the sweep that gives the first plan
+GIVEN_START_SHARE = 0.05  # the same where plans to begin from are given
+RACE_SHARE = 0.4  # of the time, for choosing among several starts
+GUIDED = 0.65  # of the changes, where there is a guide
+MARKS = 16  # saved states along the plan
+ROUND_S = 0.004  # seconds between looks at the clock
+MOST_PLAYS = 4096
+HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # of the time; how much worse a plan may be, by round
+PERIOD = 1500  # plays in a round; the next begins from the best plan
+
+
+# Worth, float64 [D], of changing each decision of a plan; see `improve`.
+Guide = Callable[[np.ndarray], np.ndarray]
+
+
+def search(
+    instance: Program,
+    clock: Clock,
+    seed: int,
+    starts: Sequence[np.ndarray] | None = None,
+    guide: Guide | None = None,
+) -> Solution:
+    """Plan by local search from the best of a threshold sweep.
+
+    Args:
+        instance: the program.
+        clock: not yet spent; ends the search. One evaluation is one plan played.
+        seed: of the changes tried.
+        starts: further plans to begin from, int64 [D] each; the sweep is then shorter.
+        guide: weights, for a plan, of where changing it is likely to help.
+
+    Returns:
+        The best plan found.
+    """
+    best = Best(instance, clock)
+    share = START_SHARE if starts is None else GIVEN_START_SHARE
+    threshold.search(best, share * clock.budget.seconds, coarse=True)
+    improve(best, seed, starts=starts or (), guide=guide)
+    return clock.solution(best.plan)
+
+
+@dataclass(slots=True)
+class _Trail:
+    """A local search that can be taken up again.
+
+    Attributes:
+        plan: int64 [D]; its best.
+        time: of it, ps.
+        played: changes tried so far.
+    """
+
+    plan: np.ndarray
+    time: int
+    played: int = 0
+
+
+def improve(
+    best: Best,
+    seed: int,
+    share: float = 1.0,
+    starts: Sequence[np.ndarray] = (),
+    guide: Guide | None = None,
+) -> None:
+    """Better the best plan until the clock stops or this share of the budget is spent on it.
+
+    With further starts, searches from all of them race by successive halving (Karnin et al. 2013)
+    for RACE_SHARE of the time; the winner has the rest.
+
+    Args:
+        best: the best plan so far, and where better ones go.
+        seed: of the changes.
+        share: of the budget's seconds and evaluations.
+        starts: int64 [D] each; plans to begin from besides the best.
+        guide: weights, for a plan without rewinds, of where half of the changes begin.
+    """
+    clock = best.clock
+    began, seconds = clock.elapsed, share * clock.budget.seconds
+    limit = clock.budget.evaluations
+    most = 1 << 60
+    if limit is not None:
+        most = max(0, min(limit - clock.evaluations, int(share * limit)))
+    first = clock.evaluations
+    rng = np.random.default_rng(seed)
+    trails = [_Trail(best.plan, best.time)]
+    for start in starts:
+        if clock.expired:
+            break
+        time = best.try_wishes(wishes_of(start))
+        plan = best.state.actions.copy()
+        if not any(np.array_equal(plan, trail.plan) for trail in trails):
+            trails.append(_Trail(plan, time))
+    rounds = int(np.ceil(np.log2(len(trails))))
+    seconds = min(seconds, began + seconds - clock.elapsed)
+    for _ in range(rounds):
+        part = RACE_SHARE / rounds / len(trails)
+        for trail in trails:
+            _follow(best, trail, rng, part * seconds, int(part * most), guide)
+        trails = sorted(trails, key=lambda trail: trail.time)[: -(-len(trails) // 2)]
+    left = began + share * clock.budget.seconds - clock.elapsed
+    _follow(best, trails[0], rng, left, most - (clock.evaluations - first), guide)
+
+
+def _follow(
+    best: Best,
+    trail: _Trail,
+    rng: np.random.Generator,
+    seconds: float,
+    most: int,
+    guide: Guide | None,
+) -> None:
+    """Go on with a search for `seconds` and at most `most` plays."""
+    clock, static = best.clock, best.static
+    until, last = clock.elapsed + seconds, trail.played + most
+    rows = np.stack([pack(static)] * (2 * MARKS))
+    plays, current, odds, time = 1, np.zeros(0, np.int8), np.zeros(0), 0
+    trial = np.zeros(len(trail.plan), np.int8)
+    while not clock.expired and clock.elapsed <= until and trail.played < last:
+        if not len(current) or trail.played % PERIOD == 0:
+            current = wishes_of(trail.plan)
+            time = _mark(static, best.state, current, rows)
+            if guide is not None:
+                odds = np.cumsum(guide(trail.plan))
+        heat = HEATS[trail.played // PERIOD % len(HEATS)] * static.all_slow
+        plays = min(plays, PERIOD - trail.played % PERIOD, last - trail.played)
+        before = clock.elapsed
+        plan = trail.plan.copy()
+        time, reached = _search(
+            static, best.state, rows, current, trial, time, trail.time, heat, plays, rng, plan, odds
+        )
+        clock.evaluations += plays
+        trail.played += plays
+        if reached < trail.time:
+            trail.time, trail.plan = int(reached), plan
+            best.take(trail.time, plan)
+        pace = (clock.elapsed - before) / plays
+        plays = int(min(MOST_PLAYS, max(1.0, ROUND_S / max(pace, 1e-7))))
+
+
+@njit(cache=True)
+def _mark(static: Static, state: State, wishes: np.ndarray, rows: np.ndarray) -> int:
+    """Plays the wishes of a plan and saves states on the way, in the first rows; returns the time.
+
+    Wishes that lead to a rewind are replaced by what the rewind left.
+    """
+    static, state = borrow(static), borrow(state)
+    count, marks = len(wishes), len(rows) // 2
+    while True:
+        reset(static, state)
+        mark = 0
+        while state.scalars[OUTCOME] == GOES_ON:
+            at = state.scalars[POSITION]
+            if mark < marks and at >= mark * count // marks:
+                restore_state(unpack(rows[mark])[1], state)
+                mark += 1
+            step(static, state, choose(state, wishes[at]))
+        while mark < marks:  # fewer decisions than marks
+            restore_state(unpack(rows[mark])[1], unpack(rows[mark - 1])[1])
+            mark += 1
+        if state.scalars[REWINDS] == 0:
+            return int(state.scalars[TIME])
+        for d in range(count):
+            wishes[d] = state.actions[d] != DROP
+
+
+@njit(cache=True)
+def _change(
+    static: Static, wishes: np.ndarray, plan: np.ndarray, odds: np.ndarray, rng: np.random.Generator
+) -> int:
+    """Makes a random change to the wishes; returns the first decision it touches."""
+    count = len(wishes)
+    kind = rng.random()
+    d = int(rng.random() * count)
+    if len(odds) and rng.random() < GUIDED:
+        d = min(count - 1, int(np.searchsorted(odds, rng.random() * odds[-1], side="right")))
+    if kind < 0.3:
+        wishes[d] = 1 - wishes[d]
+        return d
+    if kind < 0.55:
+        _run(static, wishes, d, 1 - wishes[d], rng)
+        return d
+    if kind < 0.9:
+        # A use that is not in fast memory goes in, and some that are near it go out.
+        for _ in range(8):
+            if plan[d] == DROP:
+                break
+            d = int(rng.random() * count)
+        _run(static, wishes, d, 1, rng)
+        first = d
+        reach = int(rng.random() * 30) + 2
+        for _ in range(1 + int(rng.random() * 3)):
+            other = d + int((rng.random() - 0.5) * 2 * reach)
+            if 0 <= other < count and static.dec_buffer[other] != static.dec_buffer[d]:
+                _run(static, wishes, other, 0, rng)
+                first = min(first, other)
+        return first
+    length = 1 + int(rng.random() * min(count, 24))
+    share = rng.random()
+    for k in range(d, min(count, d + length)):
+        wishes[k] = 1 if rng.random() < share else 0
+    return d
+
+
+@njit(cache=True)
+def _run(static: Static, wishes: np.ndarray, d: int, wish: int, rng: np.random.Generator) -> None:
+    """Set the wish of use `d` and of a random number of the buffer's next uses."""
+    wishes[d] = wish
+    following = static.dec_next[d]
+    while following < len(wishes) and rng.random() < 0.7:
+        wishes[following] = wish
+        following = static.dec_next[following]
+
+
+@njit(cache=True)
+def _search(
+    static: Static,
+    state: State,
+    rows: np.ndarray,
+    current: np.ndarray,
+    trial: np.ndarray,
+    time: int,
+    best: int,
+    heat: float,
+    plays: int,
+    rng: np.random.Generator,
+    plan: np.ndarray,
+    odds: np.ndarray,
+) -> tuple[int, int]:
+    """Try `plays` changes.
+
+    Args:
+        static: the program.
+        state: played on.
+        rows: packed states along the current wishes in the first half; the rest is room.
+        current: wishes, changed in place as changes are kept.
+        trial: room.
+        time: of the current wishes, ps.
+        best: the least time so far, ps.
+        heat: how much worse a change may be, ps, times a draw from the exponential distribution.
+        plays: how many changes.
+        rng: draws them.
+        plan: the best plan so far, overwritten by better ones.
+        odds: cumulated weights of where guided changes begin; empty for none.
+
+    Returns:
+        The current and the best time, ps.
+    """
+    static, state = borrow(static), borrow(state)
+    count, marks = len(current), len(rows) // 2
+    actions = unpack(rows[marks - 1])[1].actions.copy()
+    actions[:] = 2 - 2 * current
+    for _ in range(plays):
+        trial[:] = current
+        first = _change(static, trial, actions, odds, rng)
+        while first < count and trial[first] == current[first]:
+            first += 1
+        if first == count:
+            continue
+        mark = min(marks - 1, first * marks // count)
+        while mark > 0 and mark * count // marks > first:
+            mark -= 1
+        saved = unpack(rows[mark])[1]
+        restore_state(state, saved)
+        next_mark = mark + 1
+        while state.scalars[OUTCOME] == GOES_ON:
+            at = state.scalars[POSITION]
+            if next_mark < marks and at >= next_mark * count // marks:
+                restore_state(unpack(rows[marks + next_mark])[1], state)
+                next_mark += 1
+            step(static, state, choose(state, trial[at]))
+        reached = state.scalars[TIME]
+        if reached < best:
+            best = reached
+            plan[:] = state.actions
+        if reached > time + heat * rng.exponential():
+            continue
+        time = reached
+        current[:] = trial
+        actions[:] = state.actions
+        if state.scalars[REWINDS] == 0:
+            for row in range(mark + 1, next_mark):
+                restore_state(unpack(rows[row])[1], unpack(rows[marks + row])[1])
+        else:
+            for d in range(count):
+                current[d] = state.actions[d] != DROP
+            time = _mark(static, state, current, rows)
+    return int(time), int(best)

@@ -1,0 +1,60 @@
+"""Pack the buffers of a minimalloc CSV from a shell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ....core.budget import Budget
+from ....core.errors import SysOptError
+from ....datasets.memory_mapping.packing import load_packing
+from . import pack, warm_up, write_solution
+
+
+def main(
+    file: Annotated[
+        Path, typer.Argument(help="id,lower,upper,size; NAME.BYTES.csv is packed within BYTES")
+    ],
+    seconds: Annotated[float, typer.Option(help="wall-clock seconds to spend at most")] = 60.0,
+    out: Annotated[
+        Path | None, typer.Option(help="write id,lower,upper,size,offset to this CSV")
+    ] = None,
+    capacity: Annotated[
+        int | None,
+        typer.Option(min=0, help="in place of the file name's; 0: as low as possible"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the search's random orders")] = 0,
+) -> None:
+    """Give each buffer an offset, so that buffers alive at once never overlap.
+
+    A buffer is alive at lower <= t < upper. The exit code is 0 if offsets are found, and 1 if none
+    exist within the capacity (infeasible) or the time was too short to tell (gave up).
+
+    Example: `python -m sysopt_gym.methods.memory_mapping.packing A.1048576.csv --out solution.csv`
+    """
+    try:
+        problem = load_packing(file)
+        if capacity is not None:
+            problem = replace(problem, capacity=capacity)
+        warm_up()
+        packed = pack(problem, Budget(seconds), seed)
+        good = packed.status in ("optimal", "feasible")
+        if good and out is not None:
+            write_solution(problem, packed, out)
+    except SysOptError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    within = f", within {problem.capacity}" if problem.capacity else ""
+    typer.echo(
+        f"{problem.name}: {packed.status}{within}; height {packed.height}, "
+        f"none is below {packed.bound}"
+    )
+    if not good:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Building blocks of sequence design: design pools, generators of sequences, language models."""

@@ -1,0 +1,74 @@
+"""Breed designs on a proxy: tournaments, uniform crossover, point mutations, elites
+(Goldberg 1989, Genetic Algorithms, chapters 3 and 4).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.budget import Clock
+from ...core.solution import Solution
+from ...datasets.sequence_design.instance import DesignTask, distinct
+from .pool import Pool, Predictor, out_of_time
+from .sequences import mutants, random_designs
+
+POPULATION = 512
+ELITES = 64
+TOURNAMENT = 3
+CROSSED = 0.5  # of the children
+MUTATIONS = 1.0  # a child, on average
+PATIENCE = 60  # generations without a better batch, after which a new population begins
+
+
+def evolve(
+    task: DesignTask,
+    proxy: Predictor,
+    starts: np.ndarray,
+    clock: Clock,
+    rng: np.random.Generator,
+) -> Solution:
+    """Breed until the clock stops, and hand in the best designs met.
+
+    A population begins as half starts, half random sequences; when it no longer improves the best
+    batch, another begins. Infeasible children die.
+
+    Args:
+        task: the task.
+        proxy: what designs are ranked by.
+        starts: int8 [n, L]; sequences that populations begin from.
+        clock: ends the search; one evaluation is one sequence.
+        rng: draws everything.
+    """
+    pool = Pool(task, proxy, clock)
+    half = POPULATION // 2
+    while not out_of_time(clock):
+        known = starts[rng.integers(len(starts), size=half)]
+        _breed(task, pool, np.concatenate([known, random_designs(task, half, rng)]), rng)
+    return pool.solution()
+
+
+def _breed(task: DesignTask, pool: Pool, tokens: np.ndarray, rng: np.random.Generator) -> None:
+    values, idle = pool.add(tokens), 0
+    while idle < PATIENCE and not out_of_time(pool.clock):
+        before = pool.values[: task.batch_size].sum()
+        mothers, fathers = (_chosen(values, rng) for _ in range(2))
+        crossed = rng.random((POPULATION, 1)) < CROSSED
+        mixed = crossed & (rng.random((POPULATION, task.length)) < 0.5)
+        children = np.where(mixed, tokens[fathers], tokens[mothers])
+        children = mutants(children, task.letters, MUTATIONS / task.length, rng)
+        child_values = pool.add(children)
+        elites = np.argsort(-values, kind="stable")[:ELITES]
+        tokens = np.concatenate([tokens[elites], children])
+        values = np.concatenate([values[elites], child_values])
+        rows, _ = distinct(tokens)
+        rows = rows[np.argsort(-values[rows], kind="stable")][:POPULATION]
+        tokens, values = tokens[rows], values[rows]
+        idle = 0 if pool.values[: task.batch_size].sum() > before else idle + 1
+
+
+def _chosen(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Winners of tournaments, int64 [POPULATION]."""
+    entrants = rng.integers(len(values), size=(POPULATION, TOURNAMENT))
+    best = values[entrants].argmax(axis=1)
+    winners: np.ndarray = entrants[np.arange(POPULATION), best]
+    return winners

@@ -1,0 +1,153 @@
+"""Plan with the aggregated model: solve it, expand its points, solve it again where that pays."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from ...core.budget import Budget
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.dynamics import FRAGMENT, FREE, Static, make_state, make_static
+from ...envs.vm_rescheduling.objective import goal_reached
+from .. import highs
+from ..highs import Outcome, Report, Seconds
+from . import greedy
+from .aggregated import Model, build, counts_of, objective_bound, point_of
+from .aggregated_rows import own_flavors
+from .expand import expand
+
+GREEDY_SHARE, GREEDY_PLANS = 0.2, 300
+RESERVE_S = 0.01
+RESERVE_A_COLUMN_S = 3e-6  # HiGHS looks at the clock late, the later the larger the model
+LEAST_A_COLUMN_S = 7e-5  # in less it has found nothing yet, and does not look at all
+LEAST_S = 0.15  # with less left, handing over a model is not worth it
+SAME = 1e-9
+MAX_ROUNDS = 8  # Dinkelbach's method converges in two or three
+MOST_SET_COLUMNS = 40_000
+
+
+class ModelSolver(Protocol):
+    """A solver of aggregated models; `run_highs` is one."""
+
+    def __call__(
+        self, model: Model, seconds: Seconds, seed: int, point: np.ndarray | None, on_point: Report
+    ) -> Outcome:
+        """Solve a model; the arguments are those of `run_highs`."""
+
+
+def plan_by_model(
+    instance: Cluster, budget: Budget, seed: int, solve_model: ModelSolver
+) -> Solution:
+    """Make greedy plans, then solve the aggregated model and expand its points to plans.
+
+    Deployment sets are left to `expand` first. Where its plan misses the bound, the model is solved
+    again with a flavor for each of their members, kept apart, unless that makes it too large.
+
+    Where VMs may leave PMs that do not count, the fragment rate is a fraction of two linear terms:
+    the model is then solved for slots - ratio * free with the ratio of the best plan so far, until
+    that gains nothing more (Dinkelbach 1967).
+
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one plan looked at.
+        seed: of the greedy plans, the order of moves, and the model's solver.
+        solve_model: solves the model.
+
+    Returns:
+        The best plan; "optimal" where it meets the proven bound of the model.
+    """
+    clock = budget.start()
+    static = make_static(instance)
+    start = make_state(instance, static)
+    rng = np.random.default_rng(seed)
+    plans = min(GREEDY_PLANS, max(1, (budget.evaluations or GREEDY_PLANS * 2) // 2))
+    best, best_value = greedy.search(
+        instance, static, start, clock, rng, GREEDY_SHARE * budget.seconds, plans
+    )
+    apart = own_flavors(static)
+    bound = 0.0 if goal_reached(static, start.totals) else None
+
+    def take(form: Static, model: Model, x: np.ndarray) -> None:
+        nonlocal best, best_value
+        plan, reached = expand(form, start, *counts_of(model, x), rng)
+        clock.evaluations += 1
+        if reached < best_value - SAME:
+            best, best_value = plan, reached
+            clock.incumbent(best)
+
+    form = static
+    for _ in range(MAX_ROUNDS):
+        if clock.remaining < LEAST_S or clock.expired or goal_reached(static, start.totals):
+            break
+        end = greedy.after(static, start, best)
+        slots = (end.totals[FREE] - end.totals[FRAGMENT]) // static.unit
+        ratio = float(slots / max(1, end.totals[FREE]))
+        sets = form is apart
+        model = build(form, start, instance.mnl, slots_per_core=ratio, sets=sets)
+        before = best_value
+        outcome = solve_model(
+            model,
+            lambda: clock.remaining - RESERVE_S,
+            seed,
+            point_of(model, form, start, end),
+            partial(take, form, model),
+        )
+        if outcome.x is not None:
+            take(form, model, outcome.x)
+        proven = objective_bound(model, form, start, outcome.bound, instance.mnl)
+        if proven is not None:
+            bound = max(0.0, proven) if bound is None else max(bound, proven)
+            if best_value <= bound + SAME:
+                break
+        if model.leaves_inactive and best_value < before - SAME:
+            continue
+        members = len(apart.flavor_cpu) - len(static.flavor_cpu)
+        if sets or members == 0 or members * 2 * instance.n_pms > MOST_SET_COLUMNS:
+            break
+        form = apart
+    if bound is not None and best_value > bound + SAME and clock.remaining > RESERVE_S:
+        longer, reached = greedy.complete(instance, static, start, best, rng)
+        if reached < best_value - SAME:
+            best, best_value = longer, reached
+    proved = bound is not None and best_value <= bound + SAME
+    return clock.solution(best, "optimal" if proved else "feasible", bound)
+
+
+def run_highs(
+    model: Model,
+    seconds: Seconds,
+    seed: int,
+    point: np.ndarray | None = None,
+    on_point: Report | None = None,
+) -> Outcome:
+    """Solve an aggregated model with HiGHS.
+
+    Args:
+        model: the model, of C columns.
+        seconds: returns the wall-clock seconds left; with too few for a model of this size, no run
+            begins.
+        seed: of HiGHS.
+        point: float64 [C]; a feasible point to start from.
+        on_point: called with each better point, float64 [C].
+
+    Returns:
+        The best point found, if any, and the proven bound on the model's cost.
+    """
+    columns = len(model.program.cost)
+    if seconds() < LEAST_A_COLUMN_S * columns:
+        return Outcome()
+    return highs.solve(
+        model.program,
+        seconds,
+        seed=seed,
+        reserve=RESERVE_A_COLUMN_S * columns,
+        # Where costs are whole numbers, a gap below 1 is none.
+        gap=0.999 if model.whole else 1e-6,
+        # With costs that are not whole numbers, HiGHS spends seconds on conflicts from a given
+        # point and does not look at the clock meanwhile.
+        start=point if model.whole else None,
+        on_point=on_point,
+    )

@@ -1,0 +1,224 @@
+"""Column generation: flavor prices, patterns worth having at them, and an exact choice among
+these.
+
+The master (master.py) starts from the patterns near each node's best at rough prices; its
+relaxation gives better prices, these give better patterns, until none improves. The whole choice is
+then made among the patterns within a slack of the relaxation's value, which grows until no plan
+outside can be better. Milliseconds where the model over all counts (milp.py) takes seconds, for the
+relaxation of whole patterns is much closer to the optimum.
+
+Serves fragment_rate and moves_to_goal; for the other objectives, and where CPU has no coarse unit,
+local_search answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...core.budget import Clock
+from ...core.solution import Solution
+from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
+from ...envs.vm_rescheduling.dynamics import FREE, State, Static, make_state, make_static
+from ...envs.vm_rescheduling.objective import fragment_rate
+from . import greedy, local_search
+from .expand import expand
+from .master import (
+    Choice,
+    Master,
+    Relaxation,
+    assign,
+    choose,
+    make_master,
+    price_columns,
+    relax,
+    split_pattern,
+)
+from .pricing import GridError, Nodes, Prices, first_prices, make_nodes, slot_bound
+
+FIRST_SLACK = 0.3  # at rough prices
+SLACKS = (0.3, 0.6, 1.0, 1.5, 2.0)  # at the relaxation's prices
+MAX_ROUNDS = 12
+MAX_CUTS = 6
+SAFE = 0.85  # of the time left: HiGHS looks at its clock now and then only
+TOLERANCE = 1e-6
+RESERVE_S = 0.02
+FIRST_PLANS = 2  # greedy, to have something at once
+
+
+def generate_columns(
+    instance: Cluster, clock: Clock, seed: int, prices: Prices | None = None
+) -> Solution:
+    """Plan by column generation.
+
+    Args:
+        instance: the cluster.
+        clock: ends the search; one evaluation is one master problem solved in whole numbers.
+        seed: of the order of moves, and of the local search that follows where nothing is proven.
+        prices: the first prices, for the cluster's `make_nodes`; rough ones if not given.
+
+    Returns:
+        The best plan, with the relaxation's bound; "optimal" where the two meet.
+    """
+    if instance.objective not in ("fragment_rate", "moves_to_goal"):
+        return local_search.search(instance, clock, seed)
+    try:
+        nodes = make_nodes(instance)
+    except GridError:
+        return local_search.search(instance, clock, seed)
+    static = make_static(instance)
+    start = make_state(instance, static)
+    rng = np.random.default_rng(seed)
+    best, best_value = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
+    master = make_master(nodes, instance.mnl)
+    price_columns(master, _at(master, prices or first_prices(nodes)), FIRST_SLACK)
+    goal = _missing_slots(instance, static, start)
+    relaxed, goal = _relax(master, instance.mnl, goal, clock)
+    if relaxed is None:
+        return clock.solution(best)
+    bound = _objective_bound(instance, nodes, static, start, relaxed.prices, goal)
+    exhausted = False
+    for chosen, node_of, exhausted in _choices(master, relaxed, instance.mnl, goal, clock):
+        actions, _ = _plan(master, chosen, node_of, static, start, rng)
+        actions, reached = greedy.complete(instance, static, start, actions, rng)
+        if reached < best_value - 1e-12:
+            best, best_value = actions, reached
+            clock.incumbent(best)
+        if bound is not None and best_value <= bound + 1e-9:
+            return clock.solution(best, "optimal", bound)
+        if exhausted:
+            break
+    single_vms_matter = len(instance.set_vms) > 0 or instance.pm_move_cap > 0
+    if instance.mode == "static" and (single_vms_matter or not exhausted):
+        best = local_search.improve(instance, static, start, best, clock, rng)
+    return clock.solution(best, "feasible", bound)
+
+
+def _choices(
+    master: Master, relaxed: Relaxation, mnl: int, goal: int | None, clock: Clock
+) -> Iterator[tuple[Choice, np.ndarray, bool]]:
+    """Better and better whole choices, until the clock allows no more.
+
+    Yields:
+        The choice; the node of each of its one-node patterns (-1: none); whether no choice is
+        better, whatever patterns were added.
+    """
+    pace = 0.0  # seconds the last choice took
+    for slack in SLACKS:
+        price_columns(master, relaxed, slack)
+        for _ in range(MAX_CUTS):
+            if clock.remaining < RESERVE_S + pace:
+                return
+            began = clock.elapsed
+            seconds = SAFE * (clock.remaining - RESERVE_S)
+            chosen = choose(master, relaxed, slack, mnl, goal, seconds)
+            pace = clock.elapsed - began
+            clock.evaluations += 1
+            if chosen is None:
+                break
+            node_of, too_few = assign(master, chosen)
+            yield chosen, node_of, too_few is None and _missed(relaxed, chosen, goal) <= slack
+            if too_few is None:
+                break
+            master.hall = np.concatenate([master.hall, too_few[None]])
+        relaxed = _relax(master, mnl, goal, clock)[0] or relaxed
+
+
+def _at(master: Master, prices: Prices) -> Relaxation:
+    """A relaxation with given prices, to start from."""
+    free_of_charge = np.zeros(len(master.level)), np.zeros(len(master.nodes.pms))
+    return Relaxation(0.0, 0.0, prices, *free_of_charge)
+
+
+def _missed(relaxed: Relaxation, chosen: Choice, goal: int | None) -> float:
+    """How much less than the best a pattern of a better plan may be worth, in slots."""
+    if goal is None:
+        return relaxed.slots - (chosen.slots + 1)
+    return (chosen.moves - 1 - relaxed.moves) * relaxed.prices.move
+
+
+def _missing_slots(instance: Cluster, static: Static, start: State) -> int | None:
+    """16-core slots to open to reach the goal rate; None where slots are the objective."""
+    if instance.objective != "moves_to_goal":
+        return None
+    excess = (fragment_rate(start.totals) - instance.goal_rate) * start.totals[FREE] / static.unit
+    return max(0, int(np.ceil(excess - 1e-9)))
+
+
+def _relax(
+    master: Master, mnl: int, goal: int | None, clock: Clock
+) -> tuple[Relaxation | None, int | None]:
+    """The relaxation's optimum, adding columns until none improves, and the goal if in reach."""
+    relaxed = None
+    for target in [None] if goal is None else [None, goal]:
+        if target is not None and (relaxed is None or relaxed.slots < target - TOLERANCE):
+            return relaxed, None
+        for _ in range(MAX_ROUNDS):
+            if clock.remaining < RESERVE_S:
+                break
+            better = relax(master, mnl, target, clock.remaining)
+            if better is None:
+                break
+            relaxed = better
+            if price_columns(master, relaxed, -TOLERANCE) == 0:
+                break
+    return relaxed, goal
+
+
+def _objective_bound(
+    instance: Cluster,
+    nodes: Nodes,
+    static: Static,
+    start: State,
+    prices: Prices,
+    goal: int | None,
+) -> float | None:
+    """The objective that no plan can beat, by the prices; see pricing.slot_bound.
+
+    None where VMs can leave PMs that do not count, since that changes the free cores in all.
+    """
+    outside = instance.pm_status[instance.vm_pm] != ACTIVE
+    if (outside & ~instance.vm_pinned).any():
+        return None
+    most = slot_bound(nodes, instance.mnl, prices)
+    ceiling = int(np.floor(most + TOLERANCE))
+    if instance.objective == "fragment_rate":
+        rate = fragment_rate(start.totals) - static.unit * ceiling / start.totals[FREE]
+        return max(0.0, float(rate))
+    missing = _missing_slots(instance, static, start) or 0
+    if goal is None or prices.move <= 0:
+        return float(instance.mnl + missing - ceiling) if missing > ceiling else 0.0
+    beside_moves = most - prices.move * instance.mnl
+    return max(0.0, float(np.ceil((missing - beside_moves) / prices.move - TOLERANCE)))
+
+
+def _plan(
+    master: Master,
+    chosen: Choice,
+    node_of: np.ndarray,
+    static: Static,
+    start: State,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, float]:
+    """Patterns on nodes (-1: none) as an executable plan, and its objective."""
+    nodes = master.nodes
+    sides: list[list[np.ndarray]] = [[], []]
+    one, node = chosen.one[node_of >= 0], node_of[node_of >= 0]
+    two = chosen.two
+    out, into, out_2, into_2 = split_pattern(nodes, two[:, 1:])
+    for side, of_node, of_pm, of_pm_2 in (
+        (0, master.outs[master.out_of[one[:, 0]]], out, out_2),
+        (1, master.ins[one[:, 1]], into, into_2),
+    ):
+        for row, flavor in zip(*np.nonzero(of_node), strict=True):
+            item = (nodes.single[flavor], nodes.pms[node[row] // 2], node[row] % 2)
+            sides[side] += [np.array(item)] * of_node[row, flavor]
+        for row, numa, flavor in zip(*np.nonzero(of_pm), strict=True):
+            item = (nodes.single[flavor], nodes.pms[two[row, 0]], numa)
+            sides[side] += [np.array(item)] * of_pm[row, numa, flavor]
+        for row, flavor in zip(*np.nonzero(of_pm_2), strict=True):
+            item = (nodes.double[flavor], nodes.pms[two[row, 0]], 0)
+            sides[side] += [np.array(item)] * of_pm_2[row, flavor]
+    leaving, entering = (np.array(side, np.int64).reshape(-1, 3) for side in sides)
+    return expand(static, start, leaving, entering, rng)
