@@ -102,7 +102,7 @@ def build(
         mnl: the most moves.
         part: bool [P]; the PMs that take part (pop); None for all.
         slots_per_core: what a free CPU unit less is worth, in slots, where VMs leave PMs that do
-            not count (Dinkelbach's method for the fraction slots / free; see milp.py).
+            not count (Dinkelbach's method for the fraction slots / free; see aggregated_search.py).
         sets: keep deployment sets apart; `static` is then a result of `own_flavors`.
     """
     inside = np.ones(len(static.pm_status), np.bool_) if part is None else part
