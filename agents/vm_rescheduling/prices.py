@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.budget import Budget
 from ...core.errors import InstanceError
 from ...datasets.vm_rescheduling.generator import generate
 from ...datasets.vm_rescheduling.instance import Cluster

@@ -76,7 +76,8 @@ def find_stays(static: Static) -> Stays:
 
 @njit(cache=True)
 def knapsack(static: Static, stays: Stays) -> np.ndarray:
-    """Wishes, int8 [D] (see methods/memory_mapping/wishes.py), by filling fast memory with stays, the densest first.
+    """Choose wishes, int8 [D] (methods/memory_mapping/wishes.py), by filling fast memory with
+    stays, the densest first.
 
     Only the sum of sizes is watched; where things go is left to the game.
     """

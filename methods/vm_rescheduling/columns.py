@@ -4,8 +4,8 @@ these.
 The master (master.py) starts from the patterns near each node's best at rough prices; its
 relaxation gives better prices, these give better patterns, until none improves. The whole choice is
 then made among the patterns within a slack of the relaxation's value, which grows until no plan
-outside can be better. Milliseconds where the model over all counts (aggregated.py) takes seconds, for the
-relaxation of whole patterns is much closer to the optimum.
+outside can be better. Milliseconds where the model over all counts (aggregated.py) takes seconds,
+for the relaxation of whole patterns is much closer to the optimum.
 
 Serves fragment_rate and moves_to_goal; for the other objectives, and where CPU has no coarse unit,
 local_search answers.
