@@ -4,7 +4,7 @@ The tables say where each is; nothing but the schedules' names is imported befor
 """
 
 from ...core.registry import Entry
-from .schedules import SCHEDULES
+from ...methods.federated_lr.schedules import SCHEDULES
 
 _SCHEDULED = [f"{name}{rate}" for rate in ("", "_server") for name in (*SCHEDULES, "refinement")]
 _PLAYERS = {
