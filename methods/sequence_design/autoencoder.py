@@ -48,7 +48,8 @@ class Autoencoder(nn.Module):
         latent = mean + log_scale.exp() * torch.randn_like(mean)
         divergence = 0.5 * (mean**2 + (2 * log_scale).exp() - 1.0) - log_scale
         code = torch.cat([latent, conditions], 1)
-        return divergence.sum(dim=1) - self.log_likelihood(tokens, code)
+        loss: Tensor = divergence.sum(dim=1) - self.log_likelihood(tokens, code)
+        return loss
 
 
 def fit(
