@@ -21,34 +21,55 @@ Form = Literal["planner", "player"]
 
 
 class Solver(Protocol):
-    """Plans on an instance within a budget. A plain function will do; it starts the clock itself.
+    """Plans on an instance within a budget; a plain function will do.
 
-    Solvers and planning agents have this form. Before any timing they are called once on the
-    family's warm-up instance, so that imports, model loading and compilation are not on the clock.
+    Solvers and planning agents have this form. Before any timing they are called on the family's
+    warm-up instance, so that imports, model loading and compilation are not on the clock.
     """
 
     def __call__(self, instance: Any, budget: Budget, seed: int) -> Solution:
-        """The best plan found before the budget ended; the same seed draws the same numbers."""
+        """Return the best plan found before the budget ended.
+
+        Args:
+            instance: the contender's view of it; see Problem.contender_view.
+            budget: what may be spent; the solver starts its clock first of all.
+            seed: the same seed draws the same numbers.
+        """
         ...
 
 
 class Policy(Protocol):
-    """Plays closed loop: sees each observation before it acts. Agents may have this form, too."""
+    """Plays closed loop: sees each observation before it acts."""
 
-    def reset(self, told: Any, budget: Budget, seed: int) -> None:
-        """Called once before each episode, with what a policy is told of the instance."""
+    def reset(self, instance: Any, budget: Budget, seed: int) -> None:
+        """Begin an episode.
+
+        Args:
+            instance: the policy's view of it; see Problem.policy_view.
+            budget: of the episode.
+            seed: the same seed draws the same numbers.
+        """
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> Any:
-        """The next action, in the form that plans are made of."""
+        """Return the next action, which becomes a row of the plan.
+
+        Args:
+            observation: of the environment made with Problem.env_arguments.
+            info: that came with the observation.
+        """
 
 
 class Oracle(Protocol):
-    """A yardstick: plans with all that the judge knows. It takes part in the table, out of
-    competition.
-    """
+    """A yardstick: plans with all that the judge knows, and takes part out of competition."""
 
     def __call__(self, instance: Any, budget: Budget, world: World) -> Solution:
-        """The plan that hindsight would have made."""
+        """Return the plan that hindsight would have made.
+
+        Args:
+            instance: all of it.
+            budget: what may be spent.
+            world: the one that the plan will be judged in.
+        """
         ...
 
 
@@ -91,8 +112,8 @@ class World:
 
     Attributes:
         seed: seeds whatever the world itself draws (arrivals, noise).
-        elapsed_s: seconds the contender took before its first action; only families whose world
-            moves on while a contender thinks make use of it.
+        elapsed_s: seconds the contender took before its first action; of use in live worlds only,
+            which go on while a contender thinks.
     """
 
     seed: int = 0
@@ -104,11 +125,11 @@ class Verdict:
     """What the independent validator finds.
 
     Attributes:
-        objective: recomputed from the instance and the actions alone; NaN where the actions make no
-            sense.
+        objective: in the objective's unit, recomputed from the instance and the actions alone; NaN
+            where the actions make no sense.
         feasible: whether no constraint is broken.
-        violations: one sentence a broken constraint, naming the step.
-        detail: further figures of the family (plain numbers), shown as columns.
+        violations: a sentence for each broken constraint, naming the step.
+        detail: further figures of the family by name, shown as columns.
         replayed: what the environment must report as objective, where it is not allowed to know the
             objective itself; None where that is the objective.
     """

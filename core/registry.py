@@ -228,22 +228,20 @@ def register_family(name: str, family: Family) -> None:
         return
     if there is not None:
         raise RegistryError(f"family {name!r} is taken by {there.problem}; choose another name")
-    same_id = gymnasium.registry.get(family.env_id)
-    if same_id is not None and same_id.entry_point != family.env:
-        raise RegistryError(
-            f"environment id {family.env_id!r} is taken by {same_id.entry_point}; choose another id"
-        )
     for module in family.contenders:
         _check_module(module, module)
     entries = _read_tables(family)
     places = [family.problem, family.env, *(entry.place for entry in entries.values())]
     for place in [*places, family.vector_env] if family.vector_env else places:
         _check_place(place)
+    same_id = gymnasium.registry.get(family.env_id)
+    if same_id is not None and same_id.entry_point != family.env:
+        raise RegistryError(
+            f"environment id {family.env_id!r} is taken by {same_id.entry_point}; choose another id"
+        )
     problem = resolve(family.problem)
-    if not isinstance(problem, Problem) or (problem.family, problem.env_id) != (
-        name,
-        family.env_id,
-    ):
+    ours = name, family.env_id
+    if not isinstance(problem, Problem) or (problem.family, problem.env_id) != ours:
         raise RegistryError(
             f"{family.problem} is no Problem of family {name!r} with env_id {family.env_id!r}; "
             "give both the same name and id"

@@ -15,12 +15,12 @@ import gymnasium
 import numpy as np
 
 from ..core.budget import Budget
-from ..core.contracts import World
+from ..core.contracts import Verdict, World
 from ..core.errors import IllegalActionError
 from ..core.play import make_environment
 from ..core.problem import Problem
 from ..core.results import Status
-from ..core.solution import Incumbent
+from ..core.solution import Incumbent, Played
 from ..core.solution import Status as Claim
 from .protocol import Outcome
 
@@ -120,7 +120,7 @@ def judged(
         budget: what the contender was given.
     """
     solution = outcome.solution
-    found = judge(problem, instance, np.asarray(solution.actions), world)
+    found = judge(problem, instance, np.asarray(solution.actions), world, solution.played)
     late = is_late(outcome.wall_s, budget.seconds)
     # A proof is about the instance as given; in a live world a plan meets another one.
     live = problem.is_live(instance)
@@ -135,7 +135,13 @@ def judged(
     return Judged(found, status, scored, late, claim, None if math.isnan(bound) else bound)
 
 
-def judge(problem: Problem[Any], instance: Any, actions: np.ndarray, world: World) -> Judgement:
+def judge(
+    problem: Problem[Any],
+    instance: Any,
+    actions: np.ndarray,
+    world: World,
+    played: Played | None = None,
+) -> Judgement:
     """Replay actions in the environment, and have the validator recompute the objective.
 
     Args:
@@ -143,25 +149,46 @@ def judge(problem: Problem[Any], instance: Any, actions: np.ndarray, world: Worl
         instance: the whole instance.
         actions: int64, one row an environment step; no rows are the null plan.
         world: its seed, and the seconds spent before the first action.
+        played: what the environment said while a policy played it, which the replay must say again;
+            not so in a live world, which has gone on since.
     """
     replay = _replay(problem, instance, actions, world)
     verdict = problem.validate(instance, actions, world)
     detail = dict(verdict.detail or {})
-    if replay.broken:
-        return Judgement(math.nan, False, False, (replay.broken,), detail)
-    if replay.feasible != verdict.feasible:
-        why = replay.refused or "; ".join(verdict.violations) or "no reason given"
-        said = ("accepts", "rejects") if replay.feasible else ("rejects", "accepts")
-        text = f"the environment {said[0]} the plan and the validator {said[1]} it: {why}"
+    text = _disagreement(replay, verdict, None if problem.is_live(instance) else played)
+    if text:
         return Judgement(math.nan, False, False, (text,), detail)
     if not verdict.feasible:
         reasons = verdict.violations or (replay.refused or "infeasible",)
         return Judgement(math.nan, False, True, tuple(reasons), detail)
-    expected = verdict.objective if verdict.replayed is None else verdict.replayed
-    if not abs(replay.objective - expected) <= TOLERANCE:
-        text = f"the environment says {replay.objective!r}, the validator {expected!r}"
-        return Judgement(math.nan, False, False, (text,), detail)
     return Judgement(verdict.objective, True, True, (), detail)
+
+
+def _disagreement(replay: _Replay, verdict: Verdict, played: Played | None) -> str:
+    """Return a sentence on how the replay differs from what it must agree with; else nothing."""
+    if replay.broken:
+        return replay.broken
+    if replay.feasible != verdict.feasible:
+        why = replay.refused or "; ".join(verdict.violations) or "no reason given"
+        said = ("accepts", "rejects") if replay.feasible else ("rejects", "accepts")
+        return f"the environment {said[0]} the plan and the validator {said[1]} it: {why}"
+    expected = verdict.objective if verdict.replayed is None else verdict.replayed
+    if verdict.feasible and not abs(replay.objective - expected) <= TOLERANCE:
+        return f"the environment says {replay.objective!r}, the validator {expected!r}"
+    if played is None or _same(played, replay):
+        return ""
+    then, now = (
+        f"{one.objective!r} ({'' if one.feasible else 'not '}feasible)" for one in (played, replay)
+    )
+    return f"the environment said {then} while it was played and {now} when it was replayed"
+
+
+def _same(played: Played, replay: _Replay) -> bool:
+    """Compare what the environment said; NaN while it was played is an objective it hid."""
+    told, found = played.objective, replay.objective
+    return played.feasible == replay.feasible and (
+        math.isnan(told) or math.isclose(told, found, rel_tol=0.0, abs_tol=TOLERANCE)
+    )
 
 
 _null_objectives: dict[tuple[str, str, World], float] = {}

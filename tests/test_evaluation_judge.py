@@ -11,14 +11,19 @@ import pytest
 import toy_family
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import Verdict, World
-from sysopt_gym.core.solution import Incumbent
+from sysopt_gym.core.play import Task, run
+from sysopt_gym.core.registry import load_contender
+from sysopt_gym.core.solution import Incumbent, Played, Solution
 from sysopt_gym.evaluation.judge import (
     CURVE_POINTS,
+    Judged,
     anytime_curve,
     judge,
+    judged,
     null_objective,
     world_seed,
 )
+from sysopt_gym.evaluation.protocol import Outcome
 
 PROBLEM = toy_family.PROBLEM
 ITEMS = toy_family.make_items(0)
@@ -70,6 +75,55 @@ def test_judges_that_disagree_on_feasibility_are_told_apart() -> None:
     found = judge(Strict(), ITEMS, fitting(), World())
     assert not found.agree
     assert "accepts the plan and the validator rejects it: no" in found.violations[0]
+
+
+def followed() -> Solution:
+    """What comes of a policy that plays the environment."""
+    follow = load_contender("toy", "follow")
+    return run(follow, PROBLEM, Task(ITEMS, Budget(5.0), seed=0, world_seed=0))
+
+
+def ruled(solution: Solution, items: toy_family.Items = ITEMS) -> Judged:
+    outcome, budget = Outcome(solution, wall_s=0.1, cpu_s=0.1), Budget(5.0)
+    return judged(PROBLEM, items, outcome, World(0, 0.1), budget)
+
+
+def test_what_the_environment_says_while_it_is_played_is_what_its_replay_says() -> None:
+    solution = followed()
+    assert solution.played == Played(ITEMS.value[solution.actions].sum(), True)
+    assert ruled(solution).status == "feasible"
+
+
+def test_an_environment_that_lies_to_the_policy_that_plays_it_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        lie = {"objective": 1000.0, "feasible": True}
+        patch.setattr(toy_family.ToyEnv, "_info", lambda env: lie)
+        solution = followed()
+    answer, truth = ruled(solution), float(ITEMS.value[solution.actions].sum())
+    assert answer.status == "disagreement" and not answer.found.feasible
+    (reason,) = answer.found.violations
+    assert "said 1000.0 (feasible) while it was played" in reason
+    assert f"and {truth!r} (feasible) when it was replayed" in reason
+
+
+def test_an_environment_that_said_a_feasible_plan_was_not_is_found_out() -> None:
+    solution = followed()
+    unsure = dataclasses.replace(
+        solution, played=dataclasses.replace(solution.played, feasible=False)
+    )
+    assert ruled(unsure).status == "disagreement"
+
+
+def test_an_environment_may_hide_the_objective_from_who_plays_it() -> None:
+    hidden = dataclasses.replace(followed(), played=Played(math.nan, True))
+    assert ruled(hidden).status == "feasible"
+
+
+def test_in_a_live_world_the_replay_may_say_something_else_than_the_play() -> None:
+    drifting = dataclasses.replace(ITEMS, drift=2.0)
+    assert ruled(followed(), drifting).status == "feasible"
 
 
 def test_an_environment_that_breaks_is_a_disagreement_and_not_a_crash() -> None:
