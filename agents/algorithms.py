@@ -28,8 +28,8 @@ class Algorithm:
     """An algorithm of RLlib on a family's environment with the family's network.
 
     Attributes:
-        make_config: description of the network ("family", "width", and "weights" to start from) ->
-            RLlib's AlgorithmConfig.
+        make_config: description of the network (see rl_module.PolicyModule) -> RLlib's
+            AlgorithmConfig.
         policy_of: network of the algorithm's RLModule -> the family's network in it.
     """
 

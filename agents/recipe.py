@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.registry import FAMILIES, check_name, resolve
+from ..core.errors import SettingError
+from ..core.registry import FAMILIES, check_name, family_names, resolve
 
 AnyInstance = TypeVar("AnyInstance")
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -97,7 +98,10 @@ def load_recipe(family: str, entry: str = "") -> Recipe[Any, Any, Any]:
 
     Raises:
         UnknownNameError: there is no such family.
+        SettingError: the family is another package's, whose recipes have no fixed place.
     """
-    check_name(family, FAMILIES, "family")
+    check_name(family, family_names(), "family")
+    if not entry and family not in FAMILIES:
+        raise SettingError(f"recipe: name the recipe that trains {family}, as 'module:attribute'")
     recipe: Recipe[Any, Any, Any] = resolve(entry or f".agents.{family}.recipe:RECIPE")
     return recipe

@@ -17,13 +17,15 @@ from .recipe import load_recipe
 
 
 class PolicyModule(TorchRLModule, ValueFunctionAPI):
-    """`model_config`: {"family": its name, "width": int, "weights": a state dict to start from, or
-    none}.
+    """The policy of a recipe.
+
+    `model_config` describes the network: "family", "width", and where they are given "recipe" (an
+    entry point; "" for the family's own) and "weights" (a state dict to start from).
     """
 
     def setup(self) -> None:
-        """Builds the family's network."""
-        recipe = load_recipe(self.model_config["family"])
+        """Build the family's network."""
+        recipe = load_recipe(self.model_config["family"], self.model_config.get("recipe", ""))
         self.network = recipe.network(int(self.model_config["width"]))
         if self.model_config.get("weights") is not None:
             self.network.load_state_dict(self.model_config["weights"])
@@ -44,7 +46,12 @@ class PolicyModule(TorchRLModule, ValueFunctionAPI):
         }
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
-        """Expected returns [B]."""
+        """Return the expected returns, float32 [B].
+
+        Args:
+            batch: RLlib's batch of B observations.
+            embeddings: their encoding by `_forward_train`, if at hand.
+        """
         if embeddings is None:
             embeddings = self.network.encode(batch[Columns.OBS])
         values: Tensor = self.network.value(embeddings)

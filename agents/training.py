@@ -93,7 +93,7 @@ def _planner(run: Run, instances: list[Any]) -> Callable[[Any], np.ndarray]:
 
         return refuse
     solver, budget = _as_solver(run.problem, section.contender), Budget(section.budget_s)
-    solver(run.problem.contender_view(run.problem.warm_up_instance()), budget, 0)
+    solver(run.problem.warm_up_instance(), budget, 0)
     return KeptPlans(run.out, section.contender, solver, budget, instances).plan
 
 
@@ -126,6 +126,7 @@ def _reinforce(run: Run) -> None:
         raise SettingError(f"{stage}.iterations: this recipe trains no policy; leave them at 0")
     network = {
         "family": run.config.family,
+        "recipe": run.config.recipe,
         "width": run.config.width,
         "weights": run.network.state_dict(),
     }

@@ -11,7 +11,6 @@ as the environment has it, too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from ..datasets.federated_lr.instance import CURVE, Federation, make_federation
 from ..envs.federated_lr.env import FederatedLREnv
 from ..envs.federated_lr.grid import STAY
 from ..envs.federated_lr.vector_env import FederatedLRVectorEnv
+from .timing import Run, beside, one_thread
 
 CLIENTS, ROWS, FEATURES, CLASSES = 100, 14, 64, 10
 LANES, ROUNDS, REPEATS = 32, 50, 5
@@ -27,34 +27,18 @@ PLAIN = "one client after the other in torch, in this run"
 
 
 def measure() -> list[Throughput]:
-    """The throughputs."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        federation, curve = _federation(), _curve()
-        runs: list[Callable[[], float]] = [
-            lambda: _plain_per_second(federation),
-            lambda: _env_per_second(federation),
-            lambda: _vector_env_per_second(federation),
-            lambda: _env_per_second(curve),
-            lambda: _vector_env_per_second(curve),
-        ]
-        speeds = _take_turns(runs)
-    finally:
-        torch.set_num_threads(threads)
-    (plain, plain_spread), *ours = speeds
-    names = (
-        ("env.step, digits-like logistic regression", "rounds/s"),
-        (f"VectorEnv.step, {LANES} lanes, digits-like logistic regression", "rounds/s"),
-        ("env.step, closed-form curve", "rounds/s"),
-        (f"VectorEnv.step, {LANES} lanes, closed-form curve", "rounds/s"),
-    )
-    return [
-        Throughput(name, speed, unit, PLAIN, plain, max(spread, plain_spread))
-        for (name, unit), (speed, spread) in zip(names, ours, strict=True)
-    ]
+    """Measure the throughputs."""
+    federation, curve = _federation(), _curve()
+    runs: dict[str, Run] = {
+        "env.step, digits-like logistic regression": lambda: _env_per_second(federation),
+        f"VectorEnv.step, {LANES} lanes, digits-like logistic regression": (
+            lambda: _vector_env_per_second(federation)
+        ),
+        "env.step, closed-form curve": lambda: _env_per_second(curve),
+        f"VectorEnv.step, {LANES} lanes, closed-form curve": lambda: _vector_env_per_second(curve),
+    }
+    with one_thread():
+        return beside(runs, "rounds/s", PLAIN, lambda: _plain_per_second(federation), REPEATS)
 
 
 def _federation() -> Federation:
@@ -78,18 +62,6 @@ def _federation() -> Federation:
 def _curve() -> Federation:
     law = np.array([0.3, 0.6, 0.5, 0.05, 0.8, 0.5])
     return make_federation("curve", model=CURVE, rounds=ROUNDS, law=law)
-
-
-def _take_turns(runs: list[Callable[[], float]]) -> list[tuple[float, float]]:
-    """Median over repeats, and half the range as a fraction of it, of each; all take turns, so that
-    what else the machine does falls on all.
-    """
-    for run in runs:
-        run()
-    speeds = np.array([[run() for run in runs] for _ in range(REPEATS)])
-    middle = np.median(speeds, axis=0)
-    spread = (speeds.max(axis=0) - speeds.min(axis=0)) / 2 / middle
-    return list(zip(middle.tolist(), spread.tolist(), strict=True))
 
 
 def _env_per_second(federation: Federation) -> float:

@@ -38,43 +38,34 @@ from ..envs.memory_mapping.env import MallocGameEnv
 from ..envs.memory_mapping.validate import validate
 from ..methods.memory_mapping.threshold import priorities
 from ..methods.memory_mapping.wishes import play_wishes
+from .timing import Run, beside
 
 PLAIN = "the game in plain Python (the validator), in this run"
 SMALLEST, LARGEST = 200, 1000
-REPEATS = 3
 STEPS = 8_000
 BARE_DECISIONS = 500_000
 LEVELS = (0.2, 0.4, 0.6, 0.8)  # of the priorities: the parts of uses left in slow memory
 
 
 def measure() -> list[Throughput]:
-    """All throughputs, over the programs of synthetic:test of that size, in turn."""
+    """Measure the throughputs over the programs of synthetic:test of that size, in turn."""
     programs = [p for p in load_set("synthetic:test") if SMALLEST <= p.n_decisions <= LARGEST]
     plans = [_random_plan(program) for program in programs]
-    steps, spread = _repeat(lambda: _steps_per_second(programs, plans))
-    plain, plain_spread = _repeat(lambda: _plain_per_second(programs, plans))
     safe = [with_settings(program, {"dead_end": "reserve"}) for program in programs]
-    bare: dict[str, Callable[[], float]] = {
-        "policy backup, taken": lambda: _bare_per_second(programs),
-        "policy backup, played with those redone": lambda: _bare_per_second(programs, redone=1),
-        "policy reserve": lambda: _bare_per_second(safe),
-        "policy backup, a threshold sweep's plans, taken": _wishes_per_second(programs),
+    runs: dict[str, Run] = {
+        "env.step": lambda: _steps_per_second(programs, plans),
+        "bare dynamics, policy backup, taken": lambda: _bare_per_second(programs),
+        "bare dynamics, policy backup, played with those redone": (
+            lambda: _bare_per_second(programs, redone=1)
+        ),
+        "bare dynamics, policy reserve": lambda: _bare_per_second(safe),
+        "bare dynamics, policy backup, a threshold sweep's plans, taken": (
+            _wishes_per_second(programs)
+        ),
     }
-    speeds = {"env.step": (steps, spread)}
-    speeds |= {f"bare dynamics, {name}": _repeat(run) for name, run in bare.items()}
     size = f"{len(programs)} programs of {SMALLEST} to {LARGEST} decisions"
-    return [
-        Throughput(f"{name}, {size}", speed, "decisions/s", PLAIN, plain, max(half, plain_spread))
-        for name, (speed, half) in speeds.items()
-    ]
-
-
-def _repeat(run: Callable[[], float]) -> tuple[float, float]:
-    """Median over repeats, and half the range as a fraction of it."""
-    run()
-    speeds = sorted(run() for _ in range(REPEATS))
-    median = speeds[len(speeds) // 2]
-    return median, (speeds[-1] - speeds[0]) / 2 / median
+    named = {f"{name}, {size}": run for name, run in runs.items()}
+    return beside(named, "decisions/s", PLAIN, lambda: _plain_per_second(programs, plans))
 
 
 @njit(cache=True)

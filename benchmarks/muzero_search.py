@@ -21,6 +21,7 @@ from ..agents.muzero.forest import SearchSettings
 from ..agents.muzero.networks import Root, Step
 from ..agents.muzero.planning import Planner
 from ..core.contracts import Throughput
+from .timing import Run, one_thread, take_turns
 
 BATCH, SIMULATIONS, WIDTH = 32, 50, 64
 # Measured elsewhere on two quiet cores: what ours is held against where mctx is not installed.
@@ -31,13 +32,9 @@ AGREE = 1e-3
 
 
 def measure() -> list[Throughput]:
-    """Simulations/s at 64 and 512 actions."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    """Measure simulations/s at 64 and 512 actions."""
+    with one_thread():
         return [_measure(n_actions) for n_actions in ELSEWHERE]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _measure(n_actions: int) -> Throughput:
@@ -47,33 +44,29 @@ def _measure(n_actions: int) -> Throughput:
     try:
         theirs, expected = _mctx(weights)
     except ImportError:
-        speeds = _speeds([ours])[0]
+        (speed,) = take_turns([_timed(ours)], REPEATS)
         reference = "mctx as measured elsewhere on two quiet cores (it is not installed here)"
         other = ELSEWHERE[n_actions]
     else:
         worst = float(np.abs(policy - expected).max())
         if worst > AGREE:
             raise AssertionError(f"{name}: the policies differ from mctx's by {worst:.2g}")
-        speeds, others = _speeds([ours, theirs])
+        speed, (other, _) = take_turns([_timed(ours), _timed(theirs)], REPEATS)
         reference = f"mctx {importlib.metadata.version('mctx')}, same network, in this run"
-        other = float(np.median(others))
-    spread = (max(speeds) - min(speeds)) / 2 / np.median(speeds)
-    return Throughput(
-        name, float(np.median(speeds)), "simulations/s", reference, other, float(spread)
-    )
+    return Throughput(name, speed.per_second, "simulations/s", reference, other, speed.spread)
 
 
-def _speeds(runs: list[Callable[[], Any]]) -> list[list[float]]:
-    """Simulations/s of several searches, taking turns."""
-    speeds: list[list[float]] = [[] for _ in runs]
-    for _ in range(REPEATS):
-        for run, row in zip(runs, speeds, strict=True):
-            began, count = time.perf_counter(), 0
-            while time.perf_counter() - began < SECONDS:
-                run()
-                count += 1
-            row.append(count * BATCH * SIMULATIONS / (time.perf_counter() - began))
-    return speeds
+def _timed(search: Callable[[], Any]) -> Run:
+    """Simulations/s of a search, over SECONDS."""
+
+    def run() -> float:
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < SECONDS:
+            search()
+            count += 1
+        return count * BATCH * SIMULATIONS / (time.perf_counter() - began)
+
+    return run
 
 
 def _weights(n_actions: int) -> dict[str, np.ndarray]:

@@ -11,7 +11,6 @@ the batched core in NumPy alone, its proxy as dense products.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -21,35 +20,27 @@ from ..envs.sequence_design.dynamics import append, append_mask
 from ..envs.sequence_design.env import SequenceDesignEnv
 from ..envs.sequence_design.proxy import Ensemble, MotifNetworks, Networks, reference_proxy
 from ..envs.sequence_design.vector_env import SequenceDesignVectorEnv
+from .timing import Run, beside
 
 LANES, LENGTH = 1024, 8
-REPEATS = 3
 BATCHES = 16
 PLAIN = "the batched core in NumPy alone, in this run"
 
 
 def measure() -> list[Throughput]:
-    """The throughputs."""
+    """Measure the throughputs."""
     task = _task()
     proxy = reference_proxy(task)
-    core, core_spread = _repeat(lambda: _core_per_second(task, proxy))
-    lanes, lanes_spread = _repeat(lambda: _vector_env_per_second(task, proxy))
-    single, single_spread = _repeat(lambda: _env_per_second(task, proxy))
-    plain, plain_spread = _repeat(lambda: _plain_per_second(task, proxy))
-    return [
-        Throughput(
-            f"batched construction of DNA 8-mers, {LANES} lanes, mask and proxy included",
-            core, "steps/s", PLAIN, plain, max(core_spread, plain_spread),
+    runs: dict[str, Run] = {
+        f"batched construction of DNA 8-mers, {LANES} lanes, mask and proxy included": (
+            lambda: _core_per_second(task, proxy)
         ),
-        Throughput(
-            f"VectorEnv.step, {LANES} lanes, DNA 8-mers, proxy included",
-            lanes, "steps/s", PLAIN, plain, max(lanes_spread, plain_spread),
+        f"VectorEnv.step, {LANES} lanes, DNA 8-mers, proxy included": (
+            lambda: _vector_env_per_second(task, proxy)
         ),
-        Throughput(
-            "env.step, DNA 8-mers, proxy included",
-            single, "steps/s", PLAIN, plain, max(single_spread, plain_spread),
-        ),
-    ]  # fmt: skip
+        "env.step, DNA 8-mers, proxy included": lambda: _env_per_second(task, proxy),
+    }
+    return beside(runs, "steps/s", PLAIN, lambda: _plain_per_second(task, proxy))
 
 
 def _task() -> DesignTask:
@@ -59,14 +50,6 @@ def _task() -> DesignTask:
     weights = rng.normal(size=(LENGTH, 4))
     scores = weights[np.arange(LENGTH), tokens].sum(axis=1)
     return make_task("8-mers", "ACGT", tokens, scores, {"landscape": "measured"})
-
-
-def _repeat(run: Callable[[], float]) -> tuple[float, float]:
-    """Median over repeats, and half the range as a fraction of it."""
-    run()
-    speeds = sorted(run() for _ in range(REPEATS))
-    median = speeds[len(speeds) // 2]
-    return median, (speeds[-1] - speeds[0]) / 2 / median
 
 
 def _core_per_second(task: DesignTask, proxy: Ensemble) -> float:

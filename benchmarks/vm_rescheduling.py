@@ -11,7 +11,6 @@ here, in the same run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,11 @@ from ..datasets.vm_rescheduling.splits import load_set
 from ..envs.borrowed import borrow
 from ..envs.vm_rescheduling.dynamics import State, Static, is_legal, make_state, make_static, move
 from ..envs.vm_rescheduling.env import VMReschedulingEnv
+from .timing import take_turns
 
 PUBLISHED = "the published environment, graph form, as measured elsewhere on a quiet core"
 PUBLISHED_STEPS = 1013.0
 PLAIN = "NumPy, everything recomputed each step, in this run"
-REPEATS = 3
 PLIES = 20_000
 PLAIN_MOVES = 500
 BARE_MOVES = 1_000_000
@@ -36,26 +35,37 @@ UNLIMITED = 2**40
 
 
 def measure() -> list[Throughput]:
-    """All throughputs; the snapshot bytedance-medium, or a look-alike where it is not at hand."""
+    """Measure the throughputs on bytedance-medium, or on a look-alike where it is not at hand."""
     cluster = _cluster()
-    plies, spread = _repeat(lambda: _plies_per_second(cluster))
-    joint, joint_spread = _repeat(lambda: _joint_per_second(cluster))
-    plain, plain_spread = _repeat(lambda: _plain_moves_per_second(cluster))
-    bare, bare_spread = _repeat(lambda: _bare_moves_per_second(cluster))
-    size = f"{cluster.n_pms} PMs, {cluster.n_vms} VMs"
-    two_plies, bare_name = (
-        f"moves of two plies, {size}",
-        f"bare dynamics, random legal moves, {size}",
+    plies, joint, plain, bare = take_turns(
+        [
+            lambda: _plies_per_second(cluster),
+            lambda: _joint_per_second(cluster),
+            lambda: _plain_moves_per_second(cluster),
+            lambda: _bare_moves_per_second(cluster),
+        ]
     )
+    size = f"{cluster.n_pms} PMs, {cluster.n_vms} VMs"
     published = (PUBLISHED, PUBLISHED_STEPS)
-    both = max(spread, plain_spread)
+    in_numpy = (PLAIN, plain.per_second)
+    moves = plies.per_second / 2
     return [
-        Throughput(f"env.step, form plies, {size}", plies, "plies/s", *published, spread),
-        Throughput(two_plies, plies / 2, "moves/s", *published, spread),
-        Throughput(two_plies, plies / 2, "moves/s", PLAIN, plain, both),
-        Throughput(f"env.step, form joint, {size}", joint, "moves/s", *published, joint_spread),
-        Throughput(bare_name, bare, "moves/s", PLAIN, plain, max(bare_spread, plain_spread)),
-    ]
+        Throughput(
+            f"env.step, form plies, {size}", plies.per_second, "plies/s", *published, plies.spread
+        ),
+        Throughput(f"moves of two plies, {size}", moves, "moves/s", *published, plies.spread),
+        Throughput(
+            f"moves of two plies, {size}", moves, "moves/s", *in_numpy,
+            max(plies.spread, plain.spread),
+        ),
+        Throughput(
+            f"env.step, form joint, {size}", joint.per_second, "moves/s", *published, joint.spread
+        ),
+        Throughput(
+            f"bare dynamics, random legal moves, {size}", bare.per_second, "moves/s", *in_numpy,
+            max(bare.spread, plain.spread),
+        ),
+    ]  # fmt: skip
 
 
 def _cluster() -> Cluster:
@@ -63,14 +73,6 @@ def _cluster() -> Cluster:
         return load_set("bytedance-medium")[0]
     except InstanceError:
         return load_set("lookalike:test/0")[0]
-
-
-def _repeat(run: Callable[[], float]) -> tuple[float, float]:
-    """Median over repeats, and half the range as a fraction of it."""
-    run()
-    speeds = sorted(run() for _ in range(REPEATS))
-    median = speeds[len(speeds) // 2]
-    return median, (speeds[-1] - speeds[0]) / 2 / median
 
 
 @njit(cache=True)

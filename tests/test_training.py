@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import toy_family
 import yaml
 from sysopt_gym.agents.algorithms import ALGORITHMS, Algorithm
 from sysopt_gym.agents.checkpoints import (
@@ -107,6 +108,15 @@ def test_an_option_of_one_recipe_is_refused_by_the_others() -> None:
     # Configurations that runs of before saved list the option in every family, at its default.
     old = load_config("memory_mapping_ppo", {"imitation.own_play_from": "1000000"})
     assert old == load_config("memory_mapping_ppo", {})
+
+
+def test_a_family_of_another_package_names_its_recipe(toy: None, tmp_path: Path) -> None:
+    path = tmp_path / "toy.yaml"
+    path.write_text(f"family: {toy_family.PROBLEM.family}\nout: run\nvalidation: [toys]\n")
+    with pytest.raises(SettingError, match="recipe: name the recipe"):
+        load_config(path, {})
+    entry = ".agents.memory_mapping.recipe:RECIPE"
+    assert load_config(path, {"recipe": entry}).load_recipe().chosen_by == "sample"
 
 
 def test_a_further_algorithm_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:

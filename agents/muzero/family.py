@@ -18,16 +18,17 @@ from .networks import Observation, Root, Step, Support, head
 
 
 class FamilyNetwork(nn.Module):
-    """See networks.Network.
+    """A family's policy with MuZero's dynamics; see networks.Network.
 
     Args:
-        observation_space: of the family's environment.
-        n_actions: of it.
-        value_support: of the values.
-        reward_support: of the rewards.
-        family: its name.
-        width: of its network.
-        weights: a state dict of its network to start from, or none.
+        observation_space: observation space of the family's environment.
+        n_actions: actions of that environment.
+        value_support: support of the values.
+        reward_support: support of the rewards.
+        family: name of the family.
+        width: width of its network.
+        recipe: entry point of the recipe that makes the network, "" for the family's own.
+        weights: state dict of the family's network to start from, or None.
     """
 
     def __init__(
@@ -38,10 +39,11 @@ class FamilyNetwork(nn.Module):
         reward_support: Support,
         family: str,
         width: int,
+        recipe: str = "",
         weights: dict[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.policy = load_recipe(family).network(width)
+        self.policy = load_recipe(family, recipe).network(width)
         if weights is not None:
             self.policy.load_state_dict(weights)
         self.value_support = value_support
@@ -52,12 +54,17 @@ class FamilyNetwork(nn.Module):
         self.next_value = head(width, value_support.bins)
 
     def initial(self, observation: Observation) -> Root:
-        """See networks.Network; the latent state is the encoding's context [B, width]."""
+        """Predict from observations; the latent state is the encoding's context [B, width]."""
         encoded = self.policy.encode(observation)
         value = self.value_support.around(self.policy.value(encoded))
         return Root(encoded.context, self.policy.logits(encoded, observation), value)
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """See networks.Network."""
+        """Take actions in latent states; see networks.Network.
+
+        Args:
+            latent: float32 [B, width].
+            action: int64 [B].
+        """
         latent = torch.relu(latent + self.change(latent + self.action(action)))
         return Step(latent, self.reward(latent), self.next_policy(latent), self.next_value(latent))

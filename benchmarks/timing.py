@@ -1,0 +1,73 @@
+"""How the benchmarks time: several runs take turns, and each is held against a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from ..core.contracts import Throughput
+
+Run = Callable[[], float]  # does some work and returns how much a second
+
+
+class Speed(NamedTuple):
+    """Median over repeats, and half the range as a fraction of it."""
+
+    per_second: float
+    spread: float
+
+
+def take_turns(runs: Sequence[Run], repeats: int = 3) -> list[Speed]:
+    """Time runs, which take turns, so that what else the machine does falls on all.
+
+    Args:
+        runs: what is timed; each runs once more before, to warm up.
+        repeats: turns of each.
+    """
+    for run in runs:
+        run()
+    speeds = np.array([[run() for run in runs] for _ in range(repeats)])
+    middle = np.median(speeds, axis=0)
+    spread = (speeds.max(axis=0) - speeds.min(axis=0)) / 2 / middle
+    return [Speed(*pair) for pair in zip(middle.tolist(), spread.tolist(), strict=True)]
+
+
+def beside(
+    runs: Mapping[str, Run], unit: str, reference: str, reference_run: Run, repeats: int = 3
+) -> list[Throughput]:
+    """Time runs beside a reference in the same process.
+
+    Args:
+        runs: name -> what is timed.
+        unit: of all speeds, e.g. "steps/s".
+        reference: name of the reference.
+        reference_run: what is timed of it.
+        repeats: turns of each.
+
+    Returns:
+        One throughput per run; its spread is the larger one of the run's and the reference's.
+    """
+    known, *own = take_turns([reference_run, *runs.values()], repeats)
+    return [
+        Throughput(
+            name, speed.per_second, unit, reference, known.per_second,
+            max(speed.spread, known.spread),
+        )
+        for name, speed in zip(runs, own, strict=True)
+    ]  # fmt: skip
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have torch compute in one thread meanwhile."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,26 @@
+"""Timing of benchmarks: turns, medians and spreads."""
+
+from __future__ import annotations
+
+import pytest
+from sysopt_gym.benchmarks.timing import beside, take_turns
+
+
+def test_runs_take_turns_and_the_first_turn_warms_up() -> None:
+    order: list[str] = []
+    speeds = {"a": iter([9.0, 1.0, 3.0, 2.0]), "b": iter([9.0, 10.0, 10.0, 10.0])}
+
+    def run(name: str) -> float:
+        order.append(name)
+        return next(speeds[name])
+
+    a, b = take_turns([lambda: run("a"), lambda: run("b")], repeats=3)
+    assert order == ["a", "b"] * 4
+    assert a == (2.0, pytest.approx(0.5)) and b == (10.0, 0.0)
+
+
+def test_a_throughput_stands_beside_its_reference_with_the_larger_spread() -> None:
+    known = iter([1.0, 1.0, 2.0, 3.0])
+    (found,) = beside({"fast": lambda: 8.0}, "steps/s", "plain", lambda: next(known))
+    assert (found.name, found.per_second, found.unit) == ("fast", 8.0, "steps/s")
+    assert (found.reference, found.ratio, found.spread) == ("plain", 4.0, pytest.approx(0.5))
