@@ -29,7 +29,7 @@ lint: $(VENV)/dev.stamp
 # The root is the package, so mypy sees it through a link of the package's name.
 types: $(VENV)/dev.stamp
 	mkdir -p .mypy && ln -sfn .. .mypy/sysopt_gym
-	cd .mypy && ../$(BIN)/mypy -p sysopt_gym.core -p sysopt_gym.datasets -p sysopt_gym.envs -p sysopt_gym.methods -p sysopt_gym.solvers -p sysopt_gym.deploy -p sysopt_gym.agents -p sysopt_gym.evaluation -p sysopt_gym.benchmarks -m sysopt_gym.cli
+	cd .mypy && ../$(BIN)/mypy -p sysopt_gym
 
 contracts: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
