@@ -1,3 +1,4 @@
-"""Plays every contender on every instance under one judge; statistics, plots, report. Knows no
-family by name.
+"""Play every contender on every instance under one judge; statistics, plots, report.
+
+Only the files of `pictures` know a family by name.
 """

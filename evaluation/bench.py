@@ -1,4 +1,4 @@
-"""Runs the throughput benchmarks."""
+"""Run the throughput benchmarks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from .conditions import conditions
 
 
 def measure(names: Sequence[str], tell: Callable[[str], None]) -> dict[str, list[Throughput]]:
-    """The benchmarks of families, and those with names of their own; all if none is given.
-
-    Of all, those whose public data are not at hand are left out.
+    """Measure the speeds of families and of the library's other benchmarks.
 
     Args:
-        names: families and entries of registry.BENCHMARKS.
-        tell: is told of each benchmark before it runs, and of each that is left out.
+        names: families and entries of registry.BENCHMARKS; empty for all, without those whose
+            public data are missing.
+        tell: called with a line before each benchmark, and for each that is left out.
 
     Raises:
-        UnknownNameError: neither a family nor a benchmark.
-        InstanceError: the data of a benchmark asked for are not at hand.
+        UnknownNameError: a name is neither a family's nor a benchmark's.
+        InstanceError: the data of a benchmark asked for are missing.
     """
     there = [*family_names(), *BENCHMARKS]
     found: dict[str, list[Throughput]] = {}
@@ -45,7 +44,11 @@ def measure(names: Sequence[str], tell: Callable[[str], None]) -> dict[str, list
 
 
 def write_json(found: dict[str, list[Throughput]], path: Path) -> None:
-    """Writes the speeds with the conditions they were measured under.
+    """Write the speeds with the conditions they were measured under.
+
+    Args:
+        found: speeds by family or benchmark.
+        path: the file.
 
     Raises:
         OutputError: the file cannot be written.

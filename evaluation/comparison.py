@@ -1,4 +1,4 @@
-"""The whole of `compare`: what was asked for -> a plan -> rows -> the report."""
+"""The whole of `compare`: request -> plan -> rows -> report."""
 
 from __future__ import annotations
 
@@ -30,12 +30,20 @@ from .table import Scored
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user asked `compare` for; nothing stands for the families' defaults.
+    """What a user asks `compare` for; what is left empty or None takes the families' defaults.
 
     Attributes:
-        instances: sets, members of sets and files, by name; or instances themselves.
-        settings: "key=value" texts.
+        families: names of families; empty for all.
+        instances: names of sets, of members of sets and of files; or instances themselves.
+        contenders: names of contenders.
+        budget_s: wall-clock seconds a plan.
+        settings: settings of the instances, as "key=value" texts.
+        seeds: runs of each contender on each instance, seeded 0, 1, and so on.
+        baseline: name of the contender that the others are paired with.
+        workers: processes at a time; above 1 seconds do not compare well.
+        ray: address of a Ray cluster ("local" starts one here), or None.
         command: how to run it again, for the report.
+        quiet: whether to show no progress bar.
     """
 
     families: Sequence[str] = ()
@@ -52,7 +60,7 @@ class Request:
 
 
 def make_plan(request: Request) -> Plan:
-    """Turns names into objects, and refuses what cannot be played before anything is.
+    """Turn names into objects, and refuse what cannot be played before anything is.
 
     With several families, a set, contender or setting goes to those that know it.
 
@@ -120,7 +128,7 @@ def compare(request: Request, out: Path, resume: bool = False) -> list[Scored]:
     plan = make_plan(request)
     folder = Folder(out)
     facts = _facts(request, plan)
-    # Written once the folder is found fit, before the first cell: a killed run is told by it too.
+    # Written before the first cell, so that a run that is killed has it too.
     play(plan, folder, resume, request.quiet, lambda: folder.write_run(facts))
     return write_report(folder)
 
@@ -145,7 +153,7 @@ def _facts(request: Request, plan: Plan) -> dict[str, Any]:
 
 
 def _known_somewhere(problems: Sequence[Problem[Any]], request: Request) -> None:
-    """Every contender and setting is known to at least one of the families."""
+    """Check that every contender and setting is known to at least one of the families."""
     whose = f"{problems[0].family} " if len(problems) == 1 else ""
     contenders = _union(contender_names(problem.family) for problem in problems)
     for name in [*request.contenders, *([request.baseline] if request.baseline else [])]:
@@ -165,7 +173,7 @@ def _instances(problem: Problem[Any], argument: str | Instance) -> list[Any]:
 def _by_family(
     problems: Sequence[Problem[Any]], arguments: Sequence[str | Instance]
 ) -> dict[str, list[str | Instance]]:
-    """Which family each instance argument is for."""
+    """Return the instance arguments by the family that they are for."""
     found: dict[str, list[str | Instance]] = {problem.family: [] for problem in problems}
     for argument in arguments:
         if isinstance(argument, Instance):

@@ -1,4 +1,4 @@
-"""Under what a comparison was made: hardware, commit, package versions, load."""
+"""Conditions of a comparison: hardware, commit, package versions, load."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ PACKAGES = (
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Version of this library and of what results may depend on; only what is installed."""
+    """Return the versions of this library and of the packages that results may depend on, by name;
+    packages that are not installed are left out.
+    """
     versions = {"sysopt-gym": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -31,8 +33,8 @@ def package_versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Git commit of the checkout this package runs from, "+" appended where files differ; ""
-    outside one.
+    """Return the Git commit of the checkout that this package runs from, with "+" where its files
+    differ; "" outside a checkout.
     """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
@@ -52,7 +54,7 @@ def commit() -> str:
 
 
 def cpu_model() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -63,14 +65,14 @@ def cpu_model() -> str:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def memory_gib() -> float:
-    """Physical memory, GiB; 0 where the system does not say."""
+    """Return the physical memory in GiB; 0 where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError, AttributeError):
@@ -78,7 +80,7 @@ def memory_gib() -> float:
 
 
 def conditions() -> dict[str, Any]:
-    """What the report says under "how to reproduce"."""
+    """Return what the report says under "how to reproduce", by name."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return {
         "processor": cpu_model(),

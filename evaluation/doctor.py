@@ -1,4 +1,4 @@
-"""Checks an installation: versions, threads, solver back ends, agents' packages, data."""
+"""Check an installation: versions, threads, solver back ends, agents' packages, data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ REQUIRED = ("numpy", "gymnasium", "networkx", "numba", "typer", "rich")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: "off" is something required that does not work, "note" something optional."""
+    """What one check found.
+
+    Attributes:
+        what: name of what was checked.
+        health: "off" of something required that does not work, "note" of something optional.
+        text: what was found.
+        remedy: what to do about it; empty where there is nothing to do.
+    """
 
     what: str
     health: Health
@@ -33,7 +40,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Runs every check."""
+    """Run every check."""
     checks: list[Callable[[], list[Finding]]] = [
         _python, _packages, _threads, _back_ends, _agents, _report, _families,
     ]  # fmt: skip
@@ -41,9 +48,7 @@ def examine() -> list[Finding]:
 
 
 def pins(path: Path = CONSTRAINTS) -> dict[str, str]:
-    """The versions that this library is made with, by package; empty where the file is not at
-    hand.
-    """
+    """Return the versions that this library is made with, by package; empty without the file."""
     if not path.is_file():
         return {}
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
@@ -90,7 +95,7 @@ def _threads() -> list[Finding]:
 
 
 def _tried(what: str, attempt: Callable[[], str], extra: str) -> Finding:
-    """What an attempt says, or how it failed; an extra's packages are optional."""
+    """Return what an attempt finds, or how it failed; an extra's packages are optional."""
     remedy = f"pip install 'sysopt-gym[{extra}]'"
     try:
         return Finding(what, "ok", attempt())
@@ -136,7 +141,7 @@ def _back_ends() -> list[Finding]:
 
 
 def _run_apart(program: str) -> str:
-    """The last line that a program prints.
+    """Run a Python program in a process of its own, and return the last line that it prints.
 
     Raises:
         ImportError: it needs a package that is not installed.
@@ -186,7 +191,7 @@ def _report() -> list[Finding]:
 
 
 def _families() -> list[Finding]:
-    """Every family loads, and so does every one of its instance sets; a set may need the data
+    """Check that every family and every one of its instance sets loads; a set may need the data
     folder.
     """
     findings = []

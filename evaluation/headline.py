@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,10 +77,10 @@ def headline(rows: Sequence[Scored], lines: Sequence[Standing], baseline: str) -
     sentences.append(_agent_or_solver(rows, lines))
     failing = [line for line in lines if line.failures]
     if failing:
-        told = "; ".join(
+        names = "; ".join(
             f"{line.contender} ({_failures(line.failures)} of {line.runs})" for line in failing
         )
-        sentences.append(f"Runs that count as doing nothing: {told}.")
+        sentences.append(f"Runs that count as doing nothing: {names}.")
     return [sentence for sentence in sentences if sentence]
 
 
@@ -107,8 +108,8 @@ def _who_wins(rows: Sequence[Scored], lines: Sequence[Standing], count: int) -> 
     rest = [line for line in lines[1:] if not _all_failed(line)]
     if not rest:
         return f"{names} wins {what}; nobody else returned a plan that counts."
-    told, clear = _how_sure(rows, winner.contender, rest[0].contender)
-    return f"{names} {'wins' if clear else 'comes first'} {what}. {told}"
+    lead, clear = _how_sure(rows, winner.contender, rest[0].contender)
+    return f"{names} {'wins' if clear else 'comes first'} {what}. {lead}"
 
 
 def _by_rank(lines: Sequence[Standing], count: int) -> str:
@@ -259,15 +260,11 @@ def leaders(rows: Sequence[Scored], names: Sequence[str], grid: np.ndarray, budg
         for (who, began), end in zip(spans, ends, strict=True)
         if end >= LEAD_RATIO * began or end == ends[-1]
     ]
-    told = [kept[0]]
-    for who, end in kept[1:]:
-        if who == told[-1][0]:
-            told[-1] = (who, end)
-        else:
-            told.append((who, end))
-    if len(told) == 1:
+    # Of neighbors with the same leader the later end counts.
+    changes = [pair for pair, after in pairwise(kept) if pair[0] != after[0]]
+    if not changes:
         return ""
-    parts = [f"until {seconds(end)} {names[who]}" for who, end in told[:-1]]
+    parts = [f"until {seconds(end)} {names[who]}" for who, end in changes]
     return (
-        f"Stopped earlier, the best plans are held {', '.join(parts)}, then {names[told[-1][0]]}."
+        f"Stopped earlier, the best plans are held {', '.join(parts)}, then {names[kept[-1][0]]}."
     )

@@ -1,4 +1,4 @@
-"""Writes a comparison's report, HTML and Markdown, from its rows alone."""
+"""Write a comparison's report, HTML and Markdown, from its rows alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Section:
 
 
 def check_installed() -> None:
-    """Refuses what could not be reported, before anything is played.
+    """Refuse what could not be reported, before anything is played.
 
     Raises:
         MissingDependencyError: the extra [report] is not installed.
@@ -59,8 +59,7 @@ def check_installed() -> None:
 
 
 def write_report(folder: Folder) -> list[Scored]:
-    """Writes results.parquet, summary.json, report.md and report.html into the folder, from its
-    rows.
+    """Write results.parquet, summary.json, report.md and report.html into a folder of results.
 
     Returns:
         The rows, with their gaps, in the order of the report.
@@ -99,7 +98,7 @@ def write_report(folder: Folder) -> list[Scored]:
 
 
 def _groups(rows: Sequence[Scored]) -> list[list[Scored]]:
-    """Rows that one table can hold: same family, objective, and kind of world."""
+    """Group the rows that one table can hold: same family, objective, and kind of world."""
     groups: dict[tuple[Any, ...], list[Scored]] = {}
     for row in rows:
         key = row.family, row.objective_name, row.direction, row.is_live
@@ -145,7 +144,7 @@ def _section(
 
 
 def _busy(rows: Sequence[Scored]) -> list[str]:
-    """A warning where contenders got much less than a core, which makes them slow and late."""
+    """Return a warning where contenders got much less than a core, which makes them slow."""
     shares = [
         row.cpu_s / row.wall_s
         for row in rows
@@ -162,7 +161,7 @@ def _busy(rows: Sequence[Scored]) -> list[str]:
 
 
 def _colors(family: str, lines: Sequence[Standing]) -> dict[str, str]:
-    """By place in the registry, so that a contender keeps its color from report to report."""
+    """Return the color of each contender, which it keeps from report to report."""
     from .plots import colors
 
     names = contender_names(family)
@@ -178,7 +177,7 @@ def _columns(baseline: str) -> list[str]:
 
 
 def _line(line: Standing, color: Mapping[str, str]) -> dict[str, Any]:
-    """A contender's line; a cell is its text and a second, smaller one."""
+    """Return a contender's line; a cell is its text and a second, smaller one."""
     failed = ", ".join(f"{count} {status}" for status, count in sorted(line.failures.items()))
     longest = f"max {seconds(line.wall_max_s)}" if line.wall_max_s and line.runs > 1 else ""
     return {
@@ -275,8 +274,8 @@ def _by_instance(rows: Sequence[Scored], lines: Sequence[Standing]) -> list[dict
 
 
 def _instances(rows: Sequence[Scored], lines: Sequence[Standing]) -> dict[str, Any]:
-    """Objective by instance and contender: the mean over seeds of what the run is ranked by. An
-    oracle's is never the best.
+    """Return the objective that runs are ranked by, by instance and contender, the mean over seeds.
+    An oracle's is never marked as the best.
     """
     sign = rows[0].sign
     names = [line.contender for line in lines]
@@ -315,7 +314,7 @@ def _instances(rows: Sequence[Scored], lines: Sequence[Standing]) -> dict[str, A
 
 
 def _reasons(rows: Sequence[Scored]) -> list[str]:
-    """Why runs failed, equal reasons told once."""
+    """Return why runs failed, one text for all that failed alike."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row.failed:
@@ -323,14 +322,14 @@ def _reasons(rows: Sequence[Scored]) -> list[str]:
             if row.status == "late":  # by other seconds each time
                 reason, place = "", f"{place} {reason}"
             found.setdefault((row.contender, row.status, reason), []).append(place)
-    told = []
+    lines = []
     for (contender, status, reason), places in found.items():
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         why = f": {reason}" if reason else ""
-        told.append(f"{contender} {status} on {', '.join(places[:3])}{more}{why}")
-    if len(told) > MAX_REASONS:
-        told = [*told[:MAX_REASONS], f"and {len(told) - MAX_REASONS} more, in {SUMMARY}"]
-    return told
+        lines.append(f"{contender} {status} on {', '.join(places[:3])}{more}{why}")
+    if len(lines) > MAX_REASONS:
+        lines = [*lines[:MAX_REASONS], f"and {len(lines) - MAX_REASONS} more, in {SUMMARY}"]
+    return lines
 
 
 def _pictures(
@@ -359,7 +358,7 @@ def _pictures(
 
 
 def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]]:
-    """How to reproduce the page: pairs of a label and a text."""
+    """Return how to reproduce the page, as pairs of a label and a text."""
     made = run.get("conditions", {})
     versions = rows[0].versions
     timing = sorted({row.timing for row in rows})
@@ -385,7 +384,7 @@ def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]
 
 
 def _bold(text: str) -> Any:
-    """**bold** to <strong>, everything else escaped."""
+    """Turn **bold** into <strong>, and escape everything else."""
     from markupsafe import Markup
 
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text)))

@@ -1,4 +1,4 @@
-"""Plays every contender on every instance: one worker process a contender, one row a cell.
+"""Play every contender on every instance: one worker process a contender, one row a cell.
 
 Cells run one after the other by default, so that seconds compare; in parallel processes or on a Ray
 cluster where asked.
@@ -48,8 +48,10 @@ class Plan:
     """What a comparison plays.
 
     Attributes:
+        entries: the instances.
         contenders: names by family.
-        budgets: by family.
+        budgets: what a plan may cost, by family.
+        seeds: of the contenders' runs on each instance.
         workers: processes at a time.
         ray: address of a Ray cluster ("local" starts one here), or None.
     """
@@ -62,7 +64,7 @@ class Plan:
     ray: str | None = None
 
     def cells(self) -> list[Cell]:
-        """Every cell, one contender's after the other's, so that each needs one start."""
+        """List every cell, one contender's after the other's, so that each is started once."""
         return [
             Cell(entry, name, seed)
             for family, names in self.contenders.items()
@@ -89,14 +91,14 @@ def play(
     quiet: bool = False,
     ready: Callable[[], None] | None = None,
 ) -> list[Row]:
-    """Plays what is not yet in the folder, and returns all its rows.
+    """Play what is not yet in the folder, and return all its rows.
 
     Args:
         plan: what to play.
         folder: where rows are kept, each as soon as it is known.
-        resume: go on with what the folder holds.
-        quiet: no progress bar.
-        ready: called once nothing is left to refuse, before the first cell.
+        resume: whether to go on with what the folder holds.
+        quiet: whether to show no progress bar.
+        ready: called after all checks, before the first cell.
 
     Raises:
         OutputError: the folder cannot be written, or holds rows that do not belong to this
@@ -222,7 +224,7 @@ def _worker(plan: Plan, cells: list[Cell]) -> Worker:
 def _run_group(
     plan: Plan, cells: list[Cell], worker: Worker, advance: Advance
 ) -> Iterator[tuple[Cell, Row]]:
-    """One contender's cells, one after the other."""
+    """Play one contender's cells, one after the other."""
     try:
         for cell in cells:
             advance(cell, False)
@@ -234,8 +236,10 @@ def _run_group(
 def _run_in_turn(
     plan: Plan, groups: list[list[Cell]], advance: Advance
 ) -> Iterator[tuple[Cell, Row]]:
-    """One contender at a time; the processes of as many as fit in memory are started side by side
-    beforehand, for what they load and compile on a new machine takes longer than the runs.
+    """Play one contender at a time.
+
+    The processes of as many as fit in memory are started side by side beforehand, for what they
+    load and compile on a new machine takes longer than the runs.
     """
     for first in range(0, len(groups), STARTED_TOGETHER):
         some = groups[first : first + STARTED_TOGETHER]
@@ -255,7 +259,7 @@ def _run_in_turn(
 def _run_in_parallel(
     plan: Plan, groups: list[list[Cell]], advance: Advance
 ) -> Iterator[tuple[Cell, Row]]:
-    """Splits long groups so that all workers have something to do to the end."""
+    """Play in parallel processes; long groups are split so that all are busy to the end."""
     total = sum(len(group) for group in groups)
     size = max(1, -(-total // (4 * plan.workers)))
     jobs = [group[at : at + size] for group in groups for at in range(0, len(group), size)]
@@ -323,9 +327,7 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
 
 
 def _ray_cell(job: bytes, search_path: list[str]) -> Row:
-    """Runs on a node of the cluster; families registered at run time are found by the sender's
-    search path.
-    """
+    """Play a cell on a node of the cluster, with the registry and the search path of the sender."""
     sys.path += [place for place in search_path if place not in sys.path]
     cell, budget, timing, tables = pickle.loads(job)
     registry.adopt(tables)
@@ -338,7 +340,7 @@ def _ray_cell(job: bytes, search_path: list[str]) -> Row:
 
 @contextmanager
 def _progress(total: int, quiet: bool) -> Iterator[Advance]:
-    """A bar over the cells, with who is playing what and the time left."""
+    """Show a bar over the cells, with who plays what and the time left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

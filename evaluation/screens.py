@@ -1,4 +1,4 @@
-"""What the commands print: tables and lines."""
+"""Tables and lines that the commands print."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .report import HTML, MARKDOWN
 from .single import Solved
 from .table import PARQUET, SUMMARY, Scored
 
-COLOURS = {"ok": "green", "note": "yellow", "off": "red"}
+COLORS = {"ok": "green", "note": "yellow", "off": "red"}
 
 
 def listing(what: str | None) -> list[Table]:
-    """Tables of families, instances, solvers or agents; of all of them where none is named."""
+    """Return tables of "families", "instances", "solvers" or "agents"; of None all of them."""
     makers = {
         "families": _families,
         "instances": _instances,
@@ -77,7 +77,12 @@ def _contenders(table: Table, roles: Sequence[Role]) -> Table:
 
 
 def facts(problem: Problem[Any], instances: Sequence[Any]) -> Table:
-    """One column an instance, at most eight; one line a fact."""
+    """Return a table of facts about instances, one line a fact.
+
+    Args:
+        problem: the family.
+        instances: one column each, of the first eight.
+    """
     shown = list(instances[:8])
     described = [{"hash": instance.content_hash} | problem.describe(instance) for instance in shown]
     more = f", the first {len(shown)} of {len(instances)}" if len(instances) > len(shown) else ""
@@ -89,7 +94,13 @@ def facts(problem: Problem[Any], instances: Sequence[Any]) -> Table:
 
 
 def solved_lines(problem: Problem[Any], instance: Any, solved: Solved) -> list[str]:
-    """Objective, feasible, seconds, bound."""
+    """Return lines on a judged answer: objective, feasibility, seconds and bound.
+
+    Args:
+        problem: the family.
+        instance: as it was played.
+        solved: the answer.
+    """
     objective, file, found = problem.objective(instance), solved.file, solved.answer.found
     unit = f" {objective.unit}" if objective.unit else ""
     late = ", late" if solved.answer.late else ""
@@ -105,7 +116,12 @@ def solved_lines(problem: Problem[Any], instance: Any, solved: Solved) -> list[s
 
 
 def result_lines(rows: Sequence[Scored], out: Path) -> list[str]:
-    """What a comparison came to, and where its files are."""
+    """Return lines on the result of a comparison and the places of its files.
+
+    Args:
+        rows: of the comparison.
+        out: its folder.
+    """
     failed = sum(row.failed for row in rows)
     lines = [f"{len(rows)} rows, {failed} of them failed"] if failed else [f"{len(rows)} rows"]
     best: dict[tuple[str, str], list[Scored]] = {}
@@ -135,7 +151,7 @@ def result_lines(rows: Sequence[Scored], out: Path) -> list[str]:
 
 
 def replay_lines(found: Sequence[Replayed]) -> list[str]:
-    """Whether all rows agree with the judge of today, and which do not."""
+    """Return lines on whether all rows agree with today's judge, and which do not."""
     if not found:
         return []
     off = [judged for judged in found if not judged.agrees]
@@ -149,7 +165,7 @@ def replay_lines(found: Sequence[Replayed]) -> list[str]:
 
 
 def speeds(found: dict[str, list[Throughput]]) -> Table:
-    """Throughputs with their ratios to the references."""
+    """Return a table of speeds with their ratios to the references."""
     table = _table("Throughput", "family", "what", "speed", "reference", "its speed", "ratio", "±")
     for family, measured in found.items():
         for speed in measured:
@@ -170,9 +186,9 @@ def _figure(number: float) -> str:
 
 
 def health(findings: Sequence[Finding]) -> Table:
-    """The doctor's findings, with remedies."""
+    """Return a table of the doctor's findings, with remedies."""
     table = _table("Doctor", "", "what", "found", "remedy")
     for finding in findings:
-        mark = f"[{COLOURS[finding.health]}]{finding.health}[/]"
+        mark = f"[{COLORS[finding.health]}]{finding.health}[/]"
         table.add_row(mark, finding.what, finding.text, finding.remedy)
     return table

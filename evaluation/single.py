@@ -102,7 +102,7 @@ def solve(
 def validate(
     problem: Problem[Any], instance: Any, path: Path, settings: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Judges a solution file on an instance.
+    """Judge a solution file on an instance.
 
     Args:
         problem: the family.
@@ -111,7 +111,7 @@ def validate(
         settings: applied on top, to judge the plan as an answer to other settings.
 
     Returns:
-        objective (None where infeasible), feasible, violations, and what was judged.
+        `objective` (None where infeasible), `feasible`, `violations`, and names of what was judged.
 
     Raises:
         SolutionError: the file is malformed, or its solution is for another family or instance.
@@ -150,7 +150,7 @@ def validate(
 
 
 def _check_fields(file: SolutionFile, path: Path) -> None:
-    """The fields that judging rests on have their types."""
+    """Check the types of the fields that judging rests on."""
     whole = isinstance(file.seed, int) and not isinstance(file.seed, bool) and file.seed >= 0
     texts = isinstance(file.settings, dict) and all(
         isinstance(value, str) for value in file.settings.values()
@@ -169,7 +169,7 @@ def _check_fields(file: SolutionFile, path: Path) -> None:
 
 
 def check_plan_name(path: Path) -> None:
-    """Refuses a plan's file by its name, before any work is done.
+    """Refuse a plan's file by its name, before any work is done.
 
     Raises:
         OutputError: neither .csv nor .json.
@@ -179,7 +179,13 @@ def check_plan_name(path: Path) -> None:
 
 
 def write_plan(problem: Problem[Any], instance: Any, actions: np.ndarray, path: Path) -> None:
-    """Writes a plan in the operator's form, CSV or JSON by the file's suffix.
+    """Write a plan in the operator's form, CSV or JSON by the file's suffix.
+
+    Args:
+        problem: the family.
+        instance: as it was played.
+        actions: int64, the plan.
+        path: the file.
 
     Raises:
         SolutionError: a plan that cannot be carried out.

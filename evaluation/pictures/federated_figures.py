@@ -88,16 +88,16 @@ class Rounds(NamedTuple):
 
 
 def played(row: Row) -> bool:
-    """Whether there is a course to show."""
+    """Return whether the run has rounds to draw."""
     return row.feasible and len(row.actions) > 1
 
 
 def group(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[Group]:
-    """Rows by data set, model and terms; the data set with most instances first.
+    """Group rows by all but the initial rates; the group with most instances first.
 
     Args:
-        rows: of results; of instances that are not at hand are left out.
-        instances: by hash.
+        rows: of results; those of other instances are left out.
+        instances: by instance hash.
     """
     found: dict[str, list[Row]] = {}
     keys = {key: _apart_from_rates(one) for key, one in instances.items()}
@@ -114,7 +114,7 @@ def group(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[Grou
 
 
 def _apart_from_rates(federation: Federation) -> str:
-    """Equal for federations that differ in their initial rates alone."""
+    """Return a key that is equal for federations that differ in their initial rates alone."""
     return str(dataclasses.replace(federation, alpha=1.0, beta=1.0).content_hash)
 
 
@@ -158,13 +158,15 @@ def _contender(row: Row, colors: Mapping[str, str]) -> Contender:
 
 
 def worlds(one: Group, contenders: int, work: float) -> list[tuple[str, int]]:
-    """Instances (their hashes) and seeds to replay, evenly over all that were played; none where
-    a single one is too much work.
+    """Choose instances and seeds to replay, evenly over all that were played.
 
     Args:
         one: the group.
-        contenders: that are replayed in each.
-        work: multiplications that may be spent.
+        contenders: number of contenders that are replayed in each.
+        work: number of multiplications that may be spent.
+
+    Returns:
+        (instance hash, seed) pairs; none where a single one is too much work.
     """
     place = {key: at for at, key in enumerate(one.rates)}
     pairs = {(row.instance_hash, row.seed) for row in one.rows if played(row)}
@@ -175,7 +177,7 @@ def worlds(one: Group, contenders: int, work: float) -> list[tuple[str, int]]:
 
 
 def _work(f: Federation) -> float:
-    """Multiplications of a replay, about: of the clients' forward passes."""
+    """Estimate the multiplications of a replay, by the clients' forward passes."""
     if f.model == CURVE:
         return float(f.rounds)
     from ...envs.federated_lr.models import model_of
@@ -194,8 +196,15 @@ def _work(f: Federation) -> float:
 def courses(
     one: Group, contenders: Sequence[Contender], chosen: Sequence[tuple[str, int]]
 ) -> dict[str, np.ndarray]:
-    """Validation loss and accuracy after 0..T rounds of the chosen runs, float64 [n, T + 1, 2], by
-    contender.
+    """Replay runs, and return their validation loss and accuracy after 0..T rounds.
+
+    Args:
+        one: the group.
+        contenders: those that are replayed.
+        chosen: (instance hash, seed) pairs of the runs to replay.
+
+    Returns:
+        float64 [n, T + 1, 2] by contender.
     """
     wanted = set(chosen)
     names = [contender.name for contender in contenders]
@@ -216,8 +225,9 @@ def courses(
 
 
 def _replay(federation: Federation, runs: Sequence[Row]) -> np.ndarray:
-    """Validation loss and accuracy of runs side by side, float64 [n, T + 1, 2]; after divergence
-    they stay as the environment last reports them.
+    """Replay runs side by side, and return validation loss and accuracy, float64 [n, T + 1, 2].
+
+    After divergence they stay as the environment last reports them.
     """
     lanes = make_dynamics([federation] * len(runs))
     orders = [np.asarray(row.actions, np.int64) for row in runs]
@@ -235,8 +245,14 @@ def _replay(federation: Federation, runs: Sequence[Row]) -> np.ndarray:
 
 
 def rates(one: Group, contender: Contender) -> np.ndarray:
-    """Alpha, beta and their product in rounds 1..T of all its runs, float64 [n, T, 3]; NaN after
-    divergence.
+    """Return alpha, beta and their product in rounds 1..T of a contender's runs.
+
+    Args:
+        one: the group.
+        contender: whose runs.
+
+    Returns:
+        float64 [n, T, 3]; NaN after divergence.
     """
     rounds, found = one.federation.rounds, []
     for row in one.rows:
@@ -251,17 +267,23 @@ def rates(one: Group, contender: Contender) -> np.ndarray:
 
 
 def axes_of_grid(one: Group) -> tuple[list[float], list[float]] | None:
-    """The different initial betas and alphas, if the group has each pair of them."""
+    """Return the different initial betas and alphas, if the group has each pair of them."""
     betas, alphas = (sorted(set(column)) for column in zip(*one.rates.values(), strict=True))
     whole = len(set(one.rates.values())) == len(betas) * len(alphas)
     return (betas, alphas) if whole and len(betas) > 1 and len(alphas) > 1 else None
 
 
 def gains(one: Group, contenders: Sequence[Contender]) -> list[Grid]:
-    """FedAvg's accuracy and the others' gains over it, means over the seeds that both have, of a
-    group that is a grid; nothing without FedAvg.
+    """Return FedAvg's accuracy and the others' gains over it, means over the seeds that both have.
 
     Accuracy is the final one; the mean one over the rounds where the objective is another.
+
+    Args:
+        one: a group that is a grid.
+        contenders: those to compare, in their order.
+
+    Returns:
+        FedAvg's first; empty where it was not played.
     """
     final = one.federation.objective == "final_accuracy"
     found: dict[str, dict[tuple[str, int], float]] = {}
@@ -282,7 +304,7 @@ def gains(one: Group, contenders: Sequence[Contender]) -> list[Grid]:
 
 
 def _on_grid(one: Group, values: Mapping[tuple[str, int], float]) -> np.ndarray:
-    """Means over seeds by beta and alpha; `one.rates` is in their order."""
+    """Return means over seeds, float64 [betas, alphas]; `one.rates` is in their order."""
     means = []
     for key in one.rates:
         own = [value for (instance, _), value in values.items() if instance == key]
@@ -314,5 +336,5 @@ def rounds_to_fedavg(groups: Sequence[Group], colors: Mapping[str, str]) -> list
 
 
 def _speed_up(shares: Sequence[float], part: float) -> float:
-    """All rounds over the rounds within which that part of the runs got there; 0 for never."""
+    """Return all rounds over those within which that part of the runs got there; 0 for never."""
     return 1.0 / sorted(shares)[max(math.ceil(part * len(shares)) - 1, 0)]

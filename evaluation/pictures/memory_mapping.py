@@ -32,7 +32,12 @@ MOST_CURVES = 7
 
 
 class _Played(NamedTuple):
-    """A plan as it was carried out, and its row of results."""
+    """A plan as it was carried out.
+
+    Attributes:
+        row: its row of results.
+        static, state: the program, and memory at its end.
+    """
 
     row: Row
     static: Static
@@ -42,7 +47,7 @@ class _Played(NamedTuple):
 def pictures(
     rows: Sequence[Row], instances: Mapping[str, Program], colors: Mapping[str, str]
 ) -> list[Picture]:
-    """Pictures of one program of a comparison: the largest that can still be read.
+    """Draw one program of a comparison: the largest that can be read.
 
     Args:
         rows: rows of results; plans that were not feasible are left out.
@@ -72,7 +77,7 @@ def _rgb(color: tuple[int, int, int]) -> tuple[float, float, float]:
 
 
 def _timeline(program: Program, played: _Played) -> Picture:
-    """Rectangles over logical time; below, what slow memory does in each instruction."""
+    """Draw buffers over logical time; below, what slow memory does in each instruction."""
     static, state = played.static, played.state
     instrs = len(static.instr_slow)
     figure = Figure(figsize=(10, 6.2), dpi=DPI, layout="constrained")
@@ -123,7 +128,7 @@ def _timeline(program: Program, played: _Played) -> Picture:
 
 
 def _savings(program: Program, plays: Sequence[_Played], colors: Mapping[str, str]) -> Picture:
-    """Time saved up to each instruction, one line a contender."""
+    """Draw the time saved up to each instruction, one line a contender."""
     figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for played in plays[:MOST_CURVES]:

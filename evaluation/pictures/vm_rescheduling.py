@@ -64,7 +64,7 @@ class Played:
 def pictures(
     rows: Sequence[Row], instances: Mapping[str, Cluster], colors: Mapping[str, str]
 ) -> list[Picture]:
-    """Pictures of one instance of a comparison: the largest that can still be read.
+    """Draw one instance of a comparison: the largest that can be read.
 
     Args:
         rows: rows of results; plans that were not feasible are left out.
@@ -88,8 +88,12 @@ def pictures(
 
 
 def play(cluster: Cluster, row: Row, color: str) -> Played:
-    """Carries a row's plan out; in live mode on the world it met, less the moves that did not
-    fit.
+    """Carry a row's plan out; in live mode on the world that it met, without moves that do not fit.
+
+    Args:
+        cluster: the instance.
+        row: of results on it.
+        color: the contender's.
     """
     where = np.arange(cluster.n_vms)
     limit = cluster.n_vms
@@ -211,7 +215,7 @@ def _left_over(plays: Sequence[Played], place: str) -> Picture:
 
 
 def _remainders(play: Played, state: State) -> np.ndarray:
-    """NUMA nodes of ACTIVE hosts by whole cores left over, int64 [16]."""
+    """Count the NUMA nodes of ACTIVE hosts by whole cores left over, int64 [16]."""
     active = play.static.pm_status == ACTIVE
     exists = play.cluster.numa_cpu[active] > 0
     left = state.free_cpu[active][exists] % play.static.unit
