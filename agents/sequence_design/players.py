@@ -24,7 +24,7 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.observation import PROGRESS, VALUES
 from ...methods.sequence_design.genetic import evolve
-from ...methods.sequence_design.pool import Pool, learn, out_of_time
+from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ..batches import step
 from ..checkpoints import shipped_for
 from ..muzero.forest import SearchSettings
@@ -60,7 +60,7 @@ def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(instance, learn(instance, clock, rng), clock)
+    pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
     _practise(pool, lambda: out_of_time(clock), seed, rng)
     return pool.solution()
 
@@ -74,7 +74,7 @@ def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(instance, learn(instance, clock, rng), clock)
+    pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
     network = _first_policy(MUZERO, pool, seed, rng)
     optimizer = torch.optim.Adam(network.parameters(), MUZERO_RATE)
     settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
@@ -98,7 +98,7 @@ def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(instance, learn(instance, clock, rng), clock)
+    pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
     until = clock.elapsed + PRACTICE_SHARE * clock.remaining
     _practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, seed, rng)
     asked, rest = clock.elapsed, clock.left().start()

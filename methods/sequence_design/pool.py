@@ -24,8 +24,16 @@ class Predictor(Protocol):
         ...
 
 
-def learn(task: DesignTask, clock: Clock, rng: np.random.Generator) -> Ensemble:
-    """The contender's own proxy, trained in at most half of the seconds."""
+def fit_proxy_in_half_the_time(
+    task: DesignTask, clock: Clock, rng: np.random.Generator
+) -> Ensemble:
+    """Fit a contender's own proxy in at most half of the seconds that are left.
+
+    Args:
+        task: sealed.
+        clock: of the run.
+        rng: see fit_proxy.
+    """
     return fit_proxy(task, rng, seconds=TRAINING_SHARE * clock.remaining)
 
 

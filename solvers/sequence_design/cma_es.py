@@ -13,7 +13,7 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...methods.sequence_design.pool import Pool, learn, out_of_time
+from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ...methods.sequence_design.sequences import decode, one_hot
 
 STEP = 0.5
@@ -27,7 +27,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    pool = Pool(instance, learn(instance, clock, rng), clock)
+    pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
     starts = instance.sequences[instance.starts]
     while not out_of_time(clock):
         for row in rng.permutation(len(starts)):

@@ -10,7 +10,7 @@ from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...methods.sequence_design.genetic import evolve
-from ...methods.sequence_design.pool import learn
+from ...methods.sequence_design.pool import fit_proxy_in_half_the_time
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
@@ -24,5 +24,5 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    proxy = learn(instance, clock, rng)
+    proxy = fit_proxy_in_half_the_time(instance, clock, rng)
     return evolve(instance, proxy, instance.sequences[instance.starts], clock, rng)

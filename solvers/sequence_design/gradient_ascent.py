@@ -16,7 +16,7 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
 from ...methods.sequence_design.ascent import climb_until_the_end
-from ...methods.sequence_design.pool import TRAINING_SHARE, Pool, learn
+from ...methods.sequence_design.pool import TRAINING_SHARE, Pool, fit_proxy_in_half_the_time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +77,7 @@ def _solve(
     task: DesignTask,
     budget: Budget,
     seed: int,
-    train: Callable[[DesignTask, Clock, np.random.Generator], Proxy] = learn,
+    train: Callable[[DesignTask, Clock, np.random.Generator], Proxy] = fit_proxy_in_half_the_time,
     soft: bool = False,
     eta: bool = False,
 ) -> Solution:
@@ -85,7 +85,7 @@ def _solve(
     rng = np.random.default_rng(seed)
     proxy = train(task, clock, rng)
     pool = Pool(task, proxy, clock)
-    auxiliary = learn(task, clock, rng) if eta else None
+    auxiliary = fit_proxy_in_half_the_time(task, clock, rng) if eta else None
     climb_until_the_end(task, pool, proxy, rng, soft, auxiliary)
     return pool.solution()
 
@@ -95,4 +95,4 @@ def _one_network(task: DesignTask, clock: Clock, rng: np.random.Generator) -> En
 
 
 def _minimum(task: DesignTask, clock: Clock, rng: np.random.Generator) -> Minimum:
-    return Minimum(learn(task, clock, rng))
+    return Minimum(fit_proxy_in_half_the_time(task, clock, rng))
