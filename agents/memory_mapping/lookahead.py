@@ -25,7 +25,7 @@ from ...envs.memory_mapping.dynamics import (
     reset,
     step,
 )
-from ...envs.memory_mapping.packed import pack, unpack
+from ...envs.memory_mapping.packed import pack, state_in, unpack
 from ...envs.memory_mapping.stays import previous_uses
 from ...methods.memory_mapping.wishes import choose
 from ..muzero.forest import NONE, SearchSettings, make_forest
@@ -54,7 +54,7 @@ class Lookahead:
         self._settings = SearchSettings(simulations, considered=2, discount=1.0)
         self._forest = make_forest(roots, ACTIONS, self._settings)
         packed = pack(player.static)
-        reset(player.static, unpack.py_func(packed)[1])
+        reset(player.static, state_in(packed))
         # Node n below root b is in row n * roots + b; the last row is for playouts.
         self._nodes = np.stack([packed] * (roots * (simulations + 1) + 1))
         self._found = plan.copy()

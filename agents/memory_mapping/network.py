@@ -18,6 +18,7 @@ from ...envs.memory_mapping.observation import (
     GLOBAL_FEATURES,
     PAST,
     SUPPLY,
+    Decision,
 )
 
 MASKED = -1e9
@@ -61,7 +62,9 @@ class DecisionPolicy(nn.Module):
         now = tokens[:, 0]
         query = self.query(now).unflatten(1, (HEADS, self.width))
         match = torch.einsum("bhd,bwd->bhw", query, tokens) / self.width**0.5
-        match = torch.where(rows[:, None, :, 0] > 0, match, torch.full_like(match, MASKED))
+        match = torch.where(
+            rows[:, None, :, Decision.PRESENT] > 0, match, torch.full_like(match, MASKED)
+        )
         heard = torch.einsum("bhw,bwd->bhd", match.softmax(-1), tokens).flatten(1)
         picture = obs["occupancy"].float().unfold(1, PATCH, PATCH).unfold(2, PATCH, PATCH)
         patches = torch.relu(self.patch(picture.flatten(3))).flatten(1)

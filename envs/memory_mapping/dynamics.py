@@ -17,9 +17,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import literal_unroll, njit
 
 from ..borrowed import borrow
+from ..packed import Matrix
 from .ranges import N_LIVE, N_PAST, best_fit, hold, place, stays_free
 from .static import BACKUP as BACKUP  # callers find all of the game's names here
 from .static import RESERVE as RESERVE
@@ -49,7 +50,7 @@ class State(NamedTuple):
     pending: np.ndarray  # int64 [4]
     actions: np.ndarray  # int64 [D]; as taken, -1 from POSITION on
     forced: np.ndarray  # int64 [D]; 1 where a rewind forces Drop
-    moves: np.ndarray  # int64 [D, 3]; copy's start, eviction's end, offset; -1 where none
+    moves: Matrix  # int64 [D, 3]; copy's start, eviction's end, offset; -1 where none
     slow: np.ndarray  # int64 [I]; slow memory's time of the instruction's own operands
     fast: np.ndarray  # int64 [I]; fast memory's time
     booked: np.ndarray  # int64 [I]; slow memory's time booked by copies
@@ -59,7 +60,7 @@ class State(NamedTuple):
     used: np.ndarray  # int64 [B]; last instruction that used the fast copy
     dirty: np.ndarray  # int64 [B]; the decision whose fast write slow memory lacks, -1 for none
     counts: np.ndarray  # int64 [3]; of the address ranges
-    rects: np.ndarray  # int64 [5, D+1]; address ranges over instructions; see ranges.py
+    rects: Matrix  # int64 [5, D+1]; address ranges over instructions; see ranges.py
 
 
 def make_state(static: Static) -> State:
@@ -92,25 +93,16 @@ def copy_state(state: State) -> State:
     return State(*(array.copy() for array in state))
 
 
+# Fields that `restore_state` copies whole: all but the address ranges.
+WHOLE = tuple(index for index, name in enumerate(State._fields) if name != "rects")
+
+
 @njit(cache=True)
 def restore_state(state: State, saved: State) -> None:
-    """Overwrites `state` with `saved`, in place."""
+    """Overwrite `state` with `saved`, in place."""
     state, saved = borrow(state), borrow(saved)
-    state.scalars[:] = saved.scalars
-    state.mask[:] = saved.mask
-    state.pending[:] = saved.pending
-    state.actions[:] = saved.actions
-    state.forced[:] = saved.forced
-    state.moves[:] = saved.moves
-    state.slow[:] = saved.slow
-    state.fast[:] = saved.fast
-    state.booked[:] = saved.booked
-    state.valid[:] = saved.valid
-    state.offset[:] = saved.offset
-    state.end[:] = saved.end
-    state.used[:] = saved.used
-    state.dirty[:] = saved.dirty
-    state.counts[:] = saved.counts
+    for field in literal_unroll(WHOLE):
+        state[field][:] = saved[field]
     live, past = saved.counts[N_LIVE], saved.rects.shape[1] - saved.counts[N_PAST]
     state.rects[:, :live] = saved.rects[:, :live]
     state.rects[:, past:] = saved.rects[:, past:]

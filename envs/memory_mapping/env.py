@@ -31,7 +31,6 @@ from .dynamics import (
     State,
     Static,
     copy_state,
-    make_state,
     make_static,
 )
 from .objective import saving, speedup
@@ -46,7 +45,7 @@ from .observation import (
     fixed_features,
     observation_space,
 )
-from .packed import advance, pack, restart, unpack
+from .packed import advance, pack, restart, state_in
 
 Observation = dict[str, np.ndarray]
 SETTING_NAMES = ("capacity", "hardware", "dead_end")
@@ -206,7 +205,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         """An environment in the same state that goes its own way; for searches, not to be reset."""
         twin = copy.copy(self)
         ints = self._episode.ints.copy()
-        state: State = unpack.py_func(ints)[1]
+        state = state_in(ints)
         twin._episode = self._episode._replace(ints=ints, state=state)
         twin.render_mode = None
         return twin
@@ -237,8 +236,8 @@ class MallocGameEnv(gym.Env[Observation, Any]):
             return self._starts[id(program)]
         static = make_static(program)
         ints = pack(static)
-        views: tuple[Static, State] = unpack.py_func(ints)
-        start = _Episode(ints, static, views[1], fixed_features(static), make_state(static).mask)
+        state = state_in(ints)
+        start = _Episode(ints, static, state, fixed_features(static), state.mask.copy())
         if any(program is member for member in self.instances):
             self._starts[id(program)] = start
         return start

@@ -6,6 +6,8 @@ All rows are ratios or logarithms, so that they mean the same in programs of any
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 from gymnasium import spaces
 from numba import njit
@@ -23,17 +25,29 @@ from .dynamics import (
 from .ranges import KEPT, N_LIVE, R_END, R_OFFSET, R_START, R_TOP
 from .stays import benefits, crowding, find_stays, knapsack
 
-DECISION_FEATURES = (
-    "present", "size", "log_size", "writes", "makes", "at_start", "at_end", "slow_share",
-    "saving_share", "compute_share", "log_time", "next_use", "reused", "future_benefit",
-    "copy_share", "same_instruction", "same_buffer", "in_fast", "held", "slow_valid", "dirty",
-    "forced", "density", "crowd", "crowd_next", "fits",
-    "left", "left_fits",
+# Columns of a decision's row.
+Decision = IntEnum(
+    "Decision",
+    (
+        "PRESENT", "SIZE", "LOG_SIZE", "WRITES", "MAKES", "AT_START", "AT_END", "SLOW_SHARE",
+        "SAVING_SHARE", "COMPUTE_SHARE", "LOG_TIME", "NEXT_USE", "REUSED", "FUTURE_BENEFIT",
+        "COPY_SHARE", "SAME_INSTRUCTION", "SAME_BUFFER", "IN_FAST", "HELD", "SLOW_VALID", "DIRTY",
+        "FORCED", "DENSITY", "CROWD", "CROWD_NEXT", "FITS", "LEFT", "LEFT_FITS",
+    ),
+    start=0,
 )  # fmt: skip
-GLOBAL_FEATURES = (
-    "progress", "saved", "time_left", "free", "largest_gap", "rewinds", "log_decisions",
-    "log_capacity",
+# Entries of the features of the whole.
+Global = IntEnum(
+    "Global",
+    (
+        "PROGRESS", "SAVED", "TIME_LEFT", "FREE", "LARGEST_GAP", "REWINDS", "LOG_DECISIONS",
+        "LOG_CAPACITY",
+    ),
+    start=0,
 )  # fmt: skip
+DECISION_FEATURES, GLOBAL_FEATURES = (
+    tuple(column.name.lower() for column in columns) for columns in (Decision, Global)
+)
 WINDOW = 32
 # Instructions of the picture before the current one, whose ranges are in front, and from it on.
 PAST, AHEAD = KEPT, 8
@@ -86,31 +100,35 @@ def fixed_features(static: Static) -> np.ndarray:
     stays = find_stays(static)
     crowd, fits, saves = crowding(static, stays), knapsack(static, stays), benefits(static)
     left, left_fits = 0.0, 0.0
-    fixed[np.argsort(stays.density, kind="mergesort"), 22] = np.linspace(0.0, 1.0, count)
+    fixed[np.argsort(stays.density, kind="mergesort"), Decision.DENSITY] = np.linspace(
+        0.0, 1.0, count
+    )
     for d in range(count - 1, -1, -1):
         instr, buffer, following = static.dec_instr[d], static.dec_buffer[d], static.dec_next[d]
         row = fixed[d]
-        row[0] = 1.0
-        row[1] = _part(static.buf_size[buffer], static.capacity)
-        row[2] = np.log2(static.buf_size[buffer] + 1.0) / 48.0
-        row[3] = static.dec_writes[d]
-        row[4] = static.dec_makes[d]
-        row[5] = static.buf_at_start[buffer]
-        row[6] = static.buf_at_end[buffer]
-        row[7] = _part(static.dec_slow[d], static.instr_slow[instr])
-        row[23] = _squash(crowd[d])
-        row[25] = fits[d]
+        row[Decision.PRESENT] = 1.0
+        row[Decision.SIZE] = _part(static.buf_size[buffer], static.capacity)
+        row[Decision.LOG_SIZE] = np.log2(static.buf_size[buffer] + 1.0) / 48.0
+        row[Decision.WRITES] = static.dec_writes[d]
+        row[Decision.MAKES] = static.dec_makes[d]
+        row[Decision.AT_START] = static.buf_at_start[buffer]
+        row[Decision.AT_END] = static.buf_at_end[buffer]
+        row[Decision.SLOW_SHARE] = _part(static.dec_slow[d], static.instr_slow[instr])
+        row[Decision.CROWD] = _squash(crowd[d])
+        row[Decision.FITS] = fits[d]
         left += saves[d]
         left_fits += saves[d] * fits[d]
-        row[26] = _part(left, static.all_slow)
-        row[27] = _part(left_fits, static.all_slow)
+        row[Decision.LEFT] = _part(left, static.all_slow)
+        row[Decision.LEFT_FITS] = _part(left_fits, static.all_slow)
         benefit[d] = max(0, static.dec_slow[d] - static.dec_fast[d])
         if following < count:
-            row[11] = _squash(0.125 * (static.dec_instr[following] - instr))
-            row[12] = 1.0
-            row[24] = _squash(crowd[following])
+            row[Decision.NEXT_USE] = _squash(0.125 * (static.dec_instr[following] - instr))
+            row[Decision.REUSED] = 1.0
+            row[Decision.CROWD_NEXT] = _squash(crowd[following])
             benefit[d] += benefit[following]
-        row[13] = _squash(benefit[d] / max(1.0, float(static.buf_copy[buffer])))
+        row[Decision.FUTURE_BENEFIT] = _squash(
+            benefit[d] / max(1.0, float(static.buf_copy[buffer]))
+        )
     return fixed
 
 
@@ -122,18 +140,18 @@ def _write_decision(static: Static, state: State, row: np.ndarray, d: int, now: 
     busy = state.slow[instr] + state.fast[instr]
     time = max(compute, busy)
     after = max(compute, busy - static.dec_slow[d] + static.dec_fast[d])
-    row[8] = _part(time - after, time)
-    row[9] = _part(compute, time)
-    row[10] = np.log2(time + 1.0) / 64.0
-    row[14] = _squash(static.buf_copy[buffer] / (time + 1.0))
-    row[15] = instr == current
-    row[16] = buffer == static.dec_buffer[now]
+    row[Decision.SAVING_SHARE] = _part(time - after, time)
+    row[Decision.COMPUTE_SHARE] = _part(compute, time)
+    row[Decision.LOG_TIME] = np.log2(time + 1.0) / 64.0
+    row[Decision.COPY_SHARE] = _squash(static.buf_copy[buffer] / (time + 1.0))
+    row[Decision.SAME_INSTRUCTION] = instr == current
+    row[Decision.SAME_BUFFER] = buffer == static.dec_buffer[now]
     end = state.end[buffer]
-    row[17] = end >= 0
-    row[18] = _squash(0.125 * max(0, end + 1 - current))
-    row[19] = state.valid[buffer] <= current
-    row[20] = state.dirty[buffer] >= 0
-    row[21] = state.forced[d]
+    row[Decision.IN_FAST] = end >= 0
+    row[Decision.HELD] = _squash(0.125 * max(0, end + 1 - current))
+    row[Decision.SLOW_VALID] = state.valid[buffer] <= current
+    row[Decision.DIRTY] = state.dirty[buffer] >= 0
+    row[Decision.FORCED] = state.forced[d]
 
 
 @njit(cache=True)
@@ -188,11 +206,11 @@ def observe(
     supply[:] = 0
     globals_[:] = 0
     count, position = len(static.dec_instr), state.scalars[POSITION]
-    globals_[0] = _part(position, count)
-    globals_[1] = _part(static.all_slow - state.scalars[TIME], static.all_slow)
-    globals_[5] = _squash(0.1 * state.scalars[REWINDS])
-    globals_[6] = np.log2(count + 1.0) / 20.0
-    globals_[7] = np.log2(static.capacity + 1.0) / 48.0
+    globals_[Global.PROGRESS] = _part(position, count)
+    globals_[Global.SAVED] = _part(static.all_slow - state.scalars[TIME], static.all_slow)
+    globals_[Global.REWINDS] = _squash(0.1 * state.scalars[REWINDS])
+    globals_[Global.LOG_DECISIONS] = np.log2(count + 1.0) / 20.0
+    globals_[Global.LOG_CAPACITY] = np.log2(static.capacity + 1.0) / 48.0
     if position == count or state.scalars[OUTCOME] != 0:
         return
     ahead = min(len(decisions), count - position)
@@ -206,6 +224,6 @@ def observe(
     for back in range(min(SUPPLY, current)):
         total += idle(static, state, current - 1 - back)
         supply[back] = _squash(total / need)
-    globals_[2] = 1.0 - _part(current, len(static.instr_slow))
-    globals_[3] = 1.0 - _part(held, static.capacity)
-    globals_[4] = _part(_largest_gap(static, state, current), static.capacity)
+    globals_[Global.TIME_LEFT] = 1.0 - _part(current, len(static.instr_slow))
+    globals_[Global.FREE] = 1.0 - _part(held, static.capacity)
+    globals_[Global.LARGEST_GAP] = _part(_largest_gap(static, state, current), static.capacity)

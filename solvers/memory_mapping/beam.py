@@ -20,7 +20,7 @@ from ...envs.memory_mapping.dynamics import (
     reset,
     step,
 )
-from ...envs.memory_mapping.packed import pack, unpack
+from ...envs.memory_mapping.packed import pack, state_in, unpack
 from ...envs.memory_mapping.stays import benefits
 from ...methods.memory_mapping import greedy
 from ...methods.memory_mapping.best import Best
@@ -54,7 +54,7 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
 
 def _pass(best: Best, rows: np.ndarray, width: int, saves: np.ndarray, hope: float) -> bool:
     """One pass from the first decision to the last; False where the clock ended it."""
-    reset(best.static, unpack.py_func(rows[0])[1])
+    reset(best.static, state_in(rows[0]))
     count = len(best.plan)
     alive = 1
     scores = np.zeros(2 * width)
@@ -66,7 +66,7 @@ def _pass(best: Best, rows: np.ndarray, width: int, saves: np.ndarray, hope: flo
         alive, expanded = _layers(best.static, rows, scores, alive, width, layers, saves, hope)
         best.clock.evaluations += expanded
     for row in rows[:alive]:
-        state = unpack.py_func(row)[1]
+        state = state_in(row)
         best.take(int(state.scalars[TIME]), state.actions)
     return True
 

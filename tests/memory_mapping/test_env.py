@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 import warnings
@@ -13,6 +14,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from result_rows import make_row
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import (
@@ -31,7 +33,7 @@ from sysopt_gym.envs.memory_mapping.observation import (
     fixed_features,
     observe,
 )
-from sysopt_gym.envs.memory_mapping.packed import pack, unpack
+from sysopt_gym.envs.memory_mapping.packed import LAYOUT, pack, state_in, unpack
 from sysopt_gym.envs.memory_mapping.plan import export_plan
 from sysopt_gym.envs.memory_mapping.problem import PROBLEM
 from sysopt_gym.envs.memory_mapping.ranges import all_ranges
@@ -175,7 +177,7 @@ def test_the_first_row_is_the_decision_to_take(tiny_program: Make) -> None:
 def test_the_packed_episode_is_the_same_arrays(tiny_program: Make, seed: int) -> None:
     static = d.make_static(tiny_program(seed))
     ints = pack(static)
-    again, state = unpack.py_func(ints)
+    again, state = LAYOUT.view(ints, d.Static), state_in(ints)
     assert all(np.array_equal(a, b) for a, b in zip(static, again, strict=True))
     d.reset(again, state)
     assert all(np.array_equal(a, b) for a, b in zip(state, d.make_state(static), strict=True))
@@ -184,6 +186,46 @@ def test_the_packed_episode_is_the_same_arrays(tiny_program: Make, seed: int) ->
     ]
     observe(again, state, fixed_features(static), *window)
     assert window[0][0, 0] == 1
+
+
+@given(seed=SEEDS)
+@settings(max_examples=5, deadline=None)
+def test_a_copied_packed_episode_goes_its_own_way(tiny_program: Make, seed: int) -> None:
+    static = d.make_static(tiny_program(seed))
+    played = pack(static)
+    for copied in (copy.deepcopy, lambda array: pickle.loads(pickle.dumps(array))):
+        state, twin = state_in(played), copied(played)
+        if state.scalars[d.OUTCOME] != d.GOES_ON:
+            return
+        before = state_in(twin).scalars[d.POSITION]
+        d.step(static, state, int(state.mask.argmax()))
+        assert state_in(played).scalars[d.POSITION] > before
+        assert state_in(twin).scalars[d.POSITION] == before
+
+
+def test_compiled_code_reads_and_writes_the_same_views(tiny_program: Make) -> None:
+    @njit
+    def mark(packed: np.ndarray) -> int:
+        static, state = unpack(packed)
+        state.rects[4, 0], state.dirty[0], state.moves[0, 2] = 7, 8, 9
+        return int(static.all_slow)
+
+    static = d.make_static(tiny_program(3))
+    packed = pack(static)
+    state = state_in(packed)
+    assert mark(packed) == static.all_slow
+    assert (state.rects[4, 0], state.dirty[0], state.moves[0, 2]) == (7, 8, 9)
+
+
+def test_restoring_brings_back_every_field(tiny_program: Make) -> None:
+    static = d.make_static(tiny_program(4))
+    saved = d.make_state(static)
+    for number, array in enumerate(saved):
+        array[:] = number + 1
+    saved.counts[:] = (len(static.dec_instr) + 1, 0, 0)
+    other = d.make_state(static)
+    d.restore_state(other, saved)
+    assert all(np.array_equal(a, b) for a, b in zip(other, saved, strict=True))
 
 
 def random_plan(program: Program, seed: int) -> list[int]:
