@@ -13,14 +13,41 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
+from ...envs.vm_rescheduling.observation import (
+    PM_FRAGMENT,
+    PM_FREE_CPU,
+    PM_FREE_MEM,
+    PM_MEM_RESIDUE,
+    PM_RESIDUE,
+    VM_CPU,
+    VM_MEM,
+    VM_RESIDUE,
+    Pm,
+    Vm,
+)
+
 HARMONICS = 8
-N_VM = 6 + 2 * HARMONICS  # of a VM alone
+# Columns that the network reads as they are: of a VM, and of a PM for its node 0 and its node 1.
+VM_FLAGS = np.array([Vm.MOVABLE, Vm.APART_BY_HOST, Vm.APART_BY_RACK])
+NODE_COLUMNS = np.array(
+    [
+        [
+            PM_FREE_CPU[own], PM_FREE_MEM[own], PM_FRAGMENT[own], PM_MEM_RESIDUE[own],
+            Pm.ACCEPTS, Pm.RELEASES, Pm.ACTIVE, Pm.DRAIN, Pm.TWO_NODES,
+            PM_FREE_CPU[other], PM_FREE_MEM[other],
+        ]
+        for own, other in ((0, 1), (1, 0))
+    ]
+)  # fmt: skip
+N_OWN = 3  # of a VM: CPU and memory on the nodes that it uses, and whether these are two
+N_VM = N_OWN + len(VM_FLAGS) + 2 * HARMONICS  # of a VM alone
 N_PLACED = N_VM + 1 + 2 * HARMONICS  # of a VM where it sits
-N_NODE = 11 + 4 * HARMONICS
+N_NODE = NODE_COLUMNS.shape[1] + 4 * HARMONICS
 N_PAIR = 2 + 2 * HARMONICS
 MASKED = -1e9
 EPS = 1e-4
@@ -74,7 +101,7 @@ class RelationalPolicy(nn.Module):
         pms, vms = obs["pms"].float(), obs["vms"].float()
         batch, n_pms, n_vms = pms.shape[0], pms.shape[1], vms.shape[1]
         vm_mask = obs["vm_mask"].float()
-        here = (vms[..., 0:2] > 0).float() * vm_mask.unsqueeze(-1)  # [B, V, 2]
+        here = (vms[..., list(VM_CPU)] > 0).float() * vm_mask.unsqueeze(-1)  # [B, V, 2]
         alone = _vm_features(vms)
         message = torch.relu(self.message(alone))
         row = torch.arange(batch, device=pms.device).unsqueeze(1) * (2 * n_pms)
@@ -86,8 +113,8 @@ class RelationalPolicy(nn.Module):
         nodes = torch.relu(self.host(torch.cat([nodes, received], dim=-1)))
 
         share = here / here.sum(-1, keepdim=True).clamp(min=1.0)
-        flat, residue = nodes.flatten(0, 1), pms[..., 6:8].flatten()
-        own = vms[..., 4:6].amax(-1)
+        flat, residue = nodes.flatten(0, 1), pms[..., list(PM_RESIDUE)].flatten()
+        own = vms[..., list(VM_RESIDUE)].amax(-1)
         host, opens, left = (flat.new_zeros(()) for _ in range(3))
         for k in (0, 1):
             weight = share[..., k : k + 1]
@@ -115,7 +142,7 @@ class RelationalPolicy(nn.Module):
         chosen = obs["chosen_vm"].long().clamp(min=0)  # [B, 1]
         rows = torch.arange(len(pms), device=pms.device).unsqueeze(1)
         vm = vms[rows, chosen].squeeze(1)  # [B, G]
-        both = ((vm[:, 0] > 0) & (vm[:, 1] > 0)).view(-1, 1, 1)
+        both = (vm[:, list(VM_CPU)] > 0).all(-1).view(-1, 1, 1)
         own = self.dest_own(encoded.nodes)
         pair = _pair_features(pms, vm, obs["vm_pm"].long()[rows, chosen].squeeze(1))
         pair = self.dest_pair(pair)
@@ -148,18 +175,18 @@ class RelationalPolicy(nn.Module):
 
 
 def _vm_features(vms: Tensor) -> Tensor:
-    both = ((vms[..., 0] > 0) & (vms[..., 1] > 0)).float()
-    parts = [vms[..., 0:2].amax(-1), vms[..., 2:4].amax(-1), both, *vms[..., 6:9].unbind(-1)]
-    return torch.cat([torch.stack(parts, dim=-1), angles(vms[..., 4:6].amax(-1))], dim=-1)
+    cpu, mem, residue = (vms[..., list(columns)] for columns in (VM_CPU, VM_MEM, VM_RESIDUE))
+    own = torch.stack([cpu.amax(-1), mem.amax(-1), (cpu > 0).all(-1).float()], dim=-1)
+    return torch.cat([own, vms[..., VM_FLAGS], angles(residue.amax(-1))], dim=-1)
 
 
 def _node_features(pms: Tensor) -> Tensor:
     """[B, P, F] -> [B, 2P, N_NODE]."""
-    circle = angles(pms[..., 6:8])  # [B, P, 2, 2H]
+    circle = angles(pms[..., list(PM_RESIDUE)])  # [B, P, 2, 2H]
     rows = []
     for k in (0, 1):
-        columns = [k, 2 + k, 4 + k, 8 + k, 10, 11, 12, 13, 14, 1 - k, 3 - k]
-        rows.append(torch.cat([pms[..., columns], circle[..., k, :], circle[..., 1 - k, :]], -1))
+        parts = [pms[..., NODE_COLUMNS[k]], circle[..., k, :], circle[..., 1 - k, :]]
+        rows.append(torch.cat(parts, dim=-1))
     return torch.stack(rows, dim=2).flatten(1, 2)
 
 
@@ -167,7 +194,8 @@ def _pair_features(pms: Tensor, vm: Tensor, host: Tensor) -> Tensor:
     """Of the chosen VM and each node [B, 2P, N_PAIR]: slots closed, same PM, angles of the residue
     left.
     """
-    after = pms[..., 6:8].flatten(1) - vm[:, 4:6].amax(-1, keepdim=True)
+    after = pms[..., list(PM_RESIDUE)].flatten(1)
+    after = after - vm[:, list(VM_RESIDUE)].amax(-1, keepdim=True)
     wraps = (after + EPS).floor()
     places = torch.arange(after.shape[1], device=pms.device) // 2
     same = (places == host.unsqueeze(1)).float()
@@ -182,7 +210,7 @@ def _over_both(nodes: Tensor) -> Tensor:
 
 def _exists(pms: Tensor, pm_mask: Tensor) -> Tensor:
     """1 for nodes that are there [B, 2P]."""
-    second = pm_mask * pms[..., 14]
+    second = pm_mask * pms[..., Pm.TWO_NODES]
     return torch.stack([pm_mask, second], dim=-1).flatten(1)
 
 

@@ -18,11 +18,24 @@ from torch import nn
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
 from ...envs.vm_rescheduling.episode import GOES_ON, play
+from ...envs.vm_rescheduling.observation import PM_RESIDUE, VM_CPU, VM_MEM, VM_RESIDUE, Pm, Vm
 from ...envs.vm_rescheduling.packed import CHOSEN, N_PMS, N_VMS, Episode
 from ..layers import Layer, affine, relu, take_layer
-from .network import EPS, HARMONICS, MESSAGE_SCALE, N_NODE, N_PAIR, N_PLACED, N_VM
+from .network import (
+    EPS,
+    HARMONICS,
+    MESSAGE_SCALE,
+    N_NODE,
+    N_OWN,
+    N_PAIR,
+    N_PLACED,
+    N_VM,
+    NODE_COLUMNS,
+    VM_FLAGS,
+)
 
 CIRCLE = 2 * HARMONICS
+NODES, VMS = range(2)  # of Memory.sums and Memory.counts
 LINEAR = (
     "message", "node", "host", "placed", "pool", "vm_own", "vm_context", "vm_score",
     "dest_own", "dest_vm", "dest_context", "dest_pair", "dest_score",
@@ -54,8 +67,8 @@ class Memory(NamedTuple):
         message: float32 [V, d]; what each VM tells its nodes; never changes.
         nodes, node_scores: float32 [2P, d]; embeddings, and their part of the destination head.
         placed, vm_scores: float32 [V, d]; embeddings, and their part of the VM head.
-        sums: float64 [2, d]; of nodes, of VMs.
-        counts: float64 [2]; nodes, VMs.
+        sums: float64 [2, d]; of NODES, of VMS.
+        counts: float64 [2]; of NODES, of VMS.
     """
 
     message: np.ndarray
@@ -129,24 +142,37 @@ def _angles(residue: float, weight: float, out: np.ndarray, at: int) -> None:
 
 
 @njit(cache=True)
+def _larger(row: np.ndarray, columns: tuple[int, int]) -> float:
+    """The larger of two nodes' features: that of the node, or nodes, which the VM uses."""
+    larger: float = max(row[columns[0]], row[columns[1]])
+    return larger
+
+
+@njit(cache=True)
+def _uses_both(row: np.ndarray) -> bool:
+    """Whether the VM uses both nodes."""
+    return bool(row[Vm.CPU_0] > 0 and row[Vm.CPU_1] > 0)
+
+
+@njit(cache=True)
 def _alone(row: np.ndarray, x: np.ndarray) -> None:
     """A VM's features, wherever it is."""
     x[:N_VM] = 0.0
-    x[0], x[1] = max(row[0], row[1]), max(row[2], row[3])
-    x[2] = 1.0 if row[0] > 0 and row[1] > 0 else 0.0
-    x[3], x[4], x[5] = row[6], row[7], row[8]
-    _angles(max(row[4], row[5]), 1.0, x, 6)
+    x[0], x[1], x[2] = _larger(row, VM_CPU), _larger(row, VM_MEM), 1.0 if _uses_both(row) else 0.0
+    for j in range(len(VM_FLAGS)):
+        x[N_OWN + j] = row[VM_FLAGS[j]]
+    _angles(_larger(row, VM_RESIDUE), 1.0, x, N_OWN + len(VM_FLAGS))
 
 
 @njit(cache=True)
 def _node(row: np.ndarray, k: int, x: np.ndarray) -> None:
     """A node's features, from its PM's row."""
     x[:N_NODE] = 0.0
-    x[0], x[1], x[2], x[3] = row[k], row[2 + k], row[4 + k], row[8 + k]
-    x[4], x[5], x[6], x[7], x[8] = row[10], row[11], row[12], row[13], row[14]
-    x[9], x[10] = row[1 - k], row[3 - k]
-    _angles(row[6 + k], 1.0, x, 11)
-    _angles(row[7 - k], 1.0, x, 11 + CIRCLE)
+    columns = NODE_COLUMNS.shape[1]
+    for j in range(columns):
+        x[j] = row[NODE_COLUMNS[k, j]]
+    _angles(row[PM_RESIDUE[k]], 1.0, x, columns)
+    _angles(row[PM_RESIDUE[1 - k]], 1.0, x, columns + CIRCLE)
 
 
 @njit(cache=True)
@@ -156,21 +182,20 @@ def _embed_vm(
     row, d = vms[vm], memory.nodes.shape[1]
     _alone(row, x)
     x[N_VM : N_PLACED + d] = 0.0
-    own = max(row[4], row[5])
-    both = row[0] > 0 and row[1] > 0
-    share = 0.5 if both else 1.0
+    own = _larger(row, VM_RESIDUE)
+    share = 0.5 if _uses_both(row) else 1.0
     for k in range(2):
-        if row[k] > 0:
-            after = pms[pm, 6 + k] + own
+        if row[VM_CPU[k]] > 0:
+            after = pms[pm, PM_RESIDUE[k]] + own
             wraps = math.floor(after + EPS)
             x[N_VM] += share * wraps
             _angles(after - wraps, share, x, N_VM + 1)
             for j in range(d):
                 x[N_PLACED + j] += share * memory.nodes[2 * pm + k, j]
-    memory.sums[1] -= memory.placed[vm]
+    memory.sums[VMS] -= memory.placed[vm]
     affine(x, N_PLACED + d, w.placed, memory.placed[vm])
     relu(memory.placed[vm])
-    memory.sums[1] += memory.placed[vm]
+    memory.sums[VMS] += memory.placed[vm]
     affine(memory.placed[vm], d, w.vm_own, memory.vm_scores[vm])
 
 
@@ -188,12 +213,12 @@ def _embed_pm(
     d = memory.nodes.shape[1]
     for k in range(2):
         at = 2 * pm + k
-        exists = k == 0 or pms[pm, 14] > 0
+        exists = k == 0 or pms[pm, Pm.TWO_NODES] > 0
         if exists:
-            memory.sums[0] -= memory.nodes[at]
+            memory.sums[NODES] -= memory.nodes[at]
         joined = np.zeros(2 * d, np.float32)
         for vm in guests:
-            if vms[vm, k] > 0:
+            if vms[vm, VM_CPU[k]] > 0:
                 joined[d:] += memory.message[vm]
         joined[d:] *= np.float32(MESSAGE_SCALE)
         _node(pms[pm], k, x)
@@ -203,7 +228,7 @@ def _embed_pm(
         relu(memory.nodes[at])
         affine(memory.nodes[at], d, w.dest_own, memory.node_scores[at])
         if exists:
-            memory.sums[0] += memory.nodes[at]
+            memory.sums[NODES] += memory.nodes[at]
     for vm in guests:
         _embed_vm(pms, vms, w, memory, pm, vm, x)
 
@@ -232,8 +257,8 @@ def remember(
     for pm in range(p):
         guests = np.flatnonzero((vm_pm[:v] == pm) & (vm_mask[:v] > 0))
         _embed_pm(pms, vms, guests, w, memory, pm, x)
-        memory.counts[0] += 2.0 if pms[pm, 14] > 0 else 1.0
-        memory.counts[1] += len(guests)
+        memory.counts[NODES] += 2.0 if pms[pm, Pm.TWO_NODES] > 0 else 1.0
+        memory.counts[VMS] += len(guests)
     return memory
 
 
@@ -241,8 +266,8 @@ def remember(
 def _context(w: Weights, memory: Memory, progress: float) -> np.ndarray:
     d = memory.nodes.shape[1]
     x = np.empty(2 * d + 1, np.float32)
-    x[:d] = memory.sums[0] / max(memory.counts[0], 1.0)
-    x[d : 2 * d] = memory.sums[1] / max(memory.counts[1], 1.0)
+    x[:d] = memory.sums[NODES] / max(memory.counts[NODES], 1.0)
+    x[d : 2 * d] = memory.sums[VMS] / max(memory.counts[VMS], 1.0)
     x[2 * d] = progress
     out = np.empty(d, np.float32)
     affine(x, 2 * d + 1, w.pool, out)
@@ -288,8 +313,7 @@ def dest_scores(
     affine(context, d, w.dest_context, shift)
     affine(memory.placed[vm], d, w.dest_vm, more)
     shift += more
-    both = row[0] > 0 and row[1] > 0
-    size = max(row[4], row[5])
+    both, size = _uses_both(row), _larger(row, VM_RESIDUE)
     own, x = np.empty(d, np.float32), np.empty(N_PAIR, np.float32)
     scores[:] = -1e9
     for dest in range(len(scores)):
@@ -300,7 +324,7 @@ def dest_scores(
             share = 0.5 if both else 1.0
             for k in range(2):
                 if both or k == numa:
-                    after = pms[pm, 6 + k] - size
+                    after = pms[pm, PM_RESIDUE[k]] - size
                     wraps = math.floor(after + EPS)
                     x[0] -= share * wraps
                     _angles(after - wraps, share, x, 2)

@@ -191,13 +191,15 @@ class Federation(Instance):
 
     def _check_law(self) -> None:
         law = self.law
-        good = law.shape == (len(LAW),) and np.isfinite(law).all()
-        if not (good and law[0] >= 0 and (law[1:4] >= 0).all() and 0 < law[4] < 1 and law[5] > 0):
+        good = law.shape == (len(LAW),)
+        if good:
+            floor, scale, exponent, annealing, memory, most = law.tolist()
+            good = min(floor, scale, exponent, annealing) >= 0 and 0 < memory < 1 and most > 0
+        if not good:
             self.refuse(
                 f"law is {law.tolist()}; give {', '.join(LAW)}: finite, at least 0, memory between "
                 "0 and 1, most above 0"
             )
-        floor, scale, exponent, _, _, most = law.tolist()
         with np.errstate(over="ignore"):
             first = floor + scale * np.float64(most) ** -exponent
         if not 0 < first < np.inf:

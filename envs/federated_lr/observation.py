@@ -96,25 +96,27 @@ def _features(
     done = np.maximum(step - 1, 0)
     square = update**2
     with np.errstate(all="ignore"):
-        columns = (
-            np.ones(len(lanes)),
-            step > 0,
-            done / rounds,
-            np.log10(np.maximum(rounds - done, 1)),
-            _log(now, first),
-            5.0 * (np.log(loss + TINY) - np.log(now + TINY)),
-            _log(now, best),
-            s.validation_accuracy[lanes],
-            _log(s.train_loss[lanes], first),
-            np.log10(s.alpha[lanes]),
-            np.log10(s.beta[lanes]) / 2.0,
-            np.where(has_update, _log(_promise(s, lanes), now), 0.0),
-            np.where(promise > TINY, (loss - now) / np.maximum(promise, TINY), 0.0),
-            np.where(has_update, _log(update, s.beta[lanes] * slope), 0.0),
-            np.where(has_update, _log(s.mean_square_norm[lanes], square), 0.0),
-            s.cosine[lanes],
-        )
-    rows = np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=LIMIT, neginf=-LIMIT)
+        columns = {
+            "known": np.ones(len(lanes)),
+            "has_update": step > 0,
+            "progress": done / rounds,
+            "left": np.log10(np.maximum(rounds - done, 1)),
+            "loss": _log(now, first),
+            "loss_change": 5.0 * (np.log(loss + TINY) - np.log(now + TINY)),
+            "over_best": _log(now, best),
+            "accuracy": s.validation_accuracy[lanes],
+            "train_loss": _log(s.train_loss[lanes], first),
+            "alpha": np.log10(s.alpha[lanes]),
+            "beta": np.log10(s.beta[lanes]) / 2.0,
+            "promise": np.where(has_update, _log(_promise(s, lanes), now), 0.0),
+            "gain": np.where(promise > TINY, (loss - now) / np.maximum(promise, TINY), 0.0),
+            "straightness": np.where(has_update, _log(update, s.beta[lanes] * slope), 0.0),
+            "dispersion": np.where(has_update, _log(s.mean_square_norm[lanes], square), 0.0),
+            "cosine": s.cosine[lanes],
+        }
+    rows = np.nan_to_num(
+        np.stack([columns[name] for name in FEATURES], axis=1), nan=0.0, posinf=LIMIT, neginf=-LIMIT
+    )
     features: np.ndarray = np.clip(rows, -LIMIT, LIMIT).astype(np.float32)
     return features
 

@@ -20,6 +20,7 @@ from ...datasets.vm_rescheduling.instance import (
     OUTAGE,
     Cluster,
 )
+from ..packed import Floats, Matrix
 
 # Columns of State.totals, sums over ACTIVE PMs (objective.py turns them into rates).
 FRAGMENT, FREE, LARGE_SLOTS, MEM_FRAGMENT, MEM_FREE, ON_DRAIN, MOVES = range(7)
@@ -50,14 +51,14 @@ class Static(NamedTuple):
     pm_move_cap: int  # never binding (mnl) where the cluster has no limit
     objective: int
     goal_rate: float
-    weights: np.ndarray
+    weights: Floats
 
 
 class State(NamedTuple):
     """What migrations change; copy with `copy_state`."""
 
-    free_cpu: np.ndarray  # int64 [P, 2]
-    free_mem: np.ndarray  # int64 [P, 2]
+    free_cpu: Matrix  # int64 [P, 2]
+    free_mem: Matrix  # int64 [P, 2]
     vm_pm: np.ndarray  # int64 [V]
     vm_numa: np.ndarray  # int64 [V]
     pm_moves: np.ndarray  # int64 [P]; moves each PM took part in

@@ -261,7 +261,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     def _destination_mask(self, episode: Episode, vm: int) -> np.ndarray:
         mask = np.zeros(2 * self.max_pms, np.int8)
         if not episode.ints[OVER] and 0 <= vm < episode.ints[packed.N_VMS]:
-            destination_mask(episode.ints, episode.floats, vm, mask)
+            destination_mask(episode.ints, vm, mask)
         return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:

@@ -127,9 +127,9 @@ def _close(ints: np.ndarray, static: Static, state: State, vm_legal: np.ndarray)
 
 
 @njit(cache=True)
-def destination_mask(ints: np.ndarray, floats: np.ndarray, vm: int, dest_legal: np.ndarray) -> int:
+def destination_mask(ints: np.ndarray, vm: int, dest_legal: np.ndarray) -> int:
     """Write the second ply's mask from an episode's buffers; see `destinations` and `Episode`."""
-    static, state, _ = unpack(ints, floats)
+    static, state, _ = unpack(ints)
     return int(destinations(static, state, vm, dest_legal))
 
 
@@ -157,7 +157,7 @@ def begin(
     Returns:
         The objective and the fragment rate.
     """
-    static, state, index = unpack(ints, floats)
+    static, state, index = unpack(ints)
     index.rooms[:] = 0
     for pm in range(len(static.pm_status)):
         write_pm(static, state, floats, pms[pm], pm)
@@ -246,7 +246,7 @@ def play(
         ILLEGAL (nothing has changed), GOES_ON or ENDED; the reward; the objective; the fragment
         rate; the number of moves made.
     """
-    static, state, index = unpack(ints, floats)
+    static, state, index = unpack(ints)
     totals = state.totals
     was, outcome, reward = value(static, totals), GOES_ON, 0.0
     stop = len(state.vm_pm)

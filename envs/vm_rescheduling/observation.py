@@ -8,6 +8,8 @@ mixed up (both happen in the published environment).
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 from gymnasium import spaces
 from numba import njit
@@ -16,19 +18,39 @@ from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_MEM_MB
 from .dynamics import State, Static, accepts, releases
 from .packed import CPU_SCALE, MEM_SCALE
 
-PM_FEATURES = (
-    "free_cpu_0", "free_cpu_1", "free_mem_0", "free_mem_1",  # of the largest PM's total
-    "fragment_of_free_0", "fragment_of_free_1",  # (free mod 16) / free
-    "residue_0", "residue_1",  # (free mod 16) / 16
-    "mem_residue_0", "mem_residue_1",  # (free memory mod 64 GiB) / 64 GiB
-    "accepts", "releases",  # status and move cap let VMs enter, leave
-    "active", "drain", "two_nodes",
+# Columns of a PM's row.
+Pm = IntEnum(
+    "Pm",
+    (
+        "FREE_CPU_0", "FREE_CPU_1", "FREE_MEM_0", "FREE_MEM_1",  # of the largest PM's total
+        "FRAGMENT_OF_FREE_0", "FRAGMENT_OF_FREE_1",  # (free mod 16) / free
+        "RESIDUE_0", "RESIDUE_1",  # (free mod 16) / 16
+        "MEM_RESIDUE_0", "MEM_RESIDUE_1",  # (free memory mod 64 GiB) / 64 GiB
+        "ACCEPTS", "RELEASES",  # status and move cap let VMs enter, leave
+        "ACTIVE", "DRAIN", "TWO_NODES",
+    ),
+    start=0,
 )  # fmt: skip
-VM_FEATURES = (
-    "cpu_0", "cpu_1", "mem_0", "mem_1",  # on each node, of the largest PM's total
-    "residue_0", "residue_1",  # (CPU mod 16) / 16 on each node
-    "movable", "apart_by_host", "apart_by_rack",
+# Columns of a VM's row.
+Vm = IntEnum(
+    "Vm",
+    (
+        "CPU_0", "CPU_1", "MEM_0", "MEM_1",  # on each node, of the largest PM's total
+        "RESIDUE_0", "RESIDUE_1",  # (CPU mod 16) / 16 on each node
+        "MOVABLE", "APART_BY_HOST", "APART_BY_RACK",
+    ),
+    start=0,
 )  # fmt: skip
+PM_FEATURES, VM_FEATURES = (tuple(column.name.lower() for column in kind) for kind in (Pm, Vm))
+# Columns that each NUMA node has one of.
+PM_FREE_CPU = (Pm.FREE_CPU_0, Pm.FREE_CPU_1)
+PM_FREE_MEM = (Pm.FREE_MEM_0, Pm.FREE_MEM_1)
+PM_FRAGMENT = (Pm.FRAGMENT_OF_FREE_0, Pm.FRAGMENT_OF_FREE_1)
+PM_RESIDUE = (Pm.RESIDUE_0, Pm.RESIDUE_1)
+PM_MEM_RESIDUE = (Pm.MEM_RESIDUE_0, Pm.MEM_RESIDUE_1)
+VM_CPU = (Vm.CPU_0, Vm.CPU_1)
+VM_MEM = (Vm.MEM_0, Vm.MEM_1)
+VM_RESIDUE = (Vm.RESIDUE_0, Vm.RESIDUE_1)
 
 
 def observation_space(max_pms: int, max_vms: int, n_actions: int) -> spaces.Dict:
@@ -50,34 +72,51 @@ def observation_space(max_pms: int, max_vms: int, n_actions: int) -> spaces.Dict
 
 @njit(cache=True)
 def write_pm(static: Static, state: State, floats: np.ndarray, row: np.ndarray, pm: int) -> None:
-    """Fill a PM's row, float32 [len(PM_FEATURES)]; `floats` holds the scales (packed.py)."""
+    """Fill a PM's row.
+
+    Args:
+        static: the cluster.
+        state: where the VMs are.
+        floats: scales of the features, see packed.py.
+        row: float32 [F], by `Pm`.
+        pm: the PM.
+    """
     unit = static.unit
     for node in range(2):
         cpu, mem = state.free_cpu[pm, node], state.free_mem[pm, node]
-        row[node] = cpu / floats[CPU_SCALE]
-        row[2 + node] = mem / floats[MEM_SCALE]
-        row[4 + node] = (cpu % unit) / cpu if cpu > 0 else 0.0
-        row[6 + node] = (cpu % unit) / unit
-        row[8 + node] = (mem % LARGE_MEM_MB) / LARGE_MEM_MB
+        row[PM_FREE_CPU[node]] = cpu / floats[CPU_SCALE]
+        row[PM_FREE_MEM[node]] = mem / floats[MEM_SCALE]
+        row[PM_FRAGMENT[node]] = (cpu % unit) / cpu if cpu > 0 else 0.0
+        row[PM_RESIDUE[node]] = (cpu % unit) / unit
+        row[PM_MEM_RESIDUE[node]] = (mem % LARGE_MEM_MB) / LARGE_MEM_MB
     status, moves, cap = static.pm_status[pm], state.pm_moves[pm], static.pm_move_cap
-    row[10] = 1.0 if accepts(status, moves, cap) else 0.0
-    row[11] = 1.0 if releases(status, moves, cap) else 0.0
-    row[12] = 1.0 if status == ACTIVE else 0.0
-    row[13] = 1.0 if static.pm_drain[pm] else 0.0
-    row[14] = 1.0 if static.pm_nodes[pm] == 2 else 0.0
+    row[Pm.ACCEPTS] = 1.0 if accepts(status, moves, cap) else 0.0
+    row[Pm.RELEASES] = 1.0 if releases(status, moves, cap) else 0.0
+    row[Pm.ACTIVE] = 1.0 if status == ACTIVE else 0.0
+    row[Pm.DRAIN] = 1.0 if static.pm_drain[pm] else 0.0
+    row[Pm.TWO_NODES] = 1.0 if static.pm_nodes[pm] == 2 else 0.0
 
 
 @njit(cache=True)
 def write_vm(static: Static, state: State, floats: np.ndarray, row: np.ndarray, vm: int) -> None:
-    """Fill a VM's row, float32 [len(VM_FEATURES)]; `floats` holds the scales (packed.py)."""
+    """Fill a VM's row.
+
+    Args:
+        static: the cluster.
+        state: where the VMs are.
+        floats: scales of the features, see packed.py.
+        row: float32 [G], by `Vm`.
+        vm: the VM.
+    """
     flavor = static.vm_flavor[vm]
     cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
     for node in range(2):
         here = 1.0 if static.flavor_nodes[flavor] == 2 or state.vm_numa[vm] == node else 0.0
-        row[node] = here * cpu / floats[CPU_SCALE]
-        row[2 + node] = min(1.0, here * mem / floats[MEM_SCALE])
-        row[4 + node] = here * (cpu % static.unit) / static.unit
-    row[6] = 0.0 if static.vm_pinned[vm] else 1.0
-    row[7], row[8] = 0.0, 0.0
+        row[VM_CPU[node]] = here * cpu / floats[CPU_SCALE]
+        row[VM_MEM[node]] = min(1.0, here * mem / floats[MEM_SCALE])
+        row[VM_RESIDUE[node]] = here * (cpu % static.unit) / static.unit
+    row[Vm.MOVABLE] = 0.0 if static.vm_pinned[vm] else 1.0
+    row[Vm.APART_BY_HOST], row[Vm.APART_BY_RACK] = 0.0, 0.0
     for i in range(static.vm_set_start[vm], static.vm_set_start[vm + 1]):
-        row[8 if static.set_by_rack[static.vm_sets[i]] else 7] = 1.0
+        by_rack = static.set_by_rack[static.vm_sets[i]]
+        row[Vm.APART_BY_RACK if by_rack else Vm.APART_BY_HOST] = 1.0
