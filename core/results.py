@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from typing import Any, Literal, Self, cast, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from .contracts import SIGNS, Direction, Form, Role
 from .errors import OutputError
@@ -148,16 +149,15 @@ class Row:
             raise OutputError(f"{source}: a row of results is a JSON object")
         held: dict[str, Any] = {OLD_NAMES.get(k, k): item for k, item in document.items()}
         held |= OLD_KINDS.get(str(held.pop("kind", None)), {})
-        values = {}
-        for name, read, required in _readers(cast(Any, cls)):
-            if name not in held and not required:
-                continue
-            try:
-                values[name] = read(held[name])
-            except KeyError:
-                raise OutputError(f"{source}: field {name!r} is missing") from None
-            except (TypeError, ValueError) as error:
-                raise OutputError(f"{source}: field {name!r} {error}") from None
+        hints, values = _hints(cls), {}
+        for each in fields(cls):
+            if each.name in held:
+                try:
+                    values[each.name] = _read(hints[each.name], held[each.name])
+                except (TypeError, ValueError) as error:
+                    raise OutputError(f"{source}: field {each.name!r} {error}") from None
+            elif each.default is MISSING and each.default_factory is MISSING:
+                raise OutputError(f"{source}: field {each.name!r} is missing")
         return cls(**values)
 
 
@@ -176,79 +176,43 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _number(value: Any) -> float:
-    if value is None:
-        return math.nan
-    if value in ("Infinity", "-Infinity"):
-        return float(value)
-    return float(_typed(value, (int, float), "a number"))
+def _read(kind: Any, value: Any) -> Any:
+    """Return a JSON value as a field of the type holds it.
 
-
-def _typed(value: Any, kind: Any, what: str) -> Any:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"must be {what}, is {value!r}")
-    return value
-
-
-def _one_of(names: tuple[str | None, ...]) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        if value not in names:
-            raise ValueError(f"must be one of {', '.join(map(str, names))}, is {value!r}")
+    Raises:
+        TypeError: it is of another type.
+        ValueError: it is of the type, but none of its values.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):  # of a type and None
+        return None if value is None else _read(inner[0], value)
+    if origin is Literal:
+        if value not in inner:
+            raise ValueError(f"must be one of {', '.join(inner)}, is {value!r}")
         return value
-
-    return read
-
-
-def _text(value: Any) -> str:
-    return str(_typed(value, str, "a text"))
-
-
-def _list(value: Any) -> list[Any]:
-    return list(_typed(value, list, "a list"))
-
-
-def _texts(value: Any) -> dict[str, str]:
-    return {key: _text(item) for key, item in _typed(value, dict, "an object of texts").items()}
-
-
-def _numbers(value: Any) -> dict[str, float]:
-    return {key: _number(item) for key, item in _typed(value, dict, "an object").items()}
+    if kind is float and value in (None, "Infinity", "-Infinity"):
+        return math.nan if value is None else float(value)
+    wanted, what = _IN_JSON[origin or kind]
+    if not isinstance(value, wanted) or isinstance(value, bool) != (kind is bool):
+        raise TypeError(f"must be {what}, is {value!r}")
+    if origin is Mapping:
+        return {key: _read(inner[1], item) for key, item in value.items()}
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if inner[-1] is ... else inner
+        if len(kinds) != len(value):
+            raise ValueError(f"must be a list of {len(kinds)}, is {value!r}")
+        return tuple(map(_read, kinds, value))
+    return float(value) if kind is float else value
 
 
-def _pairs(value: Any) -> tuple[tuple[float, float], ...]:
-    pairs = [_typed(pair, list, "a list of pairs") for pair in _list(value)]
-    if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("must be a list of pairs")
-    return tuple((_number(seconds), _number(objective)) for seconds, objective in pairs)
-
-
-_BY_TYPE: dict[Any, Callable[[Any], Any]] = {
-    str: _text,
-    int: lambda value: _typed(value, int, "a whole number"),
-    bool: lambda value: _typed(value, bool, "true or false"),
-    float: _number,
-    float | None: lambda value: None if value is None else _number(value),
-    Role: _one_of(get_args(Role)),
-    Form | None: _one_of((*get_args(Form), None)),
-    Direction: _one_of(get_args(Direction)),
-    Status: _one_of(get_args(Status)),
-    tuple[str, ...]: lambda value: tuple(map(_text, _list(value))),
-    tuple[tuple[float, float], ...]: _pairs,
-    Sequence[Any]: _list,
-    Mapping[str, str]: _texts,
-    Mapping[str, float]: _numbers,
+_IN_JSON: dict[Any, tuple[Any, str]] = {
+    str: (str, "a text"),
+    int: (int, "a whole number"),
+    bool: (bool, "true or false"),
+    float: ((int, float), "a number"),
+    tuple: (list, "a list"),
+    Sequence: (list, "a list"),
+    Mapping: (dict, "an object"),
 }
 
-
-@cache
-def _readers(kind: Any) -> list[tuple[str, Callable[[Any], Any], bool]]:
-    """Return name, reader and whether it is required, of every field."""
-    hints = get_type_hints(kind)
-    return [
-        (
-            each.name,
-            _BY_TYPE[hints[each.name]],
-            each.default is MISSING and each.default_factory is MISSING,
-        )
-        for each in fields(kind)
-    ]
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)

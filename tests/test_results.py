@@ -70,7 +70,7 @@ def test_runs_compare_across_world_seeds_only_where_the_world_does_not_matter() 
         ({"objective": "good"}, "field 'objective' must be a number, is 'good'"),
         ({"wall_s": [1]}, r"field 'wall_s' must be a number, is \[1\]"),
         ({"detail": [1]}, "field 'detail' must be an object"),
-        ({"curve": [[1]]}, "field 'curve' must be a list of pairs"),
+        ({"curve": [[1]]}, r"field 'curve' must be a list of 2, is \[1\]"),
         ({"versions": {"numpy": 2}}, "field 'versions' must be a text, is 2"),
     ],
 )
