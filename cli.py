@@ -259,11 +259,14 @@ def validate(
 
     Example: `sysopt-gym validate vm_rescheduling small:test/0 solution.json`
     """
+    from .core.registry import load_problem
     from .evaluation import catalog, single
 
-    problem, instances, _ = catalog.load(family, instance, [])
+    problem = load_problem(family)
     values = catalog.parse_settings(settings or [], problem.settings, f"{family} setting")
-    verdict = single.validate(problem, _first(instances, instance), solution, values)
+    file = single.load_solution(problem, solution)
+    instances = catalog.find_instances(problem, instance, file.settings)
+    verdict = single.validate(problem, _first(instances, instance), file, solution, values)
     typer.echo(json.dumps(verdict, indent=1))
     if not verdict["feasible"]:
         raise typer.Exit(1)

@@ -96,7 +96,7 @@ class Run:
             network,
             torch.optim.Adam(network.parameters(), lr=config.imitation.learning_rate),
             RunState(),
-            {name: list(problem.load_set(name)) for name in config.validation},
+            {name: list(problem.sets.load(name)) for name in config.validation},
         )
         started = (run.out / "state.json").exists()
         if resume and not started:
@@ -160,7 +160,7 @@ class Run:
 
     def _instances(self, sets: Iterable[str], settings: dict[str, Any] | None = None) -> list[Any]:
         problem = self.problem
-        found = [instance for name in sets for instance in problem.load_set(name)]
+        found = [instance for name in sets for instance in problem.sets.load(name)]
         if settings is not None:
             found = [problem.apply_settings(instance, settings) for instance in found]
         return [problem.contender_view(instance) for instance in found]

@@ -29,7 +29,7 @@ from ..core.budget import Budget
 from ..core.errors import OutputError
 from ..core.registry import check_name, contender_names, load_contender
 from ..datasets.federated_lr.instance import Federation, seal, terms_of
-from ..datasets.federated_lr.splits import load_set
+from ..datasets.federated_lr.splits import SETS
 from ..envs.federated_lr.objective import first_at
 from ..envs.federated_lr.observation import Observer
 from ..envs.federated_lr.training import Training
@@ -152,7 +152,7 @@ def main(
     everyone = contender_names(FAMILY, form="player")
     names = [check_name(name, everyone, f"{FAMILY} contender") for name in contenders or everyone]
     names = list(dict.fromkeys([BASELINE, against, *names]))
-    cells = load_set(grid)
+    cells = SETS.load(grid)
     out.mkdir(parents=True, exist_ok=True)
     found = {name: played(name, cells, seeds, out) for name in names}
     console = Console(width=140)

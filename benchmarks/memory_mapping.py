@@ -21,7 +21,7 @@ from numba import njit
 from ..core.contracts import Throughput, World
 from ..datasets.memory_mapping.instance import Program
 from ..datasets.memory_mapping.settings import with_settings
-from ..datasets.memory_mapping.splits import load_set
+from ..datasets.memory_mapping.splits import SETS
 from ..envs.borrowed import borrow
 from ..envs.memory_mapping.dynamics import (
     GOES_ON,
@@ -49,7 +49,7 @@ LEVELS = (0.2, 0.4, 0.6, 0.8)  # of the priorities: the parts of uses left in sl
 
 def measure() -> list[Throughput]:
     """Measure the throughputs over the programs of synthetic:test of that size, in turn."""
-    programs = [p for p in load_set("synthetic:test") if SMALLEST <= p.n_decisions <= LARGEST]
+    programs = [p for p in SETS.load("synthetic:test") if SMALLEST <= p.n_decisions <= LARGEST]
     plans = [_random_plan(program) for program in programs]
     safe = [with_settings(program, {"dead_end": "reserve"}) for program in programs]
     runs: dict[str, Run] = {

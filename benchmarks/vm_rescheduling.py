@@ -19,7 +19,7 @@ from numba import njit
 from ..core.contracts import Throughput
 from ..core.errors import InstanceError
 from ..datasets.vm_rescheduling.instance import ACTIVE, LARGE_MEM_MB, OUTAGE, Cluster
-from ..datasets.vm_rescheduling.splits import load_set
+from ..datasets.vm_rescheduling.splits import SETS
 from ..envs.borrowed import borrow
 from ..envs.vm_rescheduling.dynamics import State, Static, is_legal, make_state, make_static, move
 from ..envs.vm_rescheduling.env import VMReschedulingEnv
@@ -70,9 +70,9 @@ def measure() -> list[Throughput]:
 
 def _cluster() -> Cluster:
     try:
-        return load_set("bytedance-medium")[0]
+        return SETS.load("bytedance-medium")[0]
     except InstanceError:
-        return load_set("lookalike:test/0")[0]
+        return SETS.load("lookalike:test/0")[0]
 
 
 @njit(cache=True)

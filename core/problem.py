@@ -38,6 +38,22 @@ class Defaults:
     variants: tuple[Mapping[str, str], ...] = ({},)
 
 
+class InstanceSets(Mapping[str, str], Generic[I]):
+    """The named instance sets of a family: name of each set -> one line about it."""
+
+    @abstractmethod
+    def load(self, name: str) -> Sequence[I]:
+        """Load the instances of a set; "SET/3" gives its instance 3 alone.
+
+        Args:
+            name: of a set, or of one instance in it.
+
+        Raises:
+            UnknownNameError: no such set or instance.
+            InstanceError: the set's data is not in the data folder.
+        """
+
+
 class Problem(ABC, Generic[I]):
     """A family of problems: its names, where its instances come from, and how a plan is judged.
 
@@ -56,8 +72,8 @@ class Problem(ABC, Generic[I]):
     """One line for lists and reports."""
     instance_type: ClassVar[type[Instance]]
     """The class of its instances."""
-    instance_sets: ClassVar[Mapping[str, str]]
-    """Name of each instance set -> one line about it."""
+    sets: ClassVar[InstanceSets[Any]]
+    """Its named instance sets."""
     generator_parameters: ClassVar[Mapping[str, Setting]]
     """The parameters of `generate`, by name."""
     settings: ClassVar[Mapping[str, Setting]]
@@ -74,26 +90,17 @@ class Problem(ABC, Generic[I]):
     """Name of each speed measurement -> lazy entry point: () -> list of Throughput."""
 
     @abstractmethod
-    def load_set(self, name: str) -> Sequence[I]:
-        """Load the instances of a set; "SET/3" gives a list of its instance 3 alone.
-
-        Args:
-            name: of a set in `instance_sets`, or of one instance in it.
-
-        Raises:
-            UnknownNameError: no such set or instance.
-            InstanceError: the set's data is not in the data folder.
-        """
-
-    @abstractmethod
-    def load_file(self, path: Path) -> I:
+    def load_file(self, path: Path, settings: Mapping[str, str]) -> I:
         """Read a user's file; the format is told from the content.
 
         Args:
             path: the file.
+            settings: texts by the names in `settings`, which the instance has in the end. A default
+                that would refuse the file must give way to them.
 
         Raises:
             InstanceError: the file is malformed or of no known format.
+            SettingError: a setting cannot be used.
         """
 
     @abstractmethod

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from ..core.errors import InstanceError
+from .files import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +26,22 @@ class Record:
     value: Any
 
     def refuse(self, why: str) -> NoReturn:
-        """Raises InstanceError naming file and place."""
+        """Raise InstanceError naming file and place."""
         raise InstanceError(f"{self.file}: {self.place}: {why}")
+
+    def need(self, *keys: str) -> Self:
+        """Refuse an object that lacks any of the fields, naming all that are missing."""
+        if not isinstance(self.value, dict):
+            self.refuse(f"is {_kind(self.value)}, expected an object with {listed('field', keys)}")
+        missing = [key for key in keys if key not in self.value]
+        if missing:
+            verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+            self.refuse(f"{listed('field', missing)} {verb} missing; add {them}")
+        return self
 
     def get(self, key: str) -> Record:
         """The field `key` of an object."""
-        if not isinstance(self.value, dict):
-            self.refuse(f"is {_kind(self.value)}, expected an object with the field {key!r}")
-        if key not in self.value:
-            self.refuse(f"the field {key!r} is missing; add it")
+        self.need(key)
         place = key if self.place == "the document" else f"{self.place}.{key}"
         return Record(self.file, place, self.value[key])
 
@@ -40,11 +49,12 @@ class Record:
         """Whether the object has the field, not null."""
         return isinstance(self.value, dict) and self.value.get(key) is not None
 
-    def items(self) -> list[Record]:
-        """The members of a list."""
+    def items(self, *keys: str) -> list[Record]:
+        """The members of a list; each is an object with the fields, where any are named."""
         if not isinstance(self.value, list):
             self.refuse(f"is {_kind(self.value)}, expected a list")
-        return [Record(self.file, f"{self.place}[{i}]", v) for i, v in enumerate(self.value)]
+        found = [Record(self.file, f"{self.place}[{i}]", v) for i, v in enumerate(self.value)]
+        return [record.need(*keys) for record in found] if keys else found
 
     def text(self) -> str:
         """A name: a text that is not empty, or a whole number."""
@@ -55,7 +65,7 @@ class Record:
         return str(self.value)
 
     def whole(self, low: int, high: int) -> int:
-        """A whole number between the bounds; 368776.0 counts as one."""
+        """A whole number from `low` to `high`; 368776.0 counts as one."""
         value = self.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.refuse(f"is {_kind(value)}, expected a whole number")
@@ -66,7 +76,7 @@ class Record:
         return int(value)
 
     def real(self, low: float, high: float) -> float:
-        """A number between the bounds."""
+        """A number from `low` to `high`."""
         value = self.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.refuse(f"is {_kind(value)}, expected a number")
@@ -85,6 +95,40 @@ class Record:
         if not isinstance(self.value, str) or self.value not in names:
             self.refuse(f"is {self.value!r}, expected one of {', '.join(names)}")
         return names.index(self.value)
+
+
+def parse_json(place: str, text: str, finite: bool = True) -> Record:
+    """Parse a JSON document.
+
+    Args:
+        place: the file, for refusals.
+        text: the document.
+        finite: whether NaN and infinities, which JSON does not have, are refused here; otherwise
+            whoever reads the values refuses them.
+
+    Raises:
+        InstanceError: not valid JSON; names line and column.
+    """
+
+    def constant(token: str) -> float:
+        if finite:
+            raise InstanceError(
+                f"{place}: holds the number {token}, which is no quantity; give a finite one"
+            )
+        return float(token)
+
+    try:
+        return Record(place, "the document", json.loads(text, parse_constant=constant))
+    except InstanceError:
+        raise
+    except json.JSONDecodeError as error:
+        end = " (the file seems cut off)" if error.pos >= len(text.rstrip()) else ""
+        raise InstanceError(
+            f"{place}: not valid JSON at line {error.lineno}, column {error.colno}: "
+            f"{error.msg}{end}; copy or export it again"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InstanceError(f"{place}: cannot be read as JSON ({error})") from error
 
 
 def _kind(value: object) -> str:

@@ -1,16 +1,173 @@
-"""What the families' instance sets have in common."""
+"""Named instance sets: shipped in the package, read from public files, or drawn when asked for."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from ..core.errors import UnknownNameError
+from ..core.errors import InstanceError, UnknownNameError
+from ..core.files import write_bytes
+from ..core.instance import Instance, load_archive, save_archive
+from ..core.problem import InstanceSets
 from ..core.registry import check_name
 
-One = TypeVar("One")
+I = TypeVar("I", bound=Instance)  # noqa: E741 (the family's instance type)
+HASHES = "hashes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded(Generic[I]):
+    """A set that is shipped as an archive.
+
+    Attributes:
+        name: the set's name.
+        about: one line about it.
+        size: number of instances.
+        draw: gives at least `size` instances, the first of which make the archive again.
+    """
+
+    name: str
+    about: str
+    size: int
+    draw: Callable[[], Iterable[I]]
+
+    @property
+    def archive(self) -> str:
+        """The archive's file name."""
+        return self.name.replace(":", "-") + ".zip"
+
+
+@dataclass(frozen=True, slots=True)
+class Public(Generic[I]):
+    """A set that is read from published files in the data folder.
+
+    Attributes:
+        name: the set's name.
+        about: one line about it.
+        files: paths relative to the data folder.
+        source: where the files are published.
+        load: the files' paths -> the instances.
+    """
+
+    name: str
+    about: str
+    files: tuple[str, ...]
+    source: str
+    load: Callable[..., Iterable[I]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn(Generic[I]):
+    """A set that is drawn when it is asked for.
+
+    Attributes:
+        name: the set's name.
+        about: one line about it.
+        draw: gives all instances, each time the same.
+    """
+
+    name: str
+    about: str
+    draw: Callable[[], Iterable[I]]
+
+
+InstanceSet: TypeAlias = Embedded[I] | Public[I] | Drawn[I]
+
+
+class Sets(InstanceSets[I]):
+    """The instance sets of a family."""
+
+    def __init__(
+        self,
+        kind: type[I],
+        sets: Iterable[InstanceSet[I]],
+        folder: Path | None = None,
+        found: Callable[[], Iterable[InstanceSet[I]]] = tuple,
+    ) -> None:
+        """Declare the sets.
+
+        Args:
+            kind: the family's Instance class.
+            sets: the sets, in the order of lists.
+            folder: holds the archives of embedded sets and `hashes.json`.
+            found: gives further sets that depend on what the data folder holds, when asked.
+        """
+        self.kind = kind
+        self.folder = folder or Path()
+        self._sets = {one.name: one for one in sets}
+        self._found = found
+        self._loaded: dict[tuple[str, Path], tuple[I, ...]] = {}
+
+    def _all(self) -> dict[str, InstanceSet[I]]:
+        return self._sets | {one.name: one for one in self._found()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name].about
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @property
+    def embedded(self) -> list[Embedded[I]]:
+        """The sets that are shipped."""
+        return [one for one in self._sets.values() if isinstance(one, Embedded)]
+
+    def load(self, name: str) -> list[I]:
+        """See the base class; a set's instances are kept for the next time."""
+        base, slash, index = name.partition("/")
+        one = self._all()[check_name(base, self, f"{self.kind.FAMILY} instance set")]
+        key = (base, data_folder())
+        if key not in self._loaded:
+            self._loaded[key] = tuple(self._read(one))
+        instances = self._loaded[key]
+        if not slash:
+            return list(instances)
+        if not index.isdecimal() or int(index) >= len(instances):
+            raise UnknownNameError(
+                f"{base} has no instance {index!r}; it holds {base}/0 to "
+                f"{base}/{len(instances) - 1}"
+            )
+        return [instances[int(index)]]
+
+    def _read(self, one: InstanceSet[I]) -> Iterable[I]:
+        if isinstance(one, Embedded):
+            return load_archive(self.kind, self.folder / one.archive)
+        if isinstance(one, Public):
+            return one.load(*(public_file(one.name, file, one.source) for file in one.files))
+        return one.draw()
+
+    def make(self, folder: Path | None = None) -> None:
+        """Make the archives of all embedded sets again, and `hashes.json` with the content hash of
+        each instance.
+
+        Args:
+            folder: where to write them; None for where they are.
+
+        Raises:
+            OutputError: the folder cannot be written.
+            InstanceError: a public file that a set is drawn from is missing.
+            MissingDependencyError: a set needs a package that is not installed.
+        """
+        folder = folder or self.folder
+        hashes: dict[str, list[str]] = {}
+        for one in self.embedded:
+            instances = list(islice(one.draw(), one.size))
+            save_archive(instances, folder / one.archive)
+            hashes[one.name] = [instance.content_hash for instance in instances]
+        write_bytes(folder / HASHES, (json.dumps(hashes, indent=1) + "\n").encode())
+
+    def hashes(self) -> dict[str, list[str]]:
+        """Read the content hash of each instance of each embedded set as it was made."""
+        recorded: dict[str, Any] = json.loads((self.folder / HASHES).read_text())
+        return recorded
 
 
 def data_folder() -> Path:
@@ -18,26 +175,21 @@ def data_folder() -> Path:
     return Path(os.environ.get("SYSOPT_DATA") or Path.home() / ".cache" / "sysopt-gym")
 
 
-def members(
-    name: str, sets: Iterable[str], what: str, load: Callable[[str], Sequence[One]]
-) -> list[One]:
-    """The instances of a set; "SET/3" is a list of its instance 3 alone.
+def public_file(name: str, file: str, source: str) -> Path:
+    """Find a published file in the data folder.
 
     Args:
-        name: of the set, or of one in it.
-        sets: all names.
-        what: a set is called, in messages.
-        load: a set's name -> its instances.
+        name: of the set or landscape that needs it, for the refusal.
+        file: its path relative to the data folder.
+        source: where it is published.
 
     Raises:
-        UnknownNameError: no such set, or no such instance in it.
+        InstanceError: it is not there; says where it comes from and where to put it.
     """
-    base, slash, index = name.partition("/")
-    instances = list(load(check_name(base, sets, what)))
-    if not slash:
-        return instances
-    if not index.isdecimal() or int(index) >= len(instances):
-        raise UnknownNameError(
-            f"{base} has no instance {index!r}; it holds {base}/0 to {base}/{len(instances) - 1}"
+    path = data_folder() / file
+    if not path.is_file():
+        raise InstanceError(
+            f"{name}: no file {path}; put {path.name} of {source} there, or set SYSOPT_DATA to the "
+            f"folder that holds {file}"
         )
-    return [instances[int(index)]]
+    return path

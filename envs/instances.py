@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gymnasium.envs.registration import EnvSpec
 
+from ..core.contracts import Setting
 from ..core.errors import InstanceError
 from ..core.instance import Instance
+from ..core.registry import check_name
+from ..datasets.sets import Sets
 
 AnyInstance = TypeVar("AnyInstance", bound=Instance)
 
@@ -49,25 +52,38 @@ class SealsItsSpec:
 
 def gather(
     instances: str | Path | AnyInstance | Sequence[AnyInstance],
-    sets: Iterable[str],
-    load_set: Callable[[str], list[AnyInstance]],
-    load_file: Callable[[Path], AnyInstance],
+    settings: Mapping[str, str],
+    sets: Sets[AnyInstance],
+    known: Mapping[str, Setting],
+    load_file: Callable[[Path, Mapping[str, str]], AnyInstance],
+    apply_settings: Callable[[AnyInstance, Mapping[str, str]], AnyInstance],
 ) -> list[AnyInstance]:
-    """The instances meant: a set's, a file's, or those given.
+    """Collect the instances of an environment, with settings applied.
+
+    Args:
+        instances: a set's name, a file, or instances.
+        settings: texts by the names in `known`.
+        sets: the family's instance sets.
+        known: the family's settings.
+        load_file: reads a user's file with settings.
+        apply_settings: returns an instance with settings replaced.
 
     Raises:
         InstanceError: there are none, or a file is malformed.
-        UnknownNameError: no such set.
+        UnknownNameError: no such set or setting.
+        SettingError: a setting cannot be used.
     """
-    if isinstance(instances, Instance):
-        found: list[AnyInstance] = [instances]
-    elif isinstance(instances, Path):
-        found = [load_file(instances)]
-    elif isinstance(instances, str):
-        is_file = instances.partition("/")[0] not in sets and Path(instances).is_file()
-        found = [load_file(Path(instances))] if is_file else load_set(instances)
+    for key in settings:
+        check_name(key, known, f"{sets.kind.FAMILY} setting")
+    named = isinstance(instances, str) and instances.partition("/")[0] in sets
+    if isinstance(instances, Path) or (
+        isinstance(instances, str) and not named and Path(instances).is_file()
+    ):
+        return [load_file(Path(instances), settings)]
+    if isinstance(instances, str):
+        found = sets.load(instances)
     else:
-        found = list(instances)
+        found = [instances] if isinstance(instances, Instance) else list(instances)
     if not found:
         raise InstanceError("the environment got no instances; give at least one")
-    return found
+    return [apply_settings(one, settings) for one in found] if settings else found

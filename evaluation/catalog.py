@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +22,47 @@ from ..core.registry import (
 MAX_SEEDS = 1000
 
 
-def find_instances(problem: Problem[Any], argument: str) -> list[Any]:
-    """The instances behind an argument: a set ("NAME:split"), one of a set ("NAME:split/3"), or a
-    file.
+def find_instances(problem: Problem[Any], argument: str, settings: Mapping[str, str]) -> list[Any]:
+    """Load the instances behind an argument, with settings applied.
 
-    A file of this library may hold a whole set; any other file holds one instance.
+    A .zip of this library may hold a whole set; any other file holds one instance.
+
+    Args:
+        problem: the family.
+        argument: a set ("NAME:split"), one of a set ("NAME:split/3"), or a file.
+        settings: texts by the names in the family's settings. A file is read with them, so that
+            they take the place of defaults that would refuse it.
 
     Raises:
-        UnknownNameError: neither a set nor a file.
+        UnknownNameError: neither a set nor a file, or an unknown setting.
         InstanceError: the file or the set's data is missing or malformed.
+        SettingError: a setting cannot be used.
     """
-    if argument.partition("/")[0] in problem.instance_sets:
-        return list(problem.load_set(argument))
     path = Path(argument).expanduser()
-    if path.is_dir():
+    if argument.partition("/")[0] in problem.sets:
+        found = list(problem.sets.load(argument))
+    elif path.is_dir():
         raise InstanceError(f"{argument}: is a folder; give one of the files in it")
-    if path.exists():
-        if path.suffix == ".zip":
-            return list(load_archive(problem.instance_type, path))
-        return [problem.load_file(path)]
-    near = difflib.get_close_matches(argument.partition("/")[0], problem.instance_sets, n=1)
+    elif path.exists() and path.suffix != ".zip":
+        check_settings(problem, settings)
+        return [problem.load_file(path, settings)]
+    elif path.exists():
+        found = list(load_archive(problem.instance_type, path))
+    else:
+        raise _neither(problem, argument, path)
+    return [apply_settings(problem, one, settings) for one in found]
+
+
+def _neither(problem: Problem[Any], argument: str, path: Path) -> UnknownNameError:
+    near = difflib.get_close_matches(argument.partition("/")[0], problem.sets, n=1)
     nearby = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
     near_file = difflib.get_close_matches(path.name, nearby, n=1)
     hints = [f"the set {name!r}" for name in near]
     hints += [f"the file {str(path.parent / name)!r}" for name in near_file]
     did_you_mean = f"did you mean {' or '.join(hints)}? " if hints else ""
-    raise UnknownNameError(
+    return UnknownNameError(
         f"{argument!r} is neither a {problem.family} instance set nor a file; {did_you_mean}"
-        f"sets: {', '.join(problem.instance_sets)}"
+        f"sets: {', '.join(problem.sets)}"
     )
 
 
@@ -77,15 +90,33 @@ def parse_settings(pairs: Sequence[str], allowed: Mapping[str, Any], what: str) 
 
 
 def apply_settings(problem: Problem[Any], instance: Any, values: Mapping[str, str]) -> Any:
-    """The instance with settings applied; the keys are checked first.
+    """Replace settings of an instance; the keys are checked first.
+
+    Args:
+        problem: the family.
+        instance: stays as it is.
+        values: texts by the names in the family's settings.
 
     Raises:
         UnknownNameError: an unknown key.
         SettingError: a value that cannot be used.
     """
-    for key in values:
-        check_name(key, problem.settings, f"{problem.family} setting")
+    check_settings(problem, values)
     return problem.apply_settings(instance, values) if values else instance
+
+
+def check_settings(problem: Problem[Any], keys: Iterable[str]) -> None:
+    """Refuse keys that are no settings of the family.
+
+    Args:
+        problem: the family.
+        keys: names of settings.
+
+    Raises:
+        UnknownNameError: an unknown key; the message offers the nearest.
+    """
+    for key in keys:
+        check_name(key, problem.settings, f"{problem.family} setting")
 
 
 def check_families(names: Sequence[str]) -> list[str]:
@@ -152,28 +183,43 @@ def check_seed(seed: int) -> int:
 def load(
     family: str, argument: str, pairs: Sequence[str]
 ) -> tuple[Problem[Any], list[Any], dict[str, str]]:
-    """A family's Problem, the instances behind an argument with settings applied, and the settings.
+    """Find a family and load the instances behind an argument, with settings applied.
+
+    Args:
+        family: its name.
+        argument: a set, one of a set, or a file; see `find_instances`.
+        pairs: "key=value" texts of settings.
+
+    Returns:
+        The family's Problem, the instances, and the settings.
 
     Raises:
-        SysOptError: see `find_instances`, `parse_settings` and `apply_settings`.
+        SysOptError: see `find_instances` and `parse_settings`.
     """
     problem = load_problem(family)
     settings = parse_settings(pairs, problem.settings, f"{family} setting")
-    instances = find_instances(problem, argument)
-    return problem, [apply_settings(problem, one, settings) for one in instances], settings
+    return problem, find_instances(problem, argument, settings), settings
 
 
-def readers(problems: Sequence[Problem[Any]], argument: str) -> list[Problem[Any]]:
-    """The one family that can read a file.
+def reader_of(
+    problems: Sequence[Problem[Any]], argument: str, pairs: Sequence[str]
+) -> Problem[Any]:
+    """Find the one family that can read a file.
+
+    Args:
+        problems: the families in question.
+        argument: the file.
+        pairs: "key=value" texts; each family is tried with those that it knows.
 
     Raises:
         UnknownNameError: there is no such file.
-        SettingError: several families can, or none.
+        SettingError: several families can read it, or none.
     """
 
     def reads(problem: Problem[Any]) -> bool:
+        own = [pair for pair in pairs if pair.partition("=")[0] in problem.settings]
         try:
-            find_instances(problem, argument)
+            find_instances(problem, argument, parse_settings(own, problem.settings, "setting"))
         except InstanceError:
             return False
         return True
@@ -189,24 +235,28 @@ def readers(problems: Sequence[Problem[Any]], argument: str) -> list[Problem[Any
             f"{argument}: {'several families read' if readers else 'no family reads'} this file; "
             "name the family it is for, e.g. `sysopt-gym compare FAMILY --instances FILE`"
         )
-    return readers
+    return readers[0]
 
 
 def import_file(
     family: str | None, path: Path, pairs: Sequence[str]
 ) -> tuple[Problem[Any], list[Any]]:
-    """The family that a user's file is for (None: the one that can read it), and the instances in
-    the file, named after it, with settings applied.
+    """Load the instances in a user's file, named after it, with settings applied.
+
+    Args:
+        family: its name; None for the one that can read the file.
+        path: the file.
+        pairs: "key=value" texts of settings.
 
     Raises:
         InstanceError: no such file, or malformed.
-        SysOptError: see `load` and `readers`.
+        SysOptError: see `load` and `reader_of`.
     """
     if not path.is_file():
         raise InstanceError(f"{path}: no such file; give the file to import")
     if family is None:
-        (problem,) = readers([load_problem(name) for name in family_names()], str(path))
-        family = problem.family
+        problems = [load_problem(name) for name in family_names()]
+        family = reader_of(problems, str(path), pairs).family
     problem, instances, _ = load(family, str(path), pairs)
     return problem, instances
 

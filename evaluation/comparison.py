@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from .catalog import (
     choose_contenders,
     find_instances,
     parse_settings,
-    readers,
+    reader_of,
 )
 from .cells import Entry, Folder
 from .conditions import conditions
@@ -74,20 +74,21 @@ def make_plan(request: Request) -> Plan:
     arguments: dict[str, list[str | Instance]]
     arguments = {problem.family: list(problem.defaults.instances) for problem in problems}
     if request.instances:
-        arguments = _by_family(problems, request.instances)
+        arguments = _by_family(problems, request)
         problems = [problem for problem in problems if arguments[problem.family]]
     entries: dict[tuple[str, str], Entry] = {}
     contenders, budgets = {}, {}
     for problem in problems:
         pairs = [p for p in request.settings if p.partition("=")[0] in problem.settings]
         given = parse_settings(pairs, problem.settings, f"{problem.family} setting")
-        instances = [i for a in arguments[problem.family] for i in _instances(problem, a)]
         for variant in problem.defaults.variants:
             if given.keys() & variant.keys():
                 continue
             settings = {**variant, **given}
-            for instance in instances:
-                entry = Entry(problem.family, apply_settings(problem, instance, settings), settings)
+            for instance in (
+                one for a in arguments[problem.family] for one in _instances(problem, a, settings)
+            ):
+                entry = Entry(problem.family, instance, settings)
                 entries.setdefault((entry.family, entry.instance_hash), entry)
         names = [n for n in request.contenders if n in contender_names(problem.family)]
         baseline = request.baseline
@@ -166,22 +167,27 @@ def _union(lists: Iterable[Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in lists for name in names))
 
 
-def _instances(problem: Problem[Any], argument: str | Instance) -> list[Any]:
-    return find_instances(problem, argument) if isinstance(argument, str) else [argument]
+def _instances(
+    problem: Problem[Any], argument: str | Instance, settings: Mapping[str, str]
+) -> list[Any]:
+    if isinstance(argument, str):
+        return find_instances(problem, argument, settings)
+    return [apply_settings(problem, argument, settings)]
 
 
 def _by_family(
-    problems: Sequence[Problem[Any]], arguments: Sequence[str | Instance]
+    problems: Sequence[Problem[Any]], request: Request
 ) -> dict[str, list[str | Instance]]:
     """Return the instance arguments by the family that they are for."""
     found: dict[str, list[str | Instance]] = {problem.family: [] for problem in problems}
-    for argument in arguments:
+    for argument in request.instances:
         if isinstance(argument, Instance):
             found[check_name(argument.FAMILY, found, "family of this comparison")].append(argument)
             continue
-        takers = [p for p in problems if argument.partition("/")[0] in p.instance_sets]
+        takers = [p for p in problems if argument.partition("/")[0] in p.sets]
         if not takers:
-            takers = list(problems) if len(problems) == 1 else readers(problems, argument)
+            alone = len(problems) == 1
+            takers = [problems[0] if alone else reader_of(problems, argument, request.settings)]
         for problem in takers:
             found[problem.family].append(argument)
     return found

@@ -205,12 +205,12 @@ def _families() -> list[Finding]:
             )
             continue
         missing = []
-        for name in problem.instance_sets:
+        for name in problem.sets:
             try:
-                problem.load_set(name)
+                problem.sets.load(name)
             except SysOptError as error:
                 missing.append((name, str(error)))
-        have = len(problem.instance_sets) - len(missing)
+        have = len(problem.sets) - len(missing)
         findings.append(Finding(family, "ok", f"{have} instance sets at hand"))
         for name, why in missing:
             place, _, remedy = why.partition("; ")

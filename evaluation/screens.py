@@ -50,7 +50,7 @@ def _families() -> Table:
 def _instances() -> Table:
     table = _table("Instance sets", "family", "set", "what it holds")
     for family in family_names():
-        for name, line in load_problem(family).instance_sets.items():
+        for name, line in load_problem(family).sets.items():
             table.add_row(family, name, line)
     return table
 

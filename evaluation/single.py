@@ -99,22 +99,15 @@ def solve(
     return Solved(file, answer, setup_s, outcome.cpu_s)
 
 
-def validate(
-    problem: Problem[Any], instance: Any, path: Path, settings: Mapping[str, str]
-) -> dict[str, Any]:
-    """Judge a solution file on an instance.
+def load_solution(problem: Problem[Any], path: Path) -> SolutionFile:
+    """Read a solution file of the family.
 
     Args:
         problem: the family.
-        instance: as loaded; the settings that the file was made with are applied to it.
         path: the solution file.
-        settings: applied on top, to judge the plan as an answer to other settings.
-
-    Returns:
-        `objective` (None where infeasible), `feasible`, `violations`, and names of what was judged.
 
     Raises:
-        SolutionError: the file is malformed, or its solution is for another family or instance.
+        SolutionError: the file is malformed, or its solution is of another family.
     """
     file = SolutionFile.load(path)
     _check_fields(file, path)
@@ -123,14 +116,38 @@ def validate(
             f"{path}: is a solution of {file.family}, not of {problem.family}; name that family "
             "instead"
         )
-    played = apply_settings(problem, instance, file.settings)
-    if played.content_hash != file.instance_hash:
+    return file
+
+
+def validate(
+    problem: Problem[Any],
+    instance: Any,
+    file: SolutionFile,
+    path: Path,
+    settings: Mapping[str, str],
+) -> dict[str, Any]:
+    """Judge a solution on an instance.
+
+    Args:
+        problem: the family.
+        instance: with the settings that the solution was made with.
+        file: the solution.
+        path: its file, for errors.
+        settings: applied on top, to judge the plan as an answer to other settings.
+
+    Returns:
+        objective (None where infeasible), feasible, violations, and what was judged.
+
+    Raises:
+        SolutionError: the solution is for another instance, or its actions are malformed.
+    """
+    if instance.content_hash != file.instance_hash:
         raise SolutionError(
             f"{path}: is a solution for {file.instance} (hash {file.instance_hash}), not for "
-            f"{instance.name} (hash {played.content_hash}); give the instance it was made for"
+            f"{instance.name} (hash {instance.content_hash}); give the instance it was made for"
         )
     actions = file.action_array(path)
-    played = apply_settings(problem, played, settings)
+    played = apply_settings(problem, instance, settings)
     world = World(world_seed(file.instance_hash, file.seed), file.wall_s)
     found = judge(problem, played, actions, world)
     verdict: dict[str, Any] = plain(

@@ -212,7 +212,7 @@ def test_an_instance_survives_its_file_with_its_hash(family: str, tmp_path: Path
     instance.save(tmp_path / "instance.npz")
     again = problem.instance_type.load(tmp_path / "instance.npz")
     assert again.content_hash == instance.content_hash
-    assert problem.load_file(tmp_path / "instance.npz").content_hash == instance.content_hash
+    assert problem.load_file(tmp_path / "instance.npz", {}).content_hash == instance.content_hash
 
 
 @families

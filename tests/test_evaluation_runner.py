@@ -30,7 +30,7 @@ BUDGET = Budget(0.2)
 
 
 def entries(count: int = 3) -> list[Entry]:
-    return [Entry("toy", items, {}) for items in toy_family.PROBLEM.load_set("toy")[:count]]
+    return [Entry("toy", items, {}) for items in toy_family.PROBLEM.sets.load("toy")[:count]]
 
 
 def played(tmp_path: Path, *names: str, **more: object) -> dict[tuple[str, str, int], Row]:

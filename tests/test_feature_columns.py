@@ -7,7 +7,7 @@ import pytest
 import torch
 from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
 from sysopt_gym.agents.vm_rescheduling import network, playing
-from sysopt_gym.datasets.memory_mapping.splits import load_set
+from sysopt_gym.datasets.memory_mapping.splits import SETS
 from sysopt_gym.envs.federated_lr.observation import FEATURES
 from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
 from sysopt_gym.envs.memory_mapping.observation import (
@@ -91,7 +91,7 @@ def test_a_vms_inputs_are_the_features_of_their_names(nodes: tuple[int, ...]) ->
 
 
 def test_a_decision_that_is_not_present_is_not_attended_to() -> None:
-    observation, _ = MallocGameEnv(load_set("small:test")[0]).reset(seed=0)
+    observation, _ = MallocGameEnv(SETS.load("small:test")[0]).reset(seed=0)
     seen = {key: torch.from_numpy(value)[None] for key, value in observation.items()}
     torch.manual_seed(0)
     policy = DecisionPolicy()

@@ -39,7 +39,7 @@ def made(tmp_path: Path, *names: str, drift: float = 0.0, seeds: int = 1) -> Fol
     toy_family.register()
     instances = [
         toy_family.PROBLEM.apply_settings(items, {"drift": str(drift)})
-        for items in toy_family.PROBLEM.load_set("toy")
+        for items in toy_family.PROBLEM.sets.load("toy")
     ]
     entries = [Entry("toy", items, {}) for items in instances]
     plan = Plan(entries, {"toy": list(names)}, {"toy": Budget(0.2)}, range(seeds))

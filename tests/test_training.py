@@ -135,7 +135,7 @@ def test_a_further_algorithm_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_plans_are_kept_for_one_contender_and_budget(tmp_path: Path) -> None:
-    instances = list(PROBLEM.load_set("small:test"))[:2]
+    instances = list(PROBLEM.sets.load("small:test"))[:2]
     kept, other = instances
     asked: list[str] = []
 
@@ -163,7 +163,7 @@ def test_policies_of_one_design_task_are_found_by_it_and_score_as_their_cards_sa
     name: str, size: str
 ) -> None:
     problem, task = load_problem("sequence_design"), f"ehrlich:{size}/0"
-    instances = problem.load_set(task)
+    instances = problem.sets.load(task)
     shown = problem.contender_view(instances[0]).content_hash
     found = shipped_for(name, problem, shown, SequencePolicy)
     assert found is not None

@@ -28,7 +28,7 @@ family, name, instances = sys.argv[1:]
 problem, contender = registry.load_problem(family), registry.load_contender(family, name)
 warm_up(contender, problem, WARM_UP_S)
 before = compiled()
-contender.object(problem.contender_view(problem.load_set(instances)[0]), Budget(2.0), 0)
+contender.object(problem.contender_view(problem.sets.load(instances)[0]), Budget(2.0), 0)
 print("compiled late:", sorted({function for _, function, _ in compiled() - before}))
 """
 

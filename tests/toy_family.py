@@ -25,6 +25,7 @@ from sysopt_gym.core.instance import Instance
 from sysopt_gym.core.problem import Defaults, Problem
 from sysopt_gym.core.registry import Entry
 from sysopt_gym.core.solution import Solution
+from sysopt_gym.datasets.sets import Drawn, Sets
 
 FAMILY = "toy"
 ENV_ID = "sysopt/Toy-v0"
@@ -178,7 +179,7 @@ class Toy(Problem[Items]):
     env_version = "1"
     title = "Pick items within a weight"
     instance_type = Items
-    instance_sets: ClassVar = {"toy": "three small problems"}
+    sets = Sets(Items, [Drawn("toy", "three small problems", lambda: map(make_items, range(3)))])
     generator_parameters: ClassVar = {"count": Setting("6", "items")}
     settings: ClassVar = {
         "capacity": Setting("14", "weight to fill"),
@@ -188,14 +189,9 @@ class Toy(Problem[Items]):
     pictures = "toy_family:pictures"
     benchmarks: ClassVar = {"toy": "toy_family:measure"}
 
-    def load_set(self, name: str) -> list[Items]:
-        if "/" in name:
-            return [self.load_set("toy")[int(name.partition("/")[2])]]
-        return [make_items(seed) for seed in range(3)]
-
-    def load_file(self, path: Path) -> Items:
+    def load_file(self, path: Path, settings: Mapping[str, str]) -> Items:
         if path.read_bytes()[:2] == b"PK":
-            return Items.load(path)
+            return self.apply_settings(Items.load(path), settings)
         raise InstanceError(f"{path}: not a toy file")
 
     def generate(self, parameters: Mapping[str, str], seed: int) -> Items:

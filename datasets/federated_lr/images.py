@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.files import read_bytes
+from ..files import read_file
 
-GZIP = b"\x1f\x8b"
 IDX = b"\x00\x00\x08"  # bytes; the fourth of the file counts its dimensions
 BRIGHTEST = 255
-MOST_UNPACKED = 2**29  # bytes
 CIFAR_SIDE, CIFAR_CLASSES = 32, 10
 CIFAR_RECORD = 1 + 3 * CIFAR_SIDE**2  # a label, then red, green and blue
 # Of names, and of the other file's: train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz.
@@ -29,26 +24,6 @@ class Images(NamedTuple):
 
     pixels: np.ndarray
     labels: np.ndarray
-
-
-def unpacked(path: Path, data: bytes) -> bytes:
-    """What a file holds, unpacked where it is a gzip.
-
-    Raises:
-        InstanceError: the archive is damaged, or larger than half a gigabyte inside.
-    """
-    if not data.startswith(GZIP):
-        return data
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as archive:
-            content = archive.read(MOST_UNPACKED + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InstanceError(f"{path}: damaged gzip ({error}); download it again") from error
-    if len(content) > MOST_UNPACKED:
-        raise InstanceError(
-            f"{path}: holds more than {MOST_UNPACKED // 2**20} MB; unpack it and give a part"
-        )
-    return content
 
 
 def is_idx(data: bytes) -> bool:
@@ -67,7 +42,7 @@ def idx_images(path: Path, data: bytes) -> Images:
         InstanceError: a file is malformed, the other one is missing, or they do not fit.
     """
     other = _companion(path)
-    found = (path, _idx(path, data)), (other, _idx(other, unpacked(other, read_bytes(other))))
+    found = (path, _idx(path, data)), (other, _idx(other, read_file(other).data))
     (labels_at, labels), (images_at, images) = sorted(found, key=lambda pair: pair[1].ndim)
     if images.ndim != 3 or labels.ndim != 1:
         raise InstanceError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
 from ...core.errors import InstanceError
+from ..records import Record, parse_json
 from .instance import LARGEST, MOST_CLASSES, Federation
 from .partition import federation_of, natural
 from .text import rows_of_samples
@@ -27,11 +27,8 @@ def leaf_federation(place: str, name: str, text: str) -> Federation:
     Raises:
         InstanceError: the text is malformed; names the user and the row.
     """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InstanceError(f"{place}: not JSON ({error}); make the file again") from error
-    users, x, y = _samples(place, content)
+    content = parse_json(place, text, finite=False).need("users", "user_data")
+    users, x, y = _samples(content)
     if not x:
         raise InstanceError(f"{place}: no user has any rows")
     if isinstance(x[0], str):
@@ -39,25 +36,21 @@ def leaf_federation(place: str, name: str, text: str) -> Federation:
     return _numbers(place, name, users, x, y)
 
 
-def _samples(place: str, content: Any) -> tuple[list[str], list[Any], list[Any]]:
+def _samples(document: Record) -> tuple[list[str], list[Any], list[Any]]:
     """Whose each row is, and x and y of all, in the order of the users."""
-    data = content.get("user_data") if isinstance(content, dict) else None
-    listed = content.get("users") if isinstance(content, dict) else None
-    if not isinstance(data, dict) or not isinstance(listed, list):
-        raise InstanceError(
-            f"{place}: no LEAF file; it must hold `users` and `user_data`, of each user x and y"
-        )
+    data = document.get("user_data")
     users: list[str] = []
     x: list[Any] = []
     y: list[Any] = []
-    for user in listed:
-        own = data.get(user) if isinstance(user, str) else None
-        if not isinstance(own, dict) or not all(isinstance(own.get(k), list) for k in "xy"):
-            raise InstanceError(f"{place}, user {user}: has no lists x and y in user_data")
+    for entry in document.get("users").items():
+        user = entry.text()
+        own = data.need(user).get(user).need("x", "y").value
+        if not all(isinstance(own[key], list) for key in "xy"):
+            data.get(user).refuse("x and y are not lists")
         if len(own["x"]) != len(own["y"]) or not own["x"]:
-            raise InstanceError(
-                f"{place}, user {user}: has {len(own['x'])} x and {len(own['y'])} y; give as many "
-                "of each, at least one, or leave the user out"
+            data.get(user).refuse(
+                f"has {len(own['x'])} x and {len(own['y'])} y; give as many of each, at least one, "
+                "or leave the user out"
             )
         users += [user] * len(own["x"])
         x += own["x"]

@@ -6,25 +6,28 @@ The format is told from the content, never from the file's name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import InstanceError
-from ...core.files import read_bytes
 from ...core.instance import load_single
-from .images import Images, cifar_images, idx_images, is_cifar, is_idx, unpacked
+from ..files import NO_SETTINGS, UserFile, naming, read_file
+from .images import Images, cifar_images, idx_images, is_cifar, is_idx
 from .instance import Federation
 from .leaf import leaf_federation
 from .partition import federation_of
-from .tables import is_optdigits, optdigits, table_federation
+from .settings import with_settings
+from .tabular import is_optdigits, optdigits, table_federation
 from .text import LEAST_CHARACTERS, LENGTH, is_play, rows_of_play
 
-ZIP = b"PK\x03\x04"
+FORMATS = (
+    "idx images, a CIFAR-10 batch, LEAF's JSON, CSV, a play, or an instance saved by this library"
+)
 WIDTH = 32  # of a text's model
 
 
-def load_file(path: Path) -> Federation:
-    """The federation in a user's file, plain or gzipped.
+def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Federation:
+    """Read the federation in a user's file, plain or gzipped.
 
     Read are: idx images (MNIST, Fashion-MNIST, EMNIST), the labels' file beside them; a binary
     batch of CIFAR-10; LEAF's JSON (FEMNIST, Shakespeare), users as clients; CSV with a column
@@ -34,47 +37,34 @@ def load_file(path: Path) -> Federation:
     for each 10 rows, if that is less) by Dirichlet(0.5); the settings `clients` and `skew` say
     otherwise.
 
+    Args:
+        path: the file.
+        settings: texts by the names in SETTINGS.
+
     Raises:
         InstanceError: the file is none of these or is malformed; names file, row and remedy.
+        SettingError: a setting cannot be used.
     """
-    data = read_bytes(path)
-    if data.startswith(ZIP):
-        return load_single(Federation, path, data)
-    data = unpacked(path, data)
-    name = path.name.split(".")[0]
-    try:
-        if is_idx(data):
-            return _of_images(name, idx_images(path, data))
-        if is_cifar(data):
-            return _of_images(name, cifar_images(data), classes=10)
-        return _of_text(path, name, text_of(path, data))
-    except InstanceError as error:
-        if not str(error).startswith(f"{name}: "):
-            raise
-        raise InstanceError(f"{path}: {error}") from error
+    file = read_file(path)
+    if file.is_zip:
+        return with_settings(load_single(Federation, path, file.data), settings)
+    with naming(str(path)):
+        return with_settings(_read(file), settings)
+
+
+def _read(file: UserFile) -> Federation:
+    if is_idx(file.data):
+        return _of_images(file.stem, idx_images(file.path, file.data))
+    if is_cifar(file.data):
+        return _of_images(file.stem, cifar_images(file.data), classes=10)
+    return _of_text(str(file.path), file.stem, file.text(FORMATS))
 
 
 def _of_images(name: str, images: Images, **terms: Any) -> Federation:
     return federation_of(name, images.pixels, images.labels, **terms)
 
 
-def text_of(path: Path, data: bytes) -> str:
-    """The text of a file.
-
-    Raises:
-        InstanceError: it is no UTF-8.
-    """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InstanceError(
-            f"{path}: neither text nor a known binary format (byte {error.start}: {error.reason}); "
-            "give idx images, a CIFAR-10 batch, LEAF's JSON, CSV, a play, or this library's .npz"
-        ) from error
-
-
-def _of_text(path: Path, name: str, text: str) -> Federation:
-    place = str(path)
+def _of_text(place: str, name: str, text: str) -> Federation:
     if text.lstrip().startswith("{"):
         return leaf_federation(place, name, text)
     if is_optdigits(text):

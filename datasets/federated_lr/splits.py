@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import InstanceError
-from ...core.files import read_bytes
-from ..sets import data_folder, members
+from ..files import read_file
+from ..sets import Drawn, Public, Sets
 from .digits import digits
 from .generator import chains, curve, generate, log_uniform, rename, round_off
-from .images import idx_images, pooled, unpacked
+from .images import idx_images, pooled
 from .instance import Federation
-from .loaders import play_federation, text_of
+from .loaders import play_federation
 from .partition import federation_of
 from .settings import with_settings
-from .tables import optdigits
+from .tabular import optdigits
 
 # The published grid of initial rates (Wang et al. 2024, robustness): rows and columns.
 BETAS = (0.001, 0.005, 0.01, 0.05, 0.1)
 ALPHAS = (0.5, 0.75, 1.0, 1.5, 2.0)
 
-FOLDER = "federated"  # of the data folder
 _UCI = "UCI, optical recognition of handwritten digits"
-SOURCES = {
-    **dict.fromkeys((".tra", ".tes", ".hol"), _UCI),
-    ".gz": "MNIST's test images, its labels beside it",
-    ".txt": "tinyshakespeare, github.com/karpathy/char-rnn",
-}
+_MNIST = "MNIST's test images and labels"
+_TEXT = "tinyshakespeare, github.com/karpathy/char-rnn"
 
 TEXT_EVERY = 8  # of the mixed sets, one is text
 TRAIN_DIGITS = 1200  # of the digits' rows, for mixed:train; mixed:val has the rest
@@ -39,49 +34,15 @@ SIZES = {"mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val":
 # Every set draws from seeds of its own.
 FIRST_SEED = {name: 100_000 * (1 + row) for row, name in enumerate(SIZES)}
 
-_GRID = "5 x 5 initial rates (beta .001 to .1, alpha .5 to 2) of "
-SETS: Mapping[str, str] = {
-    "digits-grid": _GRID + "scikit-learn's digits, 100 clients Dirichlet(0.5), logistic",
-    "synthetic-grid": _GRID + "LEAF's synthetic(1, 1), 50 clients, logistic",
-    "optdigits-grid": _GRID + "UCI's optdigits, 100 clients, logistic (needs the data folder)",
-    "mnist10k-grid": _GRID + "10,000 MNIST images at 14 x 14, logistic (needs the data folder)",
-    "shakespeare-grid": _GRID + "tinyshakespeare by speaker, GRU (needs the data folder)",
-    "mixed:train": "240 federations of digits, synthetic data and text to train agents on",
-    "mixed:val": "16 more, of other digits and seeds, to choose agents by",
-    "curves:train": "200 learning curves in closed form, no data",
-    "curves:val": "16 more, of other seeds",
-    "small:test": "6 small synthetic federations, for quick comparisons",
-}
 
-
-def load_set(name: str) -> list[Federation]:
-    """The federations of a set; "SET/3" is a list of its federation 3 alone.
-
-    Raises:
-        UnknownNameError: no such set, or no such federation in it.
-        InstanceError: the set's file is not in the data folder.
-        MissingDependencyError: the set is of digits, and scikit-learn is not installed.
-    """
-    return members(name, SETS, "federated_lr instance set", _instances)
-
-
-@cache
-def _instances(name: str) -> tuple[Federation, ...]:
-    if name in _GRIDS:
-        return _grid(name, _GRIDS[name]())
-    if name == "small:test":
-        return tuple(_small(row) for row in range(6))
-    draw = _curve if name.startswith("curves") else _mixed
-    return tuple(draw(name, row) for row in range(SIZES[name]))
-
-
-def _grid(name: str, federation: Federation) -> tuple[Federation, ...]:
+def _grid(name: str, load: Callable[..., Federation], *paths: Path) -> list[Federation]:
     """The federation with each pair of rates, row by row; all share its arrays."""
-    return tuple(
+    federation = load(*paths)
+    return [
         dataclasses.replace(federation, name=f"{name}/b{beta:g}-a{alpha:g}", alpha=alpha, beta=beta)
         for beta in BETAS
         for alpha in ALPHAS
-    )
+    ]
 
 
 def _digits_grid() -> Federation:
@@ -92,59 +53,34 @@ def _synthetic_grid() -> Federation:
     return generate({}, 1)
 
 
-def _optdigits_grid() -> Federation:
-    parts = [
-        optdigits(str(path), text_of(path, read_bytes(path)))
-        for path in (_public(f"optdigits.{end}") for end in ("tra", "tes", "hol"))
-    ]
+def _optdigits_grid(*paths: Path) -> Federation:
+    parts = [optdigits(str(path), read_file(path).text()) for path in paths]
     images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
     return federation_of("optdigits-grid", images, labels, clients=100)
 
 
-def _mnist_grid() -> Federation:
-    path = _public("t10k-images-idx3-ubyte.gz")
-    images = idx_images(path, unpacked(path, read_bytes(path)))
+def _mnist_grid(path: Path, _labels: Path) -> Federation:
+    images = idx_images(path, read_file(path).data)
     return federation_of(
         "mnist10k-grid", pooled(images.pixels), images.labels, clients=100,
         validation=1000, test=1000, local_steps=10, batch_size=32,
     )  # fmt: skip
 
 
-def _shakespeare_grid() -> Federation:
-    path = _public("tinyshakespeare.txt")
+def _shakespeare_grid(path: Path) -> Federation:
     return play_federation(
-        str(path), "shakespeare-grid", text_of(path, read_bytes(path)),
+        str(path), "shakespeare-grid", read_file(path).text(),
         validation=200, test=200, participants=6, local_steps=5, batch_size=8, rounds=30,
     )  # fmt: skip
 
 
-def _public(name: str) -> Path:
-    """A file of the data folder."""
-    path = data_folder() / FOLDER / name
-    if not path.is_file():
-        raise InstanceError(
-            f"no file {path}; put {name} there ({SOURCES[path.suffix]}), or set SYSOPT_DATA to the "
-            f"folder that holds {FOLDER}/{name}"
-        )
-    return path
-
-
-_GRIDS: Mapping[str, Callable[[], Federation]] = {
-    "digits-grid": _digits_grid,
-    "synthetic-grid": _synthetic_grid,
-    "optdigits-grid": _optdigits_grid,
-    "mnist10k-grid": _mnist_grid,
-    "shakespeare-grid": _shakespeare_grid,
-}
-
-
-def _small(row: int) -> Federation:
+def _small(name: str, row: int) -> Federation:
     beta = ("0.001", "0.01", "0.1")[row % 3]
     values = {"clients": "12", "features": "16", "classes": "5", "rows": "40", "rounds": "20",
               "participants": "4", "batch": "8", "beta": beta}  # fmt: skip
     if row >= 3:
         values |= {"model": "mlp", "width": "8"}
-    return rename(generate(values, 900_000 + row), f"small:test/{row}")
+    return rename(generate(values, 900_000 + row), f"{name}/{row}")
 
 
 def _curve(name: str, row: int) -> Federation:
@@ -213,7 +149,7 @@ def _some_synthetic(seed: int, rng: np.random.Generator) -> Federation:
 
 
 def _terms(clients: int, rng: np.random.Generator) -> dict[str, str]:
-    """Settings drawn for a federation of so many clients."""
+    """Draw the settings of a federation that has this number of clients."""
     terms = {
         "rounds": str(rng.integers(20, 61)),
         "participants": str(rng.integers(min(4, clients), min(20, clients) + 1)),
@@ -231,3 +167,65 @@ def _terms(clients: int, rng: np.random.Generator) -> dict[str, str]:
     if rng.random() < 0.25:
         terms["noise"] = str(round_off(rng.uniform(0.05, 0.3)))
     return terms
+
+
+_GRID = "5 x 5 initial rates (beta .001 to .1, alpha .5 to 2) of "
+
+
+def _public(
+    name: str, of: str, source: str, load: Callable[..., Federation], *files: str
+) -> Public[Federation]:
+    paths = tuple(f"federated/{file}" for file in files)
+    return Public(name, f"{_GRID}{of} (needs the data folder)", paths, source,
+                  partial(_grid, name, load))  # fmt: skip
+
+
+def _each(name: str, draw: Callable[[str, int], Federation], size: int) -> list[Federation]:
+    return [draw(name, row) for row in range(size)]
+
+
+def _drawn(
+    name: str, draw: Callable[[str, int], Federation], size: int, about: str
+) -> Drawn[Federation]:
+    return Drawn(name, about, partial(_each, name, draw, size))
+
+
+SETS: Sets[Federation] = Sets(
+    Federation,
+    [
+        Drawn(
+            "digits-grid", _GRID + "scikit-learn's digits, 100 clients Dirichlet(0.5), logistic",
+            partial(_grid, "digits-grid", _digits_grid),
+        ),
+        Drawn(
+            "synthetic-grid", _GRID + "LEAF's synthetic(1, 1), 50 clients, logistic",
+            partial(_grid, "synthetic-grid", _synthetic_grid),
+        ),
+        _public(
+            "optdigits-grid", "UCI's optdigits, 100 clients, logistic", _UCI, _optdigits_grid,
+            "optdigits.tra", "optdigits.tes", "optdigits.hol",
+        ),
+        _public(
+            "mnist10k-grid", "10,000 MNIST images at 14 x 14, logistic", _MNIST, _mnist_grid,
+            "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
+        ),
+        _public(
+            "shakespeare-grid", "tinyshakespeare by speaker, GRU", _TEXT, _shakespeare_grid,
+            "tinyshakespeare.txt",
+        ),
+        _drawn(
+            "mixed:train", _mixed, SIZES["mixed:train"],
+            "240 federations of digits, synthetic data and text to train agents on",
+        ),
+        _drawn(
+            "mixed:val", _mixed, SIZES["mixed:val"],
+            "16 more, of other digits and seeds, to choose agents by",
+        ),
+        _drawn(
+            "curves:train", _curve, SIZES["curves:train"],
+            "200 learning curves in closed form, no data",
+        ),
+        _drawn("curves:val", _curve, SIZES["curves:val"], "16 more, of other seeds"),
+        _drawn("small:test", _small, 6, "6 small synthetic federations, for quick comparisons"),
+    ],
+)  # fmt: skip

@@ -5,33 +5,31 @@ The format is told from the content, never from the file's name.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import zipfile
-import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ...core.errors import InstanceError
-from ...core.files import read_bytes
 from ...core.instance import load_single
-from ..records import Record
+from ..files import NO_SETTINGS, UserFile, naming, read_file
+from ..records import Record, parse_json
 from .builder import Builder, Use
 from .hardware import DEFAULT, Hardware, load_hardware
 from .hlo import load_hlo
 from .instance import DEAD_ENDS, KIND_NAMES, MAX_BYTES, MAX_SECONDS, PIN_NAMES, Program
 from .packing import HEADER
-from .settings import DEFAULT_CAPACITY
+from .settings import DEFAULT_CAPACITY, with_settings
 
-GZIP_MAGIC = b"\x1f\x8b"
 JSON_FORMAT = "sysopt-gym program 1"
-MAX_UNPACKED = 2**29
+FORMATS = (
+    "scheduled HLO text, program JSON, a torch.export .pt2, or an instance saved by this library"
+)
 
 
-def load_file(path: Path, hardware: str = DEFAULT, capacity: str | None = None) -> Program:
-    """The program in a user's file.
+def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Program:
+    """Read the program in a user's file.
 
     Read are: scheduled XLA HLO text, plain or gzipped; this library's JSON (the schema is in
     docs/memory_mapping.md); a program saved by torch.export (.pt2, needs torch); and what this
@@ -39,100 +37,69 @@ def load_file(path: Path, hardware: str = DEFAULT, capacity: str | None = None) 
 
     Args:
         path: the file.
-        hardware: profile that HLO and torch.export programs are timed for, and JSON programs that
-            name no bandwidths.
-        capacity: of fast memory, as in `sizes.read_capacity`; by default a quarter of the
-            program's peak, or what the file says.
+        settings: texts by the names in SETTINGS. A hardware and a capacity take the place of the
+            defaults while the program is built, and of what a JSON program or a saved one says.
 
     Raises:
         InstanceError: the file is none of these or is malformed; names file, place and remedy.
-        SettingError: the capacity cannot be read.
+        SettingError: a setting cannot be used.
         MissingDependencyError: a .pt2 file without torch.
     """
-    data = read_bytes(path)
-    name = path.name.split(".")[0]
-    if data.startswith(GZIP_MAGIC):
-        data = _unpack(path, data)
-    if data.startswith(b"PK\x03\x04"):
-        return _load_archive(path, data, hardware, capacity)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InstanceError(f"{path}: neither text nor an archive ({error.reason})") from error
+    file = read_file(path)
+    machine, capacity = settings.get("hardware", DEFAULT), settings.get("capacity")
+    if file.is_zip:
+        return with_settings(_load_archive(file, machine, capacity), settings)
+    text = file.text(FORMATS)
     start = text.lstrip()
     if start.startswith(("{", "[")):
-        return load_json(str(path), name, text, hardware, capacity)
-    if start.lower().startswith(HEADER):
+        program = load_json(str(path), file.stem, text, machine, capacity)
+    elif start.lower().startswith(HEADER):
         raise InstanceError(
             f"{path}: a packing problem (buffers with lifetimes, no instructions), not a program; "
             f"solve it by `python -m sysopt_gym.methods.memory_mapping.packing {path} --out "
             "solution.csv`, or read it with datasets.memory_mapping.packing.load_packing"
         )
-    if "HloModule" in text:
-        machine = load_hardware(hardware)
-        return load_hlo(str(path), name, text, machine, capacity or DEFAULT_CAPACITY)
-    raise InstanceError(
-        f"{path}: not a known format; expected scheduled HLO text, program JSON, a torch.export "
-        ".pt2, or an instance saved by this library"
-    )
+    elif "HloModule" in text:
+        hardware = load_hardware(machine)
+        program = load_hlo(str(path), file.stem, text, hardware, capacity or DEFAULT_CAPACITY)
+    else:
+        raise InstanceError(f"{path}: not a known format; give {FORMATS}")
+    return with_settings(program, settings)
 
 
-def _unpack(path: Path, data: bytes) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            text = stream.read(MAX_UNPACKED + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InstanceError(f"{path}: damaged gzip file ({error}); copy it again") from error
-    if len(text) > MAX_UNPACKED:
-        raise InstanceError(f"{path}: unpacks to more than {MAX_UNPACKED >> 20} MB; split it")
-    return text
-
-
-def _load_archive(path: Path, data: bytes, hardware: str, capacity: str | None) -> Program:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
-    if all(name.endswith((".npz", ".npy")) for name in names):
-        return load_single(Program, path, data)
+def _load_archive(file: UserFile, hardware: str, capacity: str | None) -> Program:
+    if all(name.endswith((".npz", ".npy")) for name in file.members()):
+        return load_single(Program, file.path, file.data)
     from .torch_export import load_pt2
 
-    return load_pt2(path, load_hardware(hardware), capacity or DEFAULT_CAPACITY)
+    return load_pt2(file.path, load_hardware(hardware), capacity or DEFAULT_CAPACITY)
 
 
 def load_json(
     place: str, name: str, text: str, hardware: str = DEFAULT, capacity: str | None = None
 ) -> Program:
-    """The program in a JSON text of the documented schema.
+    """Read the program in a JSON text of the documented schema.
+
+    Args:
+        place: the file, for refusals.
+        name: of the program, where the text has none.
+        text: the JSON document.
+        hardware: profile of the times, where the text names none.
+        capacity: bytes of fast memory, 8MiB, or a fraction of the peak; None for what the text
+            says, or a quarter of the peak.
 
     Raises:
         InstanceError: names the file, the record and the field.
         SettingError: the capacity cannot be read.
     """
-
-    def number(token: str) -> NoReturn:
-        raise InstanceError(
-            f"{place}: holds the number {token}, which is no quantity; give a finite one"
-        )
-
-    try:
-        document = Record(place, "the document", json.loads(text, parse_constant=number))
-    except json.JSONDecodeError as error:
-        end = " (the file seems cut off)" if error.pos >= len(text.rstrip()) else ""
-        raise InstanceError(
-            f"{place}: not valid JSON at line {error.lineno}, column {error.colno}: "
-            f"{error.msg}{end}; copy or export it again"
-        ) from error
-    except RecursionError as error:
-        raise InstanceError(f"{place}: cannot be read as JSON ({error})") from error
+    document = parse_json(place, text).need("format", "tensors", "instrs")
     said = document.get("format").text()
     if said != JSON_FORMAT:
         document.get("format").refuse(f"is {said!r}, expected {JSON_FORMAT!r}")
     machine, stated = _hardware(document, hardware)
     builder = Builder(machine)
     rows = _tensors(document, builder)
-    for instr in document.get("instrs").items():
+    for instr in document.get("instrs").items("name", "ops"):
         _instr(instr, builder, rows)
     if document.has("name"):
         name = document.get("name").text()
@@ -140,10 +107,8 @@ def load_json(
     if document.has("dead_end"):
         policy = document.get("dead_end").choice(DEAD_ENDS)
     chosen = capacity or stated or DEFAULT_CAPACITY
-    try:
+    with naming(place):
         return builder.build(name, chosen, DEAD_ENDS[policy])
-    except InstanceError as error:
-        raise InstanceError(f"{place}: {error}") from error
 
 
 def _hardware(document: Record, hardware: str) -> tuple[Hardware, str | None]:
@@ -167,7 +132,7 @@ def _hardware(document: Record, hardware: str) -> tuple[Hardware, str | None]:
 
 
 def _tensors(document: Record, builder: Builder) -> dict[str, int]:
-    tensors = document.get("tensors").items()
+    tensors = document.get("tensors").items("name", "size", "kind")
     rows: dict[str, int] = {}
     for tensor in tensors:
         name = tensor.get("name").text()
@@ -196,7 +161,7 @@ def _row(record: Record, rows: dict[str, int]) -> int:
 def _instr(instr: Record, builder: Builder, rows: dict[str, int]) -> None:
     reads: list[Use] = []
     writes: list[Use] = []
-    for op in instr.get("ops").items():
+    for op in instr.get("ops").items("tensor", "rw"):
         tensor = _row(op.get("tensor"), rows)
         amount = op.get("bytes").whole(0, MAX_BYTES) if op.has("bytes") else -1
         (reads, writes)[op.get("rw").choice(("r", "w"))].append(Use(tensor, amount))

@@ -6,15 +6,13 @@ Lifetimes are half-open.
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import InstanceError
-from ...core.files import read_bytes
+from ..files import read_file, read_table
 
 HEADER = "id,lower,upper,size"
 MAX_NUMBER = 2**60
@@ -53,48 +51,18 @@ def load_packing(path: Path) -> Packing:
     Raises:
         InstanceError: names the file, the row and the column.
     """
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-        lines = list(csv.reader(text.splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InstanceError(f"{path}: cannot be read as CSV ({error})") from error
-    columns = [cell.strip().lower() for cell in lines[0]] if lines else []
-    for column in HEADER.split(","):
-        if column not in columns:
-            raise InstanceError(f"{path}: row 1: the column {column!r} is missing")
-    ids: list[str] = []
-    numbers: list[list[int]] = []
-    for row, cells in enumerate(lines[1:], start=2):
-        if not cells:
-            continue
-        if len(cells) != len(columns):
-            raise InstanceError(
-                f"{path}: row {row}: has {len(cells)} columns, the header has {len(columns)}; the "
-                "file may be cut off here, copy it again"
-            )
-        of = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-        for column in ("lower", "upper", "size"):
-            if not of[column].isdecimal() or int(of[column]) > MAX_NUMBER:
-                raise InstanceError(
-                    f"{path}: row {row}, column {column!r}: is {of[column]!r}, expected a whole "
-                    "number from 0"
-                )
-        if of["id"] in ids:
-            raise InstanceError(f"{path}: row {row}, column 'id': {of['id']!r} stands twice")
-        ids.append(of["id"])
-        numbers.append([int(of[column]) for column in ("lower", "upper", "size")])
-        if numbers[-1][0] >= numbers[-1][1]:
-            raise InstanceError(f"{path}: row {row}: lower must be less than upper")
-    if not ids:
-        raise InstanceError(f"{path}: has a header but no rows; there is nothing to pack")
-    table = np.array(numbers, np.int64)
+    table = read_table(str(path), read_file(path).text("a CSV file"), HEADER.split(","))
+    lower, upper = (table.wholes(column, 0, MAX_NUMBER) for column in ("lower", "upper"))
+    late = np.flatnonzero(lower >= upper)
+    if late.size:
+        table.refuse(int(late[0]), "lower", "lower must be less than upper")
     stated = re.search(r"\.(\d+)\.csv$", path.name)
     return Packing(
         name=path.name.removesuffix(".csv"),
-        ids=tuple(ids),
-        lower=table[:, 0].copy(),
-        upper=table[:, 1].copy(),
-        size=table[:, 2].copy(),
+        ids=tuple(table.unique("id")),
+        lower=lower,
+        upper=upper,
+        size=table.wholes("size", 0, MAX_NUMBER),
         capacity=int(stated[1]) if stated else 0,
     )
 

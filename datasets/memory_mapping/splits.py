@@ -5,49 +5,23 @@ with how they were made.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.files import write_bytes
-from ...core.instance import load_archive, save_archive
-from ..sets import data_folder, members
+from ..sets import Drawn, Embedded, Sets, public_file
 from .generator import generate
 from .instance import Program, roofline
 from .loaders import load_file
 
-EMBEDDED = Path(__file__).parent / "embedded"
-
-SETS: Mapping[str, str] = {
-    "hlo": "7 real programs compiled by XLA (MLP, ResNet-18, U-Net, GPT-2, LSTM), fast memory of "
-    "1/4 of the peak",
-    "synthetic:train": "48 generated programs of 60 to 1,000 decisions, for training",
-    "synthetic:more": "352 programs that follow synthetic:train's, generated when asked for",
-    "synthetic:val": "8 generated programs for choosing between models",
-    "synthetic:test": "12 generated programs for the final figures",
-    "synthetic:unseen": "15 programs that follow synthetic:test's, generated when asked for",
-    "small:train": "48 generated programs of 12 to 80 decisions, for training",
-    "small:val": "8 small programs for choosing between models",
-    "small:test": "12 small programs for the final figures",
-}
-
-# Sets that go on behind an embedded one: which, from which of its sequence on, how many.
-FURTHER = {
-    "synthetic:more": ("synthetic:train", 48, 352),
-    "synthetic:unseen": ("synthetic:test", 15, 15),
-}
 # Every split draws from seeds of its own; the splits never meet.
 FIRST_SEED = {
-    name: 100_000 * (1 + row) for row, name in enumerate(n for n in SETS if n not in FURTHER)
-}
-SIZES = {
-    "synthetic:train": 48, "synthetic:val": 8, "synthetic:test": 12,
-    "small:train": 48, "small:val": 8, "small:test": 12,
+    "synthetic:train": 200_000, "synthetic:val": 300_000, "synthetic:test": 400_000,
+    "small:train": 500_000, "small:val": 600_000, "small:test": 700_000,
 }  # fmt: skip
 DECISIONS = {"synthetic": (60, 1000), "small": (12, 80)}
 KINDS = ("chain", "residual", "unet", "transformer", "dag")
@@ -59,71 +33,24 @@ HLO_FILES = (
     "mlp_fwd", "mlp_train", "resnet18_224_fwd", "resnet18_224_train", "unet128_fwd", "gpt2s_x4_fwd",
     "lstm_T64_scan_fwd",
 )  # fmt: skip
-
-
-def load_set(name: str) -> list[Program]:
-    """The instances of a set; "SET/3" is a list of its instance 3 alone.
-
-    Raises:
-        UnknownNameError: no such set, or no such instance in it.
-    """
-    return members(name, SETS, "memory_mapping instance set", _embedded)
-
-
-@cache
-def _embedded(name: str) -> tuple[Program, ...]:
-    if name in FURTHER:
-        sequence, first, size = FURTHER[name]
-        programs = islice(split_instances(sequence), first, first + size)
-        return tuple(
-            dataclasses.replace(program, name=f"{name}/{k}") for k, program in enumerate(programs)
-        )
-    return tuple(load_archive(Program, EMBEDDED / archive_name(name)))
-
-
-def archive_name(name: str) -> str:
-    """File name of an embedded set."""
-    return name.replace(":", "-") + ".zip"
-
-
-def make_splits(folder: Path = EMBEDDED) -> None:
-    """Makes every embedded set again, and hashes.json with the content hash of each instance.
-
-    Raises:
-        InstanceError: a dump is not in the data folder.
-        OutputError: the folder cannot be written.
-    """
-    made = {"hlo": real_programs()}
-    for name, size in SIZES.items():
-        draws = split_instances(name)
-        made[name] = [next(draws) for _ in range(size)]
-    hashes = {}
-    for name, instances in made.items():
-        save_archive(instances, folder / archive_name(name))
-        hashes[name] = [instance.content_hash for instance in instances]
-    write_bytes(folder / "hashes.json", (json.dumps(hashes, indent=1) + "\n").encode())
+HLO_SOURCE = "this project's HLO dumps"
 
 
 def real_programs() -> list[Program]:
-    """The programs of set hlo, imported from the dumps in the data folder.
+    """Read the programs of set hlo, imported from the dumps in the data folder.
 
     Raises:
         InstanceError: a dump is missing.
     """
     programs = []
     for name in HLO_FILES:
-        path = data_folder() / "programs" / "hlo" / f"{name}.hlo.txt.gz"
-        if not path.is_file():
-            raise InstanceError(
-                f"hlo: no file {path}; set SYSOPT_DATA to the folder that holds "
-                f"programs/hlo/{path.name}"
-            )
+        path = public_file("hlo", f"programs/hlo/{name}.hlo.txt.gz", HLO_SOURCE)
         programs.append(dataclasses.replace(load_file(path), name=f"hlo/{name}"))
     return programs
 
 
 def split_instances(name: str) -> Iterator[Program]:
-    """The endless sequence whose first `SIZES[name]` instances are the embedded split."""
+    """Draw the endless sequence whose first instances are an embedded split."""
     family = name.partition(":")[0]
     low, high = DECISIONS[family]
     kept = 0
@@ -155,3 +82,48 @@ def _draw(family: str, kept: int, seed: int) -> Program | None:
         return None
     times = roofline(program)
     return program if times.all_slow_s >= LEAST_IDEAL * times.all_fast_s else None
+
+
+def _embedded(name: str, size: int, about: str) -> Embedded[Program]:
+    return Embedded(name, about, size, partial(split_instances, name))
+
+
+def _further(name: str, split: str, first: int, size: int, about: str) -> Drawn[Program]:
+    """A set of `size` programs that an embedded split's sequence goes on with, from `first` on."""
+
+    def draw() -> Iterator[Program]:
+        for row, program in enumerate(islice(split_instances(split), first, first + size)):
+            yield dataclasses.replace(program, name=f"{name}/{row}")
+
+    return Drawn(name, about, draw)
+
+
+SETS: Sets[Program] = Sets(
+    Program,
+    [
+        Embedded(
+            "hlo",
+            "7 real programs compiled by XLA (MLP, ResNet-18, U-Net, GPT-2, LSTM), fast memory of "
+            "1/4 of the peak",
+            len(HLO_FILES),
+            real_programs,
+        ),
+        _embedded(
+            "synthetic:train", 48, "48 generated programs of 60 to 1,000 decisions, for training"
+        ),
+        _further(
+            "synthetic:more", "synthetic:train", 48, 352,
+            "352 programs that follow synthetic:train's, generated when asked for",
+        ),
+        _embedded("synthetic:val", 8, "8 generated programs for choosing between models"),
+        _embedded("synthetic:test", 12, "12 generated programs for the final figures"),
+        _further(
+            "synthetic:unseen", "synthetic:test", 15, 15,
+            "15 programs that follow synthetic:test's, generated when asked for",
+        ),
+        _embedded("small:train", 48, "48 generated programs of 12 to 80 decisions, for training"),
+        _embedded("small:val", 8, "8 small programs for choosing between models"),
+        _embedded("small:test", 12, "12 small programs for the final figures"),
+    ],
+    Path(__file__).parent / "embedded",
+)  # fmt: skip

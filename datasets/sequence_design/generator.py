@@ -12,12 +12,13 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
-from . import rna, tables
+from . import rna
 from .ehrlich import draw_ehrlich
 from .instance import DesignTask, distinct, encode, make_task
+from .landscape_tables import DNA, PROTEIN, gb1, tf_binding
 
 # The amino acids' letters come first, so that up to 20 states look like proteins.
-LETTERS = tables.PROTEIN + "BJOUXZ0123456789"
+LETTERS = PROTEIN + "BJOUXZ0123456789"
 MOST_ROUNDS = 2000
 CROSSOVER = 0.3
 BROKEN = 0.2  # conserved regions drawn with a wrong letter: about half of those below the ceiling
@@ -218,11 +219,15 @@ def gb1_task(name: str, seed: int) -> DesignTask:
     Raises:
         InstanceError: the table is not in the data folder.
     """
-    table = tables.gb1()
+    table = gb1()
     low = np.flatnonzero(table.scores <= np.quantile(table.scores, GB1_SHARE))
     rows = np.random.default_rng([seed, 0x6B1]).choice(low, 5000, replace=False)
     return make_task(
-        name, tables.PROTEIN, table.sequences[rows], table.scores[rows], {"landscape": "gb1"}
+        name,
+        PROTEIN,
+        table.sequences[rows],
+        table.scores[rows],
+        {"landscape": "gb1"},
     )
 
 
@@ -239,13 +244,13 @@ def tf_binding_task(name: str, factor: str, lowest: int | None) -> DesignTask:
     Raises:
         InstanceError: the factor's table is not in the data folder.
     """
-    table = tables.tf_binding(factor)
+    table = tf_binding(factor)
     if lowest is None:
         shown = np.flatnonzero(table.scores <= np.percentile(table.scores, 50))
     else:
         shown = np.sort(np.argsort(table.scores, kind="stable")[:lowest])
     handle = {"landscape": "tf_binding", "factor": factor}
-    return make_task(name, tables.DNA, table.sequences[shown], table.scores[shown], handle)
+    return make_task(name, DNA, table.sequences[shown], table.scores[shown], handle)
 
 
 def _whole(parameters: Mapping[str, str], key: str) -> int:

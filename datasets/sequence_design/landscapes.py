@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.errors import InstanceError
 from ...core.registry import check_name
-from . import ehrlich, rna, tables
+from . import ehrlich, landscape_tables, rna
 from .instance import MEASURED, DesignTask
 from .measured import fit_estimate
 
@@ -63,12 +63,12 @@ def _ehrlich(task: DesignTask) -> Oracle:
 
 
 def _tf_binding(task: DesignTask) -> Oracle:
-    table = tables.tf_binding(task.handle()["factor"])
+    table = landscape_tables.tf_binding(task.handle()["factor"])
     return Oracle(lambda tokens: table.look_up(tokens, task.letters), 0.0, 1.0)
 
 
 def _gb1(task: DesignTask) -> Oracle:
-    table = tables.gb1()
+    table = landscape_tables.gb1()
     low, high = float(table.scores.min()), float(table.scores.max())
     return Oracle(lambda tokens: table.look_up(tokens, task.letters), low, high)
 

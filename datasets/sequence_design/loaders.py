@@ -5,10 +5,10 @@ The format is told from the content, never from the file's name.
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import string
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from ...core.errors import InstanceError
 from ...core.files import read_bytes
 from ...core.instance import load_single
+from ..files import NO_SETTINGS, UserFile, naming, read_file, read_table
 from .instance import (
     BATCH_SIZE,
     MEASURED,
@@ -24,68 +25,89 @@ from .instance import (
     encode,
     make_task,
 )
+from .landscape_tables import DNA, PROTEIN
 from .settings import DEFAULT_SHARE, with_settings
-from .tables import DNA, PROTEIN
 
 ALPHABETS = (DNA, "ACGU", PROTEIN)
+FORMATS = (
+    "CSV with the columns sequence and score, arrays of Design-Bench, or an instance saved by this "
+    "library"
+)
 NUMPY_MAGIC = b"\x93NUMPY"
 
 
-def load_file(path: Path) -> DesignTask:
-    """The task in a user's file.
+def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> DesignTask:
+    """Read the task in a user's file.
 
     Read are: CSV with the columns `sequence` and `score`; Design-Bench's pair of arrays, given the
     x file (`tf_bind_8-x-0.npy`, its y file beside it); and what this library saved itself (.npz, or
-    a .zip set of one instance). Of measurements the lower half is shown, as in BIB, the rest is
-    for the oracle alone; the setting `offline` says otherwise.
+    a .zip set of one instance). Of measurements contenders see the lower half, as in BIB, where the
+    setting `offline` says nothing else; the rest is for the oracle alone.
+
+    Args:
+        path: the file.
+        settings: texts by the names in SETTINGS; those given take the place of the defaults while
+            the task is made.
 
     Raises:
         InstanceError: the file is none of these or is malformed; names file, row and remedy.
+        SettingError: a setting cannot be used.
     """
-    data = read_bytes(path)
-    if data.startswith(b"PK\x03\x04"):
-        return load_single(DesignTask, path, data)
-    name = path.name.split(".")[0]
-    if data.startswith(NUMPY_MAGIC):
-        return _load_arrays(path, name, data)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InstanceError(f"{path}: neither text nor an archive ({error.reason})") from error
-    sequences, scores, places = _read_csv(path, text)
-    return measured_task(name, str(path), sequences, scores, places)
+    file = read_file(path)
+    if file.is_zip:
+        return with_settings(load_single(DesignTask, path, file.data), settings)
+    if file.data.startswith(NUMPY_MAGIC):
+        return _load_arrays(file, settings)
+    sequences, scores, places = _read_csv(str(path), file.text(FORMATS))
+    return measured_task(file.stem, str(path), sequences, scores, places, settings)
 
 
 def measured_task(
-    name: str, place: str, texts: list[str], scores: list[float], places: list[str]
+    name: str,
+    place: str,
+    texts: Sequence[str],
+    scores: np.ndarray,
+    places: Sequence[str],
+    settings: Mapping[str, str] = NO_SETTINGS,
 ) -> DesignTask:
-    """A task on a landscape known by these rows alone; `places` names each row in errors.
+    """Make a task on a landscape that is known by these rows alone.
+
+    Args:
+        name: of the task.
+        place: the file, for refusals.
+        texts: sequences of one length.
+        scores: float64 [N], a measured value for each; higher is better.
+        places: file and row of each, for refusals.
+        settings: texts by the names in SETTINGS.
 
     Raises:
         InstanceError: the rows make no task.
+        SettingError: a setting cannot be used.
     """
-    if not texts:
-        raise InstanceError(f"{place}: holds no sequences; give rows of sequence,score")
     alphabet = _alphabet(texts, places)
-    return _as_task(name, place, alphabet, encode(alphabet, texts, places), scores)
+    tokens = encode(alphabet, texts, places)
+    return _as_task(name, place, alphabet, tokens, scores, settings)
 
 
 def _as_task(
-    name: str, place: str, alphabet: str, tokens: np.ndarray, scores: list[float]
+    name: str,
+    place: str,
+    alphabet: str,
+    tokens: np.ndarray,
+    scores: np.ndarray,
+    settings: Mapping[str, str],
 ) -> DesignTask:
     """A batch that the rows cannot pad is made smaller, half of them at most."""
     first, _ = distinct(tokens)
-    try:
+    with naming(place):
         task = make_task(
-            name, alphabet, tokens, np.asarray(scores), {"landscape": MEASURED},
+            name, alphabet, tokens, scores, {"landscape": MEASURED},
             batch_size=max(1, min(BATCH_SIZE, len(first) // 4)),
         )  # fmt: skip
-        return with_settings(task, {"offline": DEFAULT_SHARE})
-    except InstanceError as error:
-        raise InstanceError(f"{place}: {error}") from error
+        return with_settings(task, {"offline": DEFAULT_SHARE, **settings})
 
 
-def _alphabet(texts: list[str], places: list[str]) -> str:
+def _alphabet(texts: Sequence[str], places: Sequence[str]) -> str:
     """The first of the known alphabets that holds every letter."""
     letters = set().union(*texts)
     for alphabet in ALPHABETS:
@@ -101,49 +123,17 @@ def _alphabet(texts: list[str], places: list[str]) -> str:
     return PROTEIN
 
 
-def _read_csv(path: Path, text: str) -> tuple[list[str], list[float], list[str]]:
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
-    try:
-        header = [cell.strip().lower() for cell in next(rows, [])]
-        if "sequence" not in header or "score" not in header:
-            raise InstanceError(
-                f"{path}: the first line is {','.join(header)[:80]!r}; it must name the columns "
-                "sequence and score"
-            )
-        at, value = header.index("sequence"), header.index("score")
-        sequences, scores, places = [], [], []
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            place = f"{path}, line {rows.line_num}"
-            if len(row) <= max(at, value):
-                raise InstanceError(f"{place}: has {len(row)} cells, expected {len(header)}")
-            sequence = row[at].strip().upper()
-            if not sequence:
-                raise InstanceError(f"{place}: the sequence is empty; drop the row")
-            sequences.append(sequence)
-            scores.append(_score(row[value], place))
-            places.append(place)
-    except csv.Error as error:
-        raise InstanceError(f"{path}, line {rows.line_num}: not CSV ({error})") from error
+def _read_csv(place: str, text: str) -> tuple[list[str], np.ndarray, list[str]]:
+    """Sequences, scores float64 [N], and file and row of each."""
+    table = read_table(place, text, ("sequence", "score"), ragged=True)
+    sequences = [sequence.upper() for sequence in table.names("sequence")]
+    scores = table.reals("score", -math.inf, math.inf)
+    places = [f"{place}: row {line}" for line, _ in table.rows]
     _one_score_each(sequences, scores, places)
     return sequences, scores, places
 
 
-def _score(cell: str, place: str) -> float:
-    try:
-        score = float(cell)
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
-        raise InstanceError(
-            f"{place}: the score is {cell.strip()!r}; give a finite number, or drop the row"
-        )
-    return score
-
-
-def _one_score_each(sequences: list[str], scores: list[float], places: list[str]) -> None:
+def _one_score_each(sequences: list[str], scores: np.ndarray, places: list[str]) -> None:
     seen: dict[str, int] = {}
     for row, sequence in enumerate(sequences):
         first = seen.setdefault(sequence, row)
@@ -154,15 +144,16 @@ def _one_score_each(sequences: list[str], scores: list[float], places: list[str]
             )
 
 
-def _load_arrays(path: Path, name: str, data: bytes) -> DesignTask:
+def _load_arrays(file: UserFile, settings: Mapping[str, str]) -> DesignTask:
     """Design-Bench's x (whole numbers [N, L]) and y (real [N] or [N, 1])."""
+    path = file.path
     other = path.with_name(path.name.replace("-x-", "-y-"))
     if other == path or not other.is_file():
         raise InstanceError(
             f"{path}: an array of Design-Bench needs its other half; give the x file "
             "(NAME-x-0.npy) with the y file (NAME-y-0.npy) beside it"
         )
-    x, y = _array(path, data), _array(other, read_bytes(other))
+    x, y = _array(path, file.data), _array(other, read_bytes(other))
     if x.ndim != 2 or x.dtype.kind not in "iu":
         raise InstanceError(
             f"{path}: has shape {x.shape} and dtype {x.dtype}, expected whole numbers [N, L]"
@@ -179,8 +170,14 @@ def _load_arrays(path: Path, name: str, data: bytes) -> DesignTask:
     if low < 0 or high >= len(letters) or high < 1:
         row = int(np.argwhere((x < 0) | (x >= len(letters)))[0, 0]) if low != high else 0
         raise InstanceError(f"{path}, row {row}: tokens in {low}..{high}; expected 0..29 at most")
-    scores = [_score(str(value), f"{other}, row {row}") for row, value in enumerate(y.ravel())]
-    return _as_task(name, str(path), letters, x.astype(np.int8), scores)
+    scores = y.ravel().astype(np.float64)
+    odd = np.flatnonzero(~np.isfinite(scores))
+    if odd.size:
+        raise InstanceError(
+            f"{other}, row {odd[0]}: the score is {scores[odd[0]]}; give a finite number, or drop "
+            "the row"
+        )
+    return _as_task(file.stem, str(path), letters, x.astype(np.int8), scores, settings)
 
 
 def _array(path: Path, data: bytes) -> np.ndarray:

@@ -9,18 +9,14 @@ measured.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numba import njit
 
-from ...core.errors import InstanceError
-from ...core.files import read_bytes
-from ..sets import data_folder
+from ..files import read_file, read_table
 
 LANDMARKS = 1000
 HELD_OUT = 0.1
@@ -44,32 +40,31 @@ FILES = {"avgfp": "landscapes/proteins/avgfp.tsv.gz", "e4b": "landscapes/protein
 STOP = "*"
 
 
-def protein_variants(name: str) -> tuple[list[str], list[float], Path]:
-    """Sequences, scores and file of avgfp (Sarkisyan et al. 2016, Nature 533) or e4b (Starita et
-    al. 2013, PNAS 110). Variants with a stop codon are left out.
+def protein_variants(name: str, path: Path) -> tuple[list[str], np.ndarray, list[str]]:
+    """Read the variants of avgfp (Sarkisyan et al. 2016, Nature 533) or e4b (Starita et al. 2013,
+    PNAS 110). Variants with a stop codon are left out.
+
+    Args:
+        name: of the protein, a key of WILD_TYPES.
+        path: its file.
+
+    Returns:
+        Sequences, scores float64 [N], and a name for each row in refusals.
 
     Raises:
-        InstanceError: the file is not in the data folder, or malformed.
+        InstanceError: the file is malformed.
     """
-    path = data_folder() / FILES[name]
-    if not path.is_file():
-        raise InstanceError(
-            f"{name}: no file {path}; put it there from {SOURCE}, or set SYSOPT_DATA to the folder "
-            f"that holds {FILES[name]}"
-        )
-    text = gzip.decompress(read_bytes(path)).decode()
-    sequences, scores = [], []
-    for number, row in enumerate(csv.DictReader(io.StringIO(text), delimiter="\t"), start=2):
+    table = read_table(str(path), read_file(path).text(), ("variant", "score"))
+    scores = table.reals("score", -math.inf, math.inf)
+    variants = table.texts("variant")
+    kept = [row for row, variant in enumerate(variants) if STOP not in variant]
+    sequences = []
+    for row in kept:
         try:
-            if STOP in row["variant"]:
-                continue
-            sequences.append(_mutated(WILD_TYPES[name], row["variant"]))
-            scores.append(float(row["score"]))
-        except (KeyError, ValueError, IndexError) as error:
-            raise InstanceError(
-                f"{path}, line {number}: {error}; copy the file again from {SOURCE}"
-            ) from error
-    return sequences, scores, path
+            sequences.append(_mutated(WILD_TYPES[name], variants[row]))
+        except (ValueError, IndexError) as error:
+            table.refuse(row, "variant", f"{error}; copy the file again from {SOURCE}")
+    return sequences, scores[kept], [f"{path}, variant {row}" for row in range(len(kept))]
 
 
 def _mutated(wild_type: str, variant: str) -> str:

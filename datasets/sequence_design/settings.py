@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
-    """Replace the settings of a task: the offline share, then the number of designs.
+    """Replace the settings of a task, all at once.
 
     Args:
         task: the task with its present settings.
@@ -37,14 +38,15 @@ def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
         SettingError: a value that cannot be used.
         InstanceError: the settings leave no possible task.
     """
+    changes: dict[str, Any] = {}
     if "offline" in values:
-        task = _shown(task, _share(values["offline"]))
+        changes |= _shown(task, _share(values["offline"]))
     if "batch" in values:
         text = values["batch"]
         if not text.isdecimal() or int(text) < 1:
             raise SettingError(f"batch={text!r}; give a whole number of designs, at least 1")
-        task = dataclasses.replace(task, batch_size=int(text))
-    return task
+        changes["batch_size"] = int(text)
+    return dataclasses.replace(task, **changes) if changes else task
 
 
 def _share(text: str) -> float:
@@ -57,18 +59,18 @@ def _share(text: str) -> float:
     return share
 
 
-def _shown(task: DesignTask, share: float) -> DesignTask:
+def _shown(task: DesignTask, share: float) -> dict[str, np.ndarray]:
+    """The fields of the task with that share of its rows, lowest scores first, to be seen."""
     sequences = np.concatenate([task.sequences, task.hidden_sequences])
     scores = np.concatenate([task.scores, task.hidden_scores])
     order = np.argsort(scores, kind="stable")
     kept, rest = np.split(order, [math.ceil(share * len(order))])
     if not task.estimated:
         rest = rest[:0]
-    return dataclasses.replace(
-        task,
-        sequences=sequences[kept],
-        scores=scores[kept],
-        starts=np.argsort(-scores[kept], kind="stable")[:START_POOL],
-        hidden_sequences=sequences[rest],
-        hidden_scores=scores[rest],
-    )
+    return {
+        "sequences": sequences[kept],
+        "scores": scores[kept],
+        "starts": np.argsort(-scores[kept], kind="stable")[:START_POOL],
+        "hidden_sequences": sequences[rest],
+        "hidden_scores": scores[rest],
+    }

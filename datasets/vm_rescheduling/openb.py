@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.files import read_bytes
+from ..files import Table, header_of, read_file, read_table
 from .instance import Cluster
 from .replay import one_node_cluster
-from .table import Table, header_of, read_table
 
 NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
 POD_COLUMNS = (
@@ -105,7 +104,7 @@ def _header(path: Path) -> tuple[str, ...]:
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> Table:
-    return read_table(str(path), read_bytes(path).decode("utf-8-sig", errors="replace"), columns)
+    return read_table(str(path), read_file(path).text("a CSV file in UTF-8"), columns)
 
 
 def _events(pods: Table, time: float | None) -> list[tuple[int, bool]]:

@@ -53,7 +53,7 @@ def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
                 changes[key] = text
         except ValueError as error:
             raise SettingError(f"setting {key}={text!r} cannot be read ({error})") from error
-    return dataclasses.replace(cluster, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(cluster, **changes) if changes else cluster  # type: ignore[arg-type]
 
 
 def _pm_indices(cluster: Cluster, text: str) -> np.ndarray:

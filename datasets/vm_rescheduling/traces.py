@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.files import read_bytes
+from ..files import header_of, read_file, read_table
 from .instance import Cluster
 from .openb import NODE_COLUMNS, POD_COLUMNS, load_openb, pair_of
 from .replay import MB_PER_GB, MILLI, HostType, Stays, snapshot
-from .table import header_of, read_table
 
-__all__ = ["SQLITE_MAGIC", "decode", "load_azure", "load_csv", "load_huawei", "load_openb"]
+__all__ = ["SQLITE_MAGIC", "load_azure", "load_csv", "load_huawei", "load_openb"]
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 HUAWEI_COLUMNS = ("vmid", "cpu", "memory", "time", "type")
@@ -31,21 +30,7 @@ AZURE_COLUMNS = {
     "vmType": ("vmTypeId", "machineId", "core", "memory"),
 }
 MAX_TIME = 1e15
-
-
-def decode(path: Path, data: bytes) -> str:
-    """The text in a file's bytes.
-
-    Raises:
-        InstanceError: they are not UTF-8.
-    """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InstanceError(
-            f"{path}: byte {error.start} is not UTF-8 text; give a JSON or CSV file in UTF-8, an "
-            "Azure Packing sqlite file, or an instance saved by this library"
-        ) from error
+ADVICE = "give a part of the trace"
 
 
 def load_csv(path: Path, text: str) -> Cluster:
@@ -85,7 +70,9 @@ def load_huawei(
     Raises:
         InstanceError: names file, row, column and remedy.
     """
-    table = read_table(str(path), decode(path, read_bytes(path)), HUAWEI_COLUMNS)
+    table = read_table(
+        str(path), read_file(path, ADVICE).text("a CSV file in UTF-8"), HUAWEI_COLUMNS
+    )
     vm_ids = table.names("vmid")
     cpu = np.rint(table.reals("cpu", 0.001, 10**6) * MILLI).astype(np.int64)
     mem = np.rint(table.reals("memory", 0, 10**9) * MB_PER_GB).astype(np.int64)

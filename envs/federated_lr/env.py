@@ -16,7 +16,7 @@ from ...core.registry import check_name
 from ...datasets.federated_lr.instance import Federation, seal
 from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
-from ...datasets.federated_lr.splits import SETS, load_set
+from ...datasets.federated_lr.splits import SETS
 from ..actions import LegalDiscrete
 from ..instances import SealsItsSpec, gather
 from ..window import Window, check_render_mode
@@ -250,7 +250,5 @@ def gather_federations(
     instances: str | Path | Federation | Sequence[Federation], settings: Mapping[str, str]
 ) -> list[Federation]:
     """The federations meant, with the settings applied, sealed."""
-    for key in settings:
-        check_name(key, SETTINGS, "federated_lr setting")
-    found = gather(instances, SETS, load_set, load_file)
-    return [seal(with_settings(one, settings) if settings else one) for one in found]
+    found = gather(instances, settings, SETS, SETTINGS, load_file, with_settings)
+    return [seal(federation) for federation in found]

@@ -15,7 +15,7 @@ from ...datasets.federated_lr.generator import PARAMETERS, generate
 from ...datasets.federated_lr.instance import CURVE, Federation, Terms, seal, terms_of
 from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
-from ...datasets.federated_lr.splits import SETS, load_set
+from ...datasets.federated_lr.splits import SETS
 from . import FAMILY
 from .objective import objective_of
 from .orders import constant
@@ -39,7 +39,7 @@ class FederatedLR(Problem[Federation]):
     env_version = "1"
     title = "Control the learning rates of federated training (after FedHyper, ICLR 2024)"
     instance_type = Federation
-    instance_sets = SETS
+    sets = SETS
     generator_parameters = PARAMETERS
     settings = SETTINGS
     defaults = Defaults(
@@ -67,13 +67,9 @@ class FederatedLR(Problem[Federation]):
     pictures = ".evaluation.pictures.federated_lr:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {"federated_lr": ".benchmarks.federated_lr:measure"}
 
-    def load_set(self, name: str) -> list[Federation]:
-        """Load the federations of a set."""
-        return load_set(name)
-
-    def load_file(self, path: Path) -> Federation:
+    def load_file(self, path: Path, settings: Mapping[str, str]) -> Federation:
         """Read a federation from images, LEAF's JSON or CSV."""
-        return load_file(path)
+        return load_file(path, settings)
 
     def generate(self, parameters: Mapping[str, str], seed: int) -> Federation:
         """Generate a federation, or a learning curve."""

@@ -14,8 +14,8 @@ from ...core.errors import IllegalActionError, SettingError
 from ...core.registry import check_name
 from ...datasets.memory_mapping.instance import Program
 from ...datasets.memory_mapping.loaders import load_file
-from ...datasets.memory_mapping.settings import with_settings
-from ...datasets.memory_mapping.splits import SETS, load_set
+from ...datasets.memory_mapping.settings import SETTINGS, with_settings
+from ...datasets.memory_mapping.splits import SETS
 from ..actions import LegalDiscrete
 from ..instances import gather
 from ..window import Window, check_render_mode
@@ -48,7 +48,6 @@ from .observation import (
 from .packed import advance, pack, restart, state_in
 
 Observation = dict[str, np.ndarray]
-SETTING_NAMES = ("capacity", "hardware", "dead_end")
 
 
 class _Episode(NamedTuple):
@@ -135,7 +134,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.window = window
-        self.instances = _gather(instances, settings or {})
+        self.instances = gather(instances, settings or {}, SETS, SETTINGS, load_file, with_settings)
         self.action_space: LegalDiscrete = LegalDiscrete(3)
         self.action_space.belong_to(self._draw_legal)
         self.observation_space = observation_space(window)
@@ -292,13 +291,3 @@ class MallocGameEnv(gym.Env[Observation, Any]):
             f"{name}: action {action} is not legal for decision {state.scalars[POSITION]}; choose "
             f'among observation["action_mask"], {legal}'
         )
-
-
-def _gather(
-    instances: str | Path | Program | Sequence[Program], settings: Mapping[str, str]
-) -> list[Program]:
-    """The programs meant, with the settings applied."""
-    found = gather(instances, SETS, load_set, load_file)
-    for key in settings:
-        check_name(key, SETTING_NAMES, "memory_mapping setting")
-    return [with_settings(program, settings) for program in found] if settings else found

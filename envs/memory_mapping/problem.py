@@ -15,7 +15,7 @@ from ...datasets.memory_mapping.generator import PARAMETERS, generate
 from ...datasets.memory_mapping.instance import Program, accesses, peak_bytes, roofline
 from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.settings import SETTINGS, with_settings
-from ...datasets.memory_mapping.splits import SETS, load_set
+from ...datasets.memory_mapping.splits import SETS
 from . import FAMILY
 from .dynamics import DROP
 from .objective import objective_of
@@ -33,7 +33,7 @@ class MemoryMapping(Problem[Program]):
     env_version = "2"
     title = "Map a program's tensors to fast memory so that it runs sooner (mallocGame, 2023)"
     instance_type = Program
-    instance_sets = SETS
+    sets = SETS
     generator_parameters = PARAMETERS
     settings = SETTINGS
     defaults = Defaults(
@@ -61,13 +61,9 @@ class MemoryMapping(Problem[Program]):
         "memory_mapping": ".benchmarks.memory_mapping:measure"
     }
 
-    def load_set(self, name: str) -> list[Program]:
-        """Load the programs of a set."""
-        return load_set(name)
-
-    def load_file(self, path: Path) -> Program:
+    def load_file(self, path: Path, settings: Mapping[str, str]) -> Program:
         """Read a program from HLO text, JSON or an exported graph."""
-        return load_file(path)
+        return load_file(path, settings)
 
     def generate(self, parameters: Mapping[str, str], seed: int) -> Program:
         """Generate a program."""

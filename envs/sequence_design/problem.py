@@ -14,10 +14,10 @@ from ...core.contracts import Objective, Verdict, World
 from ...core.problem import Defaults, Problem
 from ...datasets.sequence_design.generator import PARAMETERS, generate
 from ...datasets.sequence_design.instance import DesignTask, seal
+from ...datasets.sequence_design.landscape_tables import DNA
 from ...datasets.sequence_design.loaders import load_file
 from ...datasets.sequence_design.settings import SETTINGS, with_settings
-from ...datasets.sequence_design.splits import SETS, load_set
-from ...datasets.sequence_design.tables import DNA
+from ...datasets.sequence_design.splits import SETS
 from . import FAMILY
 from .dynamics import best_offline
 from .objective import objective_of
@@ -33,7 +33,7 @@ class SequenceDesign(Problem[DesignTask]):
     env_version = "2"
     title = "Design biological sequences from measured ones, offline (after BIB, ICML 2023)"
     instance_type = DesignTask
-    instance_sets = SETS
+    sets = SETS
     generator_parameters = PARAMETERS
     settings = SETTINGS
     defaults = Defaults(
@@ -61,13 +61,9 @@ class SequenceDesign(Problem[DesignTask]):
         "sequence_design": ".benchmarks.sequence_design:measure"
     }
 
-    def load_set(self, name: str) -> list[DesignTask]:
-        """Load the design tasks of a set."""
-        return load_set(name)
-
-    def load_file(self, path: Path) -> DesignTask:
+    def load_file(self, path: Path, settings: Mapping[str, str]) -> DesignTask:
         """Read a design task from measured sequences."""
-        return load_file(path)
+        return load_file(path, settings)
 
     def generate(self, parameters: Mapping[str, str], seed: int) -> DesignTask:
         """Generate an Ehrlich function and an offline set measured on it."""

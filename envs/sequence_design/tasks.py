@@ -8,15 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...core.errors import InstanceError
-from ...core.registry import check_name
 from ...datasets.sequence_design.instance import DesignTask, seal
 from ...datasets.sequence_design.loaders import load_file
-from ...datasets.sequence_design.settings import with_settings
-from ...datasets.sequence_design.splits import SETS, load_set
+from ...datasets.sequence_design.settings import SETTINGS, with_settings
+from ...datasets.sequence_design.splits import SETS
 from ..instances import SealsItsSpec as Base
 from ..instances import gather
-
-SETTING_NAMES = ("batch", "offline")
 
 
 class SealsItsSpec(Base):
@@ -35,10 +32,9 @@ def gather_tasks(
         InstanceError: there are none, a file is malformed, or they are not all of one shape.
         UnknownNameError: no such set or setting.
     """
-    found = gather(instances, SETS, load_set, load_file)
-    for key in settings:
-        check_name(key, SETTING_NAMES, "sequence_design setting")
-    found = [seal(with_settings(task, settings)) for task in found]
+    found = [
+        seal(task) for task in gather(instances, settings, SETS, SETTINGS, load_file, with_settings)
+    ]
     for task in found:
         check_alike(found[0], task)
     return found

@@ -20,8 +20,8 @@ from ...core.registry import check_name
 from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...datasets.vm_rescheduling.loaders import load_file
-from ...datasets.vm_rescheduling.settings import with_settings
-from ...datasets.vm_rescheduling.splits import SETS, load_set
+from ...datasets.vm_rescheduling.settings import SETTINGS, with_settings
+from ...datasets.vm_rescheduling.splits import SETS
 from ..actions import LegalDiscrete, LegalMultiDiscrete
 from ..instances import gather
 from ..window import Window, check_render_mode
@@ -127,7 +127,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         self.render_mode = render_mode
         self.form = form
         self.allow_stop = allow_stop
-        self.instances = _gather(instances, settings or {})
+        self.instances = gather(instances, settings or {}, SETS, SETTINGS, load_file, with_settings)
         self.max_pms = max_pms or max(cluster.n_pms for cluster in self.instances)
         self.max_vms = max_vms or max(cluster.n_vms for cluster in self.instances)
         if form == "plies":
@@ -367,26 +367,6 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     def _note_move(self, vm: int, dest: int) -> None:
         self._last_move = (vm, int(self._place[vm]), dest)
         self._place[vm] = dest
-
-
-def _gather(
-    instances: str | Path | Cluster | Sequence[Cluster], settings: Mapping[str, str]
-) -> list[Cluster]:
-    """The clusters meant, with the settings applied."""
-    found = gather(instances, SETS, load_set, load_file)
-    names = (
-        "mnl",
-        "objective",
-        "mode",
-        "goal_rate",
-        "drain",
-        "weights",
-        "pm_move_cap",
-        "churn_per_min",
-    )
-    for key in settings:
-        check_name(key, names, "vm_rescheduling setting")
-    return [with_settings(cluster, settings) for cluster in found] if settings else found
 
 
 def _pack_as_is(cluster: Cluster) -> tuple[np.ndarray, np.ndarray]:

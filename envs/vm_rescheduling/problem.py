@@ -15,7 +15,7 @@ from ...datasets.vm_rescheduling.generator import PARAMETERS, generate
 from ...datasets.vm_rescheduling.instance import ACTIVE, STATUS_NAMES, Cluster
 from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.settings import SETTINGS, with_settings
-from ...datasets.vm_rescheduling.splits import SETS, load_set, utilization
+from ...datasets.vm_rescheduling.splits import SETS, utilization
 from . import FAMILY
 from .objective import objective_of
 from .plan import export_plan
@@ -41,7 +41,7 @@ class VMRescheduling(Problem[Cluster]):
     env_version = "1"
     title = "Migrate a few VMs so that free cores form whole 16-core slots (VMR2L, EuroSys 2025)"
     instance_type = Cluster
-    instance_sets = SETS
+    sets = SETS
     generator_parameters = PARAMETERS
     settings = SETTINGS
     defaults = Defaults(
@@ -68,13 +68,9 @@ class VMRescheduling(Problem[Cluster]):
         "vm_rescheduling": ".benchmarks.vm_rescheduling:measure"
     }
 
-    def load_set(self, name: str) -> list[Cluster]:
-        """Load the clusters of a set."""
-        return load_set(name)
-
-    def load_file(self, path: Path) -> Cluster:
+    def load_file(self, path: Path, settings: Mapping[str, str]) -> Cluster:
         """Read a cluster from a snapshot or an event trace."""
-        return load_file(path)
+        return load_file(path, settings)
 
     def generate(self, parameters: Mapping[str, str], seed: int) -> Cluster:
         """Generate a cluster: fill it with VMs, then let some exit."""

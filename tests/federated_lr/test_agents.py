@@ -24,7 +24,7 @@ from sysopt_gym.core.contracts import World
 from sysopt_gym.core.play import Task, play_policy, run
 from sysopt_gym.core.registry import load_contender
 from sysopt_gym.datasets.federated_lr.instance import Federation, seal, terms_of
-from sysopt_gym.datasets.federated_lr.splits import load_set
+from sysopt_gym.datasets.federated_lr.splits import SETS
 from sysopt_gym.envs.federated_lr.env import FederatedLREnv
 from sysopt_gym.envs.federated_lr.grid import STAY, order_of_action
 from sysopt_gym.envs.federated_lr.orders import SERVER, SERVER_RULES, constant
@@ -35,7 +35,7 @@ PLAYERS = (Agent, MuZero, Ppo)
 
 
 def small(row: int = 0) -> Federation:
-    return load_set(f"small:test/{row}")[0]
+    return SETS.load(f"small:test/{row}")[0]
 
 
 def played(player: Any, federation: Federation, world_seed: int = 0) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_a_shipped_policy_mends_a_rate_that_is_far_too_low(player: Any) -> None:
 def test_shipped_policies_score_as_their_cards_say(player: Any) -> None:
     folder = SHIPPED / player.FOLDER
     _, card = load_policy(folder, PROBLEM)
-    few = load_set("mixed:val")
+    few = SETS.load("mixed:val")
     found = score(load_network(folder, PROBLEM, RatePolicy), few, player.SERVER)
     # Deterministic but for the last digits of floats, which may decide a tie.
     assert found["final_error"] == pytest.approx(

@@ -12,7 +12,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import SettingError
 from sysopt_gym.datasets.federated_lr.instance import Federation, make_federation
-from sysopt_gym.datasets.federated_lr.splits import load_set
+from sysopt_gym.datasets.federated_lr.splits import SETS
 from sysopt_gym.envs.federated_lr.orders import order
 from sysopt_gym.envs.federated_lr.problem import PROBLEM
 from sysopt_gym.envs.federated_lr.validate import validate
@@ -53,7 +53,7 @@ def test_no_plan_of_a_grid_of_rates_is_better(law: tuple[float, ...], rounds: in
 
 @pytest.mark.parametrize("row", range(4))
 def test_the_plan_is_judged_to_reach_the_bound_it_proves(row: int) -> None:
-    federation = load_set(f"curves:val/{row}")[0]
+    federation = SETS.load(f"curves:val/{row}")[0]
     solution = solve(federation, Budget(5.0), 0)
     found = judge(PROBLEM, federation, solution.actions, World())
     assert found.feasible and solution.bound is not None
@@ -73,4 +73,4 @@ def test_no_random_plan_passes_the_bound(law: tuple[float, ...], seed: int) -> N
 
 def test_a_federation_that_trains_a_model_is_refused() -> None:
     with pytest.raises(SettingError, match="run a controller instead"):
-        solve(load_set("small:test/0")[0], Budget(1.0), 0)
+        solve(SETS.load("small:test/0")[0], Budget(1.0), 0)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.datasets.federated_lr.instance import CURVE, MODELS, Federation, terms_of
-from sysopt_gym.datasets.federated_lr.splits import load_set
+from sysopt_gym.datasets.federated_lr.splits import SETS
 from sysopt_gym.envs.federated_lr.draws import draw_rounds, shelve
 from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES, SERVER_RULES, constant, order
 from sysopt_gym.envs.federated_lr.training import Training
@@ -303,7 +303,7 @@ def test_lanes_that_cannot_be_computed_as_one_are_refused(
 
 @pytest.mark.parametrize("row", [0, 3])
 def test_a_trace_is_the_recorded_one(row: int) -> None:
-    f = load_set("small:test")[row]
+    f = SETS.load("small:test")[row]
     lanes, trace = train([f], np.empty((0, 1, 5)), [0]), []
     for step in constant(terms_of(f)):
         lanes.step(step[None])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.core.instance import save_archive
-from sysopt_gym.datasets.federated_lr import images
+from sysopt_gym.datasets import files
 from sysopt_gym.datasets.federated_lr.generator import generate
 from sysopt_gym.datasets.federated_lr.images import pooled
 from sysopt_gym.datasets.federated_lr.instance import Federation
@@ -100,9 +100,9 @@ def test_a_damaged_gzip_and_one_without_end_are_refused(
 ) -> None:
     path = tmp_path / "t.gz"
     path.write_bytes(gzip.compress(bytes(5000))[:-9])
-    with pytest.raises(InstanceError, match=r"damaged gzip .*download it again"):
+    with pytest.raises(InstanceError, match=r"damaged gzip .*copy it again"):
         load_file(path)
-    monkeypatch.setattr(images, "MOST_UNPACKED", 4000)
+    monkeypatch.setattr(files, "MOST_UNPACKED", 4000)
     path.write_bytes(gzip.compress(bytes(5000)))
     with pytest.raises(InstanceError, match="holds more than"):
         load_file(path)
@@ -159,13 +159,13 @@ def test_users_of_leafs_shakespeare_continue_their_texts(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "not JSON"),
-        ("{}", "it must hold `users` and `user_data`"),
-        (json.dumps({"users": ["a"], "user_data": {}}), "user a: has no lists x and y"),
+        ("{", "not valid JSON at line 1, column 2"),
+        ("{}", "the fields 'users', 'user_data' are missing"),
+        (json.dumps({"users": ["a"], "user_data": {}}), "user_data: the field 'a' is missing"),
         (json.dumps({"users": [], "user_data": {}}), "no user has any rows"),
         (
             json.dumps({"users": ["a"], "user_data": {"a": {"x": [], "y": []}}}),
-            "user a: has 0 x and 0 y; .* leave the user out",
+            "user_data.a: has 0 x and 0 y; .* leave the user out",
         ),
         (
             json.dumps(
@@ -238,33 +238,33 @@ def test_numeric_labels_keep_their_order_and_rows_without_clients_are_partitione
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("x,a,1,yes", "line 3, column age: 'x' is no finite number"),
-        ("1,a,nan,yes", "line 3, column pay: 'nan' is no finite number"),
-        ("1,a,1e300,yes", "line 3, column pay"),
-        ("1,a,yes", "line 3: has 3 cells, expected 4"),
-        ("1,,2,yes", "line 3, column client: is empty"),
+        ("x,a,1,yes", "row 3, column 'age': is 'x', expected a number"),
+        ("1,a,nan,yes", "row 3, column 'pay': is nan, expected a finite number"),
+        ("1,a,1e300,yes", "row 3, column 'pay': is 1e300, outside"),
+        ("1,a,yes", "row 3: has 3 columns, the header has 4"),
+        ("1,,2,yes", "row 3, column 'client': is empty"),
     ],
 )
 def test_a_malformed_line_of_a_table_is_refused_by_line_and_column(
     tmp_path: Path, line: str, told: str
 ) -> None:
-    with pytest.raises(InstanceError, match=rf"own\.csv, {told}"):
+    with pytest.raises(InstanceError, match=rf"own\.csv: {told}"):
         load_file(table(tmp_path, "30,a,1,no", line))
 
 
 @pytest.mark.parametrize(
-    ("header", "told"),
+    ("header", "line", "told"),
     [
-        ("a,b", "must name the columns, one of them label"),
-        ("label,client", "no column of numbers"),
-        ("x,label", "holds no rows"),
+        ("a,b", "1,2", "column 'label' is missing; the first line must name the columns"),
+        ("label,client", "1,2", "no column of numbers"),
+        ("x,label", "", "has a header but no rows"),
     ],
 )
 def test_a_table_without_labels_numbers_or_rows_is_refused(
-    tmp_path: Path, header: str, told: str
+    tmp_path: Path, header: str, line: str, told: str
 ) -> None:
     with pytest.raises(InstanceError, match=told):
-        load_file(table(tmp_path, header=header))
+        load_file(table(tmp_path, line, header=header))
 
 
 def test_too_short_a_table_is_refused_with_its_file(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_other_bytes_and_missing_files_are_refused_by_path(tmp_path: Path) -> No
     with pytest.raises(InstanceError, match="none: cannot be read"):
         load_file(tmp_path / "none")
     (tmp_path / "empty").write_bytes(b"")
-    with pytest.raises(InstanceError, match="empty: the first line is ''"):
+    with pytest.raises(InstanceError, match="empty: row 1: the column 'label' is missing"):
         load_file(tmp_path / "empty")
 
 

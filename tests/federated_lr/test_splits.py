@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sysopt_gym.core.errors import InstanceError, MissingDependencyError, UnknownNameError
-from sysopt_gym.datasets.federated_lr import splits
 from sysopt_gym.datasets.federated_lr.digits import digits
 from sysopt_gym.datasets.federated_lr.instance import CURVE, Federation
-from sysopt_gym.datasets.federated_lr.splits import SETS, load_set
+from sysopt_gym.datasets.federated_lr.splits import SETS
 
 DataFile = Callable[[str], Path]
 GOLDEN: dict[str, str] = json.loads((Path(__file__).parent / "golden" / "hashes.json").read_text())
@@ -32,7 +31,7 @@ GRIDS = [name for name in SETS if name.endswith("-grid")]
 
 def digest(name: str) -> str:
     """Of the content hashes of a set's federations, in order."""
-    text = " ".join(federation.content_hash for federation in load_set(name))
+    text = " ".join(federation.content_hash for federation in SETS.load(name))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -47,7 +46,7 @@ def test_a_grid_is_one_federation_at_25_pairs_of_rates_in_the_same_memory(
 ) -> None:
     for file in PUBLIC.get(name, ()):
         data_file(f"federated/{file}")
-    grid = load_set(name)
+    grid = SETS.load(name)
     assert [(one.beta, one.alpha) for one in grid] == [
         (beta, alpha)
         for beta in (0.001, 0.005, 0.01, 0.05, 0.1)
@@ -56,12 +55,12 @@ def test_a_grid_is_one_federation_at_25_pairs_of_rates_in_the_same_memory(
     assert grid[7].name == f"{name}/b0.005-a1"
     for field in ("inputs", "labels", "owner", "val_inputs", "test_inputs"):
         assert all(np.shares_memory(getattr(one, field), getattr(grid[0], field)) for one in grid)
-    [single] = load_set(f"{name}/7")
+    [single] = SETS.load(f"{name}/7")
     assert single.content_hash == grid[7].content_hash
 
 
 def test_the_grid_of_digits_is_of_fedhypers_shape() -> None:
-    one = load_set("digits-grid")[0]
+    one = SETS.load("digits-grid")[0]
     assert (one.clients, one.participants, one.local_steps, one.batch_size) == (100, 10, 5, 16)
     assert (one.rounds, one.model, one.inputs.max()) == (50, "logistic", 1)
 
@@ -82,7 +81,7 @@ def test_without_scikit_learn_the_digits_say_what_to_install(
 
 def test_mnist_is_pooled_to_14_pixels_a_side(data_file: DataFile) -> None:
     data_file("federated/t10k-images-idx3-ubyte.gz")
-    one = load_set("mnist10k-grid")[0]
+    one = SETS.load("mnist10k-grid")[0]
     assert one.inputs.shape == (8000, 1, 14, 14)
     assert len(one.val_labels) == len(one.test_labels) == 1000
     assert (one.clients, one.participants, one.local_steps, one.batch_size) == (100, 10, 10, 32)
@@ -90,7 +89,7 @@ def test_mnist_is_pooled_to_14_pixels_a_side(data_file: DataFile) -> None:
 
 def test_speakers_of_shakespeare_are_clients(data_file: DataFile) -> None:
     data_file("federated/tinyshakespeare.txt")
-    one = load_set("shakespeare-grid")[0]
+    one = SETS.load("shakespeare-grid")[0]
     assert (one.clients, one.classes, one.inputs.shape[1], one.rounds) == (141, 65, 16, 30)
     assert len(one.val_labels) == len(one.test_labels) == 200
 
@@ -99,20 +98,19 @@ def test_a_missing_public_file_is_named_with_its_place(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SYSOPT_DATA", str(tmp_path))
-    splits._instances.cache_clear()
     for name, files in PUBLIC.items():
         with pytest.raises(InstanceError) as told:
-            load_set(name)
+            SETS.load(name)
         path = tmp_path / "federated" / files[0]
-        assert f"no file {path}; put {files[0]} there" in str(told.value)
+        assert f"no file {path}; put {files[0]} of " in str(told.value)
         assert f"SYSOPT_DATA to the folder that holds federated/{files[0]}" in str(told.value)
 
 
 def test_an_unknown_set_and_an_unknown_federation_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="cifar-grid"):
-        load_set("cifar-grid")
+        SETS.load("cifar-grid")
     with pytest.raises(UnknownNameError, match="it holds digits-grid/0 to digits-grid/24"):
-        load_set("digits-grid/25")
+        SETS.load("digits-grid/25")
 
 
 def digits_in(federations: list[Federation]) -> set[bytes]:
@@ -129,13 +127,13 @@ def digits_in(federations: list[Federation]) -> set[bytes]:
 
 
 def test_agents_are_chosen_by_digits_they_were_not_trained_on() -> None:
-    train, val = digits_in(load_set("mixed:train")), digits_in(load_set("mixed:val"))
+    train, val = digits_in(SETS.load("mixed:train")), digits_in(SETS.load("mixed:val"))
     assert len(train) > 1000 and len(val) > 300
     assert not train & val
 
 
 def test_federations_to_train_on_are_of_many_kinds() -> None:
-    train = load_set("mixed:train")
+    train = SETS.load("mixed:train")
     assert len({one.content_hash for one in train}) == 240
     assert {one.model for one in train} == {"logistic", "mlp", "gru"}
     assert all(20 <= one.rounds <= 60 and one.participants <= one.clients for one in train)
@@ -148,11 +146,11 @@ def test_federations_to_train_on_are_of_many_kinds() -> None:
 
 
 def test_curves_hold_no_data_and_have_one_participant() -> None:
-    curves = load_set("curves:train")
-    assert len(curves) == 200 and len(load_set("curves:val")) == 16
+    curves = SETS.load("curves:train")
+    assert len(curves) == 200 and len(SETS.load("curves:val")) == 16
     assert all(one.model == CURVE and one.clients == 1 for one in curves)
 
 
 def test_the_small_set_is_small() -> None:
-    small = load_set("small:test")
+    small = SETS.load("small:test")
     assert len(small) == 6 and all(len(one.labels) < 1000 for one in small)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sysopt_gym.core.contracts import World as Seed
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.datasets.federated_lr.instance import CURVE, MODELS, Federation, seal, terms_of
-from sysopt_gym.datasets.federated_lr.splits import load_set
+from sysopt_gym.datasets.federated_lr.splits import SETS
 from sysopt_gym.envs.federated_lr.env import FederatedLREnv
 from sysopt_gym.envs.federated_lr.orders import constant, order
 from sysopt_gym.envs.federated_lr.problem import PROBLEM
@@ -46,7 +46,7 @@ def test_it_agrees_with_the_environment_whatever_the_orders(
 
 
 def test_it_agrees_where_a_client_has_no_slope_left_for_d_adaptation_to_start_from() -> None:
-    f = load_set("small:test")[3]
+    f = SETS.load("small:test")[3]
     assert judge(PROBLEM, f, random_plan(f, 97), Seed(97)).feasible
 
 

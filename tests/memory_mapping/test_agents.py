@@ -32,7 +32,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import load_contender
 from sysopt_gym.datasets.memory_mapping.instance import DEAD_ENDS, Program
-from sysopt_gym.datasets.memory_mapping.splits import load_set
+from sysopt_gym.datasets.memory_mapping.splits import SETS
 from sysopt_gym.envs.memory_mapping import dynamics as d
 from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
 from sysopt_gym.envs.memory_mapping.problem import PROBLEM
@@ -62,7 +62,7 @@ def best_of_all(program: Program) -> int:
 def test_compiled_scores_and_value_are_the_networks_at_every_decision(name: str) -> None:
     network = untrained()
     weights, desk = playing.take_weights(network), playing.make_desk(16)
-    program = load_set(name)[0]
+    program = SETS.load(name)[0]
     env = MallocGameEnv(program)
     observation, _ = env.reset(seed=0)
     fixed = playing.Player(program, weights).fixed
@@ -80,7 +80,7 @@ def test_compiled_scores_and_value_are_the_networks_at_every_decision(name: str)
 
 
 def test_the_policy_does_not_doubt_its_own_likeliest_plan() -> None:
-    program = load_set("small:test/1")[0]
+    program = SETS.load("small:test/1")[0]
     player = playing.Player(program, playing.take_weights(untrained()))
     player.play(0.0, np.random.default_rng(0))
     plan = player.state.actions.copy()
@@ -121,7 +121,7 @@ def test_lookahead_finds_the_best_plan_of_most_tiny_programs(tiny_program: Make)
 
 
 def test_what_lookahead_claims_is_what_the_game_gives() -> None:
-    program = load_set("small:test/2")[0]
+    program = SETS.load("small:test/2")[0]
     player = playing.Player(program, playing.take_weights(untrained()))
     rng = np.random.default_rng(0)
     first = player.play(0.0, rng)
@@ -146,7 +146,7 @@ def test_plans_are_feasible_whatever_becomes_of_dead_ends(
 
 @pytest.mark.parametrize("solve", PLAYERS)
 def test_incumbents_get_better_and_end_with_the_answer(solve: Any) -> None:
-    program = load_set("small:test/3")[0]
+    program = SETS.load("small:test/3")[0]
     solution = solve(program, Budget(60.0, evaluations=200), 0)
     held = [validate(program, i.actions, World()).objective for i in solution.incumbents]
     assert held == sorted(held)
@@ -157,13 +157,13 @@ def test_incumbents_get_better_and_end_with_the_answer(solve: Any) -> None:
 
 @pytest.mark.parametrize("solve", [solve_muzero, solve_ppo])
 def test_the_same_seed_and_evaluations_give_the_same_plan(solve: Any) -> None:
-    program = load_set("small:test/0")[0]
+    program = SETS.load("small:test/0")[0]
     plans = [solve(program, Budget(600.0, evaluations=50), 3).actions for _ in range(2)]
     assert np.array_equal(*plans)
 
 
 def test_imitation_makes_the_plan_likelier() -> None:
-    program = load_set("small:test/0")[0]
+    program = SETS.load("small:test/0")[0]
     network = untrained(8)
     plan = solve_ppo(program, Budget(60.0, evaluations=4), 0).actions
     samples = demonstrate(program, plan)
@@ -176,7 +176,7 @@ def test_imitation_makes_the_plan_likelier() -> None:
 
 
 def test_lessons_of_two_contenders_on_one_program_differ() -> None:
-    program = load_set("small:test/0")[0]
+    program = SETS.load("small:test/0")[0]
     budget, rng = Budget(60.0, evaluations=20), np.random.default_rng(0)
     taught = []
     for name in ("all_slow", "greedy"):
@@ -193,6 +193,6 @@ def test_lessons_of_two_contenders_on_one_program_differ() -> None:
 @pytest.mark.parametrize("folder", [PPO, MUZERO])
 def test_shipped_policies_score_as_their_cards_say(folder: Any) -> None:
     card: Card = load_policy(folder, PROBLEM)[1]
-    found = score(load_network(folder, PROBLEM, DecisionPolicy), load_set("small:val"))
+    found = score(load_network(folder, PROBLEM, DecisionPolicy), SETS.load("small:val"))
     # Deterministic but for the last digits of floats, which may decide a tie.
     assert found["greedy"] == pytest.approx(card.expected["small:val"]["greedy"], abs=0.01)

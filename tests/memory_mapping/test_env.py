@@ -274,4 +274,4 @@ def test_the_problem_describes_its_programs() -> None:
     assert facts["decisions"] == PROBLEM.warm_up_instance().n_decisions
     assert PROBLEM.objective(PROBLEM.warm_up_instance()).direction == "maximize"
     for name in PROBLEM.defaults.instances:
-        assert len(PROBLEM.load_set(name)) == 1
+        assert len(PROBLEM.sets.load(name)) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -12,12 +11,9 @@ from sysopt_gym.datasets.memory_mapping.generator import KINDS, generate
 from sysopt_gym.datasets.memory_mapping.instance import OUT, accesses, peak_bytes, roofline
 from sysopt_gym.datasets.memory_mapping.splits import (
     DECISIONS,
-    EMBEDDED,
-    FURTHER,
+    FIRST_SEED,
     LEAST_IDEAL,
     SETS,
-    SIZES,
-    load_set,
     split_instances,
 )
 
@@ -78,35 +74,35 @@ def test_impossible_parameters_are_refused(parameters: dict[str, str], why: str)
         generate(parameters, 0)
 
 
-@pytest.mark.parametrize("name", [name for name in SETS if name not in FURTHER])
+@pytest.mark.parametrize("name", [one.name for one in SETS.embedded])
 def test_the_embedded_sets_have_the_recorded_hashes(name: str) -> None:
-    recorded = json.loads((EMBEDDED / "hashes.json").read_text())[name]
-    assert [program.content_hash for program in load_set(name)] == recorded
+    recorded = SETS.hashes()[name]
+    assert [program.content_hash for program in SETS.load(name)] == recorded
 
 
 @pytest.mark.parametrize("name", ["synthetic:val", "small:test"])
 def test_an_embedded_split_can_be_made_again(name: str) -> None:
     made = list(itertools.islice(split_instances(name), 3))
-    assert [p.content_hash for p in made] == [p.content_hash for p in load_set(name)[:3]]
+    assert [p.content_hash for p in made] == [p.content_hash for p in SETS.load(name)[:3]]
 
 
 def test_no_program_is_in_two_sets() -> None:
-    hashes = [program.content_hash for name in SETS for program in load_set(name)]
+    hashes = [program.content_hash for name in SETS for program in SETS.load(name)]
     assert len(set(hashes)) == len(hashes)
 
 
-@pytest.mark.parametrize("name", list(SIZES))
+@pytest.mark.parametrize("name", list(FIRST_SEED))
 def test_the_programs_of_a_split_have_decisions_and_something_to_win(name: str) -> None:
     low, high = DECISIONS[name.partition(":")[0]]
-    for program in load_set(name):
+    for program in SETS.load(name):
         assert low <= program.n_decisions <= high
         times = roofline(program)
         assert times.all_slow_s >= LEAST_IDEAL * times.all_fast_s
 
 
 def test_one_instance_of_a_set_can_be_named() -> None:
-    assert load_set("hlo/2")[0].name == "hlo/resnet18_224_fwd"
+    assert SETS.load("hlo/2")[0].name == "hlo/resnet18_224_fwd"
     with pytest.raises(UnknownNameError, match="hlo/0 to hlo/6"):
-        load_set("hlo/7")
+        SETS.load("hlo/7")
     with pytest.raises(UnknownNameError, match="unknown memory_mapping instance set"):
-        load_set("hlx")
+        SETS.load("hlx")

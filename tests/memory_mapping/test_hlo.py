@@ -13,7 +13,7 @@ from sysopt_gym.datasets.memory_mapping.hlo import load_hlo
 from sysopt_gym.datasets.memory_mapping.hlo_text import parse_module
 from sysopt_gym.datasets.memory_mapping.instance import ARG, CONST, OUT, TMP, Program, accesses
 from sysopt_gym.datasets.memory_mapping.loaders import load_file
-from sysopt_gym.datasets.memory_mapping.splits import HLO_FILES, load_set
+from sysopt_gym.datasets.memory_mapping.splits import HLO_FILES, SETS
 
 HEADER = "HloModule jit_f, is_scheduled=true, entry_computation_layout={()->f32[]}\n\n"
 MLP = (
@@ -198,7 +198,7 @@ def test_a_gzipped_dump_is_read_and_a_damaged_one_refused(tmp_path: Path) -> Non
     path = tmp_path / "mlp.hlo.txt.gz"
     packed = gzip.compress(MLP.encode())
     path.write_bytes(packed)
-    assert load_file(path, capacity="1MiB").n_instrs == 3
+    assert load_file(path, {"capacity": "1MiB"}).n_instrs == 3
     path.write_bytes(packed[:-20])
     with pytest.raises(InstanceError, match="damaged gzip"):
         load_file(path)
@@ -208,7 +208,7 @@ FLOPS = {"mlp_fwd": 3.22, "resnet18_224_fwd": 3.63, "unet128_fwd": 5.21, "gpt2s_
 
 
 def test_the_real_programs_have_the_flops_that_xla_counts() -> None:
-    for p in load_set("hlo"):
+    for p in SETS.load("hlo"):
         name = p.name.removeprefix("hlo/")
         if name in FLOPS:
             assert p.instr_flops.sum() / 1e9 == pytest.approx(FLOPS[name], rel=0.01)
@@ -219,5 +219,5 @@ def test_the_embedded_programs_are_those_of_the_dumps(
     data_file: Callable[[str], Path], name: str
 ) -> None:
     path = data_file(f"programs/hlo/{name}.hlo.txt.gz")
-    embedded = next(p for p in load_set("hlo") if p.name == f"hlo/{name}")
+    embedded = next(p for p in SETS.load("hlo") if p.name == f"hlo/{name}")
     assert load_file(path).content_hash == embedded.content_hash

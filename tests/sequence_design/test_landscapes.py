@@ -20,7 +20,7 @@ from sysopt_gym.core.errors import (
     SettingError,
     UnknownNameError,
 )
-from sysopt_gym.datasets.sequence_design import rna, splits, tables
+from sysopt_gym.datasets.sequence_design import landscape_tables, rna, splits
 from sysopt_gym.datasets.sequence_design.ehrlich import Ehrlich, draw_ehrlich, from_handle
 from sysopt_gym.datasets.sequence_design.generator import explore, generate
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, encode, make_task, seal
@@ -29,7 +29,7 @@ from sysopt_gym.datasets.sequence_design.measured import fit_estimate
 
 SEEDS = st.integers(0, 10**6)
 
-SIX6 = f"{tables.TF_FOLDER}/SIX6_REF_R1_8mers.txt.gz"
+SIX6 = f"{landscape_tables.TF_FOLDER}/SIX6_REF_R1_8mers.txt.gz"
 
 
 def plain_score(function: Ehrlich, sequence: tuple[int, ...]) -> float:
@@ -99,9 +99,9 @@ def test_explored_sets_that_do_not_exist_are_refused() -> None:
 
 
 def test_the_embedded_sets_are_what_their_seeds_give() -> None:
-    hashes = json.loads((splits.EMBEDDED / "hashes.json").read_text())
+    hashes = splits.SETS.hashes()
     for name, golden in hashes.items():
-        assert [task.content_hash for task in splits.load_set(name)] == golden
+        assert [task.content_hash for task in splits.SETS.load(name)] == golden
     for name in ("ehrlich:small", "ehrlich:large"):
         drawn = splits.ehrlich_tasks(name)
         assert [task.content_hash for task in drawn] == hashes[name]
@@ -109,7 +109,7 @@ def test_the_embedded_sets_are_what_their_seeds_give() -> None:
 
 @pytest.mark.parametrize("name", list(splits.SIZES))
 def test_embedded_ehrlich_tasks_leave_room_above_their_offline_sets(name: str) -> None:
-    for task in splits.load_set(name):
+    for task in splits.SETS.load(name):
         oracle = open_oracle(task)
         assert (oracle.score(task.sequences[:50]) == task.scores[:50]).all()
         assert task.scores.max() <= 0.3
@@ -118,10 +118,10 @@ def test_embedded_ehrlich_tasks_leave_room_above_their_offline_sets(name: str) -
 
 
 def test_one_instance_of_a_set_can_be_named() -> None:
-    (task,) = splits.load_set("ehrlich:small/2")
+    (task,) = splits.SETS.load("ehrlich:small/2")
     assert task.name == "ehrlich:small/2"
     with pytest.raises(UnknownNameError, match="holds ehrlich:small/0 to"):
-        splits.load_set("ehrlich:small/9")
+        splits.SETS.load("ehrlich:small/9")
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_generator_parameters_out_of_range_are_refused(parameters: dict[str, str
 def test_design_benchs_split_of_six6_is_reproduced(data_file: Callable[[str], Path]) -> None:
     """Trabucco et al. 2022: 32,898 rows, the best of them 0.439296."""
     data_file(SIX6)
-    table = tables.tf_binding("SIX6")
+    table = landscape_tables.tf_binding("SIX6")
     assert table.sequences.shape == (65_792, 8)
     assert (table.scores.min(), table.scores.max()) == (0.0, 1.0)
-    (task,) = splits.load_set("tfbind8-SIX6")
+    (task,) = splits.SETS.load("tfbind8-SIX6")
     assert len(task.scores) == 32_898
     assert task.scores.max() == pytest.approx(0.439296, abs=5e-7)
-    (hard,) = splits.load_set("tfbind8r-SIX6")
+    (hard,) = splits.SETS.load("tfbind8r-SIX6")
     assert len(hard.scores) == 5000
     assert round(hard.scores.max(), 3) == 0.242
     best = np.array([["ACGT".index(letter) for letter in "AGGTATCA"]], np.int8)
@@ -150,8 +150,8 @@ def test_design_benchs_split_of_six6_is_reproduced(data_file: Callable[[str], Pa
 
 def test_every_factor_of_the_data_folder_is_a_set(data_file: Callable[[str], Path]) -> None:
     data_file(SIX6)
-    assert "SIX6" in tables.factors()
-    for factor in tables.factors():
+    assert "SIX6" in landscape_tables.factors()
+    for factor in landscape_tables.factors():
         assert f"tfbind8-{factor}" in splits.SETS and f"tfbind8r-{factor}" in splits.SETS
 
 
@@ -159,10 +159,10 @@ def test_gb1_is_the_published_table_and_says_what_was_not_measured(
     data_file: Callable[[str], Path],
 ) -> None:
     """Wu et al. 2016: 149,361 variants, wild type VDGV, best FWAA."""
-    data_file(tables.GB1_FILE)
-    table = tables.gb1()
+    data_file(landscape_tables.GB1_FILE)
+    table = landscape_tables.gb1()
     assert len(table.scores) == 149_361
-    (task,) = splits.load_set("gb1")
+    (task,) = splits.SETS.load("gb1")
     oracle = open_oracle(task)
     letters = {letter: token for token, letter in enumerate(task.alphabet)}
     asked = np.array([[letters[x] for x in text] for text in ("VDGV", "FWAA")], np.int8)
@@ -177,13 +177,13 @@ def test_a_missing_data_folder_is_told_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SYSOPT_DATA", str(tmp_path))
-    for cached in (splits._instances, tables.tf_binding, tables.gb1):
+    for cached in (landscape_tables.tf_binding, landscape_tables.gb1):
         cached.cache_clear()
     for name in ("tfbind8-SIX6", "gb1", "avgfp"):
         with pytest.raises(InstanceError, match="SYSOPT_DATA"):
-            splits.load_set(name)
+            splits.SETS.load(name)
     with pytest.raises(UnknownNameError, match="tfbind8-SIX6"):
-        splits.load_set("tfbind8-SIX9")
+        splits.SETS.load("tfbind8-SIX9")
 
 
 def rna_tokens(*texts: str) -> np.ndarray:
@@ -192,7 +192,7 @@ def rna_tokens(*texts: str) -> np.ndarray:
 
 @pytest.mark.parametrize("name", list(splits._RNA))
 def test_rna_tasks_are_scored_by_their_oracles(name: str) -> None:
-    (task,) = splits.load_set(name)
+    (task,) = splits.SETS.load(name)
     assert len(task.scores) == splits._RNA[name].rows
     assert open_oracle(task).score(task.sequences[:20]) == pytest.approx(task.scores[:20])
     assert task.scores.max() <= splits._RNA[name].ceiling
@@ -200,7 +200,7 @@ def test_rna_tasks_are_scored_by_their_oracles(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["rna-a", "rna-pair"])
 def test_embedded_rna_tasks_are_what_their_seeds_give(name: str) -> None:
-    (task,) = splits.load_set(name)
+    (task,) = splits.SETS.load(name)
     first = task.batch_size
     drawn = splits.draw_rna_task(name, first)
     assert (drawn.sequences == task.sequences[:first]).all() and drawn.oracle == task.oracle
@@ -217,7 +217,7 @@ def test_an_rna_binds_its_target_better_the_more_it_complements_it() -> None:
 
 
 def test_without_the_conserved_region_an_rna_scores_nothing() -> None:
-    (task,) = splits.load_set("rna-conserved")
+    (task,) = splits.SETS.load("rna-conserved")
     region, whole = rna.CONSERVED, task.sequences[np.argmax(task.scores)]
     kept = slice(region.start, region.start + len(region.pattern))
     assert task.text(whole[kept]) == region.pattern

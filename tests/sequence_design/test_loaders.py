@@ -46,16 +46,16 @@ def test_the_alphabet_is_told_from_the_letters(
     ("text", "told"),
     [
         ("", "must name the columns"),
-        ("ACGT,0.1\n", "must name the columns sequence and score"),
-        ("sequence,score\n", "holds no sequences"),
-        (GOOD + "ACG,0.5\n", "line 6: 'ACG' has 3 letters where .*line 2 has 4"),
-        (GOOD + "ACGX,0.5\n", "line 6: 'X' in 'ACGX'"),
-        (GOOD + "AC-T,0.5\n", "line 6: '-' in 'AC-T'"),
-        (GOOD + "CCCC,nan\n", "line 6: the score is 'nan'"),
-        (GOOD + "CCCC,high\n", "line 6: the score is 'high'"),
-        (GOOD + "CCCC\n", "line 6: has 1 cells"),
-        (GOOD + ",0.3\n", "line 6: the sequence is empty"),
-        (GOOD + "ACGA,0.5\n", "line 6: ACGA has the score 0.5 here and 0.2 in .*line 3"),
+        ("ACGT,0.1\n", "columns 'sequence', 'score' are missing"),
+        ("sequence,score\n", "has a header but no rows"),
+        (GOOD + "ACG,0.5\n", "row 6: 'ACG' has 3 letters where .*row 2 has 4"),
+        (GOOD + "ACGX,0.5\n", "row 6: 'X' in 'ACGX'"),
+        (GOOD + "AC-T,0.5\n", "row 6: '-' in 'AC-T'"),
+        (GOOD + "CCCC,nan\n", "row 6, column 'score': is nan, expected a finite number"),
+        (GOOD + "CCCC,high\n", "row 6, column 'score': is 'high', expected a number"),
+        (GOOD + "CCCC\n", "row 6: has 1 columns"),
+        (GOOD + ",0.3\n", "row 6, column 'sequence': is empty"),
+        (GOOD + "ACGA,0.5\n", "row 6: ACGA has the score 0.5 here and 0.2 in .*row 3"),
         ("sequence,score\nAC,1\nAG,1\nAT,1\n", "all 3 scores are 1"),
     ],
 )
@@ -75,7 +75,7 @@ def test_design_benchs_arrays_are_read_in_pairs(tmp_path: Path) -> None:
     assert task.alphabet == "ACGT" and len(task.scores) == 8
     y[3] = np.nan
     np.save(tmp_path / "tf-y-0.npy", y)
-    with pytest.raises(InstanceError, match="row 3: the score is 'nan'"):
+    with pytest.raises(InstanceError, match="row 3: the score is nan"):
         load_file(tmp_path / "tf-x-0.npy")
     np.save(tmp_path / "tf-x-0.npy", x.astype(float))
     with pytest.raises(InstanceError, match="expected whole numbers"):
@@ -118,6 +118,6 @@ def test_protein_sets_hold_whole_sequences_of_one_length(
     data_file: Callable[[str], Path], name: str
 ) -> None:
     data_file(FILES[name])
-    (task,) = splits.load_set(name)
+    (task,) = splits.SETS.load(name)
     assert task.length == {"avgfp": 237, "e4b": 102}[name]
     assert task.estimated and task.scores.max() <= task.hidden_scores.min()

@@ -22,7 +22,7 @@ from sysopt_gym.agents.vm_rescheduling.players import (
 from sysopt_gym.agents.vm_rescheduling.recipe import score
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
-from sysopt_gym.datasets.vm_rescheduling.splits import load_set
+from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
@@ -39,7 +39,7 @@ def shipped_network() -> tuple[RelationalPolicy, Card]:
 def test_compiled_scores_are_the_networks_at_every_ply(name: str) -> None:
     network, _ = shipped_network()
     weights = playing.take_weights(network)
-    cluster = load_set(name)[0]
+    cluster = SETS.load(name)[0]
     env = VMReschedulingEnv(cluster)
     observation, _ = env.reset(seed=0)
     rng, ended, vm = np.random.default_rng(0), False, -1
@@ -68,7 +68,7 @@ def test_compiled_scores_are_the_networks_at_every_ply(name: str) -> None:
 def test_embeddings_kept_up_to_date_are_those_computed_anew() -> None:
     network, _ = shipped_network()
     weights = playing.take_weights(network)
-    cluster = load_set("small:test/1")[0]
+    cluster = SETS.load("small:test/1")[0]
     e = playing.start_episode(cluster)
     memory = playing.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
     plies = np.zeros(2 * cluster.mnl, np.int64)
@@ -83,7 +83,7 @@ def test_embeddings_kept_up_to_date_are_those_computed_anew() -> None:
 
 def test_padding_changes_nothing_the_network_says() -> None:
     network = RelationalPolicy(8)
-    cluster = load_set("small:test/0")[0]
+    cluster = SETS.load("small:test/0")[0]
     tight = VMReschedulingEnv(cluster).reset(seed=0)[0]
     roomy = VMReschedulingEnv(cluster, max_pms=60, max_vms=500).reset(seed=0)[0]
     said = []
@@ -101,7 +101,7 @@ def test_the_shipped_policy_scores_as_its_card_says() -> None:
     network, card = shipped_network()
     expected = card.expected["small:val"]
     # Deterministic but for the last digits of floats, which may decide a tie.
-    assert score(network, load_set("small:val"))["greedy"] == pytest.approx(
+    assert score(network, SETS.load("small:val"))["greedy"] == pytest.approx(
         expected["greedy"], abs=0.01
     )
 
@@ -109,7 +109,7 @@ def test_the_shipped_policy_scores_as_its_card_says() -> None:
 @pytest.mark.parametrize("solve", [solve_ppo, solve_ppo_greedy, solve_ppo_sample])
 @pytest.mark.parametrize("name", ["small:test/0", "constrained-small:test/1"])
 def test_plans_are_feasible_and_better_than_none(solve: Any, name: str) -> None:
-    cluster = load_set(name)[0]
+    cluster = SETS.load(name)[0]
     solution = solve(cluster, Budget(60.0, evaluations=8), 0)  # seconds enough to compile
     nothing = validate(cluster, np.zeros(0, np.int64), World())
     verdict = validate(cluster, solution.actions, World())
@@ -119,14 +119,14 @@ def test_plans_are_feasible_and_better_than_none(solve: Any, name: str) -> None:
 
 
 def test_the_same_seed_and_evaluations_give_the_same_plan() -> None:
-    cluster = load_set("small:test/2")[0]
+    cluster = SETS.load("small:test/2")[0]
     budget = Budget(60.0, evaluations=5)
     plans = [solve_ppo(cluster, budget, 3).actions for _ in range(2)]
     assert np.array_equal(*plans)
 
 
 def test_where_nothing_may_move_the_plan_is_empty() -> None:
-    cluster = load_set("small:test/0")[0]
+    cluster = SETS.load("small:test/0")[0]
     pinned = dataclasses.replace(cluster, vm_pinned=np.ones(cluster.n_vms, np.bool_))
     assert len(solve_ppo(pinned, Budget(60.0, evaluations=2), 0).actions) == 0
 
@@ -134,7 +134,7 @@ def test_where_nothing_may_move_the_plan_is_empty() -> None:
 def test_imitation_makes_the_plan_likelier() -> None:
     torch.manual_seed(0)
     network = RelationalPolicy(8)
-    cluster = load_set("small:test/0")[0]
+    cluster = SETS.load("small:test/0")[0]
     plan = solve_ppo_greedy(cluster, Budget(10.0), 0).actions
     rng = np.random.default_rng(0)
     samples = list(demonstrate(cluster, plan, True, rng))

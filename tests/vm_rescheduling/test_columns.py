@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
-from sysopt_gym.datasets.vm_rescheduling.splits import load_set
+from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling.validate import validate
 from sysopt_gym.methods.vm_rescheduling.columns import generate_columns
 from sysopt_gym.methods.vm_rescheduling.master import (
@@ -44,7 +44,7 @@ def priced(cluster: Cluster) -> tuple[Master, Relaxation]:
 
 @pytest.mark.parametrize("index", range(SMALL))
 def test_a_choice_moves_as_many_vms_in_as_out_and_no_more_than_mnl(index: int) -> None:
-    cluster = load_set("small:val")[index]
+    cluster = SETS.load("small:val")[index]
     master, relaxed = priced(cluster)
     choice = choose(master, relaxed, 0.5, cluster.mnl, None, 10.0)
     assert choice is not None
@@ -58,7 +58,7 @@ def test_a_choice_moves_as_many_vms_in_as_out_and_no_more_than_mnl(index: int) -
 
 @pytest.mark.parametrize("index", range(SMALL))
 def test_each_pattern_gets_a_node_of_its_own_that_holds_what_leaves(index: int) -> None:
-    cluster = load_set("small:val")[index]
+    cluster = SETS.load("small:val")[index]
     master, relaxed = priced(cluster)
     choice = choose(master, relaxed, 0.5, cluster.mnl, None, 10.0)
     assert choice is not None
@@ -74,7 +74,7 @@ def test_each_pattern_gets_a_node_of_its_own_that_holds_what_leaves(index: int) 
 
 
 def test_a_pattern_chosen_more_often_than_there_are_nodes_names_the_nodes_short() -> None:
-    master, _ = priced(load_set("small:val")[0])
+    master, _ = priced(SETS.load("small:val")[0])
     column = master.one[np.argmin(master.members[master.one[:, 0]].sum(axis=1))]
     holders = master.members[column[0]]
     often = Choice(0.0, 0.0, np.repeat(column[None], holders.sum() + 1, axis=0), master.two[:0])
@@ -87,7 +87,7 @@ def test_a_pattern_chosen_more_often_than_there_are_nodes_names_the_nodes_short(
 @given(st.integers(0, 10_000))
 @settings(max_examples=15, deadline=None)
 def test_wherever_the_prices_start_the_plan_is_feasible_and_the_bound_holds(seed: int) -> None:
-    cluster = load_set("small:val")[seed % SMALL]
+    cluster = SETS.load("small:val")[seed % SMALL]
     rng = np.random.default_rng(seed)
     nodes = make_nodes(cluster)
     prices = Prices(
@@ -105,7 +105,7 @@ def test_wherever_the_prices_start_the_plan_is_feasible_and_the_bound_holds(seed
 
 @pytest.mark.parametrize("index", range(4))
 def test_fewest_moves_to_a_goal_within_reach_reach_it(index: int) -> None:
-    cluster = load_set("small:val")[index]
+    cluster = SETS.load("small:val")[index]
     most = validate(cluster, solve(cluster, Budget(2.0), 0).actions, World()).objective
     goal = dataclasses.replace(cluster, objective="moves_to_goal", goal_rate=most + 0.02)
     solution = solve(goal, Budget(2.0), 0)

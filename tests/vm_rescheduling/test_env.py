@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError, UnknownNameError
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
-from sysopt_gym.datasets.vm_rescheduling.splits import load_set
+from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
 from sysopt_gym.envs.vm_rescheduling.objective import REWARD_CORES
@@ -132,7 +132,7 @@ def test_live_without_elapsed_time_plays_like_static(tiny_cluster: Make) -> None
 
 
 def test_stopping_is_an_action_only_where_it_is_allowed() -> None:
-    cluster = load_set("small:test/0")[0]
+    cluster = SETS.load("small:test/0")[0]
     stop = cluster.n_vms
     observation, _ = VMReschedulingEnv(cluster).reset(seed=0)
     assert observation["action_mask"][stop] == 0
@@ -144,14 +144,14 @@ def test_stopping_is_an_action_only_where_it_is_allowed() -> None:
 
 
 def test_a_replayed_plan_may_stop() -> None:
-    cluster = load_set("small:test/0")[0]
+    cluster = SETS.load("small:test/0")[0]
     env = VMReschedulingEnv(cluster)
     env.reset(seed=0, options={"instance": cluster, "elapsed_s": 1.0})
     assert env.step(cluster.n_vms)[2]
 
 
 def test_the_joint_form_makes_the_same_moves_as_the_two_plies() -> None:
-    cluster = load_set("constrained-small:test/0")[0]
+    cluster = SETS.load("constrained-small:test/0")[0]
     plies, joint = VMReschedulingEnv(cluster), VMReschedulingEnv(cluster, form="joint")
     observation, _ = plies.reset(seed=0)
     together, _ = joint.reset(seed=0)
@@ -170,7 +170,7 @@ def test_the_joint_form_makes_the_same_moves_as_the_two_plies() -> None:
 
 
 def test_the_joint_form_refuses_a_destination_without_room() -> None:
-    cluster = load_set("small:test/0")[0]
+    cluster = SETS.load("small:test/0")[0]
     env = VMReschedulingEnv(cluster, form="joint")
     env.reset(seed=0)
     vm = int(np.argmax(cluster.flavor_cpu[cluster.vm_flavor]))
@@ -206,7 +206,7 @@ def test_reset_keeps_the_spaces_and_draws_by_seed() -> None:
 
 def test_an_instance_beyond_the_padding_is_refused_with_the_remedy() -> None:
     env = VMReschedulingEnv("small:test")
-    large = load_set("lookalike:test/0")[0]
+    large = SETS.load("lookalike:test/0")[0]
     with pytest.raises(InstanceError, match=f"max_pms={large.n_pms}"):
         env.reset(options={"instance": large})
     room = VMReschedulingEnv("small:test", max_pms=large.n_pms, max_vms=large.n_vms)
@@ -237,7 +237,7 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], error: type[Except
 
 
 def test_an_episode_that_is_over_takes_no_ply() -> None:
-    cluster = load_set("small:test/0")[0]
+    cluster = SETS.load("small:test/0")[0]
     env = VMReschedulingEnv(cluster, settings={"mnl": "1"})
     observation, _ = env.reset(seed=0)
     play_out(env, observation, 0)

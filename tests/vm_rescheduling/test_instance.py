@@ -195,4 +195,4 @@ def test_a_saved_cluster_loads_from_its_file_or_a_set_of_one(
 ) -> None:
     cluster = tiny_cluster(5)
     cluster.save(tmp_path / "mine.npz")
-    assert PROBLEM.load_file(tmp_path / "mine.npz").content_hash == cluster.content_hash
+    assert PROBLEM.load_file(tmp_path / "mine.npz", {}).content_hash == cluster.content_hash

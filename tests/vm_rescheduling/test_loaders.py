@@ -17,7 +17,6 @@ from sysopt_gym.core.instance import save_archive
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.loaders import load_bytedance, load_file
-from sysopt_gym.datasets.vm_rescheduling.splits import DATA_FILES
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 
 
@@ -315,7 +314,7 @@ def test_any_change_of_a_field_loads_or_is_refused(
 
 @pytest.fixture
 def public(data_file: Callable[[str], Path]) -> Callable[[str], Cluster]:
-    return lambda name: load_file(data_file(DATA_FILES[name]))
+    return lambda name: load_file(data_file(f"vm/{name}.json"))
 
 
 @pytest.mark.parametrize(
@@ -336,7 +335,7 @@ def test_the_public_snapshots_have_their_published_size_and_fragment_rate(
 def test_the_free_cores_in_the_public_snapshots_equal_those_recomputed(
     data_file: Callable[[str], Path],
 ) -> None:
-    path = data_file(DATA_FILES["bytedance-medium"])
+    path = data_file("vm/bytedance-medium.json")
     cluster = load_file(path)
     stated = np.zeros((cluster.n_pms, 2), np.int64)
     row = {name: at for at, name in enumerate(cluster.pm_ids)}

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
-from sysopt_gym.datasets.vm_rescheduling.splits import load_set
+from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
 from sysopt_gym.envs.vm_rescheduling.observation import PM_FEATURES, VM_FEATURES
 
@@ -44,7 +44,7 @@ def test_rows_after_moves_equal_rows_of_the_cluster_made_anew(
 
 
 def test_features_say_what_their_names_say() -> None:
-    cluster = load_set("lookalike:test/0")[0]
+    cluster = SETS.load("lookalike:test/0")[0]
     env = VMReschedulingEnv(cluster)
     env.reset(seed=0)
     moved(env, 10)
@@ -74,7 +74,7 @@ def test_what_was_returned_never_changes() -> None:
 
 
 def test_vms_that_left_are_masked_and_arrivals_only_take_room() -> None:
-    cluster = load_set("lookalike:test/0")[0]
+    cluster = SETS.load("lookalike:test/0")[0]
     env = VMReschedulingEnv(cluster, settings={"mode": "live"})
     live = env.instances[0]
     still, _ = env.reset(seed=7, options={"instance": live, "elapsed_s": 0.0})

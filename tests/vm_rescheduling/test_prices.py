@@ -19,7 +19,7 @@ from sysopt_gym.agents.vm_rescheduling.prices import (
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import CheckpointError
-from sysopt_gym.datasets.vm_rescheduling.splits import load_set
+from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
 from sysopt_gym.methods.vm_rescheduling.pricing import first_prices, make_nodes, slope
@@ -28,13 +28,13 @@ from sysopt_gym.methods.vm_rescheduling.pricing import first_prices, make_nodes,
 def test_the_shipped_prices_score_what_their_card_says() -> None:
     card = json.loads((PRICES / "policy.json").read_text())
     for name, figures in card["expected"].items():
-        found = score(shipped_prices(), load_set(name))
+        found = score(shipped_prices(), SETS.load(name))
         assert found["excess"] == pytest.approx(figures["excess"], abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["lookalike:val", "constrained:val"])
 def test_learned_prices_bound_closer_than_rough_ones(name: str) -> None:
-    for cluster in load_set(name):
+    for cluster in SETS.load(name):
         nodes = make_nodes(cluster)
         rough, _ = slope(nodes, cluster.mnl, first_prices(nodes))
         with torch.inference_mode():
@@ -43,7 +43,7 @@ def test_learned_prices_bound_closer_than_rough_ones(name: str) -> None:
 
 
 def test_prices_do_not_depend_on_the_order_of_hosts() -> None:
-    nodes = make_nodes(load_set("small:val")[0])
+    nodes = make_nodes(SETS.load("small:val")[0])
     order = np.random.default_rng(0).permutation(len(nodes.pms))
     shuffled = type(nodes)(
         **{
@@ -61,7 +61,7 @@ def test_prices_do_not_depend_on_the_order_of_hosts() -> None:
 
 @pytest.mark.parametrize("name", ["lookalike:test/0", "constrained-small:test"])
 def test_the_agent_is_always_feasible(name: str) -> None:
-    for cluster in load_set(name):
+    for cluster in SETS.load(name):
         solution = solve_agent(cluster, Budget(1.0), 0)
         assert validate(cluster, solution.actions, World()).feasible
 

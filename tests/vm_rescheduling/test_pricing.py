@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
-from sysopt_gym.datasets.vm_rescheduling.splits import load_set
+from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling.dynamics import (
     FRAGMENT,
     State,
@@ -75,7 +75,7 @@ def test_no_plan_opens_more_slots_than_the_bound(
 @settings(max_examples=150, deadline=None)
 def test_the_bound_is_convex_and_its_slope_supports_it(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    nodes = make_nodes(load_set("small:val")[seed % 16])
+    nodes = make_nodes(SETS.load("small:val")[seed % 16])
     here, there = some_prices(nodes, rng), some_prices(nodes, rng)
     bound, uphill = slope(nodes, 8, here)
     other, _ = slope(nodes, 8, there)
@@ -84,7 +84,7 @@ def test_the_bound_is_convex_and_its_slope_supports_it(seed: int) -> None:
 
 
 def test_millicores_without_a_coarse_unit_are_refused_with_the_remedy() -> None:
-    cluster = load_set("small:val")[0]
+    cluster = SETS.load("small:val")[0]
     odd = dataclasses.replace(
         cluster,
         cpu_per_core=1000,

@@ -19,7 +19,7 @@ from sysopt_gym.datasets.vm_rescheduling.instance import (
     Cluster,
 )
 from sysopt_gym.datasets.vm_rescheduling.settings import with_settings
-from sysopt_gym.datasets.vm_rescheduling.splits import DATA_FILES, load_set
+from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling.dynamics import make_state, make_static
 from sysopt_gym.envs.vm_rescheduling.problem import PROVEN_MEDIUM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
@@ -85,7 +85,7 @@ def best_of_all_plans(cluster: Cluster) -> float:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", SOLVERS)
 def test_every_plan_is_feasible_and_never_worse_than_doing_nothing(name: str, objective: str):
-    for cluster in (load_set("small:test/0")[0], load_set("constrained-small:test/1")[0]):
+    for cluster in (SETS.load("small:test/0")[0], SETS.load("constrained-small:test/1")[0]):
         cluster = task(cluster, objective)
         solution = solve(name, cluster)
         verdict = judged(cluster, solution.actions)
@@ -143,21 +143,21 @@ def test_no_plan_of_two_moves_beats_the_exact_methods(objective: str):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_methods_prove_small_clusters_optimal(name: str):
-    cluster = load_set("small:test/0")[0]
+    cluster = SETS.load("small:test/0")[0]
     solution = solve(name, cluster, Budget(20.0))
     assert solution.status == "optimal"
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_the_same_seed_gives_the_same_plan(name: str):
-    cluster = load_set("small:test/2")[0]
+    cluster = SETS.load("small:test/2")[0]
     plans = [solve(name, cluster, Budget(30.0, 8), seed=3).actions for _ in range(2)]
     assert np.array_equal(*plans)
 
 
 @pytest.mark.parametrize("name", ["random", "greedy", "vbpp", "beam"])
 def test_a_larger_budget_never_gives_a_worse_plan(name: str):
-    cluster = load_set("small:test/3")[0]
+    cluster = SETS.load("small:test/3")[0]
     reached = [
         judged(cluster, solve(name, cluster, Budget(30.0, evaluations)).actions).objective
         for evaluations in (1, 4, 16)
@@ -167,7 +167,7 @@ def test_a_larger_budget_never_gives_a_worse_plan(name: str):
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_incumbents_improve_and_the_last_is_the_plan(name: str):
-    cluster = load_set("small:test/4")[0]
+    cluster = SETS.load("small:test/4")[0]
     solution = solve(name, cluster)
     values = [judged(cluster, incumbent.actions).objective for incumbent in solution.incumbents]
     assert values == sorted(values, reverse=True)
@@ -188,7 +188,7 @@ def test_a_cluster_where_every_vm_is_pinned_gets_the_empty_plan(name: str):
 
 
 def test_draining_empties_the_hosts_where_there_is_room():
-    cluster = task(load_set("small:test/0")[0], "drain")
+    cluster = task(SETS.load("small:test/0")[0], "drain")
     cluster = dataclasses.replace(cluster, mnl=40)
     left = {
         name: judged(cluster, solve(name, cluster).actions).objective for name in ("milp", "ha")
@@ -202,8 +202,8 @@ def test_ha_reaches_the_published_figures(data_file):
     figures = {("bytedance-medium", 10): 0.8508, ("bytedance-medium", 50): 0.8049,
                ("bytedance-large", 10): 0.5917, ("bytedance-large", 50): 0.5866}  # fmt: skip
     for (name, mnl), figure in figures.items():
-        data_file(DATA_FILES[name])
-        cluster = with_settings(load_set(name)[0], {"mnl": str(mnl)})
+        data_file(f"vm/{name}.json")
+        cluster = with_settings(SETS.load(name)[0], {"mnl": str(mnl)})
         plan = solve("ha", cluster, Budget(10.0)).actions
         assert judged(cluster, plan).objective == pytest.approx(figure, abs=5e-5)
 
@@ -211,8 +211,8 @@ def test_ha_reaches_the_published_figures(data_file):
 @pytest.mark.slow
 @pytest.mark.parametrize("mnl", PROVEN_MEDIUM)
 def test_milp_proves_the_public_medium_snapshot_optimal(data_file, mnl: int):
-    data_file(DATA_FILES["bytedance-medium"])
-    cluster = with_settings(load_set("bytedance-medium")[0], {"mnl": str(mnl)})
+    data_file("vm/bytedance-medium.json")
+    cluster = with_settings(SETS.load("bytedance-medium")[0], {"mnl": str(mnl)})
     solution = solve("milp", cluster, Budget(120.0))
     assert solution.status == "optimal"
     reached = judged(cluster, solution.actions).objective
@@ -221,7 +221,7 @@ def test_milp_proves_the_public_medium_snapshot_optimal(data_file, mnl: int):
 
 def test_the_table_of_moves_lists_the_gain_that_each_move_has():
     for objective in ("fragment_rate", "mixed", "drain"):
-        cluster = task(load_set("constrained-small:test/0")[0], objective)
+        cluster = task(SETS.load("constrained-small:test/0")[0], objective)
         static = make_static(cluster)
         state = make_state(cluster, static)
         table = moves.make_table(cluster, static, state, np.zeros(moves.STEPS))

@@ -7,21 +7,18 @@ substitutions at four sites, 149,361 of 160,000 variants measured.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zipfile
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from ...core.errors import InstanceError
-from ...core.files import read_bytes
-from ..sets import data_folder
+from ..files import read_file, read_table
+from ..sets import data_folder, public_file
 from .instance import encode
 
 DNA = "ACGT"
+SCORE = "e-score"
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 TF_FOLDER = "landscapes/tf_binding"
 TF_SUFFIXES = ("_8mers.txt.gz", "_8mers.txt")
@@ -32,7 +29,7 @@ GB1_SOURCE = "github.com/J-SNACKKB/FLIP, splits/gb1 (MIT)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class LandscapeTable:
     """Every measured row of a landscape.
 
     Attributes:
@@ -72,7 +69,7 @@ def factors() -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def tf_binding(factor: str) -> Table:
+def tf_binding(factor: str) -> LandscapeTable:
     """The table of a factor as Design-Bench has it: 65,792 rows, scores scaled to 0..1.
 
     Both strands of each of the 32,896 measured 8-mers are rows, so the 256 palindromes stand twice.
@@ -83,53 +80,27 @@ def tf_binding(factor: str) -> Table:
     folder = data_folder() / TF_FOLDER
     paths = [folder / f"{factor}{m}{s}" for m in (REFERENCE, "") for s in TF_SUFFIXES]
     path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        raise InstanceError(
-            f"tfbind8: no file {paths[0]}; put it there from {TF_SOURCE}, or set SYSOPT_DATA to "
-            f"the folder that holds {TF_FOLDER}"
-        )
-    data = read_bytes(path)
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("latin-1")
-    forward, backward, scores = [], [], []
-    for number, line in enumerate(text.splitlines()[1:], start=2):
-        columns = line.split("\t")
-        try:
-            scores.append(float(columns[2]))
-        except (IndexError, ValueError) as error:
-            raise InstanceError(
-                f"{path}, line {number}: no E-score in the third column; copy the file again from "
-                f"{TF_SOURCE}"
-            ) from error
-        forward.append(columns[0])
-        backward.append(columns[1])
-    places = [f"{path}, line {number}" for number in range(2, len(scores) + 2)]
-    strands = [encode(DNA, strand, places) for strand in (forward, backward)]
+    path = path or public_file("tfbind8", f"{TF_FOLDER}/{paths[0].name}", TF_SOURCE)
+    table = read_table(str(path), read_file(path).text(encoding="latin-1"), (SCORE,), ragged=True)
+    scores = table.reals(SCORE, -math.inf, math.inf)
+    places = [f"{path}: row {line}" for line, _ in table.rows]
+    strands = [encode(DNA, table.texts(strand), places) for strand in (0, 1)]
     both = np.concatenate([scores, scores])
     low, high = both.min(), both.max()
-    return Table(np.concatenate(strands), (both - low) / (high - low))
+    return LandscapeTable(np.concatenate(strands), (both - low) / (high - low))
 
 
 @lru_cache(maxsize=1)
-def gb1() -> Table:
+def gb1() -> LandscapeTable:
     """The GB1 table: 149,361 rows of four letters, fitness as measured (wild type VDGV is 1).
 
     Raises:
         InstanceError: the file is not in the data folder, or malformed.
     """
-    path = data_folder() / GB1_FILE
-    if not path.is_file():
-        raise InstanceError(
-            f"gb1: no file {path}; put it there from {GB1_SOURCE}, or set SYSOPT_DATA to the "
-            f"folder that holds {GB1_FILE}"
-        )
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as stream:
-            rows = csv.DictReader(io.TextIOWrapper(stream, "utf-8"))
-            pairs = [(row["Variants"], float(row["Fitness"])) for row in rows]
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise InstanceError(
-            f"{path}: not the GB1 table ({error}); copy it again from {GB1_SOURCE}"
-        ) from error
-    places = [f"{path}, row {row}" for row in range(1, len(pairs) + 1)]
-    sequences = encode(PROTEIN, [variant for variant, _ in pairs], places)
-    return Table(sequences, np.array([fitness for _, fitness in pairs]))
+    path = public_file("gb1", GB1_FILE, GB1_SOURCE)
+    archive = read_file(path)
+    text = archive.member(archive.members()[0]).text()
+    table = read_table(str(path), text, ("variants", "fitness"))
+    places = [f"{path}: row {line}" for line, _ in table.rows]
+    sequences = encode(PROTEIN, table.texts("variants"), places)
+    return LandscapeTable(sequences, table.reals("fitness", -math.inf, math.inf))

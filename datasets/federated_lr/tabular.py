@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ...core.errors import InstanceError
+from ..files import read_table
 from .instance import LARGEST, Federation
 from .partition import federation_of, natural
 
@@ -67,7 +65,7 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def table_federation(place: str, name: str, text: str) -> Federation:
-    """The federation of a CSV with a header: `label`, a client's name in `client` if there are
+    """Read the federation of a CSV with a header: `label`, a client's name in `client` if there are
     clients, and numbers, which are scaled to mean 0 and deviation 1 over the training rows.
 
     Args:
@@ -78,65 +76,16 @@ def table_federation(place: str, name: str, text: str) -> Federation:
     Raises:
         InstanceError: the table is malformed; names line and column.
     """
-    reader = csv.reader(io.StringIO(text))
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        at = _places(place, header)
-        rows = [
-            (reader.line_num, _cells(f"{place}, line {reader.line_num}", row, header))
-            for row in reader
-            if any(cell.strip() for cell in row)
-        ]
-    except csv.Error as error:
-        raise InstanceError(f"{place}, line {reader.line_num}: not CSV ({error})") from error
-    if not rows:
-        raise InstanceError(f"{place}: holds no rows below its header")
-    numbers = [column for column in range(len(header)) if column not in at.values()]
-    inputs = np.array(
-        [
-            [_number(f"{place}, line {line}", header[column], row[column]) for column in numbers]
-            for line, row in rows
-        ]
-    )
-    labels = _coded([row[at[LABEL]] for _, row in rows])
-    owner = natural(np.array([row[at[CLIENT]] for _, row in rows])) if CLIENT in at else None
+    table = read_table(place, text, (LABEL,))
+    at = [table.columns.index(name) for name in (LABEL, CLIENT) if name in table.columns]
+    numbers = [column for column in range(len(table.columns)) if column not in at]
+    if not numbers:
+        raise InstanceError(f"{place}: has no column of numbers besides {LABEL} and {CLIENT}")
+    inputs = np.stack([table.reals(column, -LARGEST, LARGEST) for column in numbers], axis=1)
+    labels = _coded(table.names(LABEL))
+    owner = natural(np.array(table.names(CLIENT))) if CLIENT in table.columns else None
     classes = max(2, int(labels.max()) + 1)
     return _scaled(name, inputs, labels, owner, classes)
-
-
-def _places(place: str, header: list[str]) -> dict[str, int]:
-    lower = [cell.lower() for cell in header]
-    if LABEL not in lower:
-        raise InstanceError(
-            f"{place}: the first line is {','.join(header)[:80]!r}; it must name the columns, one "
-            f"of them {LABEL} (and {CLIENT}, if rows lie with clients)"
-        )
-    at = {key: lower.index(key) for key in (LABEL, CLIENT) if key in lower}
-    if len(at) == len(header):
-        raise InstanceError(f"{place}: has no column of numbers besides {' and '.join(at)}")
-    return at
-
-
-def _cells(where: str, row: list[str], header: list[str]) -> list[str]:
-    if len(row) != len(header):
-        raise InstanceError(f"{where}: has {len(row)} cells, expected {len(header)}")
-    cells = [cell.strip() for cell in row]
-    for column, cell in zip(header, cells, strict=True):
-        if not cell:
-            raise InstanceError(f"{where}, column {column}: is empty; fill it or drop the line")
-    return cells
-
-
-def _number(where: str, column: str, cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= LARGEST:  # NaN too
-        raise InstanceError(
-            f"{where}, column {column}: {cell!r} is no finite number; mend it or drop the line"
-        )
-    return value
 
 
 def _coded(labels: Sequence[str]) -> np.ndarray:
