@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from importlib.util import find_spec, resolve_name
+from pathlib import Path
 from typing import Any, get_args
 
 import gymnasium
@@ -321,6 +322,23 @@ def pictures_of(problem: Problem[Any]) -> list[str]:
     """
     own = [problem.pictures] if problem.pictures else []
     return own + tables().pictures.get(problem.family, [])
+
+
+def read_file(problem: Problem[Any], path: Path, settings: Mapping[str, str]) -> Any:
+    """Read a user's file, by the format registered for its suffix or by the family's own loader.
+
+    Args:
+        problem: the family.
+        path: the file.
+        settings: the user's, texts by name.
+
+    Raises:
+        InstanceError: the file is malformed or of no known format.
+    """
+    for suffix, place in tables().formats.get(problem.family, {}).items():
+        if path.name.endswith(suffix):
+            return resolve(place)(path, settings)
+    return problem.load_file(path, settings)
 
 
 def resolve(place: str) -> Any:

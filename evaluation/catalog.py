@@ -17,6 +17,7 @@ from ..core.registry import (
     contender_entry,
     family_names,
     load_problem,
+    read_file,
 )
 
 MAX_SEEDS = 1000
@@ -45,7 +46,7 @@ def find_instances(problem: Problem[Any], argument: str, settings: Mapping[str, 
         raise InstanceError(f"{argument}: is a folder; give one of the files in it")
     elif path.exists() and path.suffix != ".zip":
         check_settings(problem, settings)
-        return [problem.load_file(path, settings)]
+        return [read_file(problem, path, settings)]
     elif path.exists():
         found = list(load_archive(problem.instance_type, path))
     else:

@@ -15,7 +15,7 @@ import pytest
 import sysopt_gym
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_SHIPPED = ("tests", "build", "dist", "results", "runs")
+NOT_SHIPPED = ("examples", "tests", "build", "dist", "results", "runs")
 
 
 def package_folders(root: Path) -> list[Path]:
