@@ -10,8 +10,8 @@ import highspy
 import numpy as np
 import scipy.sparse as sp
 
-Seconds = Callable[[], float]
-Report = Callable[[np.ndarray], None]
+Seconds = Callable[[], float]  # returns the wall-clock seconds left
+Report = Callable[[np.ndarray], None]  # receives a point, float64 [C]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class MixedIntegerProgram:
         cost, lower, upper: float64 [C].
         matrix: sparse CSC, float64 [R, C].
         row_lower, row_upper: float64 [R].
-        integer: bool [C]; columns that must be whole numbers. None at all: a linear program.
+        integer: bool [C]; columns that must be whole numbers. If none must, the program is linear.
     """
 
     cost: np.ndarray
@@ -36,10 +36,10 @@ class MixedIntegerProgram:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run found and proved.
+    """Result of a run of HiGHS.
 
     Attributes:
-        x: float64 [C]; the best feasible point, or None if there is none.
+        x: float64 [C]; the best feasible point, or None if none was found.
         bound: a proven lower bound on the cost of a mixed-integer program.
         optimal: whether x is proven optimal.
         row_dual: float64 [R]; duals of the rows of a linear program.
@@ -66,11 +66,12 @@ def solve(
     """Solve a program with HiGHS on one thread.
 
     Args:
-        program: the program.
+        program: the program, of C columns and R rows.
         seconds: returns the wall-clock seconds left; read when the run begins, and during the run
             where `interrupt` is set.
-        seed: of HiGHS' own random choices.
-        reserve: seconds by which HiGHS' time limit comes before the end, as it checks it late.
+        seed: seed of HiGHS's own random choices.
+        reserve: seconds by which HiGHS's time limit comes before the end, since it reads its clock
+            late.
         gap: absolute gap between cost and bound at which a point counts as optimal.
         presolve: whether HiGHS simplifies the program first.
         interrupt: whether to poll `seconds` inside long steps, in which HiGHS ignores its limit.
@@ -78,7 +79,7 @@ def solve(
         on_point: called with each better point, float64 [C], while HiGHS runs.
 
     Returns:
-        The best point and what is proven of it.
+        The best point, and what is proven about it.
     """
     solver = highspy.Highs()
     options = {
@@ -126,6 +127,7 @@ def solve(
 
 
 def _highs_lp(program: MixedIntegerProgram) -> Any:
+    """Convert a program to the class that HiGHS reads."""
     lp = highspy.HighsLp()
     lp.num_row_, lp.num_col_ = program.matrix.shape
     lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper

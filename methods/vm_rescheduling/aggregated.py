@@ -14,7 +14,7 @@ VM going to its PM's other node, one move for its PM and not two) are counted ap
 
 Every executable plan of at most MNL moves ends in a state that is a point of this model: where a
 VM moves more than once, or is replaced by another of its flavor, the point needs fewer moves. So
-the optimum bounds all plans. The model knows nothing of the order of moves nor, unless asked, of
+the optimum bounds all plans. The model ignores the order of moves and, unless asked,
 deployment sets. Both only shrink the set of plans; `expand` sees to them, and the bound holds.
 """
 
@@ -56,20 +56,24 @@ ROUNDING_CORES = (16, 12, 8)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The program, and what its columns and rows stand for.
+    """The aggregated model of a cluster: a program, and what its columns and rows mean.
 
     Attributes:
         program: all columns are integers from 0; C columns and R rows.
-        implied: bool [R]; rows that cut off no point, only fractions.
-        out, into, flip: int64 [N, 3]; flavor, PM and node (of a flip: the node it leaves) of the
-            first columns, which count VMs, in this order.
-        slot_columns: int64 [S]; the columns of 16-core slots.
-        slot_at: int64 [S, 2]; their PM and node.
+        implied: bool [R]; rows that cut off fractional points only, no point of whole numbers.
+        out: int64 [N_out, 3]; flavor, PM and node of the first columns, which count the VMs that
+            leave.
+        into: int64 [N_in, 3]; the same of the next columns, which count the VMs that enter.
+        flip: int64 [N_flip, 3]; the same of the next columns, which count flips; the node is the
+            one that the VM leaves.
+        slot_columns: int64 [S]; the columns that count 16-core slots, one for each node.
+        slot_at: int64 [S, 2]; PM and node of each slot column.
         whole: whether every point costs a whole number, so that a gap below 1 proves optimality.
         drain_cost: cost of one VM on a host to drain (objective drain).
-        leaves_inactive: whether VMs may leave PMs that do not count, which changes the free cores.
+        leaves_inactive: whether VMs may leave PMs that are not ACTIVE, which changes the sum of
+            free CPU.
         slots_per_core: as given to `build`.
-        least_free: the least free CPU, on PMs that count, after any plan.
+        least_free: the least free CPU, on ACTIVE PMs, after any plan.
     """
 
     program: MixedIntegerProgram
@@ -94,16 +98,17 @@ def build(
     slots_per_core: float = 0.0,
     sets: bool = False,
 ) -> Model:
-    """The model of a cluster, or of a part of it.
+    """Build the aggregated model of a cluster, or of a part of it.
 
     Args:
         static: the cluster.
         start: its state before the plan.
         mnl: the most moves.
         part: bool [P]; the PMs that take part (pop); None for all.
-        slots_per_core: what a free CPU unit less is worth, in slots, where VMs leave PMs that do
-            not count (Dinkelbach's method for the fraction slots / free; see aggregated_search.py).
-        sets: keep deployment sets apart; `static` is then a result of `own_flavors`.
+        slots_per_core: worth, in slots, of one unit less of free CPU, where VMs leave PMs that are
+            not ACTIVE (Dinkelbach's method for the fraction slots / free; see
+            aggregated_search.py).
+        sets: whether to keep deployment sets apart; `static` is then a result of `own_flavors`.
     """
     inside = np.ones(len(static.pm_status), np.bool_) if part is None else part
     movable = _movable(static, start, inside)
@@ -192,13 +197,22 @@ def build(
 def _least_free(
     start: State, movable: np.ndarray, used: np.ndarray, out: np.ndarray, mnl: int
 ) -> float:
-    """Free CPU left if the largest VMs on PMs that do not count all move to PMs that do."""
+    """Return the free CPU left if the largest VMs on PMs that are not ACTIVE all move to ACTIVE
+    ones.
+
+    Args:
+        start: the state before the plan.
+        movable: int64 [K, P, 2]; VMs that may leave, by flavor, PM and node.
+        used: int64 [N]; CPU of one VM of each row of `out`, over all its nodes.
+        out: int64 [N, 3]; flavor, PM and node of VMs on PMs that are not ACTIVE.
+        mnl: the most moves.
+    """
     sizes = np.sort(np.repeat(used, movable[tuple(out.T)]))[::-1]
     return float(max(1, start.totals[FREE] - sizes[:mnl].sum()))
 
 
 def _movable(static: Static, start: State, inside: np.ndarray) -> np.ndarray:
-    """int64 [K, P, 2]; VMs that may leave, by flavor, PM and node."""
+    """Count the VMs that may leave, by flavor, PM and node: int64 [K, P, 2]."""
     host = start.vm_pm
     capped = start.pm_moves[host] >= static.pm_move_cap
     may = ~static.vm_pinned & (static.pm_status[host] != OUTAGE) & inside[host] & ~capped
@@ -208,7 +222,7 @@ def _movable(static: Static, start: State, inside: np.ndarray) -> np.ndarray:
 
 
 def _could_leave(static: Static, movable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """CPU and memory of all VMs that may leave each node, both int64 [P, 2]."""
+    """Sum the CPU and the memory of all VMs that may leave each node, both int64 [P, 2]."""
     two = static.flavor_nodes == 2
     on_node = movable.copy()
     on_node[two, :, 1] = movable[two, :, 0]
@@ -225,7 +239,11 @@ def _entrances(
     inside: np.ndarray,
     mnl: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where VMs of a flavor could ever enter, int64 [N, 3], and how many at most."""
+    """List where VMs of each flavor could ever enter.
+
+    Returns:
+        int64 [N, 3], flavor, PM and node; and int64 [N], the most VMs that could enter there.
+    """
     cpu = (start.free_cpu + cpu_leaving)[None] // static.flavor_cpu[:, None, None]
     mem = (start.free_mem + mem_leaving)[None] // np.maximum(1, static.flavor_mem)[:, None, None]
     most = np.minimum(cpu, mem)
@@ -242,7 +260,16 @@ def _entrances(
 
 
 def counts_of(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The VMs that leave and enter at a point, one row (flavor, PM, node) a VM, for `expand`."""
+    """Read off a point which VMs leave and enter where, as `expand` takes it.
+
+    Args:
+        model: the model, of C columns.
+        x: float64 [C]; a point of it.
+
+    Returns:
+        The M VMs that leave and the M places that are entered, both int64 [M, 3]: flavor, PM and
+        node (0 for two-node flavors), one row for each VM.
+    """
     whole = np.rint(x).astype(np.int64)
     n_out, n_in, n_flip = len(model.out), len(model.into), len(model.flip)
     flips = whole[n_out + n_in : n_out + n_in + n_flip]
@@ -256,7 +283,17 @@ def counts_of(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def point_of(model: Model, static: Static, start: State, end: State) -> np.ndarray | None:
-    """The point of a state that a plan leads to, or None where the model counts flips apart."""
+    """Compute the point of the model that stands for the state after a plan.
+
+    Args:
+        model: the model, of C columns.
+        static: the cluster that the model was built of.
+        start: the state before the plan.
+        end: the state after the plan.
+
+    Returns:
+        float64 [C]; None if the model has flip columns, since net counts do not determine them.
+    """
     if len(model.flip):
         return None
     shape = (len(static.flavor_cpu), len(static.pm_status), 2)
@@ -285,10 +322,19 @@ def point_of(model: Model, static: Static, start: State, end: State) -> np.ndarr
 def objective_bound(
     model: Model, static: Static, start: State, dual: float, mnl: int
 ) -> float | None:
-    """The objective that no plan can beat, from a lower bound on the model's cost.
+    """Turn a lower bound on the model's cost into a bound on the objective of any plan.
 
-    None for objective mixed where VMs may leave PMs that do not count: its cost is linear only
-    around the start there.
+    Args:
+        model: the model.
+        static: the cluster that the model was built of.
+        start: the state before the plan.
+        dual: proven lower bound on the model's cost.
+        mnl: the most moves.
+
+    Returns:
+        The bound, in the objective's unit. None if ACTIVE PMs have no free CPU, and for objective
+        mixed where VMs may leave PMs that are not ACTIVE: the model's cost is then exact only to
+        first order around the start.
     """
     free, unit = int(start.totals[FREE]), static.unit
     if model.whole:
@@ -307,10 +353,10 @@ def objective_bound(
 
 
 def _rate_bound(model: Model, start: State, dual: float, unit: int, mnl: int) -> float:
-    """Least of VMs on drained hosts + FR over the points that cost at least `dual`.
+    """Return the least of VMs on drained hosts + FR over the points that cost at least `dual`.
 
-    With d VMs more on drained hosts, a point with S slots and F free has
-    drain_cost d - S - slots_per_core (free now - F) >= dual, which limits S / F.
+    With d VMs more on drained hosts, a point with S slots and F free has drain_cost d - S -
+    slots_per_core (free now - F) >= dual, which limits S / F.
     """
     free, rate = float(start.totals[FREE]), model.slots_per_core
     drained = int(start.totals[ON_DRAIN])

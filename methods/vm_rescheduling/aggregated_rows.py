@@ -9,12 +9,19 @@ from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_CORES, LARGE_MEM_
 from ...envs.vm_rescheduling.dynamics import FREE, MEM_FREE, MIXED, State, Static
 from ..highs import MixedIntegerProgram
 
-# (flavor, PM, node) of columns that count VMs, int64 [N, 3]; the columns, int64 [N].
+# Columns that count VMs: their flavor, PM and node, int64 [N, 3]; their indices, int64 [N].
 Counted = tuple[np.ndarray, np.ndarray]
 
 
 class Builder:
-    """Collects columns, rows and entries block by block."""
+    """Collect columns, rows and entries of a program, block by block.
+
+    Attributes:
+        upper, cost: float64 [N] for each block of N columns.
+        low, high: float64 [N] for each block of N rows.
+        entries: rows, columns and values, each [N], for each block of N entries.
+        n_columns, n_rows: columns and rows so far.
+    """
 
     def __init__(self) -> None:
         self.upper: list[np.ndarray] = []
@@ -25,27 +32,50 @@ class Builder:
         self.n_columns = self.n_rows = 0
 
     def columns(self, upper: np.ndarray, cost: np.ndarray | float) -> np.ndarray:
-        """New columns, as their indices."""
+        """Add N integer columns with lower bound 0.
+
+        Args:
+            upper: [N]; upper bounds.
+            cost: [N], or one number for all.
+
+        Returns:
+            Indices of the columns, int64 [N].
+        """
         self.upper.append(np.asarray(upper, np.float64))
         self.cost.append(np.broadcast_to(np.asarray(cost, np.float64), len(upper)))
         self.n_columns += len(upper)
         return np.arange(self.n_columns - len(upper), self.n_columns)
 
     def rows(self, low: np.ndarray | float, high: np.ndarray) -> np.ndarray:
-        """New rows, as their indices."""
+        """Add N rows low <= row . x <= high, without entries.
+
+        Args:
+            low: [N], or one number for all; -inf for no limit.
+            high: [N]; inf for no limit.
+
+        Returns:
+            Indices of the rows, int64 [N].
+        """
         self.high.append(np.asarray(high, np.float64))
         self.low.append(np.broadcast_to(np.asarray(low, np.float64), len(high)))
         self.n_rows += len(high)
         return np.arange(self.n_rows - len(high), self.n_rows)
 
     def add(self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray | float) -> None:
-        """Entries; those with a negative row, for a row that is not there, are dropped."""
+        """Add entries of the matrix; the arguments are broadcast to one shape.
+
+        Args:
+            rows: indices of rows; entries with a negative one, which stands for a missing row, are
+                dropped.
+            columns: indices of columns.
+            values: the entries; those of the same row and column add up.
+        """
         rows, columns, values = np.broadcast_arrays(rows, columns, np.asarray(values, np.float64))
         there = rows >= 0
         self.entries.append((rows[there], columns[there], values[there]))
 
     def program(self, cost: np.ndarray) -> MixedIntegerProgram:
-        """Assemble the program with the given cost, float64 [C]; repeated entries add up."""
+        """Assemble the program with costs float64 [C]; entries of one row and column add up."""
         rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
         return MixedIntegerProgram(
             cost=cost,
@@ -67,7 +97,17 @@ def add_use(
     into: Counted,
     flip: Counted,
 ) -> None:
-    """What the counted VMs take from and give to each node of what they need."""
+    """Add the entries for a resource that counted VMs take from, or free on, each node.
+
+    Args:
+        b: receives the entries.
+        static: the cluster.
+        need: int64 [K]; what one VM of each flavor uses on each of its nodes: CPU, or memory in MB.
+        row: int64 [P, 2]; index of each node's row, -1 where there is none.
+        out: columns of the VMs that leave.
+        into: columns of the VMs that enter.
+        flip: columns of the flips.
+    """
     for (cells, columns), sign in ((out, -1.0), (into, 1.0), (flip, -1.0)):
         kind, pm, node = cells.T
         b.add(row[pm, node], columns, sign * need[kind])
@@ -88,12 +128,23 @@ def add_rounded(
     into: Counted,
     flip: Counted,
 ) -> None:
-    """The CPU rows after mixed-integer rounding, which cuts off most of the fractional slots.
+    """Add the CPU rows after mixed-integer rounding, which cuts off most of the fractional slots.
 
-    Over the divisor a CPU row reads sum_j a_j x_j <= q + r with whole q and 0 <= r < 1. For whole
-    x >= 0 it implies sum_j g(a_j) x_j <= q, where g(a) is the whole part of a plus what its
-    fraction exceeds r by, over 1 - r (Nemhauser and Wolsey 1990). At r = 0 that is the row itself.
-    With ROUNDING_CORES as divisors proofs on look-alikes of Medium take a third of the time.
+    Over the divisor a CPU row reads sum_j a_j x_j <= q + r with whole q and 0 <= r < 1. For whole x
+    >= 0 it implies sum_j g(a_j) x_j <= q, where g(a) is the whole part of a plus what its fraction
+    exceeds r by, over 1 - r (Nemhauser and Wolsey 1990). At r = 0 that is the row itself. With
+    ROUNDING_CORES as divisors proofs on look-alikes of Medium take a third of the time.
+
+    Args:
+        b: receives the rows.
+        static: the cluster.
+        start: the state before the plan.
+        divisor: CPU, in the instance's unit.
+        slot_at: int64 [S, 2]; PM and node of each slot column.
+        slot_c: int64 [S]; the slot columns.
+        out: columns of the VMs that leave.
+        into: columns of the VMs that enter.
+        flip: columns of the flips.
     """
     at = tuple(slot_at.T)
     free = start.free_cpu[at]
@@ -121,14 +172,24 @@ def add_rounded(
 def memory_may_bind(
     static: Static, start: State, out: np.ndarray, into: np.ndarray, cpu_leaving: np.ndarray
 ) -> np.ndarray:
-    """The nodes whose memory row says more than their CPU row, bool [P, 2].
+    """Find the nodes whose memory row does not follow from their CPU row.
 
-    Let h and l be the most and the least memory a CPU unit of the flavors that move. What
-    enters needs at most h times its CPU, and the CPU row lets in no more than is free and leaves:
+    Let h and l be the most and the least memory a CPU unit of the flavors that move. The VMs that
+    enter need at most h times their CPU, and the CPU row lets in no more than is free and leaves:
 
         mem in - mem out <= h (free + cpu out) - l cpu out <= h free + (h - l) (CPU that may leave).
 
     Where that is no more than the free memory, the memory row follows from the CPU row.
+
+    Args:
+        static: the cluster.
+        start: the state before the plan.
+        out: int64 [N_out, 3]; flavor, PM and node of VMs that may leave.
+        into: int64 [N_in, 3]; flavor, PM and node that VMs may enter.
+        cpu_leaving: int64 [P, 2]; CPU of all VMs that may leave each node.
+
+    Returns:
+        bool [P, 2]; all True for objective mixed, which needs every row.
     """
     if static.objective == MIXED:
         return np.ones_like(start.free_cpu, np.bool_)
@@ -151,10 +212,20 @@ def add_mixed(
     most_slots: np.ndarray,
     most_mem: np.ndarray,
 ) -> None:
-    """64-core and memory slots, at what they are worth in 16-core slots.
+    """Add 64-core and memory slots, at their worth in 16-core slots (objective mixed).
 
     A PM has as many 64-core slots as each of its two nodes has pairs of 16-core slots (or its only
     node quadruples).
+
+    Args:
+        b: receives columns, rows and entries.
+        static: the cluster.
+        start: the state before the plan.
+        slot_at: int64 [S, 2]; PM and node of each 16-core slot column.
+        slot_c: int64 [S]; the 16-core slot columns.
+        mem_row: int64 [P, 2]; index of each node's memory row.
+        most_slots: int64 [S]; the most 16-core slots of each node.
+        most_mem: int64 [S]; the most free memory of each node, MB.
     """
     free, mem_free = (max(1, int(start.totals[total])) for total in (FREE, MEM_FREE))
     pms, pm_of_slot = np.unique(slot_at[:, 0], return_inverse=True)
@@ -178,9 +249,19 @@ def add_goal(
     out: np.ndarray,
     out_c: np.ndarray,
 ) -> None:
-    """The slots missing to the goal, each at more than all moves together.
+    """Add the slots missing to the goal, each at more than all moves together (moves_to_goal).
 
-    FR <= goal where 16 slots >= (1 - goal) free; VMs leaving PMs that do not count take from free.
+    FR <= goal where 16 slots >= (1 - goal) free; VMs that leave PMs that are not ACTIVE take from
+    free.
+
+    Args:
+        b: receives the column and the row.
+        static: the cluster.
+        start: the state before the plan.
+        mnl: the most moves.
+        slot_c: int64 [S]; the slot columns.
+        out: int64 [N, 3]; flavor, PM and node of VMs that may leave.
+        out_c: int64 [N]; their columns.
     """
     unit, kept = float(static.unit), 1.0 - static.goal_rate
     needed = kept * float(start.totals[FREE])
@@ -194,7 +275,7 @@ def add_goal(
 
 
 def own_flavors(static: Static) -> Static:
-    """The cluster with every member of a deployment set as a flavor of its own."""
+    """Return the cluster with every member of a deployment set as a flavor of its own."""
     members = np.flatnonzero(np.diff(static.vm_set_start) > 0)
     kinds = static.vm_flavor[members]
     vm_flavor = static.vm_flavor.copy()
@@ -210,11 +291,19 @@ def own_flavors(static: Static) -> Static:
 def add_sets(
     b: Builder, static: Static, start: State, out: Counted, into: Counted, flip: Counted
 ) -> None:
-    """Deployment sets, where every member is a flavor of its own (`own_flavors`).
+    """Add the rows of deployment sets, where every member is a flavor of its own (`own_flavors`).
 
     Two members end on one host (or in one rack) only if neither moved: the later of their moves
     would have been illegal. So at most one comes to a place, and none to a place where another was
     before and stays.
+
+    Args:
+        b: receives the rows.
+        static: the cluster, a result of `own_flavors`.
+        start: the state before the plan.
+        out: columns of the VMs that leave.
+        into: columns of the VMs that enter.
+        flip: columns of the flips.
     """
     coming = np.concatenate([into[0], flip[0]])  # a flip stays on its PM
     columns = np.concatenate([into[1], flip[1]])

@@ -21,9 +21,9 @@ from .expand import expand
 
 GREEDY_SHARE, GREEDY_PLANS = 0.2, 300
 RESERVE_S = 0.01
-RESERVE_A_COLUMN_S = 3e-6  # HiGHS looks at the clock late, the later the larger the model
-LEAST_A_COLUMN_S = 7e-5  # in less it has found nothing yet, and does not look at all
-LEAST_S = 0.15  # with less left, handing over a model is not worth it
+RESERVE_A_COLUMN_S = 3e-6  # HiGHS reads its clock late, later for larger models
+LEAST_A_COLUMN_S = 7e-5  # in less time it finds no point, and ignores its limit
+LEAST_S = 0.15  # least time for which a model is built
 SAME = 1e-9
 MAX_ROUNDS = 8  # Dinkelbach's method converges in two or three
 MOST_SET_COLUMNS = 40_000
@@ -46,14 +46,14 @@ def plan_by_model(
     Deployment sets are left to `expand` first. Where its plan misses the bound, the model is solved
     again with a flavor for each of their members, kept apart, unless that makes it too large.
 
-    Where VMs may leave PMs that do not count, the fragment rate is a fraction of two linear terms:
-    the model is then solved for slots - ratio * free with the ratio of the best plan so far, until
-    that gains nothing more (Dinkelbach 1967).
+    Where VMs may leave PMs that are not ACTIVE, the fragment rate is a fraction of two linear
+    terms: the model is then solved for slots - ratio * free with the ratio of the best plan so far,
+    until that brings no better plan (Dinkelbach 1967).
 
     Args:
         instance: the cluster.
-        budget: seconds and evaluations; one evaluation is one plan looked at.
-        seed: of the greedy plans, the order of moves, and the model's solver.
+        budget: seconds and evaluations; one evaluation is one greedy plan, or one point expanded.
+        seed: seed of the greedy plans, the order of moves, and the model's solver.
         solve_model: solves the model.
 
     Returns:
@@ -129,7 +129,7 @@ def run_highs(
         model: the model, of C columns.
         seconds: returns the wall-clock seconds left; with too few for a model of this size, no run
             begins.
-        seed: of HiGHS.
+        seed: seed of HiGHS.
         point: float64 [C]; a feasible point to start from.
         on_point: called with each better point, float64 [C].
 
@@ -144,7 +144,7 @@ def run_highs(
         seconds,
         seed=seed,
         reserve=RESERVE_A_COLUMN_S * columns,
-        # Where costs are whole numbers, a gap below 1 is none.
+        # Where costs are whole numbers, a gap below 1 proves optimality.
         gap=0.999 if model.whole else 1e-6,
         # With costs that are not whole numbers, HiGHS spends seconds on conflicts from a given
         # point and does not look at the clock meanwhile.

@@ -1,5 +1,4 @@
-"""Column generation: flavor prices, patterns worth having at them, and an exact choice among
-these.
+"""Column generation: flavor prices, good patterns at these prices, an exact choice among them.
 
 The master (master.py) starts from the patterns near each node's best at rough prices; its
 relaxation gives better prices, these give better patterns, until none improves. The whole choice is
@@ -8,7 +7,7 @@ outside can be better. Milliseconds where the model over all counts (aggregated.
 for the relaxation of whole patterns is much closer to the optimum.
 
 Serves fragment_rate and moves_to_goal; for the other objectives, and where CPU has no coarse unit,
-local_search answers.
+local_search plans instead.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ FIRST_SLACK = 0.3  # at rough prices
 SLACKS = (0.3, 0.6, 1.0, 1.5, 2.0)  # at the relaxation's prices
 MAX_ROUNDS = 12
 MAX_CUTS = 6
-SAFE = 0.85  # of the time left: HiGHS looks at its clock now and then only
+SAFE = 0.85  # share of the time left that HiGHS gets, as it reads its clock only now and then
 TOLERANCE = 1e-6
 RESERVE_S = 0.02
-FIRST_PLANS = 2  # greedy, to have something at once
+FIRST_PLANS = 2  # greedy plans made first, so that there is an incumbent early
 
 
 def generate_columns(
@@ -55,7 +54,8 @@ def generate_columns(
     Args:
         instance: the cluster.
         clock: ends the search; one evaluation is one master problem solved in whole numbers.
-        seed: of the order of moves, and of the local search that follows where nothing is proven.
+        seed: seed of the order of moves, and of the local search that follows where the choice of
+            patterns is not proven optimal.
         prices: the first prices, for the cluster's `make_nodes`; rough ones if not given.
 
     Returns:
@@ -98,7 +98,7 @@ def generate_columns(
 def _choices(
     master: Master, relaxed: Relaxation, mnl: int, goal: int | None, clock: Clock
 ) -> Iterator[tuple[Choice, np.ndarray, bool]]:
-    """Better and better whole choices, until the clock allows no more.
+    """Yield choices of patterns in whole numbers, slack by slack, until the clock allows no more.
 
     Yields:
         The choice; the node of each of its one-node patterns (-1: none); whether no choice is
@@ -126,20 +126,20 @@ def _choices(
 
 
 def _at(master: Master, prices: Prices) -> Relaxation:
-    """A relaxation with given prices, to start from."""
+    """Return a relaxation with given prices and no charges for nodes, to start from."""
     free_of_charge = np.zeros(len(master.level)), np.zeros(len(master.nodes.pms))
     return Relaxation(0.0, 0.0, prices, *free_of_charge)
 
 
 def _missed(relaxed: Relaxation, chosen: Choice, goal: int | None) -> float:
-    """How much less than the best a pattern of a better plan may be worth, in slots."""
+    """Return how far below 0 the worth of a pattern of a better plan can be, in slots."""
     if goal is None:
         return relaxed.slots - (chosen.slots + 1)
     return (chosen.moves - 1 - relaxed.moves) * relaxed.prices.move
 
 
 def _missing_slots(instance: Cluster, static: Static, start: State) -> int | None:
-    """16-core slots to open to reach the goal rate; None where slots are the objective."""
+    """Count the 16-core slots missing to the goal rate; None where slots are the objective."""
     if instance.objective != "moves_to_goal":
         return None
     excess = (fragment_rate(start.totals) - instance.goal_rate) * start.totals[FREE] / static.unit
@@ -149,7 +149,18 @@ def _missing_slots(instance: Cluster, static: Static, start: State) -> int | Non
 def _relax(
     master: Master, mnl: int, goal: int | None, clock: Clock
 ) -> tuple[Relaxation | None, int | None]:
-    """The relaxation's optimum, adding columns until none improves, and the goal if in reach."""
+    """Solve the relaxation, adding columns until none improves it.
+
+    Args:
+        master: changed in place.
+        mnl: the most moves.
+        goal: slots to open with the fewest moves; None to open the most slots.
+        clock: ends the rounds.
+
+    Returns:
+        The relaxation (None if there was no time for any), and the goal, or None if it is out of
+        reach.
+    """
     relaxed = None
     for target in [None] if goal is None else [None, goal]:
         if target is not None and (relaxed is None or relaxed.slots < target - TOLERANCE):
@@ -174,9 +185,9 @@ def _objective_bound(
     prices: Prices,
     goal: int | None,
 ) -> float | None:
-    """The objective that no plan can beat, by the prices; see pricing.slot_bound.
+    """Return the objective that no plan can beat, by the prices; see pricing.slot_bound.
 
-    None where VMs can leave PMs that do not count, since that changes the free cores in all.
+    None where VMs can leave PMs that are not ACTIVE, since that changes the sum of free CPU.
     """
     outside = instance.pm_status[instance.vm_pm] != ACTIVE
     if (outside & ~instance.vm_pinned).any():
@@ -201,7 +212,19 @@ def _plan(
     start: State,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, float]:
-    """Patterns on nodes (-1: none) as an executable plan, and its objective."""
+    """Expand chosen patterns to an executable plan.
+
+    Args:
+        master: the columns.
+        chosen: the choice.
+        node_of: int64 [A]; node of each row of `chosen.one`, -1 for none.
+        static: the cluster.
+        start: the state before the plan.
+        rng: draws orders of moves.
+
+    Returns:
+        The plan, int64 plies, and its objective.
+    """
     nodes = master.nodes
     sides: list[list[np.ndarray]] = [[], []]
     one, node = chosen.one[node_of >= 0], node_of[node_of >= 0]

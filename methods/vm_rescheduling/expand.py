@@ -1,8 +1,8 @@
-"""From counts to moves: which VMs leave and enter where -> an order that works.
+"""Turn counts into moves: which VMs leave and enter where -> an order of moves that is legal.
 
-Methods that count VMs (columns, milp, cpsat, pop) say only how many VMs of a flavor leave and
-enter each node. Here VMs are matched to places and put in an order in which every move is legal
-when its turn comes; what cannot be placed is left out.
+Methods that count VMs (columns, milp, cpsat, pop) say only how many VMs of a flavor leave and enter
+each node. Here VMs are matched to places and put in an order in which every move is legal when its
+turn comes; places that no VM can legally enter are left out.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def expand(
     entering: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, float]:
-    """The best legal order found for given counts.
+    """Find the best legal order of moves for given counts.
 
     Args:
-        static: the cluster's facts that no plan changes.
-        start: the cluster before the plan.
-        leaving: int64 [N, 3]; one row a VM: flavor, PM, node (0 for two-node flavors).
-        entering: int64 [N, 3]; the same of the places to fill.
-        rng: orders the tries after the first.
+        static: the cluster.
+        start: the state before the plan.
+        leaving: int64 [M, 3]; flavor, PM and node (0 for two-node flavors), one row for each VM.
+        entering: int64 [M, 3]; the same for the places to fill.
+        rng: draws the orders of all tries but the first.
 
     Returns:
         The plan (int64 plies) and its objective. Of an order that gets stuck, the part before; of
@@ -62,7 +62,18 @@ def expand(
 def _carry_out(
     static: Static, state: State, leaving: np.ndarray, entering: np.ndarray, plies: np.ndarray
 ) -> tuple[int, int, float]:
-    """Fills the places in rounds, each as soon as some VM may legally take it."""
+    """Fill the places in rounds, each as soon as some VM may legally take it.
+
+    Args:
+        static: the cluster.
+        state: changed in place.
+        leaving: int64 [M, 3]; see `expand`.
+        entering: int64 [M, 3]; see `expand`.
+        plies: int64 [2 M]; the moves are written here.
+
+    Returns:
+        Places filled; moves in the best prefix; its objective.
+    """
     count = len(entering)
     placed = np.zeros(count, np.bool_)
     gone = np.zeros(len(leaving), np.bool_)
@@ -94,7 +105,11 @@ def _carry_out(
 
 @njit(cache=True)
 def _candidates(static: Static, state: State, leaving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The VMs that can serve each leaving row; those free of deployment sets first."""
+    """List the VMs that can serve each leaving row, those in no deployment set first.
+
+    Returns:
+        VMs, int64, and int64 [M + 1]: those of row r are vms[start[r]:start[r + 1]].
+    """
     rows = len(leaving)
     row_start = np.zeros(rows + 1, np.int64)
     vms = np.empty(rows * 64, np.int64)
@@ -128,6 +143,7 @@ def _legal_vm(
     moved: np.ndarray,
     place: np.ndarray,
 ) -> tuple[int, int]:
+    """Find a VM that may legally enter `place`; return it and its leaving row, or -1 and -1."""
     for row in range(len(leaving)):
         if gone[row] or leaving[row, 0] != place[0]:
             continue

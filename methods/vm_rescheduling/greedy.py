@@ -90,14 +90,14 @@ def search(
 def complete(
     instance: Cluster, static: Static, start: State, plan: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
-    """Spend the moves that a legal plan leaves over greedily.
+    """Use up the moves that a legal plan leaves, greedily.
 
     Args:
         instance: the cluster.
         static: the same cluster as arrays.
         start: the state before the plan.
         plan: int64 plies of a legal plan.
-        rng: handed to greedy_plan, which draws nothing here.
+        rng: passed to greedy_plan, which without `shuffle` draws no number from it.
 
     Returns:
         The longer plan, int64 plies, and its objective.
@@ -110,7 +110,16 @@ def complete(
 
 
 def after(static: Static, start: State, plan: np.ndarray) -> State:
-    """Play a legal plan, int64 plies, from `start`; return the state it leads to."""
+    """Play a legal plan.
+
+    Args:
+        static: the cluster.
+        start: the state before the plan; not changed.
+        plan: int64 [2 * moves]; plies: VM, destination node, VM, ...
+
+    Returns:
+        The state after the plan.
+    """
     state = copy_state(start)
     for vm, to in plan.reshape(-1, 2):
         move(static, state, vm, to // 2, to % 2)

@@ -1,9 +1,9 @@
 """Large-neighborhood search: undo some moves of a plan, replay the rest, complete greedily.
 
-The greedy completion takes an energy of part-filled slots into account, drawn anew each time:
-strong, it makes moves that open no slot yet, so that pairs and chains of moves come about which a
-myopic choice never sees. A plan is an executable sequence throughout, so every constraint and
-objective is served alike.
+The greedy completion adds to the cost of a node an energy of its part-filled slot, with a random
+form and scale each time. A strong energy makes moves that open no slot yet; so pairs and chains of
+moves arise that a myopic choice never finds. A plan is an executable sequence throughout, so every
+constraint and objective is served alike.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ FIRST_PLANS = 8
 ENERGIES = (  # (scale in cores, power)
     (TIE_BREAK, 2.0), (TIE_BREAK, 0.7), (0.5, 2.0), (1.0, 1.0), (1.0, 3.0), (2.0, 2.0), (4.0, 2.0),
 )  # fmt: skip
-UNDONE = (0.05, 0.45)  # share of the moves undone, drawn between these
-HEAT = 0.1  # slots; how much worse a plan may be to go on from it
-PATIENCE_LIVE = 60  # rounds without a better plan after which waiting costs more than it gains
+UNDONE = (0.05, 0.45)  # least and greatest share of the moves undone
+HEAT = 0.1  # slots; mean of how much worse an accepted plan may be
+PATIENCE_LIVE = 60  # rounds without a better plan, after which a live search ends
 
 
 def search(instance: Cluster, clock: Clock, seed: int) -> Solution:
@@ -52,7 +52,7 @@ def search(instance: Cluster, clock: Clock, seed: int) -> Solution:
     Args:
         instance: the cluster.
         clock: ends the search; one evaluation is one plan completed.
-        seed: of all draws.
+        seed: seed of all random draws.
 
     Returns:
         The best plan found. In live mode, where time is quality, the search ends once it stops
@@ -73,7 +73,7 @@ def improve(
     clock: Clock,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Better a legal plan until the clock stops, or in live mode until it stops improving.
+    """Improve a legal plan until the clock stops, or in live mode until no better plan comes.
 
     Args:
         instance: the cluster.
@@ -81,7 +81,7 @@ def improve(
         start: the state before the plan.
         plan: int64 plies of a legal plan.
         clock: counts evaluations (plans completed), records incumbents, and ends the search.
-        rng: draws what is undone and how it is completed.
+        rng: draws which moves are undone and how the plan is completed.
 
     Returns:
         The best plan, int64 plies.
@@ -128,7 +128,19 @@ def _replay(
     undone: np.ndarray,
     kept: np.ndarray,
 ) -> int:
-    """Makes the moves not undone, where they are still legal; returns their number."""
+    """Make the moves of a plan that are not undone and still legal.
+
+    Args:
+        static: the cluster.
+        state: changed in place.
+        table: the state's moves; changed in place.
+        plan: int64 [2 * moves]; plies.
+        undone: bool [moves].
+        kept: int64; gets the plies of the moves made.
+
+    Returns:
+        The number of moves made.
+    """
     made = 0
     for step in range(len(undone)):
         vm, to = plan[2 * step], plan[2 * step + 1]

@@ -29,7 +29,7 @@ from .patterns import multisets, node_columns, two_node_columns
 from .pricing import Nodes, Prices
 
 MOST_OUT, MOST_IN = 2, 4  # VMs that leave, and that enter, one node in a one-node pattern
-ROOM = 100_000
+ROOM = 100_000  # columns that one round of pricing may write
 
 
 @dataclass(slots=True)
@@ -37,18 +37,21 @@ class Master:
     """The columns and rows so far. N nodes (numbered 2 q + n), F one-node and D two-node flavors.
 
     Attributes:
-        nodes: the cluster.
-        outs, ins: int64 [.., F]; multisets of VMs that may leave, and enter, a node.
+        nodes: the cluster; Q PMs.
+        outs: int64 [O, F]; multisets of VMs that may leave a node.
+        ins: int64 [J, F]; multisets of VMs that may enter a node.
         exchanges: int64 [E, 2 D]; two-node VMs that may leave, and enter, one PM.
-        level, out_of: int64 [S]; units free in a supply set's nodes, and its row in `outs`.
-        members: bool [S, N].
-        member_start, member_node: `members` as compressed rows.
+        level: int64 [S]; free CPU units of each node of a supply set.
+        out_of: int64 [S]; the set's row in `outs`.
+        members: bool [S, N]; the nodes of each supply set.
+        member_start, member_node: `members` as compressed rows, int64 [S + 1] and [members].
         hall: bool [W, N]; the node sets of the Hall rows; the first `contained.shape[1]` are supply
             sets.
-        contained: bool [S, ..]; which supply sets lie inside which of those.
-        have: bool [S, len(ins)]; the one-node columns there are.
+        contained: bool [S, W_0]; which supply sets lie inside which of those.
+        have: bool [S, J]; the one-node columns there are.
         one: int64 [A, 3]; supply set, row in `ins`, and most nodes, of each one-node column.
-        two: int64 [B, 1 + 4F + 2D]; row in Nodes.pms and pattern, of each two-node column.
+        two: int64 [B, 1 + 4F + 2D]; row in Nodes.pms and pattern (see `two_node_columns`), of each
+            two-node column.
     """
 
     nodes: Nodes
@@ -69,7 +72,7 @@ class Master:
 
 @dataclass(frozen=True, slots=True)
 class Relaxation:
-    """The master solved in fractions.
+    """The optimum of the master in fractions, with its prices.
 
     Attributes:
         slots: slots opened.
@@ -88,13 +91,13 @@ class Relaxation:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The master solved in whole numbers.
+    """A solution of the master in whole numbers.
 
     Attributes:
         slots: slots opened.
         moves: VMs leaving.
-        one: int64 [.., 3]; rows of Master.one, one for each node to carry the pattern out.
-        two: int64 [.., 1 + 4F + 2D]; rows of Master.two.
+        one: int64 [A', 3]; rows of Master.one, one for each node that carries the pattern out.
+        two: int64 [B', 1 + 4F + 2D]; rows of Master.two.
     """
 
     slots: float
@@ -104,7 +107,12 @@ class Choice:
 
 
 def make_master(nodes: Nodes, mnl: int) -> Master:
-    """A master with its supply sets and no column."""
+    """Make a master with its supply sets and no columns.
+
+    Args:
+        nodes: the cluster.
+        mnl: the most moves; Hall rows of so large a set that no plan can fill it are left out.
+    """
     n_single, n_double = len(nodes.single), len(nodes.double)
     outs, ins = multisets(n_single, MOST_OUT), multisets(n_single, MOST_IN)
     free = nodes.free.ravel()
@@ -149,20 +157,34 @@ def make_master(nodes: Nodes, mnl: int) -> Master:
 
 
 def _exchanges(n_double: int) -> np.ndarray:
-    """One or two two-node VMs, each leaving or entering, no flavor both ways."""
+    """List the exchanges: one or two two-node VMs, each leaving or entering, no flavor both ways.
+
+    Returns:
+        int64 [E, 2 D].
+    """
     sides = multisets(2 * n_double, 2)[1:]
     clash = (sides[:, :n_double] * sides[:, n_double:]).any(axis=1)
     return np.asarray(sides[~clash])
 
 
 def _spread(sets: np.ndarray, here: np.ndarray, n_nodes: int) -> np.ndarray:
+    """Widen sets over the nodes `here`, bool [n, len(here)], to all nodes, bool [n, N]."""
     wide = np.zeros((len(sets), n_nodes), np.bool_)
     wide[:, here] = sets
     return wide
 
 
 def price_columns(master: Master, relaxed: Relaxation, slack: float) -> int:
-    """Adds the columns worth at least -slack at a relaxation's prices; returns how many are new."""
+    """Add the columns worth at least -slack at a relaxation's prices.
+
+    Args:
+        master: changed in place.
+        relaxed: its prices.
+        slack: in slots; negative to add only columns that improve the relaxation.
+
+    Returns:
+        The number of new columns.
+    """
     nodes, prices = master.nodes, relaxed.prices
     out_price = (master.outs @ prices.single + prices.move * master.outs.sum(axis=1))[master.out_of]
     of_set, of_in = np.empty(ROOM, np.int64), np.empty(ROOM, np.int64)
@@ -200,6 +222,7 @@ def price_columns(master: Master, relaxed: Relaxation, slack: float) -> int:
 
 
 def _fits_memory(nodes: Nodes, two: np.ndarray) -> np.ndarray:
+    """Test two-node columns, int64 [B, 1 + 4F + 2D], for memory on their PM: bool [B]."""
     out, into, out_2, into_2 = split_pattern(nodes, two[:, 1:])
     spare = nodes.free_mem[two[:, 0]] + (out - into) @ nodes.mem
     spare += ((out_2 - into_2) @ nodes.mem_double)[:, None]
@@ -210,7 +233,16 @@ def _fits_memory(nodes: Nodes, two: np.ndarray) -> np.ndarray:
 def split_pattern(
     nodes: Nodes, patterns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """VMs leaving and entering each node [.., 2, F]; two-node VMs leaving and entering [.., D]."""
+    """Split patterns into their four parts.
+
+    Args:
+        nodes: the cluster.
+        patterns: int64 [B, 4F + 2D].
+
+    Returns:
+        VMs that leave and that enter each node, both int64 [B, 2, F]; two-node VMs that leave and
+        that enter, both int64 [B, D].
+    """
     f, d = len(nodes.single), len(nodes.double)
     singles = patterns[:, : 4 * f].reshape(len(patterns), 2, 2, f)
     doubles = patterns[:, 4 * f :].reshape(len(patterns), 2, d)
@@ -218,7 +250,13 @@ def split_pattern(
 
 
 def relax(master: Master, mnl: int, goal: int | None, seconds: float) -> Relaxation | None:
-    """Solves the master in fractions: most slots within mnl moves, or fewest moves to `goal` slots.
+    """Solve the master in fractions.
+
+    Args:
+        master: the columns and rows.
+        mnl: the most moves.
+        goal: slots to open with the fewest moves; None to open the most slots.
+        seconds: wall-clock limit.
 
     Returns:
         The optimum with its prices; None where the time ran out or the goal cannot be met.
@@ -253,7 +291,15 @@ def choose(
     goal: int | None,
     seconds: float,
 ) -> Choice | None:
-    """Solves the master in whole numbers, over the columns worth -slack at a relaxation's prices.
+    """Solve the master in whole numbers, over the columns worth -slack at a relaxation's prices.
+
+    Args:
+        master: the columns and rows.
+        relaxed: its prices.
+        slack: in slots.
+        mnl: the most moves.
+        goal: slots to open with the fewest moves; None to open the most slots.
+        seconds: wall-clock limit.
 
     Returns:
         The best choice found; None where the time ran out before any, or the goal cannot be met.
@@ -282,7 +328,17 @@ def choose(
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """Columns as a linear program: rows Hall, PMs, flavors, moves, slots."""
+    """C columns as a linear program; its rows are Hall sets (W), PMs, flavors, moves and slots.
+
+    Attributes:
+        matrix: CSC, float64 [rows, C].
+        gain: float64 [C]; slots that each column opens.
+        moves: float64 [C]; VMs that leave.
+        balance: float64 [C, F + D]; VMs that enter less VMs that leave, by flavor.
+        most: float64 [C]; upper bounds.
+        pms: int64; the PMs of two-node columns, one row each.
+        hall_size: int64 [W]; nodes of each Hall set.
+    """
 
     matrix: sp.csc_matrix
     gain: np.ndarray
@@ -294,6 +350,7 @@ class _Program:
 
 
 def _program(master: Master, one: np.ndarray, two: np.ndarray) -> _Program:
+    """Lay out one-node columns, int64 [A, 3], and two-node columns, int64 [B, 1 + 4F + 2D]."""
     nodes = master.nodes
     outs, ins = master.outs[master.out_of[one[:, 0]]], master.ins[one[:, 1]]
     units = master.level[one[:, 0]]
@@ -348,7 +405,7 @@ def _run(program: _Program, mnl: int, goal: int | None, seconds: float, whole: b
 
 
 def _inside(master: Master, one: np.ndarray) -> np.ndarray:
-    """Which one-node columns can use no node outside each Hall row's set, bool [.., W]."""
+    """Find the one-node columns that can use no node outside each Hall row's set: bool [A, W]."""
     n_sets = master.contained.shape[1]
     inside = np.zeros((len(one), len(master.hall)), np.bool_)
     inside[:, :n_sets] = master.contained[one[:, 0]]
@@ -360,7 +417,7 @@ def _inside(master: Master, one: np.ndarray) -> np.ndarray:
 
 
 def _usable(master: Master, column: np.ndarray) -> np.ndarray:
-    """The nodes that a one-node column fits on, bool [N]."""
+    """Find the nodes that a one-node column, int64 [3], fits on: bool [N]."""
     s, j, _ = column
     need = (master.ins[j] - master.outs[master.out_of[s]]) @ master.nodes.mem
     usable: np.ndarray = master.members[s] & (master.nodes.free_mem.ravel() >= need)
@@ -368,12 +425,16 @@ def _usable(master: Master, column: np.ndarray) -> np.ndarray:
 
 
 def assign(master: Master, choice: Choice) -> tuple[np.ndarray, np.ndarray | None]:
-    """A node for each one-node pattern of a choice.
+    """Find a node for each one-node pattern of a choice.
+
+    Args:
+        master: the columns and rows.
+        choice: with A' one-node patterns.
 
     Returns:
-        int64 [..], the node of each row of `choice.one`, and None; or, where there are too few
-        nodes, -1 for the rows that got none, and the nodes W of the Hall row that rules this
-        choice out, bool [N].
+        int64 [A'], the node of each row of `choice.one`, and None; or, where there are too few
+        nodes, -1 for the rows without one, and the nodes W of the Hall row that rules this choice
+        out, bool [N].
     """
     allowed = np.zeros((len(choice.one), master.members.shape[1]), np.bool_)
     for i, column in enumerate(choice.one):

@@ -1,6 +1,6 @@
-"""Every move with its gain, kept up to date as moves are made.
+"""Table of every move with its gain, kept up to date as moves are made.
 
-What ha, greedy, beam and mcts share. VMs of one flavor on one NUMA node are interchangeable unless
+Shared by ha, greedy, beam and mcts. VMs of one flavor on one NUMA node are interchangeable unless
 they belong to a deployment set, so moves are listed by (flavor, node) and not by VM. A node is the
 integer 2 * pm + numa; VMs on two nodes are listed at numa 0. The gain of a move is what the source
 gains by the VM leaving plus what the destination gains, except inside one PM (a "flip").
@@ -32,16 +32,16 @@ from ...envs.vm_rescheduling.dynamics import (
 NEVER = -1e18
 SAME = 1e-9
 STEPS = 16  # a residue (free CPU mod 16 cores) is read at this resolution
-SPREAD = 4  # different gains of a flavor that top_moves looks at
+SPREAD = 4  # sources, and destinations, of different gain that top_moves pairs for each flavor
 TIE_BREAK = 1e-3  # the largest residual energy, in cores: too little to outweigh any gain
 
 
 class Table(NamedTuple):
-    """The gains of all moves; N = 2 * PMs.
+    """The gains of all moves, in the instance's unit of CPU; K flavors, N = 2 * PMs nodes.
 
     Attributes:
-        weights: float64 [7]; what one unit of each of State.totals costs, in cores.
-        energy: float64 [STEPS]; what a node with this residue costs beside that.
+        weights: float64 [7]; what one unit of each of State.totals costs.
+        energy: float64 [STEPS]; what a node costs in addition, by its residue.
         movable: int64 [K, N]; number of VMs that may move and are in no deployment set.
         leave: float64 [K, N]; gain of one VM leaving, NEVER where none may.
         enter: float64 [K, N]; gain of one VM entering, NEVER where there is no room.
@@ -59,15 +59,18 @@ class Table(NamedTuple):
 
 
 def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
-    """Linearize the objective around a state: float64 [7], in free cores' worth of fragment rate.
+    """Linearize the objective around a state; the unit of cost is one fragmented unit of CPU.
 
-    For moves_to_goal the fragment rate stands in. The total of free cores changes only where VMs
-    may leave PMs that do not count; elsewhere its weight is 0, so that gains stay whole numbers.
+    For moves_to_goal the fragment rate stands in. The total of free CPU changes only where VMs may
+    leave PMs that are not ACTIVE; elsewhere its weight is 0, so that gains stay whole numbers.
 
     Args:
         cluster: the cluster.
         static: the same cluster as arrays.
         state: the state.
+
+    Returns:
+        float64 [7]; a weight for each of State.totals.
     """
     totals = state.totals
     free, mem_free = max(int(totals[FREE]), 1), max(int(totals[MEM_FREE]), 1)
@@ -94,11 +97,11 @@ def residual_energy(static: Static, power: float = 2.0, scale: float = TIE_BREAK
 
     Args:
         static: the cluster.
-        power: of the residue, as a share of a slot.
+        power: exponent of the residue, which is taken as a share of a slot.
         scale: the largest energy, in cores.
 
     Returns:
-        float64 [STEPS].
+        float64 [STEPS], in the instance's unit of CPU.
     """
     unit_cores = static.unit / STEPS
     return -scale * unit_cores * (np.arange(STEPS) / STEPS) ** power
@@ -138,7 +141,12 @@ def copy_table(table: Table) -> Table:
 
 
 def restore_table(table: Table, saved: Table) -> None:
-    """Overwrite the arrays of `table` with those of `saved`."""
+    """Overwrite a table, in place, with a saved one.
+
+    Args:
+        table: the table to overwrite.
+        saved: one of the same shapes, a result of `copy_table`.
+    """
     for array, source in zip(table, saved, strict=True):
         array[...] = source
 
@@ -154,7 +162,7 @@ def pm_cost(
     mem_0: int,
     mem_1: int,
 ) -> float:
-    """Evaluate what one PM adds to the objective, in cores.
+    """Evaluate what one PM adds to the objective, in the instance's unit of CPU.
 
     Args:
         static: the cluster.
@@ -189,7 +197,14 @@ def pm_cost(
 
 @njit(cache=True)
 def refresh_pm(static: Static, state: State, table: Table, pm: int) -> None:
-    """Update a PM's columns of the table, in place, after a move touched it."""
+    """Compute a PM's columns of `leave`, `enter` and `flip` again after a move changed it.
+
+    Args:
+        static: the cluster.
+        state: the state after the move.
+        table: changed in place.
+        pm: the PM.
+    """
     weights, energy = table.weights, table.energy
     a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
     m, n = state.free_mem[pm, 0], state.free_mem[pm, 1]
@@ -241,7 +256,13 @@ def refresh_pm(static: Static, state: State, table: Table, pm: int) -> None:
 
 @njit(cache=True)
 def refresh_all(static: Static, state: State, table: Table) -> None:
-    """Update the columns of every PM in the table, in place."""
+    """Compute the columns of every PM again.
+
+    Args:
+        static: the cluster.
+        state: the state.
+        table: changed in place.
+    """
     for pm in range(len(static.pm_status)):
         refresh_pm(static, state, table, pm)
 
@@ -269,7 +290,17 @@ def make_move(static: Static, state: State, table: Table, vm: int, to: int) -> N
 
 @njit(cache=True)
 def find_vm(static: Static, state: State, flavor: int, node: int) -> int:
-    """Find a VM of a flavor on a node that may move and is in no deployment set; -1 if none."""
+    """Find a VM of a flavor on a node that may move and is in no deployment set.
+
+    Args:
+        static: the cluster.
+        state: the state.
+        flavor: the flavor.
+        node: 2 * pm + numa; numa 0 for VMs on two nodes.
+
+    Returns:
+        The VM, or -1 if there is none.
+    """
     pm, numa = node // 2, node % 2
     for vm in range(len(static.vm_flavor)):
         if (
@@ -407,7 +438,7 @@ def top_moves(
         most: the largest number of moves to list.
 
     Returns:
-        Gains float64 [M], VMs int64 [M], and destination nodes int64 [M].
+        Gains float64 [M], VMs int64 [M], and destination nodes int64 [M]; M <= most.
     """
     kinds = len(static.flavor_cpu)
     room = kinds * SPREAD * (SPREAD + 1) + len(table.in_sets)

@@ -1,4 +1,4 @@
-"""Patterns worth having at given prices, compiled: what column generation adds to its master."""
+"""Good patterns at given prices, compiled: what column generation adds to its master."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from .pricing import (
 
 @njit(cache=True)
 def multisets(n_kinds: int, largest: int) -> np.ndarray:
-    """All multisets of up to `largest` items, as counts int64 [M, n_kinds]; the empty one first."""
+    """List all multisets of up to `largest` items.
+
+    Args:
+        n_kinds: number of kinds of items.
+        largest: the most items in a multiset.
+
+    Returns:
+        Counts by kind, int64 [M, n_kinds]; smaller multisets first, so the empty one is row 0.
+    """
     count = 1
     for k in range(1, largest + 1):
         ways = 1
@@ -58,13 +66,33 @@ def node_columns(
     of_in: np.ndarray,
     most: np.ndarray,
 ) -> int:
-    """One-node patterns worth at least -slack, by supply set; returns their number.
+    """Write the one-node patterns worth at least -slack, for S supply sets and J multisets taken
+    in.
 
-    A supply set is the nodes with `level` units free that hold the same VMs to send away (a
-    multiset of CPU `out_cpu`, row `out_of` in `clash`); `out_price` is what it costs to send them
-    and to use one of these nodes. `spare_mem[start[s]: start[s+1]]` is the memory free on each of
-    its nodes once they are gone. Written are the set, the multiset taken in, and on how many nodes
-    of the set it fits. Pairs marked in `have` are passed over, those written are marked.
+    A supply set is the nodes with equal free CPU that hold the same multiset of VMs to send away. A
+    pattern is worth the slots it opens, plus in_price, less out_price.
+
+    Args:
+        level: int64 [S]; free CPU units of each node of the set.
+        out_cpu: int64 [S]; CPU units of the VMs sent away.
+        out_price: float64 [S]; price, in slots, of sending them away and of using a node of the
+            set.
+        start: int64 [S + 1]; the nodes of set s are spare_mem[start[s]:start[s + 1]].
+        spare_mem: int64 [start[S]]; memory of each node once the VMs are gone, MB.
+        in_cpu: int64 [J]; CPU units of the VMs taken in.
+        in_mem: int64 [J]; their memory, MB.
+        in_price: float64 [J]; what they pay, in slots.
+        clash: bool [O, J]; whether a multiset sent away shares a flavor with one taken in.
+        out_of: int64 [S]; each set's row in `clash`.
+        slot: CPU units in 16 cores.
+        slack: in slots.
+        have: bool [S, J]; patterns to pass over; those written are marked.
+        of_set: int64 [room]; gets the supply set of each pattern.
+        of_in: int64 [room]; gets the multiset it takes in.
+        most: int64 [room]; gets the number of nodes of the set that it fits on.
+
+    Returns:
+        The number of patterns written, at most `room`.
     """
     made = 0
     for s in range(len(level)):
@@ -107,17 +135,28 @@ def two_node_columns(
     of_pm: np.ndarray,
     patterns: np.ndarray,
 ) -> int:
-    """For each PM and each exchange of two-node VMs there, the best pattern if worth -slack.
+    """Write, for each PM and each exchange of two-node VMs there, the best pattern if worth -slack.
 
-    Returns their number.
+    Args:
+        free: int64 [Q, 2]; free CPU units of each node.
+        movable: int64 [Q, 2, F]; VMs that may leave each node, by one-node flavor.
+        movable_double: int64 [Q, D]; VMs that may leave each PM, by two-node flavor.
+        cpu: int64 [F]; CPU units of a VM of each one-node flavor.
+        exchanges: int64 [E, 2 D]; two-node VMs that leave (D) and enter (D).
+        exchange_cpu: int64 [E]; CPU units that each exchange frees on either node.
+        exchange_price: float64 [E]; what it costs, in slots.
+        slot: CPU units in 16 cores.
+        grid: CPU units of the largest node.
+        price: float64 [F]; price of each one-node flavor, in slots.
+        mu: price of a move, in slots.
+        pm_price: float64 [Q]; price of using both nodes of a PM, in slots.
+        slack: in slots.
+        of_pm: int64 [room]; gets the PM of each pattern.
+        patterns: int64 [room, 4 F + 2 D]; gets the pattern: VMs out of node 0 (F), into node 0 (F),
+            out of node 1 (F), into node 1 (F), two-node VMs out (D), in (D).
 
-    Row e of `exchanges` [E, 2 D] has the two-node VMs leaving and entering; `exchange_cpu` is what
-    they free on either node and `exchange_price` what they cost.
-
-    A pattern is [out of node 0 (F), into node 0 (F), out of node 1 (F), into node 1 (F), two-node
-    out (D), in (D)]; `pm_price` [Q] is the price of using both nodes. `gain[t]` is the best of
-    slots and takings when t units are free before anything enters; `cost[y]` the least price of
-    sending away exactly y units.
+    Returns:
+        The number of patterns written, at most `room`.
     """
     n_single, n_double = len(cpu), movable_double.shape[1]
     takings, last = takings_of(cpu, price, grid)

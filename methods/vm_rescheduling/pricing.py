@@ -2,8 +2,8 @@
 
 VMs of one flavor are interchangeable, so a plan is a *pattern* for each PM: how many VMs of each
 flavor leave it and enter it. Only two kinds of constraint couple the PMs: as many VMs of a flavor
-enter as leave, and at most MNL leave. Relaxing them with a price pi_f per flavor (paid to the PM
-that takes the VM in, by the one it leaves) and mu per move leaves one small knapsack a PM:
+enter as leave, and at most MNL leave. Relaxing them with a price pi_f per flavor (which the PM
+that a VM leaves pays to the one that it enters) and mu per move leaves one small knapsack a PM:
 
     L(pi, mu) = mu * MNL
         + sum_pm max_pattern [slots opened - sum_f out_f (pi_f + mu) + sum_f in_f pi_f]
@@ -39,7 +39,7 @@ class Prices:
     Attributes:
         single: float64 [F]; one-node flavors, in the order of `Nodes.single`.
         double: float64 [D]; two-node flavors, in the order of `Nodes.double`.
-        move: mu.
+        move: mu, the price of a move.
     """
 
     single: np.ndarray
@@ -80,7 +80,7 @@ class Nodes:
 
 
 def make_nodes(cluster: Cluster) -> Nodes:
-    """The pattern view of a cluster.
+    """Make the pattern view of a cluster.
 
     Raises:
         GridError: the CPU demands have no coarse common unit (millicores, say).
@@ -129,12 +129,21 @@ def make_nodes(cluster: Cluster) -> Nodes:
 
 
 def first_prices(nodes: Nodes) -> Prices:
-    """Where the subgradient method starts when nobody suggests prices: in proportion to size."""
+    """Return the prices that the subgradient method starts from: in proportion to size."""
     return Prices(0.5 * nodes.cpu / nodes.slot, nodes.cpu_double / nodes.slot, 0.3)
 
 
 def slot_bound(nodes: Nodes, mnl: int, prices: Prices) -> float:
-    """A proven bound in slots: L at the given prices, any number of VMs leaving and entering."""
+    """Bound the slots that any plan opens: L at given prices, with no limit on patterns.
+
+    Args:
+        nodes: the cluster.
+        mnl: the most moves.
+        prices: any prices.
+
+    Returns:
+        A proven upper bound, in slots.
+    """
     every = _values_of_all_patterns(
         nodes.free, nodes.movable, nodes.movable_double, nodes.cpu, nodes.cpu_double,
         nodes.slot, nodes.grid, prices.single, prices.double, prices.move,
@@ -143,10 +152,15 @@ def slot_bound(nodes: Nodes, mnl: int, prices: Prices) -> float:
 
 
 def slope(nodes: Nodes, mnl: int, prices: Prices) -> tuple[float, np.ndarray]:
-    """L and a subgradient of it, with at most one two-node VM leaving or entering a PM.
+    """Evaluate L and its slope, with at most one two-node VM leaving or entering a PM.
+
+    Args:
+        nodes: the cluster.
+        mnl: the most moves.
+        prices: where to evaluate L.
 
     Returns:
-        L in slots, and its slope along (single, double, move), float64 [F + D + 1].
+        L in slots, and a subgradient along (single, double, move), float64 [F + D + 1].
     """
     net = np.zeros(len(nodes.single) + len(nodes.double) + 1)
     value = _best_patterns(
@@ -171,9 +185,10 @@ def _best_patterns(
     mu: float,
     net: np.ndarray,
 ) -> float:
-    """Sum of the values of each PM's best pattern; adds what enters less what leaves it to net.
+    """Sum the values of each PM's best pattern, and add VMs in less VMs out, by flavor, to `net`.
 
-    The last entry of net is the move price's: it only falls, by one for each VM that leaves.
+    The last entry of net, float64 [F + D + 1], is the move price's: less one for each VM that
+    leaves.
     """
     n_single, n_double = len(cpu), len(cpu_double)
     takings, last = takings_of(cpu, price, grid)
@@ -189,7 +204,7 @@ def _best_patterns(
                 movable[p, n], MAX_OUT, cpu, price, mu, grid - free[p, n], cost[n], outs[n]
             )
         best, best_op, best_shift = NEVER, -1, 0
-        for op in range(-1, 2 * n_double):  # nothing; then each two-node flavor out, and in
+        for op in range(-1, 2 * n_double):  # no two-node VM; then each flavor out, and in
             shift, value = 0, 0.0
             if op >= 0 and op % 2 == 0:
                 if movable_double[p, op // 2] == 0:
@@ -222,7 +237,18 @@ def _best_patterns(
 
 @njit(cache=True)
 def best_removal(cost: np.ndarray, reach: int, free: int, gain: np.ndarray) -> tuple[int, float]:
-    """How many units to take out of a node with `free` free, and what that is worth."""
+    """Find how many CPU units to take out of a node.
+
+    Args:
+        cost: float64 [grid + 1]; price, in slots, of removing exactly y units; of `removal_costs`.
+        reach: the most units that can be removed.
+        free: units free on the node before; below 0 where a two-node VM enters first.
+        gain: float64 [grid + 1]; of `gains_of`.
+
+    Returns:
+        The units, and gain[free + units] - cost[units] in slots; NEVER if no number of units will
+        do.
+    """
     top, units = NEVER, 0
     for y in range(reach + 1):
         t = free + y
@@ -233,7 +259,17 @@ def best_removal(cost: np.ndarray, reach: int, free: int, gain: np.ndarray) -> t
 
 @njit(cache=True)
 def takings_of(cpu: np.ndarray, price: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Most that VMs of exactly x units in all pay to enter, for every x, and the last flavor."""
+    """Tabulate the most that VMs of exactly x CPU units together pay to enter a node.
+
+    Args:
+        cpu: int64 [F]; CPU units of a VM of each flavor.
+        price: float64 [F]; what it pays, in slots.
+        grid: the largest x.
+
+    Returns:
+        Payments by x, float64 [grid + 1], NEVER where no VMs add up to x; and the flavor added
+        last, int64 [grid + 1], -1 for none.
+    """
     takings = np.full(grid + 1, NEVER)
     last = np.full(grid + 1, -1, np.int64)
     takings[0] = 0.0
@@ -249,7 +285,15 @@ def takings_of(cpu: np.ndarray, price: np.ndarray, grid: int) -> tuple[np.ndarra
 
 @njit(cache=True)
 def gains_of(takings: np.ndarray, slot: int) -> tuple[np.ndarray, np.ndarray]:
-    """Most of slots and takings with t units free before anything enters, and the units filled."""
+    """Tabulate the most of slots plus payments that a node with t CPU units free can have.
+
+    Args:
+        takings: float64 [grid + 1]; of `takings_of`.
+        slot: CPU units in 16 cores.
+
+    Returns:
+        That sum in slots by t, float64 [grid + 1], and the units that then enter, int64 [grid + 1].
+    """
     gain = np.full(len(takings), NEVER)
     filled = np.zeros(len(takings), np.int64)
     for t in range(len(takings)):
@@ -274,6 +318,7 @@ def _values_of_all_patterns(
     price_double: np.ndarray,
     mu: float,
 ) -> float:
+    """Sum the values of each PM's best pattern, of any size, in slots; see `slot_bound`."""
     n_pms, n_single = free.shape[0], len(cpu)
     takings, _ = takings_of(cpu, price, grid)
     gain, _ = gains_of(takings, slot)
@@ -321,7 +366,21 @@ def removal_costs(
     cost: np.ndarray,
     outs: np.ndarray,
 ) -> int:
-    """Least price of removing exactly y units from a node, for every y; returns the largest y."""
+    """Tabulate the least price of removing VMs of exactly y CPU units from a node.
+
+    Args:
+        movable: int64 [F]; VMs that may leave, by flavor.
+        most: the most VMs of one flavor to remove.
+        cpu: int64 [F]; CPU units of a VM of each flavor.
+        price: float64 [F]; what a VM that leaves costs, in slots.
+        mu: what each move costs in addition, in slots.
+        room: the largest y.
+        cost: float64 [grid + 1]; gets the prices by y, -NEVER where no VMs add up to y.
+        outs: int64 [grid + 1, >= F]; gets the VMs removed, by y and flavor.
+
+    Returns:
+        The largest y reached.
+    """
     cost[:] = -NEVER
     cost[0] = 0.0
     outs[0, :] = 0
