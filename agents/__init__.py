@@ -1,1 +1,1 @@
-"""Networks, RLlib modules, training, shipped checkpoints."""
+"""Networks, RLlib modules, training and shipped checkpoints."""

@@ -1,4 +1,4 @@
-"""RLlib's algorithms that train a family's policy: one table, from which everything else follows.
+"""RLlib's algorithms that train a family's policy, in one table.
 
 A further algorithm is one entry of ALGORITHMS. Its name is then a stage of training and a section
 of the configuration.
@@ -69,7 +69,7 @@ def build_algorithm(
     seed: int,
     settings: Mapping[str, Mapping[str, Any]],
 ) -> Any:
-    """Return RLlib's algorithm of a stage, ready to train.
+    """Build RLlib's algorithm of a stage, ready to train.
 
     Args:
         stage: a key of ALGORITHMS.

@@ -9,12 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-GREATEST_NORM = 1.0  # of a gradient
+GREATEST_NORM = 1.0  # to which gradients are clipped
 AnySample = TypeVar("AnySample")
 
 
 def stack(observations: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-    """A batch of observations, padded to the largest of them along the first axis."""
+    """Stack observations into one batch, padded with zeros to the largest along the first axis.
+
+    Args:
+        observations: B of them, with the same keys; key -> array [n, ...].
+
+    Returns:
+        key -> tensor [B, largest n, ...].
+    """
     batch = {}
     for key in observations[0]:
         size = max(len(obs[key]) for obs in observations)
@@ -23,7 +30,15 @@ def stack(observations: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
 
 
 def pad(array: np.ndarray, size: int) -> np.ndarray:
-    """The array with zeros behind it, up to a size along the first axis."""
+    """Append zeros along the first axis.
+
+    Args:
+        array: [n, ...].
+        size: the length to reach, at least n.
+
+    Returns:
+        [size, ...]; `array` itself if it has that length.
+    """
     if len(array) == size:
         return array
     return np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])
@@ -37,18 +52,18 @@ def one_pass(
     rng: np.random.Generator,
     loss_of: Callable[[Sequence[AnySample]], tuple[Tensor, float]],
 ) -> float:
-    """Descends the loss of each batch of samples once, in random order.
+    """Descend the loss of each batch of samples once, in random order.
 
     Args:
-        network: whose gradients are clipped; the optimizer's.
-        samples: any number.
-        optimizer: of the network.
-        batch_size: samples of a batch; the last one may be smaller.
-        rng: draws the order.
-        loss_of: a batch -> its loss, and the figure to report of it, a mean over the batch.
+        network: the network that is trained.
+        samples: any number of samples.
+        optimizer: optimizer of the network's parameters.
+        batch_size: samples per gradient step; the last batch may be smaller.
+        rng: source of the order.
+        loss_of: batch -> its loss, float32 [], and the figure to report, a mean over the batch.
 
     Returns:
-        The mean of the figures over the samples.
+        The mean of the figures over the samples; 0.0 without samples.
     """
     order = rng.permutation(len(samples))
     total = 0.0
@@ -61,7 +76,13 @@ def one_pass(
 
 
 def step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step down a loss, its gradient clipped."""
+    """Take one gradient step, with the gradient's norm clipped to GREATEST_NORM.
+
+    Args:
+        network: the network whose gradients are clipped.
+        optimizer: optimizer of the network's parameters.
+        loss: float32 []; the loss to descend.
+    """
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), GREATEST_NORM)
@@ -69,7 +90,13 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> 
 
 
 class Choice(NamedTuple):
-    """An observation, the action to imitate, and the rewards that followed."""
+    """A step of a demonstrated episode, for a policy with discrete actions.
+
+    Attributes:
+        observation: key -> array, as the environment returned it.
+        action: the action to imitate.
+        to_come: sum of the rewards from this step to the end of the episode, the value's target.
+    """
 
     observation: dict[str, np.ndarray]
     action: int
@@ -83,8 +110,17 @@ def imitate_choices(
     batch_size: int,
     rng: np.random.Generator,
 ) -> float:
-    """One pass of cross-entropy and squared error of the value over the choices of a policy with
-    discrete actions; returns the mean cross-entropy. See Recipe.
+    """Train one pass by cross-entropy of the actions and squared error of the values.
+
+    Args:
+        network: a policy with `encode`, `logits` and `value`; see Recipe.
+        samples: steps to imitate.
+        optimizer: optimizer of the network's parameters.
+        batch_size: samples per gradient step.
+        rng: source of the order of the samples.
+
+    Returns:
+        The mean cross-entropy of the actions.
     """
 
     def loss_of(batch: Sequence[Choice]) -> tuple[Tensor, float]:

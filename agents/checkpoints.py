@@ -1,4 +1,4 @@
-"""Exported policies: safetensors and one JSON file, refused where they do not fit."""
+"""Write and read exported policies: safetensors beside one JSON file, checked when read."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ class Card:
     """What a policy is, beside its weights.
 
     Attributes:
-        family, env_version: what it plays.
-        width: of the network.
+        family, env_version: the environment that it plays.
+        width: width of the network.
         stage: where in training it was taken, e.g. "ppo iteration 12".
-        expected: set -> score, by the family's recipe, measured when it was exported.
+        expected: instance set -> name of a figure -> the figure, by the family's recipe, when it
+            was exported.
         config: the resolved training configuration.
-        command: how it was made.
-        trained_on: content hashes of the instances it was trained on, as contenders are shown them;
-            where a policy is of one instance, how it is found.
+        command: the command line that made it.
+        trained_on: content hashes of the instances that it was trained on, in their form for
+            contenders; `shipped_for` finds a policy of one instance by them.
     """
 
     family: str
@@ -47,7 +48,12 @@ class Card:
 
 
 def save_policy(folder: Path, weights: Mapping[str, Tensor], card: Card) -> None:
-    """Writes weights and card into a folder.
+    """Write weights and card into a folder, which is made if it is missing.
+
+    Args:
+        folder: the folder.
+        weights: state dict of the network.
+        card: what the policy is.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -58,7 +64,14 @@ def save_policy(folder: Path, weights: Mapping[str, Tensor], card: Card) -> None
 
 
 def load_policy(folder: Path, problem: Problem[Any]) -> tuple[dict[str, Tensor], Card]:
-    """Reads what `save_policy` wrote.
+    """Read what `save_policy` wrote.
+
+    Args:
+        folder: the folder.
+        problem: the family that the policy is to play.
+
+    Returns:
+        The state dict, on the CPU, and the card.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the policy was trained for another family
@@ -84,10 +97,18 @@ def load_policy(folder: Path, problem: Problem[Any]) -> tuple[dict[str, Tensor],
 def load_network(
     folder: Path, problem: Problem[Any], make: Callable[[int], AnyNetwork]
 ) -> AnyNetwork:
-    """The network of an exported policy; `make` takes its width.
+    """Make the network of an exported policy, with its weights.
+
+    Args:
+        folder: the folder, see `save_policy`.
+        problem: the family that the policy is to play.
+        make: width -> a network of that width.
+
+    Returns:
+        The network, on the CPU.
 
     Raises:
-        CheckpointError: see `load_policy`; or the weights are another network's.
+        CheckpointError: see `load_policy`; or the weights belong to another network.
     """
     weights, card = load_policy(folder, problem)
     network = make(card.width)
@@ -101,8 +122,19 @@ def load_network(
 def shipped_for(
     name: str, problem: Problem[Any], content_hash: str, make: Callable[[int], AnyNetwork]
 ) -> AnyNetwork | None:
-    """The shipped policy whose folder's name begins so and that was trained on an instance, or none
-    if there is no such; see `load_network`.
+    """Load the shipped policy that was trained on an instance.
+
+    Args:
+        name: how the names of the folders to look in begin.
+        problem: the family that the policy is to play.
+        content_hash: content hash of the instance, in its form for contenders.
+        make: width -> a network of that width.
+
+    Returns:
+        The network, or None if no shipped policy was trained on the instance.
+
+    Raises:
+        CheckpointError: a shipped policy is damaged or for another version of the environment.
     """
     for folder in sorted(SHIPPED.glob(f"{name}*")):
         _, card = load_policy(folder, problem)

@@ -16,7 +16,11 @@ from .recipe import Recipe, load_recipe
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 IMITATION = "imitation"  # the first stage of every run
-OPEN = ("settings", "environment", "algorithm")  # sections of a stage whose keys are others'
+OPEN = (
+    "settings",
+    "environment",
+    "algorithm",
+)  # sections of a stage whose keys are checked elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,9 @@ class ReinforcementConfig:
         instances: names of instance sets to play.
         settings: settings of the family's instances, as `compare --set` takes them.
         environment: keyword arguments of the environment.
-        iterations: of RLlib's algorithm; 0 leaves the stage out.
+        iterations: iterations of RLlib's algorithm; 0 leaves the stage out.
         checkpoint_every: iterations between two validations and checkpoints.
-        algorithm: method of RLlib's AlgorithmConfig -> its keyword arguments; see
-            algorithms.PARTS.
+        algorithm: method of RLlib's AlgorithmConfig -> its keyword arguments; see algorithms.PARTS.
     """
 
     instances: list[str] = field(default_factory=list)
@@ -67,7 +70,7 @@ class ReinforcementConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """Everything that a training run is set by.
+    """Settings of a training run.
 
     Attributes:
         family: name of the problem family.
@@ -95,12 +98,14 @@ class TrainingConfig:
 
     @property
     def stages(self) -> dict[str, int]:
-        """Stage -> its length, in order."""
+        """Return the length of every stage, in order: passes of imitation, iterations of the
+        others.
+        """
         lengths = {stage: section.iterations for stage, section in self.reinforcement.items()}
         return {IMITATION: self.imitation.epochs} | lengths
 
     def load_recipe(self) -> Recipe[Any, Any, Any]:
-        """Return the recipe that the run is trained by.
+        """Return the recipe that trains the network.
 
         Raises:
             UnknownNameError: there is no such family.
@@ -108,7 +113,7 @@ class TrainingConfig:
         return load_recipe(self.family, self.recipe)
 
     def document(self) -> dict[str, Any]:
-        """Return the configuration as it stands in a file, with every key."""
+        """Return the configuration in its form in a file, with every key."""
         document = asdict(self)
         document[IMITATION] |= document[IMITATION].pop("options")
         document.update(document.pop("reinforcement"))
@@ -156,8 +161,10 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> TrainingCon
 
 
 def _merged(base: dict[str, Any], changes: Any, place: str, prefix: str) -> dict[str, Any]:
-    """Lay `changes` over `base`. Unknown keys are refused, but in the sections OPEN of a stage, and
-    in imitation, whose options `_typed` checks.
+    """Lay `changes` over `base` and return the result.
+
+    Unknown keys are refused, except in the sections OPEN of a stage, and in imitation, whose
+    options `_typed` checks.
     """
     if not isinstance(changes, dict):
         raise SettingError(f"{place}: {prefix or 'the document'} must be a mapping")
@@ -176,7 +183,7 @@ def _merged(base: dict[str, Any], changes: Any, place: str, prefix: str) -> dict
 
 
 def _checked(value: Any, default: Any, place: str) -> Any:
-    """Return a value of the type that the key's default has; null stands for no text."""
+    """Return a value if it has the type of its key's default; null stands for an empty text."""
     if value is None and isinstance(default, str):
         return ""
     kind = (int, float) if isinstance(default, float) else type(default)
@@ -187,7 +194,7 @@ def _checked(value: Any, default: Any, place: str) -> Any:
 
 
 def _typed(settings: dict[str, Any]) -> TrainingConfig:
-    """Turn the merged document into a configuration; check the options of imitation."""
+    """Turn the merged document into a configuration, and check the options of imitation."""
     section = dict(settings[IMITATION])
     keys = [f.name for f in fields(ImitationConfig) if f.name != "options"]
     own = load_recipe(settings["family"], settings["recipe"]).options
@@ -206,11 +213,11 @@ def _typed(settings: dict[str, Any]) -> TrainingConfig:
 
 
 def _asks_for_nothing(key: str, value: Any) -> bool:
-    """Whether an option of other recipes is at their default, as resolved configurations of
-    earlier versions list it.
+    """Return whether an option of other recipes has their default, as in resolved configurations of
+    earlier versions, which list it.
 
     Raises:
-        SettingError: it is not; the message names the families whose recipes know it.
+        SettingError: it has another value; the message names the families whose recipes know it.
     """
     defaults = {family: load_recipe(family).options for family in FAMILIES}
     knowing = [family for family, options in defaults.items() if key in options]

@@ -1,4 +1,4 @@
-"""Linear layers for compiled play: weights as plain arrays."""
+"""Compute linear layers in compiled play: weights as plain arrays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from torch import nn
 
 
 class Layer(NamedTuple):
-    """A linear layer: weights float32 [in, out], bias float32 [out]."""
+    """A linear layer with n inputs and m outputs.
+
+    Attributes:
+        weight: float32 [n, m].
+        bias: float32 [m].
+    """
 
     weight: np.ndarray
     bias: np.ndarray
 
 
 def take_layer(linear: nn.Linear) -> Layer:
-    """The compiled functions' view of a layer."""
+    """Copy a layer for compiled functions; a layer without bias gets zeros."""
     weight = np.ascontiguousarray(linear.weight.detach().cpu().numpy().T, np.float32)
     bias = np.zeros(weight.shape[1], np.float32)
     if linear.bias is not None:
@@ -27,7 +32,14 @@ def take_layer(linear: nn.Linear) -> Layer:
 
 @njit(cache=True, fastmath=True)
 def affine(x: np.ndarray, n: int, layer: Layer, out: np.ndarray) -> None:
-    """The layer's output for the first n numbers of x, into `out`."""
+    """Compute a layer's output.
+
+    Args:
+        x: float32 [>= n]; the input is its first n entries.
+        n: number of inputs.
+        layer: the layer, of n inputs and m outputs.
+        out: float32 [m]; gets the output.
+    """
     weight, bias = layer.weight, layer.bias
     for j in range(len(bias)):
         out[j] = bias[j]
@@ -40,6 +52,6 @@ def affine(x: np.ndarray, n: int, layer: Layer, out: np.ndarray) -> None:
 
 @njit(cache=True, fastmath=True)
 def relu(x: np.ndarray) -> None:
-    """Rectifies in place."""
+    """Set the negative entries of x, float32 [n], to 0."""
     for j in range(len(x)):
         x[j] = max(x[j], np.float32(0.0))

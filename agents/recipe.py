@@ -1,4 +1,4 @@
-"""What a family brings to training: its network, its lessons and its score."""
+"""What a family provides for training: its network, its imitation samples and its score."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ImitationPass(Generic[AnyNetwork, AnyInstance]):
 
 
 class Imitate(Protocol[NetworkIn, SampleIn]):
-    """Trains a network on samples."""
+    """Function that trains a network on samples for one pass."""
 
     def __call__(
         self,
@@ -71,8 +71,9 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
     """A family's part of the training pipeline; the rest is the same for all families.
 
     Attributes:
-        network: width -> the network. To be trained by RLlib it needs `encode` (whose result has a
-            `context`, float32 [B, width]), `logits` and `value`.
+        network: width -> the network. To be trained by RLlib it needs encode(observations), whose
+            result has a `context`, float32 [B, width]; logits(encoded, observations), float32 [B,
+            A], masked; and value(encoded), float32 [B].
         lessons: pass of imitation -> samples to imitate.
         imitate: one pass of gradient descent over samples; see `Imitate`.
         score: (network, instances) -> figures by name, lower is better.

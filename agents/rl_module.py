@@ -1,4 +1,4 @@
-"""A family's policy network as an RLlib module for PPO and its like.
+"""Wrap a family's policy network as an RLlib module, for PPO and its like.
 
 RLlib's default catalog refuses observations of several parts and two dimensions, so the module
 brings its own network; masks are applied inside it, with a finite minimum.
@@ -17,7 +17,7 @@ from .recipe import load_recipe
 
 
 class PolicyModule(TorchRLModule, ValueFunctionAPI):
-    """The policy of a recipe.
+    """RLlib module of a recipe's network.
 
     `model_config` describes the network: "family", "width", and where they are given "recipe" (an
     entry point; "" for the family's own) and "weights" (a state dict to start from).
@@ -50,7 +50,8 @@ class PolicyModule(TorchRLModule, ValueFunctionAPI):
 
         Args:
             batch: RLlib's batch of B observations.
-            embeddings: their encoding by `_forward_train`, if at hand.
+            embeddings: their encoding by `_forward_train`, if there is one; else they are encoded
+                here.
         """
         if embeddings is None:
             embeddings = self.network.encode(batch[Columns.OBS])

@@ -1,4 +1,4 @@
-"""The folder of a training run: what is trained, how far it has come, the best policy so far."""
+"""Keep the folder of a training run: the network, how far it has come, the best policy so far."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Run:
         out: its folder, with state.json, config.yaml, network.pt, plans/ (of the imitated
             contender), algorithm/ (RLlib's checkpoint), policy/ (the best so far) and TensorBoard's
             events.
-        config: what it is set by.
+        config: its settings.
         problem: the family.
         recipe: the family's part of the training.
-        network: what is trained.
-        optimizer: of imitation.
-        state: how far it has come.
+        network: the network that is trained.
+        optimizer: optimizer of imitation.
+        state: how far the run has come.
         validation: instance set -> its instances.
     """
 
@@ -72,10 +72,10 @@ class Run:
 
     @classmethod
     def open(cls, config: TrainingConfig, resume: bool) -> Run:
-        """Start a run in an empty folder, or go on with the one that is there.
+        """Start a run in an empty folder, or resume the one in it.
 
         Args:
-            config: what the run is set by.
+            config: settings of the run.
             resume: whether the folder `config.out` holds the run already.
 
         Raises:
@@ -120,6 +120,7 @@ class Run:
         return run
 
     def _restore(self) -> None:
+        """Load what `checkpoint` saved."""
         try:
             self.state = RunState(**json.loads((self.out / "state.json").read_text()))
             saved = torch.load(self.out / "network.pt", weights_only=True)
@@ -131,7 +132,7 @@ class Run:
             ) from error
 
     def checkpoint(self) -> None:
-        """Save where the run is; a run killed later goes on from here."""
+        """Save network, optimizer and state; a run killed later resumes from here."""
         saved = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -142,18 +143,18 @@ class Run:
         (self.out / "state.json").write_text(json.dumps(asdict(self.state)) + "\n")
 
     def enter(self, stage: str) -> None:
-        """Go on to a stage, unless the run is in it."""
+        """Begin a stage, unless the run is in it already."""
         if self.state.stage != stage:
             self.state.stage, self.state.done = stage, 0
             self.checkpoint()
 
     def imitated(self) -> list[Any]:
-        """Return the instances of imitation, as contenders are shown them."""
+        """Return the instances of imitation, in their form for contenders."""
         return self._instances(self.config.imitation.instances)
 
     def played(self, stage: str) -> list[Any]:
-        """Return the instances of a stage of ALGORITHMS, its settings applied, as contenders are
-        shown them.
+        """Return the instances of a stage of ALGORITHMS, its settings applied, in their form for
+        contenders.
         """
         section = self.config.reinforcement[stage]
         return self._instances(section.instances, section.settings)
@@ -177,7 +178,7 @@ class Run:
 
         Args:
             where: where in training the network is, e.g. "ppo iteration 12".
-            writer: gets the scores.
+            writer: receives the scores.
             step: their step in TensorBoard.
 
         Returns:
@@ -208,11 +209,10 @@ class Run:
 
 
 class KeptPlans:
-    """A contender's plans of some instances, kept in a run's folder, so that later passes and
-    resumed runs do not wait for them again.
+    """Cache of a contender's plans in a run's folder, for later passes and resumed runs.
 
     A plan's path is plans/CONTENDER/SECONDS/INSTANCE-SEED.npy, so that a run resumed with another
-    contender or budget asks anew.
+    contender or budget makes its plans anew.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class KeptPlans:
             folder: the run's folder.
             contender: name of the contender.
             solver: the contender.
-            budget: what it may spend on an instance.
+            budget: budget of one plan.
             instances: those whose plans are kept; others are planned anew each time.
         """
         self._solver, self._budget = solver, budget
@@ -236,8 +236,8 @@ class KeptPlans:
         """Return the contender's actions on an instance.
 
         Args:
-            instance: as contenders are shown it.
-            seed: the contender's.
+            instance: in its form for contenders.
+            seed: seed of the contender.
         """
         file = self._folder / f"{instance.content_hash}-{seed}.npy"
         if file.exists():
@@ -250,5 +250,5 @@ class KeptPlans:
 
 
 def _policy_folder(name: str) -> Path:
-    """A folder, or that of a shipped policy by its name."""
+    """Return the folder of a shipped policy by its name, else the folder of that path."""
     return SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)

@@ -1,6 +1,4 @@
-"""Trains a family's policy from one YAML file: imitation, then RLlib's algorithms; exports the
-best.
-"""
+"""Train a family's policy: imitation, then RLlib's algorithms, as one YAML file says."""
 
 from __future__ import annotations
 
@@ -27,22 +25,22 @@ from .runs import KeptPlans, Run
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-LAST_RATE = 0.05  # of imitation's learning rate, at its last pass
+LAST_RATE = 0.05  # share of imitation's learning rate that its last pass would fall to
 
 
 def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Path:
-    """Train as a configuration says and return the folder of the exported policy.
+    """Train by a configuration and return the folder of the exported policy.
 
     Args:
         config: a YAML file, or the name of one in configs/.
         overrides: dotted key -> value as YAML text, e.g. {"ppo.iterations": "5"}.
-        resume: go on where the run in the configuration's folder stopped, optimizers included.
+        resume: whether to resume the run in the configuration's folder, optimizers included.
 
     Raises:
         SettingError: the configuration cannot be read.
         UnknownNameError: a key, family, contender or instance set that does not exist.
         OutputError: the folder holds another run, or cannot be written.
-        CheckpointError: there is nothing to resume.
+        CheckpointError: there is no run to resume.
     """
     torch.set_num_threads(1)
     run = Run.open(load_config(config, overrides), resume)
@@ -58,7 +56,11 @@ def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Pat
 
 @contextmanager
 def _watched(run: Run, total: int) -> Iterator[tuple[SummaryWriter, Callable[[str], None]]]:
-    """A TensorBoard writer, and a function that moves the progress bar and says how it goes."""
+    """Open a TensorBoard writer and a progress bar of `total` steps.
+
+    Yields:
+        The writer, and a function that advances the bar by one step and shows a text.
+    """
     from torch.utils.tensorboard import SummaryWriter
 
     stage = run.state.stage
@@ -76,7 +78,7 @@ def _watched(run: Run, total: int) -> Iterator[tuple[SummaryWriter, Callable[[st
 
 
 def _as_solver(problem: Problem[Any], name: str) -> Solver:
-    """Make a solver of a contender; its seed is the world's, too."""
+    """Make a solver of a contender; its seed is also the world's."""
     contender = load_contender(problem.family, name)
     return lambda instance, budget, seed: play.run(
         contender, problem, play.Task(instance, budget, seed, seed)
@@ -84,7 +86,7 @@ def _as_solver(problem: Problem[Any], name: str) -> Solver:
 
 
 def _planner(run: Run, instances: list[Any]) -> Callable[[Any], np.ndarray]:
-    """Instance -> plan of the contender that the run imitates, warmed up."""
+    """Return instance -> plan of the contender that the run imitates, which is warmed up first."""
     section = run.config.imitation
     if not section.contender:
 
@@ -98,6 +100,7 @@ def _planner(run: Run, instances: list[Any]) -> Callable[[Any], np.ndarray]:
 
 
 def _imitate(run: Run) -> None:
+    """Run the passes of imitation that are left."""
     section, state = run.config.imitation, run.state
     instances = run.imitated()
     plan = _planner(run, instances)
@@ -120,6 +123,7 @@ def _imitate(run: Run) -> None:
 
 
 def _reinforce(run: Run) -> None:
+    """Run the iterations of the present stage that are left."""
     stage, state = run.state.stage, run.state
     section = run.config.reinforcement[stage]
     if not hasattr(run.network, "encode"):
