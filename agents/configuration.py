@@ -20,7 +20,7 @@ OPEN = (
     "settings",
     "environment",
     "algorithm",
-)  # sections of a stage whose keys are checked elsewhere
+)  # sections of a stage with keys of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class ImitationConfig:
 
     Attributes:
         contender: name of the contender to imitate; "" if the recipe needs none.
-        budget_s: its budget per instance, seconds.
+        budget_s: budget of one of its plans, seconds.
         instances: names of instance sets.
         epochs: passes over the instances; 0 leaves the stage out.
         batch_size: samples per gradient step.
-        learning_rate: of the first pass; it falls linearly to a twentieth in the last.
+        learning_rate: of the first pass; it falls linearly towards a twentieth of it.
         options: values of the recipe's own options (`Recipe.options`); in a file they stand beside
             the keys above.
     """

@@ -25,7 +25,7 @@ from .runs import KeptPlans, Run
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-LAST_RATE = 0.05  # share of imitation's learning rate that its last pass would fall to
+LAST_RATE = 0.05  # share of imitation's learning rate that it falls towards
 
 
 def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Path:
