@@ -44,8 +44,14 @@ WIDER = [(alpha, beta) for beta in (0.3, 1.0, 3.0) for alpha in (0.5, 1.0, 2.0)]
 
 
 def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
-    """Test accuracies float64 [jobs, T] of a controller on federations that are alike but for their
-    initial rates, each in the world of its seed; 0 after divergence.
+    """Play a controller on federations that are alike but for their initial rates.
+
+    Args:
+        name: name of the controller.
+        jobs: federation and seed of its world, one lane each.
+
+    Returns:
+        Test accuracies, float64 [jobs, T rounds]; 0 after divergence.
     """
     first = jobs[0][0]
     lanes = Training([seal(federation) for federation, _ in jobs])
@@ -61,12 +67,12 @@ def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
     found = np.zeros((len(jobs), first.rounds))
     going = everyone
     for step in range(first.rounds + 1):
-        told: list[Any] = [
+        infos: list[Any] = [
             s.row(int(lane)) | {"objective": 0.0, "feasible": False} for lane in going
         ]
         orders = [
             policies[lane].act({"rounds": observer.rounds[lane].copy()}, info)
-            for lane, info in zip(going, told, strict=True)
+            for lane, info in zip(going, infos, strict=True)
         ]
         lanes.step(np.array(orders), going)
         observer.look(s, going)
@@ -80,7 +86,20 @@ def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
 
 
 def played(name: str, grid: Sequence[Federation], seeds: int, out: Path) -> np.ndarray:
-    """Accuracies float64 [cells, seeds, T] of a controller; kept in a file, and read from there."""
+    """Return a controller's accuracies; they are kept in a file and read from there.
+
+    Args:
+        name: name of the controller.
+        grid: one federation per cell.
+        seeds: worlds per cell.
+        out: folder of the files.
+
+    Returns:
+        float64 [cells, seeds, T rounds].
+
+    Raises:
+        OutputError: the file is of another grid or count of worlds.
+    """
     file = out / f"{name}.npy"
     shape = len(grid), seeds, grid[0].rounds
     if file.exists():
@@ -96,7 +115,13 @@ def played(name: str, grid: Sequence[Federation], seeds: int, out: Path) -> np.n
 
 
 def best_constant(grid: Sequence[Federation], seeds: int, out: Path) -> np.ndarray:
-    """Final accuracy float64 [seeds] of the best constant rates in each world."""
+    """Return the final accuracy of the best constant rates in each world, float64 [seeds].
+
+    Args:
+        grid: one federation per cell.
+        seeds: worlds per cell.
+        out: folder of the accuracies.
+    """
     wider = [dataclasses.replace(grid[0], alpha=alpha, beta=beta) for alpha, beta in WIDER]
     (out / "wider").mkdir(exist_ok=True)
     final = [played(BASELINE, cells, seeds, folder)[..., -1] for cells, folder in (
@@ -107,7 +132,13 @@ def best_constant(grid: Sequence[Federation], seeds: int, out: Path) -> np.ndarr
 
 
 def table_of(found: dict[str, np.ndarray], best: np.ndarray, against: str) -> Table:
-    """A controller a row, best first."""
+    """Make the table: a controller per row, the best first.
+
+    Args:
+        found: controller -> accuracies, float64 [cells, seeds, T rounds].
+        best: float64 [seeds], final accuracies of the best constant rates.
+        against: the controller that the others are paired with.
+    """
     table = Table(box=None, pad_edge=False)
     for column in (
         "controller", "final accuracy", f"{against} is better by", "worst cell against FedAvg",
@@ -134,7 +165,7 @@ def table_of(found: dict[str, np.ndarray], best: np.ndarray, against: str) -> Ta
 
 
 def _times_fewer(runs: np.ndarray, fedavg: np.ndarray) -> np.ndarray:
-    """Of each run: FedAvg's rounds over the rounds until its final accuracy is reached."""
+    """Divide FedAvg's rounds by the rounds until its final accuracy is reached, for each run."""
     rounds = runs.shape[-1]
     pairs = zip(runs.reshape(-1, rounds), fedavg.reshape(-1, rounds), strict=True)
     return np.array([rounds / first_at(own, other[-1]) for own, other in pairs])

@@ -51,7 +51,7 @@ PROGRAMS: dict[tuple[str, int], dict[str, float]] = {
 
 
 def figures(rows: Sequence[Scored]) -> list[dict[str, Any]]:
-    """One entry a program: its name, and by contender the speed-up, beside the prototype's."""
+    """Return one entry per program: its name, speed-ups by contender, and the prototype's."""
     found = []
     for (model, mebibytes), prototype in PROGRAMS.items():
         name = label(model, mebibytes)
@@ -64,12 +64,17 @@ def figures(rows: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def label(model: str, mebibytes: int) -> str:
-    """The program's name."""
+    """Return the name of a program.
+
+    Args:
+        model: name of the model.
+        mebibytes: capacity of fast memory, MiB.
+    """
     return f"{model} @ {mebibytes} MiB"
 
 
 def table_of(found: Sequence[dict[str, Any]]) -> Table:
-    """Contenders in rows, programs in columns."""
+    """Make the table: contenders in rows, programs in columns."""
     table = Table(box=None, pad_edge=False)
     table.add_column("speed-up", no_wrap=True)
     for entry in found:

@@ -28,7 +28,7 @@ class Attention(nn.Module):
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, L, width] -> [N, L, width]."""
+        """Map [N, L, width] to [N, L, width]."""
         n, length, width = x.shape
         parts = self.qkv(x).view(n, length, 3, self.heads, width // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
@@ -52,14 +52,14 @@ class Block(nn.Module):
         self.norm_2, self.feed = nn.LayerNorm(width), feed or feed_forward(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, L, width] -> [N, L, width]."""
+        """Map [N, L, width] to [N, L, width]."""
         x = x + self.attention(self.norm_1(x))
         out: Tensor = x + self.feed(self.norm_2(x))
         return out
 
 
 def feed_forward(width: int) -> nn.Sequential:
-    """Two layers, four times as wide in between."""
+    """Make two layers, four times as wide in between."""
     return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
 
@@ -73,7 +73,7 @@ class GPT2(nn.Module):
         self.norm = nn.LayerNorm(768)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, L] -> logits [N, L, 50257]."""
+        """Map tokens [N, L] to logits [N, L, 50257]."""
         x = self.tokens(tokens) + self.places.weight
         logits: Tensor = self.norm(self.blocks(x)) @ self.tokens.weight.t()
         return logits
@@ -88,7 +88,7 @@ class Experts(nn.Module):
         self.experts = nn.ModuleList(feed_forward(width) for _ in range(count))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, L, width] -> [N, L, width]."""
+        """Map [N, L, width] to [N, L, width]."""
         weights, chosen = self.gate(x).softmax(-1).topk(2)
         out: Tensor = sum(
             ((chosen == k) * weights).sum(-1, keepdim=True) * expert(x)
@@ -107,7 +107,7 @@ class AxialAttention(nn.Module):
         )
 
     def forward(self, grids: Tensor) -> Tensor:
-        """[3, N, S, S, width] -> [3, N, S, S, width]."""
+        """Map [3, N, S, S, width] to [3, N, S, S, width]."""
         _, n, size, _, width = grids.shape
         parts = list(grids.unbind(0))
         for layer in self.layers:
@@ -130,19 +130,26 @@ class Residual(nn.Module):
         self.skip = nn.Identity() if same else convolution(before, width, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, before, H, W] -> [N, width, H / stride, W / stride]."""
+        """Map [N, before, H, W] to [N, width, H / stride, W / stride]."""
         out: Tensor = self.second(self.first(x).relu()) + self.skip(x)
         return out.relu()
 
 
 def convolution(before: int, width: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """A convolution without bias and its batch normalization."""
+    """Make a convolution without bias and its batch normalization.
+
+    Args:
+        before: channels of the input.
+        width: channels of the output.
+        kernel: rows and columns of the kernel.
+        stride: of the convolution.
+    """
     layer = nn.Conv2d(before, width, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(width))
 
 
 def resnet18() -> nn.Module:
-    """ResNet-18 for 1,000 classes."""
+    """Make ResNet-18 for 1,000 classes."""
     widths = ((64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1),
               (256, 512, 2), (512, 512, 1))  # fmt: skip
     stem = (convolution(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
@@ -162,7 +169,7 @@ class UNet(nn.Module):
         self.out = nn.Conv2d(width, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, 3, H, W] -> [N, 1, H, W]."""
+        """Map [N, 3, H, W] to [N, 1, H, W]."""
         skips: list[Tensor] = []
         for k, down in enumerate(self.down):
             x = down(nn.functional.max_pool2d(x, 2) if k else x)
@@ -186,7 +193,7 @@ class LSTM(nn.Module):
         self.cells = nn.ModuleList(nn.LSTMCell(width, width) for _ in range(layers))
 
     def forward(self, steps: Tensor) -> Tensor:
-        """[T, N, width] -> [T, N, width]."""
+        """Map [T, N, width] to [T, N, width]."""
         zero = torch.zeros_like(steps[0])
         states = [(zero, zero) for _ in self.cells]
         outputs = []
@@ -199,12 +206,12 @@ class LSTM(nn.Module):
 
 
 def mlp() -> nn.Module:
-    """Six layers of 1,024."""
+    """Make six layers of 1,024."""
     return nn.Sequential(*(part for _ in range(6) for part in (nn.Linear(1024, 1024), nn.ReLU())))
 
 
 def moe() -> nn.Module:
-    """Two transformer blocks of width 512 with eight experts each."""
+    """Make two transformer blocks of width 512 with eight experts each."""
     return nn.Sequential(*(Block(512, 8, feed=Experts(512, 8)) for _ in range(2)))
 
 
@@ -222,7 +229,7 @@ RATE = 0.01
 
 
 def load_model(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A model of MODELS and its input, in inference mode."""
+    """Return a model of MODELS and its input, in inference mode."""
     make, shape = MODELS[name]
     with torch.device("meta"):
         model = make().to(torch.bfloat16).eval()
@@ -231,8 +238,15 @@ def load_model(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 
 def train_step(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, tuple[Any, ...]]:
-    """A step of gradient descent on the squared error as a module, and its inputs: parameters,
-    the model's inputs, and the outputs wanted. It returns the new parameters.
+    """Make a module of one step of gradient descent on the squared error.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+
+    Returns:
+        The module, which returns the new parameters; and its inputs: parameters, the model's
+        inputs, and the outputs wanted.
     """
     parameters = dict(model.named_parameters())
     wanted = torch.zeros_like(model(*inputs))
@@ -253,12 +267,12 @@ def train_step(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module,
 
 
 def import_model(name: str, capacity: str, title: str | None = None) -> Program:
-    """A model of MODELS as a program; with "_train" behind the name, its train step.
+    """Import a model of MODELS as a program.
 
     Args:
-        name: of the model.
-        capacity: of fast memory, as in `sizes.read_capacity`.
-        title: the program's name, by default the model's.
+        name: name of the model; with "_train" behind it, its train step is imported.
+        capacity: capacity of fast memory, as in `sizes.read_capacity`.
+        title: name of the program, by default the model's.
     """
     base, train, _ = name.partition("_train")
     model, inputs = load_model(base)

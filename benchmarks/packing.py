@@ -33,7 +33,7 @@ REFERENCE = "minimalloc's CPU seconds, measured on another machine"
 
 
 def measure() -> list[Throughput]:
-    """Packings within the capacity, a CPU second, by instance.
+    """Measure packings within the capacity per CPU second, by instance.
 
     Raises:
         InstanceError: the instances are not in the data folder.
@@ -53,7 +53,7 @@ def measure() -> list[Throughput]:
 
 
 def load_instance(name: str) -> Packing:
-    """One of the eleven instances, "A" to "K".
+    """Load one of the eleven instances, "A" to "K".
 
     Raises:
         InstanceError: it is not in the data folder.
@@ -68,7 +68,12 @@ def load_instance(name: str) -> Packing:
 
 
 def disguised(problem: Packing, seed: int) -> Packing:
-    """The same problem with its rows shuffled and, for odd seeds, time running backwards."""
+    """Return the same problem with its rows shuffled and, for odd seeds, time running backwards.
+
+    Args:
+        problem: the instance.
+        seed: seed of the order.
+    """
     rows = np.random.default_rng(seed).permutation(len(problem.ids))
     lower, upper = problem.lower[rows], problem.upper[rows]
     if seed % 2:

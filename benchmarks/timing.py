@@ -62,7 +62,7 @@ def beside(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Have torch compute in one thread meanwhile."""
+    """Let torch compute in one thread inside the context."""
     import torch
 
     threads = torch.get_num_threads()

@@ -28,9 +28,8 @@ def demonstrate(federation: Federation, orders: np.ndarray, seed: int) -> list[C
 
     Args:
         federation: the instance.
-        orders: int64 [steps, 5], the orders of every step, in units of the environment's form
-            "orders".
-        seed: world seed of the episode.
+        orders: int64 [steps, 5], the order of every step, in the environment's form "orders".
+        seed: the world's.
     """
     env = FederatedLREnv(federation, form="orders")
     observation, info = env.reset(seed=seed)

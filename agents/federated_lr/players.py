@@ -20,7 +20,7 @@ from .network import RatePolicy
 
 @cache
 def shipped_policy(folder: Path) -> RatePolicy:
-    """A shipped policy.
+    """Load a shipped policy.
 
     Raises:
         CheckpointError: it is missing, damaged or for another version of the environment.
@@ -29,16 +29,27 @@ def shipped_policy(folder: Path) -> RatePolicy:
 
 
 class Ppo:
-    """Plays the likeliest actions of the policy that PPO trained: both rates of plain averaging."""
+    """The policy that PPO trained, by its likeliest actions: both rates of plain averaging."""
 
     FOLDER, SERVER = "federated_lr_ppo", "average"
 
-    def reset(self, told: Terms, budget: Budget, seed: int) -> None:
-        """Loads the policy; it is told nothing that it has not seen."""
+    def reset(self, instance: Terms, budget: Budget, seed: int) -> None:
+        """Load the policy.
+
+        Args:
+            instance: not read.
+            budget: not read; an action takes no time to speak of.
+            seed: not read; the policy is deterministic.
+        """
         self.network = shipped_policy(SHIPPED / self.FOLDER)
 
     def act(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
-        """The next order, int64 [5]."""
+        """Return the next order, int64 [5].
+
+        Args:
+            observation: the environment's; "rounds" is read.
+            info: the environment's; "alpha" and "beta", the rates now, are read.
+        """
         mask = mask_of(info["alpha"], info["beta"])
         obs = {
             "rounds": torch.from_numpy(observation["rounds"][None]),
@@ -50,14 +61,15 @@ class Ppo:
 
 
 class MuZero(Ppo):
-    """The same with the policy that MuZero's self-play made of it, searching in forked federations;
-    a real server can fork nobody, so it plays without the search.
+    """The policy that MuZero's self-play trained, searching in forked federations.
+
+    A server cannot fork its clients, so it plays without the search.
     """
 
     FOLDER = "federated_lr_muzero"
 
 
 class Agent(Ppo):
-    """Sets the rates of FedAdam's server."""
+    """The policy that PPO trained to set the rates of FedAdam's server."""
 
     FOLDER, SERVER = "federated_lr_agent", "adam"

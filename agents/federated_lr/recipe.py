@@ -22,8 +22,16 @@ from .network import RatePolicy
 def score(
     network: RatePolicy, instances: Sequence[Federation], server: str = "average"
 ) -> dict[str, float]:
-    """Means over the instances, of the likeliest actions in the world of seed 0: 1 less the final
-    validation accuracy, the same over all rounds, and the part of the first loss that is left.
+    """Score the likeliest actions in the world of seed 0, as means over instances.
+
+    Args:
+        network: the policy.
+        instances: the federations.
+        server: server rule of the environment.
+
+    Returns:
+        final_error: 1 - final validation accuracy; mean_error: the same over all rounds;
+        loss_left: the last validation loss over the first.
     """
     rows = []
     for federation in instances:

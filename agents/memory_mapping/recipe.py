@@ -20,8 +20,14 @@ SCORE_TEMPERATURE = 0.5
 
 
 def score(network: DecisionPolicy, instances: Sequence[Program]) -> dict[str, float]:
-    """Mean times as parts of the all-slow time: of the likeliest choices' plan, of a sample, of the
-    best of 8 samples. Deterministic.
+    """Score plans by their times over the all-slow time, as means over instances; deterministic.
+
+    Args:
+        network: the policy.
+        instances: the programs.
+
+    Returns:
+        greedy: of the likeliest choices; sample: mean of 8 samples; best_of_8: the best of them.
     """
     weights = take_weights(network)
     rng = np.random.default_rng(0)

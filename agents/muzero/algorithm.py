@@ -48,16 +48,18 @@ class MuZeroConfig(AlgorithmConfig):
 
     Attributes:
         network: factory of the network (networks.Factory), or a lazy entry point
-            "module:attribute"; network_config: its keywords.
-        simulations, considered, c_visit, c_scale, scope: of every search; see SearchSettings.
-        value_support, reward_support: least and greatest number and bins; see networks.Support.
+            "module:attribute".
+        network_config: keyword arguments of the factory.
+        simulations, considered, c_visit, c_scale, scope: see forest.SearchSettings.
+        value_support: least and greatest value, and bins; see networks.Support.
+        reward_support: the same for rewards.
         unroll_steps: actions the dynamics are unrolled for; 0 learns none (with known_model).
         n_step: rewards before a search's value stands in for the rest; None for full returns.
         value_coeff: weight of the values' loss.
-        updates: learner updates an iteration.
-        learning_starts: steps in the buffer before the first of them.
-        reanalyze: stored steps searched anew an iteration, with the newest network.
-        known_model: search in copies of the environment and learn no dynamics from it (AlphaZero).
+        updates: learner updates per iteration.
+        learning_starts: steps in the buffer before the first update.
+        reanalyze: stored steps searched anew per iteration, with the newest network.
+        known_model: search in copies of the environment and learn no dynamics (AlphaZero).
         replay: capacity (steps), alpha and beta (Schaul et al. 2016).
     """
 
@@ -111,7 +113,10 @@ class MuZeroConfig(AlgorithmConfig):
         replay: dict[str, Any] = NotProvided,
         **kwargs: Any,
     ) -> MuZeroConfig:
-        """Sets what is given; see the class for what it means and RLlib for `kwargs`."""
+        """Set what is given; a part of `replay` leaves its other parts as they are.
+
+        The class says what each argument means, RLlib's AlgorithmConfig.training what `kwargs` are.
+        """
         given = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         super().training(**kwargs)
         if replay is not NotProvided:
@@ -122,10 +127,10 @@ class MuZeroConfig(AlgorithmConfig):
         return self
 
     def validate(self) -> None:
-        """Refuses what cannot be trained.
+        """Refuse what cannot be trained.
 
         Raises:
-            SettingError: a setting of MuZero's own makes no sense.
+            SettingError: settings that do not go together.
         """
         super().validate()
         self.search_settings()
@@ -139,17 +144,17 @@ class MuZeroConfig(AlgorithmConfig):
             raise SettingError("reanalyze searches in latent states; it cannot go with known_model")
 
     def search_settings(self) -> SearchSettings:
-        """Of every search."""
+        """Return the settings of every search."""
         return SearchSettings(
             self.simulations, self.considered, self.gamma, self.c_visit, self.c_scale, self.scope
         )
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
-        """Of MuZeroModule."""
+        """Return the spec of MuZeroModule."""
         return RLModuleSpec(module_class=MuZeroModule, model_config=self.model_config)
 
     def get_default_learner_class(self) -> type[MuZeroLearner]:
-        """MuZeroLearner."""
+        """Return MuZeroLearner."""
         return MuZeroLearner
 
     @property
@@ -171,17 +176,17 @@ class MuZero(Algorithm):
 
     @classmethod
     def get_default_config(cls) -> MuZeroConfig:
-        """The defaults."""
+        """Return the defaults."""
         return MuZeroConfig()
 
     def setup(self, config: MuZeroConfig) -> None:
-        """Builds runners and learners, and the buffer."""
+        """Build runners, learners and the buffer."""
         super().setup(config)
         self.buffer = SelfPlayBuffer(seed=config.seed, **config.replay)
         self.target_settings = TargetSettings(config.unroll_steps, config.n_step, config.gamma)
 
     def training_step(self) -> None:
-        """Plays, then learns, then hands the new weights to the players."""
+        """Play, learn, and send the new weights to the runners."""
         config = self.config
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
             episodes, results = synchronous_parallel_sample(
@@ -209,7 +214,7 @@ class MuZero(Algorithm):
             )
 
     def _update(self) -> None:
-        """One update of the learners, and the priorities it gives."""
+        """Update the learners once, and the priorities of what they learned from."""
         places = self.buffer.draw(self.config.total_train_batch_size)
         batch = batch_of(places, self.target_settings)
         steps = self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0)
@@ -224,7 +229,7 @@ class MuZero(Algorithm):
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
 
     def _reanalyze(self, count: int) -> None:
-        """Searches stored steps anew with the weights the players have."""
+        """Search stored steps anew with the weights that the runners have."""
         size = self.config.num_envs_per_env_runner
         module = self.env_runner.module
         for _ in range(0, count, size):
@@ -237,12 +242,18 @@ class MuZero(Algorithm):
     def get_state(
         self, components: Any = None, *, not_components: Any = None, **kwargs: Any
     ) -> Any:
-        """RLlib's state and the buffer, so that training goes on where it was."""
+        """Return RLlib's state and the buffer, so that training can go on.
+
+        Args:
+            components: see RLlib's Checkpointable.
+            not_components: see RLlib's Checkpointable.
+            kwargs: see RLlib's Checkpointable.
+        """
         state = super().get_state(components, not_components=not_components, **kwargs)
         return state | {BUFFER: self.buffer.get_state()}
 
     def set_state(self, state: Any) -> None:
-        """Takes up what `get_state` gave."""
+        """Restore what `get_state` returned."""
         super().set_state(state)
         if BUFFER in state:
             self.buffer.set_state(state[BUFFER])

@@ -15,12 +15,19 @@ from .networks import MASKED, mask_of
 
 
 class MuZeroLearner(TorchLearner):
-    """Cross-entropy of policies to the searches', of values and rewards to the returns."""
+    """Cross-entropy of policies to the searches' policies, of values and rewards to the returns."""
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Tensor]
     ) -> Tensor:
-        """Mean over the batch, weighted; also hands the values' errors out, as new priorities."""
+        """Return the weighted mean loss of a batch; log the values' errors, as new priorities.
+
+        Args:
+            module_id: RLlib's id of the module.
+            config: a MuZeroConfig.
+            batch: result of replay.batch_of, as tensors.
+            fwd_out: result of MuZeroModule's `forward_train` on it.
+        """
         module = self.module[module_id].unwrapped()
         policies = fwd_out[POLICIES]
         legal = mask_of(batch[Columns.OBS])
@@ -54,5 +61,5 @@ class MuZeroLearner(TorchLearner):
 
 
 def _over_steps(losses: Tensor, unrolled: int) -> Tensor:
-    """The first step's loss and the mean of the others' (MuZero, appendix G): [B, K+1] -> [B]."""
+    """Add to the first step's loss the others' mean (MuZero, appendix G): [B, K+1] -> [B]."""
     return losses[:, 0] + losses[:, 1:].sum(1) / unrolled

@@ -28,16 +28,20 @@ ROOT_VALUES, REWARDS, POLICIES = "muzero_values", "muzero_rewards", "muzero_poli
 
 
 class MuZeroModule(TorchRLModule):
-    """`model_config`: see MuZeroConfig, which fills it.
+    """MuZero's network and search; `model_config` is filled by MuZeroConfig.
 
     Attributes:
         network: a networks.Network.
-        simulators: gives the environments to search in, one a row; None to search in latents.
-        rng: of the exploration noise.
+        simulators: returns the environments to search in, one per row; None to search in latents.
+        rng: source of the exploration noise.
     """
 
     def setup(self) -> None:
-        """Builds the network and the planner."""
+        """Build the network and the planner.
+
+        Raises:
+            SettingError: the actions of the environment are not discrete.
+        """
         config = self.model_config
         spaces = self.observation_space, self.action_space
         if not hasattr(spaces[1], "n"):
@@ -58,8 +62,13 @@ class MuZeroModule(TorchRLModule):
         self.rng = np.random.default_rng(config["seed"])
 
     def search(self, observation: Observation, explore: bool, simulated: bool = True) -> Found:
-        """Searches from a batch of observations; `simulated` is false for observations that are not
-        those of the environments being played.
+        """Search from a batch of observations.
+
+        Args:
+            observation: B observations, on the module's device.
+            explore: whether noise is added.
+            simulated: whether the observations are those of the environments being played, so that
+                a known model can be searched in.
         """
         simulators = self.simulators() if self.simulators is not None and simulated else None
         return self.planner.plan(
@@ -81,7 +90,7 @@ class MuZeroModule(TorchRLModule):
         return self._act(batch, explore=False)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
-        """Unrolls K actions from the observation: logits of values [B, K+1, bins], rewards
+        """Unroll K actions from the observation: logits of values [B, K+1, bins], rewards
         [B, K, bins] and policies [B, K+1, A].
         """
         root = self.network.initial(batch[Columns.OBS])

@@ -25,7 +25,13 @@ Observation = Any
 
 
 class Root(NamedTuple):
-    """Of an observation: latent [B, ...], logits [B, A], value logits [B, bins] (or values [B])."""
+    """Prediction from observations.
+
+    Attributes:
+        latent: float32 [B, ...], latent states.
+        logits: float32 [B, A], logits of the prior.
+        value: float32 [B, bins], logits of the value; numbers [B] in what the search calls.
+    """
 
     latent: Tensor
     logits: Tensor
@@ -33,8 +39,13 @@ class Root(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Of a latent and an action: latent [B, ...], reward and value logits [B, bins] (or numbers
-    [B]), logits [B, A].
+    """Prediction from latent states and actions.
+
+    Attributes:
+        latent: float32 [B, ...], the next latent states.
+        reward: float32 [B, bins], logits of the reward; numbers [B] in what the search calls.
+        logits: float32 [B, A], logits of the prior.
+        value: float32 [B, bins], logits of the value; numbers [B] in what the search calls.
     """
 
     latent: Tensor
@@ -47,11 +58,16 @@ class Network(Protocol):
     """A MuZero network; a torch module."""
 
     def initial(self, observation: Observation) -> Root:
-        """Represents an observation and predicts from there."""
+        """Represent observations and predict from there."""
         ...
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """Takes an action, int64 [B], in latent states and predicts from there."""
+        """Take actions in latent states and predict from there.
+
+        Args:
+            latent: float32 [B, ...].
+            action: int64 [B].
+        """
         ...
 
 
@@ -62,11 +78,20 @@ Factory = Callable[..., nn.Module]
 
 class Support(nn.Module):
     """Bins evenly spaced between two returns, after the transform
-    h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x, which draws large ones together.
+    h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x, which contracts large numbers.
+
+    Attributes:
+        atoms: float32 [bins], h of the numbers that the bins stand for.
+        bins: number of bins.
     """
 
     def __init__(self, low: float, high: float, bins: int) -> None:
-        """Takes the least and the greatest number and the count of bins.
+        """Space the bins.
+
+        Args:
+            low: least number.
+            high: greatest number.
+            bins: number of bins.
 
         Raises:
             SettingError: there is no such support.
@@ -85,11 +110,11 @@ class Support(nn.Module):
     atoms: Tensor
 
     def expected(self, logits: Tensor) -> Tensor:
-        """Numbers [...] of logits [..., bins]."""
+        """Return the numbers [...] that logits [..., bins] stand for."""
         return restore((logits.softmax(-1) * self.atoms).sum(-1))
 
     def target(self, numbers: Tensor) -> Tensor:
-        """Probabilities [..., bins] on the two bins next to each number [...], with its mean."""
+        """Return probabilities [..., bins] of the two bins around numbers, with their means."""
         low, high = self.atoms[0], self.atoms[-1]
         place = (transform(numbers).clamp(low, high) - low) / (high - low) * (self.bins - 1)
         below = place.floor().clamp(max=self.bins - 2)
@@ -99,41 +124,54 @@ class Support(nn.Module):
         return target.scatter(-1, index, 1 - share).scatter(-1, index + 1, share)
 
     def around(self, numbers: Tensor) -> Tensor:
-        """Logits [..., bins] of a normal distribution one bin wide around each number [...]."""
+        """Return logits [..., bins] of a normal distribution one bin wide around numbers."""
         low, high = self.atoms[0], self.atoms[-1]
         place = (transform(numbers) - low) / (high - low) * (self.bins - 1)
         index = torch.arange(self.bins, device=numbers.device)
         return -0.5 * (place.unsqueeze(-1) - index) ** 2
 
     def loss(self, logits: Tensor, numbers: Tensor) -> Tensor:
-        """Cross-entropy [...] of logits [..., bins] to numbers [...]."""
+        """Return the cross-entropy of a prediction.
+
+        Args:
+            logits: float32 [..., bins].
+            numbers: float32 [...], the targets.
+
+        Returns:
+            float32 [...].
+        """
         return -(self.target(numbers) * logits.log_softmax(-1)).sum(-1)
 
 
 def transform(numbers: Tensor) -> Tensor:
-    """H."""
+    """Return h(x) of numbers; see Support."""
     return numbers.sign() * ((numbers.abs() + 1).sqrt() - 1) + CURVE * numbers
 
 
 def restore(numbers: Tensor) -> Tensor:
-    """The inverse of h."""
+    """Return the inverse of h; see Support."""
     root = (1 + 4 * CURVE * (numbers.abs() + 1 + CURVE)).sqrt() - 1
     return numbers.sign() * ((root / (2 * CURVE)) ** 2 - 1)
 
 
 class Scalars:
-    """A network with numbers for its values and rewards: what the search calls."""
+    """A network whose values and rewards are numbers; what the search calls."""
 
     def __init__(self, network: Network, value: Support, reward: Support) -> None:
         self.network, self.value, self.reward = network, value, reward
 
     def initial(self, observation: Observation) -> Root:
-        """Root with values [B]."""
+        """Predict from observations, with values [B]."""
         root = self.network.initial(observation)
         return root._replace(value=self.value.expected(root.value))
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """Step with rewards and values [B]."""
+        """Predict from latent states and actions, with rewards and values [B].
+
+        Args:
+            latent: float32 [B, ...].
+            action: int64 [B].
+        """
         step = self.network.recurrent(latent, action)
         return step._replace(
             reward=self.reward.expected(step.reward), value=self.value.expected(step.value)
@@ -141,7 +179,7 @@ class Scalars:
 
 
 def mask_of(observation: Observation) -> Tensor | None:
-    """Bool [B, A] of an observation that brings an action mask."""
+    """Return the action mask of an observation, bool [B, A], or None if it has none."""
     if isinstance(observation, dict) and "action_mask" in observation:
         mask: Tensor = observation["action_mask"] > 0
         return mask
@@ -149,12 +187,14 @@ def mask_of(observation: Observation) -> Tensor | None:
 
 
 class MLP(nn.Module):
-    """Small fully connected network for observations of plain numbers.
+    """Small fully connected network for observations of plain numbers; see Network.
 
     Args:
-        observation_space: a Box or a Dict of Boxes; an action mask in it is not looked at.
-        n_actions, value_support, reward_support: what the heads are about.
-        width: of every hidden layer and of the latent state.
+        observation_space: a Box or a Dict of Boxes; an action mask in it is not read.
+        n_actions: actions of the environment.
+        value_support: support of the values.
+        reward_support: support of the rewards.
+        width: width of every hidden layer and of the latent state.
     """
 
     def __init__(
@@ -176,20 +216,30 @@ class MLP(nn.Module):
         self.value = head(width, value_support.bins)
 
     def initial(self, observation: Observation) -> Root:
-        """See Network."""
+        """Represent observations and predict from there."""
         parts = observation if isinstance(observation, dict) else {"": observation}
         flat = [part.flatten(1).float() for key, part in parts.items() if key != "action_mask"]
         latent = _scaled(self.represent(torch.cat(flat, dim=1)))
         return Root(latent, self.policy(latent), self.value(latent))
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """See Network."""
+        """Take actions in latent states and predict from there.
+
+        Args:
+            latent: float32 [B, width].
+            action: int64 [B].
+        """
         latent = _scaled(latent + self.change(latent + self.action(action)))
         return Step(latent, self.reward(latent), self.policy(latent), self.value(latent))
 
 
 def head(width: int, size: int) -> nn.Module:
-    """Two layers; says nothing at first."""
+    """Make a head of two layers whose outputs are 0 at first.
+
+    Args:
+        width: inputs, and units of the hidden layer.
+        size: outputs.
+    """
     last = nn.Linear(width, size)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
@@ -197,6 +247,6 @@ def head(width: int, size: int) -> nn.Module:
 
 
 def _scaled(latent: Tensor) -> Tensor:
-    """To [0, 1] in every row (MuZero, appendix G)."""
+    """Scale every row to [0, 1] (MuZero, appendix G)."""
     low, high = latent.amin(-1, keepdim=True), latent.amax(-1, keepdim=True)
     return (latent - low) / (high - low).clamp(min=1e-5)

@@ -19,16 +19,21 @@ class Model(Protocol):
     """A network whose values and rewards are numbers [B]; see networks.Scalars."""
 
     def initial(self, observation: Observation) -> Root:
-        """Of observations."""
+        """Predict from observations."""
         ...
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """Of latent states and actions."""
+        """Predict from latent states and actions.
+
+        Args:
+            latent: float32 [B, ...].
+            action: int64 [B].
+        """
         ...
 
 
 class Planner:
-    """Searches of one size after another; keeps the memory for them."""
+    """Runs searches of one size after another and keeps the memory for them."""
 
     def __init__(self, settings: SearchSettings) -> None:
         self.settings = settings
@@ -43,15 +48,15 @@ class Planner:
         gumbel: np.random.Generator | None,
         simulators: Sequence[Any] | None = None,
     ) -> Found:
-        """Searches from a batch of observations.
+        """Search from a batch of observations.
 
         Args:
             model: the network.
-            observation: on its device; may bring an "action_mask".
-            gumbel: draws the noise of exploration; None for play without.
-            simulators: one environment a row, in the state observed, to be searched in instead of
-                the network's dynamics (AlphaZero's way); None for a row whose outcome is ignored.
-                They are copied by their method `fork` where they have one, else deeply.
+            observation: B observations, on the network's device; may bring an "action_mask".
+            gumbel: source of the noise of exploration; None for play without.
+            simulators: one environment per row, in the state observed, to be searched in instead of
+                the network's dynamics (AlphaZero); None for a row whose outcome is ignored. They
+                are copied by their method `fork` if they have one, else deeply.
         """
         root = model.initial(observation)
         legal = mask_of(observation)
@@ -83,7 +88,7 @@ class Planner:
         return self._forest
 
     def _in_latents(self, model: Model, root: Root, forest: Forest) -> Expand:
-        """Expansion by the network's dynamics; a latent state for every node."""
+        """Make an expansion by the network's dynamics; a latent state for every node."""
         latents = self._latents
         nodes = self.settings.simulations + 1
         if latents is None or latents.shape[1:] != root.latent.shape:
@@ -111,7 +116,7 @@ class Planner:
 def _in_simulators(
     model: Model, observation: Observation, simulators: Sequence[Any], forest: Forest
 ) -> Expand:
-    """Expansion by copies of the environments; a copy for every node."""
+    """Make an expansion by copies of the environments; a copy for every node."""
     batch, n_actions = forest.priors.shape[1:]
     copies: list[dict[int, Any]] = [{0: simulator} for simulator in simulators]
 
@@ -149,7 +154,12 @@ def _fork(env: Any) -> Any:
 
 
 def batched(seen: Sequence[Any], like: Observation) -> Observation:
-    """Single observations as one batch, of the types and on the device of another."""
+    """Stack single observations to a batch.
+
+    Args:
+        seen: observations of one environment each.
+        like: a batch of the types and on the device that the result shall have.
+    """
     if isinstance(like, dict):
         return {key: batched([one[key] for one in seen], part) for key, part in like.items()}
     stacked = torch.from_numpy(np.stack([np.asarray(one) for one in seen]))

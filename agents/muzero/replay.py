@@ -14,7 +14,13 @@ POLICY, VALUE = "search_policy", "search_value"  # of every step, as the search 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A step of an episode in the buffer, and the weight of what is learned from it."""
+    """A step of an episode in the buffer.
+
+    Attributes:
+        episode: the episode.
+        t: the step.
+        weight: weight of what is learned from it.
+    """
 
     episode: SingleAgentEpisode
     t: int
@@ -22,8 +28,8 @@ class Place:
 
 
 class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
-    """RLlib's buffer, which keeps whole episodes with a priority for every step; what is drawn are
-    the places, so that targets can look ahead in their episodes.
+    """RLlib's buffer, which keeps whole episodes with a priority for every step. It samples places
+    instead of steps, so that targets can look ahead in their episodes.
     """
 
     def __init__(self, *, seed: int | None = None, beta: float = 1.0, **settings: Any) -> None:
@@ -32,7 +38,12 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
         self.rng = np.random.default_rng(seed)
 
     def draw(self, count: int) -> list[Place]:
-        """Places in proportion to their priorities; `update_priorities` takes new ones for them."""
+        """Sample places in proportion to their priorities; `update_priorities` then takes new
+        priorities for them.
+
+        Args:
+            count: how many.
+        """
         total = self._sum_segment.sum()
         least = self._min_segment.min() / total
         self._last_sampled_indices = []
@@ -46,7 +57,7 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
         return places
 
     def draw_evenly(self, count: int) -> list[Place]:
-        """Places in no proportion to anything, to be searched anew."""
+        """Sample places with equal chances, to be searched anew."""
         return [self._place(int(i), 1.0) for i in self.rng.integers(len(self._indices), size=count)]
 
     def _place(self, sample: int, weight: float) -> Place:
@@ -54,27 +65,37 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
         return Place(self.episodes[number - self._num_episodes_evicted], t, weight)
 
     def get_state(self) -> dict[str, Any]:
-        """Also the generator's."""
+        """Return RLlib's state and the random generator's."""
         state: dict[str, Any] = super().get_state()
         return state | {"rng": self.rng.bit_generator.state}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes up what `get_state` gave."""
+        """Restore what `get_state` returned."""
         self.episodes.clear()
         super().set_state(state)
         self.rng.bit_generator.state = state["rng"]
 
 
 def rewrite(place: Place, policy: np.ndarray, value: float) -> None:
-    """Puts a newer search's findings in the place of the old (reanalyze)."""
+    """Replace the findings of an older search (reanalyze).
+
+    Args:
+        place: where they stand.
+        policy: float32 [A], the improved policy.
+        value: value of the root.
+    """
     for key, data in ((POLICY, policy), (VALUE, value)):
         place.episode.set_extra_model_outputs(key=key, new_data=data, at_indices=place.t)
 
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """unroll_steps K; n_step: rewards before a search's value stands in, None for full returns;
-    discount.
+    """How targets are made.
+
+    Attributes:
+        unroll_steps: steps K that the dynamics are unrolled for.
+        n_step: rewards before a search's value stands in for the rest; None for full returns.
+        discount: discount of the environment.
     """
 
     unroll_steps: int
@@ -83,10 +104,14 @@ class TargetSettings:
 
 
 def targets(place: Place, settings: TargetSettings) -> dict[str, np.ndarray]:
-    """What is learned from a place: the K steps from it, and what they should predict.
+    """Return what is learned from a place: the K steps from it, and what they should predict.
 
     Past a terminal state value and reward are 0 and any action may be taken; past the end of what
     is known of an unfinished or truncated episode nothing is learned.
+
+    Args:
+        place: the first step.
+        settings: how targets are made.
 
     Returns:
         actions int64 [K], rewards float32 [K], reward_mask float32 [K]; policies float32 [K+1, A],
@@ -124,7 +149,7 @@ def targets(place: Place, settings: TargetSettings) -> dict[str, np.ndarray]:
 def _return(
     rewards: np.ndarray, found: np.ndarray, t: int, ended: bool, settings: TargetSettings
 ) -> float:
-    """Rewards of n steps, then the search's value; of an unfinished episode the last one known."""
+    """Sum the rewards of n steps and the search's value then, or the last value that is known."""
     length = len(rewards)
     until = length if settings.n_step is None else min(t + settings.n_step, length)
     if until == length and not ended:
@@ -135,7 +160,15 @@ def _return(
 
 
 def batch_of(places: list[Place], settings: TargetSettings) -> dict[str, Any]:
-    """Observations and targets of all places, stacked; "weights" float32 [B]."""
+    """Return observations and targets of places, stacked.
+
+    Args:
+        places: B places.
+        settings: how targets are made.
+
+    Returns:
+        The arrays of `targets` with a first axis B, "obs", and "weights", float32 [B].
+    """
     items = [targets(place, settings) for place in places]
     batch: dict[str, Any] = {key: np.stack([item[key] for item in items]) for key in items[0]}
     batch["obs"] = stacked([place.episode.get_observations(place.t) for place in places])
@@ -144,7 +177,7 @@ def batch_of(places: list[Place], settings: TargetSettings) -> dict[str, Any]:
 
 
 def stacked(observations: list[Any]) -> Any:
-    """Observations as one batch of arrays."""
+    """Stack observations to a batch of arrays."""
     if isinstance(observations[0], dict):
         return {key: stacked([one[key] for one in observations]) for key in observations[0]}
     return np.stack([np.asarray(one) for one in observations])

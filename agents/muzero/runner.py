@@ -12,12 +12,12 @@ from ...core.errors import SettingError
 
 
 class MuZeroEnvRunner(SingleAgentEnvRunner):
-    """RLlib's runner; noise seeded for each runner, and in known-model mode the module is shown the
-    environments that it plays.
+    """RLlib's runner, with noise seeded for each runner; with a known model the module gets the
+    environments that are played.
     """
 
     def make_module(self) -> None:
-        """Builds the module and ties it to this runner."""
+        """Build the module and tie it to this runner."""
         super().make_module()
         seed = self.config.seed
         if seed is not None:
@@ -31,7 +31,7 @@ class MuZeroEnvRunner(SingleAgentEnvRunner):
             self.module.simulators = self._simulators
 
     def _simulators(self) -> list[Any]:
-        """None for an environment whose episode has ended: the step to come resets it."""
+        """Return the environments; None for one whose episode has ended (a step resets it)."""
         games = [env.unwrapped for env in self.env.unwrapped.envs]
         pairs = zip(games, self._ongoing_episodes, strict=True)
         return [game if episode.is_reset else None for game, episode in pairs]

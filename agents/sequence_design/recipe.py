@@ -25,8 +25,14 @@ from .playing import sample
 
 
 def score(network: SequencePolicy, instances: Sequence[DesignTask]) -> dict[str, float]:
-    """Means over the instances, of a batch of samples: 1 less what the proxy expects of it, repeats
-    padded, and the share of repeats.
+    """Score a batch of samples by the proxy, as means over instances.
+
+    Args:
+        network: the policy.
+        instances: the tasks.
+
+    Returns:
+        shortfall: 1 - the median that the proxy expects of the batch; repeats: share of repeats.
     """
     short, repeats = [], []
     for task in map(seal, instances):
@@ -41,7 +47,15 @@ def score(network: SequencePolicy, instances: Sequence[DesignTask]) -> dict[str,
 
 
 def score_edits(network: SequencePolicy, instances: Sequence[DesignTask]) -> dict[str, float]:
-    """The same shortfall of a batch made by sampled edits (form mutate)."""
+    """Score a batch made by sampled edits (form "mutate") by the proxy, as means over instances.
+
+    Args:
+        network: the policy.
+        instances: the tasks.
+
+    Returns:
+        shortfall: 1 - the objective that the environment reports.
+    """
     short = []
     for task in instances:
         env, rng = SequenceDesignEnv(task, form="mutate"), torch.Generator().manual_seed(0)

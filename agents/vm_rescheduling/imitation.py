@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...datasets.vm_rescheduling.instance import Cluster
-from ...envs.vm_rescheduling.dynamics import State, make_static
+from ...envs.vm_rescheduling.dynamics import State, Static, make_static
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
 from ..batches import pad, stack, step
 from ..recipe import ImitationPass
@@ -85,7 +84,7 @@ def demonstrate(
         order = rng.permutation(legal)
         chosen = int(order[0])
         if greedy:
-            gains = [_gain(static, state, *map(int, moves[i])) for i in order]
+            gains = [slots_gained(static, state, *map(int, moves[i])) for i in order]
             chosen = int(order[int(np.argmax(gains))])
         vm, dest = map(int, moves[chosen])
         observation, *_ = env.step(vm)
@@ -126,8 +125,15 @@ def _alike(
     return np.flatnonzero(np.isin(kind, kind[vms]))
 
 
-def _gain(static: Any, state: State, vm: int, dest: int) -> int:
-    """16-core slots a move opens, less those it closes."""
+def slots_gained(static: Static, state: State, vm: int, dest: int) -> int:
+    """Return the 16-core slots that a move opens, less those it closes.
+
+    Args:
+        static: the cluster.
+        state: before the move.
+        vm: the VM that moves.
+        dest: its destination, 2 * PM + node.
+    """
     kind, unit = static.vm_flavor[vm], static.unit
     cpu, both = static.flavor_cpu[kind], static.flavor_nodes[kind] == 2
     gain = 0

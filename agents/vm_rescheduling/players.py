@@ -36,7 +36,7 @@ LIVE_S = 1.0
 
 @cache
 def shipped_weights() -> Weights:
-    """The shipped policy.
+    """Load the shipped policy for compiled play.
 
     Raises:
         CheckpointError: it is missing, damaged or for another version of the environment.
@@ -76,25 +76,51 @@ def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
 
 
 def solve_ppo(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """The best of many sampled plans, the greedy one among them. One evaluation is one plan."""
+    """Return the best of many sampled plans, the greedy one among them. One evaluation is one plan.
+
+    Args:
+        instance: the cluster.
+        budget: what may be spent.
+        seed: seed of the sampling.
+    """
     clock = budget.start()
     return improve(instance, clock, seed, plans=None)
 
 
 def solve_ppo_greedy(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """The plan of the likeliest actions; the same for every seed."""
+    """Return the plan of the likeliest actions.
+
+    Args:
+        instance: the cluster.
+        budget: what may be spent; one plan takes milliseconds.
+        seed: not read; the plan is the same for every seed.
+    """
     clock = budget.start()
     return improve(instance, clock, seed, plans=(0.0,))
 
 
 def solve_ppo_sample(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """One plan sampled from the policy as it is."""
+    """Return one plan sampled from the policy as it is.
+
+    Args:
+        instance: the cluster.
+        budget: what may be spent; one plan takes milliseconds.
+        seed: seed of the sampling.
+    """
     clock = budget.start()
     return improve(instance, clock, seed, plans=(1.0,))
 
 
 def improve(instance: Cluster, clock: Clock, seed: int, plans: Sequence[float] | None) -> Solution:
-    """Plays plans, one a temperature (None: until the budget ends), and keeps the best."""
+    """Play plans and return the best.
+
+    Args:
+        instance: the cluster.
+        clock: the running clock of the contender.
+        seed: seed of the sampling.
+        plans: temperature of each plan to play, 0 for the likeliest actions; None to play until the
+            budget ends.
+    """
     rng = np.random.default_rng(seed)
     player = Player(instance, shipped_weights())
     best, kept = player.start, np.zeros(0, np.int64)

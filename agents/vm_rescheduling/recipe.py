@@ -20,7 +20,15 @@ SCORE_TEMPERATURE = 0.5
 
 
 def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
-    """Mean objectives: of the greedy plan, of a sample, of the best of 8 samples. Deterministic."""
+    """Score plans by their objectives, as means over instances; deterministic.
+
+    Args:
+        network: the policy.
+        instances: the clusters.
+
+    Returns:
+        greedy: of the likeliest actions; sample: mean of 8 samples; best_of_8: the best of them.
+    """
     weights = take_weights(network)
     rng = np.random.default_rng(0)
     rows = []

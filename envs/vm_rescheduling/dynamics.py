@@ -282,29 +282,3 @@ def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
     state.totals[MOVES] += 1
     state.vm_pm[vm] = pm
     state.vm_numa[vm] = numa
-
-
-@njit(cache=True, inline="always")
-def slots_opened(static: Static, state: State, flavor: int, pm: int, numa: int) -> int:
-    """16-core slots that removing a VM of this flavor from the PM's node would open (0 if not
-    ACTIVE).
-    """
-    if static.pm_status[pm] != ACTIVE:
-        return 0
-    cpu, unit = static.flavor_cpu[flavor], static.unit
-    if static.flavor_nodes[flavor] == 2:
-        a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
-        return int((a + cpu) // unit - a // unit + (b + cpu) // unit - b // unit)
-    a = state.free_cpu[pm, numa]
-    return int((a + cpu) // unit - a // unit)
-
-
-@njit(cache=True, inline="always")
-def slots_closed(static: Static, state: State, flavor: int, pm: int, numa: int) -> int:
-    """16-core slots that placing a VM of this flavor on the PM's node would close."""
-    cpu, unit = static.flavor_cpu[flavor], static.unit
-    if static.flavor_nodes[flavor] == 2:
-        a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
-        return int(a // unit - (a - cpu) // unit + b // unit - (b - cpu) // unit)
-    a = state.free_cpu[pm, numa]
-    return int(a // unit - (a - cpu) // unit)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sysopt_gym.agents.batches import stack
 from sysopt_gym.agents.checkpoints import Card, load_policy
 from sysopt_gym.agents.vm_rescheduling import playing
-from sysopt_gym.agents.vm_rescheduling.imitation import demonstrate, imitate, loss_of
+from sysopt_gym.agents.vm_rescheduling.imitation import (
+    demonstrate,
+    imitate,
+    loss_of,
+    slots_gained,
+)
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.agents.vm_rescheduling.players import (
     POLICY,
@@ -22,7 +30,9 @@ from sysopt_gym.agents.vm_rescheduling.players import (
 from sysopt_gym.agents.vm_rescheduling.recipe import score
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
+from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.splits import SETS
+from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
@@ -129,6 +139,27 @@ def test_where_nothing_may_move_the_plan_is_empty() -> None:
     cluster = SETS.load("small:test/0")[0]
     pinned = dataclasses.replace(cluster, vm_pinned=np.ones(cluster.n_vms, np.bool_))
     assert len(solve_ppo(pinned, Budget(60.0, evaluations=2), 0).actions) == 0
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_slots_gained_are_the_change_of_whole_slots_by_a_move(
+    tiny_cluster: Callable[..., Cluster],
+    legal_moves: Callable[..., list[tuple[int, int, int]]],
+    seed: int,
+) -> None:
+    cluster = tiny_cluster(seed)
+    static = d.make_static(cluster)
+    state = d.make_state(cluster, static)
+    before = d.copy_state(state)
+    for vm, pm, node in legal_moves(static, state):
+        if state.vm_pm[vm] == pm:
+            continue  # a flip touches one host twice
+        gain = slots_gained(static, state, vm, 2 * pm + node)
+        slots = (state.free_cpu // 16).sum()
+        d.move(static, state, vm, pm, node)
+        assert (state.free_cpu // 16).sum() - slots == gain
+        d.restore_state(state, before)
 
 
 def test_imitation_makes_the_plan_likelier() -> None:
