@@ -11,6 +11,9 @@ import numpy as np
 from ...core.budget import Budget
 from ...datasets.federated_lr.instance import Terms
 
+# FedHyper's limits: the factors by which alpha and beta may leave their initial values.
+GAMMA_ALPHA, GAMMA_BETA = 3.0, 10.0
+
 
 class Controller(ABC):
     """A policy that holds two rates; each kind says in `act` what becomes of them.

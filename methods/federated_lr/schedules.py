@@ -24,6 +24,7 @@ SCHEDULES: dict[str, Schedule] = {}
 
 DECAY = 0.1  # share of the rounds in which warmup-stable-decay schedules decay
 LOWEST = 0.1  # end of decays that do not go to zero
+PHI = 5.0  # of `uba`
 
 Function = TypeVar("Function", bound=Schedule)
 
@@ -89,18 +90,14 @@ def rex(rounds: int) -> np.ndarray:
 
 
 @schedule
-def wsd(rounds: int, warmup: int = 0, decay: int | None = None) -> np.ndarray:
-    """Warm-up, stable, decay (Hu et al. 2024, arXiv 2404.06395), shaped as in transformers.
+def wsd(rounds: int) -> np.ndarray:
+    """Hold the rate, then decay to 0 by a cosine in the last tenth of the rounds.
 
-    Args:
-        rounds: T.
-        warmup: rounds of linear rise from 0; none here, as the first would be lost.
-        decay: rounds of the cosine to 0 at the end; a tenth, as in the paper, where not given. The
-            paper's own decay is exponential.
+    Warm-up, stable, decay (Hu et al. 2024, arXiv 2404.06395), shaped as in transformers. The
+    paper's own decay is exponential. Warm-up is left out, as the first round would be lost.
     """
-    decay = _tenth(rounds) if decay is None else decay
-    stable = rounds - warmup - decay
-    return np.concatenate([np.arange(warmup) / max(1, warmup), np.ones(stable), _fall(decay)])
+    decay = _tenth(rounds)
+    return np.concatenate([np.ones(rounds - decay), _fall(decay)])
 
 
 @schedule
@@ -195,15 +192,15 @@ def power(rounds: int) -> np.ndarray:
 
 
 @schedule
-def uba(rounds: int, phi: float = 5.0) -> np.ndarray:
+def uba(rounds: int) -> np.ndarray:
     """Unified budget-aware (Tang et al. 2025, arXiv 2505.24452): 2 (1 + cos pi p) / (2 phi +
     (2 - phi) (1 + cos pi p)).
 
-    Unverified: the formula and phi = 5 for SGD. With phi = 2 it is the cosine; below it stays high
-    and drops late, above it falls early.
+    Unverified: the formula and PHI = 5 for SGD. With phi = 2 it is the cosine; below, it stays high
+    and drops late; above, it falls early.
     """
     up = 1.0 + np.cos(np.pi * _progress(rounds))
-    return 2.0 * up / (2.0 * phi + (2.0 - phi) * up)
+    return 2.0 * up / (2.0 * PHI + (2.0 - PHI) * up)
 
 
 def _of_torch(rounds: int, name: str, **arguments: Any) -> np.ndarray:

@@ -32,8 +32,7 @@ from ...core.budget import Budget
 from ...core.errors import MissingDependencyError
 from ...datasets.federated_lr.instance import BETA_RANGE, Terms
 from ...envs.federated_lr.orders import order
-from ...methods.federated_lr.controller import Controller, clip
-from .fedhyper import GAMMA_BETA
+from ...methods.federated_lr.controller import GAMMA_BETA, Controller, clip
 
 try:
     from scipy.optimize import nnls
@@ -56,14 +55,7 @@ NOISE = 1e-4  # of a loss, as a share of the variance of the losses
 
 
 class AutoLRS(Controller):
-    """Searches beta at the start of each stage; alpha stays.
-
-    Args:
-        kappa: weight of the standard deviation in the lower confidence bound.
-    """
-
-    def __init__(self, kappa: float = KAPPA) -> None:
-        self.kappa = kappa
+    """Searches beta at the start of each stage; alpha stays."""
 
     def reset(self, terms: Terms, budget: Budget, seed: int) -> None:
         """Plans the stages."""
@@ -89,7 +81,7 @@ class AutoLRS(Controller):
             return order(self.alpha, self.beta)
         self.tried.append((self.beta, predict(self.losses, self.tau)))
         if len(self.tried) < TRIALS:
-            self.beta, self.losses = propose(self.tried, self.limits, self.kappa), []
+            self.beta, self.losses = propose(self.tried, self.limits, KAPPA), []
         else:
             self.beta, self.losses = min(self.tried, key=lambda trial: trial[1])[0], None
         return order(self.alpha, self.beta, checkpoint="return")

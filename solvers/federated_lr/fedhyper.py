@@ -31,10 +31,9 @@ from typing import Any
 import numpy as np
 
 from ...envs.federated_lr.orders import order
-from ...methods.federated_lr.controller import Controller, clip
+from ...methods.federated_lr.controller import GAMMA_ALPHA, GAMMA_BETA, Controller, clip
 
-GAMMA_ALPHA, GAMMA_BETA = 3.0, 10.0
-KAPPA, KAPPA_COSINE = 1.0, 0.1
+KAPPA, KAPPA_COSINE = 1.0, 0.1  # hyper-steps; the local rule has its own
 
 
 class FedHyper(Controller):
@@ -44,7 +43,6 @@ class FedHyper(Controller):
         server: moves alpha (G). clients: moves beta for all clients (SL).
         local: lets each client move its own rate from beta (CL).
         cosine: the scale-free form.
-        kappa: hyper-step; KAPPA or KAPPA_COSINE where not given. The local rule has its own.
     """
 
     def __init__(
@@ -53,10 +51,8 @@ class FedHyper(Controller):
         clients: bool = False,
         local: bool = False,
         cosine: bool = False,
-        kappa: float | None = None,
     ) -> None:
         self.server, self.clients, self.cosine = server, clients, cosine
-        self.kappa = kappa if kappa is not None else KAPPA_COSINE if cosine else KAPPA
         self.local = ("fedhyper_cosine" if cosine else "fedhyper") if local else "sgd"
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> np.ndarray:
@@ -71,8 +67,8 @@ class FedHyper(Controller):
 
     def _moved(self, rate: float, info: Mapping[str, Any]) -> float:
         if self.cosine:
-            return float(rate * (1.0 + self.kappa * info["cosine"]))
-        return float(rate + self.kappa * info["inner_product"])
+            return float(rate * (1.0 + KAPPA_COSINE * info["cosine"]))
+        return float(rate + KAPPA * info["inner_product"])
 
 
 fedhyper_g = partial(FedHyper, server=True)

@@ -11,8 +11,7 @@ import numpy as np
 from ...core.budget import Budget
 from ...datasets.federated_lr.instance import BETA_RANGE, Terms
 from ...envs.federated_lr.orders import order
-from ...methods.federated_lr.controller import Controller, clip
-from .fedhyper import GAMMA_ALPHA, GAMMA_BETA
+from ...methods.federated_lr.controller import GAMMA_ALPHA, GAMMA_BETA, Controller, clip
 
 DECADES = 0.1  # standard deviation of a step of the walk
 RISE, FALL = 1.1, 0.5
