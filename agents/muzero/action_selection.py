@@ -1,5 +1,7 @@
-"""Which action a simulation takes: at the root by Gumbel scores and sequential halving, below it by
-the lag of visits behind the improved policy (Danihelka et al. 2022).
+"""Choose the action of a simulation: Gumbel scores at the root, lag of visits below it.
+
+At the root, sequential halving says which actions are visited next (Danihelka et al. 2022,
+Algorithm 2); at other nodes, the visits follow the improved policy (section 5).
 """
 
 from __future__ import annotations
@@ -13,14 +15,19 @@ from .qtransforms import sigma
 
 @njit(cache=True)
 def root_slot(forest: Forest, b: int, wanted: int, rule: Rule) -> int:
-    """Return the index, among the considered actions of a root, of the one with the best score of
-    those visited `wanted` times (Algorithm 2).
+    """Choose the considered action with the best score of those visited `wanted` times (Algorithm
+    2).
+
+    The score of action a is gumbel(a) + logits(a) + sigma(q(a)).
 
     Args:
         forest: the trees.
-        b: the tree.
+        b: index of the tree.
         wanted: visits that sequential halving asks for.
         rule: settings of the search.
+
+    Returns:
+        The index of the action in `forest.considered[b]`.
     """
     if wanted == 0:
         for i in range(forest.n_considered[b]):
@@ -40,14 +47,18 @@ def root_slot(forest: Forest, b: int, wanted: int, rule: Rule) -> int:
 
 @njit(cache=True)
 def interior_action(forest: Forest, b: int, n: int, rule: Rule) -> tuple[int, int]:
-    """Return the action whose share of visits lags furthest behind the improved policy (section 5,
-    equation 14), and its node, or NONE if it was not tried.
+    """Choose the action whose share of visits lags furthest behind the improved policy.
+
+    The action maximizes improved(a) - visits(a) / (1 + visits of all) (section 5, equation 14).
 
     Args:
         forest: the trees.
-        b: the tree.
-        n: the node, not a root.
+        b: index of the tree.
+        n: index of the node, not a root.
         rule: settings of the search.
+
+    Returns:
+        The action, and its node, NONE if it was not tried.
     """
     node = forest.nodes[b, n]
     best = best_untried(forest, b, n)

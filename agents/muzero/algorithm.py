@@ -44,24 +44,7 @@ LEAST_PRIORITY = 1e-3
 
 
 class MuZeroConfig(AlgorithmConfig):
-    """Settings of MuZero; all that `training` takes beyond RLlib's own are attributes.
-
-    Attributes:
-        network: factory of the network (networks.Factory), or a lazy entry point
-            "module:attribute".
-        network_config: keyword arguments of the factory.
-        simulations, considered, c_visit, c_scale, scope: see forest.SearchSettings.
-        value_support: least and greatest value, and bins; see networks.Support.
-        reward_support: the same for rewards.
-        unroll_steps: actions the dynamics are unrolled for; 0 learns none (with known_model).
-        n_step: rewards before a search's value stands in for the rest; None for full returns.
-        value_coeff: weight of the values' loss.
-        updates: learner updates per iteration.
-        learning_starts: steps in the buffer before the first update.
-        reanalyze: stored steps searched anew per iteration, with the newest network.
-        known_model: search in copies of the environment and learn no dynamics (AlphaZero).
-        replay: capacity (steps), alpha and beta (Schaul et al. 2016).
-    """
+    """Settings of MuZero; beyond RLlib's own, one attribute for each argument of `training`."""
 
     def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
         super().__init__(algo_class=algo_class or MuZero)
@@ -113,9 +96,31 @@ class MuZeroConfig(AlgorithmConfig):
         replay: dict[str, Any] = NotProvided,
         **kwargs: Any,
     ) -> MuZeroConfig:
-        """Set what is given; a part of `replay` leaves its other parts as they are.
+        """Set what is given and return the configuration.
 
-        The class says what each argument means, RLlib's AlgorithmConfig.training what `kwargs` are.
+        Args:
+            network: factory of the network (networks.Factory), or a lazy entry point
+                "module:attribute".
+            network_config: its keyword arguments.
+            simulations: simulations per search, at least 1.
+            considered: the most actions sampled at the root of a search.
+            c_visit: visits added in the transform of values; see SearchSettings.
+            c_scale: scale of that transform.
+            scope: what values are normalized over, "tree" or "node"; see SearchSettings.
+            value_support: least and greatest value, and number of bins; see networks.Support.
+            reward_support: the same for rewards.
+            unroll_steps: actions K that the dynamics are unrolled for; 0 learns none (with
+                known_model).
+            n_step: rewards before a search's value stands for the rest; None for full returns.
+            value_coeff: weight of the loss of values.
+            updates: updates of the learner per iteration.
+            learning_starts: steps in the buffer before the first update.
+            reanalyze: stored steps searched anew per iteration, with the newest network.
+            known_model: whether to search in copies of the environment, and learn no dynamics from
+                it (AlphaZero).
+            replay: capacity (steps), alpha and beta of prioritized replay (Schaul et al. 2016);
+                keys left out keep their values.
+            **kwargs: settings of RLlib's own, see AlgorithmConfig.training.
         """
         given = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         super().training(**kwargs)
@@ -127,10 +132,10 @@ class MuZeroConfig(AlgorithmConfig):
         return self
 
     def validate(self) -> None:
-        """Refuse what cannot be trained.
+        """Refuse settings that cannot be trained with.
 
         Raises:
-            SettingError: settings that do not go together.
+            SettingError: a setting of MuZero's own makes no sense.
         """
         super().validate()
         self.search_settings()
@@ -150,11 +155,11 @@ class MuZeroConfig(AlgorithmConfig):
         )
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
-        """Return the spec of MuZeroModule."""
+        """See the base class."""
         return RLModuleSpec(module_class=MuZeroModule, model_config=self.model_config)
 
     def get_default_learner_class(self) -> type[MuZeroLearner]:
-        """Return MuZeroLearner."""
+        """See the base class."""
         return MuZeroLearner
 
     @property
@@ -176,7 +181,7 @@ class MuZero(Algorithm):
 
     @classmethod
     def get_default_config(cls) -> MuZeroConfig:
-        """Return the defaults."""
+        """See the base class."""
         return MuZeroConfig()
 
     def setup(self, config: MuZeroConfig) -> None:
@@ -186,7 +191,7 @@ class MuZero(Algorithm):
         self.target_settings = TargetSettings(config.unroll_steps, config.n_step, config.gamma)
 
     def training_step(self) -> None:
-        """Play, learn, and send the new weights to the runners."""
+        """Play, then learn, then send the new weights to the players."""
         config = self.config
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
             episodes, results = synchronous_parallel_sample(
@@ -214,7 +219,7 @@ class MuZero(Algorithm):
             )
 
     def _update(self) -> None:
-        """Update the learners once, and the priorities of what they learned from."""
+        """Update the learners once, and the priorities of the steps they learned from."""
         places = self.buffer.draw(self.config.total_train_batch_size)
         batch = batch_of(places, self.target_settings)
         steps = self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0)
@@ -229,7 +234,7 @@ class MuZero(Algorithm):
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
 
     def _reanalyze(self, count: int) -> None:
-        """Search stored steps anew with the weights that the runners have."""
+        """Search `count` stored steps anew with the players' weights (MuZero, appendix H)."""
         size = self.config.num_envs_per_env_runner
         module = self.env_runner.module
         for _ in range(0, count, size):
@@ -242,24 +247,19 @@ class MuZero(Algorithm):
     def get_state(
         self, components: Any = None, *, not_components: Any = None, **kwargs: Any
     ) -> Any:
-        """Return RLlib's state and the buffer, so that training can go on.
-
-        Args:
-            components: see RLlib's Checkpointable.
-            not_components: see RLlib's Checkpointable.
-            kwargs: see RLlib's Checkpointable.
-        """
+        """See the base class; the buffer is part of the state, so that training resumes with it."""
         state = super().get_state(components, not_components=not_components, **kwargs)
         return state | {BUFFER: self.buffer.get_state()}
 
     def set_state(self, state: Any) -> None:
-        """Restore what `get_state` returned."""
+        """Restore a state of `get_state`."""
         super().set_state(state)
         if BUFFER in state:
             self.buffer.set_state(state[BUFFER])
 
 
 def _tensors(seen: Any, device: torch.device) -> Any:
+    """Convert an observation, [B, ...] arrays, to tensors on a device."""
     if isinstance(seen, dict):
         return {key: _tensors(part, device) for key, part in seen.items()}
     return torch.from_numpy(seen).to(device)

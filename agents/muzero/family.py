@@ -1,8 +1,8 @@
-"""A family's policy network as MuZero's.
+"""Wrap a family's policy network as MuZero's network.
 
 The family's `encode`, `logits` and `value` predict from observations, so a policy trained by
-imitation or PPO is where MuZero starts, and what it trains is exported as theirs is. Beside them
-stand dynamics of its own, which a known model has no use for.
+imitation or PPO is where MuZero starts, and what it trains is exported as theirs is. Its own
+dynamics are added, which a known model does not need.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ class FamilyNetwork(nn.Module):
         self.next_value = head(width, value_support.bins)
 
     def initial(self, observation: Observation) -> Root:
-        """Predict from observations; the latent state is the encoding's context [B, width]."""
+        """Predict from B observations; the latent state is the encoding's context.
+
+        Returns:
+            latent float32 [B, width], logits float32 [B, A], value logits float32 [B, bins].
+        """
         encoded = self.policy.encode(observation)
         value = self.value_support.around(self.policy.value(encoded))
         return Root(encoded.context, self.policy.logits(encoded, observation), value)
@@ -65,6 +69,10 @@ class FamilyNetwork(nn.Module):
         Args:
             latent: float32 [B, width].
             action: int64 [B].
+
+        Returns:
+            latent float32 [B, width], reward and value logits float32 [B, bins], logits float32 [B,
+            A].
         """
         latent = torch.relu(latent + self.change(latent + self.action(action)))
         return Step(latent, self.reward(latent), self.next_policy(latent), self.next_value(latent))

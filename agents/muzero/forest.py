@@ -1,4 +1,4 @@
-"""The trees of a search, a batch of them side by side, and what a search is set by.
+"""The trees of a search, a batch of them side by side, and the settings of a search.
 
 Nodes are stored by visited edges: a node's children are a linked list of the actions that were
 tried, and of the untried ones only the likeliest matters, since they share one completed value. So
@@ -16,28 +16,25 @@ from numba import njit
 from ...core.errors import SettingError
 
 NONE, UNKNOWN = -1, -2
-LEAST_PRIOR = 1e-30
+LEAST_PRIOR = 1e-30  # of a legal action, so that no division is by 0
 
-# One node; reward, prior and q (its return) are those of the edge that leads to it. `first` and
-# `next` link the children of one parent, `best` is the likeliest untried action, `untried` the
-# prior mass of all of them; `raw` is the network's value, `value` the mean of it and of all returns
-# through the node; `weight` is scratch.
+# One node of a tree; nodes are named by their index, actions by theirs, NONE stands for neither.
 NODE = np.dtype(
     [
-        ("parent", np.int32),
-        ("action", np.int32),
-        ("visits", np.int32),
-        ("first", np.int32),
-        ("next", np.int32),
-        ("best", np.int32),
-        ("ended", np.int32),
-        ("reward", np.float64),
-        ("prior", np.float64),
-        ("raw", np.float64),
-        ("value", np.float64),
-        ("q", np.float64),
-        ("weight", np.float64),
-        ("untried", np.float64),
+        ("parent", np.int32),  # node; NONE at the root
+        ("action", np.int32),  # taken at the parent
+        ("visits", np.int32),  # simulations through the node; at the root one more
+        ("first", np.int32),  # the child added last
+        ("next", np.int32),  # the child of the same parent added before this one
+        ("best", np.int32),  # the likeliest untried action; UNKNOWN until it is needed
+        ("ended", np.int32),  # 1 where the episode ends
+        ("reward", np.float64),  # of the step that leads to the node
+        ("prior", np.float64),  # probability of that step
+        ("raw", np.float64),  # the value that `expand` gave
+        ("value", np.float64),  # mean of `raw` and of all returns from the node
+        ("q", np.float64),  # reward + discount * value
+        ("weight", np.float64),  # scratch of interior_action
+        ("untried", np.float64),  # probability of all untried actions
     ],
     align=True,
 )
@@ -48,11 +45,11 @@ Scope = Literal["tree", "node"]
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """What a search is set by.
+    """Settings of a search.
 
     Attributes:
         simulations: simulations per search, at least 1.
-        considered: actions sampled at the root at most; sequential halving halves them from round
+        considered: the most actions sampled at the root; sequential halving halves them from round
             to round.
         discount: discount of the environment, in [0, 1].
         c_visit: visits added in the transform of values, sigma(q) = (c_visit + most visits) *
@@ -85,21 +82,24 @@ class SearchSettings:
 
 
 class Forest(NamedTuple):
-    """Preallocated trees, one per root; node 0 is the root. B roots, S simulations, A actions, m
-    actions considered at most.
+    """Preallocated trees of B roots, S simulations and A actions, with m actions considered at a
+    root.
+
+    Node 0 of a tree is its root, node s the one that simulation s added.
 
     Attributes:
         nodes: NODE [B, S + 1].
-        priors: float32 [S + 1, B, A]; those of tried actions are negative.
-        bounds: float64 [B, 2], least and greatest value in a tree.
-        considered: int32 [B, m], actions considered at the root, the best score first.
-        n_considered: int32 [B], how many they are.
-        score: float64 [B, m], Gumbel noise + logit of each.
-        child: int32 [B, m], the node of each, or NONE.
-        parent: int64 [B], node to which the simulation under way adds a child, or NONE if it came
-            to an ended node.
-        action: int64 [B], action of that child.
-        leaf: int64 [B], the ended node that the simulation came to, or NONE.
+        priors: float32 [S + 1, B, A]; probabilities at each node: 0 for illegal actions, negative
+            for tried ones.
+        bounds: float64 [B, 2]; least and greatest value in each tree.
+        considered: int32 [B, m]; actions considered at the root, the highest `score` first.
+        n_considered: int32 [B]; how many they are: fewer than m where fewer are legal.
+        score: float64 [B, m]; Gumbel noise + logit of each considered action.
+        child: int32 [B, m]; node of each considered action, NONE if it was not tried.
+        parent: int64 [B]; node to which the present simulation adds a child, NONE if it met an
+            ended node.
+        action: int64 [B]; action of that child.
+        leaf: int64 [B]; the ended node that the present simulation met, or NONE.
     """
 
     nodes: np.ndarray
@@ -115,7 +115,12 @@ class Forest(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """SearchSettings for compiled code."""
+    """The settings of a search that compiled code reads.
+
+    Attributes:
+        discount, c_visit, c_scale: see SearchSettings.
+        by_node: whether `scope` is "node".
+    """
 
     discount: float
     c_visit: float
@@ -146,12 +151,15 @@ def make_forest(batch: int, n_actions: int, settings: SearchSettings) -> Forest:
 
 @njit(cache=True)
 def best_untried(forest: Forest, b: int, n: int) -> int:
-    """Return the likeliest untried action of a node, or NONE if all were tried.
+    """Find the likeliest untried action of a node.
 
     Args:
         forest: the trees; the result is kept in the node.
-        b: the tree.
-        n: the node.
+        b: index of the tree.
+        n: index of the node.
+
+    Returns:
+        The action, or NONE if all legal ones were tried.
     """
     node = forest.nodes[b, n]
     if node.best == UNKNOWN:

@@ -1,4 +1,4 @@
-"""MuZero's loss as an RLlib learner."""
+"""Compute MuZero's loss in an RLlib learner."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ from .networks import MASKED, mask_of
 
 
 class MuZeroLearner(TorchLearner):
-    """Cross-entropy of policies to the searches' policies, of values and rewards to the returns."""
+    """Learner of MuZero: cross-entropy of policies to the searches', of values and rewards to
+    targets.
+    """
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Tensor]
     ) -> Tensor:
-        """Return the weighted mean loss of a batch; log the values' errors, as new priorities.
+        """Return the mean loss over the batch, weighted; log the values' errors as new priorities.
 
         Args:
-            module_id: RLlib's id of the module.
-            config: a MuZeroConfig.
-            batch: result of replay.batch_of, as tensors.
-            fwd_out: result of MuZeroModule's `forward_train` on it.
+            module_id: the module in RLlib's MultiRLModule.
+            config: the MuZeroConfig.
+            batch: tensors of replay.batch_of: observations of B steps, their targets and weights.
+            fwd_out: logits of MuZeroModule._forward_train: values [B, K+1, bins], rewards [B, K,
+                bins] and policies [B, K+1, A].
+
+        Returns:
+            float32 [].
         """
         module = self.module[module_id].unwrapped()
         policies = fwd_out[POLICIES]
         legal = mask_of(batch[Columns.OBS])
         if legal is not None:
-            # Known of the first observation only; the steps after it learn their masks.
+            # Only the first observation has a mask; the latent states after it learn theirs.
             first = policies[:, :1].masked_fill(~legal.unsqueeze(1), MASKED)
             policies = torch.cat([first, policies[:, 1:]], dim=1)
         by_policy = -(batch["policies"] * policies.log_softmax(-1)).sum(-1) * batch["policy_mask"]
@@ -61,5 +67,13 @@ class MuZeroLearner(TorchLearner):
 
 
 def _over_steps(losses: Tensor, unrolled: int) -> Tensor:
-    """Add to the first step's loss the others' mean (MuZero, appendix G): [B, K+1] -> [B]."""
+    """Add the mean of the later steps' losses to the first's (MuZero, appendix G).
+
+    Args:
+        losses: float32 [B, K+1].
+        unrolled: K, or 1 if K is 0.
+
+    Returns:
+        float32 [B].
+    """
     return losses[:, 0] + losses[:, 1:].sum(1) / unrolled

@@ -28,11 +28,15 @@ ROOT_VALUES, REWARDS, POLICIES = "muzero_values", "muzero_rewards", "muzero_poli
 
 
 class MuZeroModule(TorchRLModule):
-    """MuZero's network and search; `model_config` is filled by MuZeroConfig.
+    """RLlib module that acts by searching; `model_config` is what MuZeroConfig includes in it.
 
     Attributes:
         network: a networks.Network.
-        simulators: returns the environments to search in, one per row; None to search in latents.
+        value_support, reward_support: networks.Support of values and rewards.
+        planner: searches, with its memory.
+        scalars: the network with numbers for its values and rewards.
+        simulators: returns the environments to search in, one for each row of a batch; None to
+            search in latent states.
         rng: source of the exploration noise.
     """
 
@@ -65,10 +69,10 @@ class MuZeroModule(TorchRLModule):
         """Search from a batch of observations.
 
         Args:
-            observation: B observations, on the module's device.
-            explore: whether noise is added.
-            simulated: whether the observations are those of the environments being played, so that
-                a known model can be searched in.
+            observation: tensors [B, ...]; may have an "action_mask", [B, A].
+            explore: whether to add Gumbel noise.
+            simulated: False if the observations are not those of the environments that `simulators`
+                returns; the search is then in latent states.
         """
         simulators = self.simulators() if self.simulators is not None and simulated else None
         return self.planner.plan(
@@ -76,6 +80,9 @@ class MuZeroModule(TorchRLModule):
         )
 
     def _act(self, batch: dict[str, Any], explore: bool) -> dict[str, Any]:
+        """Search, and return actions int64 [B], improved policies float32 [B, A] and values float32
+        [B].
+        """
         found = self.search(batch[Columns.OBS], explore)
         return {
             Columns.ACTIONS: torch.from_numpy(found.action),
@@ -90,8 +97,10 @@ class MuZeroModule(TorchRLModule):
         return self._act(batch, explore=False)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
-        """Unroll K actions from the observation: logits of values [B, K+1, bins], rewards
-        [B, K, bins] and policies [B, K+1, A].
+        """Unroll K actions, int64 [B, K], from B observations.
+
+        Returns:
+            Logits of values [B, K+1, bins], of rewards [B, K, bins] and of policies [B, K+1, A].
         """
         root = self.network.initial(batch[Columns.OBS])
         latent, values, policies, rewards = root.latent, [root.value], [root.logits], []

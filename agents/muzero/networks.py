@@ -1,6 +1,6 @@
-"""What MuZero asks of a network, its categorical values, and a small default.
+"""MuZero's networks: what the search asks of one, its categorical values, and a small default.
 
-A network maps an observation to a latent state and knows how an action changes it. Values and
+A network maps an observation to a latent state and predicts how an action changes it. Values and
 rewards are categorical over a fixed support (MuZero, appendix F): the network gives logits, a
 `Support` turns them into numbers and numbers into targets.
 """
@@ -17,20 +17,20 @@ from torch import Tensor, nn
 
 from ...core.errors import SettingError
 
-MASKED = -1e9
-CURVE = 0.001  # epsilon of the value transform
+MASKED = -1e9  # logit of an illegal action
+CURVE = 0.001  # epsilon of the value transform h
 
 # A Box is a tensor, a Dict of Boxes a dict of tensors; the first axis is the batch.
 Observation = Any
 
 
 class Root(NamedTuple):
-    """Prediction from observations.
+    """Prediction from B observations.
 
     Attributes:
-        latent: float32 [B, ...], latent states.
-        logits: float32 [B, A], logits of the prior.
-        value: float32 [B, bins], logits of the value; numbers [B] in what the search calls.
+        latent: float32 [B, ...]; latent states.
+        logits: float32 [B, A]; logits of the policy.
+        value: float32 [B, bins]; logits of the value; of Scalars, values [B].
     """
 
     latent: Tensor
@@ -39,13 +39,13 @@ class Root(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Prediction from latent states and actions.
+    """Prediction from B latent states and actions.
 
     Attributes:
-        latent: float32 [B, ...], the next latent states.
-        reward: float32 [B, bins], logits of the reward; numbers [B] in what the search calls.
-        logits: float32 [B, A], logits of the prior.
-        value: float32 [B, bins], logits of the value; numbers [B] in what the search calls.
+        latent: float32 [B, ...]; the next latent states.
+        reward: float32 [B, bins]; logits of the step's reward; of Scalars, rewards [B].
+        logits: float32 [B, A]; logits of the policy in the next states.
+        value: float32 [B, bins]; logits of their value; of Scalars, values [B].
     """
 
     latent: Tensor
@@ -58,14 +58,14 @@ class Network(Protocol):
     """A MuZero network; a torch module."""
 
     def initial(self, observation: Observation) -> Root:
-        """Represent observations and predict from there."""
+        """Represent B observations as latent states and predict from these."""
         ...
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """Take actions in latent states and predict from there.
+        """Take actions in latent states and predict from the next ones.
 
         Args:
-            latent: float32 [B, ...].
+            latent: float32 [B, ...]; latent states.
             action: int64 [B].
         """
         ...
@@ -77,21 +77,22 @@ Factory = Callable[..., nn.Module]
 
 
 class Support(nn.Module):
-    """Bins evenly spaced between two returns, after the transform
-    h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x, which contracts large numbers.
+    """Bins evenly spaced between two numbers after a transform that compresses large ones.
+
+    The transform is h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x (MuZero, appendix F).
 
     Attributes:
-        atoms: float32 [bins], h of the numbers that the bins stand for.
+        atoms: float32 [bins]; the transformed numbers that the bins stand for.
         bins: number of bins.
     """
 
     def __init__(self, low: float, high: float, bins: int) -> None:
-        """Space the bins.
+        """Make the bins.
 
         Args:
-            low: least number.
-            high: greatest number.
-            bins: number of bins.
+            low: the least number.
+            high: the greatest number.
+            bins: number of bins, at least 2.
 
         Raises:
             SettingError: there is no such support.
@@ -114,7 +115,7 @@ class Support(nn.Module):
         return restore((logits.softmax(-1) * self.atoms).sum(-1))
 
     def target(self, numbers: Tensor) -> Tensor:
-        """Return probabilities [..., bins] of the two bins around numbers, with their means."""
+        """Return probabilities [..., bins] on the two bins around numbers [...], their means."""
         low, high = self.atoms[0], self.atoms[-1]
         place = (transform(numbers).clamp(low, high) - low) / (high - low) * (self.bins - 1)
         below = place.floor().clamp(max=self.bins - 2)
@@ -124,52 +125,54 @@ class Support(nn.Module):
         return target.scatter(-1, index, 1 - share).scatter(-1, index + 1, share)
 
     def around(self, numbers: Tensor) -> Tensor:
-        """Return logits [..., bins] of a normal distribution one bin wide around numbers."""
+        """Return logits [..., bins] of normal distributions one bin wide around numbers [...]."""
         low, high = self.atoms[0], self.atoms[-1]
         place = (transform(numbers) - low) / (high - low) * (self.bins - 1)
         index = torch.arange(self.bins, device=numbers.device)
         return -0.5 * (place.unsqueeze(-1) - index) ** 2
 
     def loss(self, logits: Tensor, numbers: Tensor) -> Tensor:
-        """Return the cross-entropy of a prediction.
+        """Return the cross-entropy of logits to numbers, float32 [...].
 
         Args:
             logits: float32 [..., bins].
-            numbers: float32 [...], the targets.
-
-        Returns:
-            float32 [...].
+            numbers: float32 [...].
         """
         return -(self.target(numbers) * logits.log_softmax(-1)).sum(-1)
 
 
 def transform(numbers: Tensor) -> Tensor:
-    """Return h(x) of numbers; see Support."""
+    """Apply h to numbers [...]; see Support."""
     return numbers.sign() * ((numbers.abs() + 1).sqrt() - 1) + CURVE * numbers
 
 
 def restore(numbers: Tensor) -> Tensor:
-    """Return the inverse of h; see Support."""
+    """Apply the inverse of h to numbers [...]; see Support."""
     root = (1 + 4 * CURVE * (numbers.abs() + 1 + CURVE)).sqrt() - 1
     return numbers.sign() * ((root / (2 * CURVE)) ** 2 - 1)
 
 
 class Scalars:
-    """A network whose values and rewards are numbers; what the search calls."""
+    """A network with numbers for its values and rewards, as the search needs them.
+
+    Attributes:
+        network: the network.
+        value, reward: supports of its values and rewards.
+    """
 
     def __init__(self, network: Network, value: Support, reward: Support) -> None:
         self.network, self.value, self.reward = network, value, reward
 
     def initial(self, observation: Observation) -> Root:
-        """Predict from observations, with values [B]."""
+        """Predict from B observations; the root's value is float32 [B]."""
         root = self.network.initial(observation)
         return root._replace(value=self.value.expected(root.value))
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """Predict from latent states and actions, with rewards and values [B].
+        """Take actions in latent states; the step's reward and value are float32 [B].
 
         Args:
-            latent: float32 [B, ...].
+            latent: float32 [B, ...]; latent states.
             action: int64 [B].
         """
         step = self.network.recurrent(latent, action)
@@ -179,7 +182,7 @@ class Scalars:
 
 
 def mask_of(observation: Observation) -> Tensor | None:
-    """Return the action mask of an observation, bool [B, A], or None if it has none."""
+    """Return the action mask of B observations, bool [B, A]; None if they have none."""
     if isinstance(observation, dict) and "action_mask" in observation:
         mask: Tensor = observation["action_mask"] > 0
         return mask
@@ -187,14 +190,14 @@ def mask_of(observation: Observation) -> Tensor | None:
 
 
 class MLP(nn.Module):
-    """Small fully connected network for observations of plain numbers; see Network.
+    """Small fully connected network for observations of plain numbers.
 
     Args:
-        observation_space: a Box or a Dict of Boxes; an action mask in it is not read.
-        n_actions: actions of the environment.
+        observation_space: a Box or a Dict of Boxes; an action mask in it is ignored.
+        n_actions: number A of actions.
         value_support: support of the values.
         reward_support: support of the rewards.
-        width: width of every hidden layer and of the latent state.
+        width: of every hidden layer and of the latent state.
     """
 
     def __init__(
@@ -216,14 +219,14 @@ class MLP(nn.Module):
         self.value = head(width, value_support.bins)
 
     def initial(self, observation: Observation) -> Root:
-        """Represent observations and predict from there."""
+        """Predict from observations, tensors [B, ...]; the latent states are float32 [B, width]."""
         parts = observation if isinstance(observation, dict) else {"": observation}
         flat = [part.flatten(1).float() for key, part in parts.items() if key != "action_mask"]
         latent = _scaled(self.represent(torch.cat(flat, dim=1)))
         return Root(latent, self.policy(latent), self.value(latent))
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """Take actions in latent states and predict from there.
+        """Take actions in latent states; see Network.
 
         Args:
             latent: float32 [B, width].
@@ -234,11 +237,14 @@ class MLP(nn.Module):
 
 
 def head(width: int, size: int) -> nn.Module:
-    """Make a head of two layers whose outputs are 0 at first.
+    """Make a head of two layers, whose outputs are all 0 before training.
 
     Args:
-        width: inputs, and units of the hidden layer.
+        width: inputs, and hidden units.
         size: outputs.
+
+    Returns:
+        A module: float32 [..., width] -> [..., size].
     """
     last = nn.Linear(width, size)
     nn.init.zeros_(last.weight)
@@ -247,6 +253,6 @@ def head(width: int, size: int) -> nn.Module:
 
 
 def _scaled(latent: Tensor) -> Tensor:
-    """Scale every row to [0, 1] (MuZero, appendix G)."""
+    """Scale latent states [B, width] to [0, 1] in every row (MuZero, appendix G)."""
     low, high = latent.amin(-1, keepdim=True), latent.amax(-1, keepdim=True)
     return (latent - low) / (high - low).clamp(min=1e-5)

@@ -1,4 +1,4 @@
-"""Searches with a network: in its own latent states, or in copies of the environment."""
+"""Search with a network: in its own latent states, or in copies of the environment."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .search import Expand, Found, Leaves, search
 
 
 class Model(Protocol):
-    """A network whose values and rewards are numbers [B]; see networks.Scalars."""
+    """A network whose values and rewards are numbers, float32 [B]; see networks.Scalars."""
 
     def initial(self, observation: Observation) -> Root:
-        """Predict from observations."""
+        """Predict from B observations."""
         ...
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:
-        """Predict from latent states and actions.
+        """Take actions in latent states and predict from the next ones.
 
         Args:
-            latent: float32 [B, ...].
+            latent: float32 [B, ...]; latent states.
             action: int64 [B].
         """
         ...
 
 
 class Planner:
-    """Runs searches of one size after another and keeps the memory for them."""
+    """Runs searches with the same settings, and keeps the memory that they need."""
 
     def __init__(self, settings: SearchSettings) -> None:
         self.settings = settings
@@ -52,18 +52,22 @@ class Planner:
 
         Args:
             model: the network.
-            observation: B observations, on the network's device; may bring an "action_mask".
-            gumbel: source of the noise of exploration; None for play without.
-            simulators: one environment per row, in the state observed, to be searched in instead of
-                the network's dynamics (AlphaZero); None for a row whose outcome is ignored. They
-                are copied by their method `fork` if they have one, else deeply.
+            observation: tensors [B, ...] on the network's device; may have an "action_mask", [B,
+                A].
+            gumbel: source of the exploration noise; None for play without.
+            simulators: B environments in the states observed, to be searched in instead of the
+                network's dynamics (as AlphaZero does); None for a row whose result is ignored. They
+                are copied by their method `fork` where they have one, else deeply.
+
+        Returns:
+            Actions, improved policies and values of the B roots.
         """
         root = model.initial(observation)
         legal = mask_of(observation)
         logits = root.logits
         if legal is None:
             legal = torch.ones_like(logits, dtype=torch.bool)
-        # An episode's last observation allows nothing; what is chosen there is ignored.
+        # An episode's last observation has no legal action; the action chosen there is ignored.
         legal = legal | ~legal.any(dim=1, keepdim=True)
         shape = (logits.shape[0], logits.shape[1])
         forest = self._forest_for(shape)
@@ -82,13 +86,14 @@ class Planner:
         )
 
     def _forest_for(self, shape: tuple[int, int]) -> Forest:
+        """Return trees for a batch and a number of actions: the last search's if they fit."""
         if self._forest is None or self._forest.priors.shape[1:] != shape:
             self._forest = make_forest(*shape, self.settings)
             self._latents = None
         return self._forest
 
     def _in_latents(self, model: Model, root: Root, forest: Forest) -> Expand:
-        """Make an expansion by the network's dynamics; a latent state for every node."""
+        """Return the expansion by the network's dynamics; every node keeps a latent state."""
         latents = self._latents
         nodes = self.settings.simulations + 1
         if latents is None or latents.shape[1:] != root.latent.shape:
@@ -116,7 +121,7 @@ class Planner:
 def _in_simulators(
     model: Model, observation: Observation, simulators: Sequence[Any], forest: Forest
 ) -> Expand:
-    """Make an expansion by copies of the environments; a copy for every node."""
+    """Return the expansion by copies of the environments; every node keeps one."""
     batch, n_actions = forest.priors.shape[1:]
     copies: list[dict[int, Any]] = [{0: simulator} for simulator in simulators]
 
@@ -154,11 +159,14 @@ def _fork(env: Any) -> Any:
 
 
 def batched(seen: Sequence[Any], like: Observation) -> Observation:
-    """Stack single observations to a batch.
+    """Stack single observations into a batch.
 
     Args:
-        seen: observations of one environment each.
-        like: a batch of the types and on the device that the result shall have.
+        seen: B observations, arrays or dicts of arrays.
+        like: a batch of such observations; the result has its dtypes and device.
+
+    Returns:
+        Tensors [B, ...].
     """
     if isinstance(like, dict):
         return {key: batched([one[key] for one in seen], part) for key, part in like.items()}

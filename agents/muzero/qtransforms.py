@@ -1,5 +1,7 @@
-"""How a search makes the values of a node's actions comparable with logits: the transform sigma of
-Danihelka et al. 2022 (section 3.4), with untried actions completed by a mixed value (appendix D).
+"""Transform the values of a node's actions, so that they can be added to logits.
+
+The transform sigma is that of Danihelka et al. 2022 (section 3.4), with untried actions completed
+by a mixed value (appendix D).
 """
 
 from __future__ import annotations
@@ -14,17 +16,17 @@ LEAST_RANGE = 1e-8
 
 @njit(cache=True)
 def sigma(forest: Forest, b: int, n: int, rule: Rule) -> tuple[float, float, float, int]:
-    """Return the transform of a node's action values q: scale * (q - low).
+    """Return the linear transform of a node's action values: scale * (q - low).
 
     Args:
         forest: the trees.
-        b: the tree.
-        n: the node.
+        b: index of the tree.
+        n: index of the node.
         rule: settings of the search.
 
     Returns:
-        low, scale, the value that completes untried actions (appendix D), and the visits of all
-        edges of the node.
+        low; scale = (c_visit + most visits) * c_scale / (high - low); the mixed value that stands
+        for q of untried actions (appendix D); the visits of all actions of the node.
     """
     node = forest.nodes[b, n]
     visits, most, prior, weighted = 0, 0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Prioritized replay of self-play, and the targets MuZero learns from."""
+"""Prioritized replay of self-play, and the targets that MuZero learns from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.replay_buffers import PrioritizedEpisodeReplayBuffer
 
-POLICY, VALUE = "search_policy", "search_value"  # of every step, as the search found them
+POLICY, VALUE = "search_policy", "search_value"  # each step's outputs of the search
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class Place:
 
     Attributes:
         episode: the episode.
-        t: the step.
-        weight: weight of what is learned from it.
+        t: index of the step.
+        weight: weight of the step in the loss, which corrects for its priority.
     """
 
     episode: SingleAgentEpisode
@@ -28,8 +28,10 @@ class Place:
 
 
 class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
-    """RLlib's buffer, which keeps whole episodes with a priority for every step. It samples places
-    instead of steps, so that targets can look ahead in their episodes.
+    """RLlib's buffer of whole episodes with a priority for every step.
+
+    It samples places instead of fixed-size sequences, so that targets can look ahead in their
+    episodes.
     """
 
     def __init__(self, *, seed: int | None = None, beta: float = 1.0, **settings: Any) -> None:
@@ -38,11 +40,8 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
         self.rng = np.random.default_rng(seed)
 
     def draw(self, count: int) -> list[Place]:
-        """Sample places in proportion to their priorities; `update_priorities` then takes new
-        priorities for them.
-
-        Args:
-            count: how many.
+        """Sample steps in proportion to their priorities; `update_priorities` takes new ones for
+        them.
         """
         total = self._sum_segment.sum()
         least = self._min_segment.min() / total
@@ -57,7 +56,7 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
         return places
 
     def draw_evenly(self, count: int) -> list[Place]:
-        """Sample places with equal chances, to be searched anew."""
+        """Sample steps with equal probability, with weight 1, to be searched anew."""
         return [self._place(int(i), 1.0) for i in self.rng.integers(len(self._indices), size=count)]
 
     def _place(self, sample: int, weight: float) -> Place:
@@ -65,24 +64,24 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
         return Place(self.episodes[number - self._num_episodes_evicted], t, weight)
 
     def get_state(self) -> dict[str, Any]:
-        """Return RLlib's state and the random generator's."""
+        """See the base class; the generator's state is part of it."""
         state: dict[str, Any] = super().get_state()
         return state | {"rng": self.rng.bit_generator.state}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` returned."""
+        """Restore a state of `get_state`."""
         self.episodes.clear()
         super().set_state(state)
         self.rng.bit_generator.state = state["rng"]
 
 
 def rewrite(place: Place, policy: np.ndarray, value: float) -> None:
-    """Replace the findings of an older search (reanalyze).
+    """Replace a step's search results by those of a newer search (MuZero, appendix H, reanalyze).
 
     Args:
-        place: where they stand.
-        policy: float32 [A], the improved policy.
-        value: value of the root.
+        place: the step.
+        policy: float32 [A]; the improved policy.
+        value: the root's value.
     """
     for key, data in ((POLICY, policy), (VALUE, value)):
         place.episode.set_extra_model_outputs(key=key, new_data=data, at_indices=place.t)
@@ -90,11 +89,11 @@ def rewrite(place: Place, policy: np.ndarray, value: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """How targets are made.
+    """Settings of the targets.
 
     Attributes:
-        unroll_steps: steps K that the dynamics are unrolled for.
-        n_step: rewards before a search's value stands in for the rest; None for full returns.
+        unroll_steps: actions K that the dynamics are unrolled for.
+        n_step: rewards before a search's value stands for the rest; None for full returns.
         discount: discount of the environment.
     """
 
@@ -104,18 +103,18 @@ class TargetSettings:
 
 
 def targets(place: Place, settings: TargetSettings) -> dict[str, np.ndarray]:
-    """Return what is learned from a place: the K steps from it, and what they should predict.
+    """Make the targets of a step and of the K steps after it (MuZero, appendix G).
 
-    Past a terminal state value and reward are 0 and any action may be taken; past the end of what
-    is known of an unfinished or truncated episode nothing is learned.
+    After a terminal state, values and rewards are 0 and policies are not learned. After the last
+    known step of an unfinished or truncated episode, all masks are 0.
 
     Args:
-        place: the first step.
-        settings: how targets are made.
+        place: the step.
+        settings: settings of the targets.
 
     Returns:
-        actions int64 [K], rewards float32 [K], reward_mask float32 [K]; policies float32 [K+1, A],
-        values float32 [K+1] and their masks float32 [K+1].
+        "actions" int64 [K], "rewards" and "reward_mask" float32 [K], "policies" float32 [K+1, A],
+        "policy_mask", "values" and "value_mask" float32 [K+1].
     """
     episode, k = place.episode, settings.unroll_steps
     rewards = np.asarray(episode.get_rewards(), np.float64)
@@ -149,7 +148,17 @@ def targets(place: Place, settings: TargetSettings) -> dict[str, np.ndarray]:
 def _return(
     rewards: np.ndarray, found: np.ndarray, t: int, ended: bool, settings: TargetSettings
 ) -> float:
-    """Sum the rewards of n steps and the search's value then, or the last value that is known."""
+    """Sum n discounted rewards from step t, then add the search's value.
+
+    In an unfinished episode, the last step's value stands for the rewards after it.
+
+    Args:
+        rewards: float64 [T]; rewards of the episode.
+        found: float64 [T]; values of the searches.
+        t: index of the step.
+        ended: whether the episode ended in a terminal state.
+        settings: settings of the targets.
+    """
     length = len(rewards)
     until = length if settings.n_step is None else min(t + settings.n_step, length)
     if until == length and not ended:
@@ -160,14 +169,14 @@ def _return(
 
 
 def batch_of(places: list[Place], settings: TargetSettings) -> dict[str, Any]:
-    """Return observations and targets of places, stacked.
+    """Make a batch of the observations and targets of B steps.
 
     Args:
-        places: B places.
-        settings: how targets are made.
+        places: the B steps.
+        settings: settings of the targets.
 
     Returns:
-        The arrays of `targets` with a first axis B, "obs", and "weights", float32 [B].
+        "obs": observations, [B, ...]; "weights": float32 [B]; and what `targets` returns, stacked.
     """
     items = [targets(place, settings) for place in places]
     batch: dict[str, Any] = {key: np.stack([item[key] for item in items]) for key in items[0]}
@@ -177,7 +186,7 @@ def batch_of(places: list[Place], settings: TargetSettings) -> dict[str, Any]:
 
 
 def stacked(observations: list[Any]) -> Any:
-    """Stack observations to a batch of arrays."""
+    """Stack B observations, arrays or dicts of arrays, into one batch of arrays [B, ...]."""
     if isinstance(observations[0], dict):
         return {key: stacked([one[key] for one in observations]) for key in observations[0]}
     return np.stack([np.asarray(one) for one in observations])

@@ -12,12 +12,18 @@ from ...core.errors import SettingError
 
 
 class MuZeroEnvRunner(SingleAgentEnvRunner):
-    """RLlib's runner, with noise seeded for each runner; with a known model the module gets the
-    environments that are played.
+    """RLlib's environment runner for self-play.
+
+    The exploration noise is seeded for each runner; with `known_model`, the module searches in the
+    runner's environments.
     """
 
     def make_module(self) -> None:
-        """Build the module and tie it to this runner."""
+        """Build the module and connect it to this runner.
+
+        Raises:
+            SettingError: with `known_model`, the environments are in other processes.
+        """
         super().make_module()
         seed = self.config.seed
         if seed is not None:
@@ -31,7 +37,9 @@ class MuZeroEnvRunner(SingleAgentEnvRunner):
             self.module.simulators = self._simulators
 
     def _simulators(self) -> list[Any]:
-        """Return the environments; None for one whose episode has ended (a step resets it)."""
+        """Return the environments, and None for one whose episode has ended: the next step resets
+        it.
+        """
         games = [env.unwrapped for env in self.env.unwrapped.envs]
         pairs = zip(games, self._ongoing_episodes, strict=True)
         return [game if episode.is_reset else None for game, episode in pairs]

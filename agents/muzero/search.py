@@ -1,8 +1,10 @@
 """Gumbel MuZero search over a batch of roots at once (Danihelka et al. 2022).
 
-The tree knows nothing of networks or environments: a function `expand` gives reward, value and
-prior of new nodes, for all roots of the batch in one call, between two compiled calls that select,
-expand and back up.
+The search knows nothing about networks or environments: a function `expand` gives reward, value and
+prior of new nodes, for all roots of the batch in one call. Between two such calls, one compiled
+call adds the nodes, backs their values up and selects the next ones.
+
+Shapes: B roots, S simulations, A actions, m actions considered at a root.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ class Leaves(NamedTuple):
     """New nodes, one per root, as `expand` returns them.
 
     Attributes:
-        reward: float [B], reward of the step that leads to the node.
-        value: float [B], expected return from the node.
-        prior: float32 [B, A], probabilities; 0 for an illegal action.
-        ended: bool [B], nothing follows (known models only); value and prior are then ignored.
+        reward: float [B]; reward of the step that leads to the node.
+        value: float [B]; expected return from the node.
+        prior: float32 [B, A]; probabilities; 0 for an illegal action.
+        ended: bool [B]; whether the episode ends at the node (known models only); its value and
+            prior are then ignored.
     """
 
     reward: np.ndarray
@@ -37,8 +40,8 @@ class Leaves(NamedTuple):
     ended: np.ndarray
 
 
-# (index of the new nodes, 1..simulations; their parents' indices [B], NONE where a root needs no
-# new node; the actions taken there [B]) -> Leaves.
+# (index of the new nodes, 1 to S; their parents' indices, int64 [B], NONE for a root that needs no
+# new node; the actions taken at these, int64 [B]) -> Leaves.
 Expand = Callable[[int, np.ndarray, np.ndarray], Leaves]
 
 
@@ -46,10 +49,10 @@ class Found(NamedTuple):
     """Result of a search, one row per root.
 
     Attributes:
-        action: int64 [B], the action to take.
-        policy: float32 [B, A], the improved policy: the target the prior learns (section 4).
-        value: float64 [B], mean return of the root's simulations.
-        visits: int32 [B, A], simulations per action of the root.
+        action: int64 [B]; the action to take.
+        policy: float32 [B, A]; the improved policy, target of the network's policy (section 4).
+        value: float64 [B]; mean of the root's own value and the returns of its simulations.
+        visits: int32 [B, A]; simulations per action of the root.
     """
 
     action: np.ndarray
@@ -70,13 +73,14 @@ def search(
     """Search from a batch of roots.
 
     Args:
-        logits: float [B, A], logits of the roots' prior.
-        value: float [B], value of the roots.
-        legal: bool [B, A], legal actions of the roots.
+        logits: float [B, A]; logits of the roots' prior.
+        value: float [B]; values of the roots.
+        legal: bool [B, A]; legal actions of the roots.
         expand: returns new nodes, see `Expand`.
         settings: settings of the search.
-        gumbel: float [B, A], standard Gumbel noise; zeros for play without exploration.
-        forest: result of `make_forest` for this size; it holds the trees afterwards.
+        gumbel: float [B, A]; standard Gumbel noise; zeros for play without exploration.
+        forest: result of `make_forest` for B, A and `settings`; it holds the trees afterwards. None
+            to allocate one.
 
     Raises:
         IllegalActionError: a root has no legal action.
@@ -95,7 +99,7 @@ def search(
         leaves = expand(made, forest.parent, forest.action)
         forest.priors[made] = leaves.prior
         gains = np.asarray(leaves.reward, np.float64), np.asarray(leaves.value, np.float64)
-        # The last one's selection is for nothing, and cheaper than a call of its own in the others.
+        # The last selection goes unused; to skip it would take a compiled call more each time.
         wanted = plan[min(made, settings.simulations - 1)]
         _add_and_select(forest, made, *gains, leaves.ended, wanted, rule)
     batch, n_actions = logits.shape
@@ -111,7 +115,14 @@ def search(
 
 @njit(cache=True)
 def _plant(forest: Forest, logits: np.ndarray, value: np.ndarray, gumbel: np.ndarray) -> None:
-    """Sets the roots; illegal actions have logits of -inf, the likeliest 0."""
+    """Set the roots and choose the actions considered there: the m with the greatest noise + logit.
+
+    Args:
+        forest: the trees; overwritten.
+        logits: float64 [B, A]; -inf for illegal actions, 0 for the likeliest.
+        value: float64 [B]; values of the roots.
+        gumbel: float64 [B, A]; Gumbel noise.
+    """
     forest = borrow(forest)
     batch, n_actions = logits.shape
     most = forest.considered.shape[1]
@@ -131,7 +142,7 @@ def _plant(forest: Forest, logits: np.ndarray, value: np.ndarray, gumbel: np.nda
                 continue
             forest.priors[0, b, a] = max(np.exp(logits[b, a]) / total, LEAST_PRIOR)
             score = logits[b, a] + gumbel[b, a]
-            # Insertion into the best so far, the smaller action first among equals.
+            # Insert into the best so far; of equal scores the smaller action comes first.
             at = kept
             while at > 0 and forest.score[b, at - 1] < score:
                 at -= 1
@@ -149,7 +160,13 @@ def _plant(forest: Forest, logits: np.ndarray, value: np.ndarray, gumbel: np.nda
 
 @njit(cache=True)
 def _select(forest: Forest, wanted: np.ndarray, rule: Rule) -> None:
-    """Descends from every root to where a node is to be added."""
+    """Descend from every root to the place of a new node; set `parent`, `action` and `leaf`.
+
+    Args:
+        forest: the trees.
+        wanted: int32 [m + 1]; row of `visit_plan` for this simulation.
+        rule: settings of the search.
+    """
     forest = borrow(forest)
     for b in range(len(forest.parent)):
         n = 0
@@ -172,7 +189,16 @@ def _add(
     ended: np.ndarray,
     rule: Rule,
 ) -> None:
-    """Adds the new nodes and backs up their values."""
+    """Add the new nodes and back up their values.
+
+    Args:
+        forest: the trees.
+        made: index of the new nodes.
+        reward: float64 [B]; see Leaves, as the next two.
+        value: float64 [B].
+        ended: bool [B].
+        rule: settings of the search.
+    """
     for b in range(len(forest.parent)):
         n = forest.leaf[b]
         if n == NONE:
@@ -204,7 +230,7 @@ def _add_and_select(
     wanted: np.ndarray,
     rule: Rule,
 ) -> None:
-    """One compiled call between two of the network."""
+    """Add the new nodes, then select the next: the compiled call between two of `expand`."""
     forest = borrow(forest)
     _add(forest, made, reward, value, ended, rule)
     _select(forest, wanted, rule)
@@ -212,7 +238,16 @@ def _add_and_select(
 
 @njit(cache=True)
 def _link(forest: Forest, b: int, n: int, reward: float, value: float, ended: bool) -> None:
-    """Makes node n the child that the simulation under way has come to."""
+    """Make node n of tree b the child of the node and action that were selected.
+
+    Args:
+        forest: the trees.
+        b: index of the tree.
+        n: index of the new node.
+        reward: reward of the step that leads to it.
+        value: expected return from it.
+        ended: whether the episode ends there.
+    """
     parent, action = forest.parent[b], forest.action[b]
     node, above = forest.nodes[b, n], forest.nodes[b, parent]
     node.parent, node.action, node.visits = parent, action, 1
@@ -241,7 +276,19 @@ def _conclude(
     visits: np.ndarray,
     rule: Rule,
 ) -> None:
-    """The action with the best score among the most visited, and the improved policy."""
+    """Write the result of a search, see Found.
+
+    The action is the one with the best score among the most visited (Algorithm 2); the improved
+    policy is softmax(logits + sigma(completed q)) (section 4).
+
+    Args:
+        forest: the trees.
+        logits: float64 [B, A]; -inf for illegal actions, 0 for the likeliest.
+        action: int64 [B]; overwritten.
+        policy: float32 [B, A]; overwritten.
+        visits: int32 [B, A]; zeros; counts are written.
+        rule: settings of the search.
+    """
     forest = borrow(forest)
     batch, n_actions = logits.shape
     improved = np.empty(n_actions)

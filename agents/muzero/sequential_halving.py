@@ -1,4 +1,4 @@
-"""How a search shares its simulations among the actions considered at the root."""
+"""Share a search's simulations among the actions considered at its root."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 @cache
 def visit_plan(most: int, simulations: int) -> np.ndarray:
-    """Return sequential halving (Karnin et al. 2013) as a table.
+    """Tabulate sequential halving (Karnin et al. 2013; Danihelka et al. 2022, Algorithm 2).
 
     Each of the log2(m) rounds shares its simulations evenly among the actions left.
 
     Args:
-        most: actions considered at a root at most.
+        most: the most actions considered at a root.
         simulations: simulations per search.
 
     Returns:
-        int32 [simulations, most + 1]: in row s and column m, how often the root action of
-        simulation s was visited before, where m actions are considered.
+        int32 [simulations, most + 1]; row s, column m: how often the root action that simulation s
+        takes was visited before, if m actions are considered.
     """
     plan = np.zeros((simulations, most + 1), np.int32)
     for m in range(1, most + 1):
