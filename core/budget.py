@@ -1,4 +1,4 @@
-"""Budget: what a contender may spend, and the clock that counts it."""
+"""Budgets of contenders, and the clock that measures what a run spends."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Budget:
             )
 
     def start(self) -> Clock:
-        """Start the clock; the first call of a contender."""
+        """Start the clock of a run; a contender calls this before anything else."""
         return Clock(self)
 
 
 class Clock:
-    """Counts what one run spends and records its improving plans, for the anytime curve.
+    """Clock of one run: what it has spent, and its improving plans for the anytime curve.
 
     Attributes:
         budget: the run's limits.
@@ -69,34 +69,37 @@ class Clock:
 
     @property
     def expired(self) -> bool:
-        """Whether the seconds or the evaluations are used up."""
+        """Whether the seconds or the evaluations are spent."""
         limit = self.budget.evaluations
         return self.remaining <= 0.0 or (limit is not None and self.evaluations >= limit)
 
     def incumbent(self, actions: ArrayLike) -> None:
-        """Record a plan that is better than every one recorded before.
+        """Record a plan that is better than every plan recorded before.
 
         Args:
-            actions: int64, as in `Solution`.
+            actions: int64, one row per environment step, as in `Solution`.
         """
         self._incumbents.append(Incumbent(self.elapsed, np.asarray(actions, dtype=np.int64)))
 
     def left(self) -> Budget:
         """Return the budget of a solver that is started within this run.
 
-        It has the seconds and evaluations that remain, at least 1 ms and one evaluation.
+        Returns:
+            The seconds and evaluations that remain, at least 1 ms and one evaluation.
         """
         limit = self.budget.evaluations
         evaluations = None if limit is None else max(1, limit - self.evaluations)
         return Budget(max(1e-3, self.remaining), evaluations)
 
     def adopt(self, solution: Solution, asked: float) -> Solution:
-        """Finish with another solver's solution.
+        """Return the solution of a solver started within this run as this run's own.
 
         Args:
-            solution: of a solver that was started within this run.
-            asked: seconds into this run at which it was started; its incumbents are shifted by
-                that.
+            solution: what that solver returned.
+            asked: seconds into this run at which that solver was started.
+
+        Returns:
+            The solution, its incumbents' times shifted by `asked`.
         """
         later = (Incumbent(i.seconds + asked, i.actions) for i in solution.incumbents)
         return replace(solution, incumbents=tuple(later))
@@ -104,12 +107,13 @@ class Clock:
     def solution(
         self, actions: ArrayLike, status: Status = "feasible", bound: float | None = None
     ) -> Solution:
-        """Finish with a plan.
+        """Return a plan as the run's solution, with all incumbents recorded so far.
 
         Args:
-            actions: int64, as in `Solution`; recorded as the last incumbent.
+            actions: int64, one row per environment step, as in `Solution`; recorded as the last
+                incumbent.
             status: "optimal" if the method proves that no plan is better.
-            bound: proven bound on the objective, in its unit and direction; None without proof.
+            bound: proven bound on the objective, in its unit and direction; None without a proof.
         """
         plan = np.asarray(actions, dtype=np.int64)
         last = self._incumbents[-1].actions if self._incumbents else None

@@ -1,7 +1,7 @@
-"""The contracts between a family, its contenders and the evaluation.
+"""Contracts between a problem family, its contenders and the evaluation.
 
-The way of the data: a file or a generator -> Instance -> env.reset -> a contender's actions ->
-Solution -> the judge (replay, then independent validation) -> a row of results -> statistics ->
+Data flows in one direction: a file or a generator -> Instance -> env.reset -> a contender's actions
+-> Solution -> the judge (replay, then independent validation) -> a row of results -> statistics ->
 report.
 """
 
@@ -21,68 +21,69 @@ Form = Literal["planner", "player"]
 
 
 class Solver(Protocol):
-    """Plans on an instance within a budget; a plain function will do.
+    """Interface of a planner: a callable that returns a plan within a budget.
 
     Solvers and planning agents have this form. Before any timing they are called on the family's
-    warm-up instance, so that imports, model loading and compilation are not on the clock.
+    warm-up instance, so that imports, model loading and compilation are not timed.
     """
 
     def __call__(self, instance: Any, budget: Budget, seed: int) -> Solution:
         """Return the best plan found before the budget ended.
 
         Args:
-            instance: the contender's view of it; see Problem.contender_view.
-            budget: what may be spent; the solver starts its clock first of all.
-            seed: the same seed draws the same numbers.
+            instance: the contender's view of the instance; see Problem.contender_view.
+            budget: the run's limits; the solver starts its clock before anything else.
+            seed: seed of the solver's random numbers; the same seed draws the same numbers.
         """
         ...
 
 
 class Policy(Protocol):
-    """Plays closed loop: sees each observation before it acts."""
+    """Interface of a closed-loop player: it sees each observation before it acts."""
 
     def reset(self, instance: Any, budget: Budget, seed: int) -> None:
         """Begin an episode.
 
         Args:
-            instance: the policy's view of it; see Problem.policy_view.
-            budget: of the episode.
-            seed: the same seed draws the same numbers.
+            instance: the policy's view of the instance; see Problem.policy_view.
+            budget: limits of the whole episode.
+            seed: seed of the policy's random numbers; the same seed draws the same numbers.
         """
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> Any:
         """Return the next action, which becomes a row of the plan.
 
         Args:
-            observation: of the environment made with Problem.env_arguments.
-            info: that came with the observation.
+            observation: observation of the environment made with Problem.env_arguments.
+            info: the info that came with the observation.
         """
 
 
 class Oracle(Protocol):
-    """A yardstick: plans with all that the judge knows, and takes part out of competition."""
+    """Interface of an oracle: it plans with everything the judge knows, outside the competition."""
 
     def __call__(self, instance: Any, budget: Budget, world: World) -> Solution:
-        """Return the plan that hindsight would have made.
+        """Return a plan made in hindsight.
 
         Args:
-            instance: all of it.
-            budget: what may be spent.
-            world: the one that the plan will be judged in.
+            instance: the whole instance, with what contenders do not see.
+            budget: the run's limits.
+            world: the world that the plan will be judged in.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Somebody who takes part in a comparison.
+    """A solver, agent or oracle that takes part in comparisons.
 
     Attributes:
-        family, name: how the registry knows it.
-        role: "agent" (trained), "solver", or "oracle" (knows all that the judge knows).
-        form: "planner" makes a plan and is done; "player" plays closed loop.
-        object: of a planner a Solver, or the Oracle where that is its role; of a player what makes
-            a Policy, called without arguments.
+        family: name of its family in the registry.
+        name: its own name in the registry.
+        role: "agent" (trained), "solver", or "oracle" (knows everything the judge knows).
+        form: "planner" returns a whole plan at once; "player" plays closed loop.
+        object: for a planner a Solver, or an Oracle if that is its role; for a player a callable
+            without arguments that makes a Policy.
     """
 
     family: str
@@ -94,7 +95,13 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is optimized: its name, its direction and its unit."""
+    """What is optimized.
+
+    Attributes:
+        name: its name.
+        direction: whether less or more of it is better.
+        unit: its unit.
+    """
 
     name: str
     direction: Direction
@@ -102,18 +109,18 @@ class Objective:
 
     @property
     def sign(self) -> float:
-        """1.0 where less is better, -1.0 where more is: `sign * objective` is minimized."""
+        """1.0 if less is better, -1.0 if more is: `sign * objective` is minimized."""
         return SIGNS[self.direction]
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the judge knows and a contender does not.
+    """What the judge knows and contenders do not.
 
     Attributes:
-        seed: seeds whatever the world itself draws (arrivals, noise).
-        elapsed_s: seconds the contender took before its first action; of use in live worlds only,
-            which go on while a contender thinks.
+        seed: seed of what the world draws (arrivals, noise).
+        elapsed_s: wall-clock seconds the contender took before its first action; used only in live
+            worlds, whose events continue while a contender computes.
     """
 
     seed: int = 0
@@ -122,16 +129,16 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the independent validator finds.
+    """Result of the independent validation of a plan.
 
     Attributes:
-        objective: in the objective's unit, recomputed from the instance and the actions alone; NaN
-            where the actions make no sense.
+        objective: recomputed from the instance and the actions alone, in the objective's unit; NaN
+            if the actions are malformed.
         feasible: whether no constraint is broken.
-        violations: a sentence for each broken constraint, naming the step.
-        detail: further figures of the family by name, shown as columns.
-        replayed: what the environment must report as objective, where it is not allowed to know the
-            objective itself; None where that is the objective.
+        violations: one sentence for each broken constraint, naming the step.
+        detail: name -> value of further figures of the family, shown as columns; None for none.
+        replayed: what the environment must report as its objective if it cannot know the true one;
+            None if it reports the true one.
     """
 
     objective: float
@@ -143,7 +150,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value a user may set on an instance with `--set key=value`."""
+    """A value that a user may set on an instance with `--set key=value`.
+
+    Attributes:
+        default: text of the default value.
+        help: one line on what the setting does and which values it takes.
+    """
 
     default: str
     help: str
@@ -151,7 +163,13 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture for the report: title, one sentence on how to read it, and PNG bytes."""
+    """A picture in the report.
+
+    Attributes:
+        title: its heading.
+        caption: one sentence on how to read it.
+        png: the PNG file's bytes.
+    """
 
     title: str
     caption: str
@@ -164,9 +182,11 @@ class Throughput:
 
     Attributes:
         name: what was measured.
-        per_second, unit: the speed.
-        reference, reference_per_second: what it is compared with, and its speed on the same machine
-            in the same run, or as published where it cannot be run here (the text says which).
+        per_second: the speed, in `unit` per second.
+        unit: what is counted.
+        reference: what the speed is compared with.
+        reference_per_second: the reference's speed on the same machine in the same run, or as
+            published if it cannot be run here (`reference` says which).
         spread: half the range over repeats, as a fraction of per_second.
     """
 
@@ -179,5 +199,5 @@ class Throughput:
 
     @property
     def ratio(self) -> float:
-        """Speed over the reference's speed."""
+        """The speed divided by the reference's speed."""
         return self.per_second / self.reference_per_second

@@ -1,4 +1,4 @@
-"""The error hierarchy. Every message names the place and what to do about it."""
+"""Exceptions of this library; every message names the place and what to do about it."""
 
 
 class SysOptError(Exception):

@@ -1,6 +1,6 @@
-"""Fields of instances, each declared once: dtype, shape, range, unit and meaning.
+"""Declarations of instance fields: dtype, shape, range, unit and meaning, in one place.
 
-The declaration is the check and the documentation of a field, so that the two cannot differ:
+A declaration is both the check and the documentation of a field, so that the two cannot differ:
 
     @declared
     class Cluster(Instance):
@@ -8,9 +8,9 @@ The declaration is the check and the documentation of a field, so that the two c
         pm_rack: np.ndarray = array("int64", "P", "rack of each PM")
         vm_pm: np.ndarray = array("int64", "V", "host of each VM", low=0, high="P-1")
 
-Dimensions are symbols. A symbol's size is the length of the names declared with it, or else that of
-the first array which has the bare symbol as a dimension. `S+1` is one more than `S`, a number
-stands for itself, and a last dimension `...` stands for any others.
+Dimensions are symbols. A symbol's size is the number of names declared with it, or else the size of
+the first array that has the bare symbol as a dimension. `S+1` is one more than `S`, a number is
+itself, and a last dimension `...` stands for any further dimensions.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ import numpy as np
 
 T = TypeVar("T")
 Bound = float | str | None  # a number, an expression such as "P-1", or None for no limit
-Sizes = Mapping[str, float]  # of the symbols, and the whole numbers of the instance by field
+Sizes = Mapping[str, float]  # symbol -> size, and name -> value of numeric fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """What is declared of a field; a text or another value that has no check of its own.
+    """Declaration of a field; used directly for strings and other values without a check.
 
     Attributes:
         doc: what the field holds.
-        stored: the field's name in files and hashes; empty where it is the same.
+        stored: the field's name in files and hashes; empty if it is the same.
         remedy: what to do about an impossible value, for error messages; empty for the default.
     """
 
@@ -50,25 +50,33 @@ class Field:
         return self.doc
 
     def measure(self, name: str, value: Any) -> dict[str, float]:
-        """Return the sizes that the value of the field `name` gives to symbols."""
-        return {}
-
-    def check_form(self, value: Any, sizes: Sizes) -> str:
-        """Return what is wrong with the value's shape or dtype; empty if nothing is.
-
-        Args:
-            value: the field's value.
-            sizes: of the symbols.
-        """
-        return ""
-
-    def check_values(self, name: str, value: Any, sizes: Sizes) -> str:
-        """Return why a value of the right form is impossible; empty if it is possible.
+        """Return the sizes of symbols that a value of this field determines.
 
         Args:
             name: the field's name.
             value: the field's value.
-            sizes: of the symbols.
+
+        Returns:
+            Symbol -> its size; also the field's own name -> its value, for numbers.
+        """
+        return {}
+
+    def check_form(self, value: Any, sizes: Sizes) -> str:
+        """Return what is wrong with a value's shape or dtype; empty if nothing is.
+
+        Args:
+            value: the field's value.
+            sizes: size of each symbol.
+        """
+        return ""
+
+    def check_values(self, name: str, value: Any, sizes: Sizes) -> str:
+        """Return why a value of the right shape and dtype is impossible; empty if it is possible.
+
+        Args:
+            name: the field's name.
+            value: the field's value.
+            sizes: size of each symbol.
         """
         return ""
 
@@ -206,19 +214,19 @@ def array(
     remedy: str = "",
     stored: str = "",
 ) -> Any:
-    """Declare an array. Entries of floating-point arrays must be finite.
+    """Declare a NumPy array; entries of floating-point arrays must be finite.
 
     Args:
         dtype: the dtype, or several, separated by "|".
         shape: the dimensions, separated by commas, such as "P,2" or "N,...".
         doc: what the array holds.
-        low: least entry.
-        high: largest entry.
+        low: least allowed entry.
+        high: largest allowed entry.
         unit: unit of the entries.
         exact: whether a dtype of the same kind but another width (int32 for int64) is refused.
-        empty: why an array without rows is refused; empty if it is not.
+        empty: error message for an array without rows; empty if such an array is allowed.
         remedy: what to do about an impossible entry, for the error message.
-        stored: the field's name in files and hashes, if that is another.
+        stored: the field's name in files and hashes, if it differs.
     """
     return _field(
         _Array(
@@ -241,9 +249,9 @@ def number(
 
     Args:
         doc: what the number is.
-        low: least value.
-        high: largest value.
-        positive: whether 0 is refused, and what is below it.
+        low: least allowed value.
+        high: largest allowed value.
+        positive: whether 0 and negative values are refused.
         unit: unit of the number.
         remedy: what to do about an impossible value, for the error message.
     """
@@ -257,12 +265,12 @@ def number(
 def whole(
     doc: str, *, low: Bound = None, high: Bound = None, unit: str = "", remedy: str = ""
 ) -> Any:
-    """Declare an integer; other fields' bounds may name the field.
+    """Declare an integer; bounds of other fields may name it.
 
     Args:
         doc: what the number is.
-        low: least value.
-        high: largest value.
+        low: least allowed value.
+        high: largest allowed value.
         unit: unit of the number.
         remedy: what to do about an impossible value, for the error message.
     """
@@ -276,16 +284,16 @@ def names(symbol: str, doc: str, *, unique: bool = True, empty: str = "", stored
 
     Args:
         symbol: the dimension's symbol; its size is the number of names.
-        doc: what the names are of.
+        doc: what is named.
         unique: whether a name that appears twice is refused.
-        empty: why no names at all are refused; empty if they are not.
-        stored: the field's name in files and hashes, if that is another.
+        empty: error message if there are no names; empty if that is allowed.
+        stored: the field's name in files and hashes, if it differs.
     """
     return _field(_Names(doc=doc, stored=stored, symbol=symbol, unique=unique, empty=empty))
 
 
 def choice(known: Sequence[str], doc: str) -> Any:
-    """Declare a string that is one of those known.
+    """Declare a string that must be one of several.
 
     Args:
         known: the strings that are allowed.
@@ -295,7 +303,7 @@ def choice(known: Sequence[str], doc: str) -> Any:
 
 
 def string(doc: str) -> Any:
-    """Declare a string that is checked elsewhere, if at all."""
+    """Declare a string without a check."""
     return _field(Field(doc=doc))
 
 
@@ -317,13 +325,13 @@ def declared(cls: type[T]) -> type[T]:
 
 @cache
 def declarations(cls: type) -> dict[str, Field]:
-    """Return the declarations of a class's fields by name, in order; others are left out."""
+    """Return the declaration of each declared field of a class, by name and in order."""
     found = {spec.name: spec.metadata.get("declaration") for spec in dataclasses.fields(cls)}
     return {name: declaration for name, declaration in found.items() if declaration}
 
 
 def stored_name(cls: type, name: str) -> str:
-    """Return the name that files and hashes have for a field.
+    """Return the name that a field has in files and hashes.
 
     Args:
         cls: the instance's class.
@@ -334,7 +342,7 @@ def stored_name(cls: type, name: str) -> str:
 
 
 def describe(cls: type) -> str:
-    """Return the documentation of a class's declared fields, one indented item a field."""
+    """Return the documentation of a class's declared fields, one indented entry per field."""
     return "\n".join(
         textwrap.fill(f"{name}: {declaration.describe()}", 100, initial_indent=" " * 4,
                       subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False)
@@ -343,7 +351,7 @@ def describe(cls: type) -> str:
 
 
 def problem(instance: Any) -> str:
-    """Return why an instance is impossible by its declarations; empty if it is possible.
+    """Return why an instance violates its declarations; empty if it does not.
 
     Shapes and dtypes are checked first, then names and numbers, then the entries of arrays.
     """
@@ -353,7 +361,7 @@ def problem(instance: Any) -> str:
         for name, declaration in declarations(kind).items()
     }
     sizes: dict[str, float] = {}
-    for arrays in (False, True):  # names say how large a dimension is, whatever comes first
+    for arrays in (False, True):  # names determine a dimension's size before arrays do
         for name, (declaration, value) in fields.items():
             if isinstance(declaration, _Array) is arrays:
                 sizes = declaration.measure(name, value) | sizes
@@ -370,7 +378,7 @@ def problem(instance: Any) -> str:
 
 
 def _size(bound: Bound, sizes: Sizes) -> Bound:
-    """Return the number that an expression stands for, or the expression if that is not known."""
+    """Return the number that an expression stands for; the expression if its symbol is unknown."""
     if not isinstance(bound, str):
         return bound
     symbol, offset = re.fullmatch(r"(\w+?)([+-]\d+)?", bound).groups()  # type: ignore[union-attr]

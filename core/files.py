@@ -1,4 +1,4 @@
-"""Files: a user's are read whole up to a limit, ours are written whole or not at all."""
+"""Read users' files up to a size limit, and write files atomically."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LIMIT_MB = 64
 
 
 def size_limit() -> int:
-    """Read the size that a user's file may have from SYSOPT_MAX_FILE_MB, in bytes.
+    """Return the largest allowed size of a user's file, in bytes, from SYSOPT_MAX_FILE_MB.
 
     Raises:
-        SettingError: the variable is set to no positive number.
+        SettingError: the variable is not a positive number.
     """
     text = os.environ.get("SYSOPT_MAX_FILE_MB") or str(LIMIT_MB)
     try:
@@ -32,14 +32,14 @@ def size_limit() -> int:
 
 
 def read_bytes(path: Path, advice: str = "") -> bytes:
-    """Read a user's file whole.
+    """Read a user's whole file.
 
     Args:
         path: the file.
         advice: what to do about a file that is too large, such as "split the snapshot by cluster".
 
     Raises:
-        InstanceError: missing, unreadable, or larger than `size_limit`.
+        InstanceError: the file is missing, unreadable, or larger than `size_limit`.
         SettingError: see `size_limit`.
     """
     limit = size_limit()
@@ -57,14 +57,14 @@ def read_bytes(path: Path, advice: str = "") -> bytes:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folder is made where it is missing.
+    """Write a file atomically: on failure, an older version stays as it was.
 
     Args:
-        path: the file.
-        data: all of its content.
+        path: the file; missing folders are created.
+        data: its whole content.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:

@@ -1,4 +1,4 @@
-"""Instance: one problem, complete, as a frozen dataclass of arrays with a file form and a hash."""
+"""Instance: one complete problem as a frozen dataclass of arrays, with a file format and a hash."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .files import read_bytes, write_bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """Base of every family's instance.
+    """Base class of every family's instances.
 
     A subclass is a frozen, slotted dataclass whose fields are NumPy arrays, strings, numbers or
-    tuples of strings. What it declares of them (see fields.py) is checked when it is built; what
-    concerns several fields at once is refused in `check`.
+    tuples of strings. Declared fields (see fields.py) are checked when the instance is built;
+    conditions on several fields at once are checked in `check`.
 
     Attributes:
-        name: how reports call the instance; not part of its hash.
+        name: name of the instance in reports; not part of its hash.
     """
 
     FAMILY: ClassVar[str] = ""
@@ -48,19 +48,23 @@ class Instance:
         self.check()
 
     def check(self) -> None:
-        """Refuse fields that do not go together; those declared have been checked one by one.
+        """Refuse fields that contradict each other; each field alone has been checked before.
 
         Raises:
             InstanceError: names the field, the row and the remedy.
         """
 
     def refuse(self, why: str) -> NoReturn:
-        """Raise InstanceError with the instance's name before `why`."""
+        """Raise InstanceError with the instance's name before the reason.
+
+        Args:
+            why: what is wrong, and what to do about it.
+        """
         raise InstanceError(f"{self.name}: {why}")
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits over every field but the name; equal exactly when the problems are."""
+        """16 hex digits of a SHA-256 over every field but the name; equal for equal problems."""
         digest = hashlib.sha256(f"{self.FAMILY}/{self.SCHEMA}".encode())
         for spec in fields(self):
             if spec.name == "name":
@@ -75,7 +79,7 @@ class Instance:
         return digest.hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
-        """The file form: an .npz of the arrays and one JSON text of the rest."""
+        """Encode the instance as a .npz file: its arrays, and one JSON text of the other fields."""
         arrays: dict[str, np.ndarray] = {}
         meta: dict[str, Any] = {"family": self.FAMILY, "schema": self.SCHEMA, "fields": {}}
         for spec in fields(self):
@@ -91,7 +95,11 @@ class Instance:
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str) -> Self:
-        """Reads the file form; `place` names it in errors.
+        """Decode an instance that `to_bytes` encoded.
+
+        Args:
+            data: content of the .npz file.
+            place: what errors call the file.
 
         Raises:
             InstanceError: not such a file, another family or schema, or an impossible instance.
@@ -125,15 +133,25 @@ class Instance:
         return cls(**{stored[name]: value for name, value in values.items()})
 
     def save(self, path: Path) -> None:
-        """Writes the instance to one file (.npz)."""
+        """Write the instance to one file.
+
+        Args:
+            path: the file, .npz.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         write_bytes(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote.
+        """Read an instance that `save` wrote.
+
+        Args:
+            path: the file.
 
         Raises:
-            InstanceError: see `from_bytes`.
+            InstanceError: the file cannot be read; see also `from_bytes`.
         """
         return cls.from_bytes(read_bytes(path), str(path))
 
@@ -142,22 +160,22 @@ AnyInstance = TypeVar("AnyInstance", bound=Instance)
 
 
 def save_archive(instances: Sequence[Instance], path: Path) -> None:
-    """Write instances to one file: a .zip, one member an instance, in order.
+    """Write instances to one file: a .zip with one member per instance, in order.
 
     Args:
-        instances: of one family.
-        path: the file. Where its name ends in .npz and there is one instance, the instance's own
-            file form is written.
+        instances: instances of one family.
+        path: the file. If its name ends in .npz and there is one instance, that instance is written
+            as by `Instance.save`.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     if path.suffix == ".npz" and len(instances) == 1:
         return instances[0].save(path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for index, instance in enumerate(instances):
-            member = zipfile.ZipInfo(f"{index:04d}.npz")  # fixed date: the same set, the same bytes
+            member = zipfile.ZipInfo(f"{index:04d}.npz")  # fixed date: equal sets give equal files
             archive.writestr(member, instance.to_bytes())
     write_bytes(path, buffer.getvalue())
 
@@ -170,7 +188,7 @@ def load_archive(
     Args:
         kind: the family's Instance class.
         path: the file.
-        data: what is in the file, where it has been read already.
+        data: content of the file if it has been read already; else None.
 
     Raises:
         InstanceError: not such a file, or a member is damaged.
@@ -188,12 +206,12 @@ def load_archive(
 
 
 def load_single(kind: type[AnyInstance], path: Path, data: bytes) -> AnyInstance:
-    """Read the one instance of an archive.
+    """Read an archive that must hold exactly one instance.
 
     Args:
         kind: the family's Instance class.
         path: the file, for errors.
-        data: what is in the file.
+        data: content of the file.
 
     Raises:
         InstanceError: see `load_archive`, or the archive holds another number of instances.

@@ -1,4 +1,4 @@
-"""Runs contenders: planners once, players closed loop in an environment."""
+"""Run contenders: planners once, players closed loop in an environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .problem import Problem
 from .registry import load_contender, load_problem
 from .solution import Played, Solution
 
-# Evaluations enough for a search to reach its every part, on an instance as small as these.
+# Enough for a search to run all of its code on a warm-up instance.
 WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 1000
 MOST_WARM_UPS = 6
 
@@ -26,13 +26,13 @@ _warm: set[tuple[str, str]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a contender is to do.
+    """One run of a contender on an instance.
 
     Attributes:
-        instance: the family's instance, whole or as the contender sees it.
-        budget: what may be spent.
-        seed: the contender's.
-        world_seed: the environment's; of contenders, only oracles are given it.
+        instance: the family's instance, whole or as contenders see it.
+        budget: the run's limits.
+        seed: seed of the contender.
+        world_seed: seed of the environment; only oracles are given it.
     """
 
     instance: Any
@@ -42,26 +42,26 @@ class Task:
 
 
 def view(problem: Problem[Any], role: Role, instance: Any) -> Any:
-    """Return what a contender is given of an instance: an oracle all of it.
+    """Return a contender's view of an instance: oracles get all of it.
 
     Args:
         problem: the family.
-        role: the contender's.
-        instance: whole, or as the contender sees it.
+        role: the contender's role.
+        instance: whole, or as contenders see it.
     """
     return instance if role == "oracle" else problem.contender_view(instance)
 
 
 def run(contender: Contender, problem: Problem[Any], task: Task) -> Solution:
-    """Have a contender plan or play.
+    """Run a contender on a task and return its solution.
 
     Args:
-        contender: of any role and form.
+        contender: a contender of any role and form.
         problem: its family.
         task: the instance, the budget and the seeds.
 
     Raises:
-        TypeError: the contender returned something else than a Solution.
+        TypeError: the contender did not return a Solution.
     """
     instance = view(problem, contender.role, task.instance)
     if contender.form == "player":
@@ -74,18 +74,18 @@ def run(contender: Contender, problem: Problem[Any], task: Task) -> Solution:
 
 
 def warm_up(contender: Contender, problem: Problem[Any], seconds: float) -> None:
-    """Run a contender on the family's small instance until it has nothing left to load or compile.
+    """Run a contender on the family's tiny instance until everything is loaded and compiled.
 
     Args:
-        contender: of any role and form.
+        contender: a contender of any role and form.
         problem: its family.
-        seconds: budget that it will be given; a run here takes at most WARM_UP_S.
+        seconds: wall-clock budget of the runs to come; a run here takes at most WARM_UP_S.
     """
     budget = Budget(min(WARM_UP_S, seconds), WARM_UP_EVALUATIONS)
     for _ in range(MOST_WARM_UPS):
         began = time.perf_counter()
         run(contender, problem, Task(problem.warm_up_instance(), budget, 0, 0))
-        # A run that the clock ends may have left code uncompiled; one that ends by itself, not.
+        # A run that its budget ended may have left code uncompiled.
         if time.perf_counter() - began < budget.seconds / 2:
             break
 
@@ -93,18 +93,18 @@ def warm_up(contender: Contender, problem: Problem[Any], seconds: float) -> None
 def solve(instance: Instance, with_: str, budget_s: float, seed: int = 0) -> Solution:
     """Run a contender on an instance in this process.
 
-    The first call warms the contender up before its clock starts, as `compare` does. Nothing is
-    judged here: `Problem.validate` does that.
+    The first call warms the contender up before its clock starts, as `compare` does. The plan is
+    not judged here; `Problem.validate` does that.
 
     Args:
-        instance: of any registered family.
+        instance: an instance of any registered family.
         with_: name of one of the family's contenders.
         budget_s: wall-clock seconds that the contender may spend.
-        seed: of the contender and, if it plays closed loop, of the world.
+        seed: seed of the contender and, if it plays closed loop, of the world.
 
     Raises:
         UnknownNameError: no such contender.
-        SettingError: the budget is no positive number of seconds.
+        SettingError: the budget is not a positive number of seconds.
         MissingDependencyError: the contender needs a package that is not installed.
     """
     task = Task(instance, Budget(budget_s), seed, seed)
@@ -121,7 +121,7 @@ def make_environment(problem: Problem[Any], instance: Any) -> gymnasium.Env[Any,
 
     Args:
         problem: the family.
-        instance: the environment has room for it.
+        instance: an instance; the environment's observation is large enough for it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="gymnasium")
@@ -134,15 +134,15 @@ def make_environment(problem: Problem[Any], instance: Any) -> gymnasium.Env[Any,
 
 
 def play_policy(problem: Problem[Any], policy: Policy, task: Task) -> Solution:
-    """Play an episode closed loop, until it or the budget ends.
+    """Play an episode closed loop until it ends or the budget is spent.
 
     Args:
         problem: the family.
-        policy: is reset first, with the policy's view of the instance.
+        policy: the player; it is reset first, with its view of the instance.
         task: the instance as contenders see it, the episode's budget and the seeds.
 
     Returns:
-        The actions, and what the environment said of them at the end.
+        The actions played, with the objective and feasibility that the environment reported last.
     """
     clock = task.budget.start()
     env = make_environment(problem, task.instance)

@@ -1,4 +1,4 @@
-"""Problem: the base class that binds a family together for everything above it."""
+"""Problem: the base class that describes a family to everything above it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ I = TypeVar("I", bound=Instance)  # noqa: E741 (the family's instance type)
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What `compare` plays where the user does not say.
+    """What `compare` plays if the user does not choose.
 
     Attributes:
         instances: instance sets, or single instances of sets ("SET/3").
@@ -27,7 +27,7 @@ class Defaults:
         always: names of the contenders that are in every table (random search and a greedy rule).
         baseline: name of the contender that the others are compared with, pair by pair.
         variants: settings that each instance is played with, one after the other; `{}` is the
-            instance as loaded. A variant that sets what the user sets is left out.
+            instance as loaded. A variant is left out if it sets what the user sets.
     """
 
     instances: tuple[str, ...]
@@ -57,9 +57,9 @@ class InstanceSets(Mapping[str, str], Generic[I]):
 class Problem(ABC, Generic[I]):
     """A family of problems: its names, where its instances come from, and how a plan is judged.
 
-    A family is one subclass, without state, of which its `problem.py` holds one object, PROBLEM.
+    A family is one subclass without state; its `problem.py` holds one object of it, PROBLEM.
     Methods without a body here must be written; the others have a default that suits a family whose
-    instances stand still, are deterministic and hide nothing.
+    instances are static, deterministic and fully visible.
     """
 
     family: ClassVar[str]
@@ -91,12 +91,12 @@ class Problem(ABC, Generic[I]):
 
     @abstractmethod
     def load_file(self, path: Path, settings: Mapping[str, str]) -> I:
-        """Read a user's file; the format is told from the content.
+        """Read a user's file; the format is recognized by the content.
 
         Args:
             path: the file.
-            settings: texts by the names in `settings`, which the instance has in the end. A default
-                that would refuse the file must give way to them.
+            settings: texts by the names in `settings`, applied to the instance. They take the place
+                of defaults that would refuse the file.
 
         Raises:
             InstanceError: the file is malformed or of no known format.
@@ -108,7 +108,7 @@ class Problem(ABC, Generic[I]):
         """Generate an instance.
 
         Args:
-            parameters: texts by the names in `generator_parameters`; the others have their
+            parameters: texts by the names in `generator_parameters`; those left out have their
                 defaults.
             seed: the same seed and parameters give the same instance.
 
@@ -118,10 +118,10 @@ class Problem(ABC, Generic[I]):
 
     @abstractmethod
     def apply_settings(self, instance: I, values: Mapping[str, str]) -> I:
-        """Return the instance with settings replaced.
+        """Return a copy of the instance with settings replaced.
 
         Args:
-            instance: stays as it is.
+            instance: any instance of the family.
             values: texts by the names in `settings`.
 
         Raises:
@@ -142,8 +142,8 @@ class Problem(ABC, Generic[I]):
         """Recompute feasibility and objective of a plan, without the environment's code.
 
         Args:
-            instance: as the contender got it, with all that only the judge knows.
-            actions: int64, one row for each step of the environment.
+            instance: the whole instance, with what contenders do not see.
+            actions: int64, one row per environment step.
             world: seed of what the world draws, and seconds spent before the first action.
         """
 
@@ -153,7 +153,7 @@ class Problem(ABC, Generic[I]):
 
     @abstractmethod
     def describe(self, instance: I) -> dict[str, Any]:
-        """List a few facts for `data info` and the report.
+        """Describe an instance in a few facts, for `data info` and the report.
 
         Args:
             instance: any instance of the family.
@@ -164,21 +164,21 @@ class Problem(ABC, Generic[I]):
 
     @abstractmethod
     def export_plan(self, instance: I, actions: np.ndarray) -> list[dict[str, Any]]:
-        """Write a plan in an operator's form.
+        """Convert a plan into a form that an operator can carry out.
 
         Args:
             instance: the instance the plan was made for.
-            actions: int64, one row for each step of the environment.
+            actions: int64, one row per environment step.
 
         Returns:
-            One record for each step; all have the same keys.
+            One record per step; all have the same keys.
 
         Raises:
             SolutionError: the plan cannot be carried out.
         """
 
     def best_known(self, instance: I) -> tuple[float, str] | None:
-        """Look up the best objective known from elsewhere.
+        """Return the best objective known from elsewhere.
 
         Args:
             instance: any instance of the family.
@@ -189,13 +189,12 @@ class Problem(ABC, Generic[I]):
         return None
 
     def is_live(self, instance: I) -> bool:
-        """Whether the instance's world goes on while a contender thinks.
+        """Whether the instance's world goes on while a contender computes.
 
-        A bound proven on the instance as given then proves nothing about the world that the plan
-        meets.
+        If so, a bound proven on the given instance does not hold for the world that the plan meets.
 
         Args:
-            instance: its settings may say so.
+            instance: its settings may decide this.
         """
         return False
 
@@ -208,15 +207,15 @@ class Problem(ABC, Generic[I]):
         return False
 
     def contender_view(self, instance: I) -> I:
-        """Return what solvers and agents are given of the instance; oracles are given all of it.
+        """Return what solvers and agents get of an instance; oracles get all of it.
 
         Args:
-            instance: as the judge has it.
+            instance: the whole instance.
         """
         return instance
 
     def policy_view(self, instance: I) -> Any:
-        """Return what `Policy.reset` is given; a policy sees the rest in its observations.
+        """Return what `Policy.reset` gets of an instance; observations tell the policy the rest.
 
         Args:
             instance: as contenders see it.
@@ -224,14 +223,14 @@ class Problem(ABC, Generic[I]):
         return instance
 
     def null_plan(self, instance: I) -> np.ndarray:
-        """Make the plan of doing nothing.
+        """Return the plan of doing nothing.
 
-        It is what a contender holds before its first plan, and what a failed run counts as.
+        A contender has this plan before its first own one, and a failed run is scored by it.
 
         Args:
-            instance: as the judge has it.
+            instance: the whole instance.
 
         Returns:
-            int64, one row for each step of the environment.
+            int64, one row per environment step.
         """
         return np.zeros(0, np.int64)

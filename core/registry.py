@@ -1,8 +1,8 @@
-"""The registry: which families and contenders there are, and where; nothing is imported before use.
+"""Registry of families and contenders: where each is found; nothing is imported before its use.
 
-A family of this package stands in FAMILIES; its room in `envs` says where its environments are,
-and its rooms in `agents` and `solvers` hold the tables of its contenders. Another package brings
-its own by Python entry points, which the command line and the worker processes read, too:
+A family of this package is listed in FAMILIES; its package in `envs` declares its environments, and
+its packages in `agents` and `solvers` hold the tables of its contenders. Another package adds its
+own by Python entry points, which the command line and the worker processes read too:
 
     [project.entry-points."sysopt_gym.families"]
     knapsack = "my_package:FAMILY"              # a Family, under its name
@@ -12,7 +12,7 @@ its own by Python entry points, which the command line and the worker processes 
                                                 # FORMATS, PICTURES
 
 `register_family`, `register`, `register_format` and `register_pictures` do the same for the running
-program and the workers it starts. docs/extending.md shows it all.
+program and the workers it starts. See docs/extending.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .problem import Problem
 
 PACKAGE = (__package__ or "").rpartition(".")[0]
 FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_lr")
-# Beside those that a family's Problem names.
+# Benchmarks that belong to no family: name -> lazy entry point.
 BENCHMARKS = {
     "muzero_search": ".benchmarks.muzero_search:measure",
     "packing": ".benchmarks.packing:measure",
@@ -52,7 +52,7 @@ class Family:
 
     Attributes:
         problem: its Problem object.
-        env_id: the Gymnasium id of its environment, as its Problem has it.
+        env_id: the Gymnasium id of its environment, the same as its Problem's.
         env: the class of its environment.
         vector_env: the class that steps many environments at once; None for Gymnasium's own.
         contenders: modules that hold a table SOLVERS, AGENTS or ORACLES: name -> Entry.
@@ -70,10 +70,9 @@ class Entry:
     """Where a contender is, and how it plays.
 
     Attributes:
-        place: "package.module:attribute"; in a table, a leading dot stands for the package that the
-            table is in.
+        place: "package.module:attribute"; in a table, a leading dot stands for the table's package.
         form: "planner" or "player"; see Contender.
-        role: follows from the table that the entry is in.
+        role: "agent", "solver" or "oracle"; set from the table that the entry is in.
     """
 
     place: str
@@ -83,13 +82,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """All that is registered.
+    """Everything that is registered.
 
     Attributes:
-        families: by name.
-        contenders: family -> name -> where it is.
-        formats: family -> suffix of a file's name -> place of its reader.
-        pictures: family -> places of further sections of its report.
+        families: family name -> Family.
+        contenders: family name -> contender name -> Entry.
+        formats: family name -> suffix of a file's name -> place of its reader.
+        pictures: family name -> places of further sections of its report.
     """
 
     families: dict[str, Family] = field(default_factory=dict)
@@ -102,7 +101,7 @@ _tables: Tables | None = None
 
 
 def tables() -> Tables:
-    """Return what is registered; the first call reads the families' rooms and the entry points."""
+    """Return the registry; the first call reads this package's tables and the entry points."""
     global _tables
     if _tables is None:
         _tables = Tables()
@@ -115,10 +114,10 @@ def tables() -> Tables:
 
 
 def adopt(given: Tables) -> None:
-    """Make another process's registry this one's, environments included.
+    """Install another process's registry in this one, and register its environments.
 
     Args:
-        given: what `tables` returned there.
+        given: what `tables` returned in the other process.
     """
     global _tables
     _tables = given
@@ -127,7 +126,7 @@ def adopt(given: Tables) -> None:
 
 
 def own_family(name: str) -> Family:
-    """Read what a family of this package says of its environments in its room.
+    """Return the Family that this package declares in `envs`.
 
     Args:
         name: one of FAMILIES.
@@ -137,10 +136,10 @@ def own_family(name: str) -> Family:
 
 
 def add_environment(family: Family) -> None:
-    """Register a family's environment with Gymnasium, unless that is done.
+    """Register a family's environment with Gymnasium, unless it is registered already.
 
     Args:
-        family: says the id and the classes.
+        family: names the environment's id and classes.
     """
     if family.env_id not in gymnasium.registry:
         gymnasium.register(family.env_id, family.env, vector_entry_point=family.vector_env)
@@ -155,7 +154,7 @@ def load_problem(family: str) -> Problem[Any]:
     """Import a family's Problem.
 
     Args:
-        family: its name.
+        family: name of the family.
 
     Raises:
         UnknownNameError: no such family.
@@ -169,9 +168,9 @@ def contender_names(family: str, role: Role | None = None, form: Form | None = N
     """Return the names of a family's contenders: agents, then solvers, then oracles.
 
     Args:
-        family: its name; one that nobody registered has no contenders.
-        role: of those to return; None for all.
-        form: of those to return; None for both.
+        family: name of the family; an unknown one has no contenders.
+        role: return only contenders of this role; None for all.
+        form: return only contenders of this form; None for both.
     """
     entries = tables().contenders.get(family, {})
     return [
@@ -187,7 +186,7 @@ def contender_entry(family: str, name: str) -> Entry:
 
     Args:
         family: name of its family.
-        name: its own.
+        name: its own name.
 
     Raises:
         UnknownNameError: no such contender.
@@ -201,7 +200,7 @@ def load_contender(family: str, name: str) -> Contender:
 
     Args:
         family: name of its family.
-        name: its own.
+        name: its own name.
 
     Raises:
         UnknownNameError: no such contender.
@@ -217,12 +216,12 @@ def register_family(name: str, family: Family) -> None:
     Its Problem is imported at once; its environment and its contenders when they are used.
 
     Args:
-        name: how the registry shall know it.
+        name: name of the family in the registry.
         family: where its parts are.
 
     Raises:
-        RegistryError: the name or the environment id is taken, a module or an attribute is not
-            there, or the Problem is none or says another name or id.
+        RegistryError: the name or the environment id is taken, a module or an attribute is missing,
+            or `family.problem` is not a Problem of this name and id.
     """
     there = tables().families.get(name)
     if there == family:
@@ -256,13 +255,13 @@ def register(role: Role, family: str, name: str, place: str, form: Form = "plann
     Args:
         role: "agent", "solver" or "oracle".
         family: name of a registered family.
-        name: how the registry shall know it.
+        name: name of the contender in the registry.
         place: "package.module:attribute"; imported when the contender is used.
         form: "planner" or "player"; see Contender.
 
     Raises:
         UnknownNameError: an unknown role, form or family.
-        RegistryError: the name is taken, or a module or attribute is not there.
+        RegistryError: the name is taken, or a module or attribute is missing.
     """
     check_name(role, TABLES, "role")
     check_name(form, get_args(Form), "form")
@@ -288,7 +287,7 @@ def register_format(family: str, suffix: str, place: str) -> None:
 
     Raises:
         UnknownNameError: an unknown family.
-        RegistryError: the suffix is taken, or a module or attribute is not there.
+        RegistryError: the suffix is taken, or a module or attribute is missing.
     """
     check_name(family, tables().families, "family")
     _check_place(place)
@@ -306,7 +305,7 @@ def register_pictures(family: str, place: str) -> None:
 
     Raises:
         UnknownNameError: an unknown family.
-        RegistryError: a module or attribute is not there.
+        RegistryError: a module or attribute is missing.
     """
     check_name(family, tables().families, "family")
     _check_place(place)
@@ -315,7 +314,7 @@ def register_pictures(family: str, place: str) -> None:
 
 
 def pictures_of(problem: Problem[Any]) -> list[str]:
-    """Return where the functions are that draw a family's sections of the report.
+    """Return the places of the functions that draw a family's sections of the report.
 
     Args:
         problem: the family.
@@ -325,15 +324,16 @@ def pictures_of(problem: Problem[Any]) -> list[str]:
 
 
 def read_file(problem: Problem[Any], path: Path, settings: Mapping[str, str]) -> Any:
-    """Read a user's file, by the format registered for its suffix or by the family's own loader.
+    """Read a user's file by the format registered for its suffix, or by the family's own loader.
 
     Args:
         problem: the family.
         path: the file.
-        settings: the user's, texts by name.
+        settings: the user's settings, texts by name.
 
     Raises:
         InstanceError: the file is malformed or of no known format.
+        SettingError: a setting cannot be used.
     """
     for suffix, place in tables().formats.get(problem.family, {}).items():
         if path.name.endswith(suffix):
@@ -367,15 +367,15 @@ def resolve(place: str) -> Any:
 
 
 def check_name(name: str, names: Iterable[str], what: str) -> str:
-    """Return the name if it is among the names.
+    """Return a name if it is known.
 
     Args:
-        name: what somebody wrote.
-        names: all that are known.
-        what: what they name, in the message.
+        name: the name to check.
+        names: all known names.
+        what: what the names stand for, in the error message.
 
     Raises:
-        UnknownNameError: it is not; the message offers the nearest and lists all.
+        UnknownNameError: the name is unknown; the message suggests the nearest one and lists all.
     """
     names = list(names)
     if name in names:
@@ -407,7 +407,7 @@ def _entries(module: Any) -> dict[str, Entry]:
 
 
 def _check_place(place: str) -> None:
-    """Refuse a place that cannot be imported, as far as that shows without importing it."""
+    """Refuse a place that cannot be imported, as far as can be known without importing it."""
     module, _, attribute = place.partition(":")
     if not module or module.startswith(".") or not attribute:
         raise RegistryError(f"{place!r} is no place; write package.module:attribute")
@@ -429,7 +429,7 @@ def _check_module(module: str, place: str) -> None:
 
 
 def _read_entry_points() -> None:
-    """Register what installed packages bring; what is broken is left out with a warning."""
+    """Register what installed packages declare; a broken entry point is skipped with a warning."""
     for group in (FAMILY_GROUP, CONTENDER_GROUP):
         for point in metadata.entry_points(group=group):
             try:

@@ -15,7 +15,7 @@ from .errors import OutputError
 Status = Literal["optimal", "feasible", "late", "infeasible", "disagreement", "crashed", "hung"]
 SUCCEEDED: tuple[Status, ...] = ("optimal", "feasible")
 
-# Names that fields have in folders of earlier versions, and what their `kind` says.
+# Field names in results of earlier versions, and the role and form that their `kind` stands for.
 OLD_NAMES: Mapping[str, str] = {
     "moves_on": "is_live",
     "draws": "is_random",
@@ -31,9 +31,9 @@ OLD_KINDS: dict[str, dict[str, str | None]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One run of a contender on an instance, judged, with all that is needed to replay it.
+    """One judged run of a contender on an instance, with everything needed to replay it.
 
-    Where no plan came back (the contender crashed or hung), what a plan has is left at its default.
+    If no plan came back (the contender crashed or hung), the plan's fields have their defaults.
     """
 
     family: str
@@ -117,7 +117,7 @@ class Row:
 
     @property
     def world(self) -> tuple[str, str, int]:
-        """Key of the runs that compare: family, instance and, if that is random or live, world."""
+        """Key of comparable runs: family, instance and, if random or live, world seed."""
         varies = self.is_random or self.is_live
         return self.family, self.instance_hash, self.world_seed if varies else 0
 
@@ -140,7 +140,7 @@ class Row:
 
         Args:
             document: the parsed JSON.
-            source: where it is from, for the message.
+            source: where the document is from, for error messages.
 
         Raises:
             OutputError: a field is missing, or its value is not of the field's type.
@@ -162,10 +162,11 @@ class Row:
 
 
 def plain(value: Any) -> Any:
-    """Return the value as strict JSON takes it.
+    """Return a value in a form that strict JSON accepts.
 
-    NaN becomes null, an infinity the text "Infinity" or "-Infinity". Reading a row, null is NaN in
-    a field of type float, inside `detail` and `curve` too, and None in one of type float | None.
+    NaN becomes null, an infinity the text "Infinity" or "-Infinity". When a row is read, null is
+    NaN in a field of type float, also inside `detail` and `curve`, and None in one of type float |
+    None.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -177,14 +178,14 @@ def plain(value: Any) -> Any:
 
 
 def _read(kind: Any, value: Any) -> Any:
-    """Return a JSON value as a field of the type holds it.
+    """Convert a JSON value to a field's type.
 
     Raises:
-        TypeError: it is of another type.
-        ValueError: it is of the type, but none of its values.
+        TypeError: the value is of another type.
+        ValueError: the value is of the type, but not allowed.
     """
     origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):  # of a type and None
+    if origin in (Union, UnionType):  # always a type or None
         return None if value is None else _read(inner[0], value)
     if origin is Literal:
         if value not in inner:

@@ -1,4 +1,4 @@
-"""Solution: the actions a contender chose and what it proves of them, with its file form."""
+"""Solution: the actions a contender chose and what it proves about them, with its file format."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Status = Literal["optimal", "feasible"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Incumbent:
-    """The best plan at some moment of a search.
+    """The best plan at one moment of a search.
 
     Attributes:
         seconds: wall-clock seconds since the contender got the instance.
-        actions: int64, as in `Solution`.
+        actions: int64, one row per environment step, as in `Solution`.
     """
 
     seconds: float
@@ -29,7 +29,7 @@ class Incumbent:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What the environment says at the end of an episode.
+    """What the environment reported at the end of an episode.
 
     Attributes:
         objective: `info["objective"]`, in the objective's unit.
@@ -45,11 +45,11 @@ class Solution:
     """What a contender returns.
 
     Attributes:
-        actions: int64 array, one row an environment step, in the environment's default form.
-        status: "optimal" where the method proves that no plan is better, else "feasible".
+        actions: int64, one row per environment step, in the environment's default form.
+        status: "optimal" if the method proves that no plan is better, else "feasible".
         bound: a proven bound on the objective (same unit and direction), or None.
         incumbents: the improving plans of the search in order, the returned one last.
-        played: where the plan was played closed loop, what the environment said of it; else None.
+        played: what the environment reported, if the plan was played closed loop; else None.
     """
 
     actions: np.ndarray
@@ -61,16 +61,16 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class SolutionFile:
-    """A solution on disk, with what it takes to judge it again.
+    """A solution on disk, with everything needed to judge it again.
 
     Attributes:
         family: name of the problem family.
         instance: name of the instance.
         instance_hash: content hash of the instance with its settings.
-        contender: name of who made it.
+        contender: name of the contender that made it.
         seed: seed the contender was given.
         settings: settings of the instance, texts by name.
-        actions: one entry for each step of the environment: an int or a list of ints.
+        actions: one entry per environment step: an int or a list of ints.
         status: what the contender claims; see `Solution`.
         bound: proven bound on the objective, or None.
         wall_s: wall-clock seconds that the contender took.
@@ -93,7 +93,7 @@ class SolutionFile:
         """Write the solution as JSON.
 
         Args:
-            path: the file; folders are made.
+            path: the file; missing folders are created.
 
         Raises:
             OutputError: the file cannot be written.
@@ -138,13 +138,13 @@ class SolutionFile:
         return cls(**(defaults | known))
 
     def action_array(self, path: Path) -> np.ndarray:
-        """Return the actions as an int64 array.
+        """Return the actions as an int64 array, one row per environment step.
 
         Args:
-            path: where they were read from, for the message.
+            path: the file they were read from, for error messages.
 
         Raises:
-            SolutionError: an action is not a whole number, or the rows have different lengths.
+            SolutionError: an action is not an integer, or the rows have different lengths.
         """
         try:
             actions = np.asarray(self.actions)
