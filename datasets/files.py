@@ -1,4 +1,4 @@
-"""Reads users' files: text, gzip, zip and CSV, each bounded and refused by file and place."""
+"""Read users' files (text, gzip, zip, CSV), bounded in size; errors name file, row and column."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ NO_SETTINGS: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class UserFile:
-    """A file read whole.
+    """A user's file, read whole.
 
     Attributes:
-        path: where it is; refusals begin with it.
-        data: its bytes; of a gzip those inside.
+        path: where it is; error messages begin with it.
+        data: its content; of a gzip file, unpacked.
     """
 
     path: Path
@@ -43,11 +43,11 @@ class UserFile:
 
     @property
     def is_zip(self) -> bool:
-        """Whether it is a zip: an instance that was saved, a set of them, or another archive."""
+        """Whether it is a zip: a saved instance, a set of them, or another archive."""
         return self.data.startswith(ZIP_MAGIC)
 
     def members(self) -> list[str]:
-        """List the names of a zip's members.
+        """Return the names of a zip's members.
 
         Raises:
             InstanceError: the zip is damaged.
@@ -58,8 +58,11 @@ class UserFile:
     def member(self, name: str) -> UserFile:
         """Unpack a member of a zip.
 
+        Args:
+            name: name of the member.
+
         Raises:
-            InstanceError: the zip is damaged, or the member larger than MOST_UNPACKED.
+            InstanceError: the zip is damaged, or the member is larger than MOST_UNPACKED.
         """
         with self._archive() as archive, archive.open(name) as stream:
             return UserFile(self.path, _bounded(self.path, stream.read(MOST_UNPACKED + 1)))
@@ -73,14 +76,14 @@ class UserFile:
             raise InstanceError(f"{self.path}: damaged ({error}); copy it again") from error
 
     def text(self, expected: str = "a text file", encoding: str = "utf-8-sig") -> str:
-        """Decode the bytes.
+        """Decode the content.
 
         Args:
-            expected: the formats that are read, for the refusal.
-            encoding: of the text; a byte order mark is dropped.
+            expected: the formats that can be read, for the error message.
+            encoding: encoding of the text; the default drops a byte order mark.
 
         Raises:
-            InstanceError: the bytes are no such text.
+            InstanceError: the content is not text in this encoding.
         """
         try:
             return self.data.decode(encoding)
@@ -92,14 +95,14 @@ class UserFile:
 
 
 def read_file(path: Path, advice: str = "") -> UserFile:
-    """Read a user's file whole, and unpack it where it is a gzip.
+    """Read a user's whole file, and unpack it if it is a gzip.
 
     Args:
         path: the file.
-        advice: what to do about a file that is too large.
+        advice: what to do about a file that is too large, for the error message.
 
     Raises:
-        InstanceError: missing, unreadable, too large, or a damaged gzip.
+        InstanceError: the file is missing, unreadable, too large, or a damaged gzip.
     """
     data = read_bytes(path, advice)
     if data.startswith(GZIP_MAGIC):
@@ -121,7 +124,11 @@ def _bounded(path: Path, content: bytes) -> bytes:
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Put the file's name in front of refusals raised within that do not begin with it."""
+    """Prefix InstanceErrors raised in the block with a file's name, unless they begin with it.
+
+    Args:
+        place: the file's name.
+    """
     try:
         yield
     except InstanceError as error:
@@ -132,10 +139,10 @@ def naming(place: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV file's cells.
+    """The cells of a CSV file.
 
     Attributes:
-        place: the file, for refusals.
+        place: the file, for error messages.
         columns: the names in the header; see `column_names`.
         rows: line number and stripped cells of each row that is not empty.
     """
@@ -148,23 +155,30 @@ class Table:
         """Raise InstanceError naming file, row and column.
 
         Args:
-            row: index into `rows`; the message has its line number.
-            column: its name or its index.
+            row: index into `rows`; the message gives its line number.
+            column: name or index of the column.
             why: what is wrong, and what to do about it.
         """
         name = self.columns[column] if isinstance(column, int) else column
         raise InstanceError(f"{self.place}: row {self.rows[row][0]}, column {name!r}: {why}")
 
     def texts(self, column: str | int) -> list[str]:
-        """The cells of a column, by its name or its index."""
+        """Return the cells of a column as text.
+
+        Args:
+            column: name or index of the column.
+        """
         at = column if isinstance(column, int) else self.columns.index(column)
         return [cells[at] for _, cells in self.rows]
 
     def names(self, column: str | int) -> list[str]:
-        """The cells of a column of names.
+        """Return the cells of a column, none of which may be empty.
+
+        Args:
+            column: name or index of the column.
 
         Raises:
-            InstanceError: a name is empty.
+            InstanceError: a cell is empty.
         """
         cells = self.texts(column)
         if "" in cells:
@@ -172,10 +186,13 @@ class Table:
         return cells
 
     def unique(self, column: str | int) -> list[str]:
-        """The cells of a column of names.
+        """Return the cells of a column, all of which must differ and none may be empty.
+
+        Args:
+            column: name or index of the column.
 
         Raises:
-            InstanceError: a name is empty or stands twice.
+            InstanceError: a cell is empty, or two are equal.
         """
         cells = self.names(column)
         first: dict[str, int] = {}
@@ -188,13 +205,13 @@ class Table:
     def reals(
         self, column: str | int, low: float, high: float, empty: float | None = None
     ) -> np.ndarray:
-        """The cells of a column of finite numbers, float64.
+        """Parse a column of finite numbers, float64 [rows].
 
         Args:
-            column: its name or its index.
-            low: the least number that is allowed.
-            high: the largest.
-            empty: the number that an empty cell stands for; None to refuse one.
+            column: name or index of the column.
+            low: least allowed number.
+            high: largest allowed number.
+            empty: value of an empty cell; None to refuse empty cells.
 
         Raises:
             InstanceError: a cell is not such a number.
@@ -216,12 +233,12 @@ class Table:
         return values
 
     def wholes(self, column: str | int, low: int, high: int) -> np.ndarray:
-        """The cells of a column of whole numbers, int64.
+        """Parse a column of integers, int64 [rows].
 
         Args:
-            column: its name or its index.
-            low: the least number that is allowed.
-            high: the largest.
+            column: name or index of the column.
+            low: least allowed number.
+            high: largest allowed number.
 
         Raises:
             InstanceError: a cell is not such a number.
@@ -236,8 +253,12 @@ class Table:
 
 
 def column_names(cells: Iterable[str]) -> tuple[str, ...]:
-    """The columns' names in small letters, without units in brackets ("Memory(GB)" is "memory")
-    unless two columns would then have one name.
+    """Normalize a CSV header: names in lower case, without units in brackets.
+
+    "Memory(GB)" becomes "memory"; units are kept if two columns would otherwise have one name.
+
+    Args:
+        cells: the header's cells.
     """
     names = [cell.strip().lower() for cell in cells]
     bare = [name.partition("(")[0].strip() for name in names]
@@ -245,7 +266,11 @@ def column_names(cells: Iterable[str]) -> tuple[str, ...]:
 
 
 def header_of(line: str) -> tuple[str, ...]:
-    """The names of the columns in a CSV file's first line."""
+    """Return the column names in the first line of a CSV file.
+
+    Args:
+        line: the first line.
+    """
     return column_names(next(csv.reader([line], delimiter=_delimiter(line)), []))
 
 
@@ -254,14 +279,13 @@ def _delimiter(line: str) -> str:
 
 
 def read_table(place: str, text: str, needed: Iterable[str], ragged: bool = False) -> Table:
-    """Read the cells of a CSV text with a header, separated by commas or, where the header has
-    any, by tabs.
+    """Parse CSV text with a header, separated by commas or, if the header has any, by tabs.
 
     Args:
-        place: the file, for refusals.
-        text: the table.
-        needed: columns that must be there.
-        ragged: whether rows may have other numbers of cells than the header, as long as they have
+        place: the file, for error messages.
+        text: the file's content.
+        needed: columns that must be present.
+        ragged: whether rows may have more or fewer cells than the header, provided that they have
             the needed ones.
 
     Raises:
@@ -296,6 +320,11 @@ def read_table(place: str, text: str, needed: Iterable[str], ragged: bool = Fals
 
 
 def listed(what: str, names: Iterable[str]) -> str:
-    """Join names for a message, such as "the fields 'x', 'y'"."""
+    """Join names for an error message, such as "the fields 'x', 'y'".
+
+    Args:
+        what: what the names stand for, in the singular ("field").
+        names: the names.
+    """
     quoted = [repr(name) for name in names]
     return f"the {what}{'s' if len(quoted) > 1 else ''} {', '.join(quoted)}"

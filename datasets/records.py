@@ -1,4 +1,4 @@
-"""Reads JSON documents value by value and refuses bad ones by file and place."""
+"""Read JSON documents value by value; errors name the file and the place in it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .files import listed
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A JSON value and where it stands, so that every refusal can say so.
+    """A JSON value and its place in the document.
 
     Attributes:
         file: the file's path.
-        place: such as "cluster_list[0].host_info[3]".
-        value: the value.
+        place: path to the value, such as "cluster_list[0].host_info[3]".
+        value: the parsed value.
     """
 
     file: str
@@ -26,11 +26,25 @@ class Record:
     value: Any
 
     def refuse(self, why: str) -> NoReturn:
-        """Raise InstanceError naming file and place."""
+        """Raise InstanceError naming file and place.
+
+        Args:
+            why: what is wrong, and what to do about it.
+        """
         raise InstanceError(f"{self.file}: {self.place}: {why}")
 
     def need(self, *keys: str) -> Self:
-        """Refuse an object that lacks any of the fields, naming all that are missing."""
+        """Check that the value is an object with all of the fields.
+
+        Args:
+            *keys: names of the fields.
+
+        Returns:
+            This record.
+
+        Raises:
+            InstanceError: not an object, or fields are missing; names all that are.
+        """
         if not isinstance(self.value, dict):
             self.refuse(f"is {_kind(self.value)}, expected an object with {listed('field', keys)}")
         missing = [key for key in keys if key not in self.value]
@@ -40,24 +54,46 @@ class Record:
         return self
 
     def get(self, key: str) -> Record:
-        """The field `key` of an object."""
+        """Return a field of an object.
+
+        Args:
+            key: name of the field.
+
+        Raises:
+            InstanceError: see `need`.
+        """
         self.need(key)
         place = key if self.place == "the document" else f"{self.place}.{key}"
         return Record(self.file, place, self.value[key])
 
     def has(self, key: str) -> bool:
-        """Whether the object has the field, not null."""
+        """Whether the value is an object that has the field, and the field is not null.
+
+        Args:
+            key: name of the field.
+        """
         return isinstance(self.value, dict) and self.value.get(key) is not None
 
     def items(self, *keys: str) -> list[Record]:
-        """The members of a list; each is an object with the fields, where any are named."""
+        """Return the members of a list.
+
+        Args:
+            *keys: fields that each member must have; none to accept members of any kind.
+
+        Raises:
+            InstanceError: not a list, or a member lacks a field.
+        """
         if not isinstance(self.value, list):
             self.refuse(f"is {_kind(self.value)}, expected a list")
         found = [Record(self.file, f"{self.place}[{i}]", v) for i, v in enumerate(self.value)]
         return [record.need(*keys) for record in found] if keys else found
 
     def text(self) -> str:
-        """A name: a text that is not empty, or a whole number."""
+        """Return the value as a name: a string that is not empty, or an integer as text.
+
+        Raises:
+            InstanceError: the value is neither.
+        """
         if isinstance(self.value, bool) or not isinstance(self.value, (str, int)):
             self.refuse(f"is {_kind(self.value)}, expected a name")
         if self.value == "":
@@ -65,7 +101,15 @@ class Record:
         return str(self.value)
 
     def whole(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`; 368776.0 counts as one."""
+        """Return the value as an integer; 368776.0 counts as one.
+
+        Args:
+            low: least allowed value.
+            high: largest allowed value.
+
+        Raises:
+            InstanceError: the value is not an integer from `low` to `high`.
+        """
         value = self.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.refuse(f"is {_kind(value)}, expected a whole number")
@@ -76,7 +120,15 @@ class Record:
         return int(value)
 
     def real(self, low: float, high: float) -> float:
-        """A number from `low` to `high`."""
+        """Return the value as a float.
+
+        Args:
+            low: least allowed value.
+            high: largest allowed value.
+
+        Raises:
+            InstanceError: the value is not a number from `low` to `high`.
+        """
         value = self.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.refuse(f"is {_kind(value)}, expected a number")
@@ -85,13 +137,24 @@ class Record:
         return float(value)
 
     def flag(self) -> bool:
-        """True or false."""
+        """Return the value as a boolean.
+
+        Raises:
+            InstanceError: the value is not true or false.
+        """
         if not isinstance(self.value, bool):
             self.refuse(f"is {_kind(self.value)}, expected true or false")
         return self.value
 
     def choice(self, names: tuple[str, ...]) -> int:
-        """The place of a text among the names."""
+        """Return the index of the value among the allowed strings.
+
+        Args:
+            names: the allowed strings.
+
+        Raises:
+            InstanceError: the value is none of them.
+        """
         if not isinstance(self.value, str) or self.value not in names:
             self.refuse(f"is {self.value!r}, expected one of {', '.join(names)}")
         return names.index(self.value)
@@ -101,10 +164,10 @@ def parse_json(place: str, text: str, finite: bool = True) -> Record:
     """Parse a JSON document.
 
     Args:
-        place: the file, for refusals.
+        place: the file, for error messages.
         text: the document.
-        finite: whether NaN and infinities, which JSON does not have, are refused here; otherwise
-            whoever reads the values refuses them.
+        finite: whether NaN and infinities, which JSON does not have, are refused here; if not, the
+            code that reads the values must refuse them.
 
     Raises:
         InstanceError: not valid JSON; names line and column.

@@ -1,4 +1,4 @@
-"""Named instance sets: shipped in the package, read from public files, or drawn when asked for."""
+"""Named instance sets: shipped in the package, read from public files, or generated on demand."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ HASHES = "hashes.json"
 
 @dataclass(frozen=True, slots=True)
 class Embedded(Generic[I]):
-    """A set that is shipped as an archive.
+    """An instance set that is shipped as an archive.
 
     Attributes:
         name: the set's name.
         about: one line about it.
         size: number of instances.
-        draw: gives at least `size` instances, the first of which make the archive again.
+        draw: () -> at least `size` instances; the first `size` of them are those in the archive.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Embedded(Generic[I]):
 
 @dataclass(frozen=True, slots=True)
 class Public(Generic[I]):
-    """A set that is read from published files in the data folder.
+    """An instance set that is read from published files in the data folder.
 
     Attributes:
         name: the set's name.
         about: one line about it.
         files: paths relative to the data folder.
         source: where the files are published.
-        load: the files' paths -> the instances.
+        load: (path of each file) -> the instances.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Public(Generic[I]):
 
 @dataclass(frozen=True, slots=True)
 class Drawn(Generic[I]):
-    """A set that is drawn when it is asked for.
+    """An instance set that is generated on demand.
 
     Attributes:
         name: the set's name.
         about: one line about it.
-        draw: gives all instances, each time the same.
+        draw: () -> all instances, the same at every call.
     """
 
     name: str
@@ -80,7 +80,12 @@ InstanceSet: TypeAlias = Embedded[I] | Public[I] | Drawn[I]
 
 
 class Sets(InstanceSets[I]):
-    """The instance sets of a family."""
+    """The instance sets of a family.
+
+    Attributes:
+        kind: the family's Instance class.
+        folder: folder of the embedded sets' archives.
+    """
 
     def __init__(
         self,
@@ -94,8 +99,8 @@ class Sets(InstanceSets[I]):
         Args:
             kind: the family's Instance class.
             sets: the sets, in the order of lists.
-            folder: holds the archives of embedded sets and `hashes.json`.
-            found: gives further sets that depend on what the data folder holds, when asked.
+            folder: folder of the embedded sets' archives and `hashes.json`; None if there are none.
+            found: () -> further sets, which depend on the content of the data folder.
         """
         self.kind = kind
         self.folder = folder or Path()
@@ -117,11 +122,11 @@ class Sets(InstanceSets[I]):
 
     @property
     def embedded(self) -> list[Embedded[I]]:
-        """The sets that are shipped."""
+        """The sets that are shipped in the package."""
         return [one for one in self._sets.values() if isinstance(one, Embedded)]
 
     def load(self, name: str) -> list[I]:
-        """See the base class; a set's instances are kept for the next time."""
+        """See the base class; loaded sets are cached."""
         base, slash, index = name.partition("/")
         one = self._all()[check_name(base, self, f"{self.kind.FAMILY} instance set")]
         key = (base, data_folder())
@@ -145,15 +150,14 @@ class Sets(InstanceSets[I]):
         return one.draw()
 
     def make(self, folder: Path | None = None) -> None:
-        """Make the archives of all embedded sets again, and `hashes.json` with the content hash of
-        each instance.
+        """Generate all embedded sets again, and `hashes.json` with each instance's content hash.
 
         Args:
-            folder: where to write them; None for where they are.
+            folder: where to write; None to replace the shipped files.
 
         Raises:
             OutputError: the folder cannot be written.
-            InstanceError: a public file that a set is drawn from is missing.
+            InstanceError: a public file that a set is made from is missing.
             MissingDependencyError: a set needs a package that is not installed.
         """
         folder = folder or self.folder
@@ -165,26 +169,30 @@ class Sets(InstanceSets[I]):
         write_bytes(folder / HASHES, (json.dumps(hashes, indent=1) + "\n").encode())
 
     def hashes(self) -> dict[str, list[str]]:
-        """Read the content hash of each instance of each embedded set as it was made."""
+        """Read the content hashes of the embedded sets, recorded when they were made.
+
+        Returns:
+            Name of each set -> the content hash of each of its instances.
+        """
         recorded: dict[str, Any] = json.loads((self.folder / HASHES).read_text())
         return recorded
 
 
 def data_folder() -> Path:
-    """Where the public files are looked for: SYSOPT_DATA, else ~/.cache/sysopt-gym."""
+    """Return the folder of public files: SYSOPT_DATA, or ~/.cache/sysopt-gym if it is not set."""
     return Path(os.environ.get("SYSOPT_DATA") or Path.home() / ".cache" / "sysopt-gym")
 
 
 def public_file(name: str, file: str, source: str) -> Path:
-    """Find a published file in the data folder.
+    """Return the path of a published file in the data folder.
 
     Args:
-        name: of the set or landscape that needs it, for the refusal.
-        file: its path relative to the data folder.
-        source: where it is published.
+        name: name of the set or landscape that needs it, for the error message.
+        file: path relative to the data folder.
+        source: where the file is published.
 
     Raises:
-        InstanceError: it is not there; says where it comes from and where to put it.
+        InstanceError: the file is missing; says where it comes from and where to put it.
     """
     path = data_folder() / file
     if not path.is_file():

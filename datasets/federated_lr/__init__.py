@@ -1,1 +1,1 @@
-"""Federations: what one is, where it comes from."""
+"""Instances of federated_lr: federations, their loaders, generator and named sets."""

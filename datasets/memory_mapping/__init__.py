@@ -1,1 +1,1 @@
-"""Programs: what an instance of memory mapping is, and where instances come from."""
+"""Instances of memory mapping: scheduled programs, their loaders, generator and named sets."""

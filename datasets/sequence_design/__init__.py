@@ -1,1 +1,1 @@
-"""Design tasks: what an instance of sequence design is, and where instances come from."""
+"""Instances of sequence design: design tasks, their loaders, generator and named sets."""

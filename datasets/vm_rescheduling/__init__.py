@@ -1,1 +1,1 @@
-"""VM rescheduling: cluster snapshots, their loaders, generators and splits."""
+"""Instances of VM rescheduling: cluster snapshots, their loaders, generator and named sets."""

@@ -1,7 +1,7 @@
-"""Churn of live mode: VMs arrive and leave while a contender plans.
+"""Churn of live mode: VMs arrive and leave while a contender computes.
 
-The validator implements it a second time, on its own bookkeeping. Rates after VMR2L (EuroSys 2025):
-10-15 VM creations a minute off-peak, about 175 a minute at the 99th percentile.
+The validator implements it a second time, on its own data structures. Rates after VMR2L (EuroSys
+2025): 10-15 VM creations a minute off-peak, about 175 a minute at the 99th percentile.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from .instance import ACTIVE, Cluster
 
 
 def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.ndarray]:
-    """Let VMs arrive and leave for some seconds.
+    """Return a cluster after VMs have arrived and left for some seconds.
 
     Events are a Poisson process. Half are arrivals: a VM of a flavor drawn from the cluster's own
     VMs, placed by best fit (least CPU left on the node) and rejected if no node has room. Half are
-    exits of a random VM. A longer time extends the same events, so contenders that took different
-    times met the same world.
+    exits of a random VM. A longer time extends the same sequence of events, so that contenders
+    which took different times met the same world.
 
     Args:
-        cluster: as it is at second 0.
-        seed: of the world.
+        cluster: the cluster at second 0.
+        seed: seed of the world.
         elapsed_s: seconds of churn.
 
     Returns:
@@ -80,13 +80,13 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
 def _best_fit(
     cluster: Cluster, free_cpu: np.ndarray, free_mem: np.ndarray, kind: int
 ) -> tuple[int, int] | None:
-    """Find the host and node with room for a flavor that have the least CPU left; None if none has.
+    """Return the host and node that fit a flavor with the least CPU left; None if none fits.
 
     Args:
-        cluster: hosts and flavors.
-        free_cpu: int64 [P, 2].
-        free_mem: int64 [P, 2], MB.
-        kind: the flavor.
+        cluster: its hosts and flavors.
+        free_cpu: int64 [P, 2]; free CPU of each NUMA node, in 1/cpu_per_core cores.
+        free_mem: int64 [P, 2]; free memory of each NUMA node, MB.
+        kind: index of the flavor.
     """
     cpu, mem = cluster.flavor_cpu[kind], cluster.flavor_mem[kind]
     fits = (free_cpu >= cpu) & (free_mem >= mem) & (cluster.pm_status == ACTIVE)[:, None]
@@ -116,9 +116,9 @@ def _occupy(
 
     Args:
         cluster: its flavors.
-        free_cpu: int64 [P, 2].
-        free_mem: int64 [P, 2], MB.
-        kind: the VM's flavor.
+        free_cpu: int64 [P, 2]; free CPU of each NUMA node, in 1/cpu_per_core cores.
+        free_mem: int64 [P, 2]; free memory of each NUMA node, MB.
+        kind: index of the VM's flavor.
         place: its host and node.
         sign: 1 or -1.
     """

@@ -1,4 +1,4 @@
-"""Synthetic clusters: look-alikes of ByteDance's Medium set, and smaller ones."""
+"""Generate synthetic clusters: look-alikes of ByteDance's Medium set, and smaller ones."""
 
 from __future__ import annotations
 
@@ -45,15 +45,20 @@ PARAMETERS: Mapping[str, Setting] = {
 
 
 def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
-    """A cluster with the Medium set's mix of VMs, scaled to `pms` machines.
+    """Generate a cluster with the Medium set's mix of VMs, scaled to a number of machines.
 
-    The recipe: VMs of 32 cores and more placed biggest first, the rest in random order, each on a
-    random feasible NUMA node; then a fraction exits. At full size with the default exits this gives
-    about 91 % of cores in use and a mean fragment rate of about .58, close to the published set's
-    .555 (placing all by size gives .44, far from it).
+    VMs of 32 cores and more are placed first, the largest before the others; the rest follow in
+    random order; each goes to a random NUMA node with room. Then a fraction of the VMs exits. At
+    full size with the default exits about 91 % of cores are in use and the mean fragment rate is
+    about .58, close to the published set's .555 (placing all VMs by size gives .44, far from it).
+
+    Args:
+        parameters: texts by the names in PARAMETERS; those left out have their defaults.
+        seed: the same seed and parameters give the same cluster.
 
     Raises:
         SettingError: a parameter cannot be read or is out of range.
+        InstanceError: the mix of VMs found no placement.
     """
     try:
         pms = int(parameters.get("pms", PARAMETERS["pms"].default))
@@ -104,7 +109,11 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
 
 
 def _place(pms: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Flavor, host and node of each VM, or None where a VM found no node."""
+    """Draw VMs and place them at random.
+
+    Returns:
+        Flavor, host and node of each VM, int64 [V] each; None if a VM found no room.
+    """
     counts = np.array([count for *_, count in MEDIUM_FLAVORS]) * pms / MEDIUM_PMS
     whole = np.floor(counts).astype(np.int64)
     whole += rng.random(len(counts)) < counts - whole
@@ -129,7 +138,11 @@ def _place(pms: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, 
 def _draw_sets(
     host: np.ndarray, pms: int, sets: int, rack_sets: int, rng: np.random.Generator
 ) -> tuple[list[list[int]], list[bool]]:
-    """Disjoint groups of VMs that already keep apart, by host and then by rack."""
+    """Draw disjoint groups of VMs that are on different hosts, or for rack sets in different racks.
+
+    Returns:
+        The VMs of each set, and whether each set is by rack.
+    """
     order = list(rng.permutation(len(host)))
     groups: list[list[int]] = []
     by_rack = [False] * sets + [True] * rack_sets

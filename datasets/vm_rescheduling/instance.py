@@ -1,4 +1,4 @@
-"""Cluster: one VM-rescheduling problem, a data-center snapshot and the task set on it."""
+"""Cluster: one VM-rescheduling problem, a snapshot of a data center and the task set on it."""
 
 from __future__ import annotations
 
@@ -109,21 +109,25 @@ class Cluster(Instance):
 
     @property
     def n_pms(self) -> int:
-        """P."""
+        """Number of PMs, P."""
         return len(self.pm_ids)
 
     @property
     def n_vms(self) -> int:
-        """V."""
+        """Number of VMs, V."""
         return len(self.vm_ids)
 
     @property
     def fragment_unit(self) -> int:
-        """16 cores, in the instance's unit of CPU."""
+        """CPU of 16 cores, in units of 1/cpu_per_core cores."""
         return FRAGMENT_CORES * self.cpu_per_core
 
     def free(self) -> tuple[np.ndarray, np.ndarray]:
-        """Free CPU and memory of every NUMA node as placed, both int64 [P, 2]."""
+        """Return the free resources of each NUMA node.
+
+        Returns:
+            CPU in 1/cpu_per_core cores, and memory in MB, both int64 [P, 2].
+        """
         free_cpu, free_mem = self.numa_cpu.copy(), self.numa_mem.copy()
         for node in (0, 1):
             here = (self.vm_numa == node) | (self.flavor_nodes[self.vm_flavor] == 2)
@@ -133,7 +137,7 @@ class Cluster(Instance):
         return free_cpu, free_mem
 
     def check(self) -> None:
-        """Refuse sets, weights, drains and placements that cannot be.
+        """Refuse impossible deployment sets, weights, drains and placements.
 
         Raises:
             InstanceError: names the field, the row and the remedy.

@@ -1,6 +1,6 @@
-"""Reads users' files into clusters: VMR2L/ByteDance JSON here, event traces in traces.py.
+"""Read users' files into clusters: VMR2L/ByteDance JSON here, event traces in traces.py.
 
-The format is told from the content, never from the file's name.
+The format is recognized by the content, not by the file's name.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MAX_CPU, MAX_MEM_MB = 10**9, 10**12
 def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Cluster:
     """Read the cluster in a user's file.
 
-    Read are: a snapshot in VMR2L's JSON schema; either file of an Alibaba openb pair (the other is
-    looked for beside it); a Huawei-East-1 event trace (CSV) or an Azure Packing 2020 trace
+    Supported are: a snapshot in VMR2L's JSON schema; either file of an Alibaba openb pair (the
+    other one is found beside it); a Huawei-East-1 event trace (CSV) or an Azure Packing 2020 trace
     (sqlite), replayed to the time with the most running VMs; and what this library saved itself
     (.npz, or a .zip set of one instance). `load_openb`, `load_huawei` and `load_azure` in traces.py
-    take another time and host type.
+    accept another time and host type.
 
     Args:
         path: the file.
@@ -68,17 +68,17 @@ def _read(path: Path) -> Cluster:
 
 
 def load_bytedance(path: Path, text: str) -> Cluster:
-    """Read the cluster in a VMR2L/ByteDance JSON snapshot (EuroSys 2025), whole.
+    """Read the cluster in a VMR2L/ByteDance JSON snapshot (EuroSys 2025).
 
-    All members of cluster_list become one cluster. Free room is recomputed from the VMs. Deployment
-    sets, pins (allow_migration), host status and racks are honored; a rack id names the same rack
-    in every member. The file's numa list, not its type name, says whether a VM takes one node or
-    two. maximum_migration, a cap for the whole file, lowers the default limit of moves. The
-    optimization_objective and the types on offer are not used: the task is set with `--set
-    objective=`.
+    All members of cluster_list become one cluster. Free resources are recomputed from the VMs.
+    Deployment sets, pins (allow_migration), host status and racks are kept; a rack id names the
+    same rack in every member. The file's numa list, not its type name, says whether a VM uses one
+    node or two. maximum_migration, a limit for the whole file, lowers the default limit of moves.
+    The optimization_objective and the list of available types are ignored: the task is set with
+    `--set objective=`.
 
     Args:
-        path: the file, for refusals and the cluster's name.
+        path: the file, for error messages and the cluster's name.
         text: the JSON document.
 
     Raises:
@@ -155,7 +155,7 @@ def _rows(records: list[Record], key: str) -> dict[str, int]:
 
 
 def _nodes_of_hosts(hosts: list[Record]) -> tuple[np.ndarray, np.ndarray]:
-    """Capacities, int64 [P, 2] cores and MB."""
+    """Return CPU (cores) and memory (MB) of each NUMA node, both int64 [P, 2]."""
     cpu = np.zeros((len(hosts), 2), np.int64)
     mem = np.zeros((len(hosts), 2), np.int64)
     for row, host in enumerate(hosts):
@@ -183,7 +183,7 @@ def _vm(
     pm_row: dict[str, int],
     numa_cpu: np.ndarray,
 ) -> tuple[int, int, int]:
-    """Flavor, host and node of one VM; adds its flavor if it is new."""
+    """Return flavor, host and node of one VM; add its flavor to `flavors` if it is new."""
     host = vm.get("host_id").text()
     if host not in pm_row:
         vm.get("host_id").refuse(

@@ -1,6 +1,4 @@
-"""Reads Alibaba's openb trace (cluster-trace-gpu-v2023), a node list and a pod list, into a
-cluster.
-"""
+"""Read Alibaba's openb trace (cluster-trace-gpu-v2023), nodes and pods, into a cluster."""
 
 from __future__ import annotations
 
@@ -23,16 +21,22 @@ MAX_CPU, MAX_MEM, MAX_GPUS, MAX_TIME = 10**9, 10**12, 64, 1e15
 
 
 def load_openb(nodes: Path, pods: Path, time: float | None = None) -> Cluster:
-    """The cluster of a node list with the pods of a pod list on it.
+    """Make a cluster of a node list with the pods of a pod list placed on it.
 
     The trace says neither which node ran a pod nor shows a full cluster: at most 56 of the default
-    list's pods run at once, on 1,523 nodes. So, as its users do, every pod is placed in order of
-    creation and none leaves, until the list ends; a pod that finds no node is left out. With a time
-    (seconds), pods come when they were scheduled and leave when they were deleted, and the cluster
-    is as it stands then. Pods go to the node where they leave the least CPU.
+    list's pods run at once, on 1,523 nodes. So, as other users of the trace do, every pod is placed
+    in order of creation and none leaves, until the list ends; a pod that fits on no node is left
+    out. If a time is given, pods arrive when they were scheduled and leave when they were deleted,
+    and the cluster is the one at that time. Each pod goes to the node where it leaves the least
+    CPU.
 
     A cluster here has no GPUs. Pods with GPUs are placed on nodes with enough of them (whole, or a
     share of one; of the models in gpu_spec) and then pinned, so that every plan can be carried out.
+
+    Args:
+        nodes: CSV file of the node list.
+        pods: CSV file of the pod list.
+        time: seconds, as in the trace; None to place all pods.
 
     Raises:
         InstanceError: names file, row, column and remedy.
@@ -72,11 +76,16 @@ def load_openb(nodes: Path, pods: Path, time: float | None = None) -> Cluster:
 
 
 def pair_of(path: Path, columns: tuple[str, ...]) -> Path:
-    """The file beside `path` that is the other of the pair: the only .csv with these columns, or
-    the default list.
+    """Find the other file of an openb pair: the only .csv in the folder with these columns.
+
+    If several have them, the one whose name says "default" or "all" is taken.
+
+    Args:
+        path: the file that was given.
+        columns: columns that the other file must have.
 
     Raises:
-        InstanceError: there is none, or there are several.
+        InstanceError: no such file, or several.
     """
     found = [
         other
@@ -108,7 +117,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> Table:
 
 
 def _events(pods: Table, time: float | None) -> list[tuple[int, bool]]:
-    """Arrivals (True) and exits of pods, in order."""
+    """Return pods in the order in which they arrive (True) and leave (False)."""
     created = pods.reals("creation_time", 0, MAX_TIME)
     deleted = pods.reals("deletion_time", 0, MAX_TIME, empty=MAX_TIME)
     scheduled = pods.reals("scheduled_time", 0, MAX_TIME, empty=np.inf)
@@ -137,7 +146,16 @@ def _place(
     pods: Table,
     gpus: np.ndarray,
 ) -> np.ndarray:
-    """Node of each pod after the events, int64, -1 where it is on none."""
+    """Place pods event by event; return the node of each at the end, int64 [pods], -1 for none.
+
+    Args:
+        events: pod and whether it arrives, in order.
+        capacity: int64 [nodes, 2]; millicores and MiB.
+        demand: int64 [pods, 2]; millicores and MiB.
+        nodes: the node list, for GPUs and their models.
+        pods: the pod list, for shares of GPUs and the models allowed.
+        gpus: int64 [pods]; GPUs each pod asks for.
+    """
     shares = pods.wholes("gpu_milli", 0, GPU_MILLI)
     specs = [set(text.split("|")) if text else set() for text in pods.texts("gpu_spec")]
     models = nodes.texts("model")

@@ -1,8 +1,8 @@
-"""Replays arrivals and exits of VMs onto hosts, up to a moment: from an event trace to a snapshot.
+"""Replay arrivals and exits of VMs up to a time: from an event trace to a snapshot.
 
-Traces say what was asked for and when, not where it ran. The replay places each VM by best fit
-(least CPU left) on one-node hosts, in order of time, and frees its room when it leaves, which
-scatters the free cores as churn does.
+Traces say what was requested and when, not where it ran. The replay places each VM by best fit
+(least CPU left) on hosts of one NUMA node, in order of time, and frees its resources when it
+leaves, which scatters the free cores as churn does.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MB_PER_GB = 1024
 
 @dataclass(frozen=True, slots=True)
 class HostType:
-    """A physical machine with one NUMA node.
+    """A type of physical machine with one NUMA node.
 
     Attributes:
         name: prefix of the hosts' ids.
-        cores: its cores.
-        memory_gb: its memory in GiB.
+        cores: number of cores.
+        memory_gb: memory in GiB.
     """
 
     name: str
@@ -37,11 +37,11 @@ class HostType:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stays:
-    """The stays of N VMs, in any order.
+    """When N VMs arrive and leave, and what they need; in any order.
 
     Attributes:
-        names: N names; no two VMs of one name run at a time.
-        start: float64 [N]; when each arrives.
+        names: N names; no two VMs of one name run at the same time.
+        start: float64 [N]; when each arrives, in the trace's unit.
         end: float64 [N]; when it leaves, infinity if it never does.
         cpu: int64 [N]; demand in millicores.
         mem: int64 [N]; demand in MB.
@@ -57,7 +57,12 @@ class Stays:
 
 
 def busiest_time(start: np.ndarray, end: np.ndarray) -> float:
-    """The earliest time with the most running VMs; a VM that leaves at a time does not run then."""
+    """Return the earliest time at which the most VMs run; a VM does not run at its end time.
+
+    Args:
+        start: float64 [N]; when each VM arrives.
+        end: float64 [N]; when it leaves.
+    """
     times = np.concatenate([start, end])
     change = np.repeat([1, -1], [len(start), len(end)])
     order = np.argsort(times, kind="stable")
@@ -69,18 +74,20 @@ def busiest_time(start: np.ndarray, end: np.ndarray) -> float:
 def snapshot(
     place: str, stays: Stays, host: HostType, time: float | None, hosts: int | None
 ) -> Cluster:
-    """The cluster at a moment.
+    """Replay a trace and return the cluster at one time.
 
     Args:
-        place: the trace's file, for errors and the name.
-        stays: what came and went.
+        place: the trace's file, for error messages and the cluster's name.
+        stays: the trace.
         host: the type of every host.
-        time: the moment, in the trace's unit; None for the time with the most running VMs.
-        hosts: how many hosts there are; a VM that finds no room on them is left out, as if another
-            cluster had taken it. None: a host is opened whenever none has room.
+        time: time of the snapshot, in the trace's unit; None for the time with the most running
+            VMs.
+        hosts: number of hosts; a VM that finds no room on them is left out, as if another cluster
+            had taken it. None: a host is added whenever none has room.
 
     Raises:
-        InstanceError: a VM is larger than the host type, or none runs at that time.
+        InstanceError: the trace is empty, a VM is larger than the host type, or none runs at that
+            time.
     """
     if len(stays.start) == 0:
         raise InstanceError(f"{place}: holds no VMs; there is nothing to reschedule")
@@ -98,7 +105,7 @@ def snapshot(
     gone = np.flatnonzero(stays.end <= moment)
     times = np.concatenate([stays.end[gone], stays.start[came]])
     vms = np.concatenate([gone, came])
-    # Exits first at equal times, so that a name can be used again at once; a stay of no length
+    # At equal times exits come first, so that a name can be reused at once; a stay of length 0
     # never arrives.
     order = np.argsort(times, kind="stable")
     arrives = (np.arange(len(times)) >= len(gone))[order]
@@ -142,7 +149,21 @@ def _best_fit(
     room_mem: int,
     hosts: int,
 ) -> tuple[np.ndarray, int]:
-    """Host of each VM, -1 where it never ran or found no room, and the number of hosts opened."""
+    """Replay events by best fit.
+
+    Args:
+        vms: int64 [E]; VM of each event, in order of time.
+        arrives: bool [E]; True for an arrival, False for an exit.
+        cpu: int64 [N]; demand of each VM, millicores.
+        mem: int64 [N]; demand of each VM, MB.
+        room_cpu: CPU of a host, millicores.
+        room_mem: memory of a host, MB.
+        hosts: the most hosts that may be used.
+
+    Returns:
+        Host of each VM, int64 [N], -1 if it never ran or found no room; and the number of hosts
+        used.
+    """
     at = np.full(len(cpu), -1, np.int64)
     free_cpu = np.full(hosts, room_cpu, np.int64)
     free_mem = np.full(hosts, room_mem, np.int64)
@@ -180,18 +201,18 @@ def one_node_cluster(
     at: np.ndarray,
     pinned: np.ndarray,
 ) -> Cluster:
-    """A cluster of one-node hosts, CPU in millicores, with the default task.
+    """Make a cluster of hosts with one NUMA node, CPU in millicores, with the default task.
 
     Args:
-        name: its name.
-        pm_ids: P names.
+        name: name of the cluster.
+        pm_ids: P names of hosts.
         capacity: int64 [P, 2]; millicores and MB of each host.
-        vm_ids: V names.
-        cpu: int64 [V]; millicores.
-        mem: int64 [V]; MB.
-        kinds: V names of flavors; VMs are of one flavor where name and demands are equal.
-        at: int64 [V]; hosts.
-        pinned: bool [V].
+        vm_ids: V names of VMs.
+        cpu: int64 [V]; demand of each VM, millicores.
+        mem: int64 [V]; demand of each VM, MB.
+        kinds: V names of flavors; VMs are of one flavor if name and demands are equal.
+        at: int64 [V]; host of each VM.
+        pinned: bool [V]; VMs that must not move.
     """
     flavors: dict[tuple[str, int, int], int] = {}
     rows = zip(kinds, cpu.tolist(), mem.tolist(), strict=True)

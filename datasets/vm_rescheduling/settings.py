@@ -1,4 +1,4 @@
-"""Settings a user may put on a cluster, and how their texts are read."""
+"""Settings a user may put on a cluster, and how they are read."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
-    """Replace the settings of a cluster's task.
+    """Return a cluster with settings of its task replaced.
 
     Args:
-        cluster: the snapshot with its present task.
-        values: texts as given by `--set`, by the names in SETTINGS.
+        cluster: any cluster.
+        values: texts by the names in SETTINGS, as given by `--set`.
 
     Raises:
         SettingError: a value cannot be read.

@@ -1,4 +1,4 @@
-"""Named instance sets: the public snapshots, and the embedded splits with how they were made."""
+"""Named instance sets of VM rescheduling: public snapshots, and embedded splits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .instance import Cluster
 from .loaders import load_file
 
 SOURCE = "https://github.com/bytedance/DRL-based-VM-Rescheduling (Apache-2.0)"
-# Every split draws from seeds of its own; the splits never meet.
+# Each split has its own range of seeds, so that no two share an instance.
 FIRST_SEED = {
     "lookalike:train": 300_000, "lookalike:val": 400_000, "lookalike:test": 500_000,
     "small:train": 600_000, "small:val": 700_000, "small:test": 800_000,
@@ -29,7 +29,11 @@ FRAGMENT_RANGE = (0.51, 0.61)
 
 
 def split_instances(name: str) -> Iterator[Cluster]:
-    """Draw the endless sequence whose first instances are an embedded split."""
+    """Generate the endless sequence whose first instances are an embedded split.
+
+    Args:
+        name: name of the split, a key of FIRST_SEED.
+    """
     draw = _DRAWS[name.partition(":")[0]]
     kept = 0
     for seed in count(FIRST_SEED[name]):
@@ -40,12 +44,12 @@ def split_instances(name: str) -> Iterator[Cluster]:
 
 
 def utilization(cluster: Cluster) -> float:
-    """Fraction of the CPU of all hosts that is in use."""
+    """Return the fraction of all hosts' CPU that is in use."""
     return float(1 - cluster.free()[0].sum() / cluster.numa_cpu.sum())
 
 
 def fragment_rate(cluster: Cluster) -> float:
-    """16-core fragment rate of the cluster as it stands, all hosts ACTIVE."""
+    """Return the 16-core fragment rate of a cluster whose hosts are all ACTIVE."""
     free = cluster.free()[0]
     return float((free % cluster.fragment_unit).sum() / max(free.sum(), 1))
 
@@ -86,7 +90,7 @@ def _constrained_small(seed: int) -> Cluster | None:
 
 
 def _or_none(parameters: Mapping[str, str], seed: int, mnl: int) -> Cluster | None:
-    """The cluster, or None where the mix of VMs found no placement or left nothing to improve."""
+    """Generate a cluster; return None if its VMs find no placement or little can be improved."""
     try:
         cluster = dataclasses.replace(generate(parameters, seed), mnl=mnl)
     except InstanceError:

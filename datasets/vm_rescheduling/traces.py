@@ -1,4 +1,4 @@
-"""Reads public VM traces into clusters: Huawei-East-1, Azure Packing 2020, openb's pair.
+"""Read public VM traces into clusters: Huawei-East-1, Azure Packing 2020, openb's pair.
 
 None of them has NUMA nodes, so every host has one node; CPU is counted in millicores.
 """
@@ -34,8 +34,13 @@ ADVICE = "give a part of the trace"
 
 
 def load_csv(path: Path, text: str) -> Cluster:
-    """The cluster in a CSV trace, told by its header; the other file of an openb pair is looked for
-    beside it.
+    """Read the cluster in a CSV trace, whose format its header tells.
+
+    The other file of an openb pair is looked for in the same folder.
+
+    Args:
+        path: the file.
+        text: its content.
 
     Raises:
         InstanceError: the header is of no known trace, or the trace is malformed.
@@ -43,7 +48,7 @@ def load_csv(path: Path, text: str) -> Cluster:
     columns = set(header_of(text.partition("\n")[0]))
     if set(HUAWEI_COLUMNS) <= columns:
         return load_huawei(path)
-    # A list that lacks one column is still that list: its own reader then names the column.
+    # A list that lacks a column is passed to its own reader, which then names the column.
     if "sn" in columns:
         return load_openb(path, pair_of(path, POD_COLUMNS))
     if {"name", "cpu_milli"} <= columns:
@@ -58,14 +63,14 @@ def load_csv(path: Path, text: str) -> Cluster:
 def load_huawei(
     path: Path, time: float | None = None, host: HostType = HUAWEI_HOST, hosts: int | None = None
 ) -> Cluster:
-    """The cluster of a Huawei-East-1 trace (VMAgent) at a time in seconds.
+    """Read a Huawei-East-1 trace (VMAgent) into the cluster at one time.
 
     Args:
         path: CSV with the columns vmid, cpu (cores), memory (GB), time (seconds), type (0 create, 1
             delete).
-        time: None for the time with the most running VMs.
+        time: time of the snapshot in seconds; None for the time with the most running VMs.
         host: the type of every host; the trace has none.
-        hosts: how many there are; None to open one whenever none has room.
+        hosts: number of hosts; None to add one whenever none has room.
 
     Raises:
         InstanceError: names file, row, column and remedy.
@@ -105,19 +110,19 @@ def load_azure(
     hosts: int | None = AZURE_HOSTS,
     machine: int | None = None,
 ) -> Cluster:
-    """The cluster of an Azure Packing 2020 trace at a time in days.
+    """Read an Azure Packing 2020 trace into the cluster at one time.
 
-    The trace is of a whole zone and has no hosts: each VM type asks for fractions of each machine
-    type it can run on. Here one machine type is taken, of the size in `host`, and VMs that cannot
-    run on it are left out.
+    The trace is of a whole zone and has no hosts: each VM type needs fractions of each machine type
+    it can run on. One machine type is taken here, of the size in `host`, and VMs that cannot run on
+    it are left out.
 
     Args:
         path: sqlite file with the tables vm and vmType.
-        time: None for the time with the most running VMs.
-        host: what a whole machine is; the trace gives no absolute sizes.
-        hosts: how many machines there are; what they have no room for is left to the rest of the
-            zone. None: all.
-        machine: machineId; None for the one that most of the requests can run on.
+        time: time of the snapshot in days; None for the time with the most running VMs.
+        host: size of a whole machine; the trace gives no absolute sizes.
+        hosts: number of machines; VMs that find no room are left out, as if the rest of the zone
+            ran them. None: as many machines as all VMs need.
+        machine: machineId; None for the one that the most requests can run on.
 
     Raises:
         InstanceError: names file, table, row, column and remedy.
@@ -153,7 +158,7 @@ def _check_columns(path: Path, base: sqlite3.Connection, table: str) -> None:
 def _shares(
     path: Path, base: sqlite3.Connection, machine: int | None
 ) -> dict[object, tuple[float, float]]:
-    """CPU and memory of each VM type that runs on the machine, as fractions of it."""
+    """Return CPU and memory of each VM type that runs on the machine, as fractions of it."""
     unknown = base.execute(
         "SELECT vmId, vmTypeId FROM vm WHERE vmTypeId IS NULL OR vmTypeId NOT IN "
         "(SELECT vmTypeId FROM vmType WHERE vmTypeId IS NOT NULL) LIMIT 1"
@@ -190,7 +195,7 @@ def _stays(
     shares: dict[object, tuple[float, float]],
     host: HostType,
 ) -> Stays:
-    """The requests that the machine can run, read row by row: a trace has millions."""
+    """Return the requests that the machine can run, read row by row: a trace has millions."""
     kinds = {kind: str(kind) for kind in shares}
     names: list[str] = []
     kind_of: list[str] = []
