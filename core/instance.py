@@ -54,6 +54,9 @@ class Instance:
             InstanceError: names the field, the row and the remedy.
         """
 
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self  # nothing in it changes
+
     def refuse(self, why: str) -> NoReturn:
         """Raise InstanceError with the instance's name before the reason.
 

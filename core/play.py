@@ -116,12 +116,15 @@ def solve(instance: Instance, with_: str, budget_s: float, seed: int = 0) -> Sol
     return run(contender, problem, task)
 
 
-def make_environment(problem: Problem[Any], instance: Any) -> gymnasium.Env[Any, Any]:
+def make_environment(
+    problem: Problem[Any], instance: Any, **arguments: Any
+) -> gymnasium.Env[Any, Any]:
     """Make the environment whose actions are the rows of a plan.
 
     Args:
         problem: the family.
         instance: an instance; the environment's observation is large enough for it.
+        **arguments: of the environment, beside `problem.env_arguments`.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="gymnasium")
@@ -130,6 +133,7 @@ def make_environment(problem: Problem[Any], instance: Any) -> gymnasium.Env[Any,
             instances=(instance,),
             disable_env_checker=True,
             **problem.env_arguments,
+            **arguments,
         )
 
 

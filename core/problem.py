@@ -83,6 +83,9 @@ class Problem(ABC, Generic[I]):
     env_arguments: ClassVar[Mapping[str, Any]] = {}
     """Arguments with which `gymnasium.make` gives the environment whose actions are the rows of a
     plan."""
+    replay_arguments: ClassVar[Mapping[str, Any]] = {}
+    """Further arguments of the environment in which the judge replays plans, which may hold actions
+    that players are not offered."""
     pictures: ClassVar[str] = ""
     """Lazy entry point of its pictures in the report: (rows of results, instances by their hash,
     colors by contender) -> list of Picture."""

@@ -18,29 +18,31 @@ from gymnasium import spaces
 Draw = Callable[[np.random.Generator, int | None], Any]
 
 
-class _Legal:
-    """The part both spaces share: where samples come from."""
+class Legal:
+    """A space whose samples are drawn by the environment it belongs to."""
 
     _draw: weakref.WeakMethod[Draw] | None = None
     _seeded: int | None = None
 
     def belong_to(self, draw: Draw) -> None:
-        """Samples come from this bound method from now on: (generator, seed of a coming reset or
-        None) -> action.
+        """Draw samples by a method of an environment from now on.
+
+        Args:
+            draw: bound method, (generator, seed of the reset to come or None) -> action.
         """
         self._draw = weakref.WeakMethod(draw)
 
     def episode_begins(self) -> None:
-        """Samples are of the episode under way, whatever seed was given before."""
+        """Draw samples for the episode under way, whatever seed was given before."""
         self._seeded = None
 
     def seed(self, seed: Any = None) -> Any:
-        """As in the base class."""
+        """Seed the samples; see the base class."""
         self._seeded = seed if isinstance(seed, int) else None
         return super().seed(seed)  # type: ignore[misc]
 
     def sample(self, mask: Any = None, probability: Any = None) -> Any:
-        """As in the base class; without a mask, a legal action."""
+        """Draw a legal action; with a mask or probabilities, as the base class does."""
         draw = self._draw() if self._draw is not None else None
         if draw is None or mask is not None or probability is not None:
             return super().sample(mask, probability)  # type: ignore[misc]
@@ -50,9 +52,9 @@ class _Legal:
         return {key: value for key, value in self.__dict__.items() if key != "_draw"}
 
 
-class LegalDiscrete(_Legal, spaces.Discrete[np.int64]):
-    """Discrete, for the form "plies"."""
+class LegalDiscrete(Legal, spaces.Discrete[np.int64]):
+    """Discrete with legal samples."""
 
 
-class LegalMultiDiscrete(_Legal, spaces.MultiDiscrete):
-    """MultiDiscrete, for the form "joint"."""
+class LegalMultiDiscrete(Legal, spaces.MultiDiscrete):
+    """MultiDiscrete with legal samples."""

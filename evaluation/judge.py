@@ -267,10 +267,11 @@ def _replay(problem: Problem[Any], instance: Any, actions: np.ndarray, world: Wo
     step = 0
     env: gymnasium.Env[Any, Any] | None = None
     try:
-        env = make_environment(problem, instance)
-        _, info = env.reset(
-            seed=world.seed, options={"instance": instance, "elapsed_s": world.elapsed_s}
-        )
+        env = make_environment(problem, instance, **problem.replay_arguments)
+        options = {"instance": instance}
+        if problem.is_live(instance):
+            options["elapsed_s"] = world.elapsed_s
+        _, info = env.reset(seed=world.seed, options=options)
         ended = False
         for step, row in enumerate(actions, start=1):
             if ended:

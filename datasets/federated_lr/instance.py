@@ -217,8 +217,8 @@ def seal(federation: Federation) -> Federation:
         return federation
     return dataclasses.replace(
         federation,
-        test_inputs=federation.test_inputs[:0],
-        test_labels=federation.test_labels[:0],
+        test_inputs=federation.test_inputs[:0].copy(),  # a view would keep the rows
+        test_labels=federation.test_labels[:0].copy(),  # a view would keep the rows
     )
 
 

@@ -213,8 +213,8 @@ def seal(task: DesignTask) -> DesignTask:
     return dataclasses.replace(
         task,
         oracle="",
-        hidden_sequences=task.hidden_sequences[:0],
-        hidden_scores=task.hidden_scores[:0],
+        hidden_sequences=task.hidden_sequences[:0].copy(),  # a view would keep the rows
+        hidden_scores=task.hidden_scores[:0].copy(),  # a view would keep the rows
     )
 
 

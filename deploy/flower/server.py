@@ -18,8 +18,9 @@ from ...core.budget import Budget
 from ...core.contracts import Policy
 from ...core.errors import IllegalActionError, SettingError
 from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Terms
+from ...envs.base import Observation
 from ...envs.federated_lr.objective import score
-from ...envs.federated_lr.observation import Observation, Observer
+from ...envs.federated_lr.observation import Observer
 from ...envs.federated_lr.orders import (
     ALPHA,
     BETA,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,33 +12,23 @@ import numpy as np
 
 from ...core.errors import IllegalActionError
 from ...core.registry import check_name
-from ...datasets.federated_lr.instance import Federation, seal
-from ...datasets.federated_lr.loaders import load_file
-from ...datasets.federated_lr.settings import SETTINGS, with_settings
-from ...datasets.federated_lr.splits import SETS
+from ...datasets.federated_lr.instance import Federation
 from ..actions import LegalDiscrete
-from ..instances import SealsItsSpec, gather
-from ..window import Window, check_render_mode
+from ..base import FamilyEnv, Observation
 from .dynamics import make_dynamics
-from .forms import FORMS, order_of
+from .forms import order_of
 from .grid import ACTIONS, mask_of
 from .objective import score
-from .observation import Observation, Observer, observation_space
+from .observation import Observer, observation_space
 from .orders import SERVER_RULES, SIZES
+from .render import frame
 from .statistics import DIVERGED_ABOVE, TINY, Statistics
 
 LANE = np.array([0])
 LEAST_LOSS = 1e-3  # of the first; below it a loss is as good as none
 
 
-class SealsTestRows(SealsItsSpec):
-    """What is sealed is a federation's test rows."""
-
-    def _seal(self, instance: Federation) -> Federation:
-        return seal(instance)
-
-
-class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[misc]
+class FederatedLREnv(FamilyEnv[Federation]):
     """Control the learning rates of federated training (after FedHyper, ICLR 2024).
 
     ## Description
@@ -95,10 +84,9 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
     v0, version 1: first version.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 10,
-    }
+    metadata: dict[str, Any] = FamilyEnv.metadata | {"render_fps": 10}
+    family = "federated_lr"
+    forms = ("grid", "continuous", "orders")
 
     def __init__(
         self,
@@ -109,12 +97,9 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
-        check_name(form, FORMS, "form of federated_lr")
         check_name(server, SERVER_RULES, "server rule of federated_lr")
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        self.render_mode = render_mode
-        self.form, self.server, self.device = form, server, device
-        self.instances = gather_federations(instances, settings or {})
+        super().__init__(instances, settings, render_mode, form)
+        self.server, self.device = server, device
         self.observation_space = observation_space(ACTIONS if form == "grid" else None)
         self.action_space: gym.Space[Any]
         if form == "grid":
@@ -124,104 +109,50 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
             self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
         else:
             self.action_space = gym.spaces.MultiDiscrete(np.array(SIZES))
-        self._window = Window()
         self._over = True
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see the class's docstring.
-
-        Args:
-            seed: seeds the draw of the federation and the world. Without one, each episode's world
-                is drawn anew.
-            options: "instance": the Federation to play. "elapsed_s" is taken and makes no
-                difference: rounds wait for the controller.
-        """
-        super().reset(seed=seed)
-        if isinstance(self.action_space, LegalDiscrete):
-            self.action_space.episode_begins()
-        options = options or {}
-        for key in options:
-            check_name(key, ("instance", "elapsed_s"), "reset option")
-        federation = options.get("instance")
-        if federation is None:
-            federation = self.instances[self.np_random.integers(len(self.instances))]
-        self.federation: Federation = seal(federation)
+    def _begin(self, instance: Federation, seed: int | None, options: Mapping[str, Any]) -> None:
+        self.federation = instance
         world = int(self.np_random.integers(2**32)) if seed is None else seed
-        self.dynamics = make_dynamics([self.federation], self.device)
-        self.dynamics.begin(0, self.federation, world)
+        self.dynamics = make_dynamics([instance], self.device)
+        self.dynamics.begin(0, instance, world)
         self._over, self._observer = False, Observer(1)
         self.trace = [self.dynamics.statistics.row(0)]
         self._observer.begin(self.dynamics.statistics, LANE)
-        if self.render_mode == "human":
-            self.render()
-        return self._observation(), self._info()
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Takes an action; see the class's docstring.
-
-        Raises:
-            IllegalActionError: the action is not legal now; nothing has changed.
-        """
+    def _play(self, action: Any) -> tuple[float, bool]:
         orders = self._order(action)[None]
         s = self.dynamics.statistics
         before = float(s.validation_loss[0])
         self.dynamics.step(orders)
         self.trace.append(s.row(0))
-        self._over = s.diverged[0] or s.step[0] > s.rounds[0]
+        self._over = bool(s.diverged[0] or s.step[0] > s.rounds[0])
         self._observer.look(s, LANE)
-        if self.render_mode == "human":
-            self.render()
-        reward = reward_of(s, 0, before)
-        return self._observation(), reward, bool(self._over), False, self._info()
+        return reward_of(s, 0, before), self._over
 
-    def fork(self) -> FederatedLREnv:
-        """An environment in the same state that goes its own way; for searches, not to be reset."""
-        twin = copy.copy(self)
-        twin.dynamics, twin._observer = self.dynamics.fork(), self._observer.fork()
-        twin.trace = list(self.trace)
-        twin.render_mode = None
-        return twin
+    def _frame(self) -> np.ndarray:
+        return frame(self.trace)
 
-    def render(self) -> Any:
-        """Loss and rates so far: uint8 [H, W, 3] (rgb_array), or a window.
-
-        Raises:
-            MissingDependencyError: human rendering without matplotlib.
-        """
-        if self.render_mode is None:
-            return None
-        from .render import frame
-
-        picture = frame(self.trace)
-        if self.render_mode == "rgb_array":
-            return picture
-        self._window.show(picture, self.metadata["render_fps"])
-        return None
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        self._window.close()
+    def _own_episode(self) -> None:
+        self.dynamics, self._observer = self.dynamics.fork(), self._observer.fork()
+        self.trace = list(self.trace)
 
     def _order(self, action: Any) -> np.ndarray:
-        """The action as an order, int64 [5]."""
+        """Return the action as an order, int64 [5]."""
         if self._over:
-            raise IllegalActionError("the episode is over, or none has begun; call reset")
+            raise IllegalActionError("the episode is over; call reset")
         s = self.dynamics.statistics
         alpha, beta = float(s.alpha[0]), float(s.beta[0])
         return order_of(self.form, action, alpha, beta, self.server, self.federation.name)
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
-        """A random legal action now, or after a reset with the seed."""
         if seed is not None or self._over:
-            first = self.instances[0]
-            if seed is not None:
-                drawn = np.random.default_rng(seed).integers(len(self.instances))
-                first = self.instances[int(drawn)]
-            return rng.choice(np.flatnonzero(mask_of(first.alpha, first.beta)))
-        s = self.dynamics.statistics
-        return rng.choice(np.flatnonzero(mask_of(float(s.alpha[0]), float(s.beta[0]))))
+            first = self.instances[0] if seed is None else self._drawn_after(seed)[0]
+            alpha, beta = first.alpha, first.beta
+        else:
+            s = self.dynamics.statistics
+            alpha, beta = float(s.alpha[0]), float(s.beta[0])
+        return rng.choice(np.flatnonzero(mask_of(alpha, beta)))
 
     def _observation(self) -> Observation:
         seen = {"rounds": self._observer.rounds[0].copy()}
@@ -235,7 +166,7 @@ class FederatedLREnv(SealsTestRows, gym.Env[Observation, Any]):  # type: ignore[
         accuracies = np.array([row["validation_accuracy"] for row in self.trace[2:]])
         reported = score(f.objective, accuracies, f.rounds, f.target)
         info: dict[str, Any] = self.trace[-1]
-        return info | {"objective": reported, "feasible": bool(self._over)}
+        return info | {"objective": reported, "feasible": self._over}
 
 
 def reward_of(s: Statistics, lane: int, before: float) -> float:
@@ -244,11 +175,3 @@ def reward_of(s: Statistics, lane: int, before: float) -> float:
     now = DIVERGED_ABOVE * first if s.diverged[lane] else float(s.validation_loss[lane])
     least = max(LEAST_LOSS * first, TINY)  # a first loss of 0 must not be divided by
     return math.log((before + least) / (now + least))
-
-
-def gather_federations(
-    instances: str | Path | Federation | Sequence[Federation], settings: Mapping[str, str]
-) -> list[Federation]:
-    """The federations meant, with the settings applied, sealed."""
-    found = gather(instances, settings, SETS, SETTINGS, load_file, with_settings)
-    return [seal(federation) for federation in found]

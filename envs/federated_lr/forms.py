@@ -10,8 +10,6 @@ from ...core.errors import IllegalActionError
 from .grid import ACTIONS, mask_of, order_of_action, order_of_logs
 from .orders import SIZES
 
-FORMS = ("grid", "continuous", "orders")
-
 
 def order_of(
     form: str, action: Any, alpha: float, beta: float, server: str, where: str
@@ -19,7 +17,7 @@ def order_of(
     """The action as an order, int64 [5].
 
     Args:
-        form: one of FORMS.
+        form: "grid", "continuous" or "orders"; see the environment.
         action: of that form.
         alpha: the server's rate that it starts from.
         beta: the clients'.

@@ -33,8 +33,6 @@ FEATURES = (
     "cosine",  # of the update in hand and the one before
 )
 
-Observation = dict[str, np.ndarray]
-
 
 def observation_space(actions: int | None) -> spaces.Dict:
     """Of `rounds` and, where there are discrete actions, their mask."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,6 +105,9 @@ class Training:
         """Return lanes int64 [n] as an index; a slice, which is fastest, if they are all lanes."""
         whole = np.array_equal(lanes, np.arange(len(self.federations)))
         return slice(None) if whole else torch.from_numpy(lanes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_shelves": {}, "_tensors": {}}  # by id(), which a copy changes
 
     def _room(self, *size: int) -> Tensor:
         return torch.zeros(size, dtype=torch.float64, device=self.device)
@@ -305,6 +309,7 @@ class Training:
         """Return a copy in the same state that goes its own way; data are shared."""
         twin = copy.copy(self)
         twin.federations, twin._draws = list(self.federations), dict(self._draws)
+        twin._shelves, twin._tensors = self._shelves, self._tensors
         twin._now, twin._kept = copy.deepcopy(self._now), copy.deepcopy(self._kept)
         twin.statistics = copy.deepcopy(self.statistics)
         return twin

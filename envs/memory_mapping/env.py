@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 
 from ...core.errors import IllegalActionError, SettingError
-from ...core.registry import check_name
 from ...datasets.memory_mapping.instance import Program
-from ...datasets.memory_mapping.loaders import load_file
-from ...datasets.memory_mapping.settings import SETTINGS, with_settings
-from ...datasets.memory_mapping.splits import SETS
 from ..actions import LegalDiscrete
-from ..instances import gather
-from ..window import Window, check_render_mode
+from ..base import FamilyEnv, Observation
 from .dynamics import (
     DEAD,
     FINISHED,
@@ -46,8 +39,7 @@ from .observation import (
     observation_space,
 )
 from .packed import advance, pack, restart, state_in
-
-Observation = dict[str, np.ndarray]
+from .render import frame
 
 
 class _Episode(NamedTuple):
@@ -60,7 +52,7 @@ class _Episode(NamedTuple):
     first_mask: np.ndarray
 
 
-class MallocGameEnv(gym.Env[Observation, Any]):
+class MallocGameEnv(FamilyEnv[Program]):
     """Map a program's tensors to fast and slow memory so that it runs sooner (mallocGame, 2023).
 
     ## Description
@@ -117,10 +109,7 @@ class MallocGameEnv(gym.Env[Observation, Any]):
     v0, version 1: first version.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 4,
-    }
+    family = "memory_mapping"
 
     def __init__(
         self,
@@ -131,128 +120,65 @@ class MallocGameEnv(gym.Env[Observation, Any]):
     ) -> None:
         if window < 1:
             raise SettingError(f"window is {window}; an agent needs at least 1 decision to see")
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        self.render_mode = render_mode
+        super().__init__(instances, settings, render_mode)
         self.window = window
-        self.instances = gather(instances, settings or {}, SETS, SETTINGS, load_file, with_settings)
         self.action_space: LegalDiscrete = LegalDiscrete(3)
         self.action_space.belong_to(self._draw_legal)
         self.observation_space = observation_space(window)
-        # Keyed by id(): the programs of the set live as long as the environment.
-        self._starts: dict[int, _Episode] = {}
-        self._window = Window()
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see the class's docstring.
-
-        Args:
-            seed: seeds the draw of the program.
-            options: "instance": the Program to play. "elapsed_s" is taken and makes no difference:
-                the program stands still while a contender plans.
-        """
-        super().reset(seed=seed)
-        self.action_space.episode_begins()
-        options = options or {}
-        for key in options:
-            check_name(key, ("instance", "elapsed_s"), "reset option")
-        program = options.get("instance")
-        if program is None:
-            program = self.instances[self.np_random.integers(len(self.instances))]
-        self.program: Program = program
-        self._episode = self._start(program)
+    def _begin(self, instance: Program, seed: int | None, options: Mapping[str, Any]) -> None:
+        self.program = instance
+        self._episode: _Episode = self._start_of(instance)
         self._return = 0.0
-        arrays = self._arrays()
-        restart(self._episode.ints, self._episode.fixed, *arrays)
-        if self.render_mode == "human":
-            self.render()
-        return self._observation(arrays), self._info()
+        self._seen = self._arrays()
+        restart(self._episode.ints, self._episode.fixed, *self._seen)
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Takes an action for the current decision.
-
-        Raises:
-            IllegalActionError: the mask rules the action out; nothing has changed.
-        """
+    def _play(self, action: Any) -> tuple[float, bool]:
         chosen, e = int(action), self._episode
         state = e.state
         if not (0 <= chosen < 3 and state.mask[chosen] and state.scalars[OUTCOME] == GOES_ON):
             raise self._illegal(action)
-        arrays = self._arrays()
-        reward = saving(e.static, advance(e.ints, e.fixed, chosen, *arrays))
+        self._seen = self._arrays()
+        reward = saving(e.static, advance(e.ints, e.fixed, chosen, *self._seen))
         outcome = state.scalars[OUTCOME]
         if outcome == DEAD:
             reward = -1.0 - self._return
         self._return += reward
-        if self.render_mode == "human":
-            self.render()
-        ended = bool(outcome != GOES_ON)
-        return self._observation(arrays), reward, ended, False, self._info()
+        return reward, bool(outcome != GOES_ON)
 
     @property
     def static(self) -> Static:
-        """What the episode's decisions do not change."""
+        """The program's arrays, which no decision changes."""
         return self._episode.static
 
     @property
     def state(self) -> State:
-        """The current state, a copy."""
+        """A copy of the current state."""
         return copy_state(self._episode.state)
 
-    def fork(self) -> MallocGameEnv:
-        """An environment in the same state that goes its own way; for searches, not to be reset."""
-        twin = copy.copy(self)
+    def _frame(self) -> np.ndarray:
+        return frame(self._episode.static, self._episode.state)
+
+    def _own_episode(self) -> None:
         ints = self._episode.ints.copy()
-        state = state_in(ints)
-        twin._episode = self._episode._replace(ints=ints, state=state)
-        twin.render_mode = None
-        return twin
+        self._episode = self._episode._replace(ints=ints, state=state_in(ints))
 
-    def render(self) -> Any:
-        """The address-time picture: uint8 [H, W, 3] (rgb_array), or a window.
-
-        Raises:
-            MissingDependencyError: human rendering without matplotlib.
-        """
-        if self.render_mode is None:
-            return None
-        from .render import frame
-
-        picture = frame(self._episode.static, self._episode.state)
-        if self.render_mode == "rgb_array":
-            return picture
-        self._window.show(picture, self.metadata["render_fps"])
-        return None
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        self._window.close()
-
-    def _start(self, program: Program) -> _Episode:
-        """The program's arrays, kept where it is one of the environment's own."""
-        if id(program) in self._starts:
-            return self._starts[id(program)]
-        static = make_static(program)
+    def _make_start(self, instance: Program) -> _Episode:
+        static = make_static(instance)
         ints = pack(static)
         state = state_in(ints)
-        start = _Episode(ints, static, state, fixed_features(static), state.mask.copy())
-        if any(program is member for member in self.instances):
-            self._starts[id(program)] = start
-        return start
+        return _Episode(ints, static, state, fixed_features(static), state.mask.copy())
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
-        """A random legal action now, or after a reset with the seed."""
-        if seed is not None:
-            row = np.random.default_rng(seed).integers(len(self.instances))
-            mask = self._start(self.instances[row]).first_mask
-        else:
+        if seed is None:
             mask = self._episode.state.mask
+        else:
+            mask = self._start_of(self._drawn_after(seed)[0]).first_mask
         legal = np.flatnonzero(mask)
         return rng.choice(legal) if len(legal) else np.int64(0)
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Room for an observation."""
+        """Make room for an observation."""
         return (
             np.empty((self.window, len(DECISION_FEATURES)), np.float32),
             np.empty((PAST + AHEAD, BINS), np.float32),
@@ -260,8 +186,8 @@ class MallocGameEnv(gym.Env[Observation, Any]):
             np.empty(len(GLOBAL_FEATURES), np.float32),
         )
 
-    def _observation(self, arrays: tuple[np.ndarray, ...]) -> Observation:
-        decisions, occupancy, supply, globals_ = arrays
+    def _observation(self) -> Observation:
+        decisions, occupancy, supply, globals_ = self._seen
         return {
             "decisions": decisions,
             "occupancy": occupancy,

@@ -7,26 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from ...core.errors import IllegalActionError, SettingError
-from ...core.registry import check_name
-from ...datasets.sequence_design.instance import DesignTask, seal
+from ...core.errors import IllegalActionError, InstanceError, SettingError
+from ...datasets.sequence_design.instance import DesignTask
 from ..actions import LegalDiscrete, LegalMultiDiscrete
-from ..window import Window, check_render_mode
+from ..base import FamilyEnv, Observation
 from .dynamics import Designs, append, append_mask, edit_mask, feasible
 from .objective import expected_median
-from .observation import FORMS, Observation, observation_space, squashed
+from .observation import observation_space, squashed
 from .proxy import Ensemble, reference_proxy
 from .render import frame
-from .tasks import SealsItsSpec, check_alike, gather_tasks
 
 SHORT_ALPHABET = 4  # DNA and RNA: as many edits as letters by default
 PROTEIN_EDITS = 15
 
 
-class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignore[misc]
+class SequenceDesignEnv(FamilyEnv[DesignTask]):
     """Design a batch of sequences that score higher than any measured so far.
 
     An episode makes one batch, design after design. Only the judge, after the episode, asks the
@@ -85,10 +82,9 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
     v0, version 1: first version. Version 2: another proxy, of motif networks beside perceptrons.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 10,
-    }
+    metadata: dict[str, Any] = FamilyEnv.metadata | {"render_fps": 10}
+    family = "sequence_design"
+    forms = ("construct", "mutate", "batch")
 
     def __init__(
         self,
@@ -101,17 +97,16 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
         settings: Mapping[str, str] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        check_name(form, FORMS, "form of sequence_design")
         if not (np.isfinite(kappa) and kappa >= 0):
             raise SettingError(f"kappa is {kappa}; give a finite number of at least 0")
         for name, value in (("designs", designs), ("edits", edits)):
             if value is not None and value < 1:
                 raise SettingError(f"{name} is {value}; give at least 1, or none for the default")
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        self.render_mode = render_mode
-        self.form, self.designs, self.kappa, self.edits = form, designs, kappa, edits
-        self.instances = gather_tasks(instances, settings or {})
+        super().__init__(instances, settings, render_mode, form)
+        self.designs, self.kappa, self.edits = designs, kappa, edits
         first = self.instances[0]
+        for task in self.instances:
+            check_alike(first, task)
         self.observation_space = observation_space(first, form)
         self.action_space: LegalDiscrete | LegalMultiDiscrete
         if form == "batch":
@@ -123,32 +118,12 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
             self.action_space = LegalDiscrete(count)
         self.action_space.belong_to(self._draw_legal)
         self._proxy = proxy
-        self._window = Window()
+        self.tokens: np.ndarray
         self._ended = True
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see the class's docstring.
-
-        Args:
-            seed: seeds the draws of the task and of starts.
-            options: "instance": the DesignTask to play. "elapsed_s" is taken and makes no
-                difference: the task stands still while a contender plans.
-
-        Raises:
-            InstanceError: the task has other letters or another length than the environment's.
-        """
-        super().reset(seed=seed)
-        self.action_space.episode_begins()
-        options = options or {}
-        for key in options:
-            check_name(key, ("instance", "elapsed_s"), "reset option")
-        task = options.get("instance")
-        if task is None:
-            task = self.instances[self.np_random.integers(len(self.instances))]
-        self.task: DesignTask = seal(task)
-        check_alike(self.instances[0], self.task)
+    def _begin(self, instance: DesignTask, seed: int | None, options: Mapping[str, Any]) -> None:
+        check_alike(self.instances[0], instance)
+        self.task = instance
         self.proxy = self._proxy if self._proxy is not None else reference_proxy(self.task)
         size = self.task.batch_size if self.designs is None else self.designs
         self.handed_in = Designs(self.task, size)
@@ -157,51 +132,22 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
         self._objective = self._expected()
         self._best, self._last, self._ended = 0.0, ("", 0.0, 0.0), False
         self._next_design(self.np_random)
-        if self.render_mode == "human":
-            self.render()
-        return self._observation(), self._info()
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Takes an action.
-
-        Raises:
-            IllegalActionError: the action is not legal now; nothing has changed.
-        """
+    def _play(self, action: Any) -> tuple[float, bool]:
         if self._ended:
             raise IllegalActionError(f"{self.task.name}: the episode is over; call reset")
         play = {"construct": self._append, "mutate": self._edit, "batch": self._hand_in_all}
         reward = play[self.form](action)
         self._ended = self.handed_in.count >= self.handed_in.size
-        if self.render_mode == "human":
-            self.render()
-        return self._observation(), reward, self._ended, False, self._info()
+        return reward, self._ended
 
-    def fork(self) -> SequenceDesignEnv:
-        """An environment in the same state that goes its own way; for searches, not to be reset."""
-        twin = copy.copy(self)
-        twin.tokens, twin.handed_in = self.tokens.copy(), self.handed_in.fork()
-        twin._np_random = copy.deepcopy(self.np_random)
-        twin.render_mode = None
-        return twin
-
-    def render(self) -> Any:
-        """The batch so far: uint8 [H, W, 3] (rgb_array), or a window.
-
-        Raises:
-            MissingDependencyError: human rendering without matplotlib.
-        """
-        if self.render_mode is None:
-            return None
+    def _frame(self) -> np.ndarray:
         rows = np.stack([*self.handed_in.unique, self.tokens])
-        picture = frame(rows, self.task.letters, self.handed_in.size)
-        if self.render_mode == "rgb_array":
-            return picture
-        self._window.show(picture, self.metadata["render_fps"])
-        return None
+        return frame(rows, self.task.letters, self.handed_in.size)
 
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        self._window.close()
+    def _own_episode(self) -> None:
+        self.tokens, self.handed_in = self.tokens.copy(), self.handed_in.fork()
+        self._np_random = copy.deepcopy(self.np_random)
 
     def _next_design(self, rng: np.random.Generator) -> None:
         """Sets out on a design: nothing yet, or a measured sequence."""
@@ -307,11 +253,9 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
         return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
-        """A random legal action now, or after a reset with the seed."""
         task, tokens, spent = self.instances[0], None, 0
         if seed is not None:
-            reset = np.random.default_rng(seed)
-            task = self.instances[reset.integers(len(self.instances))]
+            task, reset = self._drawn_after(seed)
             if self.form == "mutate":
                 tokens = task.sequences[task.starts[reset.integers(len(task.starts))]]
         elif not self._ended:
@@ -354,6 +298,23 @@ class SequenceDesignEnv(SealsItsSpec, gym.Env[Observation, Any]):  # type: ignor
             "proxy_mean": mean,
             "proxy_spread": spread,
         }
+
+
+def check_alike(first: DesignTask, task: DesignTask) -> None:
+    """Refuse a task of another shape than the environment's first.
+
+    Args:
+        first: the task that the spaces were made for.
+        task: the task to be played.
+
+    Raises:
+        InstanceError: the task has other letters or another length.
+    """
+    if (task.letters, task.length) != (first.letters, first.length):
+        raise InstanceError(
+            f"{task.name}: {task.length} letters out of {task.letters}, where {first.name} has "
+            f"{first.length} out of {first.letters}; make an environment for each kind of task"
+        )
 
 
 def illegal_letter(

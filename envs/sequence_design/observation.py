@@ -7,11 +7,8 @@ from gymnasium import spaces
 
 from ...datasets.sequence_design.instance import DesignTask
 
-FORMS = ("construct", "mutate", "batch")
 PROGRESS = ("letters or edits spent, part of all", "designs handed in, part of all")
 VALUES = ("the sequence now, 0 while incomplete", "its start", "the best design so far")
-
-Observation = dict[str, np.ndarray]
 
 
 def observation_space(task: DesignTask, form: str) -> spaces.Dict:

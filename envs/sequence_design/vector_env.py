@@ -10,21 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.utils import seeding
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
 from ...core.errors import IllegalActionError, SettingError
-from ...core.registry import check_name
-from ...datasets.sequence_design.instance import DesignTask, seal
-from ..actions import LegalMultiDiscrete
-from ..vector import seeds_of_lanes, with_masks
+from ...datasets.sequence_design.instance import DesignTask
+from ..base import FamilyVectorEnv, Observation, draw_masked
 from .dynamics import append, append_mask, padding
-from .env import SequenceDesignEnv, illegal_letter
+from .env import SequenceDesignEnv, check_alike, illegal_letter
 from .objective import expected_median
-from .observation import Observation, squashed
+from .observation import squashed
 from .proxy import Ensemble, reference_proxy
-from .tasks import SealsItsSpec, check_alike
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +38,7 @@ class Team:
     padding_means: np.ndarray
 
 
-class SequenceDesignVectorEnv(  # type: ignore[misc]
-    SealsItsSpec, VectorEnv[Observation, np.ndarray, np.ndarray]
-):
+class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
     """N environments SequenceDesignEnv of form construct that step together.
 
     Observations, rewards, ends and infos are those of N single environments, batched as
@@ -79,9 +71,7 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
         InstanceError: tasks of different shapes.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
-        "autoreset_mode": AutoresetMode.NEXT_STEP,
-    }
+    forms = ("construct",)
 
     def __init__(
         self,
@@ -94,88 +84,38 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
         settings: Mapping[str, str] | None = None,
     ) -> None:
         single = SequenceDesignEnv(instances, form, designs, kappa, None, proxy, settings)
-        if form != "construct":
-            raise SettingError(
-                f'form {form!r} has no vectorized environment; choose "construct", or '
-                'gymnasium.make_vec(..., vectorization_mode="sync")'
-            )
-        if num_envs < 1:
-            raise SettingError(f"num_envs is {num_envs}; give at least 1")
-        sizes = {task.batch_size for task in single.instances}
+        super().__init__(single, num_envs)
+        sizes = {task.batch_size for task in self.instances}
         if designs is None and len(sizes) > 1:
             raise SettingError(
                 f"the tasks ask for batches of different sizes, {sorted(sizes)}; set designs, so "
                 "that the lanes' episodes end together"
             )
-        self.num_envs, self.kappa, self.designs = num_envs, kappa, designs
-        self.instances, self._proxy = single.instances, proxy
-        self.single_observation_space = single.observation_space
-        self.single_action_space = single.action_space
-        self.observation_space = batch_space(single.observation_space, num_envs)
-        letters = np.full(num_envs, single.instances[0].letters, np.int64)
-        self.action_space: LegalMultiDiscrete = LegalMultiDiscrete(letters)
-        self.action_space.belong_to(self._draw_legal)
-        self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
+        self.kappa, self.designs, self._proxy = kappa, designs, proxy
         self._teams: dict[int, Team] = {}
         self._playing: list[tuple[Team, np.ndarray]] = []
         self._ended = True
 
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode in every lane.
+    def _begin(self, instance: DesignTask | None, seeds: Sequence[int | None]) -> None:
+        if instance is not None:
+            check_alike(self.instances[0], instance)
+        self._start_all(instance)
 
-        Args:
-            seed: the first lane's, each further lane's one more; or one a lane.
-            options: as of the single environment; "instance" is played by all lanes.
-
-        Raises:
-            SettingError: not one seed a lane.
-            InstanceError: the task has other letters or another length than the environment's.
-        """
-        options = options or {}
-        for key in options:
-            check_name(key, ("instance", "elapsed_s"), "reset option")
-        for lane, own in enumerate(seeds_of_lanes(seed, self.num_envs)):
-            if own is not None:
-                self._rngs[lane] = seeding.np_random(own)[0]
-        self.action_space.episode_begins()
-        self._begin(options.get("instance"))
-        return self._observation(), self._info()
-
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Sets a letter in every lane, int64 [B]; after an end, begins the next episodes instead.
-
-        Returns:
-            Observations, rewards float64 [B], terminations bool [B], truncations bool [B] (never),
-            infos.
-
-        Raises:
-            IllegalActionError: a letter is not legal now; nothing has changed in any lane.
-        """
-        if not self._playing:
-            raise IllegalActionError("no episode has begun; call reset")
+    def _play(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rewards = np.zeros(self.num_envs)
         if self._ended:
-            self._begin(None)
+            self._start_all(None)
         else:
             self._append(actions)
             if self._at == self._tokens.shape[1]:
                 rewards = self._hand_in()
-        ends = np.full(self.num_envs, self._ended)
-        return self._observation(), rewards, ends, np.zeros_like(ends), self._info()
+        return rewards, np.full(self.num_envs, self._ended)
 
-    def _begin(self, task: DesignTask | None) -> None:
-        """Sets out on an episode in every lane, of this task or of one that the lane draws."""
+    def _start_all(self, task: DesignTask | None) -> None:
+        """Start an episode of the task, or of one that the lane draws, in every lane."""
         lanes = np.arange(self.num_envs)
         if task is not None:
-            check_alike(self.instances[0], task)
-            self._playing = [(self._team(seal(task)), lanes)]
+            self._playing = [(self._team(task), lanes)]
         else:
             drawn = np.array([rng.integers(len(self.instances)) for rng in self._rngs])
             for row in set(drawn.tolist()) - self._teams.keys():
@@ -205,8 +145,7 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
         self._at = 0
         self._tokens = np.full((self.num_envs, task.length), task.letters, np.int8)
 
-    def _append(self, actions: np.ndarray) -> None:
-        letters = np.asarray(actions)
+    def _append(self, letters: np.ndarray) -> None:
         if letters.shape != (self.num_envs,) or letters.dtype.kind not in "iu":
             raise IllegalActionError(
                 f"actions are {self.num_envs} whole numbers, a letter a lane; got shape "
@@ -274,11 +213,8 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
         return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> np.ndarray:
-        """Random legal letters now, or after a reset with the seed."""
         shape = self.num_envs, self.instances[0].letters
-        mask = np.ones(shape) if seed is not None or self._ended else self._mask()
-        letters: np.ndarray = ((1.0 - rng.random(shape)) * mask).argmax(axis=1)
-        return letters
+        return draw_masked(rng, np.ones(shape) if seed is not None or self._ended else self._mask())
 
     def _observation(self) -> Observation:
         task, nothing = self.instances[0], np.zeros(self.num_envs)
@@ -291,7 +227,7 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
         }
 
     def _info(self) -> dict[str, Any]:
-        infos = {
+        return {
             "objective": self._objective.copy(),
             "feasible": np.ones(self.num_envs, np.bool_),
             "designs": np.full(self.num_envs, self._count),
@@ -300,4 +236,3 @@ class SequenceDesignVectorEnv(  # type: ignore[misc]
             "proxy_mean": self._mean.copy(),
             "proxy_spread": self._spread.copy(),
         }
-        return with_masks(infos, self.num_envs)

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import gymnasium as gym
 import numpy as np
 
-from ...core.errors import (
-    IllegalActionError,
-    InstanceError,
-    SettingError,
-)
-from ...core.registry import check_name
+from ...core.errors import IllegalActionError, InstanceError, SettingError
 from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import Cluster
-from ...datasets.vm_rescheduling.loaders import load_file
-from ...datasets.vm_rescheduling.settings import SETTINGS, with_settings
-from ...datasets.vm_rescheduling.splits import SETS
 from ..actions import LegalDiscrete, LegalMultiDiscrete
-from ..instances import gather
-from ..window import Window, check_render_mode
+from ..base import FamilyEnv, Observation
 from . import packed
 from .dynamics import State, make_state, make_static
 from .episode import ENDED, ILLEGAL, begin, destination_mask, play
 from .observation import PM_FEATURES, VM_FEATURES, observation_space
 from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of
+from .render import frame
 
-Observation = dict[str, Any]
-FORMS = ("plies", "joint")
 NONE_CHOSEN = np.array((-1,), np.int32)
 PHASES = np.array((0,), np.int8), np.array((1,), np.int8)
 for _constant in (NONE_CHOSEN, *PHASES):
     _constant.flags.writeable = False
 
 
-class VMReschedulingEnv(gym.Env[Observation, Any]):
+class VMReschedulingEnv(FamilyEnv[Cluster]):
     """Migrate a few VMs so that a cluster's free cores form whole 16-core slots (VMR2L, EuroSys
     2025).
 
@@ -94,7 +82,8 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     In live mode, `options={"instance": cluster, "elapsed_s": x}` with `seed` plays the cluster as
     it is after x seconds of churn (datasets/vm_rescheduling/churn.py), with the indices of the
     cluster as given: VMs that left are masked, arrivals only take up room. Moves that no longer fit
-    are then skipped: they count as no move and raise nothing.
+    are then skipped: they count as no move and raise nothing. In static mode "elapsed_s" is
+    refused.
 
     ## Arguments
     instances: a set's name, a file's path, or clusters. form: "plies" or "joint". allow_stop:
@@ -106,10 +95,10 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
     v0, version 1: first version.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 4,
-    }
+    family = "vm_rescheduling"
+    forms = ("plies", "joint")
+    reset_options: ClassVar[tuple[str, ...]] = ("instance", "elapsed_s")
+    _rows: tuple[np.ndarray, ...] = ()
 
     def __init__(
         self,
@@ -121,13 +110,10 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         settings: Mapping[str, str] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if form not in FORMS:
-            raise SettingError(f"form {form!r} is unknown; known: {', '.join(FORMS)}")
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        self.render_mode = render_mode
-        self.form = form
+        if form not in self.forms:
+            raise SettingError(f"form {form!r} is unknown; known: {', '.join(self.forms)}")
+        super().__init__(instances, settings, render_mode, form)
         self.allow_stop = allow_stop
-        self.instances = gather(instances, settings or {}, SETS, SETTINGS, load_file, with_settings)
         self.max_pms = max_pms or max(cluster.n_pms for cluster in self.instances)
         self.max_vms = max_vms or max(cluster.n_vms for cluster in self.instances)
         if form == "plies":
@@ -140,61 +126,27 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         self.observation_space = observation_space(self.max_pms, self.max_vms, self.n_actions)
         for cluster in self.instances:
             self._check_padding(cluster)
-        # Keyed by id(): the clusters of the set live as long as the environment.
-        self._starts: dict[int, tuple[Episode, float, float]] = {}
-        self._last_move: tuple[int, int, int] | None = None
-        self._window = Window()
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see the class's docstring.
-
-        Args:
-            seed: seeds the draw of the instance and, in live mode, the churn.
-            options: "instance": the Cluster to play. "elapsed_s": a plan that took so many seconds
-                is replayed; it may stop, and in live mode it meets the churn of that time.
-
-        Raises:
-            InstanceError: the instance is larger than the padding.
-        """
-        super().reset(seed=seed)
-        self.action_space.episode_begins()
-        options = options or {}
-        for key in options:
-            check_name(key, ("instance", "elapsed_s"), "reset option")
-        cluster = options.get("instance")
-        if cluster is None:
-            cluster = self.instances[self.np_random.integers(len(self.instances))]
-        else:
-            self._check_padding(cluster)
-        self.cluster: Cluster = cluster
+    def _begin(self, instance: Cluster, seed: int | None, options: Mapping[str, Any]) -> None:
+        self._check_padding(instance)
+        self.cluster = instance
         elapsed_s = options.get("elapsed_s")
-        if cluster.mode == "live" and elapsed_s is not None:
-            start = self._start(*_pack_churned(cluster, seed or 0, float(elapsed_s)), live=True)
+        if elapsed_s is None:
+            start = self._start_of(instance)
+        elif instance.mode == "live":
+            start = self._packed(*_pack_churned(instance, seed or 0, float(elapsed_s)), live=True)
         else:
-            start = self._first(cluster)
-        saved, objective, rate = start
-        self.episode = Episode(*(array.copy() for array in saved))
-        if elapsed_s is not None:
-            self._allow_stop(cluster)
-        self._mnl, self._moves = cluster.mnl, 0
-        self.episode.vm_mask.flags.writeable = False
-        self.episode.pm_mask.flags.writeable = False
+            raise SettingError(
+                f"{instance.name}: elapsed_s is of live mode; a static cluster waits for its plan"
+            )
+        saved, *self._reported = start
+        self.episode = Episode(*saved)
+        self._moves = 0
+        self._last_move: tuple[int, int, int] | None = None
+        self._own_episode()
         self._snapshot()
-        if self.render_mode is not None:
-            self._last_move = None
-            self._place = 2 * cluster.vm_pm + cluster.vm_numa
-            if self.render_mode == "human":
-                self.render()
-        return self._observe(), self._info(objective, rate)
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Plays a ply (or, in the joint form, a move).
-
-        Raises:
-            IllegalActionError: the mask rules the action out; nothing has changed.
-        """
+    def _play(self, action: Any) -> tuple[float, bool]:
         e = self.episode
         chosen = int(e.ints[CHOSEN])
         if self.form == "joint":
@@ -205,58 +157,37 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
             vm, dest = -1, int(action)
         if max(vm, dest) < 0 or (self.form == "joint" and min(vm, dest) < 0):
             raise self._illegal(action)
-        outcome, reward, objective, rate, moves = play(
+        before = self.state if self.render_mode is not None else None
+        outcome, reward, *self._reported, moves = play(
             e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_legal, e.dest_legal, vm, dest
         )
         if outcome == ILLEGAL:
             raise self._illegal(action)
-        if self.render_mode is not None and moves > self._moves:
-            self._note_move(vm if vm >= 0 else chosen, dest)
+        if before is not None and moves > self._moves:
+            mover = vm if vm >= 0 else chosen
+            self._last_move = mover, int(2 * before.vm_pm[mover] + before.vm_numa[mover]), dest
         if dest >= 0:
             self._moves = moves
             self._snapshot()
-        if self.render_mode == "human":
-            self.render()
-        return self._observe(), reward, outcome == ENDED, False, self._info(objective, rate)
+        return reward, outcome == ENDED
 
     def destination_mask(self, vm: int) -> np.ndarray:
-        """int8 [2 * P_max]: where the VM may go now; the second mask of the joint form."""
+        """Return where the VM may go now, int8 [2 * P_max]; the second mask of the joint form."""
         return self._destination_mask(self.episode, vm)
 
     @property
     def state(self) -> State:
-        """The current state, a copy."""
+        """A copy of the current state."""
         return state_of(self.episode)
 
-    def fork(self) -> VMReschedulingEnv:
-        """An environment in the same state that goes its own way; for searches, not to be reset."""
-        twin = copy.copy(self)
-        twin.episode = Episode(*(array.copy() for array in self.episode))
-        twin.render_mode = None
-        return twin
+    def _frame(self) -> np.ndarray:
+        return frame(make_static(self.cluster), self.state, self.cluster.numa_cpu, self._last_move)
 
-    def render(self) -> Any:
-        """The hosts with their NUMA nodes and VMs, the last move marked: uint8 [H, W, 3]
-        (rgb_array), or a window.
-
-        Raises:
-            MissingDependencyError: human rendering without matplotlib.
-        """
-        if self.render_mode is None:
-            return None
-        from .render import frame
-
-        picture = frame(
-            make_static(self.cluster), self.state, self.cluster.numa_cpu, self._last_move
-        )
-        if self.render_mode == "rgb_array":
-            return picture
-        self._window.show(picture, self.metadata["render_fps"])
-        return None
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        self._window.close()
+    def _own_episode(self) -> None:
+        self.episode = Episode(*(array.copy() for array in self.episode))
+        # Observations share these; a copy by pickle has lost the flag.
+        for array in (self.episode.vm_mask, self.episode.pm_mask, *self._rows):
+            array.flags.writeable = False
 
     def _destination_mask(self, episode: Episode, vm: int) -> np.ndarray:
         mask = np.zeros(2 * self.max_pms, np.int8)
@@ -265,12 +196,7 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
-        """A random legal action now, or after a reset with the seed."""
-        if seed is not None:
-            row = np.random.default_rng(seed).integers(len(self.instances))
-            episode = self._first(self.instances[row])[0]
-        else:
-            episode = self.episode
+        episode = self.episode if seed is None else self._start_of(self._drawn_after(seed)[0])[0]
         second = episode.ints[CHOSEN] >= 0
         legal = np.flatnonzero(episode.dest_legal if second else episode.vm_legal)
         action = rng.choice(legal) if len(legal) else np.int64(0)
@@ -279,19 +205,21 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         places = np.flatnonzero(self._destination_mask(episode, int(action)))
         return np.array([action, rng.choice(places) if len(places) else 0], np.int64)
 
-    def _first(self, cluster: Cluster) -> tuple[Episode, float, float]:
-        """The start of a static episode, kept where the cluster is one of the environment's own."""
-        if id(cluster) in self._starts:
-            return self._starts[id(cluster)]
-        start = self._start(*_pack_as_is(cluster))
-        if any(cluster is member for member in self.instances):
-            self._starts[id(cluster)] = start
-        return start
+    def _make_start(self, instance: Cluster) -> tuple[Episode, float, float]:
+        static = make_static(instance)
+        present = np.ones(instance.n_vms, np.bool_)
+        return self._packed(*pack(instance, static, make_state(instance, static), present))
 
-    def _start(
+    def _packed(
         self, ints: np.ndarray, floats: np.ndarray, live: bool = False
     ) -> tuple[Episode, float, float]:
-        """The first moment of an episode, its objective and its fragment rate."""
+        """Make the first moment of an episode, its objective and its fragment rate.
+
+        Args:
+            ints: int64 buffer; see packed.py.
+            floats: float64 buffer.
+            live: whether moves that no longer fit are skipped.
+        """
         ints[ALLOW_STOP], ints[LIVE] = self.allow_stop, live
         e = Episode(
             ints,
@@ -308,16 +236,14 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
         return e, *begin(ints, floats, e.pms, e.vms, e.vm_pm, e.vm_mask, e.vm_legal)
 
     def _snapshot(self) -> None:
-        """Copies what a move changes; read-only, so that the observations around a ply can share
-        it.
-        """
+        """Copy what a move changes; read-only, as the observations around a ply share it."""
         e = self.episode
         self._rows = e.pms.copy(), e.vms.copy(), e.vm_pm.copy(), np.empty(1, np.float32)
-        self._rows[3][0] = min(1.0, self._moves / self._mnl)
+        self._rows[3][0] = min(1.0, self._moves / self.cluster.mnl)
         for array in self._rows:
             array.flags.writeable = False
 
-    def _observe(self) -> Observation:
+    def _observation(self) -> Observation:
         e = self.episode
         chosen = int(e.ints[CHOSEN])
         legal = e.vm_legal if chosen < 0 else e.dest_legal
@@ -334,7 +260,8 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
             "action_mask": legal[: self.n_actions].copy(),
         }
 
-    def _info(self, objective: float, rate: float) -> dict[str, Any]:
+    def _info(self) -> dict[str, Any]:
+        objective, rate = self._reported
         return {
             "objective": objective,
             "feasible": bool(self.episode.ints[CHOSEN] < 0),
@@ -352,10 +279,6 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
             + (" and destination_mask(vm)" if self.form == "joint" else "")
         )
 
-    def _allow_stop(self, cluster: Cluster) -> None:
-        self.episode.ints[ALLOW_STOP] = 1
-        self.episode.vm_legal[cluster.n_vms] = 1
-
     def _check_padding(self, cluster: Cluster) -> None:
         if cluster.n_pms > self.max_pms or cluster.n_vms > self.max_vms:
             raise InstanceError(
@@ -364,19 +287,15 @@ class VMReschedulingEnv(gym.Env[Observation, Any]):
                 f"with max_pms={cluster.n_pms}, max_vms={cluster.n_vms} or more"
             )
 
-    def _note_move(self, vm: int, dest: int) -> None:
-        self._last_move = (vm, int(self._place[vm]), dest)
-        self._place[vm] = dest
-
-
-def _pack_as_is(cluster: Cluster) -> tuple[np.ndarray, np.ndarray]:
-    static = make_static(cluster)
-    present = np.ones(cluster.n_vms, np.bool_)
-    return pack(cluster, static, make_state(cluster, static), present)
-
 
 def _pack_churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """The cluster after churn, in the indices of the cluster as given."""
+    """Pack the cluster after churn, in the indices of the cluster as given.
+
+    Args:
+        cluster: in live mode.
+        seed: of the churn.
+        elapsed_s: seconds of churn.
+    """
     after, where = churned(cluster, seed, elapsed_s)
     before = np.full(after.n_vms, -1, np.int64)
     before[where[where >= 0]] = np.flatnonzero(where >= 0)

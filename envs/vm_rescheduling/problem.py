@@ -63,6 +63,7 @@ class VMRescheduling(Problem[Cluster]):
         baseline="ha",
         variants=({}, {"mode": "live"}),
     )
+    replay_arguments: ClassVar[Mapping[str, Any]] = {"allow_stop": True}
     pictures = ".evaluation.pictures.vm_rescheduling:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {
         "vm_rescheduling": ".benchmarks.vm_rescheduling:measure"

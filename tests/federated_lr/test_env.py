@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import IllegalActionError, SettingError, UnknownNameError
 from sysopt_gym.datasets.federated_lr.instance import OBJECTIVES, Federation, terms_of
-from sysopt_gym.envs.federated_lr.env import FORMS, LEAST_LOSS, FederatedLREnv
+from sysopt_gym.envs.federated_lr.env import LEAST_LOSS, FederatedLREnv
 from sysopt_gym.envs.federated_lr.grid import STAY
 from sysopt_gym.envs.federated_lr.observation import FEATURES, LIMIT
 from sysopt_gym.envs.federated_lr.orders import SERVER, SERVER_RULES, SIZES, constant, order
@@ -28,7 +28,7 @@ from sysopt_gym.envs.federated_lr.orders import SERVER, SERVER_RULES, SIZES, con
 World = Callable[..., Federation]
 ENV_ID = "sysopt/FederatedLR-v0"
 SEEDS = st.integers(0, 10**6)
-every_form = pytest.mark.parametrize("form", FORMS)
+every_form = pytest.mark.parametrize("form", FederatedLREnv.forms)
 FIRST = FEATURES.index  # of a feature's column
 
 

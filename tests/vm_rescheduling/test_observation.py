@@ -40,7 +40,7 @@ def test_rows_after_moves_equal_rows_of_the_cluster_made_anew(
     anew = VMReschedulingEnv(tiny_cluster(seed, mnl=6, vm_pm=state.vm_pm, vm_numa=state.vm_numa))
     fresh, _ = anew.reset(seed=0)
     for key in ("pms", "vms", "vm_pm", "pm_mask", "vm_mask"):
-        assert np.array_equal(env._observe()[key], fresh[key]), key
+        assert np.array_equal(env._observation()[key], fresh[key]), key
 
 
 def test_features_say_what_their_names_say() -> None:
@@ -48,7 +48,7 @@ def test_features_say_what_their_names_say() -> None:
     env = VMReschedulingEnv(cluster)
     env.reset(seed=0)
     moved(env, 10)
-    observation, state = env._observe(), env.state
+    observation, state = env._observation(), env.state
     pms = dict(zip(PM_FEATURES, observation["pms"].T, strict=True))
     vms = dict(zip(VM_FEATURES, observation["vms"].T, strict=True))
     free = state.free_cpu
