@@ -1,4 +1,4 @@
-"""scikit-learn's digits, the data set that comes with a package."""
+"""Load scikit-learn's digits, a data set that comes with a package."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import numpy as np
 
 from ...core.errors import MissingDependencyError
 
-BRIGHTEST = 16  # of a pixel
+BRIGHTEST = 16  # largest value of a pixel
 
 
 @cache
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 [1797, 1, 8, 8] in 0..1 and labels int64 [1797].
+    """Load the digits.
+
+    Returns:
+        Images float32 [1797, 1, 8, 8] in 0..1, and labels int64 [1797].
 
     Raises:
         MissingDependencyError: scikit-learn is not installed.

@@ -1,4 +1,4 @@
-"""Federations drawn by us: LEAF's synthetic data, and learning curves in closed form."""
+"""Generate federations: LEAF's synthetic data, learning curves in closed form, Markov texts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .partition import by_majority, federation_of
 from .settings import OF_CURVES, SETTINGS, choice, real, whole, with_settings
 
 KINDS = ("synthetic", CURVE)
-LEAST_ROWS = 10  # of a synthetic client, before some are held out
-MOST_TIMES = 20  # the median: a log-normal's tail would make one client the whole federation
-FALL = 1.2  # of the features' variances, j**-FALL
-MOST_NUMBERS = 50_000_000  # median rows, all clients, times features
+LEAST_ROWS = 10  # fewest rows of a synthetic client, before some are held out
+MOST_TIMES = 20  # most rows in multiples of the median, against a log-normal's tail
+FALL = 1.2  # feature j has the variance j**-FALL
+MOST_NUMBERS = 50_000_000  # most clients * rows * features
 
 _TERMS = (
     "rounds", "participants", "local_steps", "batch", "alpha", "beta", "model", "width", "drift",
@@ -43,7 +43,13 @@ _WHOLE = {
 
 
 class Rows(NamedTuple):
-    """Rows and where they lie: float32 [N, F] or uint8 [N, L], int64 [N] or [N, L], int64 [N]."""
+    """Rows of data and the clients that hold them.
+
+    Attributes:
+        inputs: float32 [N, F], or uint8 [N, L] of text.
+        labels: int64 [N], or [N, L] of text.
+        owner: int64 [N]; client of each row.
+    """
 
     inputs: np.ndarray
     labels: np.ndarray
@@ -51,17 +57,18 @@ class Rows(NamedTuple):
 
 
 def generate(values: Mapping[str, str], seed: int) -> Federation:
-    """A random federation.
+    """Generate a federation.
 
-    Kind `synthetic` is LEAF's synthetic(a, b) (Caldas et al. 2018), of whose rows a share of each
-    client's is held out; kind `curve` is a learning curve in closed form (see `curve`).
+    Kind `synthetic` is LEAF's synthetic(a, b) (Caldas et al. 2018), with a share of each client's
+    rows held out; kind `curve` is a learning curve in closed form (see `curve`).
 
     Args:
-        values: by the names in PARAMETERS; a rate of a curve that is not given is drawn.
-        seed: of everything drawn.
+        values: texts by the names in PARAMETERS; those left out have their defaults, of a curve
+            they are drawn.
+        seed: the same seed and values give the same federation.
 
     Raises:
-        SettingError: a parameter cannot be read, is out of range, or is none of the kind's.
+        SettingError: a parameter cannot be read, is out of range, or does not belong to the kind.
         InstanceError: the terms are impossible.
     """
     texts = {key: setting.default for key, setting in PARAMETERS.items()} | dict(values)
@@ -106,21 +113,21 @@ def synthetic(
     rows: int,
     rng: np.random.Generator,
 ) -> Rows:
-    """Rows after LEAF's synthetic data, clients numbered by the label most of their rows have.
+    """Draw rows of LEAF's synthetic data; clients are numbered by their most frequent label.
 
-    Client k has a true model W_k, c_k ~ N(u_k, 1) with u_k ~ N(0, a), and inputs
-    x ~ N(v_k, diag(j**-1.2)) with v_k ~ N(B_k, 1), B_k ~ N(0, b); the label is the likeliest class
-    of softmax(W_k x + c_k). a and b are standard deviations, as in the published generators. Sizes
-    are log-normal, sigma 1.
+    Client k has a true model W_k, c_k ~ N(u_k, 1) with u_k ~ N(0, a), and inputs x ~ N(v_k,
+    diag(j**-1.2)) with v_k ~ N(B_k, 1), B_k ~ N(0, b); the label is the likeliest class of
+    softmax(W_k x + c_k). a and b are standard deviations, as in the published generators. Sizes are
+    log-normal, sigma 1 (Caldas et al. 2018).
 
     Args:
-        clients: how many.
-        features: of a row.
-        classes: of the labels, not all of which need occur.
-        a: how much true models differ.
-        b: how much inputs differ.
-        rows: of the median client.
-        rng: draws it all.
+        clients: number of clients.
+        features: numbers in a row, F.
+        classes: number of possible labels, not all of which need occur.
+        a: how much the clients' true models differ.
+        b: how much the clients' inputs differ.
+        rows: rows of the median client.
+        rng: random generator for everything drawn.
     """
     counts = (rows * rng.lognormal(0.0, 1.0, clients)).astype(np.int64)
     counts = np.clip(counts, LEAST_ROWS, MOST_TIMES * rows)
@@ -140,15 +147,15 @@ def synthetic(
 
 
 def curve(name: str, rng: np.random.Generator) -> Federation:
-    """A learning curve after the annealing law (Tissue et al. 2024): no data, one participant.
+    """Draw a learning curve after the annealing law (Tissue et al. 2024): no data, one client.
 
     Drawn are how long training takes, the rate above which it diverges and what annealing gains;
-    from these follow scale and annealing of the law. Initial rates are drawn from a hundredth of
+    the law's scale and annealing follow from these. Initial rates are drawn from a hundredth of
     that highest rate up to beyond it.
 
     Args:
-        name: of the federation.
-        rng: draws it all.
+        name: name of the federation.
+        rng: random generator for everything drawn.
     """
     rounds = int(rng.integers(20, 61))
     most = round_off(log_uniform(rng, 0.05, 1.0))
@@ -158,7 +165,7 @@ def curve(name: str, rng: np.random.Generator) -> Federation:
     # At half the highest rate all along, the loss ends this much above its floor.
     excess = rng.uniform(0.3, 1.5)
     scale = round_off(excess * (0.5 * most * rounds) ** exponent)
-    # Ending all at once after the highest rate, S2 is most / (1 - memory): below the excess.
+    # If the rate drops from most to 0, S2 is most / (1 - memory): the gain is below excess.
     annealing = round_off(rng.uniform(0.05, 0.3) * excess * (1 - memory) / most)
     alpha = round_off(log_uniform(rng, 0.3, 3.0))
     beta = round_off(most * log_uniform(rng, 0.01, 1.5) / alpha)
@@ -174,17 +181,21 @@ def curve(name: str, rng: np.random.Generator) -> Federation:
 
 
 def chains(clients: int, letters: int, length: int, rows: int, rng: np.random.Generator) -> Rows:
-    """Texts of Markov chains, a chain a client: sequences uint8 [N, L] and the next letters [N, L].
+    """Draw texts of Markov chains, one chain per client.
 
-    All chains have one peaked stationary-looking preference in common, so that training meets the
-    plateau of a language's letter frequencies before it learns what follows what.
+    A letter follows a mixture of letter frequencies common to all clients (0.4), of common
+    transitions (0.45) and of the client's own transitions (0.15), so that training meets the
+    plateau of a language's letter frequencies before it learns which letter follows which.
 
     Args:
-        clients: how many; each has so many rows.
-        letters: of the alphabet.
-        length: of a sequence.
-        rows: of each client.
-        rng: draws it all.
+        clients: number of clients.
+        letters: number of letters in the alphabet.
+        length: letters of a sequence, L.
+        rows: sequences of each client.
+        rng: random generator for everything drawn.
+
+    Returns:
+        Sequences uint8 [clients * rows, L] and the next letter at each position, int64, same shape.
     """
     common = rng.dirichlet(np.full(letters, 0.3))
     follows = rng.dirichlet(np.full(letters, 0.15), letters)
@@ -203,15 +214,26 @@ def chains(clients: int, letters: int, length: int, rows: int, rng: np.random.Ge
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number evenly drawn on the logarithmic scale."""
+    """Draw a number that is uniform on the logarithmic scale.
+
+    Args:
+        rng: random generator.
+        low: least number.
+        high: largest number.
+    """
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def round_off(value: float) -> float:
-    """To four digits, which every machine's exponential agrees on."""
+    """Round to four significant digits, on which the exponentials of all machines agree."""
     return float(f"{value:.4g}")
 
 
 def rename(federation: Federation, name: str) -> Federation:
-    """The same federation under another name."""
+    """Return the federation under another name.
+
+    Args:
+        federation: any federation.
+        name: its new name.
+    """
     return dataclasses.replace(federation, name=name)

@@ -1,4 +1,4 @@
-"""Reads images: the idx files of MNIST and its kin, and CIFAR-10's binary batches."""
+"""Read images: the idx files of MNIST and similar sets, and CIFAR-10's binary batches."""
 
 from __future__ import annotations
 
@@ -11,35 +11,40 @@ import numpy as np
 from ...core.errors import InstanceError
 from ..files import read_file
 
-IDX = b"\x00\x00\x08"  # bytes; the fourth of the file counts its dimensions
+IDX = b"\x00\x00\x08"  # first bytes of an idx file of bytes; the fourth counts its dimensions
 BRIGHTEST = 255
 CIFAR_SIDE, CIFAR_CLASSES = 32, 10
 CIFAR_RECORD = 1 + 3 * CIFAR_SIDE**2  # a label, then red, green and blue
-# Of names, and of the other file's: train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz.
+# Parts of the names of a pair: train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz.
 _SWAPS = (("images", "labels"), ("idx3", "idx1"))
 
 
 class Images(NamedTuple):
-    """Images float32 [N, channels, height, width] in 0..1, and labels int64 [N]."""
+    """Images and their labels.
+
+    Attributes:
+        pixels: float32 [N, channels, height, width] in 0..1.
+        labels: int64 [N].
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
 
 
 def is_idx(data: bytes) -> bool:
-    """Whether this is an idx file of bytes."""
+    """Whether a file's content is an idx file of bytes."""
     return len(data) >= 4 and data[:3] == IDX
 
 
 def idx_images(path: Path, data: bytes) -> Images:
-    """The images of an idx file, and the labels of the file beside it; either may be given.
+    """Read the images of an idx file and the labels of the file beside it; either may be given.
 
     Args:
-        path: of the file; the other's name has labels-idx1 for images-idx3.
-        data: of the file, unpacked.
+        path: the file; the other one's name has labels-idx1 in place of images-idx3.
+        data: content of the file, unpacked.
 
     Raises:
-        InstanceError: a file is malformed, the other one is missing, or they do not fit.
+        InstanceError: a file is malformed, the other one is missing, or their lengths differ.
     """
     other = _companion(path)
     found = (path, _idx(path, data)), (other, _idx(other, read_file(other).data))
@@ -92,7 +97,7 @@ def _idx(path: Path, data: bytes) -> np.ndarray:
 
 
 def is_cifar(data: bytes) -> bool:
-    """Whether this is a batch of CIFAR-10: records of 3,073 bytes that begin with a label."""
+    """Whether a file's content is a batch of CIFAR-10: records of 3,073 bytes, first a label."""
     return (
         bool(data)
         and not len(data) % CIFAR_RECORD
@@ -102,14 +107,18 @@ def is_cifar(data: bytes) -> bool:
 
 
 def cifar_images(data: bytes) -> Images:
-    """The images of one binary batch of CIFAR-10."""
+    """Read the images of one binary batch of CIFAR-10.
+
+    Args:
+        data: content of the file; see `is_cifar`.
+    """
     records = np.frombuffer(data, np.uint8).reshape(-1, CIFAR_RECORD)
     pixels = records[:, 1:].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
     return Images(_scaled(pixels), records[:, 0].astype(np.int64))
 
 
 def pooled(pixels: np.ndarray) -> np.ndarray:
-    """Images [N, C, H, W] at half the height and width: the mean of each 2 x 2, float32."""
+    """Halve height and width of images [N, C, H, W] by the mean of each 2 x 2 pixels; float32."""
     rows, channels, height, width = pixels.shape
     blocks = pixels[:, :, : height // 2 * 2, : width // 2 * 2]
     mean: np.ndarray = blocks.reshape(rows, channels, height // 2, 2, width // 2, 2).mean((3, 5))

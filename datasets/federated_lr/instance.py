@@ -1,4 +1,4 @@
-"""What a federation is: data by client, a model, and the terms of training."""
+"""Federation: one federated-learning problem, data by client, a model and the terms of training."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ...core.instance import Instance
 DENSE, IMAGE, TEXT, CURVE = ("logistic", "mlp"), ("cnn",), ("gru", "lstm"), "curve"
 MODELS = (*DENSE, *IMAGE, *TEXT, CURVE)
 OBJECTIVES = ("final_accuracy", "rounds_to_target", "area_under_curve")
-ALPHA_RANGE, BETA_RANGE = (1e-3, 1e2), (1e-6, 1e1)  # of rates, server's and clients'
-# The most of each, so that a slip of the pen is refused and not trained for a year.
+ALPHA_RANGE, BETA_RANGE = (1e-3, 1e2), (1e-6, 1e1)  # allowed server and client learning rates
+# Largest allowed values, so that a typing error is refused and not trained for a year.
 MOST = {
     "rounds": 10_000,
     "participants": 100_000,
@@ -23,24 +23,24 @@ MOST = {
     "batch_size": 100_000,
     "width": 10_000,
 }
-LARGEST = float(np.finfo(np.float32).max)  # number that inputs can hold
+LARGEST = float(np.finfo(np.float32).max)  # largest number in inputs
 MOST_CLASSES = 10_000
-LEAST_SIDE = 4  # pixels, of what cnn reads
+LEAST_SIDE = 4  # least height and width of images that cnn can read, pixels
 LAW = ("floor", "scale", "exponent", "annealing", "memory", "most")
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a server knows of a federation before the first round; all that a policy is told.
+    """What a server knows of a federation before the first round; a policy's view of the instance.
 
     Attributes:
-        rounds: server updates, T.
-        clients: how many there are.
-        participants: clients a round, M.
-        local_steps: steps of each participant a round, K.
-        batch_size: rows of a step.
-        alpha: initial rate of the server.
-        beta: initial rate of the clients.
+        rounds: number of server updates, T.
+        clients: number of clients, C.
+        participants: clients that train in a round, M.
+        local_steps: steps of each participant in a round, K.
+        batch_size: rows in a step.
+        alpha: initial server learning rate.
+        beta: initial client learning rate.
     """
 
     rounds: int
@@ -124,16 +124,16 @@ class Federation(Instance):
 
     @property
     def clients(self) -> int:
-        """How many clients there are."""
+        """Number of clients, C."""
         return int(self.owner.max()) + 1 if len(self.owner) else self.participants
 
     @property
     def sealed(self) -> bool:
-        """Whether the test rows have been taken out."""
+        """Whether the test rows have been removed."""
         return not len(self.test_labels)
 
     def check(self) -> None:
-        """Refuse rows that the model cannot read, clients without rows, and laws without a loss.
+        """Refuse rows that the model cannot read, clients without rows, and impossible laws.
 
         Raises:
             InstanceError: names the field, the row and the remedy.
@@ -163,7 +163,13 @@ class Federation(Instance):
             )
 
     def _check_rows(self, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:
-        """Refuse rows that the model cannot read; `name` is the field of the inputs."""
+        """Refuse rows that the model cannot read.
+
+        Args:
+            name: name of the field of inputs.
+            inputs: the inputs.
+            labels: their labels.
+        """
         if not len(inputs):
             self.refuse(f"{name} holds no rows")
         rank = {**dict.fromkeys(IMAGE, 4), **dict.fromkeys(TEXT, 2)}.get(self.model)
@@ -207,12 +213,12 @@ class Federation(Instance):
 
 
 def terms_of(federation: Federation) -> Terms:
-    """What a policy is told."""
+    """Return the terms of a federation: all that a policy learns of it at reset."""
     return Terms(**{f.name: getattr(federation, f.name) for f in dataclasses.fields(Terms)})
 
 
 def seal(federation: Federation) -> Federation:
-    """The federation without its test rows; what contenders' environments run on."""
+    """Return a federation without its test rows, as contenders' environments use it."""
     if federation.sealed:
         return federation
     return dataclasses.replace(
@@ -223,10 +229,14 @@ def seal(federation: Federation) -> Federation:
 
 
 def make_federation(name: str, **fields: Any) -> Federation:
-    """A federation from what differs from the defaults (see DEFAULTS).
+    """Make a federation; fields that are not given have the values in DEFAULTS.
+
+    Args:
+        name: name of the federation.
+        **fields: fields of Federation.
 
     Raises:
-        InstanceError: it is impossible.
+        InstanceError: the federation is impossible.
     """
     return Federation(name, **(DEFAULTS | fields))
 

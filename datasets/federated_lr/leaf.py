@@ -1,4 +1,4 @@
-"""Reads LEAF's JSON (Caldas et al. 2018), whose users are clients."""
+"""Read LEAF's JSON (Caldas et al. 2018), whose users are clients."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .partition import federation_of, natural
 from .text import rows_of_samples
 
 WIDTH = 32
-FEMNIST = 28  # pixels of its images' sides, of which LEAF makes one list
+FEMNIST = 28  # height and width of FEMNIST's images, which LEAF stores as one list of pixels
 
 
 def leaf_federation(place: str, name: str, text: str) -> Federation:
-    """The federation of a LEAF file; rows of numbers are classified, texts are continued.
+    """Read the federation in a LEAF file; rows of numbers are classified, texts are continued.
 
     Args:
-        place: for errors.
-        name: of the federation.
-        text: JSON of `users` and `user_data`, of each user the lists x and y.
+        place: the file, for error messages.
+        name: name of the federation.
+        text: JSON of `users` and `user_data`, which holds for each user the lists x and y.
 
     Raises:
         InstanceError: the text is malformed; names the user and the row.
@@ -37,7 +37,7 @@ def leaf_federation(place: str, name: str, text: str) -> Federation:
 
 
 def _samples(document: Record) -> tuple[list[str], list[Any], list[Any]]:
-    """Whose each row is, and x and y of all, in the order of the users."""
+    """Return the user, x and y of each row, in the order of the users."""
     data = document.get("user_data")
     users: list[str] = []
     x: list[Any] = []
@@ -84,7 +84,7 @@ def _numbers(place: str, name: str, users: list[str], x: list[Any], y: list[Any]
 
 
 def _complaint(values: Any, label: Any, features: int) -> str:
-    """What is wrong with a row; empty if nothing is."""
+    """Return what is wrong with a row; empty if nothing is."""
     if not isinstance(values, list) or len(values) != features or not features:
         return f"x is no list of {max(features, 1)} numbers"
     if not all(isinstance(value, int | float) and abs(value) <= LARGEST for value in values):

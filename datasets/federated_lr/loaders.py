@@ -1,7 +1,6 @@
-"""Reads users' data sets into federations: idx and CIFAR-10 images, LEAF's JSON, tables of numbers,
-plays, and this library's own files.
+"""Read users' data sets into federations: idx, CIFAR-10, LEAF's JSON, CSV, plays, saved instances.
 
-The format is told from the content, never from the file's name.
+The format is recognized by the content, not by the file's name.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from .text import LEAST_CHARACTERS, LENGTH, is_play, rows_of_play
 FORMATS = (
     "idx images, a CIFAR-10 batch, LEAF's JSON, CSV, a play, or an instance saved by this library"
 )
-WIDTH = 32  # of a text's model
+WIDTH = 32  # hidden units of the model of a text
 
 
 def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Federation:
     """Read the federation in a user's file, plain or gzipped.
 
-    Read are: idx images (MNIST, Fashion-MNIST, EMNIST), the labels' file beside them; a binary
-    batch of CIFAR-10; LEAF's JSON (FEMNIST, Shakespeare), users as clients; CSV with a column
-    `label`, and `client` if rows lie with clients; UCI's optdigits; a play, speakers as clients;
-    and what this library saved itself (.npz, or a .zip set of one instance). 15 % of the rows are
-    held out for validation, 15 % for the test. Rows without clients are partitioned among 100 (one
-    for each 10 rows, if that is less) by Dirichlet(0.5); the settings `clients` and `skew` say
-    otherwise.
+    Supported are: idx images (MNIST, Fashion-MNIST, EMNIST) with the labels' file beside them; a
+    binary batch of CIFAR-10; LEAF's JSON (FEMNIST, Shakespeare), users as clients; CSV with a
+    column `label`, and `client` if rows belong to clients; UCI's optdigits; a play, speakers as
+    clients; and what this library saved itself (.npz, or a .zip set of one instance). 15 % of the
+    rows are held out for validation, 15 % for the test. Rows without clients are partitioned among
+    100 clients (one for each 10 rows, if that is less) by Dirichlet(0.5), unless the settings
+    `clients` and `skew` say otherwise.
 
     Args:
         path: the file.
@@ -83,18 +82,18 @@ def play_federation(
     least: int = LEAST_CHARACTERS,
     **terms: Any,
 ) -> Federation:
-    """The federation of a play: its speakers continue their texts, character by character.
+    """Make a federation of a play: speakers are clients, and predict the next character.
 
     Args:
-        place: for errors.
-        name: of the federation.
+        place: the file, for error messages.
+        name: name of the federation.
         text: "SPEAKER:" and lines, an empty line between speeches.
-        length: characters of a row.
+        length: characters in a row, L.
         least: characters that a speaker must say to be a client.
-        terms: see partition.federation_of; a GRU of 32 units where nothing else is asked for.
+        **terms: arguments of partition.federation_of; the default model is a GRU of 32 units.
 
     Raises:
-        InstanceError: nobody says as much.
+        InstanceError: no speaker says enough, or the text has more than 256 different characters.
     """
     rows = rows_of_play(place, text, length, least)
     for key, value in (("model", "gru"), ("width", WIDTH), ("classes", rows.letters)):

@@ -1,4 +1,4 @@
-"""Shares rows out: for training, validation and test, and among clients."""
+"""Divide rows into training, validation and test, and among clients."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from ...core.errors import InstanceError
 from .instance import Federation, make_federation
 
-HELD = 0.15  # of the rows, for validation and again for the test, where nothing else is asked for
-CLIENTS = 100  # where nothing else is asked for, and there are ROWS_A_CLIENT rows for each
+HELD = 0.15  # default share of rows held out for validation, and again for the test
+CLIENTS = 100  # default, if there are ROWS_A_CLIENT rows for each
 ROWS_A_CLIENT = 10
 PARTICIPANTS = 10
 SKEW = 0.5  # Dirichlet(0.5), as in FedHyper's experiments
@@ -29,21 +29,22 @@ def federation_of(
     seed: int = 0,
     **terms: Any,
 ) -> Federation:
-    """A federation of rows that lie in one heap, or with clients already.
+    """Make a federation of rows, and partition them among clients unless they belong to some.
 
     Args:
-        name: of the federation.
-        inputs: all rows; see Federation.
-        labels: of all rows.
-        owner: int64 [N], the client of each row, whose share is then held out of each client's
-            rows; None to hold out of each class alike, and to partition what is left.
-        clients: how many to partition among; None for 100, or one for each 10 rows if that is less.
+        name: name of the federation.
+        inputs: all rows, [N, ...]; see Federation.
+        labels: labels of all rows, int64 [N], or [N, L] of text.
+        owner: int64 [N], client of each row; the same share of each client's rows is then held out.
+            None: the same share of each class is held out, and the other rows are partitioned.
+        clients: number of clients to partition among; None for 100, or one per 10 rows if that is
+            less.
         skew: see `partition`.
-        validation: rows held out for the server; below 1 a share of all, else how many.
+        validation: rows held out for the server; a share of all if below 1, else a number.
         test: rows held out for the judge, likewise.
-        seed: of the split and the partition.
-        terms: fields of Federation that differ from the defaults. Classes are as many as the
-            highest label asks for, participants 10 or all of fewer clients, where not given.
+        seed: seed of the split and the partition.
+        **terms: further fields of Federation. By default `classes` follows from the largest label,
+            and `participants` is 10, or the number of clients if that is less.
 
     Raises:
         InstanceError: too few rows, fewer rows than clients, or an impossible federation.
@@ -82,14 +83,17 @@ def federation_of(
 def split(
     name: str, strata: np.ndarray, validation: float, test: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows for training, validation and test, in their order; each stratum gives alike.
+    """Divide rows into training, validation and test; every stratum gives the same share.
 
     Args:
-        name: for errors.
-        strata: int64 [N], from 0; one row of each is sure to be trained on.
-        validation: below 1 a share of all rows (at least one row), else how many.
+        name: name of the federation, for error messages.
+        strata: int64 [N], stratum of each row, from 0; at least one row of each is trained on.
+        validation: a share of all rows if below 1 (at least one row), else a number of rows.
         test: likewise.
-        rng: draws which.
+        rng: draws which rows are held out.
+
+    Returns:
+        Rows for training, validation and test, int64 each, in ascending order.
 
     Raises:
         InstanceError: too few rows.
@@ -103,7 +107,7 @@ def split(
     starts = np.cumsum(counts) - counts
     rank = np.empty(rows, np.int64)
     rank[by_stratum] = np.arange(rows) - starts[drawn[by_stratum]]
-    # The first so many per cent of each stratum are held out: rows are taken by relative rank.
+    # Rows are taken by their relative rank in their stratum, so that all strata give alike.
     keys = (rank + 0.5) / counts[drawn]
     keys[rank == counts[drawn] - 1] = 1
     needed = first + second + np.count_nonzero(counts)
@@ -120,18 +124,22 @@ def split(
 def partition(
     name: str, labels: np.ndarray, clients: int, skew: float | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """The client of each row, int64 [N]; none is empty, and clients of like labels lie together.
+    """Partition rows among clients; none is empty, and clients with similar labels are neighbors.
 
     Args:
-        name: for errors.
-        labels: int64 [N], or [N, L], which have no skew.
-        clients: how many.
-        skew: None for rows dealt out evenly (IID); else of each class the clients get shares drawn
-            from Dirichlet(skew), as in FedHyper (Wang et al. 2024): the smaller, the less alike.
+        name: name of the federation, for error messages.
+        labels: int64 [N], or [N, L] of text, which cannot be skewed.
+        clients: number of clients.
+        skew: None to deal rows out evenly (IID); else the clients' shares of each class are drawn
+            from Dirichlet(skew), as in FedHyper (Wang et al. 2024): the smaller, the less alike
+            they are.
         rng: draws the partition.
 
+    Returns:
+        Client of each row, int64 [N].
+
     Raises:
-        InstanceError: fewer rows than clients, or a skew of text.
+        InstanceError: fewer rows than clients, or a skew for text.
     """
     if not 1 <= clients <= len(labels):
         raise InstanceError(
@@ -154,7 +162,7 @@ def partition(
 
 
 def _fill(owner: np.ndarray, clients: int, rng: np.random.Generator) -> None:
-    """Each empty client gets a row of the one that has most; in place."""
+    """Give each empty client a row of the client that has most, in place."""
     counts = np.bincount(owner, minlength=clients)
     for empty in np.flatnonzero(counts == 0):
         giver = int(counts.argmax())
@@ -164,12 +172,16 @@ def _fill(owner: np.ndarray, clients: int, rng: np.random.Generator) -> None:
 
 
 def by_majority(owner: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Clients numbered anew, by the label most of their rows have: drift, which goes by number,
-    then changes what is learned from.
+    """Renumber clients by their most frequent label.
+
+    Drift, which goes by client number, then changes which labels are learned from.
 
     Args:
-        owner: int64 [N]; none empty.
+        owner: int64 [N]; client of each row, none empty.
         labels: int64 [N].
+
+    Returns:
+        int64 [N]; new client of each row.
     """
     classes = int(labels.max()) + 1
     clients = int(owner.max()) + 1
@@ -182,7 +194,14 @@ def by_majority(owner: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def natural(groups: np.ndarray) -> np.ndarray:
-    """The client of each row, int64 [N]: groups (speakers, writers), in order of appearance."""
+    """Number groups (speakers, writers) in order of appearance.
+
+    Args:
+        groups: [N]; name of each row's group.
+
+    Returns:
+        int64 [N]; client of each row.
+    """
     _, first, code = np.unique(groups, return_index=True, return_inverse=True)
     place = np.argsort(np.argsort(first, kind="stable"), kind="stable").astype(np.int64)
     owner: np.ndarray = place[code.ravel()]

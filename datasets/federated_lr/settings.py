@@ -1,4 +1,4 @@
-"""Settings a user may put on a federation, and how their texts are read."""
+"""Settings a user may put on a federation, and how they are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .partition import SKEW, partition
 
 IID = "iid"
 SKEW_RANGE = (1e-3, 1e3)
-WIDTHS = {"mlp": 32, "cnn": 8, "gru": 32, "lstm": 32}  # where a model had none
+WIDTHS = {"mlp": 32, "cnn": 8, "gru": 32, "lstm": 32}  # default width of each model
 MOST_CLIENTS = 1_000_000
 
 SETTINGS: Mapping[str, Setting] = {
@@ -47,18 +47,18 @@ OF_CURVES = ("alpha", "beta", "rounds", "objective", "target")
 
 
 def with_settings(federation: Federation, values: Mapping[str, str]) -> Federation:
-    """The federation with settings applied, all at once: their order means nothing.
+    """Return a federation with settings applied all at once, so that their order does not matter.
 
-    A partition anew and label noise are drawn by a seed that the training labels make, so that the
-    same settings give the same federation.
+    A new partition and label noise are drawn with a seed derived from the training labels, so that
+    the same settings give the same federation.
 
     Args:
-        federation: sealed or not.
-        values: by the names in SETTINGS.
+        federation: any federation, sealed or not.
+        values: texts by the names in SETTINGS.
 
     Raises:
-        SettingError: a value that cannot be read or does not go with the data.
-        InstanceError: a value that is impossible, or fewer rows than clients.
+        SettingError: a value cannot be read or does not suit the data.
+        InstanceError: a value is impossible, or there are fewer rows than clients.
     """
     if federation.model == CURVE:
         odd = [key for key in values if key not in OF_CURVES]
@@ -86,10 +86,16 @@ def with_settings(federation: Federation, values: Mapping[str, str]) -> Federati
 
 
 def whole(values: Mapping[str, str], key: str, most: int, least: int = 0) -> int:
-    """A whole number.
+    """Read an integer setting.
+
+    Args:
+        values: texts by name.
+        key: name of the setting.
+        most: largest allowed value.
+        least: least allowed value.
 
     Raises:
-        SettingError: the text is none from `least` to `most`.
+        SettingError: the text is not an integer from `least` to `most`.
     """
     text = values[key].strip()
     plain = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
@@ -101,10 +107,15 @@ def whole(values: Mapping[str, str], key: str, most: int, least: int = 0) -> int
 def real(
     values: Mapping[str, str], key: str, limits: tuple[float, float] = (-math.inf, math.inf)
 ) -> float:
-    """A number.
+    """Read a setting that is a real number.
+
+    Args:
+        values: texts by name.
+        key: name of the setting.
+        limits: least and largest allowed value.
 
     Raises:
-        SettingError: the text is no number within the limits.
+        SettingError: the text is not a number within the limits.
     """
     try:
         value = float(values[key])
@@ -117,7 +128,12 @@ def real(
 
 
 def choice(values: Mapping[str, str], key: str, known: tuple[str, ...]) -> str:
-    """One of the known words.
+    """Read a setting that must be one of several words.
+
+    Args:
+        values: texts by name.
+        key: name of the setting.
+        known: the allowed words.
 
     Raises:
         SettingError: the text is none of them.
@@ -174,7 +190,7 @@ def _skew(values: Mapping[str, str]) -> float:
 
 
 def _noisy(federation: Federation, share: float, rng: np.random.Generator) -> np.ndarray:
-    """The training labels, so many of them shifted to another class drawn evenly."""
+    """Return the training labels, a share of which is replaced by other classes drawn evenly."""
     labels = federation.labels.copy()
     flat = labels.reshape(-1)
     hit = rng.choice(flat.size, round(share * flat.size), replace=False)

@@ -1,4 +1,4 @@
-"""Named sets of federations: grids of initial rates, and sets to train agents on."""
+"""Named instance sets of federated_lr: grids of initial rates, and sets to train agents on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .partition import federation_of
 from .settings import with_settings
 from .tabular import optdigits
 
-# The published grid of initial rates (Wang et al. 2024, robustness): rows and columns.
+# The published grid of initial rates (Wang et al. 2024, robustness): a row per beta.
 BETAS = (0.001, 0.005, 0.01, 0.05, 0.1)
 ALPHAS = (0.5, 0.75, 1.0, 1.5, 2.0)
 
@@ -28,15 +28,15 @@ _UCI = "UCI, optical recognition of handwritten digits"
 _MNIST = "MNIST's test images and labels"
 _TEXT = "tinyshakespeare, github.com/karpathy/char-rnn"
 
-TEXT_EVERY = 8  # of the mixed sets, one is text
-TRAIN_DIGITS = 1200  # of the digits' rows, for mixed:train; mixed:val has the rest
+TEXT_EVERY = 8  # one in so many federations of the mixed sets is text
+TRAIN_DIGITS = 1200  # rows of the digits for mixed:train; mixed:val has the rest
 SIZES = {"mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val": 16}
-# Every set draws from seeds of its own.
+# Each set has its own range of seeds.
 FIRST_SEED = {name: 100_000 * (1 + row) for row, name in enumerate(SIZES)}
 
 
 def _grid(name: str, load: Callable[..., Federation], *paths: Path) -> list[Federation]:
-    """The federation with each pair of rates, row by row; all share its arrays."""
+    """Return a federation with each pair of initial rates, row by row; all share its arrays."""
     federation = load(*paths)
     return [
         dataclasses.replace(federation, name=f"{name}/b{beta:g}-a{alpha:g}", alpha=alpha, beta=beta)
@@ -89,7 +89,7 @@ def _curve(name: str, row: int) -> Federation:
 
 
 def _mixed(name: str, row: int) -> Federation:
-    """Digits where the row is even, synthetic data where it is odd, text every eighth."""
+    """Draw a federation of text (every eighth), digits (even rows) or synthetic data (odd rows)."""
     seed = FIRST_SEED[name] + row
     rng = np.random.default_rng([seed, 0x313])
     if row % TEXT_EVERY == TEXT_EVERY - 1:
@@ -100,7 +100,7 @@ def _mixed(name: str, row: int) -> Federation:
 
 
 def _some_text(name: str, seed: int, rng: np.random.Generator) -> Federation:
-    """Markov chains for a small GRU; few steps, for it takes long."""
+    """Draw texts of Markov chains for a small GRU, with few steps because a GRU is slow."""
     clients, letters = int(rng.integers(8, 31)), int(rng.integers(8, 25))
     drawn = chains(clients, letters, int(rng.integers(5, 9)), 40, rng)
     terms = _terms(clients, rng)
@@ -114,14 +114,14 @@ def _some_text(name: str, seed: int, rng: np.random.Generator) -> Federation:
 
 
 def _scaled(federation: Federation, factor: float) -> Federation:
-    """Inputs times a factor: what rates are good changes by its square."""
+    """Multiply inputs by a factor; good learning rates change by its square."""
     parts = ("inputs", "val_inputs", "test_inputs")
     scaled = {part: getattr(federation, part) * np.float32(factor) for part in parts}
     return dataclasses.replace(federation, **scaled)
 
 
 def _some_digits(name: str, seed: int, rng: np.random.Generator) -> Federation:
-    """A part of the digits that the set may use, of any size and skew."""
+    """Draw a subset of the digits that a set may use, of random size and skew."""
     images, labels = digits()
     order = np.random.default_rng(0xD161).permutation(len(labels))
     pool = order[:TRAIN_DIGITS] if name == "mixed:train" else order[TRAIN_DIGITS:]
@@ -131,7 +131,7 @@ def _some_digits(name: str, seed: int, rng: np.random.Generator) -> Federation:
     skew = None if rng.random() < 0.2 else round_off(log_uniform(rng, 0.1, 5.0))
     some = images[rows]
     if rng.random() < 0.3:
-        some = some.repeat(2, axis=-2).repeat(2, axis=-1)  # as many pixels as larger images have
+        some = some.repeat(2, axis=-2).repeat(2, axis=-1)  # 16 x 16, nearer to larger images
     return federation_of(name, some, labels[rows], clients=clients, skew=skew, seed=seed)
 
 

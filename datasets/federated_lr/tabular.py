@@ -1,4 +1,4 @@
-"""Reads tables of numbers: CSV with a column `label`, and UCI's optdigits."""
+"""Read tables of numbers: CSV with a column `label`, and UCI's optdigits."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from .instance import LARGEST, Federation
 from .partition import federation_of, natural
 
 LABEL, CLIENT = "label", "client"
-OPTDIGITS_CELLS = 65  # 8 x 8 pixels of 0..16, and the digit
+OPTDIGITS_CELLS = 65  # 8 x 8 pixels in 0..16, and the digit
 OPTDIGITS_BRIGHTEST, OPTDIGITS_CLASSES = 16, 10
 
 
 def is_optdigits(text: str) -> bool:
-    """Whether the first line of data is 65 cells of digits."""
+    """Whether the first line of data has 65 cells of decimal digits."""
     first = next(_lines(text), (0, []))[1]
     return len(first) == OPTDIGITS_CELLS and all(cell.isdecimal() for cell in first)
 
 
 def optdigits(place: str, text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 [N, 1, 8, 8] in 0..1 and labels int64 [N] of optdigits.tra, .tes or .hol.
+    """Read optdigits.tra, .tes or .hol.
 
     Args:
-        place: the file, for errors.
-        text: lines of 64 pixels and a digit; lines that begin with # are passed over.
+        place: the file, for error messages.
+        text: lines of 64 pixels and a digit; lines that begin with # are skipped.
+
+    Returns:
+        Images float32 [N, 1, 8, 8] in 0..1, and labels int64 [N].
 
     Raises:
-        InstanceError: a line is none of these.
+        InstanceError: a line is not of this form.
     """
     rows = []
     for number, cells in _lines(text):
@@ -58,20 +61,22 @@ def optdigits(place: str, text: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line that is neither empty nor a comment."""
+    """Yield number and cells of each line that is neither empty nor a comment."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             yield number, [cell.strip() for cell in line.split(",")]
 
 
 def table_federation(place: str, name: str, text: str) -> Federation:
-    """Read the federation of a CSV with a header: `label`, a client's name in `client` if there are
-    clients, and numbers, which are scaled to mean 0 and deviation 1 over the training rows.
+    """Read the federation in a CSV with a header.
+
+    The column `label` holds classes, `client` the client's name if rows belong to clients, and all
+    others numbers, which are scaled to mean 0 and standard deviation 1 over the training rows.
 
     Args:
-        place: the file, for errors.
-        name: of the federation.
-        text: of the file.
+        place: the file, for error messages.
+        name: name of the federation.
+        text: content of the file.
 
     Raises:
         InstanceError: the table is malformed; names line and column.
@@ -89,7 +94,7 @@ def table_federation(place: str, name: str, text: str) -> Federation:
 
 
 def _coded(labels: Sequence[str]) -> np.ndarray:
-    """Labels numbered in their order: of numbers if all are whole, else of the alphabet."""
+    """Number labels in ascending order, numeric if all are integers, else alphabetic; int64 [N]."""
     whole = all(re.fullmatch(r"-?\d{1,18}", text) for text in labels)
     order = sorted(set(labels), key=(lambda text: (int(text), text)) if whole else None)
     code = {text: number for number, text in enumerate(order)}
@@ -99,7 +104,10 @@ def _coded(labels: Sequence[str]) -> np.ndarray:
 def _scaled(
     name: str, inputs: np.ndarray, labels: np.ndarray, owner: np.ndarray | None, classes: int
 ) -> Federation:
-    """Split first, by the row numbers, so that what is held out does not enter the scale."""
+    """Make a federation with inputs scaled by the training rows alone.
+
+    The split is drawn first, on row numbers, so that rows held out do not influence the scale.
+    """
     lone = np.arange(len(inputs), dtype=np.float32)[:, None]
     drawn = federation_of(name, lone, labels, owner=owner, classes=classes)
     train = inputs[drawn.inputs[:, 0].astype(np.int64)]

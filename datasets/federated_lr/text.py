@@ -1,4 +1,4 @@
-"""Turns texts by speaker into rows of characters and the ones that follow."""
+"""Convert texts by speaker into rows of characters and the characters that follow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from ...core.errors import InstanceError
 from .partition import natural
 
-LENGTH = 16  # characters of a row
-LEAST_CHARACTERS = 1000  # of a speaker's, below which he is no client
+LENGTH = 16  # characters in a row
+LEAST_CHARACTERS = 1000  # speakers who say less are not clients
 MOST_LETTERS = 256
 _SPEAKER = re.compile(r"([^\n:]{1,60}):\s*")
 
@@ -21,10 +21,10 @@ class Rows(NamedTuple):
     """Rows of text.
 
     Attributes:
-        inputs: uint8 [N, L], characters by their place in the alphabet.
-        labels: int64 [N, L], the character after each.
-        owner: int64 [N], the speaker, in order of appearance.
-        letters: how many the alphabet has.
+        inputs: uint8 [N, L]; characters as indices into the alphabet.
+        labels: int64 [N, L]; the character after each.
+        owner: int64 [N]; speaker of each row, in order of appearance.
+        letters: number of characters in the alphabet.
     """
 
     inputs: np.ndarray
@@ -34,15 +34,18 @@ class Rows(NamedTuple):
 
 
 def is_play(text: str) -> bool:
-    """Whether the first line that is not empty names a speaker."""
+    """Whether the first line that is not empty names a speaker ("SPEAKER:")."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return _SPEAKER.fullmatch(first) is not None
 
 
 def speeches(text: str) -> dict[str, str]:
-    """What each speaker of a play says, in order of appearance.
+    """Collect what each speaker of a play says, in order of appearance.
 
     A line of a name and a colon after an empty line begins a speech; the name is not part of it.
+
+    Returns:
+        Speaker -> all of the lines, joined by newlines.
     """
     said: dict[str, list[str]] = {}
     speaker, after_empty = "", True
@@ -59,16 +62,16 @@ def speeches(text: str) -> dict[str, str]:
 def rows_of_play(
     place: str, text: str, length: int = LENGTH, least: int = LEAST_CHARACTERS
 ) -> Rows:
-    """Rows of the speakers that say enough; each row begins where the last one ended.
+    """Cut the text of each speaker that says enough into consecutive rows.
 
     Args:
-        place: for errors.
+        place: the file, for error messages.
         text: "SPEAKER:" and lines, an empty line between speeches.
-        length: characters of a row.
+        length: characters in a row, L.
         least: characters that a speaker must say.
 
     Raises:
-        InstanceError: nobody says as much, or the text has more than 256 characters.
+        InstanceError: no speaker says enough, or the text has more than 256 different characters.
     """
     said = speeches(text)
     kept = [speech for speech in said.values() if len(speech) >= max(least, length + 1)]
@@ -97,16 +100,16 @@ def rows_of_play(
 def rows_of_samples(
     place: str, users: Sequence[str], before: Sequence[str], after: Sequence[str]
 ) -> Rows:
-    """Rows of LEAF: texts of one length, and the one character that follows each.
+    """Convert LEAF's samples, texts of one length with the character after each, to rows.
 
     Args:
-        place: for errors.
-        users: whose each is.
-        before: the texts, not empty.
-        after: the characters.
+        place: the file, for error messages.
+        users: N names, the user of each sample.
+        before: N texts of L characters, L at least 1.
+        after: N single characters.
 
     Raises:
-        InstanceError: texts of different lengths, or more than 256 characters.
+        InstanceError: texts of different lengths, or more than 256 different characters.
     """
     length = len(before[0])
     for user, text, following in zip(users, before, after, strict=True):
@@ -127,7 +130,14 @@ def rows_of_samples(
 
 
 def alphabet_of(place: str, texts: Sequence[str]) -> Mapping[str, int]:
-    """The characters of texts, numbered in their order.
+    """Number the different characters of texts in sorted order.
+
+    Args:
+        place: the file, for error messages.
+        texts: the texts.
+
+    Returns:
+        Character -> its index.
 
     Raises:
         InstanceError: there are more than 256.

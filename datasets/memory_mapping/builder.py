@@ -1,4 +1,4 @@
-"""Builds programs tensor by tensor and instruction by instruction."""
+"""Build programs tensor by tensor and instruction by instruction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from .settings import DEFAULT_CAPACITY, with_settings
 
 
 class Use(NamedTuple):
-    """A tensor as an operand, and the bytes of traffic where they are not its size."""
+    """A tensor as an operand of an instruction.
+
+    Attributes:
+        tensor: index of the tensor.
+        bytes: traffic of one execution; -1 for the tensor's size.
+    """
 
     tensor: int
     bytes: int = -1
@@ -22,7 +27,16 @@ class Use(NamedTuple):
 
 @dataclass(slots=True)
 class Builder:
-    """A program under construction; rows as in Program."""
+    """A program under construction; its fields become those of Program.
+
+    Attributes:
+        hardware: profile that gives the times.
+        names, sizes, kinds, aliases, pins: of T tensors so far: name, bytes, kind, storage, pin.
+        instrs, flops, compute_s, repeats: of I instructions so far: name, FLOPs, seconds,
+            executions.
+        op_start: I+1 offsets into `ops`.
+        ops: of N operands so far: tensor, bytes, whether it is written.
+    """
 
     hardware: Hardware
     names: list[str] = field(default_factory=list)
@@ -38,7 +52,15 @@ class Builder:
     ops: list[tuple[int, int, bool]] = field(default_factory=list)
 
     def tensor(self, name: str, size: int, kind: int, alias: int = -1, pin: int = FREE) -> int:
-        """Adds a tensor; returns its index."""
+        """Add a tensor and return its index.
+
+        Args:
+            name: name of the tensor; `build` makes names unique.
+            size: bytes.
+            kind: ARG, CONST, TMP or OUT.
+            alias: tensor whose storage this one shares; -1 for its own.
+            pin: FREE, or SLOW to keep it out of fast memory.
+        """
         self.names.append(name)
         self.sizes.append(size)
         self.kinds.append(kind)
@@ -55,9 +77,15 @@ class Builder:
         compute_s: float | None = None,
         repeat: int = 1,
     ) -> None:
-        """Adds an instruction; a tensor that stands twice in `reads` is read as often.
+        """Add an instruction; a tensor that appears twice in `reads` has twice the traffic.
 
-        Without `compute_s` it takes flops / hardware.flops seconds to compute.
+        Args:
+            name: name of the instruction; `build` makes names unique.
+            reads: operands that are read, as tensors or as uses with their bytes.
+            writes: operands that are written, likewise.
+            flops: floating-point operations of one execution; 0 if unknown.
+            compute_s: seconds of computation of one execution; None for flops / hardware.flops.
+            repeat: number of executions in its place (a loop's trip count).
         """
         for uses, write in ((reads, False), (writes, True)):
             totals: dict[int, int] = {}
@@ -75,7 +103,12 @@ class Builder:
     def build(
         self, name: str, capacity: str = DEFAULT_CAPACITY, dead_end: str = DEAD_ENDS[0]
     ) -> Program:
-        """The program, with a capacity as in `sizes.read_capacity`.
+        """Return the finished program.
+
+        Args:
+            name: name of the program.
+            capacity: size of fast memory, as in `sizes.read_capacity`.
+            dead_end: one of DEAD_ENDS.
 
         Raises:
             SettingError: the capacity cannot be read.
@@ -85,7 +118,7 @@ class Builder:
         program = Program(
             name=name,
             hardware=self.hardware.name,
-            # Room for everything until the peak is known.
+            # Large enough for all tensors; replaced below, when the peak can be computed.
             capacity=sum(self.sizes) + self.hardware.alignment,
             alignment=self.hardware.alignment,
             slow_bw=self.hardware.slow_bw,
@@ -111,7 +144,7 @@ class Builder:
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:
-    """The names, those met before with a number added (a computation called twice, say)."""
+    """Make names unique by a number (the names of a computation that is called twice, say)."""
     taken: set[str] = set()
     result = []
     for name in names:

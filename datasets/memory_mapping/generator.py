@@ -1,7 +1,7 @@
-"""Synthetic programs: chains, residual nets, U-nets, transformers and random DAGs, forward or with
-a train step.
+"""Generate synthetic programs: chains, residual nets, U-nets, transformers and random DAGs.
 
-Sizes are those of bf16 tensors; FLOPs follow from the shapes.
+Each is a forward pass or a whole train step. Sizes are those of bf16 tensors; FLOPs follow from the
+shapes.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Layer:
     """One operator of a forward graph.
 
     Attributes:
-        name: of its instruction.
-        inputs: earlier layers whose outputs it reads; INPUT is the program's input.
+        name: name of its instruction.
+        inputs: indices of earlier layers whose outputs it reads; INPUT is the program's input.
         weight: bytes of its parameters, 0 for none.
-        output: bytes.
-        flops: of the forward pass.
+        output: bytes of its output.
+        flops: floating-point operations of its forward pass.
     """
 
     name: str
@@ -54,7 +54,12 @@ class Layer:
 
 @dataclass(slots=True)
 class Graph:
-    """A forward graph under construction."""
+    """A forward graph under construction.
+
+    Attributes:
+        input_bytes: bytes of the program's input.
+        layers: the layers so far, each after those it reads.
+    """
 
     input_bytes: int
     layers: list[Layer] = field(default_factory=list)
@@ -62,22 +67,42 @@ class Graph:
     def add(
         self, name: str, inputs: tuple[int, ...], output: int, flops: float, weight: int = 0
     ) -> int:
-        """Adds a layer of so many elements out and parameters; returns its index."""
+        """Add a layer and return its index.
+
+        Args:
+            name: kind of the layer; its index is appended to it.
+            inputs: indices of earlier layers whose outputs it reads; INPUT is the program's input.
+            output: number of elements of its output.
+            flops: floating-point operations of its forward pass.
+            weight: number of its parameters, 0 for none.
+        """
         place = f"{name}.{len(self.layers)}"
         self.layers.append(Layer(place, inputs, weight * BYTES, output * BYTES, flops))
         return len(self.layers) - 1
 
     def matmul(self, name: str, source: int, rows: int, inner: int, columns: int) -> int:
-        """A dense layer."""
+        """Add a dense layer, [rows, inner] times [inner, columns], and return its index.
+
+        Args:
+            name: kind of the layer.
+            source: index of the layer whose output it reads, or INPUT.
+            rows: rows of its input and output.
+            inner: columns of its input.
+            columns: columns of its output.
+        """
         flops = 2.0 * rows * inner * columns
         return self.add(name, (source,), rows * columns, flops, inner * columns)
 
 
 def generate(parameters: Mapping[str, str], seed: int) -> Program:
-    """A synthetic program.
+    """Generate a synthetic program.
 
     The seed jitters the sizes of layers (and draws the edges of kind dag), so that no two seeds
     give the same program.
+
+    Args:
+        parameters: texts by the names in PARAMETERS; those left out have their defaults.
+        seed: the same seed and parameters give the same program.
 
     Raises:
         SettingError: a parameter cannot be read or is out of range.
@@ -119,13 +144,20 @@ def generate(parameters: Mapping[str, str], seed: int) -> Program:
 
 
 def _jitter(size: int, rng: np.random.Generator) -> int:
-    """A size between half and twice the given one, in steps of 8."""
+    """Draw a size between half and twice the given one, in steps of 8."""
     scale = float(2.0 ** rng.uniform(-1, 1))
     return max(8, round(size * scale / 8) * 8)
 
 
 def chain(layers: int, width: int, batch: int, rng: np.random.Generator) -> Graph:
-    """A multi-layer perceptron: dense layer, activation, dense layer, ..."""
+    """Generate a multi-layer perceptron: dense layers, each followed by an activation.
+
+    Args:
+        layers: number of dense layers.
+        width: features of a layer, before jitter.
+        batch: rows of the input.
+        rng: draws the widths of layers.
+    """
     widths = [_jitter(width, rng) for _ in range(layers + 1)]
     graph, last = Graph(batch * widths[0] * BYTES), INPUT
     for inner, outer in pairwise(widths):
@@ -135,14 +167,30 @@ def chain(layers: int, width: int, batch: int, rng: np.random.Generator) -> Grap
 
 
 def _conv(graph: Graph, source: int, edge: int, inner: int, outer: int, side: int = 3) -> int:
-    """A convolution to edge x edge pixels."""
+    """Add a convolution with an output of edge x edge pixels and return its index.
+
+    Args:
+        graph: the graph to add to.
+        source: index of the layer whose output it reads, or INPUT.
+        edge: pixels along an edge of its output.
+        inner: channels of its input.
+        outer: channels of its output.
+        side: rows and columns of its kernel.
+    """
     pixels = edge * edge
     weight = side * side * inner * outer
     return graph.add("conv", (source,), pixels * outer, 2.0 * pixels * weight, weight)
 
 
 def residual(layers: int, width: int, batch: int, rng: np.random.Generator) -> Graph:
-    """Residual blocks of two convolutions; every third block halves the edge."""
+    """Generate residual blocks of two convolutions; every third block halves the edge.
+
+    Args:
+        layers: number of blocks.
+        width: the first block has 8 channels more than a quarter of this, after jitter.
+        batch: pixels along an edge of the input, before jitter.
+        rng: draws edge and channels.
+    """
     edge, channels = _jitter(batch, rng), _jitter(width, rng) // 4 + 8
     graph = Graph(edge * edge * 8 * BYTES)
     last = _conv(graph, INPUT, edge, 8, channels)
@@ -160,7 +208,14 @@ def residual(layers: int, width: int, batch: int, rng: np.random.Generator) -> G
 
 
 def unet(layers: int, width: int, batch: int, rng: np.random.Generator) -> Graph:
-    """An encoder and a decoder of so many stages, with skips across."""
+    """Generate a U-net: an encoder and a decoder with skip connections between their stages.
+
+    Args:
+        layers: number of stages of each.
+        width: the first stage has 8 channels more than an eighth of this, after jitter.
+        batch: pixels along an edge of the input, before jitter.
+        rng: draws edge and channels.
+    """
     edge, channels = _jitter(batch, rng), _jitter(width, rng) // 8 + 8
     graph, stages = Graph(edge * edge * 8 * BYTES), []
     last, inner = INPUT, 8
@@ -185,7 +240,14 @@ def unet(layers: int, width: int, batch: int, rng: np.random.Generator) -> Graph
 
 
 def transformer(layers: int, width: int, batch: int, rng: np.random.Generator) -> Graph:
-    """Pre-norm blocks: attention with explicit scores, and a perceptron four times as wide."""
+    """Generate pre-norm blocks: attention with explicit scores, and two layers 4 times as wide.
+
+    Args:
+        layers: number of blocks.
+        width: features of a token, before jitter.
+        batch: number of tokens, before jitter.
+        rng: draws tokens and features.
+    """
     tokens, features = _jitter(batch, rng), _jitter(width, rng)
     heads = max(1, features // 64)
     count, scores = tokens * features, heads * tokens * tokens
@@ -207,7 +269,14 @@ def transformer(layers: int, width: int, batch: int, rng: np.random.Generator) -
 
 
 def dag(layers: int, width: int, batch: int, rng: np.random.Generator) -> Graph:
-    """Random operators: each reads one to three of the last dozen outputs; a third have weights."""
+    """Generate random operators that read one to three recent outputs; a third have weights.
+
+    Args:
+        layers: number of operators; each reads from the twelve outputs before it.
+        width: features of an output, before jitter.
+        batch: rows of every output.
+        rng: draws edges, sizes, weights and FLOPs.
+    """
     sizes = [batch * _jitter(width, rng)]
     graph = Graph(sizes[0] * BYTES)
     for layer in range(layers):
@@ -223,11 +292,15 @@ def dag(layers: int, width: int, batch: int, rng: np.random.Generator) -> Graph:
 
 
 def emit_forward(graph: Graph, builder: Builder) -> tuple[list[int], list[int]]:
-    """Writes the forward pass; outputs nobody reads are the program's.
+    """Write a graph's forward pass to a builder; outputs that no layer reads are the program's.
+
+    Args:
+        graph: the graph.
+        builder: is extended in place.
 
     Returns:
-        The tensors of the outputs, with the program's input last (so that INPUT finds it), and of
-        the weights (-1 for none).
+        The tensors of the layers' outputs, followed by the program's input (so that index INPUT
+        finds it); and the tensors of the layers' weights, -1 for none.
     """
     read = {source for layer in graph.layers for source in layer.inputs}
     weights = [
@@ -246,14 +319,19 @@ def emit_forward(graph: Graph, builder: Builder) -> tuple[list[int], list[int]]:
 
 
 def emit_train_step(graph: Graph, builder: Builder) -> None:
-    """Writes forward, backward, and the updates of the weights, in place, as soon as each gradient
-    is there.
+    """Write a graph's forward and backward pass and its updates of weights to a builder.
+
+    Each weight is updated in place as soon as its gradient is known.
+
+    Args:
+        graph: the graph.
+        builder: is extended in place.
     """
     outputs, weights = emit_forward(graph, builder)
     gradient: dict[int, int] = {}
     for row in range(len(graph.layers) - 1, -1, -1):
         layer = graph.layers[row]
-        if row not in gradient:  # an output of the program: its loss
+        if row not in gradient:  # an output of the program: its loss starts here
             gradient[row] = builder.tensor(f"{layer.name}.loss", layer.output, TMP)
             count = layer.output / BYTES
             builder.instr(f"{layer.name}.loss", [outputs[row]], [gradient[row]], 3 * count)
@@ -269,7 +347,7 @@ def emit_train_step(graph: Graph, builder: Builder) -> None:
                 reads.append(outputs[row])
             partial = builder.tensor(name, graph.layers[source].output, TMP)
             builder.instr(name, reads, [partial], layer.flops)
-            if source in gradient:  # it is added to in place
+            if source in gradient:  # another layer reads it too: add up in place
                 total = builder.tensor(f"{name}.sum", builder.sizes[partial], TMP, gradient[source])
                 count = builder.sizes[partial] / BYTES
                 builder.instr(f"{name}.sum", [gradient[source], partial], [total], count)
@@ -281,7 +359,7 @@ def emit_train_step(graph: Graph, builder: Builder) -> None:
 
 
 def _update(builder: Builder, layer: Layer, reads: list[int], weight: int) -> None:
-    """The weight's gradient, and the weight less a part of it, in the same storage."""
+    """Write a weight's gradient, and its update in the same storage."""
     gradient = builder.tensor(f"{layer.name}.wgrad", layer.weight, TMP)
     builder.instr(f"{layer.name}.wgrad", reads, [gradient], layer.flops)
     updated = builder.tensor(f"{layer.name}.weight.new", layer.weight, OUT, weight)

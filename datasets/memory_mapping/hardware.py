@@ -1,6 +1,6 @@
-"""Hardware profiles: bandwidths and peak of the machines a program is timed for.
+"""Hardware profiles: bandwidths and peak FLOP/s of the machines a program is timed for.
 
-The numbers and where they come from stand in configs/hardware.toml.
+The numbers and their sources are in configs/hardware.toml.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ class Hardware:
     """One machine.
 
     Attributes:
-        name: as in `--set hardware=`.
-        slow_bw: bytes/s of slow memory, reads and writes together.
-        fast_read_bw, fast_write_bw: bytes/s of fast memory.
-        flops: floating-point operations a second that an instruction reaches.
-        copy_scale: speed of copies between the memories, in parts of slow_bw.
-        alignment: bytes.
+        name: its name in `--set hardware=`.
+        slow_bw: bandwidth of slow memory, bytes/s, reads and writes together.
+        fast_read_bw: read bandwidth of fast memory, bytes/s.
+        fast_write_bw: write bandwidth of fast memory, bytes/s.
+        flops: floating-point operations per second that an instruction reaches.
+        copy_scale: speed of copies between the memories, as a fraction of slow_bw.
+        alignment: offsets in fast memory are multiples of this, bytes.
         source: where the numbers come from, and which are assumptions.
     """
 
@@ -41,12 +42,15 @@ class Hardware:
 
 
 def hardware_names() -> list[str]:
-    """Names of the profiles."""
+    """Return the names of the profiles."""
     return list(_table())
 
 
 def load_hardware(name: str) -> Hardware:
-    """The profile of this name.
+    """Return a hardware profile.
+
+    Args:
+        name: name of the profile.
 
     Raises:
         UnknownNameError: no such profile.

@@ -1,9 +1,9 @@
-"""Programs from scheduled XLA HLO text.
+"""Read scheduled XLA HLO text into programs.
 
-Fusions are one instruction; calls and the bodies of loops are laid out in place, a loop's with its
-trip count; bitcasts, tuples and copies that an earlier memory-space assignment put in are no
-instructions. What aliases what is read from the text: donated arguments, loop state, updates of
-slices in place.
+A fusion is one instruction; calls and the bodies of loops are inlined, a loop's with its trip
+count; bitcasts, tuples and copies of an earlier memory-space assignment are not instructions. The
+text also says which tensors share storage: donated arguments, loop state, in-place updates of
+slices.
 """
 
 from __future__ import annotations
@@ -27,31 +27,38 @@ SAME = ("bitcast", "opt-barrier", "optimization-barrier", "copy-start", "copy-do
 
 @dataclass(slots=True)
 class _Started:
-    """An asynchronous operation between its start and its done."""
+    """An asynchronous operation between its start and its done instruction.
+
+    Attributes:
+        instr: the start instruction.
+        reads: its operands.
+        flops: its floating-point operations.
+    """
 
     instr: HloInstr
     reads: list[Use]
     flops: float
 
 
-# A tensor's index, a tuple's parts, or an operation under way.
+# A tensor's index, a tuple's parts, or an operation that has started and is not done.
 Value: TypeAlias = "int | list[Value] | _Started"
 
 
 def load_hlo(
     place: str, name: str, text: str, hardware: Hardware, capacity: str = DEFAULT_CAPACITY
 ) -> Program:
-    """The program of a module's entry computation.
+    """Make a program of a module's entry computation.
 
-    FLOPs are counted for products, convolutions, reductions and elementwise operations; others
-    compute for nothing. A loop of unknown trip count counts once. Sizes are without padding.
+    FLOPs are counted for products, convolutions, reductions and elementwise operations; other
+    instructions take no time to compute. A loop of unknown trip count counts once. Sizes are
+    without padding.
 
     Args:
-        place: the file, for errors.
-        name: of the program.
+        place: the file, for error messages.
+        name: name of the program.
         text: scheduled HLO text.
-        hardware: gives the times.
-        capacity: as in `sizes.read_capacity`.
+        hardware: profile that gives the times.
+        capacity: size of fast memory, as in `sizes.read_capacity`.
 
     Raises:
         InstanceError: malformed, cut off, unscheduled, a dynamic shape, or nothing to decide; names
@@ -90,7 +97,7 @@ def _leaves(value: Value) -> Iterator[int]:
 
 
 def _donated(module: Module, result: Value, arguments: list[Value]) -> Iterator[tuple[int, int]]:
-    """Outputs that take the storage of arguments, by the header's input_output_alias."""
+    """Yield outputs and the arguments whose storage they take (the header's input_output_alias)."""
     match = re.search(r"input_output_alias={(.*?)}(?:, [a-z_]+=|$)", module.header)
     for entry in re.finditer(r"{([\d, ]*)}:\s*\((\d+),\s*{([\d, ]*)}", match[1] if match else ""):
         output = _follow(result, entry[1])
@@ -108,20 +115,39 @@ def _follow(value: Value, path: str) -> Value | None:
 
 
 class _Lowering:
-    """Lays the computations out as one list of instructions."""
+    """Converts computations to one flat list of instructions.
+
+    Attributes:
+        module: the HLO module.
+        builder: the program under construction.
+    """
 
     def __init__(self, module: Module, builder: Builder) -> None:
         self.module = module
         self.builder = builder
 
     def fresh(self, name: str, shape: Shape, kind: int) -> Value:
-        """New tensors of a shape."""
+        """Add new tensors of a shape.
+
+        Args:
+            name: name of the tensor; parts of a tuple append their index.
+            shape: an array's shape, or a tuple's.
+            kind: ARG, CONST, TMP or OUT.
+
+        Returns:
+            The tensor's index; for a tuple a list with a value for each part.
+        """
         if shape.item:
             return self.builder.tensor(name, shape.bytes, kind)
         return [self.fresh(f"{name}.{k}", part, kind) for k, part in enumerate(shape.parts)]
 
     def alias(self, tensor: int, storage: int) -> None:
-        """Puts a tensor that the program makes into another's storage, where that is possible."""
+        """Let a tensor that the program makes share another's storage, if that is possible.
+
+        Args:
+            tensor: the tensor.
+            storage: the tensor whose storage it takes.
+        """
         builder = self.builder
         own, base = self._root(tensor), self._root(storage)
         made = builder.kinds[own] in (TMP, OUT)
@@ -136,7 +162,13 @@ class _Lowering:
         return tensor
 
     def run(self, computation: Computation, arguments: list[Value], repeat: int) -> Value:
-        """Emits a computation's instructions; returns its root's value."""
+        """Emit a computation's instructions and return the value of its root.
+
+        Args:
+            computation: the computation.
+            arguments: a value for each parameter.
+            repeat: number of executions.
+        """
         values: dict[str, Value] = {}
         for instr in computation.instrs:
             if instr.opcode == "parameter":
@@ -196,7 +228,7 @@ class _Lowering:
         return value[int(match[1])]
 
     def _loop(self, instr: HloInstr, operands: list[Value], repeat: int) -> Value:
-        """The body once, with the trip count; each part of the state stays in its storage."""
+        """Emit a loop's body once, with the trip count; each part of the state keeps its buffer."""
         match = re.search(r'known_trip_count"?\s*[:=]\s*{"?n"?\s*:\s*"?(\d+)', instr.attributes)
         trips = max(1, int(match[1])) if match else 1
         first_new = len(self.builder.names)
@@ -214,7 +246,7 @@ class _Lowering:
         flops: float,
         repeat: int,
     ) -> Value:
-        """One instruction; slices count for the part that is read or written."""
+        """Emit one instruction; of sliced operands only the part that is read or written counts."""
         result = self.fresh(instr.name, instr.shape, TMP)
         reads: list[Use] = []
         writes = [Use(tensor) for tensor in _leaves(result)]
@@ -236,7 +268,7 @@ def _body(module: Module, instr: HloInstr) -> Computation | None:
 
 
 def _read_bytes(module: Module, instr: HloInstr, operand: int) -> int:
-    """Bytes read of an operand, -1 for all of it."""
+    """Return the bytes an instruction reads of an operand, -1 for all of it."""
     if instr.opcode in SLICES:
         return instr.shape.bytes if operand == 0 else -1
     body = _body(module, instr)
@@ -254,8 +286,10 @@ def _read_bytes(module: Module, instr: HloInstr, operand: int) -> int:
 
 
 def _updated(module: Module, computation: Computation, instr: HloInstr) -> tuple[int, int]:
-    """The operand that the instruction updates a slice of in place, -1 for none, and the slice's
-    bytes.
+    """Return the operand that an instruction updates a slice of in place, and the slice's bytes.
+
+    Returns:
+        Index of the operand, -1 for none; bytes, 0 for none.
     """
     body = _body(module, instr)
     if body is None:

@@ -1,4 +1,4 @@
-"""Floating-point operations of HLO instructions, from their shapes."""
+"""Count floating-point operations of HLO instructions from their shapes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,28 @@ ELEMENTWISE = {
 
 
 def computation_flops(module: Module, computation: Computation) -> float:
-    """The sum over a computation's instructions."""
+    """Return the floating-point operations of one execution of a computation.
+
+    Args:
+        module: the module, for computations that are called.
+        computation: the computation.
+    """
     return sum(flops_of(module, computation, instr) for instr in computation.instrs)
 
 
 def flops_of(module: Module, computation: Computation, instr: HloInstr) -> float:
-    """Operations of one execution of an instruction: two a multiply-add, one an element of
-    elementwise work, one an element reduced; 0 for data movement and what is not known.
+    """Return the floating-point operations of one execution of an instruction.
+
+    A multiply-add counts as two, an element of elementwise work as one, a reduced element as one;
+    data movement and unknown opcodes as 0.
+
+    Args:
+        module: the module, for computations that are called.
+        computation: the computation that the instruction is in.
+        instr: the instruction.
+
+    Raises:
+        InstanceError: an operand is missing, or dimension numbers do not fit the operands' shapes.
     """
     opcode = instr.opcode
     elements = float(instr.shape.elements)
@@ -74,7 +89,7 @@ def _extent(computation: Computation, instr: HloInstr, operand: int, axes: tuple
 
 
 def _taps(computation: Computation, instr: HloInstr) -> int:
-    """Multiply-adds for each output element: the kernel's elements over its output features."""
+    """Return the multiply-adds per output element: kernel elements over output features."""
     dims = _dims(computation, instr, 1)
     match = re.search(r"dim_labels=\w+_(\w+)->", instr.attributes)
     if match is None or "o" not in match[1] or len(match[1]) != len(dims):
@@ -83,7 +98,7 @@ def _taps(computation: Computation, instr: HloInstr) -> int:
 
 
 def _custom(computation: Computation, instr: HloInstr) -> float:
-    """A library's matrix product: the last dimension of the first operand is contracted."""
+    """Return the FLOPs of a library's matrix product over the first operand's last axis."""
     match = re.search(r'custom_call_target="([^"]*)"', instr.attributes)
     target = match[1].lower() if match else ""
     if not re.search("matmul|gemm", target) or not instr.operands:

@@ -1,6 +1,6 @@
-"""Parses XLA HLO text: computations, instructions and shapes, nothing of what they mean.
+"""Parse XLA HLO text into computations, instructions and shapes, without interpreting them.
 
-Reads what `--xla_dump_hlo_as_text` and `compiled.as_text()` write, of CPU, GPU and TPU.
+Reads what `--xla_dump_hlo_as_text` and `compiled.as_text()` write on CPU, GPU and TPU.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _OPENS, _CLOSES = "([{", ")]}"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An array's type and extents, or a tuple's parts.
+    """An array's element type and dimensions, or a tuple's parts.
 
     Attributes:
-        item: element type, "" for a tuple.
-        dims: extents.
-        parts: of a tuple.
+        item: element type such as "f32"; "" for a tuple.
+        dims: size of each dimension.
+        parts: shapes of a tuple's parts.
     """
 
     item: str
@@ -41,7 +41,7 @@ class Shape:
 
     @property
     def elements(self) -> int:
-        """Elements of an array, or of all of a tuple's."""
+        """Number of elements; for a tuple, of all its parts."""
         if not self.item:
             return sum(part.elements for part in self.parts)
         count = 1
@@ -51,7 +51,7 @@ class Shape:
 
     @property
     def bytes(self) -> int:
-        """Bytes without padding, of an array or of all of a tuple's."""
+        """Number of bytes without padding; for a tuple, of all its parts."""
         if not self.item:
             return sum(part.bytes for part in self.parts)
         return -(-self.elements * ITEM_BITS[self.item] // 8)
@@ -62,8 +62,11 @@ class HloInstr:
     """One instruction.
 
     Attributes:
-        place: file and line, for errors.
-        operands: names, or the raw text of a parameter's number.
+        place: file and line, for error messages.
+        name: its name, without "%".
+        shape: shape of its result.
+        opcode: what it does, such as "dot".
+        operands: names of operands; for a parameter, its number as text.
         attributes: the text after the operands.
     """
 
@@ -75,23 +78,42 @@ class HloInstr:
     attributes: str
 
     def refuse(self, why: str) -> NoReturn:
-        """Raises InstanceError naming file, line and instruction."""
+        """Raise InstanceError naming file, line and instruction.
+
+        Args:
+            why: what is wrong, and what to do about it.
+        """
         raise InstanceError(f"{self.place}: %{self.name} ({self.opcode}): {why}")
 
     def computation(self, key: str) -> str:
-        """The name of a computation in an attribute such as calls=%f, "" if there is none."""
+        """Return the computation named in an attribute such as calls=%f, "" if there is none.
+
+        Args:
+            key: name of the attribute.
+        """
         match = re.search(rf"\b{key}=%?([\w.\-]+)", self.attributes)
         return match[1] if match else ""
 
     def numbers(self, key: str) -> tuple[int, ...]:
-        """The numbers of an attribute such as lhs_contracting_dims={1,2}."""
+        """Return the numbers of an attribute such as lhs_contracting_dims={1,2}, () for none.
+
+        Args:
+            key: name of the attribute.
+        """
         match = re.search(rf"\b{key}={{([\d,\s]*)}}", self.attributes)
         return tuple(int(n) for n in match[1].split(",") if n.strip()) if match else ()
 
 
 @dataclass(slots=True)
 class Computation:
-    """Instructions in the order of the text, which is the schedule where there is one."""
+    """A computation: instructions in the order of the text, which is the schedule if there is one.
+
+    Attributes:
+        name: its name.
+        instrs: the instructions, in order.
+        by_name: name -> instruction.
+        root: name of the instruction whose result is the computation's.
+    """
 
     name: str
     instrs: list[HloInstr] = field(default_factory=list)
@@ -101,7 +123,14 @@ class Computation:
 
 @dataclass(slots=True)
 class Module:
-    """An HLO module: its header line and its computations."""
+    """An HLO module.
+
+    Attributes:
+        place: the file, for error messages.
+        header: its first line.
+        computations: name -> computation.
+        entry: the computation that runs first.
+    """
 
     place: str
     header: str
@@ -115,7 +144,11 @@ class Module:
 
 
 def parse_module(place: str, text: str) -> Module:
-    """The module in a text; `place` names the file in errors.
+    """Parse an HLO module.
+
+    Args:
+        place: the file, for error messages.
+        text: HLO text.
 
     Raises:
         InstanceError: not HLO text, cut off, unscheduled, or with a dynamic shape; names the line.
@@ -184,7 +217,7 @@ def _add(computation: Computation, where: str, line: str) -> None:
 
 
 def _split_shape(text: str, where: str) -> tuple[str, str]:
-    """The shape's text and what follows it."""
+    """Split an instruction's right-hand side into the text of its shape and the rest."""
     if text.startswith("("):
         end = _closing(text[1:])
         if end < 0:
@@ -195,7 +228,7 @@ def _split_shape(text: str, where: str) -> tuple[str, str]:
 
 
 def _closing(text: str) -> int:
-    """Where the bracket opened just before the text is closed; -1 if it is not."""
+    """Return where the bracket that was opened just before the text is closed; -1 if nowhere."""
     depth = 0
     for at, char in enumerate(text):
         if char in _OPENS:
@@ -208,7 +241,7 @@ def _closing(text: str) -> int:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that no bracket encloses, without empty ones."""
+    """Split at commas that no bracket encloses; empty parts are dropped."""
     parts, depth, start = [], 0, 0
     for at, char in enumerate(text):
         depth += (char in _OPENS) - (char in _CLOSES)

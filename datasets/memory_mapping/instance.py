@@ -97,21 +97,21 @@ class Program(Instance):
 
     @property
     def n_tensors(self) -> int:
-        """T."""
+        """Number of tensors, T."""
         return len(self.tensor_names)
 
     @property
     def n_instrs(self) -> int:
-        """I."""
+        """Number of instructions, I."""
         return len(self.instr_names)
 
     @property
     def n_decisions(self) -> int:
-        """D: accesses for which a place is to be chosen."""
+        """Number of accesses for which a place must be chosen, D."""
         return int(accesses(self).decides.sum())
 
     def check(self) -> None:
-        """Refuse operands that no program has, circles of aliases, and programs without decisions.
+        """Refuse impossible operands, cyclic aliases, and programs with nothing to decide.
 
         Raises:
             InstanceError: names the field, the row and the remedy.
@@ -123,7 +123,7 @@ class Program(Instance):
         self._check_decisions()
 
     def _check_operands(self) -> None:
-        """Reads come before writes, no tensor twice, and nothing is read before it is made."""
+        """Check that reads precede writes, no operand repeats and nothing is read before made."""
         root = _storage(self)
         made = np.zeros(self.n_tensors, np.bool_)
         made[root[(self.tensor_kind == ARG) | (self.tensor_kind == CONST)]] = True
@@ -169,10 +169,24 @@ class Program(Instance):
 
 
 class Accesses(NamedTuple):
-    """The buffers, and every use of a buffer by an instruction, in order of decision.
+    """Buffers, and each instruction's accesses to buffers, in the order of decisions.
 
-    What an instruction reads and writes of one buffer is one access, in the place of its first
-    operand.
+    What an instruction reads and writes of one buffer is one access, at the position of its first
+    operand. There are T tensors, B buffers and A accesses.
+
+    Attributes:
+        tensor_buffer: int64 [T]; buffer that each tensor is stored in.
+        size: int64 [B]; bytes.
+        at_start: bool [B]; whether it is in slow memory before the program (ARG, CONST).
+        at_end: bool [B]; whether it must be in slow memory after the program (OUT).
+        placeable: bool [B]; whether it may enter fast memory.
+        instr: int64 [A]; instruction of each access.
+        buffer: int64 [A]; buffer of each access.
+        read: int64 [A]; bytes read in all executions.
+        written: int64 [A]; bytes written in all executions.
+        writes: bool [A]; whether the access writes.
+        makes: bool [A]; whether it is the first write of a buffer without content before.
+        decides: bool [A]; whether a place must be chosen.
     """
 
     tensor_buffer: np.ndarray  # int64 [T]; the buffer each tensor lives in
@@ -190,10 +204,10 @@ class Accesses(NamedTuple):
 
 
 def accesses(program: Program) -> Accesses:
-    """The program's buffers and accesses.
+    """Return a program's buffers and accesses.
 
     A buffer under SMALLEST_BYTES, larger than fast memory or pinned to slow memory is not
-    placeable: it stays in slow memory, and its accesses are no decisions.
+    placeable: it stays in slow memory, and its accesses are not decisions.
     """
     roots, buffer_of = np.unique(_storage(program), return_inverse=True)
     count = len(roots)
@@ -236,10 +250,10 @@ def accesses(program: Program) -> Accesses:
 
 
 def _storage(program: Program) -> np.ndarray:
-    """int64 [T]: the tensor at the end of each chain of aliases.
+    """Return the tensor whose storage each tensor has (the end of its chain of aliases), int64 [T].
 
     Raises:
-        InstanceError: the aliases go in a circle, or a tensor does not fit its storage.
+        InstanceError: the aliases are cyclic, or a tensor is larger than its storage.
     """
     alias = program.tensor_alias
     root = np.where(alias < 0, np.arange(len(alias)), alias)
@@ -263,10 +277,10 @@ def _storage(program: Program) -> np.ndarray:
 
 
 def peak_bytes(program: Program) -> int:
-    """The most bytes in use at once: of the buffers of SMALLEST_BYTES or more that are not pinned
-    to slow memory, each from its first to its last access.
+    """Return the largest number of bytes in use at once; capacities may be fractions of it.
 
-    Capacities given as fractions are fractions of this. It does not depend on the capacity.
+    Counted are buffers of SMALLEST_BYTES or more that are not pinned to slow memory, each from its
+    first to its last access. The result does not depend on the capacity.
     """
     a = accesses(program)
     counts = (a.size >= SMALLEST_BYTES) & ~np.isin(
@@ -284,7 +298,14 @@ def peak_bytes(program: Program) -> int:
 
 
 class Roofline(NamedTuple):
-    """Where the all-slow time goes; seconds."""
+    """A program's time with all operands in slow memory, and what bounds it.
+
+    Attributes:
+        all_slow_s: seconds with all operands in slow memory.
+        compute_bound_s: part of it in instructions bound by computation, seconds.
+        memory_bound_s: part of it in instructions bound by slow memory, seconds.
+        all_fast_s: seconds with all operands in fast memory.
+    """
 
     all_slow_s: float
     compute_bound_s: float  # of it, in instructions that wait for computation
@@ -293,7 +314,7 @@ class Roofline(NamedTuple):
 
 
 def roofline(program: Program) -> Roofline:
-    """The program's time with all operands in slow memory, split by what bounds it."""
+    """Return a program's time with all operands in slow memory, split by what bounds it."""
     count = program.n_instrs
     instr = np.repeat(np.arange(count), np.diff(program.op_start))
     moved = np.bincount(instr, program.op_bytes, count)

@@ -1,7 +1,7 @@
-"""Programs from JAX functions through their jaxprs.
+"""Make programs of JAX functions from their jaxprs.
 
-A jaxpr is traced, not compiled: its equations, calls laid out in place, are the schedule, without
-fusion. For what XLA makes of a function, import its scheduled HLO text instead (hlo.py).
+A jaxpr is traced, not compiled: its equations, with calls inlined, are the schedule, without
+fusion. To get what XLA makes of a function, import its scheduled HLO text instead (hlo.py).
 """
 
 from __future__ import annotations
@@ -32,20 +32,23 @@ def program_of_function(
     hardware: str = DEFAULT,
     capacity: str = DEFAULT_CAPACITY,
 ) -> Program:
-    """The program of a JAX function on inputs like these (arrays or jax.ShapeDtypeStruct).
+    """Make a program of a JAX function.
 
-    A scan's body counts with its length, a while loop's once, of a conditional the first branch.
+    The body of a scan counts as often as its length, that of a while loop once; of a conditional,
+    the first branch is taken.
 
     Args:
-        function: what jax.make_jaxpr takes.
-        *inputs: its arguments; only shapes and types matter.
-        name: of the program, by default the function's.
+        function: a function that jax.make_jaxpr accepts.
+        *inputs: its arguments, arrays or jax.ShapeDtypeStruct; only shapes and types matter.
+        name: name of the program; None for the function's.
         hardware: profile that gives the times.
-        capacity: as in `sizes.read_capacity`.
+        capacity: size of fast memory, as in `sizes.read_capacity`.
 
     Raises:
-        InstanceError: jax cannot trace the function (its reason is passed on), or a shape is
-            dynamic, or nothing is to be decided.
+        InstanceError: jax cannot trace the function (its reason is passed on), a shape is dynamic,
+            or there is nothing to decide.
+        SettingError: the capacity cannot be read.
+        UnknownNameError: no such hardware profile.
         MissingDependencyError: jax is not installed.
     """
     try:
@@ -76,14 +79,28 @@ def _constants(tracer: _Tracer, closed: Any) -> list[int]:
 
 
 class _Tracer:
-    """Lays a jaxpr's equations out as one list of instructions."""
+    """Converts a jaxpr's equations to one flat list of instructions.
+
+    Attributes:
+        name: name of the program, for error messages.
+        builder: the program under construction.
+    """
 
     def __init__(self, name: str, builder: Builder) -> None:
         self.name = name
         self.builder = builder
 
     def fresh(self, name: str, aval: Any, kind: int) -> int:
-        """A new tensor of an abstract value."""
+        """Add a tensor of an abstract value's size and return its index.
+
+        Args:
+            name: name of the tensor.
+            aval: jax's abstract value; gives shape and dtype.
+            kind: ARG, CONST, TMP or OUT.
+
+        Raises:
+            InstanceError: the shape is dynamic.
+        """
         return self.builder.tensor(name, self._bytes(aval), kind)
 
     def _bytes(self, aval: Any) -> int:
@@ -93,7 +110,14 @@ class _Tracer:
         return int(math.prod(shape)) * int(getattr(getattr(aval, "dtype", None), "itemsize", 0))
 
     def run(self, jaxpr: Any, constants: list[int], inputs: list[int], repeat: int) -> list[int]:
-        """Emits a jaxpr's equations; returns the tensors of its outputs."""
+        """Emit a jaxpr's equations and return the tensors of its outputs.
+
+        Args:
+            jaxpr: the jaxpr.
+            constants: a tensor for each of its constants.
+            inputs: a tensor for each of its inputs.
+            repeat: number of executions.
+        """
         names = [*jaxpr.constvars, *jaxpr.invars]
         values: dict[Any, int] = dict(zip(names, [*constants, *inputs], strict=True))
 
@@ -129,7 +153,7 @@ class _Tracer:
         return self.run(jaxpr, constants, inputs, repeat)
 
     def _scan(self, equation: Any, inputs: list[int], repeat: int) -> list[int]:
-        """The body with the scan's length; carries stay in place, slices count as slices."""
+        """Emit a scan's body; carried values keep their buffers, inputs and outputs are sliced."""
         parameters = equation.params
         fixed, carried = parameters["num_consts"], parameters["num_carry"]
         body, trips = parameters["jaxpr"], max(1, int(parameters["length"]))
@@ -161,7 +185,7 @@ class _Tracer:
         return results
 
     def _in_place(self, new: int, old: int) -> None:
-        """A loop's new state takes the storage of the old, where the program made both."""
+        """Let a loop's new state share the storage of the old one, if the program made both."""
         builder = self.builder
         free = builder.aliases[new] < 0 and builder.kinds[new] == builder.kinds[old] == TMP
         if free and new > old and builder.sizes[new] <= builder.sizes[old]:
@@ -180,7 +204,7 @@ class _Tracer:
 
 
 def _flops(equation: Any, primitive: str) -> float:
-    """Two a multiply-add, one an element of other work, 0 for moving data."""
+    """Return an equation's FLOPs: two per multiply-add, one per element of other work."""
     if primitive in MOVES:
         return 0.0
     elements = float(math.prod(getattr(equation.outvars[0].aval, "shape", ())))

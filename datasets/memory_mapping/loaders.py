@@ -1,6 +1,6 @@
-"""Reads users' files into programs: JSON here, HLO text in hlo.py, torch.export in torch_export.py.
+"""Read users' files into programs: JSON here, HLO in hlo.py, torch.export in torch_export.py.
 
-The format is told from the content, never from the file's name.
+The format is recognized by the content, not by the file's name.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ FORMATS = (
 def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Program:
     """Read the program in a user's file.
 
-    Read are: scheduled XLA HLO text, plain or gzipped; this library's JSON (the schema is in
+    Supported are: scheduled XLA HLO text, plain or gzipped; this library's JSON (the schema is in
     docs/memory_mapping.md); a program saved by torch.export (.pt2, needs torch); and what this
     library saved itself (.npz, or a .zip set of one instance).
 
     Args:
         path: the file.
-        settings: texts by the names in SETTINGS. A hardware and a capacity take the place of the
-            defaults while the program is built, and of what a JSON program or a saved one says.
+        settings: texts by the names in SETTINGS. Hardware and capacity replace the defaults while
+            the program is built, and what a JSON or saved program says.
 
     Raises:
         InstanceError: the file is none of these or is malformed; names file, place and remedy.
@@ -78,15 +78,15 @@ def _load_archive(file: UserFile, hardware: str, capacity: str | None) -> Progra
 def load_json(
     place: str, name: str, text: str, hardware: str = DEFAULT, capacity: str | None = None
 ) -> Program:
-    """Read the program in a JSON text of the documented schema.
+    """Read a program in JSON of the documented schema.
 
     Args:
-        place: the file, for refusals.
-        name: of the program, where the text has none.
+        place: the file, for error messages.
+        name: name of the program if the document gives none.
         text: the JSON document.
-        hardware: profile of the times, where the text names none.
-        capacity: bytes of fast memory, 8MiB, or a fraction of the peak; None for what the text
-            says, or a quarter of the peak.
+        hardware: profile that gives the times if the document names none.
+        capacity: size of fast memory, as in `sizes.read_capacity`; None for the document's, or a
+            quarter of the peak.
 
     Raises:
         InstanceError: names the file, the record and the field.
@@ -112,7 +112,7 @@ def load_json(
 
 
 def _hardware(document: Record, hardware: str) -> tuple[Hardware, str | None]:
-    """The profile with what the file says in its place, and the file's capacity."""
+    """Return the profile with the document's values in place of its own, and the capacity."""
     if not document.has("hw"):
         return load_hardware(hardware), None
     hw = document.get("hw")
@@ -172,7 +172,7 @@ def _instr(instr: Record, builder: Builder, rows: dict[str, int]) -> None:
 
 
 def to_json(program: Program) -> str:
-    """The program as JSON of the documented schema; `load_json` reads it back."""
+    """Convert a program to JSON of the documented schema, which `load_json` reads."""
     tensors = []
     for row, name in enumerate(program.tensor_names):
         tensor: dict[str, Any] = {

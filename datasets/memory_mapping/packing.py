@@ -1,6 +1,6 @@
-"""The packing sub-problem: buffers with fixed lifetimes, one offset each.
+"""Read packing problems: buffers with fixed lifetimes that need one offset each.
 
-Reads minimalloc's CSV (google/minimalloc): id, lower, upper, size; a solution adds offset.
+The format is minimalloc's CSV (google/minimalloc): id, lower, upper, size; a solution adds offset.
 Lifetimes are half-open.
 """
 
@@ -23,11 +23,12 @@ class Packing:
     """A packing problem of n buffers.
 
     Attributes:
-        name: of the file.
+        name: name of the file, without .csv.
         ids: n names.
-        lower, upper: int64 [n]; the buffer is alive at lower <= t < upper.
-        size: int64 [n].
-        capacity: the height to stay within, 0 where the file's name gives none.
+        lower: int64 [n]; first time at which each buffer is alive.
+        upper: int64 [n]; first time after its life: it is alive at lower <= t < upper.
+        size: int64 [n]; bytes.
+        capacity: largest allowed height, bytes; 0 if the file's name gives none.
     """
 
     name: str
@@ -39,14 +40,17 @@ class Packing:
 
     @property
     def peak_load(self) -> int:
-        """The most alive at once, a bound on the height."""
-        times = np.concatenate([self.upper, self.lower])  # ends before starts at equal times
+        """The most bytes alive at once, a lower bound on the height."""
+        times = np.concatenate([self.upper, self.lower])  # at equal times, ends come before starts
         change = np.concatenate([-self.size, self.size])
         return int(change[np.argsort(times, kind="stable")].cumsum().max(initial=0))
 
 
 def load_packing(path: Path) -> Packing:
-    """The packing problem in a minimalloc CSV; NAME.CAPACITY.csv names the capacity.
+    """Read the packing problem in a minimalloc CSV.
+
+    Args:
+        path: the file; a name like NAME.CAPACITY.csv gives the capacity.
 
     Raises:
         InstanceError: names the file, the row and the column.
@@ -68,7 +72,13 @@ def load_packing(path: Path) -> Packing:
 
 
 def packing_faults(packing: Packing, offsets: np.ndarray, capacity: int) -> list[str]:
-    """What is wrong with the offsets: one sentence a fault, empty if they are a packing."""
+    """Return what is wrong with a packing, one sentence per fault; empty if it is valid.
+
+    Args:
+        packing: the problem.
+        offsets: int64 [n]; lowest byte of each buffer.
+        capacity: largest allowed height, bytes.
+    """
     faults = []
     if offsets.shape != packing.size.shape:
         return [f"{len(offsets)} offsets for {len(packing.ids)} buffers"]

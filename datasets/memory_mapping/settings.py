@@ -1,4 +1,4 @@
-"""Settings a user may put on a program, and how their texts are read."""
+"""Settings a user may put on a program, and how they are read."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 def on_hardware(program: Program, hardware: Hardware) -> Program:
-    """Give a program the times of other hardware; the capacity stays.
+    """Return a program timed for other hardware; the capacity stays.
 
     An instruction with known FLOPs takes flops / hardware.flops seconds to compute; one without
     keeps its time.
 
     Args:
         program: any program.
-        hardware: the profile to take rates and alignment from.
+        hardware: profile to take rates and alignment from.
     """
     known = program.instr_flops > 0
     return dataclasses.replace(
@@ -50,14 +50,15 @@ def on_hardware(program: Program, hardware: Hardware) -> Program:
 
 
 def with_settings(program: Program, values: Mapping[str, str]) -> Program:
-    """Replace the settings of a program: its hardware, then its capacity, then its dead ends.
+    """Return a program with settings replaced: hardware, then capacity, then dead ends.
 
     Args:
-        program: the program with its present settings.
-        values: texts as given by `--set`, by the names in SETTINGS.
+        program: any program.
+        values: texts by the names in SETTINGS, as given by `--set`.
 
     Raises:
         SettingError: a value cannot be read.
+        UnknownNameError: no such hardware profile.
         InstanceError: a value is impossible.
     """
     if "hardware" in values:

@@ -1,4 +1,4 @@
-"""Reads amounts of memory: bytes, 8MiB, or a fraction of the peak."""
+"""Read amounts of memory: bytes, 8MiB, or a fraction of the peak."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ UNITS = {
 
 
 def read_capacity(text: str, peak: Callable[[], int]) -> int:
-    """Bytes from "1048576", "8MiB", or a fraction of the peak: "1/4", "0.25" or "25%".
+    """Convert text to bytes: "1048576", "8MiB", or a fraction of the peak: "1/4", "0.25", "25%".
 
-    A plain number of at most 1 with a point in it is a fraction; "1/1" is the whole peak. The
-    fraction's bytes are rounded up. `peak` is called only for fractions.
+    A decimal number up to 1 with a point in it is a fraction; "1/1" is the whole peak. A fraction's
+    bytes are rounded up.
+
+    Args:
+        text: the amount.
+        peak: () -> bytes of the program's peak; called only for fractions.
 
     Raises:
         SettingError: the text is none of these, or not positive.

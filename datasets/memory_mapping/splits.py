@@ -1,6 +1,4 @@
-"""Named instance sets: the embedded splits of synthetic programs and the embedded real programs,
-with how they were made.
-"""
+"""Named instance sets of memory mapping: embedded synthetic splits and embedded real programs."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from .generator import generate
 from .instance import Program, roofline
 from .loaders import load_file
 
-# Every split draws from seeds of its own; the splits never meet.
+# Each split has its own range of seeds, so that no two share an instance.
 FIRST_SEED = {
     "synthetic:train": 200_000, "synthetic:val": 300_000, "synthetic:test": 400_000,
     "small:train": 500_000, "small:val": 600_000, "small:test": 700_000,
@@ -26,7 +24,7 @@ FIRST_SEED = {
 DECISIONS = {"synthetic": (60, 1000), "small": (12, 80)}
 KINDS = ("chain", "residual", "unet", "transformer", "dag")
 CAPACITIES = ("1/8", "1/4", "1/2")
-LEAST_IDEAL = 1.15  # all-slow time over all-fast time below which there is little to play for
+LEAST_IDEAL = 1.15  # all-slow time over all-fast time; below it there is little to gain
 
 # Compiled by XLA for CPU (jax 0.10.2) from small JAX models of this project's own.
 HLO_FILES = (
@@ -37,7 +35,7 @@ HLO_SOURCE = "this project's HLO dumps"
 
 
 def real_programs() -> list[Program]:
-    """Read the programs of set hlo, imported from the dumps in the data folder.
+    """Read the programs of set hlo from the HLO dumps in the data folder.
 
     Raises:
         InstanceError: a dump is missing.
@@ -50,7 +48,11 @@ def real_programs() -> list[Program]:
 
 
 def split_instances(name: str) -> Iterator[Program]:
-    """Draw the endless sequence whose first instances are an embedded split."""
+    """Generate the endless sequence whose first instances are an embedded split.
+
+    Args:
+        name: name of the split, a key of FIRST_SEED.
+    """
     family = name.partition(":")[0]
     low, high = DECISIONS[family]
     kept = 0
@@ -62,7 +64,13 @@ def split_instances(name: str) -> Iterator[Program]:
 
 
 def _draw(family: str, kept: int, seed: int) -> Program | None:
-    """A program of the kind and the part of the peak whose turn it is; None where nothing fits."""
+    """Generate one program of a split; return None if it gains too little or is invalid.
+
+    Args:
+        family: "synthetic" or "small".
+        kept: position in the split; decides kind and capacity.
+        seed: seed of the program.
+    """
     rng = np.random.default_rng([seed, 0x3A110C])
     kind = KINDS[kept % len(KINDS)]
     train = int(rng.integers(2))
@@ -89,7 +97,7 @@ def _embedded(name: str, size: int, about: str) -> Embedded[Program]:
 
 
 def _further(name: str, split: str, first: int, size: int, about: str) -> Drawn[Program]:
-    """A set of `size` programs that an embedded split's sequence goes on with, from `first` on."""
+    """Declare a set of `size` programs of an embedded split's sequence, from `first` on."""
 
     def draw() -> Iterator[Program]:
         for row, program in enumerate(islice(split_instances(split), first, first + size)):

@@ -1,8 +1,8 @@
-"""Programs from PyTorch models through torch.export.
+"""Make programs of PyTorch models through torch.export.
 
 The graph is decomposed to ATen operators and made functional, so that each node makes new tensors
 or a view; its order is the schedule. Sizes come from the traced values, FLOPs from torch's own
-counter, what is a view from the operators' schemas.
+counter, views from the operators' schemas.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ def program_of_model(
     hardware: str = DEFAULT,
     capacity: str = DEFAULT_CAPACITY,
 ) -> Program:
-    """The program of a model's forward pass on inputs like the example's.
+    """Make a program of a model's forward pass.
 
     Args:
         model: a torch.nn.Module.
-        example_inputs: what the model is called with; only shapes and types matter.
+        example_inputs: positional inputs of the model; only shapes and types matter.
         kwargs: further inputs, by name.
-        name: of the program, by default the model's class.
+        name: name of the program; None for the model's class.
         hardware: profile that gives the times.
-        capacity: as in `sizes.read_capacity`.
+        capacity: size of fast memory, as in `sizes.read_capacity`.
 
     Raises:
         InstanceError: torch.export refuses the model (its reason is passed on), or a shape is
             dynamic.
         SettingError: the capacity cannot be read.
+        UnknownNameError: no such hardware profile.
         MissingDependencyError: torch is not installed.
     """
     torch = _torch()
@@ -58,10 +59,16 @@ def program_of_model(
 
 
 def load_pt2(path: Path, hardware: Hardware, capacity: str = DEFAULT_CAPACITY) -> Program:
-    """The program in a file that torch.export.save wrote.
+    """Make a program of a file that torch.export.save wrote.
+
+    Args:
+        path: the file, .pt2.
+        hardware: profile that gives the times.
+        capacity: size of fast memory, as in `sizes.read_capacity`.
 
     Raises:
         InstanceError: torch cannot load it (its reason is passed on), or a shape is dynamic.
+        SettingError: the capacity cannot be read.
         MissingDependencyError: torch is not installed.
     """
     torch = _torch()
@@ -78,10 +85,18 @@ def load_pt2(path: Path, hardware: Hardware, capacity: str = DEFAULT_CAPACITY) -
 def program_of_export(
     exported: Any, name: str, hardware: Hardware, capacity: str = DEFAULT_CAPACITY
 ) -> Program:
-    """The program of a torch.export.ExportedProgram.
+    """Make a program of a torch.export.ExportedProgram.
+
+    Args:
+        exported: the exported program; it is decomposed to ATen operators first.
+        name: name of the program.
+        hardware: profile that gives the times.
+        capacity: size of fast memory, as in `sizes.read_capacity`.
 
     Raises:
-        InstanceError: a shape is dynamic, or nothing is to be decided.
+        InstanceError: the model cannot be decomposed, a shape is dynamic, or there is nothing to
+            decide.
+        SettingError: the capacity cannot be read.
     """
     try:
         exported = exported.run_decompositions()
@@ -111,7 +126,16 @@ def _first_lines(error: Exception) -> str:
 
 
 class _Reader:
-    """Walks a graph's nodes and writes them to a builder."""
+    """Writes a graph's nodes to a builder.
+
+    Attributes:
+        name: name of the program, for error messages.
+        builder: the program under construction.
+        flops_of: torch's functions that count the FLOPs of an operator.
+        gathers: operators whose first operand counts only for the part they read.
+        tensors: node name -> its tensors; several for a tuple.
+        parts: node name -> bytes of a view, at most its base's.
+    """
 
     def __init__(self, name: str, builder: Builder) -> None:
         from torch import ops
@@ -123,11 +147,15 @@ class _Reader:
         self.flops_of: Mapping[Any, Callable[..., Any]] = flop_registry
         # Their first operand counts for the part they read.
         self.gathers = (aten.embedding, aten.gather, aten.index, aten.index_select)
-        self.tensors: dict[str, list[int]] = {}  # of each node, a tuple's parts in order
-        self.parts: dict[str, int] = {}  # bytes of views that are smaller than their base
+        self.tensors: dict[str, list[int]] = {}
+        self.parts: dict[str, int] = {}
 
     def read(self, exported: Any) -> None:
-        """Every node in order; placeholders first, as the graph has them."""
+        """Write all nodes, in order; placeholders come first in the graph.
+
+        Args:
+            exported: a decomposed torch.export.ExportedProgram.
+        """
         signature = exported.graph_signature
         mutated = dict(getattr(signature, "buffers_to_mutate", {}) or {})
         mutated |= dict(getattr(signature, "user_inputs_to_mutate", {}) or {})
@@ -147,8 +175,10 @@ class _Reader:
             self._in_place(output, str(by_target.get(target, target)))
 
     def _fresh(self, node: Any, kind: int, alias: int = -1) -> list[int]:
-        """New tensors for a node's value; numbers have none, and parts that nothing reads (a
-        pooling's indices, a normalization's statistics) are not made: NOT_MADE.
+        """Add tensors for a node's value and return their indices.
+
+        Parts of a tuple that nothing reads (a pooling's indices, a normalization's statistics) are
+        not made; their index is NOT_MADE.
         """
         value = node.meta.get("val")
         parts = value if isinstance(value, (list, tuple)) else [value]
@@ -207,7 +237,7 @@ class _Reader:
         self.builder.instr(node.name, reads, writes, self._flops(node))
 
     def _size(self, node: Any) -> int:
-        """Bytes of a node's first tensor, or of the part of it that a view shows."""
+        """Return the bytes of a node's first tensor, or of the part of it that a view covers."""
         return self.parts.get(node.name, self.builder.sizes[self.tensors[node.name][0]])
 
     def _flops(self, node: Any) -> float:
@@ -220,13 +250,13 @@ class _Reader:
         return float(first.numel()) if hasattr(first, "numel") else 0.0
 
     def _leaves(self, name: str) -> None:
-        """What a node made is an output of the program."""
+        """Mark the tensors that a node made as outputs of the program."""
         for tensor in self.tensors.get(name, ()):
             if tensor != NOT_MADE and self.builder.kinds[tensor] == TMP:
                 self.builder.kinds[tensor] = OUT
 
     def _in_place(self, output: str, target: str) -> None:
-        """A mutated buffer's new contents take its storage."""
+        """Let the new content of a mutated buffer share its storage."""
         new, old = self.tensors.get(output, []), self.tensors.get(target, [])
         for made, storage in zip(new, old, strict=False):
             fits = self.builder.sizes[made] <= self.builder.sizes[storage]
@@ -235,7 +265,7 @@ class _Reader:
 
 
 def _is_read(node: Any, part: int) -> bool:
-    """Whether anything uses a part of a node's value."""
+    """Whether any node uses a part of a node's value."""
     return any(
         bool(user.users) and user.args[1] == part if user.target is operator.getitem else True
         for user in node.users
@@ -243,7 +273,7 @@ def _is_read(node: Any, part: int) -> bool:
 
 
 def _nodes(value: Any) -> list[Any]:
-    """The graph nodes in nested arguments, in order."""
+    """Return the graph nodes in nested arguments, in order."""
     if isinstance(value, (list, tuple)):
         return [node for part in value for node in _nodes(part)]
     if isinstance(value, dict):
@@ -252,7 +282,7 @@ def _nodes(value: Any) -> list[Any]:
 
 
 def _values(value: Any) -> Any:
-    """Nested arguments with the traced values in place of nodes."""
+    """Return nested arguments with traced values in place of nodes."""
     if isinstance(value, (list, tuple)):
         return type(value)(_values(part) for part in value)
     if isinstance(value, dict):
@@ -261,7 +291,7 @@ def _values(value: Any) -> Any:
 
 
 def _viewed(node: Any) -> Any | None:
-    """The node that this one is a view of, by its operator's schema; None if it is none."""
+    """Return the node that this one is a view of, by its operator's schema; None for none."""
     schema = getattr(node.target, "_schema", None)
     if schema is None or len(schema.returns) != 1 or schema.returns[0].alias_info is None:
         return None
