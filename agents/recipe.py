@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,6 +12,9 @@ from torch import nn
 
 from ..core.errors import SettingError
 from ..core.registry import FAMILIES, check_name, family_names, resolve
+
+SCORE_SAMPLES = 8
+SCORE_TEMPERATURE = 0.5
 
 AnyInstance = TypeVar("AnyInstance")
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -88,6 +91,26 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
     score: Callable[[AnyNetwork, Sequence[AnyInstance]], dict[str, float]]
     chosen_by: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def score_plans(plays: Iterable[Callable[[float], float]]) -> dict[str, float]:
+    """Score a policy by the plans it makes.
+
+    Args:
+        plays: for each instance a function: temperature -> objective of a plan sampled at it, lower
+            is better; at 0.0 of the likeliest plan.
+
+    Returns:
+        Means over the instances: "greedy" of the likeliest plan, "sample" of SCORE_SAMPLES samples
+        at SCORE_TEMPERATURE, "best_of_8" of the best of these.
+    """
+    rows = []
+    for play in plays:
+        greedy = play(0.0)
+        samples = [play(SCORE_TEMPERATURE) for _ in range(SCORE_SAMPLES)]
+        rows.append((greedy, float(np.mean(samples)), min(samples)))
+    names = "greedy", "sample", f"best_of_{SCORE_SAMPLES}"
+    return dict(zip(names, map(float, np.mean(rows, axis=0)), strict=True))
 
 
 def load_recipe(family: str, entry: str = "") -> Recipe[Any, Any, Any]:

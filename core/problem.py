@@ -93,7 +93,7 @@ class Problem(ABC, Generic[I]):
     """Name of each speed measurement -> lazy entry point: () -> list of Throughput."""
 
     @abstractmethod
-    def load_file(self, path: Path, settings: Mapping[str, str]) -> I:
+    def load_file(self, path: Path, settings: Mapping[str, str], /) -> I:
         """Read a user's file; the format is recognized by the content.
 
         Args:
@@ -107,7 +107,7 @@ class Problem(ABC, Generic[I]):
         """
 
     @abstractmethod
-    def generate(self, parameters: Mapping[str, str], seed: int) -> I:
+    def generate(self, parameters: Mapping[str, str], seed: int, /) -> I:
         """Generate an instance.
 
         Args:
@@ -120,7 +120,7 @@ class Problem(ABC, Generic[I]):
         """
 
     @abstractmethod
-    def apply_settings(self, instance: I, values: Mapping[str, str]) -> I:
+    def apply_settings(self, instance: I, values: Mapping[str, str], /) -> I:
         """Return a copy of the instance with settings replaced.
 
         Args:
@@ -133,7 +133,7 @@ class Problem(ABC, Generic[I]):
         """
 
     @abstractmethod
-    def objective(self, instance: I) -> Objective:
+    def objective(self, instance: I, /) -> Objective:
         """Name what is optimized, with its direction and unit.
 
         Args:
@@ -141,7 +141,7 @@ class Problem(ABC, Generic[I]):
         """
 
     @abstractmethod
-    def validate(self, instance: I, actions: np.ndarray, world: World) -> Verdict:
+    def validate(self, instance: I, actions: np.ndarray, world: World, /) -> Verdict:
         """Recompute feasibility and objective of a plan, without the environment's code.
 
         Args:
@@ -155,7 +155,7 @@ class Problem(ABC, Generic[I]):
         """Make a tiny instance, on which contenders are run before any timing."""
 
     @abstractmethod
-    def describe(self, instance: I) -> dict[str, Any]:
+    def describe(self, instance: I, /) -> dict[str, Any]:
         """Describe an instance in a few facts, for `data info` and the report.
 
         Args:
@@ -166,7 +166,7 @@ class Problem(ABC, Generic[I]):
         """
 
     @abstractmethod
-    def export_plan(self, instance: I, actions: np.ndarray) -> list[dict[str, Any]]:
+    def export_plan(self, instance: I, actions: np.ndarray, /) -> list[dict[str, Any]]:
         """Convert a plan into a form that an operator can carry out.
 
         Args:
@@ -180,7 +180,7 @@ class Problem(ABC, Generic[I]):
             SolutionError: the plan cannot be carried out.
         """
 
-    def best_known(self, instance: I) -> tuple[float, str] | None:
+    def best_known(self, instance: I, /) -> tuple[float, str] | None:
         """Return the best objective known from elsewhere.
 
         Args:
@@ -191,7 +191,7 @@ class Problem(ABC, Generic[I]):
         """
         return None
 
-    def is_live(self, instance: I) -> bool:
+    def is_live(self, instance: I, /) -> bool:
         """Whether the instance's world goes on while a contender computes.
 
         If so, a bound proven on the given instance does not hold for the world that the plan meets.
@@ -201,7 +201,7 @@ class Problem(ABC, Generic[I]):
         """
         return False
 
-    def is_random(self, instance: I) -> bool:
+    def is_random(self, instance: I, /) -> bool:
         """Whether the world's seed changes the problem; each seed then has a best of its own.
 
         Args:
@@ -209,7 +209,7 @@ class Problem(ABC, Generic[I]):
         """
         return False
 
-    def contender_view(self, instance: I) -> I:
+    def contender_view(self, instance: I, /) -> I:
         """Return what solvers and agents get of an instance; oracles get all of it.
 
         Args:
@@ -217,7 +217,7 @@ class Problem(ABC, Generic[I]):
         """
         return instance
 
-    def policy_view(self, instance: I) -> Any:
+    def policy_view(self, instance: I, /) -> Any:
         """Return what `Policy.reset` gets of an instance; observations tell the policy the rest.
 
         Args:
@@ -225,7 +225,7 @@ class Problem(ABC, Generic[I]):
         """
         return instance
 
-    def null_plan(self, instance: I) -> np.ndarray:
+    def null_plan(self, instance: I, /) -> np.ndarray:
         """Return the plan of doing nothing.
 
         A contender has this plan before its first own one, and a failed run is scored by it.

@@ -4,19 +4,16 @@ and its score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...datasets.memory_mapping.instance import Program
 from ..batches import imitate_choices
-from ..recipe import Recipe
+from ..recipe import Recipe, score_plans
 from .imitation import lessons
 from .network import DecisionPolicy
 from .playing import Player, take_weights
-
-SCORE_SAMPLES = 8
-SCORE_TEMPERATURE = 0.5
 
 
 def score(network: DecisionPolicy, instances: Sequence[Program]) -> dict[str, float]:
@@ -29,19 +26,13 @@ def score(network: DecisionPolicy, instances: Sequence[Program]) -> dict[str, fl
     Returns:
         greedy: of the likeliest choices; sample: mean of 8 samples; best_of_8: the best of them.
     """
-    weights = take_weights(network)
-    rng = np.random.default_rng(0)
-    rows = []
-    for program in instances:
+    weights, rng = take_weights(network), np.random.default_rng(0)
+
+    def player_of(program: Program) -> Callable[[float], float]:
         player = Player(program, weights)
-        whole = player.static.all_slow
-        greedy = player.play(0.0, rng) / whole
-        samples = [player.play(SCORE_TEMPERATURE, rng) / whole for _ in range(SCORE_SAMPLES)]
-        rows.append((greedy, float(np.mean(samples)), min(samples)))
-    means = np.mean(rows, axis=0)
-    return dict(
-        zip(("greedy", "sample", f"best_of_{SCORE_SAMPLES}"), map(float, means), strict=True)
-    )
+        return lambda temperature: float(player.play(temperature, rng) / player.static.all_slow)
+
+    return score_plans(map(player_of, instances))
 
 
 RECIPE = Recipe(

@@ -4,19 +4,16 @@ and its score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import nn
 
 from ...datasets.vm_rescheduling.instance import Cluster
-from ..recipe import Recipe
+from ..recipe import Recipe, score_plans
 from .imitation import imitate, lessons
 from .network import RelationalPolicy
 from .playing import Player, take_weights
-
-SCORE_SAMPLES = 8
-SCORE_TEMPERATURE = 0.5
 
 
 def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
@@ -29,18 +26,13 @@ def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
     Returns:
         greedy: of the likeliest actions; sample: mean of 8 samples; best_of_8: the best of them.
     """
-    weights = take_weights(network)
-    rng = np.random.default_rng(0)
-    rows = []
-    for cluster in instances:
+    weights, rng = take_weights(network), np.random.default_rng(0)
+
+    def player_of(cluster: Cluster) -> Callable[[float], float]:
         player = Player(cluster, weights)
-        greedy = player.play(0.0, rng)[0]
-        samples = [player.play(SCORE_TEMPERATURE, rng)[0] for _ in range(SCORE_SAMPLES)]
-        rows.append((greedy, float(np.mean(samples)), min(samples)))
-    means = np.mean(rows, axis=0)
-    return dict(
-        zip(("greedy", "sample", f"best_of_{SCORE_SAMPLES}"), map(float, means), strict=True)
-    )
+        return lambda temperature: float(player.play(temperature, rng)[0])
+
+    return score_plans(map(player_of, instances))
 
 
 RECIPE = Recipe(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.contracts import Objective, Verdict, World
 from ...core.problem import Defaults, Problem
 from ...datasets.federated_lr.generator import PARAMETERS, generate
-from ...datasets.federated_lr.instance import CURVE, Federation, Terms, seal, terms_of
+from ...datasets.federated_lr.instance import CURVE, Federation, seal, terms_of
 from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
 from ...datasets.federated_lr.splits import SETS
@@ -67,25 +65,14 @@ class FederatedLR(Problem[Federation]):
     pictures = ".evaluation.pictures.federated_lr:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {"federated_lr": ".benchmarks.federated_lr:measure"}
 
-    def load_file(self, path: Path, settings: Mapping[str, str]) -> Federation:
-        """Read a federation from images, LEAF's JSON or CSV."""
-        return load_file(path, settings)
-
-    def generate(self, parameters: Mapping[str, str], seed: int) -> Federation:
-        """Generate a federation, or a learning curve."""
-        return generate(parameters, seed)
-
-    def apply_settings(self, federation: Federation, values: Mapping[str, str]) -> Federation:
-        """Return the federation with other terms of training, partition or noise."""
-        return with_settings(federation, values)
-
-    def objective(self, federation: Federation) -> Objective:
-        """Name the measure of the trained model that counts."""
-        return objective_of(federation)
-
-    def validate(self, federation: Federation, actions: np.ndarray, world: World) -> Verdict:
-        """Train again with the plan's rates and rules, by the reference implementation."""
-        return validate(federation, actions, world)
+    load_file = staticmethod(load_file)
+    generate = staticmethod(generate)
+    apply_settings = staticmethod(with_settings)
+    objective = staticmethod(objective_of)
+    validate = staticmethod(validate)
+    export_plan = staticmethod(export_plan)
+    contender_view = staticmethod(seal)
+    policy_view = staticmethod(terms_of)
 
     @staticmethod
     @cache
@@ -124,21 +111,9 @@ class FederatedLR(Problem[Federation]):
             "stragglers": f.stragglers,
         }
 
-    def export_plan(self, federation: Federation, actions: np.ndarray) -> list[dict[str, Any]]:
-        """List the rates and rules of every round."""
-        return export_plan(federation, actions)
-
     def is_random(self, federation: Federation) -> bool:
         """Whether the world draws weights, participants and batches: true of all but curves."""
         return federation.model != CURVE
-
-    def contender_view(self, federation: Federation) -> Federation:
-        """Leave out the test rows."""
-        return seal(federation)
-
-    def policy_view(self, federation: Federation) -> Terms:
-        """Return the terms of the training, without any data."""
-        return terms_of(federation)
 
     def null_plan(self, federation: Federation) -> np.ndarray:
         """Keep the initial rates in every round."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.contracts import Objective, Verdict, World
 from ...core.problem import Defaults, Problem
 from ...datasets.memory_mapping.generator import PARAMETERS, generate
 from ...datasets.memory_mapping.instance import Program, accesses, peak_bytes, roofline
@@ -61,25 +59,12 @@ class MemoryMapping(Problem[Program]):
         "memory_mapping": ".benchmarks.memory_mapping:measure"
     }
 
-    def load_file(self, path: Path, settings: Mapping[str, str]) -> Program:
-        """Read a program from HLO text, JSON or an exported graph."""
-        return load_file(path, settings)
-
-    def generate(self, parameters: Mapping[str, str], seed: int) -> Program:
-        """Generate a program."""
-        return generate(parameters, seed)
-
-    def apply_settings(self, program: Program, values: Mapping[str, str]) -> Program:
-        """Return the program for other hardware or another capacity."""
-        return with_settings(program, values)
-
-    def objective(self, program: Program) -> Objective:
-        """Name the program's running time."""
-        return objective_of(program)
-
-    def validate(self, program: Program, actions: np.ndarray, world: World) -> Verdict:
-        """Play the program instruction by instruction, in plain Python."""
-        return validate(program, actions, world)
+    load_file = staticmethod(load_file)
+    generate = staticmethod(generate)
+    apply_settings = staticmethod(with_settings)
+    objective = staticmethod(objective_of)
+    validate = staticmethod(validate)
+    export_plan = staticmethod(export_plan)
 
     @staticmethod
     @cache
@@ -111,10 +96,6 @@ class MemoryMapping(Problem[Program]):
             "speed-up if all were fast": round(times.all_slow_s / max(times.all_fast_s, 1e-300), 3),
             "dead_end": program.dead_end,
         }
-
-    def export_plan(self, program: Program, actions: np.ndarray) -> list[dict[str, Any]]:
-        """List the decisions, with what each does to fast memory."""
-        return export_plan(program, actions)
 
     def null_plan(self, program: Program) -> np.ndarray:
         """Leave everything in slow memory."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.contracts import Objective, Verdict, World
 from ...core.problem import Defaults, Problem
 from ...datasets.sequence_design.generator import PARAMETERS, generate
 from ...datasets.sequence_design.instance import DesignTask, seal
@@ -61,25 +59,13 @@ class SequenceDesign(Problem[DesignTask]):
         "sequence_design": ".benchmarks.sequence_design:measure"
     }
 
-    def load_file(self, path: Path, settings: Mapping[str, str]) -> DesignTask:
-        """Read a design task from measured sequences."""
-        return load_file(path, settings)
-
-    def generate(self, parameters: Mapping[str, str], seed: int) -> DesignTask:
-        """Generate an Ehrlich function and an offline set measured on it."""
-        return generate(parameters, seed)
-
-    def apply_settings(self, task: DesignTask, values: Mapping[str, str]) -> DesignTask:
-        """Return the task with another number of designs or another offline share."""
-        return with_settings(task, values)
-
-    def objective(self, task: DesignTask) -> Objective:
-        """Name the score of the designs that counts."""
-        return objective_of(task)
-
-    def validate(self, task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
-        """Score the designs by the oracle."""
-        return validate(task, actions, world)
+    load_file = staticmethod(load_file)
+    generate = staticmethod(generate)
+    apply_settings = staticmethod(with_settings)
+    objective = staticmethod(objective_of)
+    validate = staticmethod(validate)
+    export_plan = staticmethod(export_plan)
+    contender_view = staticmethod(seal)
 
     @staticmethod
     @cache
@@ -113,18 +99,10 @@ class SequenceDesign(Problem[DesignTask]):
             "scores of new designs are": "ESTIMATES" if task.estimated else "exact",
         }
 
-    def export_plan(self, task: DesignTask, actions: np.ndarray) -> list[dict[str, Any]]:
-        """List the designs, best by the proxy first."""
-        return export_plan(task, actions)
-
     def null_plan(self, task: DesignTask) -> np.ndarray:
         """Return the best of the offline set, repeated where it holds too few."""
         rows = best_offline(task, task.batch_size)
         return np.resize(rows.astype(np.int64), task.batch_size * task.length)
-
-    def contender_view(self, task: DesignTask) -> DesignTask:
-        """Leave out the oracle and the hidden rows."""
-        return seal(task)
 
 
 PROBLEM = SequenceDesign()

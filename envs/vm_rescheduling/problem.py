@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.contracts import Objective, Verdict, World
 from ...core.problem import Defaults, Problem
 from ...datasets.vm_rescheduling.generator import PARAMETERS, generate
 from ...datasets.vm_rescheduling.instance import ACTIVE, STATUS_NAMES, Cluster
@@ -69,25 +67,12 @@ class VMRescheduling(Problem[Cluster]):
         "vm_rescheduling": ".benchmarks.vm_rescheduling:measure"
     }
 
-    def load_file(self, path: Path, settings: Mapping[str, str]) -> Cluster:
-        """Read a cluster from a snapshot or an event trace."""
-        return load_file(path, settings)
-
-    def generate(self, parameters: Mapping[str, str], seed: int) -> Cluster:
-        """Generate a cluster: fill it with VMs, then let some exit."""
-        return generate(parameters, seed)
-
-    def apply_settings(self, cluster: Cluster, values: Mapping[str, str]) -> Cluster:
-        """Return the cluster with another task (objective, limits, mode)."""
-        return with_settings(cluster, values)
-
-    def objective(self, cluster: Cluster) -> Objective:
-        """Name the rate or count that the moves are to lower."""
-        return objective_of(cluster)
-
-    def validate(self, cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
-        """Replay the moves host by host, in plain Python."""
-        return validate(cluster, actions, world)
+    load_file = staticmethod(load_file)
+    generate = staticmethod(generate)
+    apply_settings = staticmethod(with_settings)
+    objective = staticmethod(objective_of)
+    validate = staticmethod(validate)
+    export_plan = staticmethod(export_plan)
 
     @staticmethod
     @cache
@@ -126,10 +111,6 @@ class VMRescheduling(Problem[Cluster]):
             if status != ACTIVE and (cluster.pm_status == status).any():
                 facts[f"{name} hosts"] = int((cluster.pm_status == status).sum())
         return facts
-
-    def export_plan(self, cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
-        """List the moves, in waves that can be made side by side."""
-        return export_plan(cluster, actions)
 
     def best_known(self, cluster: Cluster) -> tuple[float, str] | None:
         """Look up the proven optimum of VMR2L's medium snapshot, to four decimals."""

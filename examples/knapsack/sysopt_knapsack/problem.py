@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,17 +33,9 @@ class Knapsack(Problem[Items]):
     )
     pictures = "sysopt_knapsack.pictures:pictures"
 
-    def load_file(self, path: Path, settings: Mapping[str, str]) -> Items:
-        """Read items from CSV."""
-        return load_file(path, settings)
-
-    def generate(self, parameters: Mapping[str, str], seed: int) -> Items:
-        """Generate items."""
-        return generate(parameters, seed)
-
-    def apply_settings(self, items: Items, values: Mapping[str, str]) -> Items:
-        """Return the items with another capacity."""
-        return with_settings(items, values)
+    load_file = staticmethod(load_file)
+    generate = staticmethod(generate)
+    apply_settings = staticmethod(with_settings)
 
     def objective(self, items: Items) -> Objective:
         """Name the value of what is picked."""
