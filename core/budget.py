@@ -81,7 +81,7 @@ class Clock:
         """
         self._incumbents.append(Incumbent(self.elapsed, np.asarray(actions, dtype=np.int64)))
 
-    def left(self) -> Budget:
+    def remaining_budget(self) -> Budget:
         """Return the budget of a solver that is started within this run.
 
         Returns:
@@ -91,7 +91,7 @@ class Clock:
         evaluations = None if limit is None else max(1, limit - self.evaluations)
         return Budget(max(1e-3, self.remaining), evaluations)
 
-    def adopt(self, solution: Solution, asked: float) -> Solution:
+    def finish_with(self, solution: Solution, asked: float) -> Solution:
         """Return the solution of a solver started within this run as this run's own.
 
         Args:

@@ -108,7 +108,9 @@ def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
         return player.doubts(plan) + LEAST_DOUBT
 
     asked = clock.elapsed
-    return clock.adopt(search(instance, clock.left().start(), seed, starts, doubts), asked)
+    return clock.finish_with(
+        search(instance, clock.remaining_budget().start(), seed, starts, doubts), asked
+    )
 
 
 def _temperature(count: int) -> float:

@@ -101,9 +101,9 @@ def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
     until = clock.elapsed + PRACTICE_SHARE * clock.remaining
     _practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, seed, rng)
-    asked, rest = clock.elapsed, clock.left().start()
+    asked, rest = clock.elapsed, clock.remaining_budget().start()
     best = evolve(instance, pool.proxy, pool.tokens, rest, np.random.default_rng(seed))
-    return clock.adopt(best, asked)
+    return clock.finish_with(best, asked)
 
 
 def _practise(pool: Pool, enough: Callable[[], bool], seed: int, rng: np.random.Generator) -> None:
