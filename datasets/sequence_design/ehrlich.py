@@ -1,9 +1,9 @@
-"""Ehrlich functions: landscapes in closed form whose optimum is known and whose difficulty is set
-(Stanton et al. 2024, arXiv 2407.00236, section 4).
+"""Ehrlich functions: landscapes in closed form with a known optimum and adjustable difficulty.
 
-A sequence is feasible if none of its transitions is banned. A feasible one scores the product, over
-c motifs, of how much of the motif it holds: k elements at fixed distances from each other, anywhere
-in the sequence, counted in q steps. An infeasible one scores -inf. The best score is 1.
+After Stanton et al. 2024 (arXiv 2407.00236, section 4). A sequence is feasible if none of its
+transitions is banned. A feasible sequence scores the product, over c motifs, of the share of the
+motif that it has: k elements at fixed distances from each other, anywhere in the sequence, counted
+in q steps. An infeasible one scores -inf. The best score is 1.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import numpy as np
 
 from ...core.errors import SettingError
 
-BAND = 0.4  # of the states that stay allowed to each side, before rows are shuffled
-TEMPERATURE = 0.5  # of the softmax that transition probabilities are drawn by
+BAND = 0.4  # share of the states allowed to each side of the diagonal, before rows are shuffled
+TEMPERATURE = 0.5  # temperature of the softmax that gives transition probabilities
 MOST_DRAWS = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ehrlich:
-    """One function over L letters out of V.
+    """An Ehrlich function over sequences of letters out of V.
 
     Attributes:
-        transitions: float64 [V, V]; probabilities of the Markov chain that sequences are drawn
-            from; 0 where a transition is banned.
-        motifs: int64 [c, k]; elements.
-        offsets: int64 [c, k]; their distances from the motif's first element, which is 0.
-        quantization: q; 1 <= q <= k.
-        epistasis: how much more a motif's later elements count than its first ones; 0 for alike.
+        transitions: float64 [V, V]; transition probabilities of the Markov chain that sequences are
+            drawn from; 0 where a transition is banned.
+        motifs: int64 [c, k]; the motifs' elements, letters.
+        offsets: int64 [c, k]; distance of each element from its motif's first one, whose own is 0.
+        quantization: number of steps in which a motif's elements count, q; 1 <= q <= k.
+        epistasis: penalty e on incomplete motifs: a share s of a motif counts s (1 + e s (s - 1)).
     """
 
     transitions: np.ndarray
@@ -42,12 +42,12 @@ class Ehrlich:
 
     @property
     def banned(self) -> np.ndarray:
-        """Which letter may not follow which, bool [V, V]; see DesignTask."""
+        """Whether letter b may not follow letter a, bool [V, V] by [a, b]; see DesignTask."""
         zero: np.ndarray = self.transitions == 0
         return zero
 
     def handle(self) -> dict[str, Any]:
-        """What an oracle's handle says of the function; `from_handle` reads it."""
+        """Describe the function as an oracle's handle, which `from_handle` reads."""
         return {
             "landscape": "ehrlich",
             "motifs": self.motifs.tolist(),
@@ -57,7 +57,14 @@ class Ehrlich:
         }
 
     def score(self, tokens: np.ndarray) -> np.ndarray:
-        """Scores float64 [n] of tokens [n, L], 0 to 1, or -inf where infeasible."""
+        """Score sequences.
+
+        Args:
+            tokens: int8 [n, L].
+
+        Returns:
+            float64 [n]; 0 to 1, or -inf for infeasible sequences.
+        """
         n, length = tokens.shape
         total = np.ones(n)
         k = self.motifs.shape[1]
@@ -72,8 +79,13 @@ class Ehrlich:
         return np.where(feasible, total, -np.inf)
 
     def optimum(self, length: int) -> np.ndarray:
-        """A sequence int8 [length] of score 1: the motifs one after the other, each element
-        repeated up to the next.
+        """Construct a sequence of score 1: all motifs, each element repeated up to the next one.
+
+        Args:
+            length: letters of the sequence, L.
+
+        Returns:
+            int8 [L].
         """
         best = np.empty(length, np.int8)
         at = 0
@@ -84,7 +96,16 @@ class Ehrlich:
         return best
 
     def sample(self, count: int, length: int, rng: np.random.Generator) -> np.ndarray:
-        """Feasible sequences int8 [count, length], drawn from the Markov chain."""
+        """Draw feasible sequences from the Markov chain.
+
+        Args:
+            count: number of sequences, n.
+            length: letters of a sequence, L.
+            rng: random generator.
+
+        Returns:
+            int8 [n, L].
+        """
         steps = np.cumsum(self.transitions, axis=1)
         tokens = np.empty((count, length), np.int8)
         tokens[:, 0] = rng.integers(len(steps), size=count)
@@ -95,7 +116,12 @@ class Ehrlich:
 
 
 def from_handle(handle: Mapping[str, Any], banned: np.ndarray) -> Ehrlich:
-    """The function that a handle describes, over a task's transitions, all as likely as others."""
+    """Make the function that a handle describes; all allowed transitions are equally likely.
+
+    Args:
+        handle: see `Ehrlich.handle`.
+        banned: bool [V, V]; the task's banned transitions.
+    """
     allowed = (~banned).astype(np.float64)
     return Ehrlich(
         allowed / allowed.sum(axis=1, keepdims=True),
@@ -115,10 +141,20 @@ def draw_ehrlich(
     epistasis: float,
     rng: np.random.Generator,
 ) -> Ehrlich:
-    """A random function.
+    """Draw a random function.
 
-    The motifs are drawn as one walk of the Markov chain, no element twice in a row, and cut apart,
-    so that a sequence that holds them all is feasible; their spacings fill up to length // motifs.
+    The motifs are drawn as one walk of the Markov chain without repeats in a row and cut apart, so
+    that a sequence with all of them is feasible; with its gaps a motif spans at most length //
+    motifs letters.
+
+    Args:
+        states: letters of the alphabet, V.
+        length: letters of a sequence, L.
+        motifs: number of motifs, c.
+        motif_length: elements of a motif, k.
+        quantization: steps in which a motif's elements count, q.
+        epistasis: see Ehrlich.
+        rng: random generator.
 
     Raises:
         SettingError: no such function exists.
@@ -147,14 +183,14 @@ def draw_ehrlich(
 
 
 def _drawn(draws: np.ndarray | float, steps: np.ndarray) -> np.ndarray:
-    """The columns that uniform draws fall into, by rows of cumulated probabilities."""
+    """Return the columns that uniform draws fall into, by rows of cumulative probabilities."""
     below: np.ndarray = (np.asarray(draws) >= steps).sum(axis=1)
     column: np.ndarray = np.minimum(below, steps.shape[1] - 1)
     return column
 
 
 def _transitions(states: int, rng: np.random.Generator) -> np.ndarray:
-    """A transition matrix with bans under which every state still leads to every other."""
+    """Draw a transition matrix with bans under which every state can still reach every other."""
     width = max(1, int(BAND * states))
     for _ in range(MOST_DRAWS):
         near = (np.arange(states)[None] - np.arange(states)[:, None] + width) % states

@@ -1,6 +1,4 @@
-"""Design tasks drawn by us: Ehrlich functions, and the offline sets of landscapes that come with
-none.
-"""
+"""Generate design tasks: Ehrlich functions, and offline sets for landscapes without one."""
 
 from __future__ import annotations
 
@@ -17,12 +15,12 @@ from .ehrlich import draw_ehrlich
 from .instance import DesignTask, distinct, encode, make_task
 from .landscape_tables import DNA, PROTEIN, gb1, tf_binding
 
-# The amino acids' letters come first, so that up to 20 states look like proteins.
+# Amino acids come first, so that tasks of up to 20 states look like proteins.
 LETTERS = PROTEIN + "BJOUXZ0123456789"
 MOST_ROUNDS = 2000
 CROSSOVER = 0.3
-BROKEN = 0.2  # conserved regions drawn with a wrong letter: about half of those below the ceiling
-GB1_SHARE = 0.95  # of the measured variants, lowest first, that the offline set is drawn from
+BROKEN = 0.2  # share of regions drawn with a wrong letter: about half of those below the ceiling
+GB1_SHARE = 0.95  # share of the variants, lowest first, that the offline set is drawn from
 
 PARAMETERS: Mapping[str, Setting] = {
     "states": Setting("8", "letters of the alphabet (3 to 36)"),
@@ -44,14 +42,18 @@ Score = Callable[[np.ndarray], np.ndarray]
 
 
 def generate(parameters: Mapping[str, str], seed: int) -> DesignTask:
-    """A task on a random Ehrlich function.
+    """Generate a task on a random Ehrlich function.
 
-    Half of the offline set is drawn from the function's Markov chain, half are descendants of such
-    sequences under selection that stops at the ceiling, as of an earlier campaign.
+    Half of the offline set is drawn from the function's Markov chain; half are descendants of such
+    sequences under selection that stops at the ceiling, as if from an earlier campaign.
+
+    Args:
+        parameters: texts by the names in PARAMETERS; those left out have their defaults.
+        seed: the same seed and parameters give the same task.
 
     Raises:
-        SettingError: a parameter cannot be read, is out of range, or admits no function.
-        InstanceError: the offline set would be constant.
+        SettingError: a parameter cannot be read, is out of range, or allows no function.
+        InstanceError: the task is impossible: all scores are equal, say.
     """
     whole = {key: _whole(parameters, key) for key in _WHOLE}
     real = {key: _real(parameters, key) for key in _REAL}
@@ -92,13 +94,13 @@ def explore(
     banned: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An offline set: different feasible sequences that score at most the ceiling.
+    """Make an offline set of different feasible sequences that score at most the ceiling.
 
     Args:
-        score: the landscape.
-        first: int8 [n, L]; where to start, feasible.
-        rows: how many are wanted; half of `first`'s kind, half bred from it.
-        ceiling: the score that none exceeds.
+        score: tokens int8 [n, L] -> scores float64 [n].
+        first: int8 [n, L]; feasible sequences to start from.
+        rows: sequences wanted; half of them from `first`, half bred from those.
+        ceiling: largest allowed score.
         banned: bool [V, V]; see DesignTask.
         rng: draws parents and changes.
 
@@ -106,7 +108,7 @@ def explore(
         Tokens int8 [rows, L] and scores float64 [rows].
 
     Raises:
-        SettingError: that many different sequences under the ceiling were not found.
+        SettingError: not enough different sequences under the ceiling were found.
     """
     pool, marks = _distinct(first, score(first), ceiling)
     chosen = rng.permutation(len(pool))[: rows // 2]
@@ -153,7 +155,7 @@ def _among(tokens: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _children(parents: np.ndarray, letters: int, rng: np.random.Generator) -> np.ndarray:
-    """One child a parent: a stretch of another parent, or one to three substitutions."""
+    """Make one child per parent: a segment of another parent, or one to three substitutions."""
     count, length = len(parents), parents.shape[1]
     children = parents.copy()
     ends = np.sort(rng.integers(0, length + 1, (count, 2)), axis=1)
@@ -177,9 +179,18 @@ def rna_task(
     conserved: rna.Region | None,
     seed: int,
 ) -> DesignTask:
-    """A task of binding RNA targets: different random sequences that score at most the ceiling.
+    """Make a task of binding RNA targets, on random sequences that score at most the ceiling.
 
-    Where a region is conserved, all hold it but for one letter in some, which score 0.
+    If a region is conserved, all sequences have it, some with one letter changed, which score 0.
+
+    Args:
+        name: name of the task.
+        targets: indices into rna.TARGETS; the score is the mean over them.
+        length: letters of a sequence, L.
+        ceiling: largest score in the offline set.
+        rows: sequences in the offline set.
+        conserved: letters that every design must have; None for none.
+        seed: seed of the sequences.
 
     Raises:
         MissingDependencyError: ViennaRNA is not installed.
@@ -204,7 +215,7 @@ def rna_task(
 
 
 def _conserve(tokens: np.ndarray, region: rna.Region, rng: np.random.Generator) -> None:
-    """Writes the region into tokens [n, L], and changes a letter of it in some."""
+    """Write the region into tokens int8 [n, L], in place, and change one letter of it in some."""
     count, width = len(tokens), len(region.pattern)
     pattern = encode(rna.ALPHABET, [region.pattern], ["the conserved region"])
     tokens[:, region.start : region.start + width] = pattern
@@ -214,7 +225,11 @@ def _conserve(tokens: np.ndarray, region: rna.Region, rng: np.random.Generator) 
 
 
 def gb1_task(name: str, seed: int) -> DesignTask:
-    """A task on GB1: 5,000 variants drawn from the lower 95 % of those measured.
+    """Make a task on GB1, with 5,000 variants drawn from the lower 95 % of those measured.
+
+    Args:
+        name: name of the task.
+        seed: seed of the draw.
 
     Raises:
         InstanceError: the table is not in the data folder.
@@ -232,14 +247,14 @@ def gb1_task(name: str, seed: int) -> DesignTask:
 
 
 def tf_binding_task(name: str, factor: str, lowest: int | None) -> DesignTask:
-    """A task on a factor's 8-mers.
+    """Make a task on a transcription factor's DNA 8-mers.
 
     Args:
-        name: of the task.
-        factor: as its table is called.
-        lowest: so many rows, lowest scores first, are shown, as in BIB's TFBind8(r) (Chen et al.
-            2023, section 5.1); None for Design-Bench's split (Trabucco et al. 2022), every row up
-            to the median score.
+        name: name of the task.
+        factor: name of the factor's table.
+        lowest: number of rows in the offline set, lowest scores first, as in BIB's TFBind8(r) (Chen
+            et al. 2023, section 5.1); None for Design-Bench's split (Trabucco et al. 2022), every
+            row up to the median score.
 
     Raises:
         InstanceError: the factor's table is not in the data folder.

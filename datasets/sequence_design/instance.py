@@ -15,7 +15,7 @@ from ...core.instance import Instance
 
 BATCH_SIZE = 128
 START_POOL = 128
-MEASURED = "measured"  # the landscape that is known by its measured rows alone
+MEASURED = "measured"  # name of a landscape that is known only by measured rows
 MOST_LETTERS = 100
 MOST_LENGTH = 4096
 
@@ -67,26 +67,26 @@ class DesignTask(Instance):
 
     @property
     def letters(self) -> int:
-        """V."""
+        """Number of letters in the alphabet, V."""
         return len(self.alphabet)
 
     @property
     def length(self) -> int:
-        """L."""
+        """Letters of a sequence, L."""
         return int(self.sequences.shape[1])
 
     @property
     def sealed(self) -> bool:
-        """Whether the handle is gone."""
+        """Whether the oracle's handle has been removed."""
         return self.oracle == ""
 
     @property
     def estimated(self) -> bool:
-        """Whether the oracle estimates what was never measured."""
+        """Whether the oracle estimates the scores of sequences that were never measured."""
         return not self.sealed and self.handle()["landscape"] == MEASURED
 
     def handle(self) -> dict[str, Any]:
-        """The oracle's name and parameters.
+        """Return the oracle's name and parameters.
 
         Raises:
             InstanceError: the task is sealed.
@@ -97,7 +97,7 @@ class DesignTask(Instance):
         return found
 
     def check(self) -> None:
-        """Refuse alphabets, scores, duplicates and handles that no task can have.
+        """Refuse impossible alphabets, scores, duplicates and handles.
 
         Raises:
             InstanceError: names the field, the row and the remedy.
@@ -120,7 +120,7 @@ class DesignTask(Instance):
             self._check_handle()
 
     def _check_duplicates(self) -> None:
-        """One score a sequence, hidden rows included, and enough sequences to pad a batch."""
+        """Check that equal sequences have one score, and that enough differ to pad a batch."""
         rows = np.concatenate([self.sequences, self.hidden_sequences])
         scores = np.concatenate([self.scores, self.hidden_scores])
         first, group = distinct(rows)
@@ -164,7 +164,11 @@ class DesignTask(Instance):
             )
 
     def text(self, tokens: np.ndarray) -> str:
-        """The letters of tokens [L]."""
+        """Convert tokens to letters.
+
+        Args:
+            tokens: int8 [L].
+        """
         return "".join(self.alphabet[int(token)] for token in tokens)
 
 
@@ -180,7 +184,18 @@ def make_task(
     hidden_scores: np.ndarray | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> DesignTask:
-    """A task with the best rows of the offline set as its start pool.
+    """Make a task whose start pool is the best START_POOL rows of the offline set.
+
+    Args:
+        name: name of the task.
+        alphabet: V letters, one character each.
+        sequences: int8 [N, L]; tokens of the offline set.
+        scores: float64 [N]; measured values, higher is better.
+        handle: name ("landscape") and parameters of the oracle.
+        banned: bool [V, V]; letter b may not follow letter a where banned[a, b]; None for no bans.
+        hidden_sequences: int8 [H, L]; tokens of rows for the oracle alone; None for none.
+        hidden_scores: float64 [H]; their measured values; None for none.
+        batch_size: designs that are asked for.
 
     Raises:
         InstanceError: the task is impossible.
@@ -207,7 +222,7 @@ def make_task(
 
 
 def seal(task: DesignTask) -> DesignTask:
-    """The task without the oracle's handle and the hidden rows; what a contender is shown."""
+    """Return a task without the oracle's handle and the hidden rows, as contenders get it."""
     if task.sealed:
         return task
     return dataclasses.replace(
@@ -219,20 +234,31 @@ def seal(task: DesignTask) -> DesignTask:
 
 
 def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which sequences int8 [n, L] are the same.
+    """Group equal sequences.
+
+    Args:
+        rows: int8 [n, L].
 
     Returns:
-        The first row of each different sequence, int64 [m], and which of these each row is,
-        int64 [n].
+        The first row of each of m different sequences, int64 [m], and the group of each row, int64
+        [n].
     """
-    # Compared as runs of bytes; NumPy compares rows number by number, many times slower.
+    # Rows are compared as byte strings, many times faster than NumPy's comparison by number.
     codes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
     _, first, group = np.unique(codes, return_index=True, return_inverse=True)
     return first, group
 
 
 def encode(alphabet: str, texts: Sequence[str], places: Sequence[str]) -> np.ndarray:
-    """Tokens int8 [N, L] of texts of one length; `places` names each row in errors.
+    """Convert texts of one length to tokens.
+
+    Args:
+        alphabet: V letters, one character each.
+        texts: N texts of L letters.
+        places: N names of the rows, for error messages.
+
+    Returns:
+        int8 [N, L].
 
     Raises:
         InstanceError: a character outside the alphabet, or texts of different lengths.

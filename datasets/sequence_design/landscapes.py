@@ -1,7 +1,7 @@
-"""Opens the oracle behind a task's handle.
+"""Open the oracle that a task's handle names.
 
-This is the evaluation's: of the other floors only the validator and the report's pictures import
-it (an import contract holds that), and what a contender is given has no handle to open.
+It belongs to the evaluation: of the other packages only the validator and the report's pictures
+import it (an import contract enforces that), and the tasks that contenders get have no handle.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from .measured import fit_estimate
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """What scores designs.
+    """The function that scores designs.
 
     Attributes:
-        score: tokens int8 [n, L] -> float64 [n] in the unit of the task's scores; NaN for what the
-            landscape does not know.
-        low, high: the landscape's worst and best score, which normalize to 0 and 1.
+        score: tokens int8 [n, L] -> float64 [n] in the unit of the task's scores; NaN for sequences
+            whose score is unknown.
+        low: the landscape's worst score, which normalizes to 0.
+        high: the landscape's best score, which normalizes to 1.
         exact: whether scores are the landscape's own, not an estimate.
     """
 
@@ -35,18 +36,22 @@ class Oracle:
     exact: bool = True
 
     def normalized(self, scores: np.ndarray) -> np.ndarray:
-        """Scores as parts of the way from the landscape's worst to its best."""
+        """Scale scores so that the landscape's worst is 0 and its best is 1.
+
+        Args:
+            scores: float64, any shape.
+        """
         scaled: np.ndarray = (scores - self.low) / (self.high - self.low)
         return scaled
 
 
 def open_oracle(task: DesignTask) -> Oracle:
-    """The oracle that the task's handle names.
+    """Return the oracle that a task's handle names.
 
     Raises:
         InstanceError: the task is sealed, or its landscape's file is not in the data folder.
         UnknownNameError: no such landscape.
-        MissingDependencyError: the landscape needs an extra.
+        MissingDependencyError: the landscape needs a package that is not installed.
     """
     landscape = check_name(task.handle()["landscape"], _OPENERS, "landscape")
     try:
@@ -80,7 +85,7 @@ def _rna(task: DesignTask) -> Oracle:
     return Oracle(lambda tokens: rna.binding(tokens, targets, conserved), 0.0, 1.0)
 
 
-# By the task's content; fitting takes seconds, and the judge comes back to the same task.
+# Content hash of a task -> its oracle; fitting takes seconds, and the judge repeats tasks.
 _FITTED: dict[str, Oracle] = {}
 
 

@@ -1,6 +1,6 @@
-"""Reads users' measurements into design tasks: CSV, and Design-Bench's arrays.
+"""Read users' measurements into design tasks: CSV, and Design-Bench's arrays.
 
-The format is told from the content, never from the file's name.
+The format is recognized by the content, not by the file's name.
 """
 
 from __future__ import annotations
@@ -39,15 +39,14 @@ NUMPY_MAGIC = b"\x93NUMPY"
 def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> DesignTask:
     """Read the task in a user's file.
 
-    Read are: CSV with the columns `sequence` and `score`; Design-Bench's pair of arrays, given the
-    x file (`tf_bind_8-x-0.npy`, its y file beside it); and what this library saved itself (.npz, or
-    a .zip set of one instance). Of measurements contenders see the lower half, as in BIB, where the
-    setting `offline` says nothing else; the rest is for the oracle alone.
+    Supported are: CSV with the columns `sequence` and `score`; Design-Bench's pair of arrays, given
+    the x file (`tf_bind_8-x-0.npy`, its y file beside it); and what this library saved itself
+    (.npz, or a .zip set of one instance). Contenders see the lower half of measurements, as in BIB,
+    unless the setting `offline` says otherwise; only the oracle has the others.
 
     Args:
         path: the file.
-        settings: texts by the names in SETTINGS; those given take the place of the defaults while
-            the task is made.
+        settings: texts by the names in SETTINGS; they replace the defaults while the task is made.
 
     Raises:
         InstanceError: the file is none of these or is malformed; names file, row and remedy.
@@ -70,18 +69,18 @@ def measured_task(
     places: Sequence[str],
     settings: Mapping[str, str] = NO_SETTINGS,
 ) -> DesignTask:
-    """Make a task on a landscape that is known by these rows alone.
+    """Make a task on a landscape that is known only by measured rows.
 
     Args:
-        name: of the task.
-        place: the file, for refusals.
-        texts: sequences of one length.
-        scores: float64 [N], a measured value for each; higher is better.
-        places: file and row of each, for refusals.
+        name: name of the task.
+        place: the file, for error messages.
+        texts: N sequences of L letters.
+        scores: float64 [N]; measured value of each; higher is better.
+        places: N file and row names, for error messages.
         settings: texts by the names in SETTINGS.
 
     Raises:
-        InstanceError: the rows make no task.
+        InstanceError: the rows do not make a task.
         SettingError: a setting cannot be used.
     """
     alphabet = _alphabet(texts, places)
@@ -97,7 +96,7 @@ def _as_task(
     scores: np.ndarray,
     settings: Mapping[str, str],
 ) -> DesignTask:
-    """A batch that the rows cannot pad is made smaller, half of them at most."""
+    """Make a task of measured rows; its batch is at most a quarter of the different sequences."""
     first, _ = distinct(tokens)
     with naming(place):
         task = make_task(
@@ -108,7 +107,7 @@ def _as_task(
 
 
 def _alphabet(texts: Sequence[str], places: Sequence[str]) -> str:
-    """The first of the known alphabets that holds every letter."""
+    """Return the first of ALPHABETS that has every letter of the texts."""
     letters = set().union(*texts)
     for alphabet in ALPHABETS:
         if letters <= set(alphabet):
@@ -124,7 +123,7 @@ def _alphabet(texts: Sequence[str], places: Sequence[str]) -> str:
 
 
 def _read_csv(place: str, text: str) -> tuple[list[str], np.ndarray, list[str]]:
-    """Sequences, scores float64 [N], and file and row of each."""
+    """Return the sequences, their scores float64 [N], and file and row of each."""
     table = read_table(place, text, ("sequence", "score"), ragged=True)
     sequences = [sequence.upper() for sequence in table.names("sequence")]
     scores = table.reals("score", -math.inf, math.inf)
@@ -145,7 +144,7 @@ def _one_score_each(sequences: list[str], scores: np.ndarray, places: list[str])
 
 
 def _load_arrays(file: UserFile, settings: Mapping[str, str]) -> DesignTask:
-    """Design-Bench's x (whole numbers [N, L]) and y (real [N] or [N, 1])."""
+    """Read Design-Bench's x (integers [N, L]) and y (real [N] or [N, 1])."""
     path = file.path
     other = path.with_name(path.name.replace("-x-", "-y-"))
     if other == path or not other.is_file():

@@ -1,10 +1,9 @@
-"""Landscapes known by some measured rows alone: the avGFP and E4B data, and the oracle that
-estimates what was never measured.
+"""Fit an oracle to landscapes that are known only by some measured rows, such as avGFP and E4B.
 
-The estimate is kernel ridge regression with a kernel that decays with the number of letters that
-differ, on landmarks, in closed form: the same input always gives the same output, and it is not of
-the kind the proxies are (networks), which it would flatter otherwise. What was measured scores as
-measured.
+Sequences that were never measured are scored by kernel ridge regression on landmarks, with a kernel
+that decays with the number of letters that differ. It has a closed form, so the same input gives
+the same output, and it is not a neural network, so it does not favor the proxies, which are.
+Measured sequences score as measured.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ..files import read_file, read_table
 
 LANDMARKS = 1000
 HELD_OUT = 0.1
-REACHES = (0.02, 0.05, 0.15)  # of the length: the differences after which the kernel falls to 1/e
+REACHES = (0.02, 0.05, 0.15)  # shares of L after which the kernel has fallen to 1/e
 RIDGES = (1e-3, 1e-1)
 SOURCE = "github.com/gitter-lab/nn4dms, data (MIT)"
 
@@ -41,15 +40,16 @@ STOP = "*"
 
 
 def protein_variants(name: str, path: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    """Read the variants of avgfp (Sarkisyan et al. 2016, Nature 533) or e4b (Starita et al. 2013,
-    PNAS 110). Variants with a stop codon are left out.
+    """Read the variants of avgfp or e4b; those with a stop codon are left out.
+
+    After Sarkisyan et al. 2016 (Nature 533) and Starita et al. 2013 (PNAS 110).
 
     Args:
-        name: of the protein, a key of WILD_TYPES.
+        name: name of the protein, a key of WILD_TYPES.
         path: its file.
 
     Returns:
-        Sequences, scores float64 [N], and a name for each row in refusals.
+        N sequences, their scores float64 [N], and a name for each row in error messages.
 
     Raises:
         InstanceError: the file is malformed.
@@ -82,12 +82,12 @@ class Estimate:
     """A fitted oracle.
 
     Attributes:
-        landmarks: int8 [m, L].
-        weights: float64 [m].
-        mean: what is added.
-        reach: the kernel's reach, letters.
-        correlation: Spearman's on rows held out while reach and ridge were chosen.
-        known: measured scores by the sequence's bytes.
+        landmarks: int8 [m, L]; sequences that the kernel compares with.
+        weights: float64 [m]; weight of each landmark.
+        mean: mean of the fitted scores, which predictions are relative to.
+        reach: number of different letters after which the kernel has fallen to 1/e.
+        correlation: Spearman correlation on rows held out while reach and ridge were chosen.
+        known: bytes of a measured sequence -> its score.
     """
 
     landmarks: np.ndarray
@@ -98,7 +98,14 @@ class Estimate:
     known: dict[bytes, float]
 
     def score(self, tokens: np.ndarray) -> np.ndarray:
-        """Scores float64 [n] of tokens int8 [n, L]."""
+        """Score sequences.
+
+        Args:
+            tokens: int8 [n, L].
+
+        Returns:
+            float64 [n]; the measured score if there is one, else the estimate.
+        """
         kernel = _kernel(np.ascontiguousarray(tokens), self.landmarks, self.reach)
         scores: np.ndarray = self.mean + kernel @ self.weights
         for row, codes in enumerate(tokens):
@@ -107,8 +114,13 @@ class Estimate:
 
 
 def fit_estimate(sequences: np.ndarray, scores: np.ndarray) -> Estimate:
-    """Fits the oracle to measured rows int8 [N, L], float64 [N]; reach and ridge are those that
-    predict a tenth of the rows best.
+    """Fit the oracle to measured rows.
+
+    Reach and ridge are those with the best rank correlation on a held-out tenth of the rows.
+
+    Args:
+        sequences: int8 [N, L].
+        scores: float64 [N]; measured value of each.
     """
     rng = np.random.default_rng(0)
     order = rng.permutation(len(sequences))
@@ -134,7 +146,14 @@ def fit_estimate(sequences: np.ndarray, scores: np.ndarray) -> Estimate:
 
 
 def _solve(kernel: np.ndarray, among: np.ndarray, values: np.ndarray, ridge: float) -> np.ndarray:
-    """Weights of the landmarks (the subset of regressors)."""
+    """Return the weights of m landmarks, float64 [m] (the subset of regressors).
+
+    Args:
+        kernel: float64 [n, m]; kernel between rows and landmarks.
+        among: float64 [m, m]; kernel between landmarks.
+        values: float64 [n]; targets of the rows.
+        ridge: strength of the regularization.
+    """
     system: np.ndarray = kernel.T @ kernel + ridge * len(kernel) / len(among) * among
     system = system + 1e-9 * float(system.diagonal().mean()) * np.eye(len(system))
     solved: np.ndarray = np.linalg.solve(system, kernel.T @ values)
@@ -142,7 +161,7 @@ def _solve(kernel: np.ndarray, among: np.ndarray, values: np.ndarray, ridge: flo
 
 
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's, ties broken by order; 0 where one is constant."""
+    """Return Spearman's correlation, ties broken by order; 0 if one of the two is constant."""
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     first, second = (np.argsort(np.argsort(values, kind="stable")) for values in (one, other))
@@ -151,7 +170,7 @@ def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 @njit(cache=True)
 def _kernel(one: np.ndarray, other: np.ndarray, reach: float) -> np.ndarray:
-    """exp(-differences / reach) between tokens [n, L] and [m, L]."""
+    """Return exp(-differences / reach) for tokens [n, L] and [m, L], float64 [n, m]."""
     length = one.shape[1]
     table = np.exp(-np.arange(length + 1) / reach)
     kernel = np.empty((len(one), len(other)))

@@ -1,9 +1,9 @@
-"""RNA binding: how well an RNA pairs with targets of 100 nucleotides, by ViennaRNA (the extra
-`rna`), as in FLEXS (Sinai et al. 2020, arXiv 2010.02141).
+"""RNA binding landscapes: how well an RNA pairs with targets of 100 nucleotides, by ViennaRNA.
 
-The score is the duplex energy over that of the target's perfect complement, scaled by the length,
-and of several targets the mean. It is not a maximum: local pairings of more than average strength
-score above 1.
+ViennaRNA is the extra `rna`; the landscapes are those of FLEXS (Sinai et al. 2020, arXiv
+2010.02141). The score is the duplex energy divided by that of the target's perfect complement,
+scaled by the length; over several targets, the mean. 1 is not the maximum: local pairings of more
+than average strength score higher.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from ...core.errors import MissingDependencyError
 
 ALPHABET = "UGCA"
-MOST_KEPT = 2**16  # energies; the judge and the report's pictures come back to the same designs
+MOST_KEPT = 2**16  # cached energies; the judge and the report's pictures repeat designs
 # FLEXS's hidden targets 1 to 3; tasks RNA-A, -B and -C are L14_RNA1, L14_RNA2 and L14_RNA3.
 TARGETS = (
     "GAACGAGGCACAUUCCGGCUCGCCCGGCCCAUGUGAGCAUGGGCCGGACC"
@@ -33,19 +33,32 @@ _COMPLEMENT = str.maketrans("ACGU", "UGCA")
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Letters that must stand from a position on; sequences without them score 0."""
+    """Letters that a sequence must have from a position on; sequences without them score 0.
+
+    Attributes:
+        start: position of the first letter, from 0.
+        pattern: the letters.
+    """
 
     start: int
     pattern: str
 
 
-CONSERVED = Region(21, "GCCCGGCCCAUGUGAGCAUG")  # of FLEXS's problems C20_L100
+CONSERVED = Region(21, "GCCCGGCCCAUGUGAGCAUG")  # that of FLEXS's problems C20_L100
 
 
 def binding(
     tokens: np.ndarray, targets: Sequence[int], conserved: Region | None = None
 ) -> np.ndarray:
-    """Scores float64 [n] of tokens [n, L]: the mean over these of TARGETS.
+    """Score RNA sequences by the mean binding energy to targets.
+
+    Args:
+        tokens: int8 [n, L]; indices into ALPHABET.
+        targets: indices into TARGETS.
+        conserved: letters that a sequence must have to score above 0; None for none.
+
+    Returns:
+        float64 [n].
 
     Raises:
         MissingDependencyError: ViennaRNA is not installed.
@@ -63,13 +76,13 @@ def binding(
 
 @lru_cache(MOST_KEPT)
 def _energy(target: int, text: str) -> float:
-    """Energy of a sequence bound to a target, kcal/mol."""
+    """Return the energy of a sequence bound to a target, kcal/mol."""
     return float(_vienna().duplexfold(TARGETS[target], text).energy)
 
 
 @lru_cache
 def _perfect(target: int) -> float:
-    """Energy of the target bound to its reverse complement, sign turned, kcal/mol."""
+    """Return the negative energy of a target bound to its reverse complement, kcal/mol."""
     sequence = TARGETS[target]
     return -float(_vienna().duplexfold(sequence.translate(_COMPLEMENT)[::-1], sequence).energy)
 

@@ -1,4 +1,4 @@
-"""Settings a user may put on a design task, and how their texts are read."""
+"""Settings a user may put on a design task, and how they are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...core.contracts import Setting
 from ...core.errors import SettingError
 from .instance import BATCH_SIZE, START_POOL, DesignTask
 
-DEFAULT_SHARE = "0.5"  # of the rows, lowest first, that is shown
+DEFAULT_SHARE = "0.5"  # share of the rows, lowest scores first, that contenders see
 
 SETTINGS: Mapping[str, Setting] = {
     "batch": Setting(str(BATCH_SIZE), "designs asked for"),
@@ -25,22 +25,22 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
-    """Replace the settings of a task, all at once.
+    """Return a task with settings applied, all at once.
 
     Args:
-        task: the task with its present settings.
-        values: texts as given by `--set`, by the names in SETTINGS. `batch` is the number of
+        task: any task.
+        values: texts by the names in SETTINGS, as given by `--set`. `batch` is the number of
             designs asked for. `offline` is the share of the rows, lowest scores first, that
-            contenders see; the rows of a measured landscape are all shared out anew, and those
-            that are not seen are hidden.
+            contenders see; all rows of a measured landscape are divided again, and the others are
+            hidden.
 
     Raises:
-        SettingError: a value that cannot be used.
+        SettingError: a value cannot be used.
         InstanceError: the settings leave no possible task.
     """
     changes: dict[str, Any] = {}
     if "offline" in values:
-        changes |= _shown(task, _share(values["offline"]))
+        changes |= _divided_rows(task, _share(values["offline"]))
     if "batch" in values:
         text = values["batch"]
         if not text.isdecimal() or int(text) < 1:
@@ -59,8 +59,8 @@ def _share(text: str) -> float:
     return share
 
 
-def _shown(task: DesignTask, share: float) -> dict[str, np.ndarray]:
-    """The fields of the task with that share of its rows, lowest scores first, to be seen."""
+def _divided_rows(task: DesignTask, share: float) -> dict[str, np.ndarray]:
+    """Return the task's fields with the given share of its rows, lowest scores first, visible."""
     sequences = np.concatenate([task.sequences, task.hidden_sequences])
     scores = np.concatenate([task.scores, task.hidden_scores])
     order = np.argsort(scores, kind="stable")

@@ -1,6 +1,4 @@
-"""Named instance sets: embedded Ehrlich functions and RNA tasks, and the landscapes of the data
-folder.
-"""
+"""Named instance sets of sequence design: Ehrlich functions, RNA, and public landscapes."""
 
 from __future__ import annotations
 
@@ -26,12 +24,12 @@ _EHRLICH = {
     "ehrlich:large": {"states": "32", "length": "64", "motifs": "4", "rows": "5000"},
 }
 SIZES = {"ehrlich:small": 4, "ehrlich:medium": 4, "ehrlich:large": 2}
-# Every set draws from seeds of its own.
+# Each set has its own range of seeds.
 FIRST_SEED = {name: 1000 * (1 + row) for row, name in enumerate(_EHRLICH)}
 
 
 class _Rna(NamedTuple):
-    """See generator.rna_task."""
+    """Arguments of generator.rna_task."""
 
     targets: tuple[int, ...]
     length: int
@@ -40,7 +38,7 @@ class _Rna(NamedTuple):
     conserved: Region | None = None
 
 
-# The ceilings of the first three make their best that of FLEXS's offline sets. The last three are
+# The first three have ceilings at the best score of FLEXS's offline sets. The last three are
 # FLEXS's L14_RNA1+2, L100_RNA1 and C20_L100_RNA1+2.
 _RNA = {
     "rna-a": _Rna((0,), 14, 0.13),
@@ -54,11 +52,11 @@ _RNA = {
 
 
 def draw_rna_task(name: str, rows: int | None = None) -> DesignTask:
-    """Draw the instance of an embedded RNA set again, or its first rows.
+    """Generate the instance of an embedded RNA set again, or its first rows.
 
     Args:
-        name: of the set.
-        rows: how many of its offline rows; None for all.
+        name: name of the set.
+        rows: number of its offline rows; None for all.
 
     Raises:
         MissingDependencyError: ViennaRNA is not installed.
@@ -71,7 +69,11 @@ def draw_rna_task(name: str, rows: int | None = None) -> DesignTask:
 
 
 def ehrlich_tasks(name: str) -> list[DesignTask]:
-    """Draw the instances of an embedded set of Ehrlich functions again."""
+    """Generate the instances of an embedded set of Ehrlich functions again.
+
+    Args:
+        name: name of the set.
+    """
     tasks = [generate(_EHRLICH[name], FIRST_SEED[name] + row) for row in range(SIZES[name])]
     return [dataclasses.replace(task, name=f"{name}/{row}") for row, task in enumerate(tasks)]
 
@@ -94,7 +96,7 @@ def _protein(name: str, about: str) -> Public[DesignTask]:
 
 
 def _of_factors() -> Iterator[Drawn[DesignTask]]:
-    """Two sets for each factor whose table the data folder has."""
+    """Yield two sets for each factor whose table is in the data folder."""
     for factor in factors() or ["SIX6"]:
         for name, about, lowest in (
             (f"tfbind8-{factor}", f"TF-Bind-8 of {factor}, Design-Bench's split", None),
