@@ -68,7 +68,15 @@ def _neither(problem: Problem[Any], argument: str, path: Path) -> UnknownNameErr
 
 
 def parse_settings(pairs: Sequence[str], allowed: Mapping[str, Any], what: str) -> dict[str, str]:
-    """`key=value` texts as a dictionary.
+    """Split `key=value` texts.
+
+    Args:
+        pairs: the texts.
+        allowed: the keys that are known.
+        what: what a key names, in messages.
+
+    Returns:
+        key -> value, both as text.
 
     Raises:
         SettingError: a text has no "=", or a key comes twice.
@@ -121,7 +129,7 @@ def check_settings(problem: Problem[Any], keys: Iterable[str]) -> None:
 
 
 def check_families(names: Sequence[str]) -> list[str]:
-    """The named families, once each; all of them where none is named.
+    """Return the named families, once each; all of them where none is named.
 
     Raises:
         UnknownNameError: no such family.
@@ -133,8 +141,13 @@ def check_families(names: Sequence[str]) -> list[str]:
 def choose_contenders(
     problem: Problem[Any], names: Sequence[str], baseline: str | None
 ) -> list[str]:
-    """The contenders of a comparison: those named (else the family's default), those always there,
-    the baseline.
+    """Return the contenders of a comparison, once each: those asked for, those that are in every
+    table, and the baseline.
+
+    Args:
+        problem: the family.
+        names: those asked for; the family's defaults where none is.
+        baseline: whom the others are compared with; None for the family's own.
 
     Raises:
         UnknownNameError: no such contender.
@@ -147,7 +160,7 @@ def choose_contenders(
 
 
 def check_budget(seconds: float) -> Budget:
-    """A budget of wall-clock seconds.
+    """Return a budget of wall-clock seconds.
 
     Raises:
         SettingError: not a positive finite number.
@@ -160,7 +173,7 @@ def check_budget(seconds: float) -> Budget:
 
 
 def check_seeds(count: int) -> range:
-    """Seed indices 0..count-1.
+    """Return the seeds 0 to count - 1.
 
     Raises:
         SettingError: not between 1 and MAX_SEEDS.
@@ -171,7 +184,7 @@ def check_seeds(count: int) -> range:
 
 
 def check_seed(seed: int) -> int:
-    """A contender's or generator's seed.
+    """Return the seed of a contender or generator.
 
     Raises:
         SettingError: below 0.
@@ -263,7 +276,13 @@ def import_file(
 
 
 def generate(problem: Problem[Any], count: int, seed: int, pairs: Sequence[str]) -> list[Any]:
-    """Generated instances; `pairs` are the generator's parameters and the instances' settings.
+    """Generate instances.
+
+    Args:
+        problem: the family.
+        count: of instances.
+        seed: of the first; each next one has the next seed.
+        pairs: "key=value" texts of the generator's parameters and of settings.
 
     Raises:
         SettingError: a count below 1, or a value that cannot be used.
@@ -283,7 +302,11 @@ def generate(problem: Problem[Any], count: int, seed: int, pairs: Sequence[str])
 
 
 def save(instances: Sequence[Any], path: Path) -> None:
-    """Writes a .zip set, or one instance as .npz.
+    """Write a set as .zip, or one instance as .npz.
+
+    Args:
+        instances: what to write.
+        path: the file; its suffix says which.
 
     Raises:
         OutputError: another suffix, several instances for one .npz, or a place that cannot be
@@ -296,8 +319,7 @@ def save(instances: Sequence[Any], path: Path) -> None:
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, str]:
-    """`key=value` texts of a configuration; the keys are checked by whoever reads the
-    configuration.
+    """Split `key=value` texts of a configuration, whose reader checks the keys.
 
     Raises:
         SettingError: a text has no "=".

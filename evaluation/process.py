@@ -33,23 +33,32 @@ THREAD_VARIABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A run without a solution: "crashed" or "hung", and what is known of why."""
+    """A run without a solution.
+
+    Attributes:
+        status: whether the process crashed or gave no answer in time.
+        error: a sentence on why, as far as that is known.
+    """
 
     status: Literal["crashed", "hung"]
     error: str
 
 
 def answer_limit(budget: Budget) -> float:
-    """Seconds after which a worker counts as hung."""
+    """Return the seconds after which a worker counts as hung."""
     return 3.0 * budget.seconds + 30.0
 
 
 class Worker:
-    """One contender in a process of its own, one thread, warmed up on the family's warm-up
-    instance.
+    """Runs one contender in a process of its own, with one thread, after a warm-up.
 
-    A worker that died or hung is replaced at the next `play`; one whose contender could not even
-    start stays in trouble, and says so for every cell.
+    A process that died or hung is replaced at the next `play`; where the contender could not even
+    start, every `play` says so.
+
+    Args:
+        family: name of the family.
+        contender: its name there.
+        budget: of every run.
     """
 
     def __init__(self, family: str, contender: str, budget: Budget) -> None:
@@ -58,11 +67,11 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._log: IO[bytes] | None = None
-        self._hopeless: Trouble | None = None
+        self._failed_start: Trouble | None = None
 
     def start(self) -> None:
-        """Starts the process and warms the contender up, unless that is done."""
-        if self._process is not None or self._hopeless is not None:
+        """Start the process and warm the contender up, unless that is done."""
+        if self._process is not None or self._failed_start is not None:
             return
         began = time.perf_counter()
         ours, theirs = Pipe()
@@ -85,13 +94,19 @@ class Worker:
             answer = Trouble("crashed", answer.error)
         if isinstance(answer, Trouble):
             self.close()
-            self._hopeless = answer
+            self._failed_start = answer
 
     def play(self, instance: Any, seed: int, world_seed: int) -> Outcome | Trouble:
-        """Runs the contender on what a contender is shown of an instance; an oracle on it all."""
+        """Run the contender on its view of an instance.
+
+        Args:
+            instance: the whole instance; what the contender may not see stays in this process.
+            seed: the contender's.
+            world_seed: the environment's.
+        """
         self.start()
-        if self._hopeless is not None:
-            return self._hopeless
+        if self._failed_start is not None:
+            return self._failed_start
         role = contender_entry(self.family, self.contender).role
         seen = view(load_problem(self.family), role, instance)
         task = Task(seen, self.budget, seed, world_seed)
@@ -102,7 +117,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing, with all it started."""
+        """End the process, whatever it is doing, with all it started."""
         self.kill()
         if self._process is not None:
             self._process.wait()
@@ -113,7 +128,7 @@ class Worker:
         self._process = self._pipe = self._log = None
 
     def kill(self) -> None:
-        """Kills the process with all it started; whoever waits for it is told that it died."""
+        """Kill the process with all it started; a `play` that waits for it returns Trouble."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -131,7 +146,7 @@ class Worker:
         return trouble
 
     def _last_words(self) -> str:
-        """How the process ended, and the end of what it printed."""
+        """Say how the process ended, and the end of what it printed."""
         assert self._process is not None and self._log is not None
         try:
             code = self._process.wait(timeout=5.0)

@@ -11,9 +11,11 @@ from ..core.solution import Solution
 
 @dataclass(frozen=True)
 class Start:
-    """Who plays: sent once.
+    """Says who plays; sent once.
 
     Attributes:
+        family, contender: names of the family and of its contender.
+        budget: of every run.
         registry: the parent's registry, so that what was registered at run time is known here, too.
         search_path: the parent's sys.path.
     """
@@ -27,7 +29,13 @@ class Start:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back, and its cost in seconds; cpu_s counts threads and ended child processes."""
+    """What a contender returned, and what it cost.
+
+    Attributes:
+        solution: its answer.
+        wall_s: wall-clock seconds.
+        cpu_s: CPU seconds of all threads and of child processes that have ended.
+    """
 
     solution: Solution
     wall_s: float
@@ -36,7 +44,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """The contender raised; the last line of the traceback and the traceback."""
+    """What a contender raised.
+
+    Attributes:
+        error: the last line of the traceback.
+        trace: the whole traceback.
+    """
 
     error: str
     trace: str

@@ -25,7 +25,7 @@ from .protocol import Failure, Outcome, Start
 
 
 def serve(pipe: Connection) -> None:
-    """Answers until the parent closes the pipe."""
+    """Answer until the parent closes the pipe."""
     start: Start = pipe.recv()
     sys.path[:] = start.search_path
     try:
@@ -86,7 +86,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Serve the pipe whose file descriptor is the first argument."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe = Connection(int(sys.argv[1]))
     try:
