@@ -1,6 +1,6 @@
-"""Federated learning rates: network, lessons, and the agents as contenders.
+"""Federated learning rates: network, imitation samples, and the agents as contenders.
 
-The table says where each is; nothing is imported before it is used.
+The table names the module and attribute of each agent; it is imported when it is first used.
 """
 
 from ...core.registry import Entry

@@ -1,5 +1,6 @@
-"""Warm start of the rate policy from a controller: at each of its steps, the discrete action
-nearest to its rates.
+"""Warm start of the rate policy from a controller.
+
+At each of the controller's steps, the sample is the discrete action nearest to its rates.
 """
 
 from __future__ import annotations

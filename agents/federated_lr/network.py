@@ -1,6 +1,6 @@
-"""The network of federated_lr: the last rounds in numbers without scale, two layers.
+"""The network of federated_lr: two layers over the features of the last rounds.
 
-It answers `encode`, `logits` and `value`, as every family's does. Features have no scale, so one
+It has `encode`, `logits` and `value`, as every family's network does. Features have no unit, so one
 network serves any data and model.
 """
 
@@ -21,13 +21,21 @@ Observation = dict[str, Tensor]
 
 
 class Encoded(NamedTuple):
-    """The situation, float32 [B, d]."""
+    """Encoding of B observations.
+
+    Attributes:
+        context: float32 [B, width].
+    """
 
     context: Tensor
 
 
 class RatePolicy(nn.Module):
-    """Policy and value over observations of sysopt/FederatedLR-v0 (its docstring has shapes)."""
+    """Policy and value over observations of sysopt/FederatedLR-v0 (its docstring has shapes).
+
+    Args:
+        width: units of both hidden layers.
+    """
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -41,16 +49,24 @@ class RatePolicy(nn.Module):
             self.scores.bias[STAY] = AT_FIRST
 
     def encode(self, obs: Observation) -> Encoded:
-        """What is known of the situation."""
+        """Encode B observations; "rounds" is float32 [B, 4, 16]."""
         seen = torch.tanh(self.rounds(obs["rounds"].float().flatten(1)))
         return Encoded(torch.tanh(self.context(seen)))
 
     def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
-        """Masked scores of the actions [B, 25]."""
+        """Score the actions.
+
+        Args:
+            encoded: result of `encode`.
+            obs: the same observations; "action_mask" is int8 [B, 25].
+
+        Returns:
+            float32 [B, 25]; MASKED for illegal actions.
+        """
         scores = self.scores(encoded.context)
         return torch.where(obs["action_mask"] > 0, scores, torch.full_like(scores, MASKED))
 
     def value(self, encoded: Encoded) -> Tensor:
-        """Expected return [B]."""
+        """Return the expected return from each observation, float32 [B]."""
         worth: Tensor = self.worth(encoded.context)
         return worth.squeeze(-1)

@@ -1,4 +1,4 @@
-"""The trained agents as contenders: policies that see what a server sees."""
+"""The trained agents as contenders: policies that read the server's statistics alone."""
 
 from __future__ import annotations
 

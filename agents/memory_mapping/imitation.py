@@ -1,7 +1,7 @@
 """Warm start of the memory-mapping policy from a solver's plans.
 
-A plan has many uses in fast memory that save nothing; a pass over it drops them, so that what is
-imitated is what matters. The value learns the savings that were still to come.
+A plan has many uses in fast memory that save nothing; `tidy` drops them, so that only uses that
+save time are imitated. The value learns the savings that were still to come.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .network import DecisionPolicy
 
 
 def lessons(imitation: ImitationPass[DecisionPolicy, Program]) -> list[Choice]:
-    """Return every choice of the contender's plans, once tidied; see Recipe."""
+    """Return every choice of the contender's plans, after `tidy`; see Recipe."""
     samples: list[Choice] = []
     for program in imitation.instances:
         static = planning_static(program)
@@ -31,11 +31,11 @@ def lessons(imitation: ImitationPass[DecisionPolicy, Program]) -> list[Choice]:
 
 
 def demonstrate(program: Program, plan: np.ndarray) -> list[Choice]:
-    """Return a plan's decisions, where there was a choice.
+    """Return a plan's decisions that had a choice.
 
     Args:
         program: the instance.
-        plan: int64 [D], the action of every decision.
+        plan: int64 [D]; the action of every decision.
     """
     env = MallocGameEnv(program)
     observation, _ = env.reset()
@@ -59,7 +59,7 @@ def tidy(static: Static, state: State, wishes: np.ndarray) -> None:
     Args:
         static: the program.
         state: overwritten; its `actions` are then the plan of the wishes that are left.
-        wishes: int8 [D], 1 where fast memory is wished for; overwritten.
+        wishes: int8 [D]; 1 where fast memory is wished for; overwritten.
     """
     best = play_wishes(static, state, wishes)
     for d in range(len(wishes)):

@@ -1,11 +1,10 @@
-"""Betters a plan by MuZero's search on the game itself (known model), compiled.
+"""Improve a plan by MuZero's search on the game itself (known model), compiled.
 
-The general search (muzero/search.py) asks for new nodes; here they are the game's own states. The
-network gives their prior. Their value is what the game comes to if it goes on from there as the
-plan at hand does, what was newly put into fast memory being used there: in a game without chance
-that is exact, and each such playout is a plan itself. Searches start at several choices of the plan
-at once, where the network would choose otherwise. Decisions that leave no choice are passed over,
-so a tree is one of choices.
+The nodes of the search (muzero/search.py) are states of the game. The network gives their prior. A
+node's value is the time saved from there on when the present plan is followed to the end, using any
+buffer newly placed in fast memory: in a game without chance that is exact, and each such playout is
+a plan itself. Searches start at several choices of the plan at once, where the network would choose
+otherwise. Decisions that leave no choice are skipped, so a tree branches at choices only.
 """
 
 from __future__ import annotations
@@ -37,17 +36,27 @@ LEAST_DOUBT = 0.002  # every choice may be searched
 
 
 class Lookahead:
-    """Searches a plan's choices, so many at once, with so many simulations each.
+    """Search of a plan's choices.
 
     Attributes:
+        player: the program and the network.
         plan: int64 [D]; the best plan.
-        time: of it, ps.
-        playouts: plans played so far.
+        time: its time, ps.
+        playouts: number of plans played so far.
     """
 
     def __init__(
         self, player: Player, time: int, plan: np.ndarray, roots: int, simulations: int
     ) -> None:
+        """Start from a plan.
+
+        Args:
+            player: the program and the network.
+            time: time of the plan, ps.
+            plan: int64 [D].
+            roots: searches that run at once.
+            simulations: simulations of each search.
+        """
         self.player, self.time, self.plan = player, time, plan
         self.playouts = 0
         self._now = time, plan  # the plan that is searched
@@ -62,12 +71,17 @@ class Lookahead:
         self.go_back()
 
     def look(self, heat: float, rng: np.random.Generator) -> bool:
-        """Searches once from every root of the present plan, and goes on with the best plan met if
-        it is hardly worse. Returns whether the best plan has become better.
+        """Search once from random choices of the present plan, and accept the best other plan met.
+
+        Choices are sampled where the network would choose otherwise. The plan met becomes the
+        present one if it is hardly worse.
 
         Args:
-            heat: how much worse a plan may be, ps, times a draw from the exponential distribution.
-            rng: draws the roots, the noise of the searches, and that.
+            heat: mean of how much worse an accepted plan may be, ps.
+            rng: source of the roots, the noise of the searches, and acceptance.
+
+        Returns:
+            Whether the best plan has improved.
         """
         time, plan = self._now
         roots = len(self._forest.parent)
@@ -93,19 +107,21 @@ class Lookahead:
 
     @property
     def has_choices(self) -> bool:
-        """Whether the present plan could be another one anywhere."""
+        """Return whether the present plan has a decision with a choice."""
         return bool(self._odds[-1] > 0)
 
     def go_back(self) -> None:
-        """Goes on from the best plan."""
+        """Make the best plan the present one."""
         self._go_to(self.time, self.plan)
 
     def _go_to(self, time: int, plan: np.ndarray) -> None:
+        """Make a plan the present one, and compute the odds of its decisions as roots."""
         self._now = time, plan
         doubts = self.player.doubts(plan)
         self._odds = np.cumsum(np.where(doubts > 0, doubts + LEAST_DOUBT, 0.0))
 
     def _expand(self, made: int, parents: np.ndarray, actions: np.ndarray) -> Leaves:
+        """See muzero.search.Expand."""
         roots = len(parents)
         leaves = Leaves(
             np.zeros(roots), np.zeros(roots), np.zeros((roots, ACTIONS), np.float32),
@@ -121,7 +137,7 @@ class Lookahead:
 
 @njit(cache=True)
 def _pass_over(static: Static, state: State) -> None:
-    """Takes the decisions that leave no choice."""
+    """Take the decisions that leave no choice."""
     while state.scalars[OUTCOME] == GOES_ON and state.mask.sum() == 1:
         step(static, state, int(np.argmax(state.mask)))
 
@@ -139,8 +155,23 @@ def _root(
     legal: np.ndarray,
     time: int,
 ) -> None:
-    """Fills the roots with the states at the plan's choices from `points` (rising) on, and what
-    the network says of them; a root behind the last choice may do anything.
+    """Fill the roots with states at the plan's choices, and with the network's prior there.
+
+    A root after the last choice has equal logits, and all its actions count as legal.
+
+    Args:
+        nodes: int64 [R (S + 1) + 1, n]; packed states, node s of root b in row s * R + b; the last
+            row is scratch.
+        plan: int64 [D].
+        points: int64 [R]; the decisions from which each root is sought, ascending.
+        fixed: float32 [D, 28]; `fixed_features` of the program.
+        w: the network.
+        desk: its buffers.
+        logits: float64 [R, 3]; overwritten.
+        value: float64 [R]; overwritten: time still to be saved under the plan, as a part of
+            all_slow.
+        legal: bool [R, 3]; overwritten.
+        time: time of the plan, ps.
     """
     scratch = nodes[-1]
     static, state = unpack(scratch)
@@ -180,9 +211,27 @@ def _grow(
     prior: np.ndarray,
     ended: np.ndarray,
 ) -> int:
-    """Makes the new nodes, plays each out as the plan goes and fills the last four arrays (see
-    search.Leaves); keeps the least time of another plan, and that plan, in `reached` and `found`.
-    Returns the playouts.
+    """Make the new nodes, and play each out by the present plan.
+
+    Args:
+        nodes: see `_root`.
+        made: index of the new nodes.
+        parents: int64 [R]; index of each root's parent node, or NONE.
+        actions: int64 [R]; action taken there.
+        fixed: float32 [D, 28]; `fixed_features` of the program.
+        w: the network.
+        desk: its buffers.
+        plan: int64 [D]; the present plan.
+        before: int64 [D]; `previous_uses` of the program.
+        reached: int64 [1]; least time of another plan met, ps; lowered in place.
+        found: int64 [D]; that plan; overwritten.
+        reward: float64 [R]; gets the rewards, see search.Leaves, as do the next three.
+        value: float64 [R].
+        prior: float32 [R, 3].
+        ended: bool [R].
+
+    Returns:
+        The number of playouts.
     """
     roots, played = len(parents), 0
     scratch = nodes[-1]
@@ -223,7 +272,7 @@ def _grow(
 
 @njit(cache=True)
 def _weigh_actions(mask: np.ndarray, scores: np.ndarray, prior: np.ndarray) -> None:
-    """Probabilities of the legal actions."""
+    """Write the softmax of the legal actions' scores, float32 [3], to `prior`, float32 [3]."""
     most, total = -np.inf, 0.0
     for a in range(ACTIONS):
         if mask[a]:

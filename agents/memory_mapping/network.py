@@ -1,7 +1,8 @@
-"""The size-invariant network of memory mapping: what is decided now attends to what comes next.
+"""The size-invariant network of memory mapping: the present decision attends to those ahead.
 
-Every input is a ratio or a logarithm, so that one network serves programs of any size. It answers
-`encode`, `logits` and `value`, as every family's does; playing.py computes the same compiled.
+Every input is a ratio or a logarithm, so that one network serves programs of any size. It has
+`encode`, `logits` and `value`, as every family's network does; playing.py computes the same
+compiled.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ Observation = dict[str, Tensor]
 
 
 class Encoded(NamedTuple):
-    """The situation, float32 [B, d]."""
+    """Encoding of B observations.
+
+    Attributes:
+        context: float32 [B, width].
+    """
 
     context: Tensor
 
@@ -39,8 +44,11 @@ class Encoded(NamedTuple):
 class DecisionPolicy(nn.Module):
     """Policy and value over observations of sysopt/MallocGame-v0 (see its docstring for shapes).
 
-    The decision at hand asks those ahead by attention whose keys and values are the decisions'
-    embeddings themselves; the occupancy picture is read in patches.
+    The present decision attends to those ahead, with the decisions' embeddings themselves as keys
+    and values; the occupancy picture is read in patches.
+
+    Args:
+        width: length d of the embeddings and of the context.
     """
 
     def __init__(self, width: int = 32) -> None:
@@ -56,7 +64,15 @@ class DecisionPolicy(nn.Module):
         self.worth = nn.Linear(width, 1)
 
     def encode(self, obs: Observation) -> Encoded:
-        """What is known of the situation."""
+        """Encode B observations.
+
+        Args:
+            obs: "decisions" float32 [B, W, 28], "occupancy" float32 [B, 32, 32], "supply" float32
+                [B, 24] and "globals" float32 [B, 8].
+
+        Returns:
+            The context, float32 [B, d].
+        """
         rows = obs["decisions"].float()
         tokens = torch.relu(self.decision(rows))
         now = tokens[:, 0]
@@ -74,11 +90,19 @@ class DecisionPolicy(nn.Module):
         return Encoded(torch.relu(self.context(hidden)))
 
     def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
-        """Masked scores of Copy, NoCopy and Drop [B, 3]."""
+        """Score Copy, NoCopy and Drop.
+
+        Args:
+            encoded: result of `encode`.
+            obs: the same observations; "action_mask" is int8 [B, 3].
+
+        Returns:
+            float32 [B, 3]; MASKED for illegal actions.
+        """
         scores = self.scores(encoded.context)
         return torch.where(obs["action_mask"] > 0, scores, torch.full_like(scores, MASKED))
 
     def value(self, encoded: Encoded) -> Tensor:
-        """Expected return [B]."""
+        """Return the expected return from each observation, float32 [B]."""
         worth: Tensor = self.worth(encoded.context)
         return worth.squeeze(-1)

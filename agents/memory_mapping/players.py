@@ -1,8 +1,8 @@
 """The agents of memory mapping as contenders.
 
 `ppo` samples plans from its policy until the budget ends. `muzero` plays with the search it was
-trained with, on the game itself (known model). `agent` is a hybrid: MuZero's policy gives the plans
-that local search begins from, and says where to change them.
+trained with, on the game itself (known model). `agent` is a hybrid: MuZero's policy samples the
+plans that local search starts from, and says where to change them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PERIOD = 1500  # playouts a turn
 
 @cache
 def shipped_weights(folder: Path) -> Weights:
-    """A shipped policy.
+    """Load a shipped policy.
 
     Raises:
         CheckpointError: it is missing, damaged or for another version of the environment.
@@ -45,8 +45,15 @@ def shipped_weights(folder: Path) -> Weights:
 
 
 def solve_ppo(instance: Program, budget: Budget, seed: int) -> Solution:
-    """The best of many sampled plans, the likeliest choices' among them. One evaluation is one
-    plan.
+    """Plan by sampling from the policy; the first sample takes the likeliest choices.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: seed of the samples.
+
+    Returns:
+        The best plan sampled.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -64,10 +71,18 @@ def solve_ppo(instance: Program, budget: Budget, seed: int) -> Solution:
 
 
 def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plans by MuZero's search on the known model; see lookahead.py. One evaluation is one plan.
+    """Plan by MuZero's search on the known model; see lookahead.py.
 
-    It begins from the best of some sampled plans. HEATS take turns, each from the best plan; where
-    all of them change nothing, it begins anew from another sample.
+    The search starts from the best of some sampled plans. HEATS take turns, each from the best
+    plan; when none of them improves it, the search starts again from another sample.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: seed of the samples and of the search.
+
+    Returns:
+        The best plan met.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -96,8 +111,16 @@ def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
 
 
 def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Local search from sampled plans, its changes where the policy would choose otherwise. One
-    evaluation is one plan.
+    """Plan by local search from sampled plans, with changes where the policy would choose
+    otherwise.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: seed of the samples and of local search.
+
+    Returns:
+        The best plan met.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -114,15 +137,17 @@ def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
 
 
 def _temperature(count: int) -> float:
-    """Of the next sample, after so many; the first takes the likeliest choices."""
+    """Return the sampling temperature of sample number `count`; 0.0 (greedy) for the first."""
     return TEMPERATURES[count % len(TEMPERATURES)] if count else 0.0
 
 
 def _samples(
     player: Player, clock: Clock, rng: np.random.Generator
 ) -> list[tuple[int, np.ndarray]]:
-    """Different plans with their times, ps, the best first; the likeliest choices' is among those
-    played.
+    """Sample different plans, that of the likeliest choices among them.
+
+    Returns:
+        Their times, ps, and the plans, int64 [D]; the best first.
     """
     plans: dict[bytes, tuple[int, np.ndarray]] = {}
     for count in range(MOST_SAMPLES):

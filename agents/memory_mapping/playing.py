@@ -1,5 +1,4 @@
-"""Plays the decision policy at full speed: the network in compiled code, on the dynamics
-themselves.
+"""Play the decision policy at full speed: the network in compiled code, on the dynamics themselves.
 
 Tests hold it equal to network.py.
 """
@@ -45,7 +44,7 @@ from .network import ACTIONS, CHANNELS, HEADS, PATCH, PATCHES, DecisionPolicy
 
 
 class Weights(NamedTuple):
-    """The layers of DecisionPolicy."""
+    """The layers of DecisionPolicy; see there."""
 
     decision: Layer
     query: Layer
@@ -58,7 +57,24 @@ class Weights(NamedTuple):
 
 
 class Desk(NamedTuple):
-    """Room for one observation and for what the network makes of it, float32."""
+    """Buffers for one observation and for the network's intermediate results, all float32.
+
+    Attributes:
+        decisions: [W, 28]; see the environment's observations, as for the next three.
+        occupancy: [32, 32].
+        supply: [24].
+        globals_: [8].
+        tokens: [W, d]; embeddings of the decisions.
+        query: [HEADS * d].
+        match: [W]; scores of attention.
+        square: [PATCH * PATCH]; one patch of the picture.
+        around: [PATCHES * CHANNELS + 24 + 8]; patches, supply and globals.
+        joined: [(2 + HEADS) * d]; embedding of the decision, results of attention, the scene.
+        hidden: [2 d].
+        context: [d].
+        scores: [3]; scores of the actions, not masked.
+        worth: [1]; the value.
+    """
 
     decisions: np.ndarray  # [W, F]
     occupancy: np.ndarray  # [PAST + AHEAD, BINS]
@@ -77,12 +93,12 @@ class Desk(NamedTuple):
 
 
 def take_weights(network: DecisionPolicy) -> Weights:
-    """The compiled functions' view of the network."""
+    """Copy the network's layers for compiled functions."""
     return Weights(*(take_layer(getattr(network, name)) for name in Weights._fields))
 
 
 def make_desk(width: int) -> Desk:
-    """Room for a network of this width."""
+    """Allocate the buffers for a network of this width."""
 
     def room(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.float32)
@@ -107,7 +123,7 @@ def make_desk(width: int) -> Desk:
 
 @njit(cache=True, fastmath=True)
 def _attend(w: Weights, desk: Desk, ahead: int) -> None:
-    """The first decision and what it hears of those ahead, into `joined`."""
+    """Write the first decision's embedding and its results of attention into `joined`."""
     d = desk.tokens.shape[1]
     now = desk.tokens[0]
     desk.joined[:d] = now
@@ -135,7 +151,7 @@ def _attend(w: Weights, desk: Desk, ahead: int) -> None:
 
 @njit(cache=True, fastmath=True)
 def _look_around(w: Weights, desk: Desk) -> None:
-    """The scene, into `joined`: the picture in patches, supply and globals."""
+    """Write the scene into `joined`: the picture in patches, supply and globals."""
     across = BINS // PATCH
     for place in range(PATCHES):
         top, left = place // across * PATCH, place % across * PATCH
@@ -155,7 +171,16 @@ def _look_around(w: Weights, desk: Desk) -> None:
 
 @njit(cache=True)
 def consider(static: Static, state: State, fixed: np.ndarray, w: Weights, desk: Desk) -> None:
-    """Observes and fills the desk: `context`, `scores` (of all actions) and `worth`."""
+    """Observe, and compute the network's context, scores of all actions, and value into the
+    buffers.
+
+    Args:
+        static: the program.
+        state: the game; at a decision.
+        fixed: float32 [D, 28]; `fixed_features(static)`.
+        w: the network.
+        desk: overwritten.
+    """
     observe(static, state, fixed, desk.decisions, desk.occupancy, desk.supply, desk.globals_)
     ahead = min(len(desk.decisions), len(static.dec_instr) - state.scalars[POSITION])
     for t in range(ahead):
@@ -173,7 +198,12 @@ def consider(static: Static, state: State, fixed: np.ndarray, w: Weights, desk: 
 
 @njit(cache=True)
 def chance_of_fast(mask: np.ndarray, scores: np.ndarray) -> float:
-    """The policy's probability of fast memory; 0 or 1 where there is no choice."""
+    """Return the policy's probability of fast memory; 0 or 1 where there is no choice.
+
+    Args:
+        mask: int64 [3]; the legal actions.
+        scores: float32 [3]; scores of the actions.
+    """
     if not mask[DROP]:
         return 1.0
     if not (mask[NO_COPY] or mask[COPY]):
@@ -193,16 +223,19 @@ def rollout(
     temperature: float,
     rng: np.random.Generator,
 ) -> int:
-    """Plays from POSITION to the end; returns the time, ps. `state.actions` is then the plan.
+    """Play from the present decision to the end; `state.actions` is then the plan.
 
     Args:
         static: the program.
-        state: played on.
-        fixed: `fixed_features(static)`.
+        state: the game; played on.
+        fixed: float32 [D, 28]; `fixed_features(static)`.
         w: the network.
-        desk: room for it.
-        temperature: of the sampling; 0 takes the likelier choice.
-        rng: draws the samples.
+        desk: its buffers.
+        temperature: temperature of sampling; 0 takes the likelier choice.
+        rng: source of the samples.
+
+    Returns:
+        The time, ps.
     """
     static, state = borrow(static), borrow(state)
     while state.scalars[OUTCOME] == GOES_ON:
@@ -230,8 +263,16 @@ def doubts(
     plan: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """The policy's probability, float64 [D], of the choice that the plan does not make; 0 where
-    there is none. The plan is one without rewinds.
+    """Compute the policy's probability, at every decision, of the choice that a plan does not make.
+
+    Args:
+        static: the program.
+        state: overwritten.
+        fixed: float32 [D, 28]; `fixed_features(static)`.
+        w: the network.
+        desk: its buffers.
+        plan: int64 [D]; actions of a plan without rewinds.
+        out: float64 [D]; gets the probabilities, 0 where there is no choice.
     """
     static, state = borrow(static), borrow(state)
     reset(static, state)
@@ -251,6 +292,9 @@ class Player:
     Attributes:
         static: the program; dead ends are backed up from, also under policy terminate.
         state: of the last play.
+        fixed: float32 [D, 28]; `fixed_features(static)`.
+        weights: the network.
+        desk: its buffers.
     """
 
     def __init__(self, program: Program, weights: Weights) -> None:
@@ -261,11 +305,14 @@ class Player:
         self.desk = make_desk(len(weights.context.bias))
 
     def play(self, temperature: float, rng: np.random.Generator) -> int:
-        """One plan, left in `state.actions`; returns its time, ps.
+        """Play one plan, which is then in `state.actions`.
 
         Args:
-            temperature: of the sampling; 0 takes the likelier choices.
-            rng: draws the samples.
+            temperature: temperature of sampling; 0 takes the likelier choices.
+            rng: source of the samples.
+
+        Returns:
+            The plan's time, ps.
         """
         reset(self.static, self.state)
         time = rollout(
@@ -274,7 +321,9 @@ class Player:
         return int(time)
 
     def doubts(self, plan: np.ndarray) -> np.ndarray:
-        """See the function `doubts`."""
+        """Return the probabilities, float64 [D], of the choices that a plan does not make; see
+        `doubts`.
+        """
         out = np.zeros(len(plan))
         doubts(self.static, self.state, self.fixed, self.weights, self.desk, plan, out)
         return out

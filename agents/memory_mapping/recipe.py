@@ -1,6 +1,4 @@
-"""How the policy of memory mapping is trained: the one place that names its network, its lessons
-and its score.
-"""
+"""Training of memory mapping's policy: its network, its imitation samples and its score."""
 
 from __future__ import annotations
 

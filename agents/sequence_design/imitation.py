@@ -1,6 +1,4 @@
-"""Warm start of the sequence-design policy: from a solver's batches, or from the best measured
-sequences.
-"""
+"""Warm start of the sequence-design policy: from a solver's batches, or from measured sequences."""
 
 from __future__ import annotations
 
@@ -22,7 +20,12 @@ RANKED = 0.01  # of the offline set; ranks far below it hardly count
 
 
 class Sample(NamedTuple):
-    """A design to imitate, int64 [L], and the letters that were legal, bool [L, V]."""
+    """A design to imitate.
+
+    Attributes:
+        tokens: int64 [L]; the design.
+        legal: bool [L, V]; the letters that may stand at each place; see `legal_at`.
+    """
 
     tokens: Tensor
     legal: Tensor
@@ -84,8 +87,10 @@ def imitate_measured(
     rng: np.random.Generator,
     enough: Callable[[], bool],
 ) -> None:
-    """Train on measured sequences by cross-entropy, sampling the better ones more often, with
-    weight 1 / (k N + rank) (Tripp et al. 2020, arXiv 2006.09191, section 3).
+    """Train on measured sequences by cross-entropy, sampling the better ones more often.
+
+    A sequence is sampled with weight 1 / (k N + rank) (Tripp et al. 2020, arXiv 2006.09191, section
+    3), with k = RANKED and N sequences.
 
     Args:
         network: the policy.
@@ -94,7 +99,7 @@ def imitate_measured(
         batches: gradient steps at most.
         batch_size: sequences per step.
         rng: source of the sampling.
-        enough: is asked before each step whether to stop.
+        enough: returns, before each step, whether to stop.
     """
     count = len(task.scores)
     ranks = np.argsort(np.argsort(-task.scores, kind="stable"), kind="stable")

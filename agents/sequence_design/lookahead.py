@@ -1,10 +1,10 @@
-"""Betters designs by MuZero's search on the game itself (known model), many side by side.
+"""Improve designs by MuZero's search on the game itself (known model), many side by side.
 
-The general search (muzero/search.py) asks for new nodes; here they are designs. The policy gives
-their prior. Their value is what the proxy says of the design that comes of them if it goes on as
-the one at hand does, mended where a banned pair would stand: in a game without chance that is
-exact, and each such design is a candidate itself. A lane is one design; the search starts at its
-first letter, and after every letter goes on from the best design that the tree has met.
+The nodes of the search (muzero/search.py) are designs. The policy gives their prior. A node's value
+is the proxy's value of the design that results if the letters after it are those of the present
+design, replaced where they would form a banned pair: in a game without chance that is exact, and
+each such design is a candidate itself. A lane is one design; the search starts at its first letter,
+and after every letter continues from the best design that the tree has met.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SURE = 1e6  # noise that makes the letter at hand one of those considered
 
 
 class Bettered(NamedTuple):
-    """What came of B designs.
+    """Result of a search of B designs.
 
     Attributes:
         tokens: int8 [B, L]; the best design that each lane met.
-        values: float64 [B]; theirs, by the pool.
+        values: float64 [B]; their values by the pool's proxy.
         policy: float32 [B, L, V]; the search's improved policy at each place of them.
     """
 
@@ -39,11 +39,25 @@ class Bettered(NamedTuple):
 
 
 class Lookahead:
-    """Searches with one policy, so many lanes at once."""
+    """Search of several designs at once.
+
+    Attributes:
+        network: the policy.
+        pool: gets every design that is met, and gives its value.
+        settings: settings of the searches.
+    """
 
     def __init__(
         self, network: SequencePolicy, pool: Pool, lanes: int, settings: SearchSettings
     ) -> None:
+        """Allocate the memory of the searches.
+
+        Args:
+            network: the policy.
+            pool: see the class.
+            lanes: number of designs.
+            settings: settings of the searches.
+        """
         task, nodes = pool.task, settings.simulations + 1
         self.network, self.pool, self.settings = network, pool, settings
         self._forest = make_forest(lanes, task.letters, settings)
@@ -57,8 +71,14 @@ class Lookahead:
 
     @torch.inference_mode()
     def better(self, tokens: np.ndarray, rng: np.random.Generator) -> Bettered:
-        """Searches at every place of designs int8 [lanes, L], from left to right, while there is
-        time; places that are left then have a policy of 0.
+        """Search at every place of some designs, from left to right, while there is time.
+
+        Args:
+            tokens: int8 [B, L]; feasible designs, as many as lanes.
+            rng: source of the searches' noise.
+
+        Returns:
+            The best designs met; the policy is 0 at places that were not reached.
         """
         task, lanes = self.pool.task, self._lanes
         self._tokens[0] = tokens
@@ -90,12 +110,23 @@ class Lookahead:
     def _read(
         self, before: Tensor, places: np.ndarray, state: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """State [n, d] and scores [n, V] at places [n], after the letters before them [n]."""
+        """Read one letter in n lanes.
+
+        Args:
+            before: int64 [n]; the letter before each place, START before the first.
+            places: int64 [n].
+            state: float32 [n, d]; the reader's state before; None at the first place.
+
+        Returns:
+            The state after it, float32 [n, d], and scores of the letters at the places, float32 [n,
+            V].
+        """
         at = torch.from_numpy(places).unsqueeze(1)
         states, state = self.network.read(before.unsqueeze(1), at, state)
         return state, self.network.scores_at(states, at, self.pool.task.letters).squeeze(1)
 
     def _expand(self, made: int, parents: np.ndarray, actions: np.ndarray) -> Leaves:
+        """See muzero.search.Expand."""
         task, lanes = self.pool.task, len(parents)
         leaves = Leaves(
             np.zeros(lanes), np.zeros(lanes), np.zeros((lanes, task.letters), np.float32),
@@ -131,8 +162,17 @@ def _go_on(
     prior: np.ndarray,
     banned: np.ndarray,
 ) -> None:
-    """Sets letters [n] before places [n] of designs [n, L]; what may not follow them is replaced by
-    the likeliest letter that mends the design, or else that may stand there.
+    """Set letters before places of designs, and replace the letters that may not follow them.
+
+    A letter that may not follow is replaced by the likeliest one that may also stand before the
+    next letter, or if there is none, by the likeliest one that may stand there.
+
+    Args:
+        tokens: int8 [n, L]; designs; changed in place.
+        places: int64 [n]; the place after each letter set.
+        letters: int64 [n].
+        prior: float32 [n, V]; probabilities of the letters.
+        banned: bool [V, V]; pairs that may not follow each other.
     """
     for row in range(len(tokens)):
         design, at = tokens[row], places[row]

@@ -1,7 +1,7 @@
 """The network of sequence design: a recurrent reader of letters.
 
-It answers `encode`, `logits` and `value`, as every family's does, for both forms of play (construct
-and mutate). playing.py and lookahead.py call what it is made of: whole sequences are read in one
+It has `encode`, `logits` and `value`, as every family's network does, for both forms of play
+(construct and mutate). playing.py and lookahead.py call its parts: whole sequences are read in one
 pass, designs are grown letter by letter from the state that is kept.
 """
 
@@ -23,7 +23,12 @@ Observation = dict[str, Tensor]
 
 
 class Encoded(NamedTuple):
-    """What was read: the sequence so far, float32 [B, d], and the numbers beside it, [B, 5]."""
+    """Encoding of B observations.
+
+    Attributes:
+        context: float32 [B, d]; the reader's state after the letters so far.
+        beside: float32 [B, 5]; "progress" and "values" of the observations.
+    """
 
     context: Tensor
     beside: Tensor
@@ -34,8 +39,11 @@ class SequencePolicy(nn.Module):
     shapes), and a distribution over sequences.
 
     A gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) reads letters with their places; the
-    next letter is scored from its state and from the place alone. Of any length, and of any
-    alphabet up to MOST_LETTERS.
+    next letter is scored from its state and from the place alone. It takes sequences of any length
+    L, and any alphabet of V letters up to MOST_LETTERS.
+
+    Args:
+        width: length d of embeddings and of the reader's state.
     """
 
     def __init__(self, width: int = 64) -> None:
@@ -56,12 +64,13 @@ class SequencePolicy(nn.Module):
     def read(
         self, before: Tensor, places: Tensor, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Reads the letters that stand before some places in a row.
+        """Read the letters that stand before n places in a row.
 
         Args:
             before: int64 [B, n]; the letter before each place, START before the first.
             places: int64 [n], or [B, n] where they differ.
-            state: float32 [B, d], that was come to by the letters before; None at the first place.
+            state: float32 [B, d]; the state after the letters before these; None at the first
+                place.
 
         Returns:
             The state at each place, float32 [B, n, d], and the last of them, [B, d].
@@ -71,7 +80,16 @@ class SequencePolicy(nn.Module):
         return states, last.squeeze(0)
 
     def scores_at(self, states: Tensor, places: Tensor, letters: int) -> Tensor:
-        """Scores [B, n, letters] of the letters at places int64 [n] or [B, n]; nothing masked."""
+        """Score the letters at places, without masks.
+
+        Args:
+            states: float32 [B, n, d]; the reader's state at each place.
+            places: int64 [n], or [B, n] where they differ.
+            letters: number V of letters.
+
+        Returns:
+            float32 [B, n, V].
+        """
         by_state = nn.functional.linear(
             states, self.scores.weight[:letters], self.scores.bias[:letters]
         )
@@ -79,7 +97,15 @@ class SequencePolicy(nn.Module):
         return by_state + by_place
 
     def encode(self, obs: Observation) -> Encoded:
-        """What is known of the sequence."""
+        """Encode B observations.
+
+        Args:
+            obs: "tokens" int8 [B, L], "progress" float32 [B, 2], "values" float32 [B, 3],
+                "action_mask" int8 [B, A], and in form mutate "start" int8 [B, L].
+
+        Returns:
+            The state after the letters so far, and the numbers.
+        """
         tokens, letters = obs["tokens"].long(), _letters(obs)
         known = (tokens < letters).sum(1)
         places = torch.arange(int(known.max()) + 1, device=tokens.device)
@@ -88,7 +114,15 @@ class SequencePolicy(nn.Module):
         return Encoded(context, torch.cat([obs["progress"].float(), obs["values"].float()], dim=1))
 
     def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
-        """Masked scores of the actions [B, A]."""
+        """Score the actions: V letters (construct), or L * V edits and the end (mutate).
+
+        Args:
+            encoded: result of `encode`.
+            obs: the same observations.
+
+        Returns:
+            float32 [B, A]; MASKED for illegal actions.
+        """
         tokens, letters = obs["tokens"].long(), _letters(obs)
         if "start" in obs:
             scores = self._edit_scores(encoded, tokens, letters)
@@ -98,7 +132,7 @@ class SequencePolicy(nn.Module):
         return scores.masked_fill(obs["action_mask"] == 0, MASKED)
 
     def _edit_scores(self, encoded: Encoded, tokens: Tensor, letters: int) -> Tensor:
-        """Scores [B, L * V + 1] of every letter at every place, and of the end."""
+        """Score every letter at every place, and the end: float32 [B, L * V + 1]."""
         count, length = tokens.shape
         places = torch.arange(length, device=tokens.device)
         whole = encoded.context.unsqueeze(1).expand(-1, length, -1)
@@ -108,25 +142,30 @@ class SequencePolicy(nn.Module):
         return torch.cat([scores.flatten(1), self.stop(encoded.context)], dim=1)
 
     def value(self, encoded: Encoded) -> Tensor:
-        """Expected return [B]."""
+        """Return the expected return from each observation, float32 [B]."""
         worth: Tensor = self.worth(torch.cat([encoded.context, encoded.beside], dim=1))
         return worth.squeeze(-1)
 
     def _place(self, places: Tensor) -> Tensor:
-        """Features [..., d] of places."""
+        """Compute features, float32 [..., d], of places, int64 [...]."""
         turns = places.unsqueeze(-1) / 2.0 ** torch.arange(WAVES, device=places.device)
         features: Tensor = self.place(torch.cat([turns.sin(), turns.cos()], dim=-1))
         return features
 
 
 def shifted(tokens: Tensor) -> Tensor:
-    """The letters before each place of sequences [B, L], and before what would follow them,
-    [B, L + 1].
+    """Return the letter before each place of sequences, and before the place after their end.
+
+    Args:
+        tokens: int64 [B, L].
+
+    Returns:
+        int64 [B, L + 1]; START first.
     """
     return nn.functional.pad(tokens.clamp(max=START), (1, 0), value=START)
 
 
 def _letters(obs: Observation) -> int:
-    """V."""
+    """Return the number V of letters of observations."""
     actions = obs["action_mask"].shape[1]
     return (actions - 1) // obs["tokens"].shape[1] if "start" in obs else actions

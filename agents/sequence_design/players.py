@@ -1,11 +1,11 @@
-"""The agents of sequence design as contenders: they learn the task in hand within their budget, on
-a proxy of their own.
+"""The agents of sequence design as contenders: they learn one task within their budget, on a proxy
+of their own.
 
-What a letter is worth differs from landscape to landscape, so a policy is of one task. All begin
-from the shipped policy of this very task, where there is one, else from one that imitates the best
-measured sequences. `ppo` samples designs and learns from their values; `muzero` betters designs by
-searching in the game and learns what the search came to; `agent` is a hybrid: what PPO has come to
-is where a genetic algorithm begins. All hand in the best different designs met.
+The worth of a letter differs from landscape to landscape, so a policy is for one task. All start
+from the shipped policy for this very task, where there is one, else from one that imitates the best
+measured sequences. `ppo` samples designs and learns from their values; `muzero` improves designs by
+searching in the game and learns the search's policy; `agent` is a hybrid: a genetic algorithm
+starts from the designs that PPO has found. All return the best different designs met.
 """
 
 from __future__ import annotations
@@ -54,9 +54,16 @@ REPLAY, STEPS, STEP_SIZE = 10, 4, 128  # rounds remembered; steps of learning a 
 
 
 def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347) on the proxy, beside
-    imitation of the pool's best (Abolafia et al. 2018, arXiv 1801.03526). One evaluation is one
-    design.
+    """Plan by proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347) on the proxy,
+    beside imitation of the pool's best (Abolafia et al. 2018, arXiv 1801.03526).
+
+    Args:
+        instance: the sealed task.
+        budget: seconds and evaluations; one evaluation is one design.
+        seed: seed of the proxy, the policy and the samples.
+
+    Returns:
+        The best batch of designs by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -66,11 +73,18 @@ def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Gumbel MuZero with the game itself as its model; see lookahead.py. One evaluation is one
-    design.
+    """Plan by Gumbel MuZero with the game itself as its model; see lookahead.py.
 
-    In every round the search betters designs of the pool and fresh samples, and the policy learns
-    the search's improved one along the designs that came of it.
+    In every round the search improves designs of the pool and fresh samples, and the policy learns
+    the search's improved one along the designs that result.
+
+    Args:
+        instance: the sealed task.
+        budget: seconds and evaluations; one evaluation is one design.
+        seed: seed of the proxy, the policy and the searches.
+
+    Returns:
+        The best batch of designs by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -93,8 +107,17 @@ def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """PPO for a share of the time that is left after the proxy's training, then a genetic algorithm
-    on the same proxy from the best designs met. One evaluation is one design.
+    """Plan by PPO, then by a genetic algorithm on the same proxy from the best designs met.
+
+    PPO gets PRACTICE_SHARE of the time that is left after the proxy's training.
+
+    Args:
+        instance: the sealed task.
+        budget: seconds and evaluations; one evaluation is one design.
+        seed: seed of the proxy, the policy, the samples and the genetic algorithm.
+
+    Returns:
+        The best batch of designs by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -107,8 +130,10 @@ def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def _practise(pool: Pool, enough: Callable[[], bool], seed: int, rng: np.random.Generator) -> None:
-    """PPO, its designs kept in the pool. Repeats are worth less the more often they were met; a
-    policy that samples little else is dropped for the first one.
+    """Train policies by PPO until `enough()`; the pool keeps their designs.
+
+    Repeats are worth less the more often they were met; a policy that samples few new designs is
+    replaced by the first one.
     """
     first = _first_policy(PPO, pool, seed, rng)
     while not enough():
@@ -119,10 +144,14 @@ def _practise(pool: Pool, enough: Callable[[], bool], seed: int, rng: np.random.
 
 
 class ProximalLearner:
-    """A policy under PPO, with its optimizer.
+    """A policy in training by PPO.
 
     Attributes:
-        met: how often each design was sampled, by its bytes.
+        network: the policy.
+        pool: gets every design that is sampled, and gives its value.
+        rng: source of the samples.
+        optimizer: optimizer of the network's parameters.
+        met: bytes of a design -> how often it was sampled.
     """
 
     def __init__(self, network: SequencePolicy, pool: Pool, rng: np.random.Generator) -> None:
@@ -131,7 +160,7 @@ class ProximalLearner:
         self.met: Counter[bytes] = Counter()
 
     def iterate(self) -> float:
-        """Samples, evaluates, learns; returns the share of samples that are new."""
+        """Sample designs, evaluate them, and learn from them; return the share of new samples."""
         pool, task, rng = self.pool, self.pool.task, self.rng
         best = pool.best[rng.integers(len(pool.best), size=REDRAWN)]
         pool.add(redraw(self.network, task, best, SHARE, rng))
@@ -151,7 +180,15 @@ class ProximalLearner:
         return float((met == 0).mean())
 
     def _loss(self, letters: Tensor, legal: Tensor, old: Tensor, returns: Tensor) -> Tensor:
-        """The clipped objective (equation 7), the values' error and the entropy."""
+        """Compute PPO's loss: the clipped objective (equation 7), the values' error and the
+        entropy.
+
+        Args:
+            letters: int64 [B, L]; designs.
+            legal: bool [B, L, V]; of `legal_at`.
+            old: float32 [B, L]; log-probabilities of the letters when they were sampled.
+            returns: float32 [B]; normalized rewards.
+        """
         log_chances, states = log_policy(self.network, letters, legal)
         beside = torch.zeros(*letters.shape, len(PROGRESS) + len(VALUES))
         beside[..., 0] = torch.arange(letters.shape[1]) / letters.shape[1]
@@ -164,7 +201,7 @@ class ProximalLearner:
         return -clipped + VALUE_WEIGHT * (error**2).mean() - ENTROPY_WEIGHT * entropy
 
     def _surprise_of_best(self) -> Tensor:
-        """Cross-entropy, a letter, to designs of the pool."""
+        """Compute the cross-entropy per letter to designs of the pool."""
         best = self.pool.best[self.rng.integers(len(self.pool.best), size=BEST)]
         tokens = torch.from_numpy(best.astype(np.int64))
         return surprise(self.network, tokens, legal_at(self.pool.task, best))
@@ -173,7 +210,9 @@ class ProximalLearner:
 def _search_loss(
     network: SequencePolicy, task: DesignTask, replay: deque[Bettered], rng: np.random.Generator
 ) -> Tensor:
-    """Cross-entropy, a letter, to the improved policies along designs of the last rounds."""
+    """Compute the cross-entropy per letter to the improved policies along designs of the last
+    rounds.
+    """
     tokens = np.concatenate([made.tokens for made in replay])
     rows = rng.integers(len(tokens), size=STEP_SIZE)
     policy = torch.from_numpy(np.concatenate([made.policy for made in replay])[rows])
@@ -183,7 +222,8 @@ def _search_loss(
 
 
 def _first_policy(name: str, pool: Pool, seed: int, rng: np.random.Generator) -> SequencePolicy:
-    """The policy shipped under a name for this very task, or one of the best measured sequences.
+    """Return the policy shipped under a name for this very task, or one trained on the best
+    sequences.
 
     Raises:
         CheckpointError: a shipped policy is damaged or for another version of the environment.

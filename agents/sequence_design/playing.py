@@ -1,4 +1,4 @@
-"""Play of the sequence-design policy on many designs side by side."""
+"""Play the sequence-design policy on many designs side by side."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from .network import MASKED, START, SequencePolicy, shifted
 
 
 def legal_at(task: DesignTask, tokens: np.ndarray) -> Tensor:
-    """Which letters may stand at each place of feasible designs [B, L] after the letter before,
-    bool [B, L, V].
+    """Find the letters that may stand at each place after the letter before it.
+
+    Args:
+        task: the task.
+        tokens: int8 [B, L]; feasible designs.
+
+    Returns:
+        bool [B, L, V].
     """
     legal = np.ones((*tokens.shape, task.letters), np.bool_)
     legal[:, 1:] = ~task.banned[tokens[:, :-1]]
@@ -21,15 +27,15 @@ def legal_at(task: DesignTask, tokens: np.ndarray) -> Tensor:
 
 
 def log_policy(network: SequencePolicy, tokens: Tensor, legal: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of every letter at every place of designs int64 [B, L], read in one pass.
+    """Compute the policy's log-probabilities of all letters at all places, in one pass.
 
     Args:
         network: the policy.
-        tokens: the designs.
+        tokens: int64 [B, L]; designs.
         legal: bool [B, L, V]; of `legal_at`.
 
     Returns:
-        float32 [B, L, V], and the states they come from, [B, L, d].
+        Log-probabilities, float32 [B, L, V], and the states they come from, [B, L, d].
     """
     places = torch.arange(tokens.shape[1])
     states, _ = network.read(shifted(tokens[:, :-1]), places)
@@ -38,18 +44,32 @@ def log_policy(network: SequencePolicy, tokens: Tensor, legal: Tensor) -> tuple[
 
 
 def chosen(log_chances: Tensor, tokens: Tensor) -> Tensor:
-    """The log-probabilities [B, L] of the letters that stand there, of all, [B, L, V]."""
+    """Pick the log-probabilities of the letters that stand in designs.
+
+    Args:
+        log_chances: float32 [B, L, V].
+        tokens: int64 [B, L].
+
+    Returns:
+        float32 [B, L].
+    """
     return log_chances.gather(2, tokens.unsqueeze(2)).squeeze(2)
 
 
 def sample(
     network: SequencePolicy, task: DesignTask, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws designs from the policy, letter by letter.
+    """Sample designs from the policy, letter by letter.
+
+    Args:
+        network: the policy.
+        task: the task.
+        count: number of designs.
+        rng: source of the samples.
 
     Returns:
-        Designs int8 [count, L], feasible, and log-probabilities of their letters, float32
-        [count, L].
+        Feasible designs, int8 [count, L], and log-probabilities of their letters, float32 [count,
+        L].
     """
     nothing = np.full((count, task.length), task.letters, np.int8)
     return _draw(network, task, nothing, np.ones(nothing.shape, np.bool_), rng)
@@ -62,8 +82,19 @@ def redraw(
     share: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Designs int8 [n, L] with that share of their letters, and those that are not legal any more,
-    drawn from the policy: the conservative search of Kim et al. 2025 (arXiv 2410.04461).
+    """Sample some letters of designs anew: the conservative search of Kim et al. 2025 (arXiv
+    2410.04461).
+
+    Args:
+        network: the policy.
+        task: the task.
+        tokens: int8 [n, L]; designs.
+        share: probability with which each letter is sampled anew; letters that become illegal are,
+            too.
+        rng: source of the choice and of the samples.
+
+    Returns:
+        Feasible designs, int8 [n, L].
     """
     return _draw(network, task, tokens, rng.random(tokens.shape) < share, rng)[0]
 
@@ -76,8 +107,17 @@ def _draw(
     drawn: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Goes through designs int8 [n, L] from left to right and draws letters where bool [n, L] says
-    so, and where what stands there may not.
+    """Go through designs from left to right and sample letters.
+
+    Args:
+        network: the policy.
+        task: the task.
+        tokens: int8 [n, L]; designs.
+        drawn: bool [n, L]; the letters to sample; elsewhere letters are kept if they are legal.
+        rng: source of the samples.
+
+    Returns:
+        Designs int8 [n, L], and log-probabilities of their letters, float32 [n, L].
     """
     tokens, rows = tokens.copy(), np.arange(len(tokens))
     log_chances = np.empty(tokens.shape, np.float32)

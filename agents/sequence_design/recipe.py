@@ -1,7 +1,6 @@
-"""How the policy of sequence design is trained: the one place that names its network, its lessons
-and its score.
+"""Training of sequence design's policy: its network, its imitation samples and its score.
 
-The oracle is the judge's alone, so scores are the proxy's.
+Only the judge may ask the oracle, so scores are the proxy's.
 """
 
 from __future__ import annotations

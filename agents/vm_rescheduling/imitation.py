@@ -1,10 +1,10 @@
 """Warm start of the VM-rescheduling policy from a solver's plans.
 
-A plan is a set of moves in no fixed order, among VMs that are alike. So the network is not asked
-for one VM and one destination: the loss is -log of the probability it gives to any VM of the plan's
+A plan is a set of moves in no fixed order, among VMs that are alike. So the network need not choose
+one VM and one destination: the loss is -log of the probability it gives to any VM of the plan's
 remaining moves (or one of the same flavor on the same node), and then to any destination the plan
 has for that flavor. States come from plans replayed in random and greedy orders, and from the
-policy's own play, replanned there (DAgger, Ross et al. 2011).
+policy's own play, with new plans made there (DAgger, Ross et al. 2011).
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ LESSONS_A_PLAN = 80  # samples taken from one replayed plan
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sample:
-    """An observation and the actions that follow the plan from it: int8 [N]."""
+    """An observation and the actions that follow the plan from it.
+
+    Attributes:
+        observation: key -> array, as the environment returned it.
+        good: int8 [N]; 1 for actions that follow the plan.
+    """
 
     observation: dict[str, np.ndarray]
     good: np.ndarray
@@ -59,13 +64,17 @@ def lessons(imitation: ImitationPass[RelationalPolicy, Cluster]) -> list[Sample]
 def demonstrate(
     cluster: Cluster, plan: np.ndarray, greedy: bool, rng: np.random.Generator
 ) -> Iterator[Sample]:
-    """Replay a plan's moves in another order, with the plan's choices at every ply.
+    """Replay a plan's moves in another order.
 
     Args:
         cluster: the instance.
-        plan: int64 [2 * moves], the plies of the plan: VM, destination, VM, ...
-        greedy: play the legal move that opens most 16-core slots first; else a random one.
+        plan: int64 [2 * moves]; the plies of the plan: VM, destination, VM, ...
+        greedy: whether to play the legal move that opens most 16-core slots first; else a random
+            one.
         rng: source of the order.
+
+    Yields:
+        A sample for every ply.
     """
     static = make_static(cluster)
     env = VMReschedulingEnv(cluster)
@@ -119,7 +128,7 @@ def after(cluster: Cluster, plies: np.ndarray) -> Cluster:
 def _alike(
     vm_flavor: np.ndarray, flavor_nodes: np.ndarray, state: State, vms: np.ndarray
 ) -> np.ndarray:
-    """All VMs of the same flavor on the same node as one of `vms`."""
+    """Find all VMs of the same flavor on the same node as one of `vms`: indices, int64."""
     numa = np.where(flavor_nodes[vm_flavor] == 2, 0, state.vm_numa)
     kind = (state.vm_pm * 2 + numa) * len(flavor_nodes) + vm_flavor
     return np.flatnonzero(np.isin(kind, kind[vms]))

@@ -2,7 +2,7 @@
 
 PM nodes and their VMs exchange messages along the hosting relation alone (scatter and gather, never
 an N x N mask), a mean over all of them gives the context, and two heads score VMs and then
-destinations for the VM chosen. What stands below the mean depends on one PM only, so a move changes
+destinations for the VM chosen. All layers below the mean depend on one PM only, so a move changes
 two PMs' embeddings: playing.py makes use of that.
 
 Residues of 16 cores are angles: their sines and cosines make "does it fit without closing a slot"
@@ -57,7 +57,13 @@ Observation = dict[str, Tensor]
 
 
 class Encoded(NamedTuple):
-    """Embeddings: nodes [B, 2P, d], VMs [B, V, d], context [B, d]."""
+    """Encoding of B observations of P PMs and V VMs, padded.
+
+    Attributes:
+        nodes: float32 [B, 2P, d]; embeddings of the PMs' nodes.
+        vms: float32 [B, V, d]; embeddings of the VMs.
+        context: float32 [B, d].
+    """
 
     nodes: Tensor
     vms: Tensor
@@ -65,7 +71,7 @@ class Encoded(NamedTuple):
 
 
 def angles(residue: Tensor) -> Tensor:
-    """Cosines, then sines, of the residue's harmonics: [...] -> [..., 2 * HARMONICS]."""
+    """Return cosines, then sines, of residues' harmonics: [...] -> [..., 2 * HARMONICS]."""
     turns = torch.arange(1, HARMONICS + 1, device=residue.device, dtype=residue.dtype)
     phase = residue.unsqueeze(-1) * (2 * torch.pi * turns)
     return torch.cat([phase.cos(), phase.sin()], dim=-1)
@@ -74,6 +80,9 @@ def angles(residue: Tensor) -> Tensor:
 class RelationalPolicy(nn.Module):
     """Policy and value over padded observations of sysopt/VMRescheduling-v0 (see its docstring for
     shapes).
+
+    Args:
+        width: length d of the embeddings and of the context.
     """
 
     def __init__(self, width: int = 32) -> None:
@@ -97,7 +106,15 @@ class RelationalPolicy(nn.Module):
         self.value_score = nn.Linear(d, 1)
 
     def encode(self, obs: Observation) -> Encoded:
-        """Embeddings of nodes, VMs and the whole."""
+        """Encode B observations.
+
+        Args:
+            obs: "pms" float32 [B, P, 15], "vms" float32 [B, V, 9], "vm_pm" int32 [B, V], "pm_mask"
+                int8 [B, P], "vm_mask" int8 [B, V] and "progress" float32 [B, 1].
+
+        Returns:
+            Embeddings of nodes and VMs, and the context.
+        """
         pms, vms = obs["pms"].float(), obs["vms"].float()
         batch, n_pms, n_vms = pms.shape[0], pms.shape[1], vms.shape[1]
         vm_mask = obs["vm_mask"].float()
@@ -131,13 +148,22 @@ class RelationalPolicy(nn.Module):
         return Encoded(nodes, placed, context)
 
     def vm_logits(self, encoded: Encoded) -> Tensor:
-        """Scores of the VMs [B, V], unmasked."""
+        """Score the VMs for the first ply, without masks: float32 [B, V]."""
         hidden = self.vm_own(encoded.vms) + self.vm_context(encoded.context).unsqueeze(1)
         scores: Tensor = self.vm_score(torch.relu(hidden))
         return scores.squeeze(-1)
 
     def dest_logits(self, encoded: Encoded, obs: Observation) -> Tensor:
-        """Scores of the destinations [B, 2P] for the chosen VM, unmasked."""
+        """Score the destinations for the chosen VM, without masks.
+
+        Args:
+            encoded: result of `encode`.
+            obs: the same observations; "chosen_vm" is int32 [B, 1]; where it is -1 the scores are
+                meaningless.
+
+        Returns:
+            float32 [B, 2P]; destination 2 * PM + node.
+        """
         vms, pms = obs["vms"].float(), obs["pms"].float()
         chosen = obs["chosen_vm"].long().clamp(min=0)  # [B, 1]
         rows = torch.arange(len(pms), device=pms.device).unsqueeze(1)
@@ -154,7 +180,15 @@ class RelationalPolicy(nn.Module):
         return scores.squeeze(-1)
 
     def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
-        """Masked scores of all actions [B, N], for the ply each observation is at."""
+        """Score the actions of the ply that each observation is at.
+
+        Args:
+            encoded: result of `encode`.
+            obs: the same observations; "phase" is int8 [B, 1], "action_mask" int8 [B, N].
+
+        Returns:
+            float32 [B, N]; MASKED for illegal actions.
+        """
         vm = self.vm_logits(encoded)
         stop = self.stop_score(encoded.context)
         n_actions = obs["action_mask"].shape[1]
@@ -168,20 +202,21 @@ class RelationalPolicy(nn.Module):
         return torch.where(obs["action_mask"] > 0, scores, torch.full_like(scores, MASKED))
 
     def value(self, encoded: Encoded) -> Tensor:
-        """Expected return [B]."""
+        """Return the expected return from each observation, float32 [B]."""
         hidden = torch.relu(self.value_hidden(encoded.context))
         worth: Tensor = self.value_score(hidden)
         return worth.squeeze(-1)
 
 
 def _vm_features(vms: Tensor) -> Tensor:
+    """Compute features of VMs, wherever they are: float32 [B, V, 9] -> [B, V, N_VM]."""
     cpu, mem, residue = (vms[..., list(columns)] for columns in (VM_CPU, VM_MEM, VM_RESIDUE))
     own = torch.stack([cpu.amax(-1), mem.amax(-1), (cpu > 0).all(-1).float()], dim=-1)
     return torch.cat([own, vms[..., VM_FLAGS], angles(residue.amax(-1))], dim=-1)
 
 
 def _node_features(pms: Tensor) -> Tensor:
-    """[B, P, F] -> [B, 2P, N_NODE]."""
+    """Compute features of nodes: float32 [B, P, 15] -> [B, 2P, N_NODE]."""
     circle = angles(pms[..., list(PM_RESIDUE)])  # [B, P, 2, 2H]
     rows = []
     for k in (0, 1):
@@ -191,8 +226,16 @@ def _node_features(pms: Tensor) -> Tensor:
 
 
 def _pair_features(pms: Tensor, vm: Tensor, host: Tensor) -> Tensor:
-    """Of the chosen VM and each node [B, 2P, N_PAIR]: slots closed, same PM, angles of the residue
+    """Compute features of the chosen VM at each node: slots closed, same PM, angles of the residue
     left.
+
+    Args:
+        pms: float32 [B, P, 15].
+        vm: float32 [B, 9]; row of the chosen VM.
+        host: int64 [B]; its PM.
+
+    Returns:
+        float32 [B, 2P, N_PAIR].
     """
     after = pms[..., list(PM_RESIDUE)].flatten(1)
     after = after - vm[:, list(VM_RESIDUE)].amax(-1, keepdim=True)
@@ -203,16 +246,17 @@ def _pair_features(pms: Tensor, vm: Tensor, host: Tensor) -> Tensor:
 
 
 def _over_both(nodes: Tensor) -> Tensor:
-    """Each node's row replaced by the mean over its PM's two."""
+    """Replace each node's row, float32 [B, 2P, n], by the mean over its PM's two."""
     paired: Tensor = nodes.unflatten(1, (-1, 2))
     return paired.mean(2, keepdim=True).expand_as(paired).flatten(1, 2)
 
 
 def _exists(pms: Tensor, pm_mask: Tensor) -> Tensor:
-    """1 for nodes that are there [B, 2P]."""
+    """Return 1 for nodes that exist and 0 for padding, float32 [B, 2P]."""
     second = pm_mask * pms[..., Pm.TWO_NODES]
     return torch.stack([pm_mask, second], dim=-1).flatten(1)
 
 
 def _mean(rows: Tensor, mask: Tensor) -> Tensor:
+    """Average rows, float32 [B, n, d], over the entries of a mask, float32 [B, n]: [B, d]."""
     return (rows * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1.0)

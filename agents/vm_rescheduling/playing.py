@@ -1,8 +1,8 @@
-"""Plays the relational policy at full speed: the network in compiled code, on the dynamics
+"""Play the relational policy at full speed: the network in compiled code, on the dynamics
 themselves.
 
-A move changes two PMs, and all that stands below the network's mean depends on one PM only; so each
-move computes the embeddings of two PMs and their VMs, and the scores. A 50-move plan on 279 PMs and
+A move changes two PMs, and all layers below the network's mean depend on one PM only; so each move
+computes the embeddings of two PMs and their VMs, and the scores. A 50-move plan on 279 PMs and
 2,016 VMs takes some milliseconds. Tests hold it equal to network.py.
 """
 
@@ -43,7 +43,7 @@ LINEAR = (
 
 
 class Weights(NamedTuple):
-    """The layers of RelationalPolicy that playing needs."""
+    """The layers of RelationalPolicy that playing needs; see there."""
 
     message: Layer
     node: Layer
@@ -61,14 +61,16 @@ class Weights(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Embeddings that moves bring up to date.
+    """Embeddings of P PMs and V VMs, updated after each move.
 
     Attributes:
-        message: float32 [V, d]; what each VM tells its nodes; never changes.
-        nodes, node_scores: float32 [2P, d]; embeddings, and their part of the destination head.
-        placed, vm_scores: float32 [V, d]; embeddings, and their part of the VM head.
-        sums: float64 [2, d]; of NODES, of VMS.
-        counts: float64 [2]; of NODES, of VMS.
+        message: float32 [V, d]; each VM's message to its nodes; never changes.
+        nodes: float32 [2P, d]; embeddings of the nodes.
+        node_scores: float32 [2P, d]; their part of the destination head.
+        placed: float32 [V, d]; embeddings of the VMs.
+        vm_scores: float32 [V, d]; their part of the VM head.
+        sums: float64 [2, d]; sums of `nodes` (row NODES) and of `placed` (row VMS).
+        counts: float64 [2]; number of nodes, of VMs.
     """
 
     message: np.ndarray
@@ -84,7 +86,7 @@ AnyArrays = TypeVar("AnyArrays", Episode, Memory)
 
 
 def take_weights(network: nn.Module) -> Weights:
-    """The compiled functions' view of the network."""
+    """Copy the network's layers for compiled functions."""
     return Weights(*(take_layer(getattr(network, name)) for name in LINEAR))
 
 
@@ -103,11 +105,14 @@ class Player:
         self.start = outcome[2]
 
     def play(self, temperature: float, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-        """One plan: its objective, and its plies up to where that was best.
+        """Play one plan.
 
         Args:
-            temperature: of the sampling; 0 takes the likeliest actions.
-            rng: draws the samples.
+            temperature: temperature of sampling; 0 takes the likeliest actions.
+            rng: source of the samples.
+
+        Returns:
+            The best objective on the way, and the plies up to it, int64 [2 * moves].
         """
         e, memory = copy_arrays(self._episode), copy_arrays(self._memory)
         plies = np.zeros(2 * self._cluster.mnl, np.int64)
@@ -119,20 +124,22 @@ class Player:
 
 
 def start_episode(cluster: Cluster) -> Episode:
-    """The episode of a cluster before any move, as the environment makes it."""
+    """Return the episode of a cluster before any move, as the environment makes it."""
     env = VMReschedulingEnv(cluster)
     env.reset()
     return env.episode
 
 
 def copy_arrays(arrays: AnyArrays) -> AnyArrays:
-    """An independent copy of an episode or of a memory."""
+    """Return an independent copy of an episode or of a memory."""
     return type(arrays)(*(array.copy() for array in arrays))
 
 
 @njit(cache=True)
 def _angles(residue: float, weight: float, out: np.ndarray, at: int) -> None:
-    """Adds weight * (cosines, sines) of the residue's harmonics, by the addition theorem."""
+    """Add weight * (cosines, sines) of the residue's harmonics to out[at:], by the addition
+    theorem.
+    """
     c1, s1 = math.cos(2 * math.pi * residue), math.sin(2 * math.pi * residue)
     c, s = c1, s1
     for k in range(HARMONICS):
@@ -143,20 +150,20 @@ def _angles(residue: float, weight: float, out: np.ndarray, at: int) -> None:
 
 @njit(cache=True)
 def _larger(row: np.ndarray, columns: tuple[int, int]) -> float:
-    """The larger of two nodes' features: that of the node, or nodes, which the VM uses."""
+    """Return the larger of two nodes' features: that of the node, or nodes, that the VM uses."""
     larger: float = max(row[columns[0]], row[columns[1]])
     return larger
 
 
 @njit(cache=True)
 def _uses_both(row: np.ndarray) -> bool:
-    """Whether the VM uses both nodes."""
+    """Return whether the VM uses both nodes."""
     return bool(row[Vm.CPU_0] > 0 and row[Vm.CPU_1] > 0)
 
 
 @njit(cache=True)
 def _alone(row: np.ndarray, x: np.ndarray) -> None:
-    """A VM's features, wherever it is."""
+    """Write a VM's features, wherever it is, from its row, float32 [9], to x[:N_VM]."""
     x[:N_VM] = 0.0
     x[0], x[1], x[2] = _larger(row, VM_CPU), _larger(row, VM_MEM), 1.0 if _uses_both(row) else 0.0
     for j in range(len(VM_FLAGS)):
@@ -166,7 +173,7 @@ def _alone(row: np.ndarray, x: np.ndarray) -> None:
 
 @njit(cache=True)
 def _node(row: np.ndarray, k: int, x: np.ndarray) -> None:
-    """A node's features, from its PM's row."""
+    """Write the features of a PM's node k, from the PM's row, float32 [15], to x[:N_NODE]."""
     x[:N_NODE] = 0.0
     columns = NODE_COLUMNS.shape[1]
     for j in range(columns):
@@ -179,6 +186,7 @@ def _node(row: np.ndarray, k: int, x: np.ndarray) -> None:
 def _embed_vm(
     pms: np.ndarray, vms: np.ndarray, w: Weights, memory: Memory, pm: int, vm: int, x: np.ndarray
 ) -> None:
+    """Update a VM's embedding and its part of the VM head; `x` is scratch."""
     row, d = vms[vm], memory.nodes.shape[1]
     _alone(row, x)
     x[N_VM : N_PLACED + d] = 0.0
@@ -209,7 +217,17 @@ def _embed_pm(
     pm: int,
     x: np.ndarray,
 ) -> None:
-    """Brings a PM's nodes and its guests up to date."""
+    """Update the embeddings of a PM's nodes and of its guests.
+
+    Args:
+        pms: float32 [P, 15]; rows of the PMs.
+        vms: float32 [V, 9]; rows of the VMs.
+        guests: int64 [n]; the VMs on the PM.
+        w: the network.
+        memory: changed in place.
+        pm: the PM.
+        x: float32; scratch.
+    """
     d = memory.nodes.shape[1]
     for k in range(2):
         at = 2 * pm + k
@@ -238,7 +256,19 @@ def remember(
     ints: np.ndarray, pms: np.ndarray, vms: np.ndarray, vm_pm: np.ndarray, vm_mask: np.ndarray,
     w: Weights,
 ) -> Memory:  # fmt: skip
-    """Computes every embedding."""
+    """Compute every embedding of an episode.
+
+    Args:
+        ints: int64; buffer of the episode, see packed.py.
+        pms: float32 [P_max, 15]; rows of the PMs.
+        vms: float32 [V_max, 9]; rows of the VMs.
+        vm_pm: int32 [V_max]; the VMs' PMs.
+        vm_mask: int8 [V_max]; 1 for rows that are VMs.
+        w: the network.
+
+    Returns:
+        The embeddings of the episode's P PMs and V VMs.
+    """
     p, v, d = ints[N_PMS], ints[N_VMS], len(w.pool.bias)
     memory = Memory(
         np.zeros((v, d), np.float32),
@@ -264,6 +294,7 @@ def remember(
 
 @njit(cache=True)
 def _context(w: Weights, memory: Memory, progress: float) -> np.ndarray:
+    """Compute the context, float32 [d], from the sums and the share of moves made."""
     d = memory.nodes.shape[1]
     x = np.empty(2 * d + 1, np.float32)
     x[:d] = memory.sums[NODES] / max(memory.counts[NODES], 1.0)
@@ -277,6 +308,7 @@ def _context(w: Weights, memory: Memory, progress: float) -> np.ndarray:
 
 @njit(cache=True, fastmath=True)
 def _score(own: np.ndarray, shift: np.ndarray, weight: np.ndarray) -> np.float32:
+    """Apply a head's last layer to relu(own + shift), both float32 [d]; without bias."""
     total = np.float32(0.0)
     for j in range(len(shift)):
         total += max(own[j] + shift[j], np.float32(0.0)) * weight[j, 0]
@@ -287,7 +319,15 @@ def _score(own: np.ndarray, shift: np.ndarray, weight: np.ndarray) -> np.float32
 def vm_scores(
     w: Weights, memory: Memory, context: np.ndarray, vm_legal: np.ndarray, scores: np.ndarray
 ) -> None:
-    """Scores of the legal VMs [V]; -1e9 elsewhere."""
+    """Score the VMs for the first ply.
+
+    Args:
+        w: the network.
+        memory: the embeddings.
+        context: float32 [d].
+        vm_legal: int8 [>= V]; 1 for legal VMs.
+        scores: float64 [V]; gets the scores, -1e9 for illegal VMs.
+    """
     shift = np.empty(len(context), np.float32)
     affine(context, len(context), w.vm_context, shift)
     own, weight, bias = memory.vm_scores, w.vm_score.weight, w.vm_score.bias[0]
@@ -307,7 +347,19 @@ def dest_scores(
     dest_legal: np.ndarray,
     scores: np.ndarray,
 ) -> None:
-    """Scores of the legal destinations [2P] for the VM; -1e9 elsewhere."""
+    """Score the destinations of a VM for the second ply.
+
+    Args:
+        pms: float32 [>= P, 15]; rows of the PMs.
+        row: float32 [9]; row of the VM.
+        host: its PM.
+        w: the network.
+        memory: the embeddings.
+        context: float32 [d].
+        vm: the VM.
+        dest_legal: int8 [>= 2P]; 1 for legal destinations, 2 * PM + node.
+        scores: float64 [2P]; gets the scores, -1e9 for illegal destinations.
+    """
     d = len(context)
     shift, more = np.empty(d, np.float32), np.empty(d, np.float32)
     affine(context, d, w.dest_context, shift)
@@ -340,7 +392,7 @@ def dest_scores(
 
 @njit(cache=True)
 def _choose(scores: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    """The best score's index, or one drawn from softmax(scores / temperature)."""
+    """Return the best score's index, or one sampled from softmax(scores / temperature)."""
     best = int(scores.argmax())
     if temperature <= 0.0:
         return best
@@ -369,11 +421,22 @@ def rollout(
     rng: np.random.Generator,
     plies: np.ndarray,
 ) -> tuple[int, float, int]:
-    """Plays an episode to its end, in place.
+    """Play an episode to its end, in place.
 
-    The first arguments are the episode's buffers (packed.py), the network and its memory;
-    `temperature` is that of the sampling, 0 takes the best score; `plies`, int64 [2 * mnl], gets
-    the plies played.
+    Args:
+        ints: int64; buffer of the episode, see packed.py.
+        floats: float64; likewise.
+        pms: float32 [P_max, 15]; rows of the PMs.
+        vms: float32 [V_max, 9]; rows of the VMs.
+        vm_pm: int32 [V_max]; the VMs' PMs.
+        vm_legal: int8 [N]; the first ply's mask.
+        dest_legal: int8 [N]; the second ply's mask.
+        w: the network.
+        memory: the embeddings; changed in place.
+        mnl: the most moves.
+        temperature: temperature of sampling; 0 takes the best score.
+        rng: source of the samples.
+        plies: int64 [2 * mnl]; gets the plies played.
 
     Returns:
         Plies up to the best objective on the way; that objective; plies played.

@@ -1,12 +1,12 @@
 """Learned dual prices for VM rescheduling: the network, and how it is trained.
 
-A network reads a cluster once and says what a VM of each flavor, and a move, is worth at the
-optimum of the Lagrangian relaxation (methods/vm_rescheduling/pricing.py). It learns without labels
-or solver, by descending the relaxation's bound L itself over training clusters; L's slope is VMs in
-less VMs out.
+The network reads a cluster once and predicts the worth of a VM of each flavor, and of a move, at
+the optimum of the Lagrangian relaxation (methods/vm_rescheduling/pricing.py). It learns without
+labels or solver, by descending the relaxation's bound L itself over training clusters; L's slope is
+VMs in less VMs out.
 
 Nodes and flavors are the two sides of a graph whose edges are "holds VMs of": a node's embedding
-comes from its free room, a flavor's from the nodes that hold it, so any cluster's size will do.
+comes from its free room, a flavor's from the nodes that hold it, so any size of cluster will do.
 """
 
 from __future__ import annotations
@@ -36,15 +36,18 @@ N_NODE, N_FLAVOR, N_TASK = BINS + 4, 6, 3
 
 
 class Graph(NamedTuple):
-    """A cluster as the network sees it; N nodes, Q PMs, F + D flavors.
+    """A cluster as the network reads it; N nodes, Q PMs, F one-node and D two-node flavors.
 
     Attributes:
-        nodes: float32 [N, N_NODE]; residue (one-hot by 2 cores), whole slots, memory a free core.
+        nodes: float32 [N, N_NODE]; residue (one-hot by 2 cores, and as a number), whole slots,
+            whether full, memory a free core.
         holds: float32 [F, N]; whether a VM of the flavor may leave the node, over N.
         holds_double: float32 [D, Q]; the same for two-node flavors and PMs, over Q.
-        flavors: float32 [F + D, N_FLAVOR]; size, residue, whether on two nodes, how common.
-        task: float32 [N_TASK]; moves a node, as it is and as a logarithm; the share of full nodes.
-        first: float32 [F + D + 1]; prices to start from.
+        flavors: float32 [F + D, N_FLAVOR]; size, residue, whether that is 0, whether on two nodes,
+            VMs a node (PM), share of nodes (PMs) with such a VM.
+        task: float32 [N_TASK]; 10 times the moves a node, their logarithm, the share of nodes
+            without a free slot.
+        first: float32 [F + D + 1]; prices to start from, in 16-core slots.
     """
 
     nodes: Tensor
@@ -56,7 +59,11 @@ class Graph(NamedTuple):
 
 
 class PriceNetwork(nn.Module):
-    """Prices of the flavors and of a move, in 16-core slots: [F + D + 1]."""
+    """Network that predicts the prices of the flavors and of a move.
+
+    Args:
+        width: length of the embeddings.
+    """
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -72,7 +79,7 @@ class PriceNetwork(nn.Module):
         )
 
     def forward(self, graph: Graph) -> Tensor:
-        """Prices, float32 [F + D + 1]."""
+        """Predict prices from a graph: float32 [F + D + 1], in 16-core slots, at least 0."""
         nodes = torch.relu(self.node(graph.nodes))
         both = nodes.reshape(-1, 2, nodes.shape[1])
         pairs = self.pair(torch.cat([both.sum(1), (both[:, 0] - both[:, 1]).abs()], dim=1))
@@ -87,7 +94,12 @@ class PriceNetwork(nn.Module):
 
 
 def graph_of(nodes: Nodes, mnl: int) -> Graph:
-    """The network's view of a cluster."""
+    """Make the network's view of a cluster.
+
+    Args:
+        nodes: the cluster, of N nodes, Q PMs and F + D flavors.
+        mnl: the most moves.
+    """
     free = nodes.free.ravel()
     residue = free % nodes.slot
     memory = nodes.free_mem.ravel() / np.maximum(1, free)
@@ -126,7 +138,13 @@ def graph_of(nodes: Nodes, mnl: int) -> Graph:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A cluster and a limit of moves, to lower the bound on."""
+    """A cluster whose bound is to be lowered.
+
+    Attributes:
+        nodes: the cluster.
+        mnl: the most moves.
+        graph: the network's view of both.
+    """
 
     nodes: Nodes
     mnl: int
@@ -135,7 +153,9 @@ class Lesson:
 
 def lessons(imitation: ImitationPass[PriceNetwork, Cluster]) -> list[Lesson]:
     """Return each cluster once with a random limit of moves, and as many sampled from the
-    generator; see Recipe. No plans are imitated.
+    generator.
+
+    No plans are imitated; see Recipe.
     """
     clusters, rng = list(imitation.instances), imitation.rng
     while len(clusters) < 2 * len(imitation.instances):
@@ -159,7 +179,18 @@ def descend(
     batch_size: int,
     rng: np.random.Generator,
 ) -> float:
-    """One pass of gradient descent on L a move; returns its mean. See Recipe."""
+    """Train one pass by gradient descent on the bound L per move.
+
+    Args:
+        network: the price network.
+        samples: clusters with limits of moves.
+        optimizer: optimizer of the network's parameters.
+        batch_size: samples per gradient step.
+        rng: source of the order of the samples.
+
+    Returns:
+        The mean of L / mnl over the samples, in slots per move.
+    """
 
     def loss_of(batch: Sequence[Lesson]) -> tuple[Tensor, float]:
         loss, bounds = torch.zeros(()), 0.0
@@ -175,11 +206,12 @@ def descend(
 
 
 def prices_of(nodes: Nodes, values: np.ndarray) -> Prices:
-    """Name the prices [F + D + 1] of one-node flavors, two-node flavors and a move, in slots.
+    """Name the entries of a vector of prices.
 
     Args:
         nodes: the cluster that the prices are of.
-        values: float [F + D + 1], in the order of the network's output.
+        values: float [F + D + 1]; prices of one-node flavors, two-node flavors and a move, in
+            slots.
     """
     single, double = np.split(values[:-1].astype(np.float64), [len(nodes.single)])
     return Prices(single, double, float(values[-1]))
@@ -200,7 +232,15 @@ def bound_at(nodes: Nodes, mnl: int, prices: Tensor) -> tuple[float, np.ndarray]
 
 
 def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
-    """How far L at the network's prices lies above the lowest known, as a mean fraction of it."""
+    """Measure how far L at the network's prices lies above the lowest known.
+
+    Args:
+        network: the price network.
+        instances: the clusters.
+
+    Returns:
+        "excess": L over the lowest L known, less 1, as a mean over the instances.
+    """
     excess = []
     with torch.inference_mode():
         for instance in instances:
@@ -212,7 +252,7 @@ def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
 
 
 def _lowest_bound(nodes: Nodes, mnl: int) -> float:
-    """The least L that subgradient steps of diminishing length come to."""
+    """Return the least L that subgradient steps of diminishing length reach."""
     first = first_prices(nodes)
     at = np.concatenate([first.single, first.double, [first.move]])
     lowest = np.inf
