@@ -203,7 +203,7 @@ def _typed(settings: dict[str, Any]) -> TrainingConfig:
         value = section.pop(key)
         if key in own:
             options[key] = value
-        elif not _asks_for_nothing(key, value):
+        elif not _is_anothers_default(key, value):
             check_name(str(key), [*keys, *own], f"key of {IMITATION}")
     return TrainingConfig(
         imitation=ImitationConfig(**section, options=options),
@@ -212,7 +212,7 @@ def _typed(settings: dict[str, Any]) -> TrainingConfig:
     )
 
 
-def _asks_for_nothing(key: str, value: Any) -> bool:
+def _is_anothers_default(key: str, value: Any) -> bool:
     """Return whether an option of other recipes has their default, as in resolved configurations of
     earlier versions, which list it.
 

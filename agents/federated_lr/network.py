@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ...envs.federated_lr.grid import ACTIONS, STAY
 from ...envs.federated_lr.observation import FEATURES, HISTORY
 
-MASKED = -1e9
-AT_FIRST = 2.0  # how much likelier than any other, in logits, an untrained network leaves the rates
+MASKED = -1e9  # logit of an illegal action
+STAY_LOGIT = 2.0  # of the action STAY in an untrained network; the others' is about 0
 
 Observation = dict[str, Tensor]
 
@@ -46,7 +46,7 @@ class RatePolicy(nn.Module):
         with torch.no_grad():
             self.scores.weight *= 0.1
             self.scores.bias.zero_()
-            self.scores.bias[STAY] = AT_FIRST
+            self.scores.bias[STAY] = STAY_LOGIT
 
     def encode(self, obs: Observation) -> Encoded:
         """Encode B observations; "rounds" is float32 [B, 4, 16]."""

@@ -32,7 +32,7 @@ from ..muzero.search import Leaves, search
 from .network import ACTIONS
 from .playing import Desk, Player, Weights, consider
 
-LEAST_DOUBT = 0.002  # every choice may be searched
+LEAST_DOUBT = 0.002  # least weight with which a choice becomes a root
 
 
 class Lookahead:

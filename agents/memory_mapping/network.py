@@ -22,10 +22,10 @@ from ...envs.memory_mapping.observation import (
     Decision,
 )
 
-MASKED = -1e9
+MASKED = -1e9  # logit of an illegal action
 ACTIONS = 3
-HEADS = 4  # of attention
-PATCH, CHANNELS = 4, 8  # of the occupancy picture: bins and instructions of a patch, numbers kept
+HEADS = 4  # heads of attention
+PATCH, CHANNELS = 4, 8  # side of a patch of the occupancy picture; its features
 PATCHES = (PAST + AHEAD) // PATCH * (BINS // PATCH)
 
 Observation = dict[str, Tensor]

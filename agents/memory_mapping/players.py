@@ -23,15 +23,16 @@ from .network import DecisionPolicy
 from .playing import Player, Weights, take_weights
 
 PPO, MUZERO = SHIPPED / "memory_mapping_ppo", SHIPPED / "memory_mapping_muzero"
-TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # of the samples, in turn
-NEVER = 1 << 62
-RESERVE_S = 0.005  # for handing the plan over
-SAMPLES_SHARE = 0.1  # of the budget, for plans to begin from
+TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # the samples take turns at these
+NEVER = 1 << 62  # ps; later than any plan ends
+RESERVE_S = 0.005  # kept back for returning the plan
+SAMPLES_SHARE = 0.1  # share of the seconds for sampling plans to start from
 MOST_SAMPLES = 48
-STARTS = 4  # of them, for local search
-ROOTS, SIMULATIONS = 4, 32  # of a look ahead
-HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # of the all-slow time; how much worse a plan may be, in turn
-PERIOD = 1500  # playouts a turn
+STARTS = 4  # samples that local search starts from
+ROOTS, SIMULATIONS = 4, 32  # searches at once; simulations of each
+# Mean of how much worse an accepted plan may be, as a share of the all-slow time; in turns.
+HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)
+PERIOD = 1500  # playouts of a turn
 
 
 @cache
@@ -90,7 +91,7 @@ def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
     best, plan = _samples(player, clock, rng)[0]
     clock.incumbent(plan)
     lookahead = Lookahead(player, best, plan, ROOTS, SIMULATIONS)
-    turn, last, until = 0, 0, 0  # last: the turn that bettered the lookahead's plan
+    turn, last, until = 0, 0, 0  # last: the turn that improved the lookahead's plan
     while lookahead.has_choices and not clock.expired and clock.remaining > RESERVE_S:
         if lookahead.playouts >= until:
             if turn - last > len(HEATS):

@@ -16,7 +16,7 @@ from ..recipe import ImitationPass
 from .network import SequencePolicy
 from .playing import chosen, legal_at, log_policy
 
-RANKED = 0.01  # of the offline set; ranks far below it hardly count
+RANKED = 0.01  # k of the weights, see imitate_measured; ranks far below k N hardly count
 
 
 class Sample(NamedTuple):

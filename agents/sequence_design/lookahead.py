@@ -21,7 +21,7 @@ from ..muzero.forest import NONE, SearchSettings, make_forest
 from ..muzero.search import Leaves, search
 from .network import MASKED, START, SequencePolicy
 
-SURE = 1e6  # noise that makes the letter at hand one of those considered
+SURE = 1e6  # noise with which the search always considers the present letter
 
 
 class Bettered(NamedTuple):
@@ -61,8 +61,8 @@ class Lookahead:
         task, nodes = pool.task, settings.simulations + 1
         self.network, self.pool, self.settings = network, pool, settings
         self._forest = make_forest(lanes, task.letters, settings)
-        # Of node n in lane b: the design that goes on from it, its value, the place decided next,
-        # and the policy's state there.
+        # For node n of lane b: its design, the value of that, the place that is decided next, and
+        # the reader's state there.
         self._tokens = np.zeros((nodes, lanes, task.length), np.int8)
         self._values = np.zeros((nodes, lanes))
         self._places = np.zeros((nodes, lanes), np.int64)

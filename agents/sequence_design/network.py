@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from ...datasets.sequence_design.instance import MOST_LETTERS
 from ...envs.sequence_design.observation import PROGRESS, VALUES
 
-MASKED = -1e9
-WAVES = 8  # sines and cosines of a position
-START = MOST_LETTERS  # stands before the first letter
+MASKED = -1e9  # logit of an illegal letter or action
+WAVES = 8  # frequencies of a place's sines and cosines
+START = MOST_LETTERS  # the token before the first letter
 
 Observation = dict[str, Tensor]
 

@@ -33,24 +33,30 @@ from .lookahead import Bettered, Lookahead
 from .network import Encoded, SequencePolicy
 from .playing import chosen, legal_at, log_policy, redraw, sample
 
-PRACTICE_SHARE = 0.3  # of the seconds after the proxy's training, for `agent`'s PPO
+PRACTICE_SHARE = 0.3  # share of the seconds after the proxy's training that `agent`'s PPO gets
 PPO, MUZERO = "sequence_design_ppo", "sequence_design_muzero"
-WIDTH = 64  # of a new policy
-WARM_BATCHES, WARM_SIZE, WARM_RATE, WARM_SHARE = 100, 128, 5e-3, 0.15  # the last: of the seconds
+WIDTH = 64  # width of a new policy
+# Imitation of measured sequences: gradient steps, sequences of each, learning rate, and share of
+# the seconds left.
+WARM_BATCHES, WARM_SIZE, WARM_RATE, WARM_SHARE = 100, 128, 5e-3, 0.15
 
+# PPO: learning rate; in an iteration, new samples, designs with letters sampled anew, and the share
+# of these letters; passes over the samples, and the clip of the probability ratio.
 RATE = 5e-3
-SAMPLES, REDRAWN, SHARE = 128, 128, 0.1  # an iteration's; of the letters of those redrawn
+SAMPLES, REDRAWN, SHARE = 128, 128, 0.1
 EPOCHS, CLIP = 2, 0.2
 VALUE_WEIGHT, ENTROPY_WEIGHT, BEST_WEIGHT = 0.5, 0.02, 0.5
-BEST = 64  # of the pool's designs, imitated in a step
-DENSITY = 0.1  # taken from a design's reward for each doubling of how often it was met
-LEAST_FRESH, PATIENCE = 0.5, 20  # the share of new samples; iterations with less, then anew
+BEST = 64  # designs of the pool's best batch that a step imitates
+DENSITY = 0.1  # taken from a design's reward for each doubling of 1 + how often it was met
+LEAST_FRESH = 0.5  # share of new samples below which an iteration is stale
+PATIENCE = 20  # stale iterations in a row after which the policy is replaced
 
 LANES = 64
-SIMULATIONS, CONSIDERED, C_SCALE = 8, 4, 0.1  # of a search
-FROM_POOL = 0.5  # the chance that a lane begins as one of the pool's designs
+SIMULATIONS, CONSIDERED, C_SCALE = 8, 4, 0.1  # settings of a search
+FROM_POOL = 0.5  # probability that a lane starts from a design of the pool
 MUZERO_RATE = 3e-3
-REPLAY, STEPS, STEP_SIZE = 10, 4, 128  # rounds remembered; steps of learning a round, their designs
+REPLAY = 10  # rounds whose designs are learned from
+STEPS, STEP_SIZE = 4, 128  # gradient steps of a round; designs of each
 
 
 def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
@@ -229,7 +235,7 @@ def _first_policy(name: str, pool: Pool, seed: int, rng: np.random.Generator) ->
         CheckpointError: a shipped policy is damaged or for another version of the environment.
     """
     torch.set_num_threads(1)
-    # By the registry: the module behind it leads to the oracles, which no agent may import.
+    # Through the registry: the problem's module imports the oracles, which no agent may import.
     problem = load_problem(DesignTask.FAMILY)
     shipped = shipped_for(name, problem, pool.task.content_hash, SequencePolicy)
     if shipped is not None:

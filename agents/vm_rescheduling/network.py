@@ -44,14 +44,16 @@ NODE_COLUMNS = np.array(
         for own, other in ((0, 1), (1, 0))
     ]
 )  # fmt: skip
-N_OWN = 3  # of a VM: CPU and memory on the nodes that it uses, and whether these are two
-N_VM = N_OWN + len(VM_FLAGS) + 2 * HARMONICS  # of a VM alone
-N_PLACED = N_VM + 1 + 2 * HARMONICS  # of a VM where it sits
+# Numbers of features: of a VM by itself (first its CPU and memory on the nodes that it uses, and
+# whether these are two), of a VM on its host, of a node, and of the chosen VM at a node.
+N_OWN = 3
+N_VM = N_OWN + len(VM_FLAGS) + 2 * HARMONICS
+N_PLACED = N_VM + 1 + 2 * HARMONICS
 N_NODE = NODE_COLUMNS.shape[1] + 4 * HARMONICS
 N_PAIR = 2 + 2 * HARMONICS
-MASKED = -1e9
-EPS = 1e-4
-MESSAGE_SCALE = 0.2  # a node hosts about five VMs
+MASKED = -1e9  # logit of an illegal action
+EPS = 1e-4  # added to residues before they are rounded down
+MESSAGE_SCALE = 0.2  # of the sum of messages: a node hosts about five VMs
 
 Observation = dict[str, Tensor]
 
@@ -192,8 +194,8 @@ class RelationalPolicy(nn.Module):
         vm = self.vm_logits(encoded)
         stop = self.stop_score(encoded.context)
         n_actions = obs["action_mask"].shape[1]
-        # Every index behind the instance's last VM scores as stop; the mask leaves one of them at
-        # most.
+        # Every index after the instance's last VM has the score of stop; the mask allows at most
+        # one of them.
         vm = torch.where(obs["vm_mask"] > 0, vm, stop)
         first = torch.cat([vm, stop.expand(-1, n_actions - vm.shape[1])], dim=1)
         dest = self.dest_logits(encoded, obs)

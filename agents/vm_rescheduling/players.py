@@ -27,8 +27,8 @@ from .playing import Player, Weights, take_weights
 from .prices import PriceNetwork, graph_of, prices_of
 
 POLICY, PRICES = SHIPPED / "vm_rescheduling_ppo", SHIPPED / "vm_rescheduling_prices"
-TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # of the samples, in turn
-RESERVE_S = 0.005  # for handing the plan over
+TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # the samples take turns at these
+RESERVE_S = 0.005  # kept back for returning the plan
 # At the peak rate of churn longer sampling costs more than it gains: on lookalike:val plans of .1,
 # .25, .5, 1 and 2 seconds end at .2725, .2704, .2679, .2673 and .2687.
 LIVE_S = 1.0

@@ -35,7 +35,7 @@ from .network import (
 )
 
 CIRCLE = 2 * HARMONICS
-NODES, VMS = range(2)  # of Memory.sums and Memory.counts
+NODES, VMS = range(2)  # rows of Memory.sums and Memory.counts
 LINEAR = (
     "message", "node", "host", "placed", "pool", "vm_own", "vm_context", "vm_score",
     "dest_own", "dest_vm", "dest_context", "dest_pair", "dest_score",

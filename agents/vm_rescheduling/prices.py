@@ -27,11 +27,11 @@ from ...methods.vm_rescheduling.pricing import Nodes, Prices, first_prices, make
 from ..batches import one_pass
 from ..recipe import ImitationPass, Recipe
 
-PMS_DRAWN, EXITS_DRAWN = (12, 350), (0.01, 0.2)  # of the clusters drawn for training
+PMS_DRAWN, EXITS_DRAWN = (12, 350), (0.01, 0.2)  # ranges of the clusters sampled for training
 MOVES_A_NODE = (0.01, 0.25)
-FIRST_SEED = 1 << 40  # apart from the seeds of every split
+FIRST_SEED = 1 << 40  # above the seeds of every split
 SUBGRADIENT_STEPS = 200
-BINS = 8  # of a node's residue of 16 cores
+BINS = 8  # into which a node's residue of 16 cores is divided
 N_NODE, N_FLAVOR, N_TASK = BINS + 4, 6, 3
 
 
@@ -69,7 +69,7 @@ class PriceNetwork(nn.Module):
         super().__init__()
         self.node = nn.Sequential(nn.Linear(N_NODE, width), nn.ReLU(), nn.Linear(width, width))
         self.pair = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU())
-        # Layers are named as in shipped checkpoints.
+        # The names of layers are those in shipped checkpoints.
         self.flavour = nn.Sequential(nn.Linear(N_FLAVOR + 2 * width, width), nn.ReLU())
         self.price = nn.Sequential(
             nn.Linear(3 * width + N_TASK, width), nn.ReLU(), nn.Linear(width, 1)
