@@ -1,5 +1,7 @@
-"""Directions by Adam (Kingma & Ba 2015, arXiv 1412.6980), and BIB's step sizes for them:
-Adaptive-eta (Chen et al. 2023, arXiv 2301.02931, section 4.3).
+"""Adam, and the Adaptive-eta step sizes of BIB, for solvers that follow a gradient.
+
+Adam is that of Kingma & Ba 2015 (arXiv 1412.6980, algorithm 1), Adaptive-eta that of Chen et al.
+2023 (arXiv 2301.02931, section 4.3).
 """
 
 from __future__ import annotations
@@ -8,15 +10,19 @@ import numpy as np
 
 from ...envs.sequence_design.proxy.trainer import BETA1, BETA2, EPSILON
 
-RATE = 0.1  # of logits
-RATE_GAIN, RATE_RANGE = 0.01, (1e-4, 0.5)
+RATE = 0.1  # step size on the logits
+RATE_GAIN, RATE_RANGE = 0.01, (1e-4, 0.5)  # Adaptive-eta's; see adaptive_rates
 
 
 class Adam:
-    """Adam's direction for arrays of one shape, step after step.
+    """Adam's moments for an array of any shape.
 
     The proxy's trainer has a compiled update of its own, which folds bias correction and learning
     rate into one factor; in float32 the two round differently, and designs would change.
+
+    Attributes:
+        step: gradients seen.
+        mean, square: moving averages of the gradient and of its square, in the gradient's shape.
     """
 
     def __init__(self) -> None:
@@ -25,7 +31,11 @@ class Adam:
         self.square: np.ndarray | float = 0.0
 
     def direction(self, slope: np.ndarray) -> np.ndarray:
-        """Return what to step along for a slope, float [..]; the learning rate is left out."""
+        """Update the moments with a gradient and return the step direction, in its shape.
+
+        The direction is the bias-corrected mean over the root of the bias-corrected square; the
+        caller multiplies it by the step size and chooses the sign.
+        """
         self.step += 1
         self.mean = BETA1 * self.mean + (1 - BETA1) * slope
         self.square = BETA2 * self.square + (1 - BETA2) * slope**2
@@ -36,14 +46,14 @@ class Adam:
 
 
 def adaptive_rates(upward: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Set each candidate's rate: the greater, the more a step gains by an auxiliary proxy.
+    """Set each candidate's step size by how much a step raises an auxiliary proxy (Adaptive-eta).
 
     Args:
-        upward: float [n, L, V]; gradient of the auxiliary proxy's value by the logits.
-        direction: float [n, L, V]; what the logits are about to move along.
+        upward: float [n, L, V]; gradient of the auxiliary proxy by the logits.
+        direction: float [n, L, V]; direction in which the logits are about to move.
 
     Returns:
-        float [n, 1, 1].
+        RATE + RATE_GAIN * <upward, direction>, clipped to RATE_RANGE, float [n, 1, 1].
     """
     along = (upward * direction).sum(axis=(1, 2), keepdims=True)
     rates: np.ndarray = np.clip(RATE + RATE_GAIN * along, *RATE_RANGE)

@@ -1,5 +1,6 @@
-"""Climb a proxy's gradient through straight-through letters (Bengio et al. 2013, arXiv
-1308.3432).
+"""Gradient ascent on a proxy through straight-through letters.
+
+After Bengio et al. 2013 (arXiv 1308.3432).
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from .adam import RATE, Adam, adaptive_rates
 from .pool import Pool, out_of_time
 from .sequences import decode, one_hot
 
-STEPS = 200
-SHARPNESS = 2.0  # logits of a start's own letters at first
-NOISE = 0.5  # of the first logits, from the second pass on
+STEPS = 200  # of Adam, a pass
+SHARPNESS = 2.0  # first logit of a start's own letters; the others begin at 0
+NOISE = 0.5  # standard deviation on the first logits, from the second pass on
 
 
 class Differentiable(Protocol):
     """A proxy with a gradient."""
 
     def gradient(self, soft: np.ndarray) -> np.ndarray:
-        """Differentiate the sum of the means by soft letters, float32 [n, L, V]."""
+        """Differentiate the sum of the predictions by relaxed letters, float32 [n, L, V] both."""
         ...
 
 
@@ -41,11 +42,12 @@ def climb_until_the_end(
 
     Args:
         task: the task.
-        pool: keeps the best of the sequences met.
-        proxy: what is climbed.
-        rng: draws the noise.
-        soft: whether the proxy sees the softmax's letters, not whole ones.
-        auxiliary: what Adaptive-eta sets each candidate's rate by; see `climb`.
+        pool: scores every sequence on the way and keeps the best; its clock ends the search.
+        proxy: the function to climb.
+        rng: draws the noise on the first logits.
+        soft: whether the proxy reads the softmax of the logits rather than whole letters.
+        auxiliary: proxy that sets each candidate's step size by Adaptive-eta; None for RATE
+            throughout.
     """
     first = SHARPNESS * one_hot(task, task.sequences[task.starts])
     noise = 0.0
@@ -69,16 +71,16 @@ def climb(
     """Climb a proxy with Adam, through straight-through letters.
 
     Args:
-        task: its banned pairs are respected.
-        proxy: what is climbed.
+        task: the task; sequences with its banned pairs are avoided.
+        proxy: the function to climb.
         logits: float [n, L, V]; where to start.
         steps: number of steps of Adam.
-        soft: whether the proxy sees the softmax's letters, not whole ones.
-        auxiliary: what Adaptive-eta sets each candidate's rate by, from the second step on; without
-            it the rate is RATE.
+        soft: whether the proxy reads the softmax of the logits rather than whole letters.
+        auxiliary: proxy that sets each candidate's step size by Adaptive-eta, from the second step
+            on; None for RATE throughout.
 
     Yields:
-        The sequences int8 [n, L] that the logits stand for, step after step.
+        The feasible sequences int8 [n, L] that the logits prefer, before each step.
     """
     adam = Adam()
     for step in range(steps):
@@ -98,17 +100,17 @@ def gradient(
     logits: np.ndarray,
     soft: bool = False,
 ) -> np.ndarray:
-    """Differentiate the proxy's mean by the logits, the backward pass going through the softmax.
+    """Differentiate a proxy by logits; the backward pass always goes through the softmax.
 
     Args:
         task: the task.
-        proxy: the proxy.
-        tokens: int8 [n, L]; whole letters, which the forward pass sees unless `soft`.
+        proxy: the function to differentiate.
+        tokens: int8 [n, L]; whole letters, which the forward pass reads unless `soft`.
         logits: float [n, L, V].
-        soft: whether the forward pass sees the softmax's letters.
+        soft: whether the forward pass reads the softmax of the logits.
 
     Returns:
-        float [n, L, V].
+        Gradient of each candidate's prediction by its logits, float [n, L, V].
     """
     chances = np.exp(logits - logits.max(axis=2, keepdims=True))
     chances /= chances.sum(axis=2, keepdims=True)

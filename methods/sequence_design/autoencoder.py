@@ -1,5 +1,6 @@
-"""A variational autoencoder of sequences (Kingma & Welling 2014, arXiv 1312.6114), conditional or
-not: the generator of cbas and of mins.
+"""A variational autoencoder of sequences, conditional or not: the generator of cbas and of mins.
+
+After Kingma & Welling 2014 (arXiv 1312.6114).
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ from torch import Tensor, nn
 from ...core.budget import Clock
 from .pool import out_of_time
 
-LATENT, WIDTH = 32, 128
+LATENT, WIDTH = 32, 128  # dimensions of the code, and of the hidden layers
 BATCH, RATE = 128, 1e-3
 
 
 class Autoencoder(nn.Module):
-    """Letters [B, L, V] to a Gaussian over [B, LATENT] and back to logits, given C conditions."""
+    """Encode letters as a Gaussian over latent codes, and decode codes to logits of letters.
+
+    Args:
+        length: letters of a sequence, L.
+        letters: size of the alphabet, V.
+        conditions: numbers given to encoder and decoder beside a sequence, C; 0 for none.
+    """
 
     def __init__(self, length: int, letters: int, conditions: int = 0) -> None:
         super().__init__()
@@ -30,19 +37,35 @@ class Autoencoder(nn.Module):
         )
 
     def logits(self, code: Tensor) -> Tensor:
-        """Scores of letters, [B, L, V], by latent values and conditions [B, LATENT + C]."""
+        """Decode latent values and conditions, float32 [B, LATENT + C], to logits [B, L, V]."""
         decoded: Tensor = self.decoder(code)
         return decoded.view(-1, *self.shape)
 
     def log_likelihood(self, tokens: Tensor, code: Tensor) -> Tensor:
-        """The decoder's log p(x | z, c) of tokens [B, L], [B]."""
+        """Compute the decoder's log p(x | z, c).
+
+        Args:
+            tokens: int64 [B, L]; the sequences x.
+            code: float32 [B, LATENT + C]; latent values z, then conditions c.
+
+        Returns:
+            float32 [B], in nats.
+        """
         each = nn.functional.cross_entropy(
             self.logits(code).transpose(1, 2), tokens, reduction="none"
         )
         return -each.sum(dim=1)
 
     def loss(self, tokens: Tensor, conditions: Tensor) -> Tensor:
-        """Negative evidence lower bound of tokens [B, L] given conditions [B, C], [B]."""
+        """Compute the negative evidence lower bound by one sample of the code.
+
+        Args:
+            tokens: int64 [B, L]; the sequences.
+            conditions: float32 [B, C]; their conditions.
+
+        Returns:
+            float32 [B], in nats; torch's generator draws the sample.
+        """
         letters = nn.functional.one_hot(tokens, self.shape[1]).float().flatten(1)
         mean, log_scale = self.encoder(torch.cat([letters, conditions], 1)).chunk(2, dim=1)
         latent = mean + log_scale.exp() * torch.randn_like(mean)
@@ -62,8 +85,18 @@ def fit(
     clock: Clock,
     until: float,
 ) -> None:
-    """Fits to sequences int8 [n, L] under conditions [n, C], drawn by their weights [n], until a
-    moment at the latest.
+    """Train an autoencoder on weighted sequences with Adam.
+
+    Args:
+        model: trained in place.
+        sequences: int8 [n, L].
+        conditions: float [n, C]; see `unconditional` for C = 0.
+        weights: float [n], not negative; a batch draws rows in proportion to them, with
+            replacement.
+        steps: most steps of Adam.
+        rng: draws the batches.
+        clock: of the run; training ends early when it is out of time.
+        until: seconds on the clock at which training ends early; inf for no such limit.
     """
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     chances = weights / weights.sum()
@@ -80,5 +113,5 @@ def fit(
 
 
 def unconditional(count: int) -> np.ndarray:
-    """No conditions for so many sequences, [count, 0]."""
+    """Return conditions for `count` sequences of a model without conditions, float64 [count, 0]."""
     return np.zeros((count, 0))

@@ -1,5 +1,6 @@
-"""Breed designs on a proxy: tournaments, uniform crossover, point mutations, elites
-(Goldberg 1989, Genetic Algorithms, chapters 3 and 4).
+"""A genetic algorithm on a proxy: tournaments, uniform crossover, point mutations, elites.
+
+After Goldberg 1989, Genetic Algorithms, chapters 3 and 4.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from .sequences import mutants, random_designs
 POPULATION = 512
 ELITES = 64
 TOURNAMENT = 3
-CROSSED = 0.5  # of the children
-MUTATIONS = 1.0  # a child, on average
+CROSSED = 0.5  # share of the children that have two parents
+MUTATIONS = 1.0  # letters changed in a child, on average
 PATIENCE = 60  # generations without a better batch, after which a new population begins
 
 
@@ -27,17 +28,20 @@ def evolve(
     clock: Clock,
     rng: np.random.Generator,
 ) -> Solution:
-    """Breed until the clock stops, and hand in the best designs met.
+    """Evolve designs until the clock runs out, and return the best batch met.
 
-    A population begins as half starts, half random sequences; when it no longer improves the best
-    batch, another begins. Infeasible children die.
+    A population begins as half starts, half random sequences; after PATIENCE generations that do
+    not improve the best batch another one begins. Infeasible children have the value -inf.
 
     Args:
         task: the task.
-        proxy: what designs are ranked by.
+        proxy: ranks the designs.
         starts: int8 [n, L]; sequences that populations begin from.
-        clock: ends the search; one evaluation is one sequence.
-        rng: draws everything.
+        clock: ends the search; one evaluation is one sequence scored.
+        rng: draws starts, random sequences, parents, crossovers and mutations.
+
+    Returns:
+        The best batch by the proxy.
     """
     pool = Pool(task, proxy, clock)
     half = POPULATION // 2
@@ -51,7 +55,7 @@ def _breed(task: DesignTask, pool: Pool, tokens: np.ndarray, rng: np.random.Gene
     values, idle = pool.add(tokens), 0
     while idle < PATIENCE and not out_of_time(pool.clock):
         before = pool.values[: task.batch_size].sum()
-        mothers, fathers = (_chosen(values, rng) for _ in range(2))
+        mothers, fathers = (_tournament_winners(values, rng) for _ in range(2))
         crossed = rng.random((POPULATION, 1)) < CROSSED
         mixed = crossed & (rng.random((POPULATION, task.length)) < 0.5)
         children = np.where(mixed, tokens[fathers], tokens[mothers])
@@ -66,8 +70,8 @@ def _breed(task: DesignTask, pool: Pool, tokens: np.ndarray, rng: np.random.Gene
         idle = 0 if pool.values[: task.batch_size].sum() > before else idle + 1
 
 
-def _chosen(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Winners of tournaments, int64 [POPULATION]."""
+def _tournament_winners(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw parents by tournaments, int64 [POPULATION] rows of `values`."""
     entrants = rng.integers(len(values), size=(POPULATION, TOURNAMENT))
     best = values[entrants].argmax(axis=1)
     winners: np.ndarray = entrants[np.arange(POPULATION), best]

@@ -1,8 +1,7 @@
-"""A small masked language model of a task's own sequences, and its features of relaxed ones.
+"""A small masked language model of a task's own sequences, in place of a large pretrained one.
 
-It stands where BIB (Chen et al. 2023, arXiv 2301.02931) has a large pretrained one; what is needed
-of either is the mean of the last layer over the positions, as a differentiable function of soft
-letters.
+BIB (Chen et al. 2023, arXiv 2301.02931) needs of its language model the mean of the last layer over
+the positions, as a differentiable function of relaxed letters.
 """
 
 from __future__ import annotations
@@ -16,16 +15,21 @@ from torch import Tensor, nn
 from ...datasets.sequence_design.instance import DesignTask
 from .pretrained import PretrainedModel
 
-WIDTH, LAYERS, HEADS = 64, 2, 4
-MASKED = 0.2  # of the letters
+WIDTH, LAYERS, HEADS = 64, 2, 4  # of the transformer
+MASKED = 0.2  # share of the letters that training masks
 STEPS, BATCH, RATE = 1500, 128, 2e-3
 WARM_STEPS = 50
-PACE_STEPS = 10  # timed before the rest is planned
-CHUNK = 256  # sequences a pass
+PACE_STEPS = 10  # first steps, timed to tell how many fit the seconds
+CHUNK = 256  # sequences read at a time
 
 
 class LanguageModel(nn.Module):
-    """A transformer encoder over letters [B, L, V], whole or soft, with learned positions."""
+    """A transformer encoder over one-hot or relaxed letters, with learned positions.
+
+    Args:
+        letters: size of the alphabet, V.
+        length: letters of a sequence, L.
+    """
 
     def __init__(self, letters: int, length: int) -> None:
         super().__init__()
@@ -38,26 +42,34 @@ class LanguageModel(nn.Module):
         self.encoder = nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(WIDTH), False)
         self.letter = nn.Linear(WIDTH, letters)
 
-    def hidden(self, soft: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """The last layer [B, L, d]; positions where bool [B, L] is true are masked out."""
+    def encode(self, soft: Tensor, masked: Tensor | None = None) -> Tensor:
+        """Compute the last layer.
+
+        Args:
+            soft: float32 [B, L, V]; weight of each letter at each position.
+            masked: bool [B, L]; positions whose letters are replaced by the mask; None for none.
+
+        Returns:
+            float32 [B, L, d].
+        """
         tokens = self.embed(soft)
-        if hidden is not None:
-            tokens = torch.where(hidden.unsqueeze(2), self.mask, tokens)
+        if masked is not None:
+            tokens = torch.where(masked.unsqueeze(2), self.mask, tokens)
         encoded: Tensor = self.encoder(tokens + self.place)
         return encoded
 
     def features(self, soft: Tensor) -> Tensor:
-        """The mean of the last layer over the positions, [B, d]."""
-        return self.hidden(soft).mean(dim=1)
+        """Average the last layer over positions: relaxed letters [B, L, V] to features [B, d]."""
+        return self.encode(soft).mean(dim=1)
 
 
 def pretrain(task: DesignTask, rng: np.random.Generator, seconds: float) -> LanguageModel:
-    """Trains on the offline sequences to fill in masked letters, and freezes the model.
+    """Train a model to fill in masked letters of the offline sequences, and freeze it.
 
     Args:
-        task: sealed or not; the scores are not looked at.
-        rng: draws weights, batches and masks.
-        seconds: training is cut to fit, by fewer steps.
+        task: sealed or not; its scores are not used.
+        rng: draws batches and masks, and seeds torch, which draws the first weights.
+        seconds: wall-clock seconds for the training; fewer than STEPS steps are made to keep them.
     """
     torch.manual_seed(int(rng.integers(1 << 62)))
     model = LanguageModel(task.letters, task.length)
@@ -68,11 +80,11 @@ def pretrain(task: DesignTask, rng: np.random.Generator, seconds: float) -> Lang
         rate = min(1.0, (step + 1) / WARM_STEPS) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
         optimizer.param_groups[0]["lr"] = RATE * rate
         rows = torch.as_tensor(rng.integers(len(sequences), size=BATCH))
-        hidden = torch.as_tensor(rng.random((BATCH, task.length)) < MASKED)
-        hidden[:, int(rng.integers(task.length))] = True
+        masked = torch.as_tensor(rng.random((BATCH, task.length)) < MASKED)
+        masked[:, int(rng.integers(task.length))] = True
         soft = nn.functional.one_hot(sequences[rows], task.letters).float()
-        guesses = model.letter(model.hidden(soft, hidden)[hidden])
-        loss = nn.functional.cross_entropy(guesses, sequences[rows][hidden])
+        guesses = model.letter(model.encode(soft, masked)[masked])
+        loss = nn.functional.cross_entropy(guesses, sequences[rows][masked])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -91,8 +103,17 @@ def offline_features(
     rng: np.random.Generator,
     seconds: float,
 ) -> tuple[Tensor, np.ndarray]:
-    """Features of offline sequences, float64 [n, d], and their rows, int64 [n]: all of them, or a
-    random part where the seconds are too few; at least CHUNK of them.
+    """Compute features of the offline sequences, or of a random part of them if time is short.
+
+    Args:
+        model: the language model.
+        task: sealed or not.
+        rng: draws the order in which the rows are read.
+        seconds: wall-clock seconds after which no further CHUNK of rows begins; the first is always
+            read.
+
+    Returns:
+        Features float64 [n, d], and the rows of the offline set they belong to, int64 [n].
     """
     started, parts = time.perf_counter(), []
     order = rng.permutation(len(task.scores))

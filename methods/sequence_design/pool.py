@@ -1,4 +1,4 @@
-"""A pool of the best designs by a proxy of a contender's own, and the handing in."""
+"""The pool of best designs by a contender's own proxy, from which the final batch is taken."""
 
 from __future__ import annotations
 
@@ -12,39 +12,48 @@ from ...datasets.sequence_design.instance import DesignTask, distinct
 from ...envs.sequence_design.dynamics import best_offline, feasible
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
 
-TRAINING_SHARE = 0.5  # of the seconds, at most
-RESERVE_S = 0.05  # kept back for handing in
+TRAINING_SHARE = 0.5  # largest share of the seconds left that training takes
+RESERVE_S = 0.05  # seconds kept for returning the plan
 
 
 class Predictor(Protocol):
-    """What ranks designs: an ensemble, or what else a contender believes in."""
+    """A model that ranks designs: an ensemble of networks, or another model of the score."""
 
     def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values and spreads, float64 [n] each, of tokens int8 [n, L]."""
+        """Return predictions and their spreads, float64 [n] each, for tokens int8 [n, L]."""
         ...
 
 
 def fit_proxy_in_half_the_time(
     task: DesignTask, clock: Clock, rng: np.random.Generator
 ) -> Ensemble:
-    """Fit a contender's own proxy in at most half of the seconds that are left.
+    """Fit a contender's own proxy in at most half of the seconds that remain.
 
     Args:
         task: sealed.
         clock: of the run.
-        rng: see fit_proxy.
+        rng: draws weights, folds and batches; see fit_proxy.
     """
     return fit_proxy(task, rng, seconds=TRAINING_SHARE * clock.remaining)
 
 
 def out_of_time(clock: Clock) -> bool:
-    """Whether the search should hand in now."""
+    """Return whether a search should stop and hand in its batch."""
     return clock.expired or clock.remaining < min(RESERVE_S, 0.1 * clock.budget.seconds)
 
 
 class Pool:
-    """The best different designs by the proxy; at least a batch, the offline set's best to begin
-    with.
+    """The best distinct designs by a proxy, four batches at most; the best offline ones at first.
+
+    Args:
+        task: the task.
+        proxy: scores the designs.
+        clock: of the run; counts one evaluation for each sequence added.
+
+    Attributes:
+        keep: most designs kept.
+        tokens: int8 [k, L], k <= keep; the designs, best first.
+        values: float64 [k]; the proxy's predictions for them.
     """
 
     def __init__(self, task: DesignTask, proxy: Predictor, clock: Clock) -> None:
@@ -55,10 +64,10 @@ class Pool:
         self._sort()
 
     def add(self, tokens: np.ndarray) -> np.ndarray:
-        """Evaluates sequences int8 [n, L] and keeps the best; one evaluation each.
+        """Score sequences int8 [n, L] and keep the best; each counts as one evaluation.
 
         Returns:
-            The proxy's values, float64 [n]; -inf for infeasible ones.
+            The proxy's predictions, float64 [n]; -inf for infeasible sequences.
         """
         values = np.full(len(tokens), -np.inf)
         free = feasible(tokens, self.task.banned)
@@ -82,12 +91,19 @@ class Pool:
         return self.tokens[: self.task.batch_size]
 
     def solution(self) -> Solution:
-        """Hands in the best batch."""
+        """Finish the run with the best batch."""
         return hand_in(self.task, self.best, self.clock)
 
 
 def hand_in(task: DesignTask, designs: np.ndarray, clock: Clock) -> Solution:
-    """Ends the run with designs int8 [n, L] as the plan: letter after letter, design after
-    design.
+    """Finish a run with designs as its plan: the letters of one design after another.
+
+    Args:
+        task: the task; designs beyond its batch size are left out.
+        designs: int8 [n, L], best first.
+        clock: of the run.
+
+    Returns:
+        A solution with actions int64 [min(n, batch_size) * L].
     """
     return clock.solution(designs[: task.batch_size].astype(np.int64).ravel())

@@ -1,11 +1,10 @@
-"""Language models of Hugging Face for BIB, in the place of the small one of the task's own.
+"""Language models of Hugging Face for BIB, in place of the small one of the task's own.
 
-A pretrained encoder stays frozen and differentiable: it is given, at each place, the expected
-embedding of the token there under relaxed letters (Chen et al. 2023, arXiv 2301.02931).
-A token is a letter, as in ProtBert (Rostlab/prot_bert), or k letters in a row, each k-mer
-overlapping the next, as in DNABERT (zhihan1996/DNA_bert_3), with the product of its letters'
-chances. Features are the mean of the last layer over these tokens; the special ones that stand
-around a sequence are left out.
+A pretrained encoder stays frozen and differentiable: its input at each position is the expected
+embedding of the token there under relaxed letters (Chen et al. 2023, arXiv 2301.02931). A token is
+a letter, as in ProtBert (Rostlab/prot_bert), or k letters in a row, each k-mer overlapping the
+next, as in DNABERT (zhihan1996/DNA_bert_3), with the product of its letters' weights. Features are
+the mean of the last layer over these tokens, without the special tokens around a sequence.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from ...core.errors import MissingDependencyError, SettingError
 from ...datasets.sequence_design.instance import DesignTask
 
 VARIABLE = "SYSOPT_LANGUAGE_MODEL"
-MOST_K = 6  # letters of a token
+MOST_K = 6  # most letters of a token
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PretrainedModel:
-    """A frozen encoder, read through one task's letters.
+    """A frozen encoder that reads one task's letters.
 
     Attributes:
         encoder: a transformer that takes `inputs_embeds`.
         tokens: float32 [V ** k, d]; embeddings of all k-mers, the last letter's changing fastest.
-        before: float32 [s, d]; embeddings of what stands before each sequence.
-        after: float32 [s', d]; and of what stands after it.
+        before: float32 [s, d]; embeddings of the special tokens before a sequence.
+        after: float32 [s', d]; embeddings of those after it.
         k: letters of a token.
     """
 
@@ -45,7 +44,7 @@ class PretrainedModel:
     k: int
 
     def features(self, soft: Tensor) -> Tensor:
-        """The mean of the last layer over the tokens, [B, d], for soft letters [B, L, V]."""
+        """Average the last layer over tokens: relaxed letters [B, L, V] to features [B, d]."""
         places = soft.shape[1] - self.k + 1
         chances = soft[:, :places]
         for letter in range(1, self.k):
@@ -65,24 +64,27 @@ class PretrainedModel:
 
 
 def chosen_model(task: DesignTask) -> PretrainedModel | None:
-    """The model that the environment variable SYSOPT_LANGUAGE_MODEL names, or None where it names
-    none.
+    """Load the model that SYSOPT_LANGUAGE_MODEL names; return None if that variable is not set.
 
     Raises:
         MissingDependencyError: transformers is not installed.
-        SettingError: see load.
+        SettingError: see `load`.
     """
     name = os.environ.get(VARIABLE)
     return load(name, task) if name else None
 
 
 def load(name: str, task: DesignTask) -> PretrainedModel:
-    """The model of a local folder or of the hub, for one task's letters.
+    """Load a model and fit its vocabulary to one task's letters.
+
+    Args:
+        name: a local folder with a saved model, or a model's name on the hub.
+        task: the task.
 
     Raises:
         MissingDependencyError: transformers is not installed.
-        SettingError: there is no such model, its vocabulary lacks the task's letters, or it takes
-            no sequences as long.
+        SettingError: the model cannot be loaded, its vocabulary lacks the task's letters, or its
+            longest input is shorter than the task's sequences.
     """
     encoder, tokenizer = _encoder_and_tokenizer(name)
     vocabulary: dict[str, int] = tokenizer.get_vocab()
@@ -119,7 +121,7 @@ def _letters_of_a_token(name: str, task: DesignTask, vocabulary: dict[str, int])
 
 @cache
 def _encoder_and_tokenizer(name: str) -> tuple[Any, Any]:
-    """Loaded once a process, so that a warmed-up contender does not wait for it."""
+    """Load a model once a process, so that a warmed-up contender does not wait for it."""
     try:
         import transformers
     except ModuleNotFoundError as error:

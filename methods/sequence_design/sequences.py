@@ -1,4 +1,4 @@
-"""What the solvers share: random sequences, mutants, and letters as arrays."""
+"""Random and mutated sequences, and letters as arrays, for the solvers of sequence design."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from ...datasets.sequence_design.instance import DesignTask
 
 
 def random_designs(task: DesignTask, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Feasible sequences int8 [count, L]: each letter drawn alike from those that may follow."""
+    """Draw feasible sequences: each letter uniformly from those that may follow the one before.
+
+    Args:
+        task: gives length, letters and banned pairs.
+        count: number of sequences.
+        rng: draws the letters.
+
+    Returns:
+        int8 [count, L].
+    """
     steps = np.cumsum(~task.banned, axis=1)
     tokens = np.empty((count, task.length), np.int8)
     tokens[:, 0] = rng.integers(task.letters, size=count)
@@ -20,14 +29,32 @@ def random_designs(task: DesignTask, count: int, rng: np.random.Generator) -> np
 
 
 def mutants(parents: np.ndarray, letters: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Copies of sequences int8 [n, L] in which each letter is drawn anew with the given chance."""
+    """Copy sequences and replace some letters by other ones; the copies may be infeasible.
+
+    Args:
+        parents: int8 [n, L].
+        letters: size of the alphabet, V.
+        rate: probability of each letter to be replaced, by one of the V - 1 others uniformly.
+        rng: draws places and letters.
+
+    Returns:
+        int8 [n, L].
+    """
     changed = rng.random(parents.shape) < rate
     shift = rng.integers(1, letters, parents.shape)
     return np.where(changed, (parents + shift) % letters, parents).astype(np.int8)
 
 
 def decode(task: DesignTask, logits: np.ndarray) -> np.ndarray:
-    """The feasible sequences int8 [n, L] that logits [n, L, V] prefer, letter by letter."""
+    """Choose the letter of the largest logit at each position in turn, among those that may follow.
+
+    Args:
+        task: gives the banned pairs.
+        logits: float [n, L, V].
+
+    Returns:
+        Feasible sequences, int8 [n, L].
+    """
     tokens = np.empty(logits.shape[:2], np.int8)
     tokens[:, 0] = logits[:, 0].argmax(axis=1)
     for place in range(1, task.length):
@@ -37,13 +64,30 @@ def decode(task: DesignTask, logits: np.ndarray) -> np.ndarray:
 
 
 def one_hot(task: DesignTask, tokens: np.ndarray) -> np.ndarray:
-    """float32 [n, L, V]."""
+    """Turn tokens into one-hot letters.
+
+    Args:
+        task: gives the number of letters, V.
+        tokens: int8 [..., L].
+
+    Returns:
+        float32 [..., L, V].
+    """
     hot: np.ndarray = np.eye(task.letters, dtype=np.float32)[tokens]
     return hot
 
 
-def some_rows(task: DesignTask, most: int, rng: np.random.Generator) -> np.ndarray:
-    """At most so many rows that stand for the offline set, int64: the best half, the rest drawn."""
+def best_and_random_rows(task: DesignTask, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose rows to stand for the offline set: half of them the best, the others at random.
+
+    Args:
+        task: the task, of N rows.
+        most: number of rows; all of them if N is less.
+        rng: draws the random half, without replacement.
+
+    Returns:
+        Distinct rows, int64 [min(N, most)].
+    """
     order = np.argsort(-task.scores, kind="stable")
     best, rest = order[: most // 2], order[most // 2 :]
     rows: np.ndarray = np.concatenate([best, rng.permutation(rest)[: most - len(best)]])

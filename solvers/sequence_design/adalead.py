@@ -1,8 +1,8 @@
-"""AdaLead on the proxy (Sinai et al. 2020, arXiv 2010.02141, algorithm 1).
+"""AdaLead on a proxy (Sinai et al. 2020, arXiv 2010.02141, algorithm 1).
 
-Each round takes as parents all that come near the best so far, recombines them, and rolls every one
-out by mutation for as long as it does not fall below its root. Offline, a round's measurements are
-the proxy's; as many rounds are run as the budget allows.
+Each round takes as parents all designs with nearly the best value so far, recombines them, and
+rolls out every child by mutation for as long as it does not fall below its root. Offline, a round's
+measurements are the proxy's predictions; rounds are run until the budget ends.
 """
 
 from __future__ import annotations
@@ -16,14 +16,24 @@ from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, ou
 from ...methods.sequence_design.sequences import mutants
 
 THRESHOLD = 0.05  # kappa: parents score at least (1 - kappa) of the best
-MUTATIONS = 1.0  # mu: a step, on average
-RECOMBINATION = 0.2  # the chance to change over to the other parent at a letter
-ROLLOUTS = 16  # of each parent, a round
+MUTATIONS = 1.0  # mu: letters changed a step, on average
+RECOMBINATION = 0.2  # probability to switch to the other parent at a letter
+ROLLOUTS = 16  # from each parent, a round
 MOST_STEPS = 64  # of a rollout
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Runs rounds until the budget ends; one evaluation is one sequence."""
+    """Run AdaLead (Sinai et al. 2020, algorithm 1) on a proxy until the budget ends.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which fitting the proxy takes half at most, and evaluations; one
+            evaluation is one candidate sequence.
+        seed: draws the proxy's training, the recombinations and the mutations.
+
+    Returns:
+        The best batch met, by the proxy.
+    """
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
@@ -39,7 +49,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def _recombined(parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pairs of parents, each letter's source changing over with chance RECOMBINATION."""
+    """Cross pairs of parents, switching between them with probability RECOMBINATION a letter."""
     parents = parents[rng.permutation(len(parents))]
     half = len(parents) // 2
     one, other, odd = parents[:half], parents[half : 2 * half], parents[2 * half :]
@@ -48,7 +58,7 @@ def _recombined(parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _roll_out(task: DesignTask, pool: Pool, roots: np.ndarray, rng: np.random.Generator) -> None:
-    """All roots side by side; a rollout ends where a child falls below its root."""
+    """Mutate all roots side by side; a rollout ends where a child falls below its root."""
     nodes, floors = roots, pool.add(roots)
     for _ in range(MOST_STEPS):
         if not len(nodes) or out_of_time(pool.clock):

@@ -1,10 +1,10 @@
-"""BDI: bidirectional learning for offline model-based optimization (Chen et al. 2022, arXiv
-2209.07507).
+"""BDI: bidirectional learning for offline model-based optimization.
 
-Kernel ridge regression both ways, with the neural tangent kernel of an infinitely wide rectified
-network of five hidden layers (Jacot et al. 2018, arXiv 1806.07572): the offline set should give a
-candidate the score aimed at, and the candidate, labeled with that score, should predict the
-offline set. Both losses weigh alike; candidates descend their sum through straight-through letters.
+After Chen et al. 2022 (arXiv 2209.07507). Kernel ridge regression both ways, with the neural
+tangent kernel of an infinitely wide rectified network of five hidden layers (Jacot et al. 2018,
+arXiv 1806.07572): the offline set should predict the target score for a candidate, and the
+candidate, labeled with the target score, should predict the offline set. Both losses weigh alike;
+candidates descend their sum through straight-through letters.
 """
 
 from __future__ import annotations
@@ -26,28 +26,36 @@ from ...methods.sequence_design.bidirectional import (
     straight_through,
 )
 from ...methods.sequence_design.pool import hand_in, out_of_time
-from ...methods.sequence_design.sequences import decode, one_hot, some_rows
+from ...methods.sequence_design.sequences import best_and_random_rows, decode, one_hot
 
-DEPTH = 5
+DEPTH = 5  # hidden layers of the infinitely wide network
 STEPS = 200
-MOST_ROWS = 1500  # of the offline set in the kernel: the best half of these, the rest drawn
-CHUNK = 64  # candidates a pass
-INSIDE = 1.0 - 1e-6  # cosines are kept below; the kernel's slope is infinite at 1
+MOST_ROWS = 1500  # of the offline set in the kernel; half of them the best, the rest random
+CHUNK = 64  # candidates differentiated at a time
+INSIDE = 1.0 - 1e-6  # largest cosine; the kernel's slope is infinite at 1
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Optimizes a candidate from each of the best measured sequences, and hands in the finals, best
-    by the forward regression first; one evaluation is one step of one candidate.
+    """Run BDI (Chen et al. 2022) from the start pool for STEPS steps, or until the budget ends.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds and evaluations; one evaluation is one step of one candidate.
+        seed: draws the offline rows in the kernel and the noise on the first logits.
+
+    Returns:
+        The last distinct sequences of the candidates, those that the forward regression predicts
+        best first.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    known, y = _rows(instance, rng)
+    known, y = _standardized_rows(instance, rng)
     gram = tangent_kernel(known, known)
     ridge = RIDGE * gram.trace() / len(gram)
     alpha = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).double(), y)
     own = float(gram.diagonal().mean())
     logits, adam = start_logits(instance, rng), Adam()
-    met = [decode(instance, logits)]
+    visited = [decode(instance, logits)]
     for _ in range(STEPS):
         if out_of_time(clock):
             break
@@ -57,14 +65,22 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         ]
         logits = logits - RATE * adam.direction(np.concatenate(slopes))
         clock.evaluations += len(logits)
-        met.append(decode(instance, logits))
-    finals = finals_first(met)[: instance.batch_size]
+        visited.append(decode(instance, logits))
+    finals = finals_first(visited)[: instance.batch_size]
     kernel = tangent_kernel(torch.as_tensor(one_hot(instance, finals)).double(), known)
     return hand_in(instance, best_first(finals, kernel @ alpha), clock)
 
 
 def tangent_kernel(one: Tensor, other: Tensor) -> Tensor:
-    """The kernel, [n, m], of letters [n, L, V] and [m, L, V]; a sequence's own is DEPTH + 1."""
+    """Compute the neural tangent kernel between two sets of sequences.
+
+    Args:
+        one: float64 [n, L, V]; one-hot letters.
+        other: float64 [m, L, V].
+
+    Returns:
+        float64 [n, m]; DEPTH + 1 for two equal sequences.
+    """
     cosine = torch.einsum("nlv,mlv->nm", one, other) / one.shape[1]
     kernel = cosine
     for _ in range(DEPTH):
@@ -76,9 +92,9 @@ def tangent_kernel(one: Tensor, other: Tensor) -> Tensor:
     return kernel
 
 
-def _rows(task: DesignTask, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Letters [N, L, V] and standardized scores [N] of some rows, float64."""
-    rows = some_rows(task, MOST_ROWS, rng)
+def _standardized_rows(task: DesignTask, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Choose offline rows: their one-hot letters [N, L, V] and standardized scores [N], float64."""
+    rows = best_and_random_rows(task, MOST_ROWS, rng)
     letters = one_hot(task, task.sequences[rows]).astype(np.float64)
     scores = (task.scores - task.scores.mean()) / task.scores.std()
     return torch.as_tensor(letters), torch.as_tensor(scores[rows])
@@ -87,7 +103,7 @@ def _rows(task: DesignTask, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 def _gradient(
     task: DesignTask, logits: np.ndarray, known: Tensor, y: Tensor, alpha: Tensor, own: float
 ) -> np.ndarray:
-    """Of both losses' sum by the logits [n, L, V]."""
+    """Differentiate the sum of both losses by the logits, [n, L, V]."""
     leaf = torch.tensor(logits, requires_grad=True)
     kernel = tangent_kernel(straight_through(task, leaf).double(), known)
     forward = (kernel @ alpha - TARGET) ** 2

@@ -1,16 +1,16 @@
-"""BIB: bidirectional learning for offline biological sequence design (Chen et al. 2023, arXiv
-2301.02931).
+"""BIB: bidirectional learning for offline biological sequence design.
 
-A linear head on frozen language-model features has closed forms both ways. Forward, ridge
-regression on the offline set should give a candidate the score aimed at (equation 4); backward,
-ridge regression on the candidate alone, labeled with that score, should predict the offline set
-(equation 5). Candidates descend both losses through straight-through letters. Adaptive-gamma mixes
-the two, and Adaptive-eta sets the step, by an auxiliary proxy's gradient (sections 4.2 and 4.3).
+After Chen et al. 2023 (arXiv 2301.02931). A linear head on frozen language-model features has
+closed forms both ways. Forward, ridge regression on the offline set should predict the target score
+for a candidate (equation 4); backward, ridge regression on the candidate alone, labeled with the
+target score, should predict the offline set (equation 5). Candidates descend both losses through
+straight-through letters. Adaptive-gamma mixes the two, and Adaptive-eta sets the step size, by an
+auxiliary proxy's gradient (sections 4.2 and 4.3).
 
-Other than in the released code: the language model is a small one of the task's own, unless the
+Differences from the released code: the language model is a small one of the task's own, unless the
 environment variable SYSOPT_LANGUAGE_MODEL names a pretrained one; the auxiliary proxy is an
-ensemble of another class (networks on letters) whose members are all used; and finals that repeat
-each other are replaced by the last different sequences met.
+ensemble of another class (networks on letters) whose members are all used; and final designs that
+repeat each other are replaced by the last distinct sequences before them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from ...methods.sequence_design.pool import hand_in, out_of_time
 from ...methods.sequence_design.pretrained import PretrainedModel, chosen_model
 from ...methods.sequence_design.sequences import decode, one_hot
 
-MODEL_SHARE, FEATURES_SHARE, PROXY_SHARE = 0.35, 0.15, 0.25  # of the seconds, at most
+MODEL_SHARE, FEATURES_SHARE, PROXY_SHARE = 0.35, 0.15, 0.25  # largest shares of the seconds
 STEPS_DNA, STEPS_PROTEIN = 100, 25
-GAMMA_RATE = 0.1
+GAMMA_RATE = 0.1  # step size of Adaptive-gamma
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Variant:
     """BIB, or one of its ablations.
 
     Attributes:
-        gamma: weight of the forward loss, of 1 for both, at first.
-        adaptive_gamma: whether each candidate's weight follows the auxiliary proxy.
-        adaptive_eta: whether each candidate's step size does.
+        gamma: first weight of the forward loss, from 0 to 1; the backward loss has the rest.
+        adaptive_gamma: whether each candidate's gamma follows the auxiliary proxy (section 4.2).
+        adaptive_eta: whether each candidate's step size does (section 4.3).
     """
 
     gamma: float = 0.5
@@ -62,10 +62,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Closed forms over the offline features Phi [N, d] and standardized scores y.
+    """The closed forms over offline features Phi [N, d] and standardized scores y [N].
 
     Attributes:
-        weights: float64 [d]; of forward ridge regression.
+        weights: float64 [d]; solution of the forward ridge regression.
         second: float64 [d, d]; Phi' Phi / N.
         cross: float64 [d]; Phi' y / N.
         power: mean of y squared.
@@ -77,22 +77,31 @@ class Closed:
     power: float
 
     def predict(self, features: Tensor) -> Tensor:
-        """Forward predictions for features [B, d], [B]."""
+        """Predict standardized scores by the forward regression: features [B, d] to [B]."""
         return features @ self.weights
 
     def forward_loss(self, features: Tensor) -> Tensor:
-        """Squared distance of predictions for features [B, d] from TARGET, [B]."""
+        """Compute equation 4's loss, [B], of candidates with features [B, d]."""
         return (self.predict(features) - TARGET) ** 2
 
     def backward_loss(self, features: Tensor) -> Tensor:
-        """Mean squared error of the offline set by each candidate's own regression, [B]."""
+        """Compute equation 5's loss of candidates with features [B, d].
+
+        Returns:
+            Mean squared error over the offline set of the regression on each candidate alone, [B].
+        """
         scale = TARGET / ((1.0 + RIDGE) * (features**2).sum(dim=1))
         spread = ((features @ self.second) * features).sum(dim=1)
         return scale**2 * spread - 2.0 * scale * (features @ self.cross) + self.power
 
 
 def closed_forms(features: Tensor, scores: np.ndarray) -> Closed:
-    """The closed forms of features [N, d] and raw scores [N]."""
+    """Solve the forward ridge regression and gather what the backward loss needs.
+
+    Args:
+        features: float64 [N, d]; of the offline rows.
+        scores: float64 [N]; their scores, not yet standardized.
+    """
     y = torch.as_tensor((scores - scores.mean()) / scores.std())
     gram = features.T @ features
     ridge = RIDGE * gram.trace() / len(features)
@@ -102,29 +111,69 @@ def closed_forms(features: Tensor, scores: np.ndarray) -> Closed:
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Optimizes a candidate from each of the best measured sequences, and hands in the finals, best
-    by the forward regression first; one evaluation is one step of one candidate.
+    """Run BIB (Chen et al. 2023) from the start pool for its fixed number of steps.
+
+    There are 100 steps for alphabets of up to 4 letters and 25 for others, less if the budget ends.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which the language model, its features and the auxiliary proxy take
+            three quarters at most, and evaluations; one evaluation is one step of one candidate.
+        seed: draws the training of language model and proxy, the order in which offline features
+            are read, and the noise on the first logits.
+
+    Returns:
+        The last distinct sequences of the candidates, those that the forward regression predicts
+        best first.
+
+    Raises:
+        MissingDependencyError, SettingError: the model that SYSOPT_LANGUAGE_MODEL names cannot be
+            used.
     """
     return _solve(instance, budget, seed, Variant())
 
 
 def solve_forward(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """With the forward loss alone."""
+    """Run BIB with the forward loss alone (gamma = 1), an ablation.
+
+    Args:
+        instance: as for `solve`.
+        budget: as for `solve`.
+        seed: as for `solve`.
+    """
     return _solve(instance, budget, seed, Variant(gamma=1.0, adaptive_gamma=False))
 
 
 def solve_backward(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """With the backward loss alone."""
+    """Run BIB with the backward loss alone (gamma = 0), an ablation.
+
+    Args:
+        instance: as for `solve`.
+        budget: as for `solve`.
+        seed: as for `solve`.
+    """
     return _solve(instance, budget, seed, Variant(gamma=0.0, adaptive_gamma=False))
 
 
 def solve_fixed_gamma(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """With both losses weighted alike throughout: no Adaptive-gamma."""
+    """Run BIB with gamma = 0.5 throughout, without Adaptive-gamma (section 4.2), an ablation.
+
+    Args:
+        instance: as for `solve`.
+        budget: as for `solve`.
+        seed: as for `solve`.
+    """
     return _solve(instance, budget, seed, Variant(adaptive_gamma=False))
 
 
 def solve_fixed_eta(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """With one step size throughout: no Adaptive-eta."""
+    """Run BIB with one step size throughout, without Adaptive-eta (section 4.3), an ablation.
+
+    Args:
+        instance: as for `solve`.
+        budget: as for `solve`.
+        seed: as for `solve`.
+    """
     return _solve(instance, budget, seed, Variant(adaptive_eta=False))
 
 
@@ -137,8 +186,8 @@ def _solve(task: DesignTask, budget: Budget, seed: int, variant: Variant) -> Sol
     auxiliary = fit_proxy(task, rng, PROXY_SHARE * budget.seconds)
     finals = descend(task, model, closed, auxiliary, variant, clock, rng)[: task.batch_size]
     with torch.inference_mode():
-        believed = closed.predict(model.features(torch.as_tensor(one_hot(task, finals))).double())
-    return hand_in(task, best_first(finals, believed), clock)
+        predicted = closed.predict(model.features(torch.as_tensor(one_hot(task, finals))).double())
+    return hand_in(task, best_first(finals, predicted), clock)
 
 
 def descend(
@@ -150,11 +199,24 @@ def descend(
     clock: Clock,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Different designs int8 [n, L], the finals first."""
+    """Descend the mixed loss by straight-through letters from the start pool.
+
+    Args:
+        task: the task.
+        model: gives features of relaxed letters.
+        closed: the closed forms over the model's offline features.
+        auxiliary: proxy whose gradient adapts gamma and the step sizes.
+        variant: which of the two adapt, and the first gamma.
+        clock: counts an evaluation for each step of a candidate, and ends the descent.
+        rng: draws the noise on the first logits.
+
+    Returns:
+        The distinct sequences of all steps, int8 [m, L], those of the last step first.
+    """
     logits = start_logits(task, rng)
     gamma, gamma_adam = np.full((len(logits), 1, 1), variant.gamma), Adam()
     adam, tokens = Adam(), decode(task, logits)
-    met = [tokens]
+    visited = [tokens]
     for step in range(STEPS_DNA if task.letters <= 4 else STEPS_PROTEIN):
         if out_of_time(clock):
             break
@@ -169,14 +231,14 @@ def descend(
         logits = logits + rate * downward
         clock.evaluations += len(logits)
         tokens = decode(task, logits)
-        met.append(tokens)
-    return finals_first(met)
+        visited.append(tokens)
+    return finals_first(visited)
 
 
 def _gradients(
     task: DesignTask, model: LanguageModel | PretrainedModel, closed: Closed, logits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of the forward and the backward loss by the logits, each [n, L, V]."""
+    """Differentiate the forward and the backward loss by the logits, float64 [n, L, V] each."""
     leaf = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
     features = model.features(straight_through(task, leaf)).double()
     both = []

@@ -1,9 +1,9 @@
-"""Conditioning by adaptive sampling (Brookes et al. 2019, arXiv 1901.10060, algorithm 1), set up as
-in Design-Bench (Trabucco et al. 2022, arXiv 2202.08450).
+"""Conditioning by adaptive sampling, CbAS (Brookes et al. 2019, arXiv 1901.10060, algorithm 1).
 
-A variational autoencoder of the offline set is refitted, again and again, to its own samples,
-weighted by the chance that they score above a rising threshold and by how much likelier the first
-model finds them, which keeps the search near the data.
+Set up as in Design-Bench (Trabucco et al. 2022, arXiv 2202.08450). A variational autoencoder of the
+offline set is refitted, again and again, to its own samples, weighted by the probability that they
+score above a rising threshold and by how much likelier the first model finds them, which keeps the
+search near the data.
 """
 
 from __future__ import annotations
@@ -20,18 +20,26 @@ from ...datasets.sequence_design.instance import DesignTask
 from ...methods.sequence_design.autoencoder import LATENT, Autoencoder, fit, unconditional
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 
-FIRST_STEPS, STEPS = 800, 40
-MODEL_SHARE = 0.3  # of the seconds left, for the first model
-SAMPLES = 512
+FIRST_STEPS, STEPS = 800, 40  # training steps of the first model, and a refit
+MODEL_SHARE = 0.3  # largest share of the seconds left for the first model
+SAMPLES = 512  # sequences an iteration
 ITERATIONS = 20
-PERCENTILE = 80.0
-MOST_LOG_RATIO = 5.0
-LEAST_SPREAD = 1e-3
+PERCENTILE = 80.0  # of the samples' values, which the threshold rises to
+MOST_LOG_RATIO = 5.0  # largest log likelihood ratio of the two models
+LEAST_SPREAD = 1e-3  # of a prediction
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Runs until the budget ends, from the first model anew every ITERATIONS, and hands in the best
-    of all sequences sampled; one evaluation is one sequence.
+    """Run CbAS (Brookes et al. 2019, algorithm 1), again from the first model every ITERATIONS.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which fitting the proxy takes half at most, and evaluations; one
+            evaluation is one candidate sequence.
+        seed: draws the training of proxy and autoencoder, and the samples; it seeds torch, too.
+
+    Returns:
+        The best batch sampled, by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -48,6 +56,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def _adapt(task: DesignTask, pool: Pool, first: Autoencoder, rng: np.random.Generator) -> None:
+    """Refit a copy of the first model to its own samples for ITERATIONS, or until time is up."""
     model = copy.deepcopy(first)
     threshold = -math.inf
     for _ in range(ITERATIONS):

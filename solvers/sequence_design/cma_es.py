@@ -1,6 +1,7 @@
-"""CMA-ES on the proxy over logits (Hansen 2016, arXiv 1604.00772), set up as in Design-Bench
-(Trabucco et al. 2022, arXiv 2202.08450, appendix): a run from each of the best measured sequences,
-step 0.5, 100 iterations.
+"""CMA-ES on a proxy over logits (Hansen 2016, arXiv 1604.00772), set up as in Design-Bench.
+
+As there (Trabucco et al. 2022, arXiv 2202.08450, appendix), a run begins from each of the best
+measured sequences, with step size 0.5, and lasts 100 iterations.
 """
 
 from __future__ import annotations
@@ -16,14 +17,24 @@ from ...datasets.sequence_design.instance import DesignTask
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ...methods.sequence_design.sequences import decode, one_hot
 
-STEP = 0.5
+STEP = 0.5  # sigma: first standard deviation of the logits
 ITERATIONS = 100
 MOST_FULL = 200  # dimensions above which the covariance is kept diagonal
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Runs from start after start until the budget ends, and hands in the best of all sequences
-    met; one evaluation is one sequence. Logits stand for the feasible sequence they prefer.
+    """Run CMA-ES (Hansen 2016) from start after start until the budget ends.
+
+    Logits L * V stand for the feasible sequence they prefer.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which fitting the proxy takes half at most, and evaluations; one
+            evaluation is one candidate sequence.
+        seed: draws the proxy's training, the order of the starts, and the seed of each run.
+
+    Returns:
+        The best batch met, by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -38,6 +49,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def _run(task: DesignTask, pool: Pool, start: np.ndarray, seed: int) -> None:
+    """Minimize the negative prediction from one start int8 [L]; `seed` is CMA-ES's own."""
     size = task.length * task.letters
     options = {
         "seed": seed,

@@ -1,9 +1,9 @@
-"""Conservative objective models (Trabucco et al. 2021, arXiv 2107.06882): a proxy held down where
-ascent on it leads, then climbed.
+"""Conservative objective models, COMs (Trabucco et al. 2021, arXiv 2107.06882).
 
-Beside the squared error, training lowers the proxy on adversarial designs and raises it on the
-data, by a weight alpha that rises while the gap between the two exceeds tau (section 4.1;
-Design-Bench's values for discrete tasks, in standardized scores).
+The proxy is trained to be low where ascent on it leads, then climbed. Beside the squared error,
+training lowers the proxy on adversarial designs and raises it on the data, by a weight alpha that
+rises while the gap between the two exceeds tau (section 4.1; Design-Bench's values for discrete
+tasks, in standardized scores).
 """
 
 from __future__ import annotations
@@ -24,19 +24,28 @@ from ...methods.sequence_design.ascent import SHARPNESS, climb, climb_until_the_
 from ...methods.sequence_design.pool import TRAINING_SHARE, Pool
 from ...methods.sequence_design.sequences import one_hot
 
-MEMBERS = 3
+MEMBERS = 3  # networks of the proxy
 BATCH = 128
 STEPS = 1500
 RATE = 3e-3
-ASCENT_STEPS = 50
-PARTICLES = 64
-REFRESH = 25  # training steps that the same adversarial designs serve
-ALPHA, ALPHA_RATE, TAU = 0.1, 0.01, 2.0
+ASCENT_STEPS = 50  # from a data design to an adversarial one
+PARTICLES = 64  # adversarial designs
+REFRESH = 25  # training steps between renewals of the adversarial designs
+ALPHA, ALPHA_RATE, TAU = 0.1, 0.01, 2.0  # first alpha, its step size, and its threshold
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Trains in at most half of the seconds, then climbs as gradient_ascent does; one evaluation is
-    one sequence met.
+    """Train a conservative proxy, then climb it (Trabucco et al. 2021, section 4.1).
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which training takes half at most, and evaluations; one evaluation is
+            one sequence of the ascent.
+        seed: draws first weights, batches, adversarial starts, and the noise on the ascent's first
+            logits.
+
+    Returns:
+        The best batch met, by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -47,8 +56,17 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def conservative_proxy(task: DesignTask, clock: Clock, rng: np.random.Generator) -> Ensemble:
-    """The proxy, of motif networks; the learning rate falls with the share of steps or seconds that
-    is spent.
+    """Train motif networks conservatively.
+
+    The learning rate falls with the share of steps or seconds spent, whichever is larger.
+
+    Args:
+        task: the task.
+        clock: of the run; training takes at most half of the seconds left.
+        rng: draws first weights, batches and adversarial designs.
+
+    Returns:
+        The mean of MEMBERS networks.
     """
     networks = MotifNetworks(MEMBERS, task.length, task.letters, total=False, rng=rng)
     targets, scale = normal_scores(task)
@@ -78,7 +96,11 @@ def conservative_proxy(task: DesignTask, clock: Clock, rng: np.random.Generator)
 
 
 class _Slope:
-    """Derivatives of squared error + alpha * (mean on adversarial designs - mean on the data)."""
+    """Derivatives of squared error + alpha * (mean on adversarial designs - mean on the data).
+
+    Attributes:
+        gap: float64 [MEMBERS]; the difference of the two means, written by each call.
+    """
 
     def __init__(self, targets: np.ndarray, alpha: np.ndarray) -> None:
         self.targets, self.alpha = targets, alpha[:, None]

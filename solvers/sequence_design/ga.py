@@ -1,5 +1,6 @@
-"""A genetic algorithm on the proxy: tournaments, uniform crossover, point mutations, elites
-(Goldberg 1989, Genetic Algorithms, chapters 3 and 4).
+"""A genetic algorithm on a proxy: tournaments, uniform crossover, point mutations, elites.
+
+After Goldberg 1989, Genetic Algorithms, chapters 3 and 4.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from ...methods.sequence_design.pool import fit_proxy_in_half_the_time
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Breed from the task's start pool until the budget ends.
+    """Run a genetic algorithm (Goldberg 1989, chapters 3 and 4) on a proxy until the budget ends.
 
     Args:
-        instance: the task.
-        budget: seconds, of which the proxy's training takes half at most, and evaluations; one
-            evaluation is one sequence.
-        seed: of all draws.
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which fitting the proxy takes half at most, and evaluations; one
+            evaluation is one candidate sequence.
+        seed: draws the proxy's training, the populations, and their breeding.
+
+    Returns:
+        The best batch met, by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)

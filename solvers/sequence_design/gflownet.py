@@ -1,10 +1,10 @@
-"""A GFlowNet sampler: sequences drawn in proportion to a reward, by trajectory balance (Malkin et
-al. 2022, arXiv 2201.13259), for biological sequences as in GFN-AL (Jain et al. 2022, arXiv
-2203.04115).
+"""A GFlowNet sampler: draw sequences in proportion to a reward, by trajectory balance.
 
-Each sequence is built by one path, letter after letter, so the backward policy is certain. The
-reward is exp(beta * proxy), the proxy scaled by the offline set; batches are part samples, part
-offline sequences drawn by rank. A policy that has collapsed does not balance.
+After Malkin et al. 2022 (arXiv 2201.13259), for biological sequences as in GFN-AL (Jain et al.
+2022, arXiv 2203.04115). Each sequence is built by one path, letter after letter, so the backward
+policy is certain. The reward is exp(beta * proxy), the proxy scaled by the offline set; batches are
+part samples, part offline sequences drawn by rank. A policy that has collapsed to one sequence does
+not balance.
 """
 
 from __future__ import annotations
@@ -19,15 +19,23 @@ from ...datasets.sequence_design.instance import DesignTask
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 
 WIDTH = 128
-RATE, Z_RATE = 2e-3, 5e-2
-SAMPLED, KNOWN = 96, 32  # of a batch
-BETA = 8.0
-EXPLORED = 0.02  # chance of a letter drawn from all that are legal alike
-MASKED = -1e9
+RATE, Z_RATE = 2e-3, 5e-2  # learning rates of the policy and of log Z
+SAMPLED, KNOWN = 96, 32  # sampled and offline sequences of a batch
+BETA = 8.0  # exponent of the reward
+EXPLORED = 0.02  # probability of drawing a letter uniformly from the legal ones
+MASKED = -1e9  # score of an illegal letter
 
 
 class Policy(nn.Module):
-    """The next letter from the letters before it, all of them at once."""
+    """Autoregressive policy: scores of the next letter from the letters before it.
+
+    Args:
+        task: gives length L, letters V, and the banned pairs.
+
+    Attributes:
+        legal: bool [V + 1, V]; letters that may follow each letter. Row V is the beginning.
+        log_z: estimated log of the partition function.
+    """
 
     def __init__(self, task: DesignTask) -> None:
         super().__init__()
@@ -42,20 +50,37 @@ class Policy(nn.Module):
         self.legal = torch.cat([legal, torch.ones(1, letters, dtype=torch.bool)])
 
     def logits(self, before: Tensor, hidden: Tensor | None, place: slice) -> tuple[Tensor, Tensor]:
-        """Masked scores [B, n, V] after letters [B, n], at those places, and the hidden state."""
+        """Score the next letters at consecutive positions.
+
+        Args:
+            before: int64 [B, n]; the letter before each position, V at the beginning.
+            hidden: float32 [1, B, WIDTH]; the recurrent state before these; None at the beginning.
+            place: the n positions.
+
+        Returns:
+            Scores float32 [B, n, V], MASKED where illegal, and the recurrent state after them.
+        """
         seen, hidden = self.recurrent(self.letter(before), hidden)
         scores = self.scores(seen) + self.place[place]
         return scores.masked_fill(~self.legal[before], MASKED), hidden
 
-    def log_chances(self, tokens: Tensor) -> Tensor:
-        """Log probabilities of sequences [B, L], [B]."""
+    def log_probabilities(self, tokens: Tensor) -> Tensor:
+        """Compute log probabilities, float32 [B], of sequences int64 [B, L]."""
         start = torch.full_like(tokens[:, :1], len(self.legal) - 1)
         scores, _ = self.logits(torch.cat([start, tokens[:, :-1]], dim=1), None, slice(None))
         return scores.log_softmax(2).gather(2, tokens.unsqueeze(2)).sum(dim=(1, 2))
 
     @torch.inference_mode()
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Sequences int8 [count, L], feasible."""
+        """Draw feasible sequences; a share EXPLORED of the letters is uniform over the legal ones.
+
+        Args:
+            count: number of sequences.
+            rng: draws the letters.
+
+        Returns:
+            int8 [count, L].
+        """
         before = torch.full((count, 1), len(self.legal) - 1)
         hidden, letters = None, []
         for place in range(len(self.place)):
@@ -70,8 +95,16 @@ class Policy(nn.Module):
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Trains until the budget ends and hands in the best of all sequences sampled; one evaluation
-    is one sequence.
+    """Train a GFlowNet until the budget ends (Malkin et al. 2022; Jain et al. 2022).
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which fitting the proxy takes half at most, and evaluations; one
+            evaluation is one sampled sequence.
+        seed: draws the proxy's training, first weights (it seeds torch), samples and offline rows.
+
+    Returns:
+        The best batch sampled, by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -91,7 +124,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         known = np.array(instance.sequences[rng.choice(len(ranks), KNOWN, p=chances)])
         rewards = BETA * np.concatenate([values, pool.proxy.predict(known)[0]])
         tokens = torch.as_tensor(np.concatenate([sampled, known]).astype(np.int64))
-        balance = policy.log_z + policy.log_chances(tokens) - torch.as_tensor(rewards).float()
+        balance = policy.log_z + policy.log_probabilities(tokens) - torch.as_tensor(rewards).float()
         loss = (balance**2).mean()
         optimizer.zero_grad()
         loss.backward()

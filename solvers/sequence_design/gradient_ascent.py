@@ -1,7 +1,9 @@
-"""Gradient ascent on the proxy through straight-through letters (Bengio et al. 2013, arXiv
-1308.3432), the "Grad" of Design-Bench (Trabucco et al. 2022, arXiv 2202.08450) on the mean of an
-ensemble; and its variants: one network, the minimum of the ensemble ("Grad. Min"), soft letters
-seen by the networks, and BIB's Adaptive-eta.
+"""Gradient ascent on a proxy through straight-through letters, and its variants.
+
+Straight-through letters are those of Bengio et al. 2013 (arXiv 1308.3432). `solve` is the "Grad" of
+Design-Bench (Trabucco et al. 2022, arXiv 2202.08450) on the mean of an ensemble; the variants climb
+one network of each kind, the minimum of the ensemble ("Grad. Min"), relaxed letters, or with BIB's
+Adaptive-eta.
 """
 
 from __future__ import annotations
@@ -21,19 +23,25 @@ from ...methods.sequence_design.pool import TRAINING_SHARE, Pool, fit_proxy_in_h
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Minimum:
-    """An ensemble that predicts what its most doubtful member does, among the kind of networks that
-    it trusts most.
+    """The lowest prediction of an ensemble's members, among the kind of the largest weight.
+
+    Attributes:
+        ensemble: the ensemble.
     """
 
     ensemble: Ensemble
 
     def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Minimum, and the ensemble's spread, float64 [n] each, of tokens int8 [n, L]."""
+        """Predict the scaled scores of tokens int8 [n, L].
+
+        Returns:
+            The minimum over the members, and the ensemble's spread, float64 [n] each.
+        """
         each = self.ensemble.predict_members(tokens)[:, self._trusted]
         return self.ensemble.scale.to_scaled(each.min(axis=1)), self.ensemble.predict(tokens)[1]
 
     def gradient(self, soft: np.ndarray) -> np.ndarray:
-        """As Ensemble.gradient, of each input's most doubtful member."""
+        """Differentiate the lowest member's normal score by relaxed letters, float32 [n, L, V]."""
         values, slopes = (part[self._trusted] for part in self.ensemble.member_gradients(soft))
         gradient: np.ndarray = slopes[values.argmin(axis=0), np.arange(len(soft))]
         return gradient
@@ -47,29 +55,65 @@ Proxy = Ensemble | Minimum
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Climbs from the start pool with Adam, pass after pass, noise on the first logits from the
-    second on, and hands in the best of all sequences met; one evaluation is one of them.
+    """Climb the mean of an ensemble from the start pool, pass after pass, until the budget ends.
+
+    "Grad" of Design-Bench (Trabucco et al. 2022). The first logits have noise from the second pass
+    on.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which fitting the proxy takes half at most, and evaluations; one
+            evaluation is one candidate sequence.
+        seed: draws the proxy's training and the noise.
+
+    Returns:
+        The best batch met, by the proxy.
     """
     return _solve(instance, budget, seed)
 
 
 def solve_single(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Climbs one network in the place of an ensemble."""
+    """Climb a proxy of one network of each kind in place of an ensemble.
+
+    Args:
+        instance: as for `solve`.
+        budget: as for `solve`.
+        seed: as for `solve`.
+    """
     return _solve(instance, budget, seed, train=_one_network)
 
 
 def solve_min(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Climbs the minimum over the ensemble, and ranks by it."""
+    """Climb the minimum over the ensemble, and rank by it ("Grad. Min" of Design-Bench).
+
+    Args:
+        instance: as for `solve`.
+        budget: as for `solve`.
+        seed: as for `solve`.
+    """
     return _solve(instance, budget, seed, train=_minimum)
 
 
 def solve_soft(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Climbs with the softmax's letters, not whole ones, in the networks."""
+    """Climb relaxed letters: the networks read the softmax of the logits, not whole letters.
+
+    Args:
+        instance: as for `solve`.
+        budget: as for `solve`.
+        seed: as for `solve`.
+    """
     return _solve(instance, budget, seed, soft=True)
 
 
 def solve_eta(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Climbs with Adaptive-eta; its auxiliary proxy is another ensemble, of other draws."""
+    """Climb with Adaptive-eta (Chen et al. 2023, arXiv 2301.02931, section 4.3).
+
+    Args:
+        instance: as for `solve`.
+        budget: as for `solve`; the auxiliary proxy, another ensemble, takes half of the seconds
+            that the first one leaves, at most.
+        seed: as for `solve`, and the auxiliary proxy's training.
+    """
     return _solve(instance, budget, seed, eta=True)
 
 

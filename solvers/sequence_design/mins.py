@@ -1,14 +1,15 @@
 """Model inversion networks (Kumar & Levine 2020, arXiv 1912.13464).
 
 A generator learns the inverse map, from a score and noise to a sequence that has this score, on the
-offline set reweighted: high scores count more, the less so the fewer they are (section 3.3). Then
-Approx-Infer (section 3.2) looks for the highest score at which the proxy still agrees with what
-comes out, and sequences are sampled for that.
+offline set reweighted: high scores count more, the less so the fewer they are (section 3.3).
+Approx-Infer (section 3.2) then finds the highest score at which the proxy still agrees with the
+generated sequences, and sequences are sampled for that score.
 
-Other than in the paper and Design-Bench (Trabucco et al. 2022, arXiv 2202.08450), the generator is
-a conditional variational autoencoder of the same latent width, not a Wasserstein network: fitted by
-likelihood it is ready after seconds on one core, in which that one made under two hundred steps.
-High scores are preferred less sharply, so that the map has different scores to learn from.
+Differences from the paper and Design-Bench (Trabucco et al. 2022, arXiv 2202.08450): the generator
+is a conditional variational autoencoder of the same latent width, not a Wasserstein network:
+trained by likelihood it is ready after seconds on one core, in which the latter made fewer than two
+hundred steps. High scores are preferred less sharply, so that the map has different scores to learn
+from.
 """
 
 from __future__ import annotations
@@ -30,16 +31,25 @@ from ...methods.sequence_design.pool import (
 from ...methods.sequence_design.sequences import decode
 
 STEPS = 4000
-BINS, CROWDED, TEMPERATURE, MOST_WEIGHT = 20, 1e-3, 0.3, 5.0  # of the weights of scores
-LEVELS = np.linspace(1.0, 2.0, 11)  # scores asked for; 1 is the best measured
-DISTRUST = 2.0  # how many times the proxy's disagreement outweighs a higher score
-SAMPLES = 512
+BINS, CROWDED, TEMPERATURE, MOST_WEIGHT = 20, 1e-3, 0.3, 5.0  # see score_weights
+LEVELS = np.linspace(1.0, 2.0, 11)  # target scores tried; 1 is the best measured
+DISTRUST = 2.0  # weight of the proxy's disagreement against a higher score
+SAMPLES = 512  # sequences a sample
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Trains the inverse map in half of what the proxy leaves, samples for the score that
-    Approx-Infer finds until the seconds end, and hands in the best of all sequences sampled; one
-    evaluation is one sequence.
+    """Train the inverse map, find the score to aim at, and sample for it until the budget ends.
+
+    Kumar & Levine 2020, sections 3.2 and 3.3.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which the proxy takes half at most and the inverse map half of the rest,
+            and evaluations; one evaluation is one sampled sequence.
+        seed: draws the training of proxy and generator, and the samples; it seeds torch, too.
+
+    Returns:
+        The best batch sampled, by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -57,9 +67,16 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def score_weights(scores: np.ndarray) -> np.ndarray:
-    """How often each of the scaled scores [N] is drawn, float64 [N]: by exp((score - 1) /
-    TEMPERATURE) for its bin as a whole, less where the bin holds few (section 3.3; bins and limits
-    as in Design-Bench).
+    """Weight offline rows by their scores (Kumar & Levine 2020, section 3.3).
+
+    A row's weight is exp((score - 1) / TEMPERATURE), for its bin as a whole, less where the bin
+    holds few rows; bins and limits are Design-Bench's.
+
+    Args:
+        scores: float64 [N]; scaled scores, from 0 to 1.
+
+    Returns:
+        float64 [N], at most MOST_WEIGHT.
     """
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     shares = np.bincount(bins, minlength=BINS) / len(scores)
@@ -72,8 +89,19 @@ def score_weights(scores: np.ndarray) -> np.ndarray:
 def approx_infer(
     task: DesignTask, inverse: Autoencoder, pool: Pool, rng: np.random.Generator
 ) -> float:
-    """The score to ask for: as high as may be, less DISTRUST times how far the proxy's values of
-    what comes out are from it on average; the constraint of equation 2 as a penalty.
+    """Find the score to aim at (Kumar & Levine 2020, section 3.2).
+
+    Equation 2's constraint is a penalty here.
+
+    Args:
+        task: the task.
+        inverse: the trained generator.
+        pool: scores the samples, and keeps the best.
+        rng: draws the samples.
+
+    Returns:
+        The level of LEVELS with the largest level - DISTRUST * mean |prediction - level| over
+        SAMPLES.
     """
     worth = []
     for level in LEVELS:
@@ -86,7 +114,17 @@ def approx_infer(
 def sample(
     task: DesignTask, inverse: Autoencoder, score: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Feasible sequences int8 [SAMPLES, L] for one scaled score."""
+    """Sample feasible sequences that should have a given score.
+
+    Args:
+        task: the task.
+        inverse: the trained generator.
+        score: scaled score, 1 for the best measured one.
+        rng: draws codes and letters.
+
+    Returns:
+        int8 [SAMPLES, L].
+    """
     code = np.concatenate([rng.normal(size=(SAMPLES, LATENT)), np.full((SAMPLES, 1), score)], 1)
     logits = inverse.logits(torch.as_tensor(code).float()).numpy()
     return decode(task, logits + rng.gumbel(size=logits.shape))

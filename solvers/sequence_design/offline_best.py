@@ -1,4 +1,4 @@
-"""The best different sequences of the offline set: what is known already."""
+"""The best distinct sequences of the offline set: the baseline of not searching at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from ...methods.sequence_design.pool import hand_in
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Hands in what was measured best; draws nothing and takes no time."""
+    """Return the best distinct measured sequences.
+
+    Args:
+        instance: the design task.
+        budget: not spent.
+        seed: not used; nothing is random.
+    """
     clock = budget.start()
     return hand_in(instance, best_offline(instance, instance.batch_size), clock)

@@ -1,7 +1,7 @@
-"""The best batch by the proxy alone: every sequence there is, or best-first search where there are
-too many.
+"""The best batch by the proxy alone: enumerate all sequences, or search them best first.
 
-What it gets is the proxy's worth: no search by the same proxy can find a batch it believes in more.
+Its score is the proxy's worth: no search by the same proxy can find a batch that the proxy ranks
+higher.
 """
 
 from __future__ import annotations
@@ -15,14 +15,22 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 
-MOST_SEQUENCES = 2**22
-CHUNK = 8192
+MOST_SEQUENCES = 2**22  # largest space that is enumerated
+CHUNK = 8192  # sequences scored at a time
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Enumerates up to 4 million sequences; of more, always expands the best one not yet expanded,
-    by all substitutions of one letter, from the offline set's best on, until nothing among the best
-    designs is left to expand. One evaluation is one sequence.
+    """Find the batch that the proxy ranks best.
+
+    Up to MOST_SEQUENCES sequences are enumerated. Of more, the best sequence not yet expanded is
+    expanded by all substitutions of one letter, beginning with the offline set's best, until none
+    of the best designs is left to expand, or the budget ends.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which fitting the proxy takes half at most, and evaluations; one
+            evaluation is one candidate sequence.
+        seed: draws the proxy's training.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -41,6 +49,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def _best_first(task: DesignTask, pool: Pool) -> None:
+    """Expand the best sequence again and again by all substitutions of one letter."""
     places = np.repeat(np.arange(task.length), task.letters)
     letters = np.tile(np.arange(task.letters), task.length)
     rows = np.arange(len(places))

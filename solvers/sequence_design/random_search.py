@@ -1,7 +1,7 @@
-"""Random feasible sequences, no proxy: the least that any method must beat.
+"""Random feasible sequences without a proxy: the baseline that any method must beat.
 
 On landscapes where good sequences are many, the best of a random batch is good, too; so the median
-is what tells methods apart.
+tells methods apart better than the maximum.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from ...datasets.sequence_design.instance import DesignTask
 from ...methods.sequence_design.pool import hand_in
 from ...methods.sequence_design.sequences import random_designs
 
-MOST_DRAWS = 100
+MOST_DRAWS = 100  # rounds of drawing again what repeats
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Draws a batch of different sequences."""
+    """Draw a batch of distinct feasible sequences; fewer if MOST_DRAWS rounds find no more.
+
+    Args:
+        instance: the design task.
+        budget: not spent; no sequence is evaluated.
+        seed: draws the sequences and their order.
+    """
     clock = budget.start()
     rng = np.random.default_rng(seed)
     designs = random_designs(instance, instance.batch_size, rng)

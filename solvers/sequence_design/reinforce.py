@@ -1,5 +1,7 @@
-"""REINFORCE on the proxy (Williams 1992), as in Design-Bench (Trabucco et al. 2022, arXiv
-2202.08450): a categorical distribution at each position, fitted to the start pool first.
+"""REINFORCE on a proxy (Williams 1992), as in Design-Bench.
+
+The policy is a categorical distribution at each position, initialized from the start pool (Trabucco
+et al. 2022, arXiv 2202.08450).
 """
 
 from __future__ import annotations
@@ -13,15 +15,25 @@ from ...methods.sequence_design.adam import Adam
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ...methods.sequence_design.sequences import one_hot
 
-RATE = 0.05
-BATCH = 256
-ITERATIONS = 200
-SMOOTHING = 1.0  # added to the counts of letters
+RATE = 0.05  # step size on the logits
+BATCH = 256  # sequences an iteration
+ITERATIONS = 200  # before training begins again
+SMOOTHING = 1.0  # added to the letter counts of the start pool
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
-    """Trains policy after policy until the budget ends, and hands in the best of all sequences
-    sampled; one evaluation is one sequence. Infeasible samples count as the worst of their batch.
+    """Train policy after policy by REINFORCE (Williams 1992) until the budget ends.
+
+    Infeasible samples count as the worst feasible one of their batch.
+
+    Args:
+        instance: the design task; only its offline set is used.
+        budget: seconds, of which fitting the proxy takes half at most, and evaluations; one
+            evaluation is one sampled sequence.
+        seed: draws the proxy's training and the samples.
+
+    Returns:
+        The best batch sampled, by the proxy.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
@@ -33,6 +45,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 def _train(task: DesignTask, pool: Pool, logits: np.ndarray, rng: np.random.Generator) -> None:
+    """Train one policy from logits [L, V] for ITERATIONS, or until time is up."""
     adam = Adam()
     for _ in range(ITERATIONS):
         if out_of_time(pool.clock):

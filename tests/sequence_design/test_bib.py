@@ -134,7 +134,7 @@ def test_the_language_model_learns_which_letters_go_together(
     soft = torch.eye(4)[torch.as_tensor(rows.astype(np.int64))]
     hidden = torch.zeros(len(rows), 6, dtype=torch.bool)
     hidden[:, 4] = True
-    guesses = model.letter(model.hidden(soft, hidden))[:, 4].argmax(1).numpy()
+    guesses = model.letter(model.encode(soft, hidden))[:, 4].argmax(1).numpy()
     assert (guesses == rows[:, 1]).mean() > 0.6
     assert not any(weight.requires_grad for weight in model.parameters())
 

@@ -169,7 +169,10 @@ def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Ti
     every = every[feasible(every.astype(np.int8), task.banned)]
     with torch.inference_mode():
         chances = np.concatenate(
-            [policy.log_chances(torch.as_tensor(part)).exp() for part in np.array_split(every, 20)]
+            [
+                policy.log_probabilities(torch.as_tensor(part)).exp()
+                for part in np.array_split(every, 20)
+            ]
         )
     assert chances.sum() == pytest.approx(1.0, abs=1e-3)
     drawn = policy.sample(500, np.random.default_rng(0))
