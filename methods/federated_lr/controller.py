@@ -1,4 +1,4 @@
-"""What the controllers share: the terms they are given and the rates they hold."""
+"""Base class of learning-rate controllers: policies that set rates of server and clients."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import numpy as np
 from ...core.budget import Budget
 from ...datasets.federated_lr.instance import Terms
 
-# FedHyper's limits: the factors by which alpha and beta may leave their initial values.
+# FedHyper's limits: alpha within a factor GAMMA_ALPHA of 1, beta within GAMMA_BETA of its start.
 GAMMA_ALPHA, GAMMA_BETA = 3.0, 10.0
 
 
 class Controller(ABC):
-    """A policy that holds two rates; each kind says in `act` what becomes of them.
+    """A policy that keeps two rates; a subclass changes them in `act`.
 
-    It keeps the rates it means, not those of `info`, which are rounded to their codes: a
-    multiplicative rule would gather the rounding.
+    The rates kept are exact, not those of `info`, which are rounded to their codes: a
+    multiplicative rule would accumulate the rounding.
 
     Attributes:
-        terms: of the federation in play.
-        alpha, beta: present rates of the server and of the clients.
+        terms: of the federation being trained.
+        alpha: present rate of the server.
+        beta: present rate of the clients.
     """
 
     terms: Terms
@@ -31,14 +32,31 @@ class Controller(ABC):
     beta: float
 
     def reset(self, terms: Terms, budget: Budget, seed: int) -> None:
-        """Takes up the initial rates; what a controller computes is no matter of seconds."""
+        """Start an episode at the initial rates.
+
+        Args:
+            terms: of the federation.
+            budget: not used.
+            seed: not used here; a random subclass draws from it.
+        """
         self.terms, self.alpha, self.beta = terms, terms.alpha, terms.beta
 
     @abstractmethod
     def act(self, observation: Any, info: Mapping[str, Any]) -> np.ndarray:
-        """The order int64 [5] of this step, from `info` alone; `observation` is for agents."""
+        """Return the next order, int64 [5]; see envs.federated_lr.orders for its columns.
+
+        Args:
+            observation: not used; it is for agents.
+            info: statistics of the run as plain numbers; see envs.federated_lr.statistics.
+        """
 
 
 def clip(rate: float, low: float, high: float) -> float:
-    """The rate drawn into [low, high]."""
+    """Clip a rate to [low, high].
+
+    Args:
+        rate: the rate.
+        low: smallest value.
+        high: largest value.
+    """
     return min(max(rate, low), high)

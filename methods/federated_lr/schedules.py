@@ -1,11 +1,11 @@
-"""Schedules: how a rate goes over a run whose length is known.
+"""Learning-rate schedules for a run of known length.
 
-Each is a function from the number of rounds T to the factors float64 [T] of rounds 1..T, by which
-the initial rate is multiplied. Round r stands at progress (r - 1) / T, so that no round is played
-at the end value 0 of a decay. Those that torch.optim.lr_scheduler has are read off it.
+Each is a function from the number of rounds T to the factors float64 [T] that multiply the initial
+rate in rounds 1..T. Round r is at progress p = (r - 1) / T, so that no round is played at the end
+value 0 of a decay. Schedules that torch.optim.lr_scheduler has are read off it.
 
-Published schedules count steps in thousands; where a warm-up of a percent would be less than one
-round it is left out or one round long, as each says. Shapes and constants marked "unverified" are
+Published schedules count steps in thousands; a warm-up of a percent, which would be less than one
+round, is left out or one round long, as each says. Shapes and constants marked "unverified" are
 from memory: the paper's body could not be read.
 """
 
@@ -23,55 +23,64 @@ Schedule = Callable[[int], np.ndarray]
 SCHEDULES: dict[str, Schedule] = {}
 
 DECAY = 0.1  # share of the rounds in which warmup-stable-decay schedules decay
-LOWEST = 0.1  # end of decays that do not go to zero
-PHI = 5.0  # of `uba`
+LOWEST = 0.1  # last factor of decays that do not go to zero
+PHI = 5.0  # shape of `uba`
 
 Function = TypeVar("Function", bound=Schedule)
 
 
 def schedule(function: Function) -> Function:
-    """List a function among the schedules, under its own name."""
+    """Register a function among the schedules under its own name."""
     SCHEDULES[function.__name__] = function
     return function
 
 
 @schedule
 def linear(rounds: int) -> np.ndarray:
-    """Falls evenly to 0; best of ten tasks in Defazio et al. 2023 (arXiv 2310.07831)."""
+    """Fall linearly to 0; best of ten tasks in Defazio et al. 2023 (arXiv 2310.07831)."""
     return _of_torch(rounds, "LinearLR", start_factor=1.0, end_factor=0.0, total_iters=rounds)
 
 
 @schedule
 def cosine(rounds: int) -> np.ndarray:
-    """Half a cosine to 0: SGDR with one cycle (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
+    """Fall along half a cosine to 0: one cycle of SGDR.
+
+    Loshchilov & Hutter 2017 (arXiv 1608.03983).
+    """
     return _of_torch(rounds, "CosineAnnealingLR", T_max=rounds)
 
 
 @schedule
 def cyclic_cosine(rounds: int) -> np.ndarray:
-    """SGDR's warm restarts with T_mult = 2: three cycles of 1/7, 2/7 and 4/7 of the rounds."""
+    """Restart SGDR's cosine with T_mult = 2: three cycles of 1/7, 2/7 and 4/7 of the rounds.
+
+    After Loshchilov & Hutter 2017 (arXiv 1608.03983).
+    """
     first = math.ceil(rounds / 7)
     return _of_torch(rounds, "CosineAnnealingWarmRestarts", T_0=first, T_mult=2)
 
 
 @schedule
 def step(rounds: int) -> np.ndarray:
-    """A tenth at half and at three quarters (He et al. 2016, arXiv 1512.03385, section 4.2)."""
+    """Divide by 10 at half and at three quarters of the rounds.
+
+    He et al. 2016 (arXiv 1512.03385, section 4.2).
+    """
     knots = [math.ceil(rounds / 2), math.ceil(0.75 * rounds)]
     return _of_torch(rounds, "MultiStepLR", milestones=knots, gamma=0.1)
 
 
 @schedule
 def exponential(rounds: int) -> np.ndarray:
-    """Times 0.995 a round, the decay that FedHyper compares with (arXiv 2310.03156)."""
+    """Multiply by 0.995 a round, the decay that FedHyper compares with (arXiv 2310.03156)."""
     return _of_torch(rounds, "ExponentialLR", gamma=0.995)
 
 
 @schedule
 def one_cycle(rounds: int) -> np.ndarray:
-    """Up from 1/25 in three tenths, then down to 1/250,000, both by cosine, at torch's defaults.
+    """Rise from 1/25 in three tenths of the rounds, then fall to 1/250,000, both by cosine.
 
-    Smith and Topin 2018 (arXiv 1708.07120); the peak is the initial rate.
+    Smith & Topin 2018 (arXiv 1708.07120), with torch's defaults; the peak is the initial rate.
     """
     return _of_torch(
         rounds,
@@ -84,7 +93,7 @@ def one_cycle(rounds: int) -> np.ndarray:
 
 @schedule
 def rex(rounds: int) -> np.ndarray:
-    """(1 - p) / (1 - p / 2) (Chen et al. 2022, arXiv 2107.04197)."""
+    """Fall as (1 - p) / (1 - p / 2), p the progress (REX; Chen et al. 2022, arXiv 2107.04197)."""
     p = _progress(rounds)
     return (1.0 - p) / (1.0 - p / 2.0)
 
@@ -94,7 +103,7 @@ def wsd(rounds: int) -> np.ndarray:
     """Hold the rate, then decay to 0 by a cosine in the last tenth of the rounds.
 
     Warm-up, stable, decay (Hu et al. 2024, arXiv 2404.06395), shaped as in transformers. The
-    paper's own decay is exponential. Warm-up is left out, as the first round would be lost.
+    paper's own decay is exponential. Warm-up is left out, since a first round at 0 would be lost.
     """
     decay = _tenth(rounds)
     return np.concatenate([np.ones(rounds - decay), _fall(decay)])
@@ -102,11 +111,12 @@ def wsd(rounds: int) -> np.ndarray:
 
 @schedule
 def wsd_s(rounds: int) -> np.ndarray:
-    """WSD simplified (Wen et al. 2024, arXiv 2410.05192): decays at each of several horizons, and
-    goes on from the decayed model at the full rate.
+    """Decay before each of several horizons, then go on at the full rate: WSD simplified.
 
-    Horizons are a quarter, a half and the whole of the rounds; in the last tenth before each the
-    *inverse* rate grows evenly, to a tenth of the rate (that end is unverified).
+    Wen et al. 2024 (arXiv 2410.05192). The horizons are a quarter, a half and the whole of the
+    rounds; in the last tenth before each the *inverse* rate grows linearly, to a tenth of the rate
+    as in Levanter. Levanter takes a tenth of each cycle instead of each horizon; which of these the
+    paper did is unverified.
     """
     factors = np.ones(rounds)
     for horizon in (math.ceil(rounds / 4), math.ceil(rounds / 2), rounds):
@@ -118,10 +128,10 @@ def wsd_s(rounds: int) -> np.ndarray:
 
 @schedule
 def wsdc(rounds: int) -> np.ndarray:
-    """WSD, then constant at the low rate (PLM, arXiv 2503.12167).
+    """Stay constant, decay, then stay at the low rate (PLM, arXiv 2503.12167).
 
-    Unverified: shape and shares; a tenth of the rounds falls by cosine to a tenth of the rate and
-    the last tenth stays there.
+    Unverified: shape and shares; here a tenth of the rounds falls by cosine to a tenth of the rate,
+    and the last tenth stays there.
     """
     low = min(_tenth(rounds), rounds - 1)
     falling = min(low, rounds - low)
@@ -132,11 +142,12 @@ def wsdc(rounds: int) -> np.ndarray:
 
 @schedule
 def infinite(rounds: int) -> np.ndarray:
-    """Warm-up, cosine to a constant, the constant, and exponential annealing on demand, here in the
-    last rounds (Ibrahim et al. 2024, arXiv 2403.08763; Singh et al. 2025, arXiv 2503.02844).
+    """Warm up, cool down to a constant, and anneal exponentially in the last rounds.
 
-    Unverified: the shares (cooling until 0.6, constant until 0.85 of the rounds) and the constant
-    0.55. Warm-up is a twentieth, at least one round; the papers' hundredth would be less.
+    Ibrahim et al. 2024 (arXiv 2403.08763) and Singh et al. 2025 (arXiv 2503.02844), who anneal on
+    demand. Unverified: the shares (cosine cooldown until 0.6, constant until 0.85 of the rounds)
+    and the constant 0.55. Warm-up is a twentieth, at least one round; the papers' hundredth would
+    be less.
     """
     constant = 0.55
     warm = _warmup(rounds)
@@ -154,8 +165,9 @@ def infinite(rounds: int) -> np.ndarray:
 
 @schedule
 def rewarm_redecay(rounds: int) -> np.ndarray:
-    """Cosine to a tenth in the first half; in the second warmed up again and decayed again, as for
-    new data (Ibrahim et al. 2024, arXiv 2403.08763). Warm-ups are as in `infinite`.
+    """Decay to a tenth in the first half; warm up and decay again in the second, as for new data.
+
+    Ibrahim et al. 2024 (arXiv 2403.08763). Decays are cosines; warm-ups are as in `infinite`.
     """
     half = math.ceil(rounds / 2)
     warm = min(_warmup(rounds), rounds - half)
@@ -166,10 +178,10 @@ def rewarm_redecay(rounds: int) -> np.ndarray:
 
 @schedule
 def slow_start_fast_decay(rounds: int) -> np.ndarray:
-    """A slow rise, then a steep fall, as in adversarial fine-tuning (Jeddi et al. 2020, arXiv
-    2012.13628).
+    """Rise slowly, then fall steeply, as in adversarial fine-tuning.
 
-    Unverified: the knots; here from a tenth evenly to 1 at half, then exponentially to 1/100.
+    Jeddi et al. 2020 (arXiv 2012.13628). Unverified: the knots; here linearly from a tenth to 1 at
+    half of the rounds, then exponentially to 1/100.
     """
     p = _progress(rounds)
     rise = LOWEST + (1.0 - LOWEST) * 2.0 * p
@@ -178,11 +190,12 @@ def slow_start_fast_decay(rounds: int) -> np.ndarray:
 
 @schedule
 def power(rounds: int) -> np.ndarray:
-    """min(1, (n / n0)^-0.51), then an exponential decay (Shen et al. 2024, arXiv 2408.13359).
+    """Fall by min(1, (n / n0)^-0.51) in round n, then decay exponentially.
 
-    The paper gives an absolute rate from tokens and batch; that law says nothing of these models,
-    so that the power begins to bite after a tenth of the rounds. Unverified: the last tenth falls
-    to a tenth of what it starts from. Warm-up is left out.
+    Shen et al. 2024 (arXiv 2408.13359). The paper gives an absolute rate from tokens and batch
+    size, which says nothing of the models here; so the power begins to act after a tenth of the
+    rounds, n0. Unverified: in the last tenth the factors fall exponentially by another factor of
+    ten. There is no warm-up.
     """
     n = np.arange(1, rounds + 1)
     factors = np.minimum(1.0, (n / _tenth(rounds)) ** -0.51)
@@ -193,18 +206,18 @@ def power(rounds: int) -> np.ndarray:
 
 @schedule
 def uba(rounds: int) -> np.ndarray:
-    """Unified budget-aware (Tang et al. 2025, arXiv 2505.24452): 2 (1 + cos pi p) / (2 phi +
-    (2 - phi) (1 + cos pi p)).
+    """Follow the unified budget-aware schedule (Tang et al. 2025, arXiv 2505.24452).
 
-    Unverified: the formula and PHI = 5 for SGD. With phi = 2 it is the cosine; below, it stays high
-    and drops late; above, it falls early.
+    The factor at progress p is 2 (1 + cos pi p) / (2 phi + (2 - phi) (1 + cos pi p)). Unverified:
+    this formula, and PHI = 5 for SGD. With phi = 2 it is the cosine; below, it stays high and drops
+    late; above, it falls early.
     """
     up = 1.0 + np.cos(np.pi * _progress(rounds))
     return 2.0 * up / (2.0 * PHI + (2.0 - PHI) * up)
 
 
 def _of_torch(rounds: int, name: str, **arguments: Any) -> np.ndarray:
-    """Read off the rates float64 [T] that a torch scheduler gives an optimizer of rate 1."""
+    """Read the rates float64 [T] off a torch scheduler of an optimizer of rate 1."""
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -226,12 +239,12 @@ def _progress(rounds: int) -> np.ndarray:
 
 
 def _fall(count: int, low: float = 0.0) -> np.ndarray:
-    """Half a cosine from 1 towards `low`, which it would reach after so many rounds."""
+    """Fall along half a cosine from 1 towards `low`, which round `count` + 1 would reach."""
     return low + (1.0 - low) * 0.5 * (1.0 + np.cos(np.pi * np.arange(count) / max(1, count)))
 
 
 def _ramp(count: int, low: float) -> np.ndarray:
-    """Rises evenly between `low` and 1, both left out."""
+    """Rise linearly between `low` and 1, both left out."""
     return low + (1.0 - low) * np.arange(1, count + 1) / (count + 1)
 
 

@@ -1,7 +1,7 @@
-"""The best pair of constant rates in hindsight: a yardstick, not a contender.
+"""The best pair of constant rates in hindsight: an oracle, not a contender.
 
 The initial rates and every pair of a grid that reaches well beyond the published one are trained in
-the judge's own world and measured on the test rows; nobody could have known.
+the judge's own world and scored on the test rows, which no contender can do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ BETAS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.3, 1.0, 3.0)
 
 
 def plan(federation: Federation, budget: Budget, world: World) -> Solution:
-    """The best of the constant plans; an Oracle. One evaluation is one plan."""
+    """Train every constant plan in the judge's world and return the best; an Oracle.
+
+    Args:
+        federation: with its test rows; a sealed one is scored on validation rows.
+        budget: counts evaluations, one a plan; no limit ends the search.
+        world: its seed draws participants, batches and first weights, as for the judge.
+
+    Returns:
+        The best plan, int64 [T + 1, 5], shorter if its training diverged.
+    """
     clock = budget.start()
     rates = [(federation.alpha, federation.beta)]
     rates += [(alpha, beta) for beta in BETAS for alpha in ALPHAS]
@@ -37,7 +46,7 @@ def plan(federation: Federation, budget: Budget, world: World) -> Solution:
     for step in range(federation.rounds + 1):
         lanes.step(orders[going], going)
         if step:
-            accuracies[step - 1, going] = _measured(lanes, federation, going)
+            accuracies[step - 1, going] = _test_accuracies(lanes, federation, going)
         going = going[~lanes.statistics.diverged[going]]
     clock.evaluations += len(rates)
     f = federation
@@ -50,8 +59,8 @@ def plan(federation: Federation, budget: Budget, world: World) -> Solution:
     return clock.solution(np.tile(orders[best], (length, 1)))
 
 
-def _measured(lanes: Any, f: Federation, going: np.ndarray) -> np.ndarray:
-    """Test accuracies of the models, 0 where the validation loss says that one has diverged."""
+def _test_accuracies(lanes: Any, f: Federation, going: np.ndarray) -> np.ndarray:
+    """Measure test accuracies of the lanes int64 [n], float64 [n]; 0 for a diverged model."""
     if f.model == CURVE or f.sealed:
         accuracy: np.ndarray = lanes.statistics.validation_accuracy[going]
         return accuracy

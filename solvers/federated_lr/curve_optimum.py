@@ -1,10 +1,10 @@
-"""The best plan of a learning curve that follows the annealing scaling law, exactly.
+"""The exact optimum of a learning curve that follows the annealing scaling law.
 
-The loss is floor + scale * S1**-exponent - annealing * S2, with S1 the sum of the rates and S2
-linear in them. For a given sum, S2 is greatest where the earliest rounds have all of it: each
-rate's coefficient in S2 falls from round to round. So the best plan holds the highest rate, then
-drops to the lowest, with one round between; and as the loss is convex in the sum, each segment of
-it has one least value in closed form.
+The loss is floor + scale * S1**-exponent - annealing * S2 (Tissue et al. 2024, arXiv 2408.11029),
+with S1 the sum of the rates and S2 linear in them. For a given sum, S2 is largest if the earliest
+rounds have all of it: the rates' coefficients in S2 fall from round to round. So the best plan
+holds the highest rate, then drops to the lowest, with one round between; and as the loss is convex
+in the sum, each segment of it has one minimum in closed form.
 """
 
 from __future__ import annotations
@@ -19,15 +19,22 @@ from ...core.solution import Solution
 from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, CURVE, LAW, Federation
 from ...envs.federated_lr.orders import BETA, DECADE, order
 
-ALPHA = 1.0  # the server's rate all along; beta does the rest
+ALPHA = 1.0  # the server's rate in every round; beta sets the product
 
 
 def solve(instance: Federation, budget: Budget, seed: int) -> Solution:
-    """The proven optimum of a surrogate.
+    """Return the proven optimum of a learning curve (Tissue et al. 2024, arXiv 2408.11029).
+
+    Args:
+        instance: a federation of the model `curve`, with the objective final_accuracy.
+        budget: only the time is counted; the closed form takes milliseconds and no evaluation.
+        seed: not used; nothing is random.
+
+    Returns:
+        The plan int64 [T + 1, 5], status "optimal", with its accuracy as the bound.
 
     Raises:
-        SettingError: the federation trains a model, or another objective than the final accuracy
-            is asked for.
+        SettingError: the federation trains a model, or its objective is not the final accuracy.
     """
     clock = budget.start()
     if instance.model != CURVE or instance.objective != "final_accuracy":
@@ -44,7 +51,15 @@ def solve(instance: Federation, budget: Budget, seed: int) -> Solution:
 
 
 def best_rates(law: np.ndarray, rounds: int) -> tuple[np.ndarray, float]:
-    """The rates float64 [T] of least loss, and that loss (not held at 0)."""
+    """Minimize the loss of a scaling law over the rates of a run.
+
+    Args:
+        law: float64 [6]; the numbers that LAW names, in its order.
+        rounds: T.
+
+    Returns:
+        The rates (alpha times beta) float64 [T], and the loss at the end, which may be below 0.
+    """
     floor, scale, exponent, annealing, memory, most = (float(law[LAW.index(n)]) for n in LAW)
     low, high = BETA_RANGE[0] * ALPHA_RANGE[0], min(most, BETA_RANGE[1])
     weights = coefficients(memory, rounds)
@@ -67,7 +82,17 @@ def best_rates(law: np.ndarray, rounds: int) -> tuple[np.ndarray, float]:
 
 
 def coefficients(memory: float, rounds: int) -> np.ndarray:
-    """Of the rates in S2, float64 [T]: what each adds in the fall after it, less its own."""
+    """Compute the rates' coefficients in S2.
+
+    A rate adds by the fall from it to the next one, and subtracts by the fall to it.
+
+    Args:
+        memory: lambda of the law, below 1.
+        rounds: T.
+
+    Returns:
+        float64 [T].
+    """
     falls = (1.0 - memory ** np.arange(rounds, 0, -1.0)) / (1.0 - memory)
     falls[0] = 0.0  # the first rate falls from nothing
     found: np.ndarray = np.append(falls[1:], 0.0) - falls

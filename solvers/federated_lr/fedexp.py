@@ -1,5 +1,6 @@
-"""FedExP: a server rate from how far the participants disagree (Jhunjhunwala et al. 2023, arXiv
-2301.09604).
+"""FedExP: a server rate from the disagreement of the participants.
+
+After Jhunjhunwala et al. 2023 (arXiv 2301.09604).
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ import numpy as np
 from ...envs.federated_lr.orders import order
 from ...methods.federated_lr.controller import Controller
 
-EPSILON = 1e-3  # the paper's, for all but one of its data sets
+EPSILON = 1e-3  # the paper's for all but one of its data sets
 
 
 class FedExP(Controller):
-    """The server rate of an update is mean ||Delta_m||^2 / (2 (||Delta||^2 + epsilon)), at least 1.
+    """Set the server rate of every update by FedExP's rule.
 
-    The initial server rate does not enter. The mean is over the participants there are; FedHyper's
-    code divides by 10 whatever their number, and leaves epsilon out.
+    The rate is mean ||Delta_m||^2 / (2 (||Delta||^2 + epsilon)), at least 1. The initial server
+    rate is not used. The mean is over the participants of the round; FedHyper's code divides by 10
+    whatever their number, and leaves epsilon out.
+
+    Args:
+        epsilon: added to the squared norm of the update.
     """
 
     def __init__(self, epsilon: float = EPSILON) -> None:
         self.epsilon = epsilon
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> np.ndarray:
-        """Extrapolates the update in hand."""
+        """Set the server rate for the round's update; see Controller.act."""
         square = info["update_norm"] * info["update_norm"]  # ** would raise where this is inf
         self.alpha = max(1.0, info["mean_square_norm"] / (2.0 * (square + self.epsilon)))
         return order(self.alpha, self.beta)

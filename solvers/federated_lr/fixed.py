@@ -1,13 +1,12 @@
-"""Controllers that say the same every round: FedAvg, the server optimizers at their published
-defaults, and rules of the clients' own.
+"""Controllers that give the same order every round: FedAvg, server optimizers, client optimizers.
 
 The rules themselves are part of the dynamics; a controller only names them.
 
 - `fedavg`: McMahan et al. 2017 (arXiv 1602.05629).
 - `fedavgm`: server momentum 0.9, Hsu et al. 2019 (arXiv 1909.06335), at the given server rate.
-- `fedadagrad`, `fedadam`, `fedyogi`: Reddi et al. 2021 (arXiv 2003.00295). Their server rate is
-  eta = 0.1 whatever the federation starts with, the default in Flower, as are (0.9, 0.99) and
-  tau = 1e-3 in the rule.
+- `fedadagrad`, `fedadam`, `fedyogi`: Reddi et al. 2021 (arXiv 2003.00295). Their server rate is eta
+  = 0.1 whatever the federation starts with, the default in Flower, as are (0.9, 0.99) and tau =
+  1e-3 in the rule.
 - `hypergradient`, `hypergradient_multiplicative`: Baydin et al. 2018 (arXiv 1703.04782), in each
   client, from the initial rate.
 - `dog` (Ivgi et al. 2023, arXiv 2302.12022), `d_adaptation` (Defazio and Mishchenko 2023, arXiv
@@ -30,11 +29,12 @@ ETA = 0.1  # server rate of the adaptive server optimizers
 
 
 class Constant(Controller):
-    """The initial rates all along, with a server rule and a local rule.
+    """Keep the initial rates in every round, with a server rule and a local rule.
 
     Args:
-        server, local: names of the rules; see orders.
-        alpha: a server rate in the place of the initial one.
+        server: one of SERVER_RULES (envs.federated_lr.orders).
+        local: one of LOCAL_RULES (the same).
+        alpha: server rate in place of the initial one; None for that.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Constant(Controller):
         self.server, self.local, self.fixed_alpha = server, local, alpha
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> np.ndarray:
-        """The same order every step."""
+        """Return the same order every step; see Controller.act."""
         alpha = self.alpha if self.fixed_alpha is None else self.fixed_alpha
         return order(alpha, self.beta, self.server, self.local)
 

@@ -1,9 +1,9 @@
-"""Refined linear decay: a schedule from the gradient norms of the run itself (Defazio et al. 2023,
-arXiv 2310.07831, "When, why and how much?").
+"""Refined linear decay: a schedule from the gradient norms of the run itself.
 
-The paper runs once, filters the norms, and computes the schedule for a second run. Here there is
-one run, so that at every round the schedule is computed from the norms so far, held at their last
-filtered value for the rounds to come; of that schedule the present round's factor is used.
+After Defazio et al. 2023 (arXiv 2310.07831, "When, why and how much?"). The paper runs once,
+filters the norms, and computes the schedule for a second run. Here there is one run; so at every
+round the schedule is computed from the norms so far, with the last filtered value for the rounds to
+come, and of that schedule the present round's factor is used.
 """
 
 from __future__ import annotations
@@ -31,11 +31,16 @@ FLOOR = 1e-6  # least norm, as a share of the largest
 
 
 def refine(norms: np.ndarray) -> np.ndarray:
-    """Factors float64 [T] from gradient norms [T + 1]: of the models that rounds 1..T start from,
-    and of the last one.
+    """Compute the factors of a schedule from gradient norms (Defazio et al. 2023).
 
-    eta_t is proportional to w_t (w_{t+1} + ... + w_{T+1}), w = norm^-2 (for SGD), and at most 1.
-    Norms that do not change give the linear schedule.
+    eta_t is proportional to w_t (w_{t+1} + ... + w_{T+1}) with w = norm^-2 (for SGD), and at most
+    1. Constant norms give the linear schedule.
+
+    Args:
+        norms: float64 [T + 1]; of the models that rounds 1..T start from, and of the last one.
+
+    Returns:
+        float64 [T].
     """
     scaled = norms / norms.max() if norms.max() > 0 else np.ones_like(norms)
     weights = np.maximum(scaled, FLOOR) ** -2.0
@@ -46,10 +51,17 @@ def refine(norms: np.ndarray) -> np.ndarray:
 
 
 def forecast(seen: Sequence[float], rounds: int) -> np.ndarray:
-    """Norms float64 [T + 1]: those seen, through a median filter, then the last of them held.
+    """Filter the norms seen so far and hold the last value for the rounds to come.
 
-    The filter is as wide as a tenth of the rounds, an odd number of at least 3, and reflects at
-    both ends.
+    The median filter is as wide as a tenth of the rounds, an odd number of at least 3, and reflects
+    at both ends.
+
+    Args:
+        seen: gradient norms so far, from 1 to T + 1 of them.
+        rounds: T.
+
+    Returns:
+        float64 [T + 1].
     """
     width = max(3, 2 * (round(WIDTH * rounds) // 2) + 1)
     past = median_filter(np.asarray(seen, np.float64), width, mode="reflect")
@@ -57,22 +69,26 @@ def forecast(seen: Sequence[float], rounds: int) -> np.ndarray:
 
 
 class Refinement(Controller):
-    """Plays the refined schedule on one of the two rates.
+    """Play the refined schedule on one of the two rates.
 
     Args:
-        rate: which. Round s + 1's beta and round s's alpha are set at step s, after s norms.
+        rate: the rate to schedule. Round s + 1's beta and round s's alpha are set at step s, after
+            s norms.
+
+    Attributes:
+        seen: gradient norms so far.
     """
 
     def __init__(self, rate: Literal["alpha", "beta"] = "beta") -> None:
         self.rate = rate
 
     def reset(self, terms: Terms, budget: Budget, seed: int) -> None:
-        """Takes up the initial rates; no norm has been seen."""
+        """Forget the norms; see Controller.reset."""
         super().reset(terms, budget, seed)
         self.seen: list[float] = []
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> np.ndarray:
-        """Computes the schedule anew and plays its present round."""
+        """Compute the schedule anew and play its present round; see Controller.act."""
         played, rounds = info["step"], self.terms.rounds
         if played:
             self.seen.append(info["gradient_norm"])

@@ -20,11 +20,14 @@ from .refinement import Refinement
 
 
 class Scheduled(Controller):
-    """Multiplies an initial rate by the factor of the round.
+    """Multiply an initial rate by the factor of the round.
 
     Args:
-        schedule: of `schedules`.
-        rate: which rate. Step s sets beta of round s + 1 and alpha of round s.
+        schedule: one of `schedules`.
+        rate: the rate to schedule. Step s sets beta of round s + 1 and alpha of round s.
+
+    Attributes:
+        factors: float64 [T]; of the rounds.
     """
 
     def __init__(
@@ -33,12 +36,12 @@ class Scheduled(Controller):
         self.schedule, self.rate = schedule, rate
 
     def reset(self, terms: Terms, budget: Budget, seed: int) -> None:
-        """Lays the whole schedule out."""
+        """Compute the whole schedule; see Controller.reset."""
         super().reset(terms, budget, seed)
         self.factors = self.schedule(terms.rounds)
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> np.ndarray:
-        """Reads the round's factor."""
+        """Play the round's factor; see Controller.act."""
         played, last = info["step"], self.terms.rounds - 1
         if self.rate == "beta":
             self.beta = self.terms.beta * self.factors[min(played, last)]
@@ -47,15 +50,15 @@ class Scheduled(Controller):
         return order(self.alpha, self.beta)
 
 
-_MADE: dict[str, Callable[[], Controller]] = {"refinement": Refinement}
-_MADE["refinement_server"] = partial(Refinement, "alpha")
+_FACTORIES: dict[str, Callable[[], Controller]] = {"refinement": Refinement}
+_FACTORIES["refinement_server"] = partial(Refinement, "alpha")
 for _name, _schedule in schedules.SCHEDULES.items():
-    _MADE[_name] = partial(Scheduled, _schedule)
-    _MADE[f"{_name}_server"] = partial(Scheduled, _schedule, "alpha")
+    _FACTORIES[_name] = partial(Scheduled, _schedule)
+    _FACTORIES[f"{_name}_server"] = partial(Scheduled, _schedule, "alpha")
 
 
 def __getattr__(name: str) -> Callable[[], Controller]:
-    """Look up what makes a controller: a schedule's name, alone or with "_server"."""
-    if name in _MADE:
-        return _MADE[name]
+    """Look up the factory of a controller by a schedule's name, alone or with "_server"."""
+    if name in _FACTORIES:
+        return _FACTORIES[name]
     raise AttributeError(f"no schedule is called {name!r}")
