@@ -1,4 +1,4 @@
-"""Keep the best plan found so far, and play wishes out to plans."""
+"""The best plan found so far, for the methods that play wishes out to plans."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Best:
         return wishes_of(self.plan)
 
     def try_wishes(self, wishes: np.ndarray) -> int:
-        """Play wishes, int8 [D], out and keep the plan if it is the best; return its time, ps."""
+        """Play wishes, int8 [D], out; keep the plan if it is the best, and return its time, ps."""
         time = play_wishes(self.static, self.state, wishes)
         self.clock.evaluations += 1
         self.take(time, self.state.actions)
@@ -49,7 +49,7 @@ class Best:
         """Keep a legal plan if it is the best.
 
         Args:
-            time: the plan's, ps.
+            time: of the plan, ps.
             plan: int64 [D]; copied if kept.
         """
         if time < self.time:
@@ -57,5 +57,5 @@ class Best:
             self.clock.incumbent(self.plan)
 
     def speedup_of(self, time: float) -> float:
-        """Convert a plan's time, ps, to the objective."""
+        """Convert a plan's time, ps, to the objective, the speed-up over the all-slow plan."""
         return self.static.all_slow / time if time else 1.0

@@ -1,4 +1,4 @@
-"""Plan in one pass: on the fly, or by a knapsack of stays by density."""
+"""Greedy plans in one pass: on the fly, or by a knapsack of stays by density."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .wishes import choose
 
 
 def search(best: Best) -> None:
-    """Try every greedy while the clock runs; `best` keeps the best plan."""
+    """Make every greedy plan while the clock runs; `best` keeps the best one."""
     clock = best.clock
     for copies in (True, False):
         for always in (True, False):
@@ -38,13 +38,16 @@ def search(best: Best) -> None:
 
 @njit(cache=True)
 def _on_the_fly(static: Static, state: State, always: bool, copies: bool) -> int:
-    """Takes fast memory wherever that is legal and saves time in the instruction.
+    """Use fast memory wherever that is legal and saves time in the instruction.
 
     Args:
         static: the program.
         state: holds the plan afterwards.
-        always: takes it too where it saves none now; a later use may profit.
+        always: whether to use fast memory where it saves no time now, too; a later use may profit.
         copies: whether copies are allowed.
+
+    Returns:
+        The plan's time, ps.
     """
     static, state = borrow(static), borrow(state)
     reset(static, state)

@@ -1,5 +1,4 @@
-"""Local search over wishes: change a few uses, play the plan on from there, keep it if it is hardly
-worse.
+"""Local search over wishes: change a few uses, play on, and accept what is hardly worse.
 
 Plays start from the nearest of several saved states before the first change.
 """
@@ -34,14 +33,14 @@ from . import threshold
 from .best import Best
 from .wishes import choose, wishes_of
 
-START_SHARE = 0.25  # of the budget, for the sweep that gives the first plan
-GIVEN_START_SHARE = 0.05  # the same where plans to begin from are given
-RACE_SHARE = 0.4  # of the time, for choosing among several starts
-GUIDED = 0.65  # of the changes, where there is a guide
+START_SHARE = 0.25  # share of the seconds for the threshold sweep
+GIVEN_START_SHARE = 0.05  # the same if plans to start from are given
+RACE_SHARE = 0.4  # share of the time for choosing among several starts
+GUIDED = 0.65  # share of the changes that a guide places
 MARKS = 16  # saved states along the plan
 ROUND_S = 0.004  # seconds between looks at the clock
-MOST_PLAYS = 4096
-HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # of the time; how much worse a plan may be, by round
+MOST_PLAYS = 4096  # between two looks at the clock
+HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # temperature of each round, as a share of the all-slow time
 PERIOD = 1500  # plays in a round; the next begins from the best plan
 
 
@@ -59,11 +58,11 @@ def search(
     """Plan by local search from the best of a threshold sweep.
 
     Args:
-        instance: the program.
+        instance: the program, of D decisions.
         clock: not yet spent; ends the search. One evaluation is one plan played.
-        seed: of the changes tried.
-        starts: further plans to begin from, int64 [D] each; the sweep is then shorter.
-        guide: weights, for a plan, of where changing it is likely to help.
+        seed: draws the changes.
+        starts: further plans to start from, int64 [D] each; the sweep is then shorter.
+        guide: returns weights, float64 [D], of where changing a plan int64 [D] is likely to help.
 
     Returns:
         The best plan found.
@@ -77,11 +76,11 @@ def search(
 
 @dataclass(slots=True)
 class _Trail:
-    """A local search that can be taken up again.
+    """A local search that can be continued.
 
     Attributes:
-        plan: int64 [D]; its best.
-        time: of it, ps.
+        plan: int64 [D]; the best plan of this search.
+        time: of the plan, ps.
         played: changes tried so far.
     """
 
@@ -97,17 +96,18 @@ def improve(
     starts: Sequence[np.ndarray] = (),
     guide: Guide | None = None,
 ) -> None:
-    """Better the best plan until the clock stops or this share of the budget is spent on it.
+    """Improve the best plan until the clock ends or a share of the budget is spent on it.
 
     With further starts, searches from all of them race by successive halving (Karnin et al. 2013)
     for RACE_SHARE of the time; the winner has the rest.
 
     Args:
         best: the best plan so far, and where better ones go.
-        seed: of the changes.
+        seed: draws the changes.
         share: of the budget's seconds and evaluations.
-        starts: int64 [D] each; plans to begin from besides the best.
-        guide: weights, for a plan without rewinds, of where half of the changes begin.
+        starts: int64 [D] each; plans to start from besides the best.
+        guide: returns weights, float64 [D], of where a share GUIDED of the changes to a plan begin;
+            the plan, int64 [D], has no rewinds.
     """
     clock = best.clock
     began, seconds = clock.elapsed, share * clock.budget.seconds
@@ -144,7 +144,7 @@ def _follow(
     most: int,
     guide: Guide | None,
 ) -> None:
-    """Go on with a search for `seconds` and at most `most` plays."""
+    """Continue a search for `seconds` and at most `most` plays."""
     clock, static = best.clock, best.static
     until, last = clock.elapsed + seconds, trail.played + most
     rows = np.stack([pack(static)] * (2 * MARKS))
@@ -153,7 +153,7 @@ def _follow(
     while not clock.expired and clock.elapsed <= until and trail.played < last:
         if not len(current) or trail.played % PERIOD == 0:
             current = wishes_of(trail.plan)
-            time = _mark(static, best.state, current, rows)
+            time = _save_marks(static, best.state, current, rows)
             if guide is not None:
                 odds = np.cumsum(guide(trail.plan))
         heat = HEATS[trail.played // PERIOD % len(HEATS)] * static.all_slow
@@ -173,10 +173,13 @@ def _follow(
 
 
 @njit(cache=True)
-def _mark(static: Static, state: State, wishes: np.ndarray, rows: np.ndarray) -> int:
-    """Plays the wishes of a plan and saves states on the way, in the first rows; returns the time.
+def _save_marks(static: Static, state: State, wishes: np.ndarray, rows: np.ndarray) -> int:
+    """Play the wishes of a plan and save states on the way, in the first half of the rows.
 
     Wishes that lead to a rewind are replaced by what the rewind left.
+
+    Returns:
+        The plan's time, ps.
     """
     static, state = borrow(static), borrow(state)
     count, marks = len(wishes), len(rows) // 2
@@ -199,10 +202,21 @@ def _mark(static: Static, state: State, wishes: np.ndarray, rows: np.ndarray) ->
 
 
 @njit(cache=True)
-def _change(
+def _change_wishes(
     static: Static, wishes: np.ndarray, plan: np.ndarray, odds: np.ndarray, rng: np.random.Generator
 ) -> int:
-    """Makes a random change to the wishes; returns the first decision it touches."""
+    """Make a random change to the wishes.
+
+    Args:
+        static: the program.
+        wishes: int8 [D], changed in place.
+        plan: int64 [D]; actions of the wishes before the change.
+        odds: float64 [D]; cumulated weights of where guided changes begin; empty for none.
+        rng: draws the change.
+
+    Returns:
+        The first decision whose wish may differ.
+    """
     count = len(wishes)
     kind = rng.random()
     d = int(rng.random() * count)
@@ -212,7 +226,7 @@ def _change(
         wishes[d] = 1 - wishes[d]
         return d
     if kind < 0.55:
-        _run(static, wishes, d, 1 - wishes[d], rng)
+        _set_run(static, wishes, d, 1 - wishes[d], rng)
         return d
     if kind < 0.9:
         # A use that is not in fast memory goes in, and some that are near it go out.
@@ -220,13 +234,13 @@ def _change(
             if plan[d] == DROP:
                 break
             d = int(rng.random() * count)
-        _run(static, wishes, d, 1, rng)
+        _set_run(static, wishes, d, 1, rng)
         first = d
         reach = int(rng.random() * 30) + 2
         for _ in range(1 + int(rng.random() * 3)):
             other = d + int((rng.random() - 0.5) * 2 * reach)
             if 0 <= other < count and static.dec_buffer[other] != static.dec_buffer[d]:
-                _run(static, wishes, other, 0, rng)
+                _set_run(static, wishes, other, 0, rng)
                 first = min(first, other)
         return first
     length = 1 + int(rng.random() * min(count, 24))
@@ -237,7 +251,9 @@ def _change(
 
 
 @njit(cache=True)
-def _run(static: Static, wishes: np.ndarray, d: int, wish: int, rng: np.random.Generator) -> None:
+def _set_run(
+    static: Static, wishes: np.ndarray, d: int, wish: int, rng: np.random.Generator
+) -> None:
     """Set the wish of use `d` and of a random number of the buffer's next uses."""
     wishes[d] = wish
     following = static.dec_next[d]
@@ -265,17 +281,18 @@ def _search(
 
     Args:
         static: the program.
-        state: played on.
-        rows: packed states along the current wishes in the first half; the rest is room.
-        current: wishes, changed in place as changes are kept.
-        trial: room.
+        state: a state to play on.
+        rows: packed states along the current wishes in the first half; the second half is scratch.
+        current: int8 [D]; wishes, changed in place as changes are kept.
+        trial: int8 [D]; scratch.
         time: of the current wishes, ps.
         best: the least time so far, ps.
-        heat: how much worse a change may be, ps, times a draw from the exponential distribution.
-        plays: how many changes.
-        rng: draws them.
-        plan: the best plan so far, overwritten by better ones.
-        odds: cumulated weights of where guided changes begin; empty for none.
+        heat: temperature, ps: a change is kept if it is worse by at most this times an exponential
+            draw.
+        plays: number of changes.
+        rng: draws the changes.
+        plan: int64 [D]; overwritten by better plans.
+        odds: float64 [D]; cumulated weights of where guided changes begin; empty for none.
 
     Returns:
         The current and the best time, ps.
@@ -286,7 +303,7 @@ def _search(
     actions[:] = 2 - 2 * current
     for _ in range(plays):
         trial[:] = current
-        first = _change(static, trial, actions, odds, rng)
+        first = _change_wishes(static, trial, actions, odds, rng)
         while first < count and trial[first] == current[first]:
             first += 1
         if first == count:
@@ -318,5 +335,5 @@ def _search(
         else:
             for d in range(count):
                 current[d] = state.actions[d] != DROP
-            time = _mark(static, state, current, rows)
+            time = _save_marks(static, state, current, rows)
     return int(time), int(best)

@@ -1,10 +1,10 @@
 """The game relaxed to a mixed-integer program, for its bound and for wishes.
 
-Kept: what is in fast memory when, what must have been copied or written back before, the idle time
-that copies take, the bytes held at once. Left out: where in fast memory things go, and that copies
-take the latest idle time there is. Every plan of the game is a point of the model with the plan's
-time as its cost, so the model's bound holds for all plans, also where its own point cannot be
-played.
+The model has what is in fast memory when, what must have been copied or written back before, the
+idle time that copies take, and the bytes held at once. It leaves out the addresses in fast memory,
+and that copies take the latest idle time there is. Every plan of the game is a point of the model
+with the plan's time as its cost; so the model's bound holds for all plans, even if its own point
+cannot be played.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ...envs.memory_mapping.dynamics import RESERVE, Static
 from ...envs.memory_mapping.stays import previous_uses
 from ..highs import MixedIntegerProgram
 
-MOST_PARTS = 20_000
-UNITS = 1000.0  # the all-slow time, in the model's unit of time
+MOST_PARTS = 20_000  # columns of transfers, above which instructions are grouped
+UNITS = 1000.0  # units of the model's time in the all-slow time
 
 
 @dataclass(slots=True)
 class Model:
-    """Minimize cost @ x + constant; rows and columns are appended one by one.
+    """A linear or mixed-integer model: minimize cost @ x + constant; columns and rows are appended.
 
     Attributes:
-        cost, lower, upper: a number a column.
+        cost, lower, upper: one number a column.
         whole: True for binary columns.
-        row_upper: a number a row; no row has a lower limit.
-        rows: the nonzeros of each row.
-        constant: of the cost.
+        row_upper: one number a row; no row has a lower limit.
+        rows: the nonzeros of each row, by column.
+        constant: added to the cost.
         ps: picoseconds in one unit of time.
         in_fast: int64 [D]; column of each decision's use of fast memory.
     """
@@ -54,13 +54,13 @@ class Model:
         """Append a column.
 
         Args:
-            cost: of one unit.
-            lower: its least value.
-            upper: its greatest value.
+            cost: cost of one unit.
+            lower: smallest value.
+            upper: largest value.
             whole: whether it must be a whole number.
 
         Returns:
-            Its number.
+            The column's number.
         """
         self.cost.append(cost)
         self.lower.append(lower)
@@ -69,11 +69,11 @@ class Model:
         return len(self.cost) - 1
 
     def at_most(self, terms: dict[int, float], limit: float) -> None:
-        """Append the row sum of terms <= limit.
+        """Append the row: sum of terms <= limit.
 
         Args:
-            terms: factor of each column in it, by the column's number.
-            limit: the row's upper limit.
+            terms: the factor of each column in the sum, by the column's number.
+            limit: upper limit of the row.
         """
         self.rows.append(terms)
         self.row_upper.append(limit)
@@ -98,20 +98,25 @@ class Model:
 
 @dataclass(slots=True)
 class _Parts:
-    """How much of a transfer is done by the end of each group of instructions."""
+    """The columns that say how much of a transfer is done by the end of each group of instructions.
+
+    Attributes:
+        first: group that the first column is of.
+        columns: one for each group from there on.
+    """
 
     first: int  # group
     columns: list[int]
 
     def by(self, group: int) -> int | None:
-        """The column at the end of a group, None before the first."""
+        """Return the column at the end of a group; None before the first."""
         if group < self.first or not self.columns:
             return None
         return self.columns[min(group - self.first, len(self.columns) - 1)]
 
 
 def build(static: Static) -> Model:
-    """Build the relaxation of a program's game."""
+    """Build the relaxation of a program's game; see the module for what is left out."""
     model = Model(ps=max(1.0, static.all_slow / UNITS))
     count, instrs = len(static.dec_instr), len(static.instr_slow)
     before = previous_uses(static)
@@ -129,16 +134,16 @@ def build(static: Static) -> Model:
         parts[key] = _Parts(first // group, columns)
         for early, late in pairwise(columns):
             model.at_most({early: 1.0, late: -1.0}, 0.0)
-    _places(model, static, before, x, stay, parts)
+    _residence_rows(model, static, before, x, stay, parts)
     if not reserve:
-        _write_backs(model, static, before, written, x, stay, parts, group)
-    _times(model, static, x, parts, group, instrs)
-    _capacity(model, static, before, x, stay, parts, group, reserve)
+        _write_back_rows(model, static, before, written, x, stay, parts, group)
+    _time_rows(model, static, x, parts, group, instrs)
+    _capacity_rows(model, static, before, x, stay, parts, group, reserve)
     return model
 
 
 def _last_writes(static: Static, before: np.ndarray) -> np.ndarray:
-    """int64 [D]; the buffer's last write before each decision, -1 for none."""
+    """Find the buffer's last write before each decision, int64 [D]; -1 for none."""
     written = np.full(len(before), -1, np.int64)
     for d, previous in enumerate(before):
         if previous >= 0:
@@ -152,7 +157,7 @@ Key = tuple[str, int]
 def _windows(
     static: Static, before: np.ndarray, written: np.ndarray, reserve: bool
 ) -> dict[Key, tuple[int, int]]:
-    """First and last+1 instruction of each copy ("in") and write-back ("out") there may be."""
+    """Find the first and last + 1 instruction of each possible copy ("in") and write-back."""
     windows: dict[Key, tuple[int, int]] = {}
     for d in range(len(before)):
         instr = int(static.dec_instr[d])
@@ -173,7 +178,7 @@ def _windows(
     return windows
 
 
-def _places(
+def _residence_rows(
     model: Model,
     static: Static,
     before: np.ndarray,
@@ -181,7 +186,7 @@ def _places(
     stay: list[int],
     parts: dict[Key, _Parts],
 ) -> None:
-    """A use in fast memory stayed there since the one before, or was copied."""
+    """Require that a use in fast memory stayed there since the one before, or was copied."""
     for d in range(len(before)):
         if static.dec_makes[d]:
             continue
@@ -201,7 +206,7 @@ def _places(
         model.at_most(row, 0.0)
 
 
-def _write_backs(
+def _write_back_rows(
     model: Model,
     static: Static,
     before: np.ndarray,
@@ -211,8 +216,9 @@ def _write_backs(
     parts: dict[Key, _Parts],
     group: int,
 ) -> None:
-    """What only fast memory has is written back before it is used from slow memory, or copied; an
-    output's rest after the end.
+    """Require write-backs before data that only fast memory has is used from slow memory or copied.
+
+    What is not yet written back of an output at the end is stall time.
     """
     for d in range(len(before)):
         write = int(written[d])
@@ -237,10 +243,10 @@ def _write_backs(
             model.at_most(row, 0.0)
 
 
-def _times(
+def _time_rows(
     model: Model, static: Static, x: list[int], parts: dict[Key, _Parts], group: int, instrs: int
 ) -> None:
-    """Instructions' times, and the idle time that transfers share."""
+    """Set instructions' times, and limit transfers to the idle time of each group."""
     through = static.dec_through if static.dead_end == RESERVE else static.dec_through * 0
     through = through * static.dec_writes
     idle: dict[int, dict[int, float]] = defaultdict(dict)
@@ -288,7 +294,7 @@ def _times(
         model.at_most(terms | {column: -1.0 for column in idle[at]}, spare[at])
 
 
-def _capacity(
+def _capacity_rows(
     model: Model,
     static: Static,
     before: np.ndarray,
@@ -298,7 +304,7 @@ def _capacity(
     group: int,
     reserve: bool,
 ) -> None:
-    """The bytes held during each instruction fit fast memory."""
+    """Limit the bytes held during each instruction to fast memory."""
     instrs = len(static.instr_slow)
     held: list[dict[int, float]] = [defaultdict(float) for _ in range(instrs)]
     for d in range(len(before)):

@@ -9,8 +9,8 @@ from ...envs.memory_mapping.stays import benefits, previous_uses
 from . import greedy
 from .best import Best
 
-COPY_WEIGHTS = (1.0, 0.25, 4.0)  # of a use whose data slow memory has from the start
-COARSE = 16
+COPY_WEIGHTS = (1.0, 0.25, 4.0)  # factors for uses of data in slow memory at the start
+COARSE = 16  # thresholds a priority in the coarse sweep, at most
 
 
 def search(best: Best, seconds: float = np.inf, coarse: bool = False) -> None:
@@ -43,7 +43,7 @@ def search(best: Best, seconds: float = np.inf, coarse: bool = False) -> None:
 
 
 def priorities(static: Static) -> np.ndarray:
-    """Rate how much having each use in fast memory is worth, in P ways: float64 [P, D]."""
+    """Compute P priorities of each use in fast memory, float64 [P, D]; more is better."""
     saves = benefits(static).astype(np.float64)
     before = previous_uses(static)
     size = static.buf_size[static.dec_buffer].astype(np.float64)

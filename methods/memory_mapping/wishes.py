@@ -1,8 +1,8 @@
 """Plans by wishes: which uses should be in fast memory, played out by the game's rules.
 
 Where a use is legal in fast memory at all, one action puts it there: NoCopy for what is there or is
-being made, Copy for the rest. A plan is therefore one bit a decision. A wish that is not legal
-where it stands falls back to the other choice, so every vector of wishes plays out to a plan.
+being made, Copy for the rest. A plan is therefore one bit a decision. A wish that is not legal at
+its decision falls back to the other choice, so every vector of wishes plays out to a plan.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ...envs.memory_mapping.dynamics import (
 
 @njit(cache=True, inline="always")
 def choose(state: State, wish: int) -> int:
-    """Choose the action that a wish comes to at the current decision.
+    """Turn a wish into a legal action at the current decision.
 
     Args:
-        state: the game; its mask and POSITION are read.
+        state: the game; its mask is read.
         wish: 1 for fast memory, 0 for slow.
 
     Returns:
-        DROP, NO_COPY or COPY; legal.
+        DROP, NO_COPY or COPY.
     """
     if state.mask[DROP] and not wish:
         return DROP

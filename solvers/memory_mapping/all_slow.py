@@ -1,4 +1,4 @@
-"""Everything in slow memory: the plan that speed-ups are relative to."""
+"""Everything in slow memory: the baseline plan that speed-ups are relative to."""
 
 from __future__ import annotations
 
@@ -11,5 +11,11 @@ from ...envs.memory_mapping.dynamics import DROP
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Drops at every decision."""
+    """Drop every use.
+
+    Args:
+        instance: the program.
+        budget: not spent.
+        seed: not used; nothing is random.
+    """
     return budget.start().solution(np.full(instance.n_decisions, DROP, np.int64))

@@ -26,17 +26,21 @@ from ...methods.memory_mapping import greedy
 from ...methods.memory_mapping.best import Best
 
 MAX_WIDTH = 256
-# What a buffer in fast memory is expected to save at its coming uses, in parts of all it could.
+# Discount, from each next use to the following one, of the time that a buffer in fast memory saves.
 HOPES = (0.5, 0.9, 0.2)
-AHEAD = 3  # coming uses looked at
-STATES_A_LOOK = 16  # expanded between looks at the clock, at least a layer
+AHEAD = 3  # next uses counted
+STATES_A_LOOK = 16  # states expanded between two looks at the clock, at least a layer
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plans by beam search; one evaluation is one state expanded.
+    """Plan by beam search with widths 1, 2, 4, ..., each with every discount of HOPES.
 
-    Widths 1, 2, 4, ... in turn, each with every hope of what fast memory's contents will save.
-    States of equal time and equal contents count as one. Greedy plans come first.
+    States of equal score and equal contents of fast memory count as one. Greedy plans come first.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations; one evaluation is one state expanded, or one greedy plan.
+        seed: not used; nothing is random.
     """
     clock = budget.start()
     best = Best(instance, clock)
@@ -53,7 +57,15 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
 
 
 def _pass(best: Best, rows: np.ndarray, width: int, saves: np.ndarray, hope: float) -> bool:
-    """One pass from the first decision to the last; False where the clock ended it."""
+    """Run the beam from the first decision to the last; return False if the clock ended it.
+
+    Args:
+        best: the program, and where complete plans go.
+        rows: packed states int64 [3 * width, n], overwritten.
+        width: of the beam.
+        saves: int64 [D]; as of `benefits`, ps.
+        hope: see HOPES.
+    """
     reset(best.static, state_in(rows[0]))
     count = len(best.plan)
     alive = 1
@@ -72,8 +84,20 @@ def _pass(best: Best, rows: np.ndarray, width: int, saves: np.ndarray, hope: flo
 
 
 @njit(cache=True)
-def _promise(static: Static, state: State, saves: np.ndarray, hope: float) -> tuple[float, float]:
-    """The time still expected, ps, and a number that tells contents apart."""
+def _expected_time(
+    static: Static, state: State, saves: np.ndarray, hope: float
+) -> tuple[float, float]:
+    """Estimate a state's final time, discounting the time that later uses of fast memory save.
+
+    Args:
+        static: the program.
+        state: the state.
+        saves: int64 [D]; as of `benefits`, ps.
+        hope: see HOPES.
+
+    Returns:
+        The estimate, ps, and a number that tells different contents of fast memory apart.
+    """
     at = state.scalars[POSITION]
     count = len(saves)
     expected, mark = float(state.scalars[TIME]), 0.0
@@ -109,16 +133,16 @@ def _layers(
     saves: np.ndarray,
     hope: float,
 ) -> tuple[int, int]:
-    """Takes so many decisions in every state of the beam and keeps the best each time.
+    """Take `layers` decisions in every state of the beam, keeping the best states after each.
 
     Args:
         static: the program.
         rows: packed states: the beam in the first `width`, then room for its children.
-        scores: room, [2 * width].
+        scores: float64 [2 * width], overwritten.
         alive: states in the beam.
-        width: the most that are kept.
+        width: most states kept.
         layers: decisions to take.
-        saves: int64 [D]; as of `benefits`.
+        saves: int64 [D]; as of `benefits`, ps.
         hope: see HOPES.
 
     Returns:
@@ -140,7 +164,7 @@ def _layers(
                 room[children] = rows[row]
                 state = unpack(room[children])[1]
                 step(static, state, action)
-                scores[children], marks[children] = _promise(static, state, saves, hope)
+                scores[children], marks[children] = _expected_time(static, state, saves, hope)
                 children += 1
         alive = 0
         order = np.argsort(scores[:children], kind="mergesort")

@@ -1,4 +1,4 @@
-"""One-pass greedies: on the fly, and a knapsack by density; the best of them."""
+"""The best of several greedy plans: on the fly, and a knapsack by density."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ...methods.memory_mapping.greedy import search
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plan by each greedy in turn and keep the best.
+    """Make each greedy plan in turn and return the best.
 
     Args:
         instance: the program.
         budget: seconds and evaluations; one evaluation is one plan.
-        seed: not used; no greedy draws anything.
+        seed: not used; nothing is random.
     """
     clock = budget.start()
     best = Best(instance, clock)

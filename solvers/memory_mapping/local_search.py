@@ -9,11 +9,11 @@ from ...methods.memory_mapping.local_search import search
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plan by local search.
+    """Plan by local search over wishes.
 
     Args:
         instance: the program.
-        budget: seconds and evaluations; one evaluation is one plan.
-        seed: of the changes tried.
+        budget: seconds and evaluations; one evaluation is one plan played.
+        seed: draws the changes tried.
     """
     return search(instance, budget.start(), seed)

@@ -16,24 +16,24 @@ from ...methods.memory_mapping import local_search, threshold
 from ...methods.memory_mapping.best import Best
 from ...methods.memory_mapping.model import build
 
-SWEEP_SHARE, SEARCH_SHARE, POLISH_SHARE = 0.1, 0.1, 0.1
-LEAST_S = 0.05
-RESERVE_S = 0.01
+SWEEP_SHARE, SEARCH_SHARE, POLISH_SHARE = 0.1, 0.1, 0.1  # of the budget
+LEAST_S = 0.05  # with less left, no model is built
+RESERVE_S = 0.01  # kept for ending the run
 RESERVE_A_COLUMN_S = 4e-6  # HiGHS looks at the clock late, the later the larger the model
-SAFETY = 1e-6  # of the bound; covers HiGHS' tolerances
-BUILD_S = 24e-6  # a decision and an instruction; with less left, HiGHS proves nothing
+SAFETY = 1e-6  # relative margin of the bound; covers HiGHS' tolerances
+BUILD_S = 24e-6  # time to build, for each pair of a decision and an instruction
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plan by the relaxation with HiGHS on one thread.
+    """Plan by the relaxation with HiGHS on one thread, its points replayed in the game.
 
-    A threshold sweep and a short local search come first; local search from the best plan uses
-    what is left. The status is "optimal" where the plan meets the bound.
+    A threshold sweep and a short local search come first; local search from the best plan uses the
+    rest. The status is "optimal" if the plan meets the bound.
 
     Args:
         instance: the program.
         budget: seconds and evaluations; one evaluation is one plan played.
-        seed: of the local search and of HiGHS.
+        seed: seeds HiGHS, and draws the changes of the local search.
     """
     clock = budget.start()
     best = Best(instance, clock)
@@ -43,12 +43,15 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
 
 
 def finish(best: Best, bound: float, seed: int) -> Solution:
-    """Better the best plan by local search, unless it meets the bound, and end the run.
+    """Improve the best plan by local search, unless it meets the bound, and end the run.
 
     Args:
         best: the program and the best plan.
         bound: an upper bound on the speed-up.
-        seed: of the local search.
+        seed: draws the changes of the local search.
+
+    Returns:
+        The best plan with the bound; "optimal" if it meets it.
     """
     least = bound * (1 - 2 * SAFETY)
     if best.speedup_of(best.time) < least:
@@ -58,11 +61,11 @@ def finish(best: Best, bound: float, seed: int) -> Solution:
 
 
 def prove(best: Best, seed: int, spare: float = 0.0) -> float:
-    """Prove an upper bound on the speed-up; better plans on the way go to `best`.
+    """Prove an upper bound on the speed-up; better plans found on the way go to `best`.
 
     Args:
         best: the program and the best plan.
-        seed: of HiGHS.
+        seed: seeds HiGHS.
         spare: seconds to leave on the clock.
 
     Returns:

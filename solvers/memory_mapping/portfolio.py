@@ -1,4 +1,4 @@
-"""The best of all methods, sharing the budget: the paper's "-prod"."""
+"""The best of all methods within one budget; compare mallocMuZero's "-prod" (arXiv 2305.07440)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from ...methods.memory_mapping import threshold
 from ...methods.memory_mapping.best import Best
 from . import milp, xla_msa
 
-SWEEP_SHARE, XLA_SHARE, MODEL_SHARE = 0.2, 0.05, 0.3
+SWEEP_SHARE, XLA_SHARE, MODEL_SHARE = 0.2, 0.05, 0.3  # of the seconds
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plan by greedies and a threshold sweep, XLA's assignment, the mixed-integer program, and
-    local search for the rest; each starts from the best plan so far.
+    """Plan by a portfolio of methods, each starting from the best plan so far.
+
+    In turn: greedies and a threshold sweep, XLA's assignment, the mixed-integer program, and local
+    search for the rest.
 
     Args:
         instance: the program.
         budget: seconds and evaluations; one evaluation is one plan played.
-        seed: of HiGHS and of the local search.
+        seed: seeds HiGHS, and draws the changes of the local search.
     """
     clock = budget.start()
     best = Best(instance, clock)

@@ -1,4 +1,4 @@
-"""Random plans within the budget: the least that any method must beat."""
+"""Random plans within the budget: the baseline that any method must beat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from ...methods.memory_mapping.best import Best
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Draws each action from the legal ones alike; one evaluation is one plan."""
+    """Play random plans until the budget ends: each action uniform over the legal ones.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: draws the actions.
+    """
     clock = budget.start()
     best = Best(instance, clock)
     rng = np.random.default_rng(seed)
@@ -27,6 +33,7 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
 
 @njit(cache=True)
 def _random_plan(static: Static, state: State, rng: np.random.Generator) -> int:
+    """Play one random plan in `state` and return its time, ps."""
     static, state = borrow(static), borrow(state)
     reset(static, state)
     while state.scalars[OUTCOME] == GOES_ON:

@@ -1,4 +1,4 @@
-"""Priority thresholds: what is worth most goes to fast memory, with every threshold tried."""
+"""A threshold sweep: uses of the highest priority go to fast memory, with every threshold tried."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ...methods.memory_mapping.threshold import search
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Sweep thresholds over several priorities; ends when every threshold was tried.
+    """Sweep thresholds over several priorities; end when every threshold was tried.
 
     Args:
         instance: the program.
-        budget: seconds and evaluations; one evaluation is one plan.
-        seed: not used; the sweep draws nothing.
+        budget: seconds and evaluations; one evaluation is one plan played.
+        seed: not used; nothing is random.
     """
     clock = budget.start()
     best = Best(instance, clock)

@@ -1,10 +1,9 @@
-"""XLA-style memory-space assignment: values by priority, prefetches by an interval picker, one
-greedy pass; the outcome replayed in the game.
+"""Memory-space assignment (MSA) like XLA's, its outcome replayed in the game.
 
-After openxla/xla, xla/service/memory_space_assignment (options, cost_analysis,
-prefetch_interval_picker, algorithm), simplified: no cross-program prefetches, no repacking, one
-retry. It plans on the all-slow times, out of program order; where the game's rules do not allow
-what it planned, the use is dropped.
+Values go by priority, prefetches by an interval picker, in one greedy pass. After openxla/xla,
+xla/service/memory_space_assignment (options, cost_analysis, prefetch_interval_picker, algorithm),
+simplified: no cross-program prefetches, no repacking, one retry. It plans on the all-slow times,
+out of program order; if the game's rules do not allow a planned use, the use is dropped.
 """
 
 from __future__ import annotations
@@ -19,14 +18,18 @@ from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import RESERVE, Static
 from ...methods.memory_mapping.best import Best
 
-# Those of XLA's test fixtures; what its backends use is not published.
+# Ratios of XLA's test fixtures; those of its backends are not published.
 R_MIN, R_PREFERRED, R_MAX = 0.8, 1.5, 10.0
-MOST_EARLIER = 100  # starts looked at before the preferred one
+MOST_EARLIER = 100  # starts tried before the preferred one, about
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
-    """Plans as XLA would; one evaluation is the replay. Values the budget leaves no time for stay
-    in slow memory.
+    """Plan as XLA's memory-space assignment would; values the budget leaves no time for stay slow.
+
+    Args:
+        instance: the program.
+        budget: seconds and evaluations; the one evaluation is the replay of the assignment.
+        seed: not used; nothing is random.
     """
     clock = budget.start()
     best = Best(instance, clock)
@@ -36,7 +39,7 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
 
 @dataclass(slots=True)
 class _Chunk:
-    """An address range, held over instructions start..end."""
+    """An address range, held over instructions start..end (inclusive)."""
 
     offset: int
     size: int
@@ -46,7 +49,7 @@ class _Chunk:
 
 @dataclass(slots=True)
 class _Plan:
-    """What has been assigned so far.
+    """The assignment so far.
 
     Attributes:
         static: the program.
@@ -54,7 +57,7 @@ class _Plan:
         prefetch, evict: int64 [I]; slow memory's free time left to either kind of copy, ps. XLA
             keeps a pool for each.
         chunks: address ranges taken.
-        wishes: int8 [D].
+        wishes: int8 [D]; 1 for uses in fast memory.
     """
 
     static: Static
@@ -65,14 +68,20 @@ class _Plan:
     wishes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
 
     def between(self, start: int, end: int) -> int:
-        """All-slow time strictly between two instructions, ps."""
+        """Return the all-slow time strictly between two instructions, ps."""
         return int(self.elapsed[end] - self.elapsed[min(start + 1, end)])
 
 
 def assign(static: Static, clock: Clock, seconds: float = np.inf) -> np.ndarray:
-    """Wishes, int8 [D]: the uses that the assignment puts in fast memory.
+    """Choose the uses to put in fast memory, by MSA's greedy pass over the values.
 
-    Ends when the clock stops or so many seconds have passed.
+    Args:
+        static: the program.
+        clock: ends the assignment; values not yet treated stay in slow memory.
+        seconds: seconds after which the assignment ends, too.
+
+    Returns:
+        Wishes, int8 [D]; 1 for fast memory.
     """
     until = clock.elapsed + seconds
     times = np.maximum(static.instr_compute, static.instr_slow)
@@ -94,7 +103,19 @@ def assign(static: Static, clock: Clock, seconds: float = np.inf) -> np.ndarray:
 
 
 def by_priority(static: Static, uses: list[list[int]]) -> list[int]:
-    """Buffers by memory boundedness (time saved over the root of the size), then size."""
+    """Sort buffers by memory boundedness (XLA's cost_analysis), then by size, largest first.
+
+    A use's boundedness is the time that fast memory saves it; if its instruction is bound by
+    compute, it is slow memory's time less the compute time, which is negative. A buffer's is the
+    sum of its uses' positive ones, or else the largest, over the root of its size.
+
+    Args:
+        static: the program.
+        uses: each buffer's decisions, in order.
+
+    Returns:
+        Buffers, the highest priority first.
+    """
     worth = []
     for buffer, decisions in enumerate(uses):
         total: float | None = None
@@ -114,7 +135,7 @@ def by_priority(static: Static, uses: list[list[int]]) -> list[int]:
 
 
 def _place_value(plan: _Plan, decisions: list[int], buffer: int) -> None:
-    """Goes over one value's uses: stay where it is in fast memory, else prefetch, else slow."""
+    """Assign one value's uses: stay in fast memory, else prefetch, else use slow memory."""
     static = plan.static
     held: _Chunk | None = None  # the range that has the value
     before = -1
@@ -148,13 +169,14 @@ def _place_value(plan: _Plan, decisions: list[int], buffer: int) -> None:
 
 
 def _longest(plan: _Plan) -> float:
-    """The longest that a value may stay or a prefetch may take, ps."""
+    """Return the longest time that a value may stay or a prefetch may take, ps."""
     static = plan.static
     a_byte = static.buf_copy.max() / max(1, int(static.buf_size[static.buf_copy.argmax()]))
     return float(R_MAX * a_byte * static.capacity)
 
 
 def _is_free(plan: _Plan, chunk: _Chunk, start: int, end: int) -> bool:
+    """Return whether a chunk's addresses are free of other chunks over instructions start..end."""
     top = chunk.offset + chunk.size
     return all(
         other is chunk
@@ -167,7 +189,7 @@ def _is_free(plan: _Plan, chunk: _Chunk, start: int, end: int) -> bool:
 
 
 def _allocate(plan: _Plan, buffer: int, start: int, end: int) -> _Chunk | None:
-    """The range in the smallest gap that is free over start..end, entered; None if none fits."""
+    """Take the range in the smallest gap that is free over start..end; None if none fits."""
     size, capacity = int(plan.static.buf_size[buffer]), plan.static.capacity
     taken = sorted(
         (c.offset, c.offset + c.size) for c in plan.chunks if c.start <= end and c.end >= start
@@ -184,12 +206,12 @@ def _allocate(plan: _Plan, buffer: int, start: int, end: int) -> _Chunk | None:
 
 
 def _evict(plan: _Plan, buffer: int, made_at: int, use: int) -> bool:
-    """Books a write-back right after the write, to end before the use."""
+    """Book a write-back right after the write, to end before the use; False if time is short."""
     return _book(plan.evict, made_at + 1, use, int(plan.static.buf_copy[buffer]))
 
 
 def _book(pool: np.ndarray, start: int, end: int, amount: int) -> bool:
-    """Takes an amount of time from instructions start..end-1, earliest first, if all is there."""
+    """Take `amount` ps from instructions start..end-1, earliest first; False if there is less."""
     if pool[start:end].sum() < amount:
         return False
     for instr in range(start, end):
@@ -200,7 +222,7 @@ def _book(pool: np.ndarray, start: int, end: int, amount: int) -> bool:
 
 
 def _prefetch(plan: _Plan, d: int, after: int, use: int, until: int) -> _Chunk | None:
-    """The first of the picker's starts at which both the time and the memory are there."""
+    """Book the first of the picker's starts that has the time and the memory; None if none has."""
     buffer = int(plan.static.dec_buffer[d])
     amount = int(plan.static.buf_copy[buffer])
     for start in starts(plan, d, after, use):
@@ -214,11 +236,19 @@ def _prefetch(plan: _Plan, d: int, after: int, use: int, until: int) -> _Chunk |
 
 
 def starts(plan: _Plan, d: int, after: int, use: int) -> list[int]:
-    """The cost-based interval picker: instructions after which a prefetch may start, in the order
-    in which XLA tries them.
+    """List the instructions after which a prefetch may start, in XLA's order (cost-based picker).
 
-    The first is nearest to R_PREFERRED times the copy's time before the use; then later and
-    earlier ones in turn.
+    The first is nearest to R_PREFERRED times the copy's time before the use; then later and earlier
+    ones alternate.
+
+    Args:
+        plan: the assignment so far.
+        d: decision to prefetch for.
+        after: earliest instruction to start after.
+        use: instruction of the decision.
+
+    Returns:
+        Instructions; empty if none leaves R_MIN times the copy's time.
     """
     static = plan.static
     copy = int(static.buf_copy[static.dec_buffer[d]])

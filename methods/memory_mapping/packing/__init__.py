@@ -1,10 +1,10 @@
 """Static allocation, a problem beside the game: an offset for each buffer of fixed lifetime.
 
-`pack` tries greedies, then the exact search of search.py, within a capacity or as low as can be.
+`pack` tries greedies, then the exact search of search.py, within a capacity or as low as possible.
 The game's contenders do not use it; it is compared with minimalloc by `sysopt-gym bench packing`.
 From a shell: `python -m sysopt_gym.methods.memory_mapping.packing FILE.csv --out solution.csv`.
 
-OmniMalloc 1.0.0 was tried in the search's place and left the eleven public minimalloc instances at
+OmniMalloc 1.0.0 was tried in place of the search and left the eleven public minimalloc instances at
 1.04 to 1.16 of their capacity in 3 seconds each.
 """
 
@@ -32,12 +32,12 @@ Status = Literal["optimal", "feasible", "infeasible", "gave up"]
 # sections, A size times lifetime, Z size.
 GREEDY_ORDERS = ("ZWA", "AZW", "WZA", "wZA", "TWA", "TZA", "TAZ")
 SEARCH_ORDERS = ("TWA", "TwA", "TAZ", "WTA", "TZA")
-RANDOM_ORDERS = 4  # beside these, in all rounds but the first
-NOISE = 0.2
-FIRST_EFFORT = 4  # times the buffers: what a search may place in the first round
-GROWTH = 4  # of the effort, from round to round
+RANDOM_ORDERS = 4  # further orders in all rounds but the first
+NOISE = 0.2  # largest relative increase of a key in random orders
+FIRST_EFFORT = 4  # placements of a search in the first round, a buffer
+GROWTH = 4  # factor of the effort from round to round
 SLICE_S = 0.005  # seconds between looks at the clock
-FIRST_SLICE = 64  # placements before the first
+FIRST_SLICE = 64  # placements before the first look at the clock
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +45,10 @@ class Packed:
     """Offsets without overlap, and what is proven.
 
     Attributes:
-        offsets: int64 [n], from 0. Where the status is "infeasible" or "gave up" they reach beyond
-            the capacity.
-        height: the greatest offset plus size.
-        bound: no packing is lower; proven.
+        offsets: int64 [n], from 0. If the status is "infeasible" or "gave up" they exceed the
+            capacity.
+        height: the largest offset plus size.
+        bound: proven: no packing is lower.
         status: with a capacity: "feasible", the offsets are within it; "infeasible", proven that
             none are; "gave up", the budget ended first. Without: "optimal", proven that none are
             lower; else "feasible".
@@ -61,11 +61,12 @@ class Packed:
 
 
 def pack(packing: Packing, budget: Budget, seed: int) -> Packed:
-    """Find offsets within the packing's capacity, or, where that is 0, as low as can be found.
+    """Find offsets within the packing's capacity, or, if that is 0, as low as possible.
 
     Args:
         packing: the problem; `dataclasses.replace(packing, capacity=...)` sets another capacity.
-        budget: one evaluation is one buffer placed; the greedies' come first and are always spent.
+        budget: seconds and evaluations; one evaluation is one buffer placed. The greedies come
+            first and are always completed.
         seed: draws orders for the search's later rounds; the first is the same for all.
 
     Raises:
@@ -115,7 +116,7 @@ def write_solution(packing: Packing, packed: Packed, path: Path) -> None:
     Args:
         packing: the problem.
         packed: its solution.
-        path: the file to write.
+        path: file to write.
 
     Raises:
         OutputError: the file cannot be written.
@@ -129,9 +130,9 @@ def write_solution(packing: Packing, packed: Packed, path: Path) -> None:
 
 
 def _components(packing: Packing) -> Iterator[np.ndarray]:
-    """Rows of buffers that touch no buffer outside, in order of time; those of size 0 are left out.
+    """Yield the rows of buffers that touch no buffer outside, in order of time.
 
-    A packing of each is a packing of all.
+    Buffers of size 0 are left out. A packing of each component is a packing of all.
     """
     rows = np.flatnonzero(packing.size)
     rows = rows[np.argsort(packing.lower[rows], kind="stable")]
@@ -141,11 +142,19 @@ def _components(packing: Packing) -> Iterator[np.ndarray]:
 
 
 def _height(parts: list[_Part]) -> int:
+    """Return the greatest height of the parts; 0 for none."""
     return max((part.height for part in parts), default=0)
 
 
 class _Part:
-    """One component: its sections, its orders, and the lowest packing so far."""
+    """One component: its sections, its orders, and the lowest packing so far.
+
+    Attributes:
+        rows: int64 [n]; the packing's buffers in it.
+        sections: the component as a problem of its own.
+        keys: sort keys, float [n] each, by their letter.
+        offsets: int64 [n]; the lowest packing so far, of `height`.
+    """
 
     def __init__(self, packing: Packing, rows: np.ndarray, clock: Clock) -> None:
         lower, upper, size = packing.lower[rows], packing.upper[rows], packing.size[rows]
@@ -162,23 +171,23 @@ class _Part:
             clock.evaluations += len(rows)
 
     def take(self, offsets: np.ndarray) -> None:
-        """Keeps the offsets if they are lower."""
+        """Keep offsets int64 [n] if they are lower."""
         height = int((offsets + self.sections.size).max())
         if height < self.height:
             self.offsets, self.height = offsets, height
 
     def rank(self, order: str) -> np.ndarray:
-        """Each buffer's place in an order, int64 [n]."""
-        return _places(np.lexsort([self.keys[letter] for letter in reversed(order)]))
+        """Return each buffer's place, int64 [n], by the keys in `order`, the first foremost."""
+        return _ranks_of(np.lexsort([self.keys[letter] for letter in reversed(order)]))
 
     def random_rank(self, rng: np.random.Generator) -> np.ndarray:
-        """As `rank`, by a random order of the keys, each buffer's made up to a fifth greater."""
+        """Return places in a random order of the keys, each buffer's made up to a fifth larger."""
         letters = rng.permutation(list(self.keys))
         scale = 1 + NOISE * rng.random(len(self.rows))
-        return _places(np.lexsort([self.keys[letter] * scale for letter in letters]))
+        return _ranks_of(np.lexsort([self.keys[letter] * scale for letter in letters]))
 
 
-def _places(order: np.ndarray) -> np.ndarray:
+def _ranks_of(order: np.ndarray) -> np.ndarray:
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))
     return places
@@ -186,14 +195,14 @@ def _places(order: np.ndarray) -> np.ndarray:
 
 @njit(cache=True)
 def best_fit(sections: exact.Sections, order: np.ndarray) -> np.ndarray:
-    """Place each buffer in turn into the smallest gap that takes it.
+    """Place each buffer in turn into the smallest gap that holds it.
 
-    Gaps lie between the buffers already placed that are alive with it; the lowest of equals is
-    taken, and the place above all where no gap is large enough.
+    Gaps lie between the buffers already placed that are alive with it; ties go to the lowest gap,
+    and if no gap is large enough the buffer goes above all.
 
     Args:
-        sections: the problem of n buffers.
-        order: int64 [n]; the buffers as they are placed.
+        sections: the problem, of n buffers.
+        order: int64 [n]; the buffers in the order of placement.
 
     Returns:
         Offsets, int64 [n].
@@ -222,7 +231,7 @@ def best_fit(sections: exact.Sections, order: np.ndarray) -> np.ndarray:
 def _tighten(
     parts: list[_Part], bound: int, unit: int, turn: int, rng: np.random.Generator, clock: Clock
 ) -> int:
-    """One round of bisection between the bound, tried first, and the height; the new bound."""
+    """Run a round of bisection between bound, tried first, and height; return the new bound."""
     given_up = bound - unit  # at all heights up to here, in this round, or ruled out
     aim = bound
     while given_up < aim < _height(parts) and not clock.expired:
@@ -238,10 +247,10 @@ def _tighten(
 def _decide(
     parts: list[_Part], height: int, turn: int, rng: np.random.Generator, clock: Clock
 ) -> bool | None:
-    """Whether a packing within the height exists, None if that took too long.
+    """Decide whether a packing within a height exists; None if that took too long.
 
-    Each round takes longer; those after the first try random orders too. Parts that turn out to
-    have a packing keep it.
+    Each round takes longer; those after the first try random orders too. Parts keep the packings
+    that are found for them.
     """
     unsure = False
     for part in parts:
@@ -265,7 +274,7 @@ def _decide(
 def _search(
     part: _Part, height: int, rank: np.ndarray, mode: int, effort: int, clock: Clock
 ) -> int:
-    """One search, in slices, until it is decided, so many are placed, or the clock stops."""
+    """Search one order in slices until decided, out of `effort` placements, or out of time."""
     state = exact.make_state(part.sections, height)
     limit = clock.budget.evaluations
     count, taken = FIRST_SLICE, 0

@@ -1,17 +1,18 @@
 """Exact search for a packing within a height, compiled.
 
-Buffers are placed one by one, each as low as it can lie, or barred from there: the schedule-or-
-postpone branching of scheduling (Le Pape 1994), with buffers as tasks and height as time. A packing
-in which every buffer rests on the ground or on another exists wherever any exists (MiniMalloc,
-ASPLOS 2023, calls these canonical), so that nothing is lost. What cuts the search short:
+Buffers are placed one by one, each as low as it can lie, or barred from there: the
+schedule-or-postpone branching of scheduling (Le Pape 1994), with buffers as tasks and height as
+time. A packing in which every buffer rests on the ground or on another exists if any exists
+(MiniMalloc, ASPLOS 2023, calls these canonical), so nothing is lost. The search is cut short as
+follows:
 
-- A section is a largest set of buffers alive at once. What is unplaced of it must fit above the
+- A section is a maximal set of buffers alive at once. Its unplaced buffers must fit above the
   lowest of them. Those low enough to leave room for the rest compete for that place; all others of
   the section lie above one of these.
-- A barred buffer must rest on another, placed later, that is in its way where it was barred.
-- A placement that is in nobody's way needs no alternative.
+- A barred buffer must rest on another, placed later, that blocks it where it was barred.
+- A placement that blocks no other needs no alternative.
 
-Where to go on is learned from failures: sections in which the search failed come first (the
+Where to continue is learned from failures: sections in which the search failed come first (the
 weighted degree of Boussemart et al. 2004), unless the order is by height alone.
 """
 
@@ -33,7 +34,7 @@ HUGE = 1 << 61
 
 
 class Sections(NamedTuple):
-    """The buffers of a packing problem and who is alive with whom."""
+    """The buffers of a packing problem, and which are alive together; n buffers, S sections."""
 
     size: np.ndarray  # int64 [n]
     first: np.ndarray  # int64 [n]; alive in sections first <= s < last
@@ -41,14 +42,12 @@ class Sections(NamedTuple):
     load: np.ndarray  # int64 [S]; sizes of the section's buffers together
     start: np.ndarray  # int64 [S+1]; section s has the buffers members[start[s]:start[s+1]]
     members: np.ndarray  # int64
-    near_start: (
-        np.ndarray
-    )  # int64 [n+1]; buffer u is alive with near[near_start[u]:near_start[u+1]]
-    near: np.ndarray  # int64
+    near_start: np.ndarray  # int64 [n+1]; where u's buffers begin in `near`; the last is the end
+    near: np.ndarray  # int64; near[near_start[u]:near_start[u+1]] are alive together with u
 
 
 class State(NamedTuple):
-    """A search that can be stopped and gone on with."""
+    """A search that can be stopped and continued."""
 
     scalars: np.ndarray  # int64 [5]; TAKEN counts placements
     floor: np.ndarray  # int64 [n]; the least offset left to the buffer, its offset once placed
@@ -67,10 +66,16 @@ class State(NamedTuple):
 
 
 def make_sections(lower: np.ndarray, upper: np.ndarray, size: np.ndarray) -> Sections:
-    """The sections of buffers with lifetimes lower <= t < upper; all int64 [n], sizes positive."""
+    """Divide buffers into sections, the maximal sets of buffers alive at once.
+
+    Args:
+        lower: int64 [n]; buffers are alive at lower <= t < upper.
+        upper: int64 [n].
+        size: int64 [n], positive.
+    """
     times = np.unique(np.concatenate([lower, upper]))
     begins, ends = np.isin(times, lower), np.isin(times, upper)
-    # A largest set stands between a time at which buffers begin and the next at which any end.
+    # A maximal set lies between a time at which buffers begin and the next at which any end.
     slots = [s for s in range(len(times) - 1) if begins[s] and ends[s + 1]]
     first = np.searchsorted(times[slots], lower)
     last = np.searchsorted(times[slots], upper)
@@ -90,7 +95,12 @@ def make_sections(lower: np.ndarray, upper: np.ndarray, size: np.ndarray) -> Sec
 
 
 def make_state(sections: Sections, height: int) -> State:
-    """A search for a packing within the height, not yet begun."""
+    """Prepare a search for a packing within a height.
+
+    Args:
+        sections: the problem.
+        height: greatest offset plus size allowed, in the unit of the sizes; positive.
+    """
     n, s = len(sections.size), len(sections.load)
     state = State(
         scalars=np.zeros(5, np.int64),
@@ -113,7 +123,7 @@ def make_state(sections: Sections, height: int) -> State:
 
 
 def with_longer_trail(state: State) -> State:
-    """The same search with twice the room; for TRAIL_FULL."""
+    """Return the same search with twice the room on its trail; for TRAIL_FULL."""
     return state._replace(trail=np.concatenate([state.trail, np.zeros_like(state.trail)], axis=1))
 
 
@@ -121,18 +131,18 @@ def with_longer_trail(state: State) -> State:
 def search(
     sections: Sections, state: State, height: int, rank: np.ndarray, mode: int, count: int
 ) -> int:
-    """Goes on with the search.
+    """Continue a search.
 
     Args:
-        sections: the problem.
+        sections: the problem, of n buffers.
         state: of the search, changed in place; on FOUND, state.floor are the offsets.
-        height: to stay within; the same at every call.
+        height: limit; the same at every call.
         rank: int64 [n]; among buffers that could lie equally low, the least goes first.
-        mode: of MODES; where the next buffer is looked for.
-        count: stops after so many more placements.
+        mode: one of MODES; how the next buffer is chosen.
+        count: number of placements after which to stop.
 
     Returns:
-        GOES_ON, FOUND, NONE_EXISTS, or TRAIL_FULL: go on `with_longer_trail`.
+        GOES_ON, FOUND, NONE_EXISTS, or TRAIL_FULL: continue `with_longer_trail`.
     """
     sections, state, rank = borrow(sections), borrow(state), borrow(rank)
     scalars, n = state.scalars, len(sections.size)
@@ -146,7 +156,7 @@ def search(
             if mode == LOWEST:
                 u = _lowest(state, rank)
             else:
-                u = _lowest_near(sections, state, rank, _section(state, mode))
+                u = _lowest_near(sections, state, rank, _pick_section(state, mode))
             if _place(sections, state, height, u):
                 continue
         if not _retreat(sections, state, height):
@@ -164,17 +174,17 @@ def _enqueue(sections: Sections, state: State, u: int) -> None:
 
 
 @njit(cache=True)
-def _raise(sections: Sections, state: State, u: int, floor: int) -> None:
-    """Raises a floor; once a tick it goes on the trail."""
+def _raise_floor(sections: Sections, state: State, u: int, floor: int) -> None:
+    """Raise a floor; the old one goes on the trail once a tick."""
     if state.saved[u] != state.scalars[TICK]:
         state.saved[u] = state.scalars[TICK]
-        _remember(state, u, state.floor[u])
+        _push_trail(state, u, state.floor[u])
     state.floor[u] = floor
     _enqueue(sections, state, u)
 
 
 @njit(cache=True)
-def _remember(state: State, key: int, value: int) -> None:
+def _push_trail(state: State, key: int, value: int) -> None:
     at = state.scalars[TRAILED]
     state.trail[0, at] = key
     state.trail[1, at] = value
@@ -183,13 +193,13 @@ def _remember(state: State, key: int, value: int) -> None:
 
 @njit(cache=True)
 def _propagate(sections: Sections, state: State, height: int) -> bool:
-    """Raises floors until nothing follows any more; False if something cannot fit."""
+    """Raise floors until no more follow; return False if a buffer cannot fit."""
     while True:
         while state.scalars[QUEUED] > 0:
             state.scalars[QUEUED] -= 1
             s = state.queue[state.scalars[QUEUED]]
             state.queued[s] = 0
-            if state.unplaced[s] > 0 and not _look(sections, state, height, s):
+            if state.unplaced[s] > 0 and not _check_section(sections, state, height, s):
                 state.weight[s] += 1
                 return False
         for u in range(len(sections.size)):
@@ -198,14 +208,14 @@ def _propagate(sections: Sections, state: State, height: int) -> bool:
                 if floor + sections.size[u] > height:
                     return False
                 if floor > state.floor[u]:
-                    _raise(sections, state, u, floor)
+                    _raise_floor(sections, state, u, floor)
         if state.scalars[QUEUED] == 0:
             return True
 
 
 @njit(cache=True)
-def _look(sections: Sections, state: State, height: int, s: int) -> bool:
-    """What the section's unplaced buffers say of each other; False if they cannot fit."""
+def _check_section(sections: Sections, state: State, height: int, s: int) -> bool:
+    """Raise floors by what a section's unplaced buffers imply; return False if they cannot fit."""
     limit = height - state.unplaced[s]  # the next of the section lies no higher
     count, above = 0, HUGE
     for k in range(sections.start[s], sections.start[s + 1]):
@@ -219,7 +229,7 @@ def _look(sections: Sections, state: State, height: int, s: int) -> bool:
     for k in range(sections.start[s], sections.start[s + 1]):
         u = sections.members[k]
         if state.placed[u] == 0 and limit < state.floor[u] < above:
-            _raise(sections, state, u, above)
+            _raise_floor(sections, state, u, above)
             if above + sections.size[u] > height:
                 return False
     return True
@@ -227,7 +237,7 @@ def _look(sections: Sections, state: State, height: int, s: int) -> bool:
 
 @njit(cache=True)
 def _above_blocker(sections: Sections, state: State, u: int, bar: int) -> int:
-    """The least offset of u above an unplaced buffer that can keep it from the offset `bar`."""
+    """Return the least offset of u above an unplaced buffer that can block it at offset `bar`."""
     least, top = HUGE, bar + sections.size[u]
     for k in range(sections.near_start[u], sections.near_start[u + 1]):
         v = sections.near[k]
@@ -238,7 +248,7 @@ def _above_blocker(sections: Sections, state: State, u: int, bar: int) -> int:
 
 @njit(cache=True)
 def _before(state: State, rank: np.ndarray, u: int, v: int) -> bool:
-    """Whether u goes before v, which may be -1 for none."""
+    """Return whether u goes before v, which may be -1 for none."""
     if v < 0 or state.floor[u] < state.floor[v]:
         return True
     return bool(state.floor[u] == state.floor[v] and rank[u] < rank[v])
@@ -254,7 +264,7 @@ def _lowest(state: State, rank: np.ndarray) -> int:
 
 
 @njit(cache=True)
-def _section(state: State, mode: int) -> int:
+def _pick_section(state: State, mode: int) -> int:
     best, most = -1, -1.0
     for s in range(len(state.weight)):
         if state.unplaced[s] > 0:
@@ -268,7 +278,7 @@ def _section(state: State, mode: int) -> int:
 
 @njit(cache=True)
 def _lowest_near(sections: Sections, state: State, rank: np.ndarray, s: int) -> int:
-    """The section's lowest buffer; or, while a lower one is alive with it, that one.
+    """Return the section's lowest buffer; or, while a lower one is alive with it, that one.
 
     So nothing is ever placed where a buffer could still come to lie below it.
     """
@@ -291,7 +301,7 @@ def _lowest_near(sections: Sections, state: State, rank: np.ndarray, s: int) -> 
 
 @njit(cache=True)
 def _place(sections: Sections, state: State, height: int, u: int) -> bool:
-    """Places u on its floor; False if another has no room above it."""
+    """Place u on its floor; return False if another buffer has no room above it."""
     scalars, depth, n = state.scalars, state.scalars[DEPTH], len(sections.size)
     state.chosen[depth] = u
     state.mark[depth] = scalars[TRAILED]
@@ -306,11 +316,11 @@ def _place(sections: Sections, state: State, height: int, u: int) -> bool:
         if state.placed[v]:
             continue
         if state.barred[v] >= 0 and state.floor[u] < state.barred[v] + sections.size[v]:
-            _remember(state, n + v, state.barred[v])
+            _push_trail(state, n + v, state.barred[v])
             state.barred[v] = -1  # u blocks it
         if state.floor[v] < top:
             state.in_the_way[depth] = 1
-            _raise(sections, state, v, top)
+            _raise_floor(sections, state, v, top)
             fits &= top + sections.size[v] <= height
     for s in range(sections.first[u], sections.last[u]):
         state.unplaced[s] -= sections.size[u]
@@ -320,7 +330,7 @@ def _place(sections: Sections, state: State, height: int, u: int) -> bool:
 
 @njit(cache=True)
 def _retreat(sections: Sections, state: State, height: int) -> bool:
-    """Takes back placements up to one with an alternative, and bars it; False if there is none."""
+    """Take back placements up to one with an alternative, and bar it; return False if none has."""
     scalars, n = state.scalars, len(sections.size)
     while scalars[QUEUED] > 0:
         scalars[QUEUED] -= 1
@@ -345,8 +355,8 @@ def _retreat(sections: Sections, state: State, height: int) -> bool:
             continue
         floor = _above_blocker(sections, state, u, state.floor[u])
         if floor + sections.size[u] <= height:
-            _remember(state, n + u, state.barred[u])
+            _push_trail(state, n + u, state.barred[u])
             state.barred[u] = state.floor[u]
-            _raise(sections, state, u, floor)
+            _raise_floor(sections, state, u, floor)
             return True
     return False
