@@ -21,15 +21,23 @@ from ...methods.vm_rescheduling.moves import (
 )
 
 MAX_WIDTH = 256
-MOVES_A_STATE = 12
-# Residual energy of the search's score, in cores: what an almost whole slot is worth before it is
-# whole. Each pass over the widths takes the next.
+MOVES_A_STATE = 12  # moves tried from a state, at most
+# Largest residual energy in the search's score, in cores: the worth of an almost whole slot.
+# Every width is searched with each.
 ENERGY_SCALES = (0.02, 0.2, 0.4)
 
 
 @dataclass(slots=True)
 class _Node:
-    """A state of the beam, how it was reached, and its score (cores gained, energy included)."""
+    """A state of the beam.
+
+    Attributes:
+        state: the cluster's state.
+        table: gains of the moves from there.
+        plan: plies from the start: VM, node, VM, node, ...
+        score: sum of the gains on the way, in cores, residual energy included.
+        key: hash of the numbers of VMs of each flavor on each node.
+    """
 
     state: State
     table: Table
@@ -39,10 +47,17 @@ class _Node:
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by beam search; one evaluation is one state expanded.
+    """Plan by beam search with widths 1, 2, 4, ..., each with every energy scale.
 
-    Widths 1, 2, 4, ... in turn, each with every energy scale. States that hold the same numbers of
-    VMs of each flavor on each node count as one. The seed draws the keys that tell states apart.
+    States that hold the same numbers of VMs of each flavor on each node count as one.
+
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one state expanded.
+        seed: draws the hash keys that tell states apart.
+
+    Returns:
+        The best prefix of any path, int64 plies.
     """
     clock = budget.start()
     static = make_static(instance)
@@ -68,7 +83,19 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 def _layers(
     static: Static, root: _Node, width: int, keys: np.ndarray, mnl: int, clock: Clock
 ) -> list[tuple[np.ndarray, float]]:
-    """The best plan of each layer, layer by layer, until no move gains or the budget ends."""
+    """Run a beam until no move gains or the budget ends.
+
+    Args:
+        static: the cluster.
+        root: the start.
+        width: of the beam.
+        keys: int64 [K, N]; hash of a VM of each flavor on each node.
+        mnl: most moves of a plan.
+        clock: counts the states expanded and ends the search.
+
+    Returns:
+        The best plan of each layer, int64 plies, and its objective.
+    """
     beam = [root]
     found: list[tuple[np.ndarray, float]] = []
     room = min(MOVES_A_STATE, 2 * width)

@@ -14,6 +14,6 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     Args:
         instance: the cluster.
         budget: seconds and evaluations; one evaluation is one master solved in whole numbers.
-        seed: of the order of moves, and of the local search that follows where nothing is proven.
+        seed: draws the order of moves, and the local search that follows if nothing is proven.
     """
     return generate_columns(instance, budget.start(), seed)

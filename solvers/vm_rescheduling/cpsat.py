@@ -1,4 +1,4 @@
-"""The aggregated model by constraint programming, OR-tools' CP-SAT."""
+"""The aggregated model by constraint programming, with OR-tools' CP-SAT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...methods.vm_rescheduling.aggregated import Model
 from ...methods.vm_rescheduling.aggregated_search import plan_by_model
 
 LEAST_A_COLUMN_S = 4e-5  # building the model and starting the search take about half of this
-COST_DIGITS = 10**6  # costs that are not whole numbers are rounded to this part of a slot
+COST_DIGITS = 10**6  # fractional costs are rounded to the inverse of this
 
 
 def solve(instance: Cluster, budget: Budget, seed: int, workers: int = 1) -> Solution:
@@ -23,8 +23,9 @@ def solve(instance: Cluster, budget: Budget, seed: int, workers: int = 1) -> Sol
 
     Args:
         instance: the cluster.
-        budget: seconds and evaluations; one evaluation is one plan looked at.
-        seed: of the greedy plans, the order of moves, and CP-SAT.
+        budget: seconds and evaluations; one evaluation is one plan executed, greedy or from the
+            model.
+        seed: draws the greedy plans and the order of moves, and seeds CP-SAT.
         workers: threads of CP-SAT.
     """
     return plan_by_model(instance, budget, seed, partial(run_cpsat, workers=workers))
@@ -38,7 +39,7 @@ class _Reporter(cp_model.CpSolverSolutionCallback):
         self._columns, self._on_point = columns, on_point
 
     def on_solution_callback(self) -> None:
-        """Report the point that CP-SAT has just found."""
+        """Report the point that CP-SAT has just found, float64 [C]."""
         self._on_point(np.array([self.value(column) for column in self._columns], np.float64))
 
 
@@ -52,7 +53,7 @@ def run_cpsat(
 ) -> Outcome:
     """Solve an aggregated model with CP-SAT.
 
-    The rounded CPU rows are left out: CP-SAT wants whole coefficients and finds such cuts itself.
+    The rounded CPU rows are left out: CP-SAT needs whole coefficients and finds such cuts itself.
 
     Args:
         model: the model, of C columns.

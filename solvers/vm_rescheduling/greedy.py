@@ -1,4 +1,4 @@
-"""Best-move greedy over all VMs and destinations, restarted with other ties."""
+"""Best-move greedy over all VMs and destinations, restarted with different tie-breaking."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from ...methods.vm_rescheduling.greedy import search
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plan by always making the move with the best gain, again and again with other ties.
+    """Plan by always making the move of the largest gain, restarted with different tie-breaking.
+
+    In live mode it ends when several plans in a row are no better.
 
     Args:
         instance: the cluster.
         budget: seconds and evaluations; one evaluation is one plan.
-        seed: of the ties of all plans but the first.
+        seed: draws the tie-breaking of all plans but the first.
+
+    Returns:
+        The best prefix of any plan, int64 plies.
     """
     clock = budget.start()
     static = make_static(instance)

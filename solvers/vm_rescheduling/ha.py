@@ -1,4 +1,4 @@
-"""HA, the heuristic of VMR2L (EuroSys 2025): a VM, then its destination."""
+"""HA, the baseline heuristic of VMR2L (EuroSys 2025, arXiv 2505.17359): first a VM, then its PM."""
 
 from __future__ import annotations
 
@@ -18,20 +18,27 @@ from ...envs.vm_rescheduling.dynamics import (
 from ...envs.vm_rescheduling.objective import goal_reached, value
 from ...methods.vm_rescheduling.moves import NEVER, SAME, STEPS, Table, make_move, make_table
 
-LARGEST_CORES = 16
+LARGEST_CORES = 16  # of a VM that the heuristic moves
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans as the published heuristic does; the seed plays no part.
+    """Plan as the published heuristic does (HA of VMR2L, EuroSys 2025, and its released code).
 
     Stage 1 picks the VM of at most 16 cores whose removal reduces its source's fragments most,
-    stage 2 the destination on another PM whose fragments the VM's arrival reduces most; of equals
-    the first in the instance's order. It stops when the two together gain nothing. For the other
-    objectives the fragments are replaced by the objective's value.
+    stage 2 the destination on another PM whose fragments its arrival reduces most; ties go to the
+    first in the instance's order. It stops when the two together gain nothing. For other objectives
+    than the fragment rate, the objective's linearization takes the place of fragments.
 
-    It differs from the published code in what that code does not know: VMs that may not move and
-    destinations without memory or against a deployment set are passed over; a picked VM that has
-    no destination at all ends the plan. One evaluation is one move.
+    Unlike the released code, it skips VMs that may not move, and destinations without memory or
+    against a deployment set; a picked VM without any destination ends the plan.
+
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one move.
+        seed: not used; nothing is random.
+
+    Returns:
+        The best prefix of the plan, int64 plies.
     """
     clock = budget.start()
     static = make_static(instance)
@@ -58,7 +65,17 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 
 @njit(cache=True)
 def _next_move(static: Static, state: State, table: Table, largest: int) -> tuple[float, int, int]:
-    """Gain, VM and destination of the next move; the VM is -1 if none is left to pick."""
+    """Choose the next move.
+
+    Args:
+        static: the cluster.
+        state: its state.
+        table: gains of all moves.
+        largest: most CPU of a VM that may be picked, in the instance's CPU unit.
+
+    Returns:
+        Gain in cores, VM, and destination node; the VM is -1 if no VM or no destination is left.
+    """
     best, picked = NEVER, -1
     for vm in range(len(static.vm_flavor)):
         flavor = static.vm_flavor[vm]

@@ -14,6 +14,6 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     Args:
         instance: the cluster.
         budget: seconds and evaluations; one evaluation is one plan completed.
-        seed: of all draws.
+        seed: draws the moves undone and the tie-breaking of completions.
     """
     return search(instance, budget.start(), seed)

@@ -1,4 +1,4 @@
-"""Monte Carlo tree search over VMs and destinations, rollouts greedy."""
+"""Monte Carlo tree search over VMs and destinations, with greedy rollouts."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ from ...methods.vm_rescheduling.moves import (
     top_moves,
 )
 
-EXPLORATION = 1.0
-TEMPERATURE = 4.0  # cores of gain that make a move e times as likely beforehand
-MOVES_A_STATE = 32
-LEAST_CHILDREN = 2
+EXPLORATION = 1.0  # PUCT's constant, for values scaled by the best gain
+TEMPERATURE = 4.0  # of the prior, in cores of gain
+MOVES_A_STATE = 32  # moves that a state is expanded by, at most
+LEAST_CHILDREN = 2  # children open to a node's first visits
 
 
 @dataclass(slots=True)
 class Node:
-    """A state (its children are VMs) or a state with a VM picked (its children are destinations).
+    """A node of the tree: a state, or a state with a VM picked.
+
+    The children of a state are VMs, those of a picked VM are destinations.
 
     Attributes:
         action: the ply that leads here.
-        prior: of the ply, among its siblings.
-        visits, total: of the rollouts through here; their number and the sum of their values.
-        children: the likeliest first; None until the node is expanded.
+        prior: probability of the ply among its siblings.
+        visits, total: number of rollouts through here, and the sum of their values.
+        children: the most probable first; None until the node is expanded.
     """
 
     action: int = -1
@@ -56,11 +58,19 @@ class Node:
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by tree search; one evaluation is one rollout.
+    """Plan by Monte Carlo tree search with PUCT (Silver et al. 2017).
 
-    Each move gets an equal share of the budget; then the most visited VM and destination are made
-    and their subtree kept. The best plan of any rollout is returned. In live mode the search ends
-    with the first move whose rollouts improve nothing.
+    Each move gets an equal share of the budget; then the most visited VM and destination are played
+    and their subtree is kept. In live mode the search ends with the first move whose rollouts
+    improve nothing.
+
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one rollout.
+        seed: draws the tie-breaking of the rollouts.
+
+    Returns:
+        The best plan of any rollout, int64 plies.
     """
     clock = budget.start()
     static = make_static(instance)
@@ -83,7 +93,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 
 
 def _simulate_share(search: Search, root: Node, clock: Clock, share: float) -> None:
-    """Simulations, one at least, until this share of the budget is spent."""
+    """Run simulations, at least one, until a share of the budget is spent."""
     budget = clock.budget
     while True:
         before = search.best_value
@@ -101,7 +111,22 @@ def _simulate_share(search: Search, root: Node, clock: Clock, share: float) -> N
 
 
 class Search:
-    """The root's state, a scratch state, and the best plan of all rollouts."""
+    """The search tree's state at the root, a scratch state, and the best plan of all rollouts.
+
+    Args:
+        instance: the cluster.
+        static: the same cluster as arrays.
+        state: the root's state; moves played change it.
+        rng: draws the tie-breaking of rollouts.
+
+    Attributes:
+        root_state, root_table: the state at the root, and the gains of its moves.
+        played: plies made at the root so far.
+        best: int64 plies of the best plan.
+        best_value: its objective.
+        start_value: the objective before any move.
+        span: the largest improvement of a rollout, which scales values to [0, 1].
+    """
 
     def __init__(
         self, instance: Cluster, static: Static, state: State, rng: np.random.Generator
@@ -117,7 +142,7 @@ class Search:
         self.span = 0.0
 
     def simulate(self, root: Node) -> None:
-        """One descent, expansion, rollout and backup."""
+        """Run one simulation from the root: descent, expansion, rollout and backup."""
         static, state, table = self.static, self._state, self._table
         restore_state(state, self.root_state)
         restore_table(table, self.root_table)
@@ -140,7 +165,7 @@ class Search:
             visited.total += score
 
     def _roll_out(self, state: State, table: Table, plies: list[int]) -> float:
-        """The objective of the plan so far followed by greedy moves; keeps the plan if best."""
+        """Complete the plan greedily, keep it if it is the best, and return its objective."""
         here = value(self.static, state.totals)
         shuffle = bool(self.span > 0)
         length, reached = greedy_plan(self.static, state, table, self.rng, shuffle, self._plies)
@@ -150,13 +175,25 @@ class Search:
         return float(reached)
 
     def commit(self, vm: int, to: int) -> None:
-        """Makes a move at the root."""
+        """Play a move at the root.
+
+        Args:
+            vm: the VM to move.
+            to: the node to move it to, 2 * pm + numa.
+        """
         make_move(self.static, self.root_state, self.root_table, vm, to)
         self.played += [vm, to]
 
 
 def expand(node: Node, gains: np.ndarray, vms: np.ndarray, nodes: np.ndarray) -> None:
-    """Gives a state its VMs, each with its destinations; priors by the gains of the moves."""
+    """Give a node its children: VMs, each with its destinations, with priors by the moves' gains.
+
+    Args:
+        node: the node of a state.
+        gains: float64 [n]; gains in cores of moves from the state, the largest first.
+        vms: int64 [n]; VMs of the moves.
+        nodes: int64 [n]; destinations of the moves, 2 * pm + numa.
+    """
     weights = np.exp((gains - gains[0]) / TEMPERATURE) if len(gains) else gains
     by_vm: dict[int, list[tuple[float, int]]] = {}
     for weight, vm, to in zip(weights.tolist(), vms.tolist(), nodes.tolist(), strict=True):
@@ -171,7 +208,10 @@ def expand(node: Node, gains: np.ndarray, vms: np.ndarray, nodes: np.ndarray) ->
 
 
 def select(node: Node) -> Node:
-    """The child to visit next, by PUCT (Silver et al. 2017) among the first sqrt(visits)."""
+    """Choose the child to visit next by PUCT (Silver et al. 2017).
+
+    Only the first sqrt(visits) children are open, at least LEAST_CHILDREN.
+    """
     assert node.children
     open_ = max(LEAST_CHILDREN, math.isqrt(node.visits))
     mean = node.total / node.visits if node.visits else 0.0
@@ -185,7 +225,7 @@ def select(node: Node) -> Node:
 
 
 def most_visited(node: Node) -> Node | None:
-    """The child visited most; None where there is none."""
+    """Return the most visited child; None if there is none."""
     if not node.children:
         return None
     return max(node.children, key=lambda child: child.visits)

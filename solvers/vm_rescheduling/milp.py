@@ -1,4 +1,4 @@
-"""The aggregated model by mixed-integer programming, on HiGHS."""
+"""The aggregated model by mixed-integer programming, with HiGHS."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from ...methods.vm_rescheduling.aggregated_search import plan_by_model, run_high
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan by the aggregated model with HiGHS on one thread.
 
-    Begins with greedy plans, which also warm-start HiGHS. The status is "optimal" where the
+    It begins with greedy plans, which also warm-start HiGHS. The status is "optimal" if the
     executed plan meets the proven bound of the model.
 
     Args:
         instance: the cluster.
-        budget: seconds and evaluations; one evaluation is one plan looked at.
-        seed: of the greedy plans, the order of moves, and HiGHS.
+        budget: seconds and evaluations; one evaluation is one plan executed, greedy or from the
+            model.
+        seed: draws the greedy plans and the order of moves, and seeds HiGHS.
     """
     return plan_by_model(instance, budget, seed, run_highs)

@@ -1,4 +1,4 @@
-"""POP (Narayanan et al., SOSP 2021): random parts, each solved exactly, merged."""
+"""POP (Narayanan et al., SOSP 2021): split a cluster at random, solve each part, and merge."""
 
 from __future__ import annotations
 
@@ -23,16 +23,24 @@ from ...methods.vm_rescheduling.aggregated import build, counts_of
 from ...methods.vm_rescheduling.aggregated_search import RESERVE_S, SAME, run_highs
 from ...methods.vm_rescheduling.expand import expand
 
-PART_PMS = 70
-LEAST_S = 0.06  # with less left, a part is not worth building
+PART_PMS = 70  # PMs of a part, about
+LEAST_S = 0.06  # with fewer seconds left, no part is built
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans by parts; one evaluation is one merged plan.
+    """Plan by POP (Narayanan et al. 2021): solve random parts of the cluster one by one, and merge.
 
-    The PMs are split at random into parts of about PART_PMS, each with its share of MNL and of
-    the time left, and the aggregated MILP plans each; moves left over are spent greedily. While
-    time is left this begins anew with other parts. One greedy plan is made before all.
+    The PMs are split at random into parts of about PART_PMS, each with its share of MNL and of the
+    time left, and the aggregated model plans each; moves left over are spent greedily. This is
+    repeated with other parts until the time is up. One greedy plan comes first.
+
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one merged plan, or the greedy one.
+        seed: draws the parts and the order of moves, and seeds HiGHS.
+
+    Returns:
+        The best plan, int64 plies.
     """
     clock = budget.start()
     static = make_static(instance)

@@ -1,4 +1,4 @@
-"""Random search within the budget: the least that any method must beat."""
+"""Random plans within the budget: the baseline that any method must beat."""
 
 from __future__ import annotations
 
@@ -21,11 +21,20 @@ from ...envs.vm_rescheduling.dynamics import (
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
 
-DRAWS_A_MOVE = 200
+DRAWS_A_MOVE = 200  # tries to find a legal move
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Draws random legal plans and keeps the best prefix seen; one evaluation is one plan."""
+    """Draw random legal plans until the budget ends, and keep the best prefix.
+
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: draws VMs and destinations.
+
+    Returns:
+        The best prefix of any plan, int64 plies.
+    """
     clock = budget.start()
     static = make_static(instance)
     start = make_state(instance, static)
@@ -49,7 +58,17 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 def _random_plan(
     static: Static, state: State, rng: np.random.Generator, plies: np.ndarray
 ) -> tuple[int, float]:
-    """Makes up to MNL random legal moves; returns the best prefix's length and objective."""
+    """Make up to MNL random legal moves.
+
+    Args:
+        static: the cluster.
+        state: the start, changed in place.
+        rng: draws VMs and nodes.
+        plies: int64 [2 * MNL], overwritten by the plan.
+
+    Returns:
+        The best prefix's number of moves, and its objective.
+    """
     best, prefix = value(static, state.totals), 0
     n_vms, n_nodes = len(static.vm_flavor), 2 * len(static.pm_status)
     for step in range(static.mnl):

@@ -1,4 +1,4 @@
-"""Alpha-VBPP: vector bin packing of VMs taken off fragmented nodes."""
+"""Alpha-VBPP, a baseline of VMR2L: vector bin packing of VMs taken off fragmented nodes."""
 
 from __future__ import annotations
 
@@ -29,18 +29,27 @@ from ...methods.vm_rescheduling.moves import (
     restore_table,
 )
 
-ALPHAS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)
-STAGE_MOVES = (1, 2, 5, 10)
+ALPHAS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)  # weights of CPU against memory
+STAGE_MOVES = (1, 2, 5, 10)  # VMs a stage
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
-    """Plans in stages of vector bin packing; one evaluation is one plan.
+    """Plan in stages of vector bin packing: alpha-VBPP.
 
-    A stage takes the VMs whose leaving gains their node most, one a PM, and packs them, the largest
-    first, each on the legal node with the best fit: the least of alpha * CPU left over in a 16-core
-    slot + (1 - alpha) * memory left over in a 64-GiB slot, both as fractions. A plan has one alpha
-    and one number of VMs a stage; all pairs are swept, again and again with ties in another order,
-    until a sweep improves nothing. The best prefix of any plan is kept.
+    This is a baseline of VMR2L (EuroSys 2025, arXiv 2505.17359). A stage takes the VMs whose
+    leaving gains their node most, one a PM, and packs them, the largest first, each on the legal
+    node with the best fit: the least of alpha * CPU left over in a 16-core slot + (1 - alpha) *
+    memory left over in a 64-GiB slot, both as fractions. A plan has one alpha and one number of VMs
+    a stage; all pairs are swept, again and again with other tie-breaking, until two sweeps improve
+    nothing.
+
+    Args:
+        instance: the cluster.
+        budget: seconds and evaluations; one evaluation is one plan.
+        seed: draws the tie-breaking of all sweeps but the first.
+
+    Returns:
+        The best prefix of any plan, int64 plies.
     """
     clock = budget.start()
     static = make_static(instance)
@@ -79,7 +88,20 @@ def _packed_plan(
     shift: int,
     plies: np.ndarray,
 ) -> tuple[int, float]:
-    """Stages until MNL or none moves anything; returns the best prefix's length and objective."""
+    """Run stages until MNL or until one moves nothing.
+
+    Args:
+        static: the cluster.
+        state: the start, changed in place.
+        table: gains of its moves, kept up to date.
+        alpha: weight of CPU against memory in the fit.
+        stage: VMs a stage.
+        shift: where the order of VMs and nodes begins, for tie-breaking.
+        plies: int64 [2 * MNL], overwritten by the plan.
+
+    Returns:
+        The best prefix's number of moves, and its objective.
+    """
     best, prefix = value(static, state.totals), 0
     taken = np.empty(stage, np.int64)
     size = np.empty(stage, np.int64)
@@ -87,7 +109,7 @@ def _packed_plan(
     made, progress = 0, True
     while progress:
         progress = False
-        count = _take(static, state, table, moved, shift, taken)
+        count = _pick_vms(static, state, table, moved, shift, taken)
         for i in range(count):
             kind = static.vm_flavor[taken[i]]
             size[i] = -static.flavor_cpu[kind] * static.flavor_nodes[kind]
@@ -110,10 +132,22 @@ def _packed_plan(
 
 
 @njit(cache=True)
-def _take(
+def _pick_vms(
     static: Static, state: State, table: Table, moved: np.ndarray, shift: int, taken: np.ndarray
 ) -> int:
-    """The VMs not yet moved whose leaving gains most, one a PM; returns how many were found."""
+    """Pick the VMs not yet moved whose leaving gains most, one a PM.
+
+    Args:
+        static: the cluster.
+        state: its state.
+        table: gains of its moves.
+        moved: bool [M]; VMs already moved.
+        shift: where the order of VMs begins, for tie-breaking.
+        taken: int64 [stage], overwritten by the VMs.
+
+    Returns:
+        The number of VMs found.
+    """
     n_vms = len(static.vm_flavor)
     used = np.zeros(len(static.pm_status), np.bool_)
     count = 0
@@ -136,7 +170,7 @@ def _take(
 
 @njit(cache=True)
 def _best_fit(static: Static, state: State, table: Table, vm: int, alpha: float, shift: int) -> int:
-    """The legal node on another PM with the least left over; -1 if there is none."""
+    """Return the legal node on another PM with the least left over; -1 if there is none."""
     kind, source = static.vm_flavor[vm], state.vm_pm[vm]
     cpu, mem, unit = static.flavor_cpu[kind], static.flavor_mem[kind], static.unit
     n = table.enter.shape[1]
