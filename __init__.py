@@ -57,7 +57,7 @@ for _name in _FAMILIES:
 
 
 def __getattr__(name: str) -> _Any:
-    """Import a public name when it is first used."""
+    """Import a public name on its first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_import_module(_LAZY[name], __name__), name)

@@ -1,6 +1,4 @@
-"""The command line: sysopt-gym list | data | solve | validate | train | compare | report | bench |
-doctor.
-"""
+"""The command line: list, data, solve, validate, train, compare, report, bench, doctor."""
 
 from __future__ import annotations
 
@@ -21,11 +19,13 @@ LIST_OPTIONS = ("--instances", "--contenders", "--set")
 
 
 def expand_lists(arguments: list[str]) -> list[str]:
-    """Repeats a list option before each of its values: `--contenders a b` is `--contenders a
-    --contenders b`.
+    """Repeat a list option before each of its values.
 
-    A list ends at the next option; for --set also at the first text without "=", and at "--"
-    everything ends.
+    `--contenders a b` becomes `--contenders a --contenders b`. A list ends at the next option; for
+    --set also at the first text without "=". "--" ends the expansion.
+
+    Args:
+        arguments: the command's arguments.
     """
     expanded: list[str] = []
     option = ""
@@ -47,14 +47,19 @@ def expand_lists(arguments: list[str]) -> list[str]:
 
 
 class Commands(TyperGroup):
-    """The top group: takes list options, and turns our errors into one message and an exit code."""
+    """The top-level command group: accepts list options, reports our errors without a traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the arguments after lists are expanded."""
+        """Expand list options, then parse as in the base class.
+
+        Args:
+            ctx: the click context.
+            args: the command's arguments.
+        """
         return super().parse_args(ctx, expand_lists(args))
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; an error of ours is a message, not a traceback."""
+        """Run the command; report errors of this library in one message and an exit code."""
         try:
             return super().invoke(ctx)
         except SysOptError as error:
@@ -79,7 +84,7 @@ app.add_typer(data_app, name="data")
 
 Family = Annotated[str, typer.Argument(help="a family, e.g. vm_rescheduling")]
 InstanceArgument = Annotated[
-    str, typer.Argument(help="a set (small:test), one of a set (small:test/3), or a file")
+    str, typer.Argument(help="a set (small:test), one instance of it (small:test/3), or a file")
 ]
 Settings = Annotated[
     list[str] | None,
@@ -89,7 +94,7 @@ Out = Annotated[Path, typer.Option("--out", help="where to write")]
 
 
 class Listing(StrEnum):
-    """What `list` can list."""
+    """The kinds of things that `list` can list."""
 
     families = "families"
     instances = "instances"
@@ -111,13 +116,11 @@ def top(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    """Systems-optimization problems: train agents, run solvers, and compare them under one
-    judge.
-    """
+    """Systems-optimization problems: train agents, run solvers, compare them under one judge."""
 
 
 @app.command("list")
-def list_(what: Annotated[Listing | None, typer.Argument(help="leave out for all")] = None) -> None:
+def list_(what: Annotated[Listing | None, typer.Argument(help="default: all")] = None) -> None:
     """List families, instance sets, solvers and agents.
 
     Example: `sysopt-gym list solvers`
@@ -130,7 +133,7 @@ def list_(what: Annotated[Listing | None, typer.Argument(help="leave out for all
 
 @data_app.command("info")
 def data_info(family: Family, instance: InstanceArgument, settings: Settings = None) -> None:
-    """Show what an instance or a set holds.
+    """Describe an instance, or each instance of a set.
 
     Example: `sysopt-gym data info vm_rescheduling lookalike:test`
     """
@@ -151,12 +154,13 @@ def data_import(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="where to write; not told, FILE's name and .npz")
+        Path | None, typer.Option("--out", help="where to write (default: FILE's name with .npz)")
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Make an instance set of your own file, to use wherever a set's name or a file is asked for,
-    and say what it holds.
+    """Convert your own file into instances, and describe them.
+
+    The result can be given wherever a set's name or a file is expected.
 
     Example: `sysopt-gym data import vm_rescheduling snapshot.json --out mine.npz`
 
@@ -175,7 +179,17 @@ def data_import(
 
 
 def import_words(words: list[str]) -> tuple[str | None, Path, list[str]]:
-    """The family if it is named, the file, and the settings as KEY=VALUE, of `data import`."""
+    """Split the arguments of `data import`.
+
+    Args:
+        words: the arguments.
+
+    Returns:
+        The family, None if it is not named; the file; the settings as "key=value" texts.
+
+    Raises:
+        typer.BadParameter: no file, or more than one.
+    """
     names, pairs = [], []
     rest = iter(words)
     for word in rest:
@@ -193,8 +207,8 @@ def import_words(words: list[str]) -> tuple[str | None, Path, list[str]]:
 def data_generate(
     family: Family,
     out: Out,
-    count: Annotated[int, typer.Option(help="how many")] = 1,
-    seed: Annotated[int, typer.Option(help="of the first; each next adds 1")] = 0,
+    count: Annotated[int, typer.Option(help="number of instances")] = 1,
+    seed: Annotated[int, typer.Option(help="seed of the first instance; each next adds 1")] = 0,
     settings: Settings = None,
 ) -> None:
     """Generate instances; --set gives the generator's parameters and the instances' settings.
@@ -213,16 +227,16 @@ def data_generate(
 def solve(
     family: Family,
     instance: InstanceArgument,
-    contender: Annotated[str, typer.Option("--with", help="a solver or agent")],
-    budget: Annotated[float, typer.Option(help="seconds")],
+    contender: Annotated[str, typer.Option("--with", help="name of a solver or agent")],
+    budget: Annotated[float, typer.Option(help="wall-clock seconds for the plan")],
     out: Out,
-    seed: Annotated[int, typer.Option(help="the contender's")] = 0,
+    seed: Annotated[int, typer.Option(help="seed of the contender")] = 0,
     settings: Settings = None,
     plan: Annotated[
-        Path | None, typer.Option(help="the plan in an operator's form, .csv or .json")
+        Path | None, typer.Option(help="also write the plan for operators, as .csv or .json")
     ] = None,
 ) -> None:
-    """Run one contender on one instance and write its solution.
+    """Run one contender on one instance, judge its plan and write the solution.
 
     Example: `sysopt-gym solve vm_rescheduling small:test/0 --with greedy --budget 1 --out
     solution.json`
@@ -251,11 +265,12 @@ def solve(
 def validate(
     family: Family,
     instance: InstanceArgument,
-    solution: Annotated[Path, typer.Argument(help="what solve wrote")],
+    solution: Annotated[Path, typer.Argument(help="a solution file that solve wrote")],
     settings: Settings = None,
 ) -> None:
-    """Judge a solution: one JSON object with objective, feasible, violations; exit code 1 if
-    infeasible.
+    """Judge a solution and print objective, feasible and violations as JSON.
+
+    The exit code is 1 if the solution is infeasible.
 
     Example: `sysopt-gym validate vm_rescheduling small:test/0 solution.json`
     """
@@ -277,10 +292,10 @@ def train(
     config: Annotated[str, typer.Argument(help="a YAML file, or the name of one in configs/")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="go on from the last checkpoint")
+        bool, typer.Option("--resume", help="continue from the last checkpoint")
     ] = False,
 ) -> None:
-    """Train an agent as a configuration says.
+    """Train an agent from a configuration.
 
     Example: `sysopt-gym train vm_rescheduling_ppo seed=3`
     """
@@ -294,22 +309,22 @@ def train(
 @app.command()
 def compare(
     out: Annotated[Path, typer.Option("--out", help="folder for the report and the rows")],
-    families: Annotated[list[str] | None, typer.Argument(help="leave out for all")] = None,
+    families: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
     instances: Annotated[
-        list[str] | None, typer.Option(metavar="SET|FILE ...", help="what to play")
+        list[str] | None, typer.Option(metavar="SET|FILE ...", help="instances to play")
     ] = None,
     contenders: Annotated[
-        list[str] | None, typer.Option(metavar="NAME ...", help="who plays")
+        list[str] | None, typer.Option(metavar="NAME ...", help="solvers and agents to compare")
     ] = None,
-    budget: Annotated[float | None, typer.Option(help="seconds a plan")] = None,
+    budget: Annotated[float | None, typer.Option(help="wall-clock seconds per plan")] = None,
     settings: Settings = None,
     seeds: Annotated[int, typer.Option(help="runs of each contender on each instance")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="go on where it stopped")] = False,
-    workers: Annotated[int, typer.Option(help="processes at a time; above 1 blurs seconds")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="continue where it stopped")] = False,
+    workers: Annotated[int, typer.Option(help="parallel processes; above 1, times vary more")] = 1,
     ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="a Ray cluster, one job a cell")
+        str | None, typer.Option(metavar="ADDRESS", help="run each cell as a job on a Ray cluster")
     ] = None,
-    baseline: Annotated[str | None, typer.Option(help="whom the others are paired with")] = None,
+    baseline: Annotated[str | None, typer.Option(help="compare the others with this one")] = None,
 ) -> None:
     """Play contenders on instances under one budget and one judge, and write the report.
 
@@ -329,10 +344,10 @@ def compare(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="what compare --out was given")],
-    replay: Annotated[bool, typer.Option("--replay", help="judge every row again first")] = False,
+    folder: Annotated[Path, typer.Argument(help="folder that compare wrote")],
+    replay: Annotated[bool, typer.Option("--replay", help="first judge all rows again")] = False,
 ) -> None:
-    """Write a comparison's report again from its rows.
+    """Write a comparison's report again from its rows; with --replay, exit code 1 if one disagrees.
 
     Example: `sysopt-gym report results --replay`
     """
@@ -353,11 +368,11 @@ def report(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="families and benchmarks; leave out for all")
+        list[str] | None, typer.Argument(help="families and benchmarks (default: all)")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
 ) -> None:
-    """Measure throughput against the stated references.
+    """Measure speeds beside the stated references.
 
     Example: `sysopt-gym bench vm_rescheduling --json speeds.json`
     """
@@ -372,7 +387,7 @@ def bench(
 
 @app.command()
 def doctor() -> None:
-    """Check versions, threads, solver back ends and data; say what to do about what is off.
+    """Check versions, threads, solver back ends and data, and say how to repair what is wrong.
 
     Example: `sysopt-gym doctor`
     """
@@ -402,7 +417,7 @@ def _print(table: Any) -> None:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line; entry point of the console script."""
     app()
 
 

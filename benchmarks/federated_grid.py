@@ -1,11 +1,11 @@
-"""Controllers on a grid of initial rates, many federations at once.
+"""Play controllers on a grid of initial rates, many federations at once.
 
     python -m sysopt_gym.benchmarks.federated_grid mnist10k-grid --seeds 5 --out results/mnist-grid
 
-What `sysopt-gym compare` plays cell by cell, with a judge for each, this plays in lanes of one
-computation, some times faster: for tables of all controllers on slow models. Test rows are measured
-after every round; no controller sees them. Worlds are the same for every cell and controller, so
-that differences are paired, and the best constant rates in hindsight are found once a world: the
+`sysopt-gym compare` plays cell by cell, with a judge for each; this plays cells side by side in one
+computation, several times faster: for tables of all controllers on slow models. Test accuracy is
+measured after each round; no controller sees it. Worlds are the same for every cell and controller,
+so that differences are paired. The best constant rates in hindsight are found once per world: the
 best of FedAvg on the grid itself and on a wider one (WIDER), by test accuracy.
 """
 
@@ -39,7 +39,7 @@ from ..evaluation.statistics import mean
 FAMILY, BASELINE, ORACLE = "federated_lr", "fedavg", "best_constant"
 FIRST_WORLD = 1000
 LANES = 25
-BAD = 0.05  # of accuracy that FedAvg leaves to the best constant, from which a cell's rates are bad
+BAD = 0.05  # a cell's rates are bad if FedAvg is this much less accurate than the best constant
 WIDER = [(alpha, beta) for beta in (0.3, 1.0, 3.0) for alpha in (0.5, 1.0, 2.0)]
 
 
@@ -86,7 +86,7 @@ def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
 
 
 def played(name: str, grid: Sequence[Federation], seeds: int, out: Path) -> np.ndarray:
-    """Return a controller's accuracies; they are kept in a file and read from there.
+    """Return a controller's accuracies; they are stored in a file and read from it next time.
 
     Args:
         name: name of the controller.
@@ -95,10 +95,10 @@ def played(name: str, grid: Sequence[Federation], seeds: int, out: Path) -> np.n
         out: folder of the files.
 
     Returns:
-        float64 [cells, seeds, T rounds].
+        Test accuracies, float64 [cells, seeds, T rounds].
 
     Raises:
-        OutputError: the file is of another grid or count of worlds.
+        OutputError: the file is of another grid or number of worlds.
     """
     file = out / f"{name}.npy"
     shape = len(grid), seeds, grid[0].rounds
@@ -132,12 +132,12 @@ def best_constant(grid: Sequence[Federation], seeds: int, out: Path) -> np.ndarr
 
 
 def table_of(found: dict[str, np.ndarray], best: np.ndarray, against: str) -> Table:
-    """Make the table: a controller per row, the best first.
+    """Make the table: one row per controller, the best first.
 
     Args:
-        found: controller -> accuracies, float64 [cells, seeds, T rounds].
+        found: controller -> test accuracies, float64 [cells, seeds, T rounds].
         best: float64 [seeds], final accuracies of the best constant rates.
-        against: the controller that the others are paired with.
+        against: the controller that the others are compared with.
     """
     table = Table(box=None, pad_edge=False)
     for column in (
@@ -165,7 +165,7 @@ def table_of(found: dict[str, np.ndarray], best: np.ndarray, against: str) -> Ta
 
 
 def _times_fewer(runs: np.ndarray, fedavg: np.ndarray) -> np.ndarray:
-    """Divide FedAvg's rounds by the rounds until its final accuracy is reached, for each run."""
+    """Return FedAvg's rounds over the rounds in which each run reaches FedAvg's final accuracy."""
     rounds = runs.shape[-1]
     pairs = zip(runs.reshape(-1, rounds), fedavg.reshape(-1, rounds), strict=True)
     return np.array([rounds / first_at(own, other[-1]) for own, other in pairs])
@@ -178,7 +178,15 @@ def main(
     seeds: Annotated[int, typer.Option(help="worlds")] = 5,
     against: Annotated[str, typer.Option(help="whom the others are paired with")] = "agent",
 ) -> None:
-    """Play controllers on every cell of a grid and print the table, accuracies in points."""
+    """Play controllers on every cell of a grid and print the table, accuracies in points.
+
+    Args:
+        grid: name of a set of one federation at many initial rates.
+        out: folder for the accuracies; those already in it are not computed again.
+        contenders: names of controllers; None for all.
+        seeds: worlds per cell.
+        against: the controller that the others are compared with.
+    """
     torch.set_num_threads(1)
     everyone = contender_names(FAMILY, form="player")
     names = [check_name(name, everyone, f"{FAMILY} contender") for name in contenders or everyone]

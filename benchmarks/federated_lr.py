@@ -1,11 +1,11 @@
-"""Speed of the federated-learning environment.
+"""Measure the speed of the federated-learning environment.
 
-What is timed, in seconds of CPU of one process with one thread, so that other jobs on the machine
-count little: rounds of logistic regression on images of 8 x 8 (100 clients, 10 a round, 5 local
-steps, batches of 16: the shape of digits-grid), in one environment with observation and info, and
-in one of 32 lanes; and steps of the closed-form curve. The reference is the loop that a user would
-write in torch: nn.Linear and SGD, one client after the other, and the validation loss once a round,
-as the environment has it, too.
+In seconds of CPU of one process with one thread, so that other jobs on the machine count little:
+rounds of logistic regression on images of 8 x 8 (100 clients, 10 per round, 5 local steps, batches
+of 16: the shape of digits-grid), in one environment with observation and info, and in one of 32
+lanes; and steps of the closed-form curve. The reference is the loop that a user would write in
+torch: nn.Linear and SGD, one client after the other, and, as in the environment, the validation
+loss once per round.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def measure() -> list[Throughput]:
 
 
 def _federation() -> Federation:
-    """Random rows in the shape of digits-grid; needs no data."""
+    """Make random rows in the shape of digits-grid, without any data."""
     rng = np.random.default_rng(0)
 
     def rows(count: int) -> tuple[np.ndarray, np.ndarray]:

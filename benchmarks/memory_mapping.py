@@ -1,13 +1,12 @@
-"""Speed of the memory-mapping environment on programs of 200 to 1,000 decisions.
+"""Measure the speed of the memory-mapping environment on programs of 200 to 1,000 decisions.
 
-What is timed are whole episodes, one process, in seconds of CPU, so that other jobs on the machine
-count little: `env.step` with observation, mask and the resets between, without the choice of the
-actions, which are random legal ones; and the bare dynamics, choice included. Rewinds redo
-decisions, so the bare dynamics are timed with them (policy backup), in decisions taken and in
-decisions played, those redone among them, and without (policy reserve, which has none). The plans
-of a threshold sweep, played by wishes under backup, stand for what solvers play. No other
-implementation of the game is known; the reference is the validator, which is the game in plain
-Python.
+Whole episodes are timed in one process, in seconds of CPU, so that other jobs on the machine count
+little: `env.step` with observation, mask and resets, without the choice of actions, which are
+random legal ones; and the bare dynamics, choice included. Rewinds redo decisions, so the bare
+dynamics are timed with them (policy backup), in decisions taken and in decisions played, redone
+ones included, and without (policy reserve, which has none). The plans of a threshold sweep, played
+by wishes under backup, represent what solvers play. No other implementation of the game is known;
+the reference is the validator, which is the game in plain Python.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ PLAIN = "the game in plain Python (the validator), in this run"
 SMALLEST, LARGEST = 200, 1000
 STEPS = 8_000
 BARE_DECISIONS = 500_000
-LEVELS = (0.2, 0.4, 0.6, 0.8)  # of the priorities: the parts of uses left in slow memory
+LEVELS = (0.2, 0.4, 0.6, 0.8)  # quantiles of priorities: shares of uses left in slow memory
 
 
 def measure() -> list[Throughput]:
-    """Measure the throughputs over the programs of synthetic:test of that size, in turn."""
+    """Measure the throughputs on the programs of synthetic:test of that size, in turns."""
     programs = [p for p in SETS.load("synthetic:test") if SMALLEST <= p.n_decisions <= LARGEST]
     plans = [_random_plan(program) for program in programs]
     safe = [with_settings(program, {"dead_end": "reserve"}) for program in programs]
@@ -70,8 +69,10 @@ def measure() -> list[Throughput]:
 
 @njit(cache=True)
 def _episodes(static: Static, state: State, count: int, draws: np.ndarray) -> tuple[int, int]:
-    """Plays episodes of random legal actions until so many decisions are taken; returns how many
-    were, and how many rewinds redid.
+    """Play episodes of random legal actions until a number of decisions is taken.
+
+    Returns:
+        Decisions taken, and decisions that rewinds redid.
     """
     static, state = borrow(static), borrow(state)
     taken, redone = 0, 0
@@ -92,7 +93,7 @@ def _draws() -> np.ndarray:
 
 
 def _random_plan(program: Program) -> np.ndarray:
-    """The plan of one random episode, free of rewinds."""
+    """Return the plan of one random episode, free of rewinds."""
     static = make_static(program)
     state = make_state(static)
     _episodes(static, state, 1, _draws())
@@ -100,7 +101,7 @@ def _random_plan(program: Program) -> np.ndarray:
 
 
 def _bare_per_second(programs: list[Program], redone: int = 0) -> float:
-    """Decisions taken, and those redone where asked for."""
+    """Return decisions per second; those redone count `redone` times (0 or 1)."""
     games = [(static, make_state(static)) for static in map(make_static, programs)]
     draws, share = _draws(), BARE_DECISIONS // len(games)
     started, played = time.process_time(), 0
@@ -111,7 +112,7 @@ def _bare_per_second(programs: list[Program], redone: int = 0) -> float:
 
 
 def _wishes_per_second(programs: list[Program]) -> Callable[[], float]:
-    """Plays every plan of a coarse sweep over thresholds."""
+    """Return a run that plays every plan of a coarse sweep over thresholds."""
     games = []
     for static in map(make_static, programs):
         sweep = [

@@ -1,10 +1,11 @@
-"""What the memory-mapping solvers make of neural networks.
+"""Compare the memory-mapping solvers on neural networks.
 
     python -m sysopt_gym.benchmarks.memory_models --seconds 20 --out results/models
 
 Every contender plays every program of PROGRAMS as in `sysopt-gym compare`; the report is in the
-folder. The table has speed-ups over all in slow memory and, in brackets, those of a prototype of
-this project, whose solvers played other imports of like models on the same hardware figures.
+folder. The table has speed-ups over all tensors in slow memory and, in brackets, those of a
+prototype of this project, whose solvers played other imports of similar models on the same hardware
+figures.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ PROGRAMS: dict[tuple[str, int], dict[str, float]] = {
 
 
 def figures(rows: Sequence[Scored]) -> list[dict[str, Any]]:
-    """Return one entry per program: its name, speed-ups by contender, and the prototype's."""
+    """Return one entry per program: its name, speed-ups by contender, and the prototype's.
+
+    Args:
+        rows: rows of the comparison.
+    """
     found = []
     for (model, mebibytes), prototype in PROGRAMS.items():
         name = label(model, mebibytes)
@@ -74,7 +79,11 @@ def label(model: str, mebibytes: int) -> str:
 
 
 def table_of(found: Sequence[dict[str, Any]]) -> Table:
-    """Make the table: contenders in rows, programs in columns."""
+    """Make the table: contenders in rows, programs in columns.
+
+    Args:
+        found: entries of `figures`.
+    """
     table = Table(box=None, pad_edge=False)
     table.add_column("speed-up", no_wrap=True)
     for entry in found:
@@ -95,7 +104,14 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="write the table here")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where it stopped")] = False,
 ) -> None:
-    """Compare all contenders on the programs, and print the table."""
+    """Compare all contenders on the programs, and print the table.
+
+    Args:
+        seconds: wall-clock budget per plan.
+        out: folder for the report.
+        json_file: where to write the table as JSON; None for nowhere.
+        resume: whether to continue the comparison in the folder.
+    """
     programs = [
         import_model(model, f"{mebibytes}MiB", label(model, mebibytes))
         for model, mebibytes in PROGRAMS

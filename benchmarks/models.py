@@ -1,7 +1,7 @@
 """Neural networks whose forward passes and train steps are mapped to memory.
 
-Modules of this project's own, written after the papers named, in bfloat16. Parameters are on the
-meta device: only shapes and types count.
+Written for this project after the papers named, in bfloat16. Parameters are on the meta device:
+only shapes and types count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..datasets.memory_mapping.torch_export import program_of_model
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, written out, so that its operators are instructions."""
+    """Multi-head self-attention, written out, so that each operator is an instruction."""
 
     def __init__(self, width: int, heads: int, causal: bool = False) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block; its feed-forward part is given, or four times as wide."""
+    """A pre-norm transformer block; by default its feed-forward part is 4 times as wide."""
 
     def __init__(
         self, width: int, heads: int, causal: bool = False, feed: nn.Module | None = None
@@ -59,7 +59,7 @@ class Block(nn.Module):
 
 
 def feed_forward(width: int) -> nn.Sequential:
-    """Make two layers, four times as wide in between."""
+    """Make two layers with a hidden width of four times the given one."""
     return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
 
@@ -80,7 +80,7 @@ class GPT2(nn.Module):
 
 
 class Experts(nn.Module):
-    """A mixture of experts of which a token listens to two; all are computed for all tokens."""
+    """A mixture of experts that routes each token to two; all are computed for all tokens."""
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()

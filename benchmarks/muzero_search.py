@@ -1,9 +1,9 @@
-"""Speed of MuZero's search beside mctx (JAX), same network and shapes in one run.
+"""Measure the speed of MuZero's search beside mctx (JAX), same network and shapes in one run.
 
-The network has one hidden layer of 64, whose units are the latent state too. Both searches run
+The network has one hidden layer of 64, whose units are also the latent state. Both searches run
 without noise and with mctx's normalization of values, and must agree on the improved policies
 before they are timed. Wall-clock seconds; one thread for ours, as in self-play, and for mctx as
-many as JAX takes.
+many as JAX uses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ AGREE = 1e-3
 
 
 def measure() -> list[Throughput]:
-    """Measure simulations/s at 64 and 512 actions."""
+    """Measure simulations per second at 64 and 512 actions."""
     with one_thread():
         return [_measure(n_actions) for n_actions in ELSEWHERE]
 
@@ -57,7 +57,7 @@ def _measure(n_actions: int) -> Throughput:
 
 
 def _timed(search: Callable[[], Any]) -> Run:
-    """Simulations/s of a search, over SECONDS."""
+    """Return a run that measures a search's simulations per second over SECONDS."""
 
     def run() -> float:
         began, count = time.perf_counter(), 0
@@ -115,10 +115,10 @@ def _ours(weights: dict[str, np.ndarray]) -> tuple[Callable[[], Any], np.ndarray
 
 
 def _mctx(weights: dict[str, np.ndarray]) -> tuple[Callable[[], Any], np.ndarray]:
-    """The same by mctx.
+    """Return mctx's search and its improved policies.
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: mctx is not installed.
     """
     import jax
     import jax.numpy as jnp

@@ -1,10 +1,10 @@
-"""Speed of the exact packing search on the eleven instances published with MiniMalloc.
+"""Measure the speed of the exact packing search on MiniMalloc's eleven published instances.
 
-Timed are whole calls of `pack`, greedies included and reading the file not, in seconds of CPU, as
-packings a second. The search's orders were chosen on these very instances, and it breaks ties by
-row; so each repeat shuffles the rows, and every other one runs time backwards. The reference is
-google/minimalloc, which cannot be run here: its CPU seconds, built from source, were measured on
-another machine of two cores.
+Whole calls of `pack` are timed, greedy heuristics included and reading the file excluded, in
+seconds of CPU, as packings per second. The search's orders were chosen on these very instances, and
+it breaks ties by row; so each repeat shuffles the rows, and every other one reverses time. The
+reference is google/minimalloc, which cannot be run here: its CPU seconds, built from source, were
+measured on another machine of two cores.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def load_instance(name: str) -> Packing:
 
 
 def disguised(problem: Packing, seed: int) -> Packing:
-    """Return the same problem with its rows shuffled and, for odd seeds, time running backwards.
+    """Return the same problem with its rows shuffled and, for odd seeds, time reversed.
 
     Args:
         problem: the instance.
@@ -84,7 +84,7 @@ def disguised(problem: Packing, seed: int) -> Packing:
 
 
 def _seconds(problem: Packing, seed: int) -> float:
-    """CPU seconds until a packing is found; it is checked off the clock."""
+    """Return CPU seconds until a packing is found; its check is not timed."""
     started = time.process_time()
     packed = pack(problem, Budget(seconds=BUDGET_S), seed)
     spent = time.process_time() - started

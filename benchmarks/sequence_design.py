@@ -1,11 +1,11 @@
-"""Speed of the sequence-design environment.
+"""Measure the speed of the sequence-design environment.
 
-What is timed, in seconds of CPU of one process, so that other jobs on the machine count little: the
-batched core, 1,024 sequences built side by side of random legal letters on DNA 8-mers (the shape of
-TF-Bind-8), with masks, and the proxy's value of every finished design; the vectorized environment
-with as many lanes, with observations and infos, whole episodes of 128 designs; and `env.step` of
-one environment with observation, mask and info. A step is a letter of one lane. The reference is
-the batched core in NumPy alone, its proxy as dense products.
+In seconds of CPU of one process, so that other jobs on the machine count little: the batched core,
+1,024 sequences built side by side of random legal letters on DNA 8-mers (the shape of TF-Bind-8),
+with masks, and the proxy's value of every finished design; the vectorized environment with as many
+lanes, with observations and infos, whole episodes of 128 designs; and `env.step` of one environment
+with observation, mask and info. A step is a letter of one lane. The reference is the batched core
+in NumPy alone, with its proxy as dense products.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def measure() -> list[Throughput]:
 
 
 def _task() -> DesignTask:
-    """Random DNA 8-mers that score by a random weight a letter; needs no data."""
+    """Make random DNA 8-mers that score by a random weight per letter, without any data."""
     rng = np.random.default_rng(0)
     tokens = np.unique(rng.integers(0, 4, (5000, LENGTH)), axis=0)
     weights = rng.normal(size=(LENGTH, 4))
@@ -103,7 +103,7 @@ def _plain_per_second(task: DesignTask, proxy: Ensemble) -> float:
 
 
 def _dense(kind: Networks, letters: np.ndarray) -> np.ndarray:
-    """Predictions [E, n] for letters [n, L, V] as products of whole arrays."""
+    """Return predictions [E, n] for letters [n, L, V], computed as products of whole arrays."""
     if isinstance(kind, MotifNetworks):
         filters, bias, last, last_bias = kind.weights
         before = kind.reach // 2

@@ -1,4 +1,4 @@
-"""How the benchmarks time: several runs take turns, and each is held against a reference."""
+"""Time benchmarks: several runs take turns, and each is compared with a reference."""
 
 from __future__ import annotations
 
@@ -10,22 +10,30 @@ import numpy as np
 
 from ..core.contracts import Throughput
 
-Run = Callable[[], float]  # does some work and returns how much a second
+Run = Callable[[], float]  # () -> units of work per second, after doing some
 
 
 class Speed(NamedTuple):
-    """Median over repeats, and half the range as a fraction of it."""
+    """A measured speed.
+
+    Attributes:
+        per_second: median over repeats.
+        spread: half the range over repeats, as a fraction of the median.
+    """
 
     per_second: float
     spread: float
 
 
 def take_turns(runs: Sequence[Run], repeats: int = 3) -> list[Speed]:
-    """Time runs, which take turns, so that what else the machine does falls on all.
+    """Time runs in turns, so that other load on the machine affects all of them alike.
 
     Args:
-        runs: what is timed; each runs once more before, to warm up.
-        repeats: turns of each.
+        runs: functions to time, each returning its speed; each runs once more before, to warm up.
+        repeats: number of turns.
+
+    Returns:
+        Speed of each run.
     """
     for run in runs:
         run()
@@ -41,11 +49,11 @@ def beside(
     """Time runs beside a reference in the same process.
 
     Args:
-        runs: name -> what is timed.
-        unit: of all speeds, e.g. "steps/s".
+        runs: name -> function to time, which returns its speed.
+        unit: unit of all speeds, e.g. "steps/s".
         reference: name of the reference.
-        reference_run: what is timed of it.
-        repeats: turns of each.
+        reference_run: function that times the reference.
+        repeats: number of turns.
 
     Returns:
         One throughput per run; its spread is the larger one of the run's and the reference's.
@@ -62,7 +70,7 @@ def beside(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread inside the context."""
+    """Limit torch to one thread inside the context."""
     import torch
 
     threads = torch.get_num_threads()

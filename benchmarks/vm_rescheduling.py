@@ -1,11 +1,10 @@
-"""Speed of the VM-rescheduling environment at the size of Medium (279 PMs).
+"""Measure the speed of the VM-rescheduling environment at the size of Medium (279 PMs).
 
-What is timed are whole `env.step` calls with observation and masks and the resets between, one
-process, without the choice of the actions; in seconds of CPU, so that other jobs on the machine
-count little. The published environment (gym 0.23, Python 3.7) cannot be run here: its speeds are
-those measured of it on a quiet core, 592 steps/s (full features) and 1,013 steps/s (graph form),
-and one of its steps is a whole move. So moves are given beside plies. The NumPy reference does run
-here, in the same run.
+Whole `env.step` calls with observation, masks and resets are timed in one process, without the
+choice of actions; in seconds of CPU, so that other jobs on the machine count little. The published
+environment (gym 0.23, Python 3.7) cannot be run here: its speeds were measured on a quiet core, 592
+steps/s (full features) and 1,013 steps/s (graph form), and one of its steps is a whole move. So
+moves are given beside plies. The NumPy reference runs here, in the same run.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ UNLIMITED = 2**40
 
 
 def measure() -> list[Throughput]:
-    """Measure the throughputs on bytedance-medium, or on a look-alike where it is not at hand."""
+    """Measure the throughputs on bytedance-medium, or on a look-alike if it is not available."""
     cluster = _cluster()
     plies, joint, plain, bare = take_turns(
         [
@@ -77,7 +76,7 @@ def _cluster() -> Cluster:
 
 @njit(cache=True)
 def _pick(mask: np.ndarray, draw: float) -> int:
-    """The index of a masked-in action."""
+    """Return the index of a legal action, chosen by a draw in [0, 1)."""
     left = int(draw * mask.sum())
     for i in range(len(mask)):
         if mask[i]:
@@ -118,7 +117,7 @@ def _joint_per_second(cluster: Cluster) -> float:
 
 @njit(cache=True)
 def _wander(static: Static, state: State, moves: int, rng: np.random.Generator) -> int:
-    """Makes so many random legal moves; returns the proposals drawn."""
+    """Make a number of random legal moves; return the number of proposals drawn."""
     static, state = borrow(static), borrow(state)
     n_vms, n_pms, made, drawn = len(state.vm_pm), len(static.pm_status), 0, 0
     while made < moves:
@@ -157,7 +156,7 @@ def _plain_moves_per_second(cluster: Cluster) -> float:
 
 
 class _Plain:
-    """The same features and masks (without deployment sets) in NumPy, from scratch every time."""
+    """The same features and masks (without deployment sets) in NumPy, recomputed at every step."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -179,7 +178,7 @@ class _Plain:
             self.mem[:, k] -= np.bincount(at, c.flavor_mem[kind], c.n_pms).astype(np.int64)
 
     def _fits(self) -> np.ndarray:
-        """Bool [K, P, 2]."""
+        """Return where each flavor fits, bool [K, P, 2]."""
         c = self.cluster
         room = (self.cpu >= c.flavor_cpu[:, None, None]) & (self.mem >= c.flavor_mem[:, None, None])
         room &= (c.pm_status == ACTIVE)[:, None] & (c.numa_cpu > 0)
@@ -189,7 +188,7 @@ class _Plain:
         return room
 
     def vm_mask(self) -> np.ndarray:
-        """Bool [V]."""
+        """Return the VMs that may move, bool [V]."""
         fits = self._fits()
         own = fits[self.flavor, self.pm, np.where(self.both, 0, self.numa)]
         leaves = ~self.cluster.vm_pinned & (self.cluster.pm_status[self.pm] != OUTAGE)
@@ -197,18 +196,18 @@ class _Plain:
         return mask
 
     def dest_mask(self, vm: int) -> np.ndarray:
-        """Bool [2P]."""
+        """Return the nodes that a VM may move to, bool [2P]."""
         mask: np.ndarray = self._fits()[self.flavor[vm]].ravel()
         mask[2 * self.pm[vm] + (0 if self.both[vm] else self.numa[vm])] = False
         return mask
 
     def move(self, vm: int, dest: int) -> None:
-        """Migrates and counts again."""
+        """Migrate a VM and recompute free resources."""
         self.pm[vm], self.numa[vm] = dest // 2, dest % 2
         self._count_free()
 
     def observe(self) -> dict[str, Any]:
-        """The rows of PMs and VMs."""
+        """Return the features of PMs and VMs."""
         c, unit, here = self.cluster, self.cluster.fragment_unit, self._here()
         cpu_scale, mem_scale = c.numa_cpu.sum(axis=1).max(), c.numa_mem.sum(axis=1).max()
         residue = self.cpu % unit

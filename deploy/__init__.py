@@ -1,1 +1,1 @@
-"""What users run in production: trained agents and controllers inside other systems."""
+"""Deployment: trained agents and controllers inside other systems."""

@@ -1,4 +1,4 @@
-"""Play every contender on every instance under one judge; statistics, plots, report.
+"""Evaluation: play every contender on every instance under one judge; statistics, plots, report.
 
 Only the files of `pictures` know a family by name.
 """

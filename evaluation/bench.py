@@ -19,13 +19,16 @@ def measure(names: Sequence[str], tell: Callable[[str], None]) -> dict[str, list
     """Measure the speeds of families and of the library's other benchmarks.
 
     Args:
-        names: families and entries of registry.BENCHMARKS; empty for all, without those whose
-            public data are missing.
-        tell: called with a line before each benchmark, and for each that is left out.
+        names: families and entries of registry.BENCHMARKS; empty for all whose public data are
+            present.
+        tell: called with a line of text before each benchmark, and for each that is skipped.
+
+    Returns:
+        Name of each family or benchmark -> its speeds.
 
     Raises:
         UnknownNameError: a name is neither a family's nor a benchmark's.
-        InstanceError: the data of a benchmark asked for are missing.
+        InstanceError: the data of a benchmark in `names` are missing.
     """
     there = [*family_names(), *BENCHMARKS]
     found: dict[str, list[Throughput]] = {}
@@ -47,7 +50,7 @@ def write_json(found: dict[str, list[Throughput]], path: Path) -> None:
     """Write the speeds with the conditions they were measured under.
 
     Args:
-        found: speeds by family or benchmark.
+        found: name of each family or benchmark -> its speeds.
         path: the file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Turns what a user types (families, instance sets or files, contenders, settings) into objects."""
+"""Convert what a user types (families, sets or files, contenders, settings) into objects."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ MAX_SEEDS = 1000
 
 
 def find_instances(problem: Problem[Any], argument: str, settings: Mapping[str, str]) -> list[Any]:
-    """Load the instances behind an argument, with settings applied.
+    """Load the instances that an argument names, with settings applied.
 
     A .zip of this library may hold a whole set; any other file holds one instance.
 
     Args:
         problem: the family.
-        argument: a set ("NAME:split"), one of a set ("NAME:split/3"), or a file.
+        argument: a set ("NAME:split"), one instance of a set ("NAME:split/3"), or a file.
         settings: texts by the names in the family's settings. A file is read with them, so that
-            they take the place of defaults that would refuse it.
+            they replace defaults that would refuse it.
 
     Raises:
         UnknownNameError: neither a set nor a file, or an unknown setting.
@@ -68,19 +68,19 @@ def _neither(problem: Problem[Any], argument: str, path: Path) -> UnknownNameErr
 
 
 def parse_settings(pairs: Sequence[str], allowed: Mapping[str, Any], what: str) -> dict[str, str]:
-    """Split `key=value` texts.
+    """Parse "key=value" texts.
 
     Args:
         pairs: the texts.
-        allowed: the keys that are known.
-        what: what a key names, in messages.
+        allowed: known keys.
+        what: what a key is, in the error message.
 
     Returns:
-        key -> value, both as text.
+        Key -> value.
 
     Raises:
-        SettingError: a text has no "=", or a key comes twice.
-        UnknownNameError: a key nobody knows; the message offers the nearest.
+        SettingError: a text has no "=", or a key occurs twice.
+        UnknownNameError: an unknown key; the message suggests the nearest one.
     """
     values: dict[str, str] = {}
     for pair in pairs:
@@ -99,37 +99,37 @@ def parse_settings(pairs: Sequence[str], allowed: Mapping[str, Any], what: str) 
 
 
 def apply_settings(problem: Problem[Any], instance: Any, values: Mapping[str, str]) -> Any:
-    """Replace settings of an instance; the keys are checked first.
+    """Return an instance with settings replaced, after checking their names.
 
     Args:
         problem: the family.
-        instance: stays as it is.
+        instance: any instance of the family.
         values: texts by the names in the family's settings.
 
     Raises:
-        UnknownNameError: an unknown key.
-        SettingError: a value that cannot be used.
+        UnknownNameError: an unknown setting.
+        SettingError: a value cannot be used.
     """
     check_settings(problem, values)
     return problem.apply_settings(instance, values) if values else instance
 
 
 def check_settings(problem: Problem[Any], keys: Iterable[str]) -> None:
-    """Refuse keys that are no settings of the family.
+    """Refuse unknown names of settings.
 
     Args:
         problem: the family.
         keys: names of settings.
 
     Raises:
-        UnknownNameError: an unknown key; the message offers the nearest.
+        UnknownNameError: an unknown name; the message suggests the nearest one.
     """
     for key in keys:
         check_name(key, problem.settings, f"{problem.family} setting")
 
 
 def check_families(names: Sequence[str]) -> list[str]:
-    """Return the named families, once each; all of them where none is named.
+    """Return the named families without repeats; all families if none is named.
 
     Raises:
         UnknownNameError: no such family.
@@ -141,13 +141,14 @@ def check_families(names: Sequence[str]) -> list[str]:
 def choose_contenders(
     problem: Problem[Any], names: Sequence[str], baseline: str | None
 ) -> list[str]:
-    """Return the contenders of a comparison, once each: those asked for, those that are in every
-    table, and the baseline.
+    """Return the names of a comparison's contenders, without repeats.
+
+    They are those named (or the family's default), those in every table, and the baseline.
 
     Args:
         problem: the family.
-        names: those asked for; the family's defaults where none is.
-        baseline: whom the others are compared with; None for the family's own.
+        names: names the user gave; empty for the family's default.
+        baseline: contender that the others are compared with; None for the family's.
 
     Raises:
         UnknownNameError: no such contender.
@@ -173,10 +174,10 @@ def check_budget(seconds: float) -> Budget:
 
 
 def check_seeds(count: int) -> range:
-    """Return the seeds 0 to count - 1.
+    """Return the seeds 0..count-1.
 
     Raises:
-        SettingError: not between 1 and MAX_SEEDS.
+        SettingError: the count is not between 1 and MAX_SEEDS.
     """
     if not 1 <= count <= MAX_SEEDS:
         raise SettingError(f"--seeds {count}: give a number of runs between 1 and {MAX_SEEDS}")
@@ -184,10 +185,10 @@ def check_seeds(count: int) -> range:
 
 
 def check_seed(seed: int) -> int:
-    """Return the seed of a contender or generator.
+    """Return a seed if it is not negative.
 
     Raises:
-        SettingError: below 0.
+        SettingError: it is negative.
     """
     if seed < 0:
         raise SettingError(f"--seed {seed}: give a whole number of at least 0")
@@ -197,15 +198,15 @@ def check_seed(seed: int) -> int:
 def load(
     family: str, argument: str, pairs: Sequence[str]
 ) -> tuple[Problem[Any], list[Any], dict[str, str]]:
-    """Find a family and load the instances behind an argument, with settings applied.
+    """Import a family's Problem and load the instances that an argument names.
 
     Args:
-        family: its name.
-        argument: a set, one of a set, or a file; see `find_instances`.
+        family: name of the family.
+        argument: a set, one instance of a set, or a file; see `find_instances`.
         pairs: "key=value" texts of settings.
 
     Returns:
-        The family's Problem, the instances, and the settings.
+        The family's Problem, the instances with settings applied, and the settings.
 
     Raises:
         SysOptError: see `find_instances` and `parse_settings`.
@@ -218,12 +219,12 @@ def load(
 def reader_of(
     problems: Sequence[Problem[Any]], argument: str, pairs: Sequence[str]
 ) -> Problem[Any]:
-    """Find the one family that can read a file.
+    """Return the one family that can read a file.
 
     Args:
-        problems: the families in question.
+        problems: the families to try.
         argument: the file.
-        pairs: "key=value" texts; each family is tried with those that it knows.
+        pairs: "key=value" texts of settings; each family is tried with those that it knows.
 
     Raises:
         UnknownNameError: there is no such file.
@@ -255,12 +256,15 @@ def reader_of(
 def import_file(
     family: str | None, path: Path, pairs: Sequence[str]
 ) -> tuple[Problem[Any], list[Any]]:
-    """Load the instances in a user's file, named after it, with settings applied.
+    """Load the instances in a user's file, with settings applied.
 
     Args:
-        family: its name; None for the one that can read the file.
+        family: name of the family; None for the one that can read the file.
         path: the file.
         pairs: "key=value" texts of settings.
+
+    Returns:
+        The family's Problem and the instances.
 
     Raises:
         InstanceError: no such file, or malformed.
@@ -280,13 +284,13 @@ def generate(problem: Problem[Any], count: int, seed: int, pairs: Sequence[str])
 
     Args:
         problem: the family.
-        count: of instances.
-        seed: of the first; each next one has the next seed.
-        pairs: "key=value" texts of the generator's parameters and of settings.
+        count: number of instances.
+        seed: seed of the first instance; each further one has the next seed.
+        pairs: "key=value" texts of the generator's parameters and the instances' settings.
 
     Raises:
         SettingError: a count below 1, or a value that cannot be used.
-        UnknownNameError: a parameter nobody knows.
+        UnknownNameError: an unknown parameter.
     """
     if count < 1:
         raise SettingError(f"--count {count}: give at least 1")
@@ -302,15 +306,14 @@ def generate(problem: Problem[Any], count: int, seed: int, pairs: Sequence[str])
 
 
 def save(instances: Sequence[Any], path: Path) -> None:
-    """Write a set as .zip, or one instance as .npz.
+    """Write instances to a .zip set, or one instance to a .npz.
 
     Args:
-        instances: what to write.
-        path: the file; its suffix says which.
+        instances: instances of one family.
+        path: the file.
 
     Raises:
-        OutputError: another suffix, several instances for one .npz, or a place that cannot be
-            written.
+        OutputError: another suffix, several instances for one .npz, or the file cannot be written.
     """
     if path.suffix != ".zip" and (path.suffix != ".npz" or len(instances) != 1):
         many = " (several instances need .zip)" if path.suffix == ".npz" else ""
@@ -319,7 +322,10 @@ def save(instances: Sequence[Any], path: Path) -> None:
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, str]:
-    """Split `key=value` texts of a configuration, whose reader checks the keys.
+    """Parse "key=value" texts for a configuration, whose reader checks the keys.
+
+    Returns:
+        Key -> value.
 
     Raises:
         SettingError: a text has no "=".

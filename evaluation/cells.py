@@ -1,4 +1,4 @@
-"""Cells of a comparison, and the folder that keeps their rows, one JSON file a cell."""
+"""Cells of a comparison, and the folder that keeps their rows, one JSON file per cell."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Entry:
 
     Attributes:
         family: name of its family.
-        instance: as played, with its settings applied.
-        settings: the settings it was given, as texts by name.
+        instance: the instance with its settings applied.
+        settings: those settings, texts by name.
     """
 
     family: str
@@ -35,13 +35,19 @@ class Entry:
 
     @property
     def instance_hash(self) -> str:
-        """Content hash of the instance as played, settings included."""
+        """Content hash of the instance with its settings."""
         return str(self.instance.content_hash)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run: a contender on an instance, with a seed."""
+    """One run of a comparison: a contender on an instance, with a seed.
+
+    Attributes:
+        entry: the instance.
+        contender: name of the contender.
+        seed: seed of the contender.
+    """
 
     entry: Entry
     contender: str
@@ -59,16 +65,19 @@ class Cell:
 class Folder:
     """The output folder of a comparison.
 
-    Each row is one file, written whole or not at all as soon as the run has ended, so that a
-    comparison that is killed loses the cell in progress alone. The instances as played lie beside
-    the rows, so that rows replay.
+    Each row is one file, written atomically as soon as the run has ended, so that a comparison that
+    is killed loses only the cell in progress. The instances are stored beside the rows, so that
+    rows can be replayed.
+
+    Attributes:
+        path: the folder.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def prepare(self) -> None:
-        """Make the folder, and try that it can be written to.
+        """Create the folder and check that it can be written to.
 
         Raises:
             OutputError: it cannot.
@@ -89,20 +98,23 @@ class Folder:
         """Write a row.
 
         Args:
-            cell: names the file.
-            row: what is written.
+            cell: the cell, which names the file.
+            row: the cell's row.
         """
         path = self.path / CELLS / f"{cell.key}.json"
         write_bytes(path, (json.dumps(row.to_json()) + "\n").encode())
 
     def keep_instance(self, entry: Entry) -> None:
-        """Write the instance as played, unless that is done."""
+        """Write the instance with its settings, unless it has been written."""
         path = self.path / INSTANCES / f"{entry.instance_hash}.npz"
         if not path.exists():
             entry.instance.save(path)
 
     def rows(self) -> dict[str, Row]:
-        """Read the rows, by cell key in the order of the keys.
+        """Read all rows.
+
+        Returns:
+            Cell key -> row, in the order of the keys.
 
         Raises:
             OutputError: a row is damaged.
@@ -113,17 +125,17 @@ class Folder:
         """Load the instance that a row was played on.
 
         Raises:
-            InstanceError: its file is gone or damaged.
+            InstanceError: its file is missing or damaged.
         """
         path = self.path / INSTANCES / f"{row.instance_hash}.npz"
         return load_problem(row.family).instance_type.load(path)
 
     def write_run(self, facts: Mapping[str, Any]) -> None:
-        """Write how the comparison was made."""
+        """Write the facts on how the comparison was made."""
         write_bytes(self.path / RUN, (json.dumps(facts, indent=1) + "\n").encode())
 
     def read_run(self) -> dict[str, Any]:
-        """Read how the comparison was made; empty if that was never written."""
+        """Read the facts on how the comparison was made; empty if they were never written."""
         try:
             facts = json.loads((self.path / RUN).read_text())
         except (OSError, ValueError):
@@ -151,14 +163,14 @@ def check_resume(
     """Refuse to mix rows that do not belong together.
 
     Args:
-        rows: what the folder holds, by cell key.
+        rows: rows in the folder, by cell key.
         entries: the instances to play.
-        budgets: wall-clock seconds a plan, by family.
-        resume: whether the user asked to go on with the folder.
-        path: the folder, for messages.
+        budgets: wall-clock seconds per plan, by family.
+        resume: whether the user asked to continue the comparison in the folder.
+        path: the folder, for error messages.
 
     Raises:
-        OutputError: there are rows and `resume` is not asked for, or a row was made with another
+        OutputError: there are rows and `resume` is false, or a row was made with another
             environment version, on an instance that is not in this comparison, or under another
             budget.
     """
@@ -198,7 +210,7 @@ def check_versions(rows: Iterable[Row], path: Path) -> None:
 
     Args:
         rows: the rows of a folder.
-        path: the folder, for the message.
+        path: the folder, for error messages.
 
     Raises:
         OutputError: there are such rows.

@@ -1,4 +1,4 @@
-"""The whole of `compare`: request -> plan -> rows -> report."""
+"""Run `compare` from the user's request to the report: request -> plan -> rows -> report."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from .table import Scored
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user asks `compare` for; what is left empty or None takes the families' defaults.
+    """What a user asks `compare` for; empty values and None stand for the families' defaults.
 
     Attributes:
         families: names of families; empty for all.
-        instances: names of sets, of members of sets and of files; or instances themselves.
+        instances: names of sets, of single instances in sets and of files; or instances themselves.
         contenders: names of contenders.
-        budget_s: wall-clock seconds a plan.
+        budget_s: wall-clock seconds per plan.
         settings: settings of the instances, as "key=value" texts.
-        seeds: runs of each contender on each instance, seeded 0, 1, and so on.
-        baseline: name of the contender that the others are paired with.
-        workers: processes at a time; above 1 seconds do not compare well.
+        seeds: runs of each contender on each instance, with seeds 0, 1, and so on.
+        baseline: name of the contender that the others are compared with, pair by pair.
+        workers: parallel processes; with more than 1, times are less comparable.
         ray: address of a Ray cluster ("local" starts one here), or None.
-        command: how to run it again, for the report.
-        quiet: whether to show no progress bar.
+        command: the command that repeats the comparison, for the report.
+        quiet: whether to hide the progress bar.
     """
 
     families: Sequence[str] = ()
@@ -60,14 +60,14 @@ class Request:
 
 
 def make_plan(request: Request) -> Plan:
-    """Turn names into objects, and refuse what cannot be played before anything is.
+    """Convert a request to a plan, and refuse what cannot be played before anything is played.
 
-    With several families, a set, contender or setting goes to those that know it.
+    With several families, each set, contender or setting applies to the families that know it.
 
     Raises:
-        UnknownNameError: a name that no family in question knows.
-        InstanceError: a file or set that cannot be loaded.
-        SettingError: a value that cannot be used, or a file that more than one family could read.
+        UnknownNameError: a name that no family in the request knows.
+        InstanceError: a file or set cannot be loaded.
+        SettingError: a value cannot be used, or several families could read a file.
     """
     problems = [load_problem(name) for name in check_families(request.families)]
     _known_somewhere(problems, request)
@@ -110,15 +110,15 @@ def make_plan(request: Request) -> Plan:
 
 
 def compare(request: Request, out: Path, resume: bool = False) -> list[Scored]:
-    """Play what is asked for, or what is left of it, and write the report.
+    """Play a request, or the rest of it, and write the report.
 
     Args:
         request: what to play.
-        out: the folder for the report and the rows.
-        resume: whether to go on with what the folder holds.
+        out: folder for the report and the rows.
+        resume: whether to continue the comparison in the folder.
 
     Returns:
-        One row a contender, instance and seed, with attributes such as `contender`, `instance`,
+        One row per contender, instance and seed, with attributes such as `contender`, `instance`,
         `objective`, `feasible`, `status`, `bound`, `wall_s`, `best` and `gap_to_best`; see
         `core.results.Row` and `table.Scored` for all of them.
 
@@ -129,7 +129,7 @@ def compare(request: Request, out: Path, resume: bool = False) -> list[Scored]:
     plan = make_plan(request)
     folder = Folder(out)
     facts = _facts(request, plan)
-    # Written before the first cell, so that a run that is killed has it too.
+    # Written before the first cell, so that a comparison that is killed also has it.
     play(plan, folder, resume, request.quiet, lambda: folder.write_run(facts))
     return write_report(folder)
 
@@ -178,7 +178,7 @@ def _instances(
 def _by_family(
     problems: Sequence[Problem[Any]], request: Request
 ) -> dict[str, list[str | Instance]]:
-    """Return the instance arguments by the family that they are for."""
+    """Return the instance arguments of each family that can load them."""
     found: dict[str, list[str | Instance]] = {problem.family: [] for problem in problems}
     for argument in request.instances:
         if isinstance(argument, Instance):

@@ -1,4 +1,4 @@
-"""Conditions of a comparison: hardware, commit, package versions, load."""
+"""Record the conditions of a comparison: hardware, commit, package versions, load."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ PACKAGES = (
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Return the versions of this library and of the packages that results may depend on, by name;
-    packages that are not installed are left out.
+    """Return the versions of this library and of the installed packages that results may depend on.
+
+    Returns:
+        Name of the package -> version.
     """
     versions = {"sysopt-gym": __version__, "python": platform.python_version()}
     for name in PACKAGES:
@@ -33,9 +35,7 @@ def package_versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the Git commit of the checkout that this package runs from, with "+" where its files
-    differ; "" outside a checkout.
-    """
+    """Return the Git commit of this package's checkout, with "+" if files differ; "" for none."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return ""
@@ -72,7 +72,7 @@ def usable_cores() -> int:
 
 
 def memory_gib() -> float:
-    """Return the physical memory in GiB; 0 where the system does not say."""
+    """Return the physical memory in GiB; 0 if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError, AttributeError):
@@ -80,7 +80,7 @@ def memory_gib() -> float:
 
 
 def conditions() -> dict[str, Any]:
-    """Return what the report says under "how to reproduce", by name."""
+    """Return the facts in the report's section on how to reproduce it, by name."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return {
         "processor": cpu_model(),

@@ -24,13 +24,14 @@ REQUIRED = ("numpy", "gymnasium", "networkx", "numba", "typer", "rich")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """Result of one check.
 
     Attributes:
         what: name of what was checked.
-        health: "off" of something required that does not work, "note" of something optional.
+        health: "ok"; "note" if something optional does not work; "off" if something required does
+            not.
         text: what was found.
-        remedy: what to do about it; empty where there is nothing to do.
+        remedy: what to do about it; empty if nothing is to be done.
     """
 
     what: str
@@ -40,7 +41,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Run every check."""
+    """Run all checks and return their findings."""
     checks: list[Callable[[], list[Finding]]] = [
         _python, _packages, _threads, _back_ends, _agents, _report, _families,
     ]  # fmt: skip
@@ -48,7 +49,14 @@ def examine() -> list[Finding]:
 
 
 def pins(path: Path = CONSTRAINTS) -> dict[str, str]:
-    """Return the versions that this library is made with, by package; empty without the file."""
+    """Return the package versions that this library is developed with; empty without the file.
+
+    Args:
+        path: a pip constraints file.
+
+    Returns:
+        Name of the package -> version.
+    """
     if not path.is_file():
         return {}
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
@@ -60,7 +68,7 @@ def _python() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    """Pinned packages: absent ones are off where required, other versions are a note."""
+    """Check pinned packages: missing ones are "off" if required, other versions are a "note"."""
     findings = []
     wanted = dict.fromkeys(REQUIRED, "") | pins()
     for name, pin in wanted.items():
@@ -95,7 +103,13 @@ def _threads() -> list[Finding]:
 
 
 def _tried(what: str, attempt: Callable[[], str], extra: str) -> Finding:
-    """Return what an attempt finds, or how it failed; an extra's packages are optional."""
+    """Return what an attempt finds, or how it failed.
+
+    Args:
+        what: name of what is checked.
+        attempt: () -> text of the finding.
+        extra: the extra that installs what is checked.
+    """
     remedy = f"pip install 'sysopt-gym[{extra}]'"
     try:
         return Finding(what, "ok", attempt())
@@ -133,7 +147,7 @@ print("CP-SAT of OR-Tools", importlib.metadata.version("ortools"), "solves a pro
 
 
 def _back_ends() -> list[Finding]:
-    """Each in a process of its own: a broken back end may take its process down."""
+    """Check solver back ends, each in its own process: a broken one may end its process."""
     return [
         _tried("HiGHS", lambda: _run_apart(HIGHS), "solvers"),
         _tried("CP-SAT", lambda: _run_apart(CPSAT), "solvers"),
@@ -141,7 +155,7 @@ def _back_ends() -> list[Finding]:
 
 
 def _run_apart(program: str) -> str:
-    """Run a Python program in a process of its own, and return the last line that it prints.
+    """Run a Python program in a separate process and return the last line that it prints.
 
     Raises:
         ImportError: it needs a package that is not installed.
@@ -191,9 +205,7 @@ def _report() -> list[Finding]:
 
 
 def _families() -> list[Finding]:
-    """Check that every family and every one of its instance sets loads; a set may need the data
-    folder.
-    """
+    """Check that every family and each of its instance sets loads."""
     findings = []
     for family in family_names():
         try:

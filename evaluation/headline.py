@@ -1,4 +1,4 @@
-"""The report's first paragraph: who wins, by how much, how sure, and at what cost."""
+"""Write the report's first paragraph: who wins, by how much, how sure, and at what cost."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ LEAD_GAP = 0.005
 
 
 def number(value: float | None) -> str:
-    """Return four significant digits; a dash of NaN and None."""
+    """Format a number with four significant digits; NaN and None as a dash."""
     if value is None or np.isnan(value):
         return "–"
     return f"{value:.4g}"
 
 
 def percent(value: float | None) -> str:
-    """Return a fraction in percent, with one decimal; a dash of NaN and None."""
+    """Format a fraction in percent with one decimal; NaN and None as a dash."""
     if value is None or np.isnan(value):
         return "–"
     return f"{100 * value + 0.0:.1f} %".replace("-0.0 %", "0.0 %")
 
 
 def seconds(value: float | None) -> str:
-    """Return seconds with two decimals, milliseconds below 0.1 s; a dash of None."""
+    """Format seconds with two decimals, below 0.1 s as milliseconds; None as a dash."""
     if value is None:
         return "–"
     return f"{1000 * value:.2g} ms" if value < 0.1 else f"{value:.2f} s"
 
 
 def interval(estimate: Estimate, form: str = "number") -> str:
-    """Return the 95 % interval in brackets; empty where there is none.
+    """Format a 95 % interval in brackets; empty if there is none.
 
     Args:
-        estimate: with its interval.
-        form: "number", or "percent" of a fraction.
+        estimate: a value with its interval.
+        form: "number", or "percent" for a fraction.
     """
     if estimate.low is None or estimate.high is None:
         return ""
@@ -51,17 +51,17 @@ def interval(estimate: Estimate, form: str = "number") -> str:
 
 
 def better(row: Row) -> str:
-    """Return in words which way the objective improves."""
+    """Return a phrase that says which way the objective improves."""
     return "lower is better" if row.direction == "minimize" else "higher is better"
 
 
 def headline(rows: Sequence[Scored], lines: Sequence[Standing], baseline: str) -> list[str]:
-    """Return the sentences that answer first what the reader came for, one a bullet of the report.
+    """Return the sentences that answer the reader's first questions, one per bullet of the report.
 
     Args:
-        rows: of one family and one objective.
-        lines: their standings.
-        baseline: the contender that the others are paired with.
+        rows: rows of one family and one objective.
+        lines: standings of their contenders.
+        baseline: name of the contender that the others are compared with.
     """
     lines, oracles = (
         [line for line in lines if (line.role == "oracle") == wanted] for wanted in (False, True)
@@ -113,7 +113,7 @@ def _who_wins(rows: Sequence[Scored], lines: Sequence[Standing], count: int) -> 
 
 
 def _by_rank(lines: Sequence[Standing], count: int) -> str:
-    """Return who is first by average rank; empty of one instance or one contender."""
+    """Return who has the best average rank; empty for one instance or one contender."""
     if count < 2 or len(lines) < 2:
         return ""
     best = min(line.rank.value for line in lines)
@@ -125,7 +125,7 @@ def _by_rank(lines: Sequence[Standing], count: int) -> str:
 
 
 def _level(rows: Sequence[Scored], first: str, second: str) -> bool:
-    """Return whether two contenders did equally well on every instance."""
+    """Whether two contenders did equally well on every instance."""
     lead = paired_difference(rows, first, second)
     if lead is None or abs(lead.value) > 1e-9:
         return False
@@ -133,7 +133,7 @@ def _level(rows: Sequence[Scored], first: str, second: str) -> bool:
 
 
 def _how_sure(rows: Sequence[Scored], winner: str, other: str) -> tuple[str, bool]:
-    """Return how far the winner is ahead of the other, and whether the interval excludes 0."""
+    """Return how far the winner leads the other, and whether the interval excludes 0."""
     lead = paired_difference(rows, winner, other)
     if lead is None:
         return f"It was not played on the same instances as {other}.", False
@@ -192,7 +192,7 @@ def _hindsight(rows: Sequence[Scored], winner: Standing, oracle: Standing) -> st
 
 
 def _agent_or_solver(rows: Sequence[Scored], lines: Sequence[Standing]) -> str:
-    """Return whether to train an agent or to run a solver, as far as the rows decide it."""
+    """Return whether to train an agent or to run a solver, as far as the rows can tell."""
     agents = [line for line in lines if line.role == "agent" and not _all_failed(line)]
     others = [line for line in lines if line.role != "agent" and not _all_failed(line)]
     question = "Train an agent or run a solver?"
@@ -229,13 +229,13 @@ def leaders(rows: Sequence[Scored], names: Sequence[str], grid: np.ndarray, budg
     """Return who would lead under smaller budgets: "until 0.1 s ha, then milp".
 
     Args:
-        rows: of one family and one objective.
+        rows: rows of one family and one objective.
         names: the contenders to consider.
         grid: float64 [T], seconds at which they are compared.
         budget_s: the budget; later seconds are left out.
 
     Returns:
-        One sentence; empty where one contender leads all along.
+        One sentence; empty if one contender leads at all times.
     """
     grid = grid[grid <= budget_s]
     curves = np.array(
@@ -251,7 +251,7 @@ def leaders(rows: Sequence[Scored], names: Sequence[str], grid: np.ndarray, budg
     start = int(moving.argmax())
     spans: list[tuple[int, float]] = []
     for at in range(start, len(grid)):
-        # A lead changes hands only when it is more than a hair's breadth.
+        # The leader changes only if the other one is clearly ahead.
         if not spans or order[spans[-1][0], at] > order[ahead[at], at] + LEAD_GAP:
             spans.append((int(ahead[at]), float(grid[at])))
     ends = [began for _, began in spans[1:]] + [float(grid[-1])]
@@ -260,7 +260,7 @@ def leaders(rows: Sequence[Scored], names: Sequence[str], grid: np.ndarray, budg
         for (who, began), end in zip(spans, ends, strict=True)
         if end >= LEAD_RATIO * began or end == ends[-1]
     ]
-    # Of neighbors with the same leader the later end counts.
+    # Adjacent intervals with the same leader are merged.
     changes = [pair for pair, after in pairwise(kept) if pair[0] != after[0]]
     if not changes:
         return ""

@@ -1,6 +1,6 @@
-"""The judge: replay actions in the environment, validate them independently, and compare.
+"""The judge: replay actions in the environment, validate them independently, and compare both.
 
-World seeds are made here and nowhere else; a contender never sees them.
+World seeds are made only here; contenders never see them.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ LATE_FACTOR, LATE_GRACE_S = 1.05, 0.02
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the judge finds in a plan.
+    """Result of judging a plan.
 
     Attributes:
-        objective: in the family's unit; NaN where the plan is infeasible or the judges disagree.
+        objective: in the family's unit; NaN if the plan is infeasible or the judges disagree.
         feasible: whether both the environment and the validator accept the plan.
-        agree: whether the environment and the validator find the same.
-        violations: one sentence for each broken constraint, or how the judges disagree.
-        detail: further figures of the family, by name.
+        agree: whether the environment and the validator come to the same result.
+        violations: one sentence for each broken constraint, or on how the judges disagree.
+        detail: name -> value of further figures of the family.
     """
 
     objective: float
@@ -50,14 +50,14 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the judge finds in a contender's answer: its plan, its seconds and its proof.
+    """Result of judging a contender's answer: its plan, its seconds and its proof.
 
     Attributes:
-        found: what the plan is worth.
-        status: what became of the run.
-        scored_objective: objective the run is ranked by, that of the null plan where it failed.
-        late: whether the contender overran its budget beyond the grace.
-        claim: "optimal" where the contender proved that no plan is better, else "feasible".
+        found: the judgement of the plan.
+        status: outcome of the run.
+        scored_objective: objective the run is ranked by; that of the null plan if it failed.
+        late: whether the contender overran its budget by more than the grace period.
+        claim: "optimal" if the contender proved that no plan is better, else "feasible".
         bound: bound on the objective that the contender proved, or None.
     """
 
@@ -71,13 +71,13 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class _Replay:
-    """What the environment finds in a plan.
+    """Result of replaying a plan in the environment.
 
     Attributes:
         objective: as the environment reports it after the last action.
         feasible: whether it accepts every action.
-        refused: why it refused an action; empty where it did not.
-        broken: what the environment raised instead of judging; empty where it did not.
+        refused: why it refused an action; empty if it did not.
+        broken: exception that the environment raised instead; empty if it raised none.
     """
 
     objective: float
@@ -90,7 +90,7 @@ def world_seed(instance_hash: str, seed: int) -> int:
     """Return the world seed of a run, the same for every contender.
 
     Args:
-        instance_hash: content hash of the instance as played.
+        instance_hash: content hash of the instance with its settings.
         seed: seed of the contender's run, counted from 0.
     """
     digest = hashlib.sha256(f"world/{instance_hash}/{seed}".encode()).digest()
@@ -98,7 +98,7 @@ def world_seed(instance_hash: str, seed: int) -> int:
 
 
 def is_late(wall_s: float, budget_s: float) -> bool:
-    """Return whether a contender overran its budget beyond the grace.
+    """Whether a contender overran its budget by more than the grace period.
 
     Args:
         wall_s: wall-clock seconds that it took.
@@ -116,13 +116,13 @@ def judged(
         problem: the family.
         instance: the whole instance, of which a contender may have seen a part.
         outcome: what the contender returned, and the seconds it took.
-        world: its seed, and the seconds the contender took.
-        budget: what the contender was given.
+        world: the world's seed, and the seconds the contender took.
+        budget: the budget the contender was given.
     """
     solution = outcome.solution
     found = judge(problem, instance, np.asarray(solution.actions), world, solution.played)
     late = is_late(outcome.wall_s, budget.seconds)
-    # A proof is about the instance as given; in a live world a plan meets another one.
+    # A proof holds for the given instance; in a live world the plan meets a changed one.
     live = problem.is_live(instance)
     claim: Claim = "feasible" if live else solution.status
     status: Status = "late" if late else claim
@@ -147,10 +147,10 @@ def judge(
     Args:
         problem: the family.
         instance: the whole instance.
-        actions: int64, one row an environment step; no rows are the null plan.
-        world: its seed, and the seconds spent before the first action.
-        played: what the environment said while a policy played it, which the replay must say again;
-            not so in a live world, which has gone on since.
+        actions: int64, one row per environment step; no rows are the null plan.
+        world: the world's seed, and the seconds spent before the first action.
+        played: what the environment reported while a policy played the plan; the replay must report
+            the same, except in a live world, which has gone on since. None for a planner.
     """
     replay = _replay(problem, instance, actions, world)
     verdict = problem.validate(instance, actions, world)
@@ -165,7 +165,7 @@ def judge(
 
 
 def _disagreement(replay: _Replay, verdict: Verdict, played: Played | None) -> str:
-    """Return a sentence on how the replay differs from what it must agree with; else nothing."""
+    """Return how the replay differs from what it must agree with; empty if it agrees."""
     if replay.broken:
         return replay.broken
     if replay.feasible != verdict.feasible:
@@ -184,7 +184,7 @@ def _disagreement(replay: _Replay, verdict: Verdict, played: Played | None) -> s
 
 
 def _same(played: Played, replay: _Replay) -> bool:
-    """Compare what the environment said; NaN while it was played is an objective it hid."""
+    """Whether a replay agrees with what was reported in play; a NaN objective then was hidden."""
     told, found = played.objective, replay.objective
     return played.feasible == replay.feasible and (
         math.isnan(told) or math.isclose(told, found, rel_tol=0.0, abs_tol=TOLERANCE)
@@ -195,14 +195,14 @@ _null_objectives: dict[tuple[str, str, World], float] = {}
 
 
 def null_objective(problem: Problem[Any], instance: Any, world: World) -> float:
-    """Return the objective of the family's null plan; NaN where that is not feasible.
+    """Return the objective of the family's null plan; NaN if that plan is infeasible.
 
-    It is judged once in a process for all contenders.
+    The result is cached, so that it is computed once per process for all contenders.
 
     Args:
         problem: the family.
         instance: the whole instance.
-        world: its seed, and the seconds spent before the first action.
+        world: the world's seed, and the seconds spent before the first action.
     """
     key = problem.family, instance.content_hash, world
     if key not in _null_objectives:
@@ -219,20 +219,20 @@ def anytime_curve(
     wall_s: float,
     final: float = math.nan,
 ) -> list[tuple[float, float]]:
-    """Return how good the best plan found was at moments of the search, by the validator.
+    """Return the objective of the best plan found by each moment of a search, by the validator.
 
-    The moments are those of at most CURVE_POINTS incumbents, evenly chosen, the last one always.
-    In a live world a plan loses worth with time, so CURVE_POINTS further moments, up to `wall_s`,
-    are added, and each plan is judged in the world as it is at that moment. Infeasible plans are
-    left out.
+    The moments are those of at most CURVE_POINTS incumbents, evenly chosen, always with the last
+    one. In a live world a plan gets worse with time, so CURVE_POINTS further moments, up to
+    `wall_s`, are added, and each plan is judged in the world as it is at that moment. Infeasible
+    plans are left out.
 
     Args:
         problem: the family.
         instance: the whole instance.
         incumbents: the improving plans, in the order of their seconds.
-        seed: the world's.
-        wall_s: seconds that the whole run took.
-        final: objective of the last plan, where it is known already; NaN has it judged.
+        seed: seed of the world.
+        wall_s: wall-clock seconds of the whole run.
+        final: objective of the last plan if it is known already; NaN to compute it.
 
     Returns:
         (seconds, objective) pairs in the order of seconds.
@@ -259,7 +259,7 @@ def anytime_curve(
 
 
 def as_action(row: Any) -> Any:
-    """Return one row of a plan as the environment takes it: an int, or an int64 array."""
+    """Convert one row of a plan to an action: an int, or an int64 array."""
     return int(row) if np.ndim(row) == 0 else np.asarray(row)
 
 

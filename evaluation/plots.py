@@ -1,4 +1,4 @@
-"""The report's plots, as SVG text: anytime curves, and objective against seconds."""
+"""Draw the report's plots as SVG text: anytime curves, and objective against seconds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PALETTE = (
     "#117733", "#999933", "#AA4499", "#44AA99", "#661100", "#444444", "#88CCEE", "#888888",
 )  # fmt: skip
 MARKERS = "osD^vPX*<>phH8d"
-LABEL_WIDTH = 0.15  # of the axis, left free for what is written there
-ORACLE = " (oracle)"  # ends the labels of the last in a legend
+LABEL_WIDTH = 0.15  # share of the axis that is left free for labels
+ORACLE = " (oracle)"  # suffix of oracles' labels, which come last in a legend
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 10,
@@ -37,14 +37,17 @@ STYLE = {
 
 
 def colors(names: Sequence[str], shown: Collection[str]) -> dict[str, str]:
-    """Choose a color for each contender, so that it keeps it from report to report.
+    """Choose a color for each contender, the same in every report if possible.
 
-    It is the palette's entry at the contender's index among all names; where another one has that,
-    the first free entry, and where none is free, its own again.
+    It is the palette's entry at the contender's index among all names; if another contender has
+    that, the first free entry; if none is free, its own entry again.
 
     Args:
         names: all contenders of the family, in the registry's order.
-        shown: those that need a color.
+        shown: the contenders that need a color.
+
+    Returns:
+        Contender -> color.
     """
     chosen: dict[str, str] = {}
     for place, name in enumerate(names):
@@ -58,15 +61,15 @@ def colors(names: Sequence[str], shown: Collection[str]) -> dict[str, str]:
 def anytime_plot(
     rows: Sequence[Scored], lines: Sequence[Standing], color: Mapping[str, str], budget_s: float
 ) -> str:
-    """Draw the mean gap to the best plan against seconds (log), a step curve a contender.
+    """Draw the mean gap to the best plan against seconds (log), one step curve per contender.
 
     Oracles are left out, since their seconds do not count.
 
     Args:
-        rows: of one family and one objective.
+        rows: rows of one family and one objective.
         lines: their standings, in the order of the legend.
-        color: by contender.
-        budget_s: the budget, a dashed line.
+        color: contender -> color.
+        budget_s: the budget in seconds, a dashed line.
 
     Returns:
         An <svg> element.
@@ -110,16 +113,15 @@ def anytime_plot(
 def cost_plot(
     rows: Sequence[Scored], lines: Sequence[Standing], color: Mapping[str, str], budget_s: float
 ) -> str:
-    """Draw the IQM objective with its interval against median wall seconds (log), a mark a
-    contender.
+    """Draw the IQM objective with its interval against median wall seconds (log).
 
-    Oracles are dashed lines, since their seconds do not count.
+    Each contender is a mark; oracles are dashed lines, since their seconds do not count.
 
     Args:
-        rows: of one family and one objective.
+        rows: rows of one family and one objective.
         lines: their standings, in the order of the legend.
-        color: by contender.
-        budget_s: the budget, a dashed line.
+        color: contender -> color.
+        budget_s: the budget in seconds, a dashed line.
 
     Returns:
         An <svg> element.
@@ -194,7 +196,7 @@ def _pyplot() -> Any:
 
 
 def _svg(figure: Any) -> str:
-    """Return the figure as an <svg> element that scales with the page."""
+    """Convert a figure to an <svg> element that scales with the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     _pyplot().close(figure)

@@ -1,4 +1,4 @@
-"""The parent's side of a worker process: start, ask, time out, kill."""
+"""Run a contender in a worker process, from the parent's side: start, ask, time out, kill."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Trouble:
     """A run without a solution.
 
     Attributes:
-        status: whether the process crashed or gave no answer in time.
-        error: a sentence on why, as far as that is known.
+        status: "crashed" or "hung".
+        error: the reason, as far as it is known.
     """
 
     status: Literal["crashed", "hung"]
@@ -50,15 +50,16 @@ def answer_limit(budget: Budget) -> float:
 
 
 class Worker:
-    """Runs one contender in a process of its own, with one thread, after a warm-up.
+    """One contender in its own process with one thread, warmed up on the family's warm-up instance.
 
-    A process that died or hung is replaced at the next `play`; where the contender could not even
-    start, every `play` says so.
+    A worker that died or hung is replaced at the next `play`. If its contender failed to start,
+    every `play` returns that failure.
 
-    Args:
+    Attributes:
         family: name of the family.
-        contender: its name there.
-        budget: of every run.
+        contender: name of the contender.
+        budget: the budget of each run.
+        setup_s: seconds of starting, loading and warming up.
     """
 
     def __init__(self, family: str, contender: str, budget: Budget) -> None:
@@ -70,7 +71,7 @@ class Worker:
         self._failed_start: Trouble | None = None
 
     def start(self) -> None:
-        """Start the process and warm the contender up, unless that is done."""
+        """Start the process and warm the contender up, unless that has been done."""
         if self._process is not None or self._failed_start is not None:
             return
         began = time.perf_counter()
@@ -97,12 +98,12 @@ class Worker:
             self._failed_start = answer
 
     def play(self, instance: Any, seed: int, world_seed: int) -> Outcome | Trouble:
-        """Run the contender on its view of an instance.
+        """Run the contender on its view of an instance; an oracle's is the whole instance.
 
         Args:
             instance: the whole instance; what the contender may not see stays in this process.
-            seed: the contender's.
-            world_seed: the environment's.
+            seed: seed of the contender.
+            world_seed: seed of the environment.
         """
         self.start()
         if self._failed_start is not None:
@@ -117,7 +118,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the process, whatever it is doing, with all it started."""
+        """End the process and all that it started, whatever it is doing."""
         self.kill()
         if self._process is not None:
             self._process.wait()
@@ -128,7 +129,7 @@ class Worker:
         self._process = self._pipe = self._log = None
 
     def kill(self) -> None:
-        """Kill the process with all it started; a `play` that waits for it returns Trouble."""
+        """Kill the process and all that it started; a waiting `play` then returns a crash."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -146,7 +147,7 @@ class Worker:
         return trouble
 
     def _last_words(self) -> str:
-        """Say how the process ended, and the end of what it printed."""
+        """Return how the process ended, and the last lines that it printed."""
         assert self._process is not None and self._log is not None
         try:
             code = self._process.wait(timeout=5.0)

@@ -1,4 +1,4 @@
-"""What goes over the pipe between the runner and a worker process, pickled."""
+"""Messages between the runner and a worker process, pickled."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from ..core.solution import Solution
 
 @dataclass(frozen=True)
 class Start:
-    """Says who plays; sent once.
+    """First message to a worker: which contender to run.
 
     Attributes:
-        family, contender: names of the family and of its contender.
-        budget: of every run.
-        registry: the parent's registry, so that what was registered at run time is known here, too.
+        family: name of the family.
+        contender: name of the contender.
+        budget: the budget of each run.
+        registry: the parent's registry, with what was registered at run time.
         search_path: the parent's sys.path.
     """
 
@@ -29,10 +30,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a contender returned, and what it cost.
+    """A contender's solution and its cost.
 
     Attributes:
-        solution: its answer.
+        solution: what the contender returned.
         wall_s: wall-clock seconds.
         cpu_s: CPU seconds of all threads and of child processes that have ended.
     """
@@ -44,10 +45,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """What a contender raised.
+    """An exception that the contender raised.
 
     Attributes:
-        error: the last line of the traceback.
+        error: last line of the traceback.
         trace: the whole traceback.
     """
 

@@ -16,12 +16,12 @@ from .judge import TOLERANCE, judge
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What judging a row again finds.
+    """Result of judging a row again.
 
     Attributes:
         row: the row.
-        agrees: whether objective and feasibility are as in the row.
-        why: how they are not; empty where they are.
+        agrees: whether objective and feasibility are those in the row.
+        why: how they differ; empty if they do not.
     """
 
     row: Row
@@ -30,17 +30,17 @@ class Replayed:
 
 
 def replay(row: Row, folder: Folder) -> Replayed:
-    """Judge a row's actions again, in the world they were first judged in.
+    """Judge a row's actions again, in the world in which they were judged first.
 
-    Rows without a plan (crashed, hung) agree as they are: they have no actions.
+    Rows without a plan (crashed, hung) always agree: they have no actions.
 
     Args:
         row: the row.
-        folder: holds the row's instance.
+        folder: folder with the row's instance.
 
     Raises:
         OutputError: the row was made with another environment version.
-        InstanceError: the instance's file is gone or damaged.
+        InstanceError: the instance's file is missing or damaged.
     """
     problem = load_problem(row.family)
     if row.env_version != problem.env_version:

@@ -28,7 +28,23 @@ LONG_ENOUGH_S, BUSY_BELOW = 0.1, 0.8
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One family's part of the report; rows of different objectives make different sections."""
+    """One family's part of the report; rows of different objectives make different sections.
+
+    Attributes:
+        title: heading.
+        anchor: id of the heading in HTML.
+        about: line below the heading.
+        sentences: the headline, one sentence per bullet.
+        columns: headings of the table.
+        lines: rows of the table, one per contender.
+        notes: remarks below the table.
+        plots: pictures as SVG, with their captions.
+        instances: objectives by instance and contender.
+        figures: the family's further figures by contender.
+        by_instance: objective and further figures over seeds, per instance.
+        reasons: why runs failed.
+        pictures: the family's own pictures.
+    """
 
     title: str
     anchor: str
@@ -46,7 +62,7 @@ class Section:
 
 
 def check_installed() -> None:
-    """Refuse what could not be reported, before anything is played.
+    """Check that a report can be written, before anything is played.
 
     Raises:
         MissingDependencyError: the extra [report] is not installed.
@@ -62,10 +78,10 @@ def write_report(folder: Folder) -> list[Scored]:
     """Write results.parquet, summary.json, report.md and report.html into a folder of results.
 
     Returns:
-        The rows, with their gaps, in the order of the report.
+        The rows with their gaps, in the order of the report.
 
     Raises:
-        OutputError: the folder holds no rows, or rows that do not compare.
+        OutputError: the folder holds no rows, or rows that are not comparable.
         MissingDependencyError: the extra [report] is not installed.
     """
     check_installed()
@@ -98,7 +114,7 @@ def write_report(folder: Folder) -> list[Scored]:
 
 
 def _groups(rows: Sequence[Scored]) -> list[list[Scored]]:
-    """Group the rows that one table can hold: same family, objective, and kind of world."""
+    """Group the rows that share a table: same family, objective, and kind of world."""
     groups: dict[tuple[Any, ...], list[Scored]] = {}
     for row in rows:
         key = row.family, row.objective_name, row.direction, row.is_live
@@ -144,7 +160,7 @@ def _section(
 
 
 def _busy(rows: Sequence[Scored]) -> list[str]:
-    """Return a warning where contenders got much less than a core, which makes them slow."""
+    """Return a warning for contenders that got much less than a core, which slows them down."""
     shares = [
         row.cpu_s / row.wall_s
         for row in rows
@@ -161,7 +177,7 @@ def _busy(rows: Sequence[Scored]) -> list[str]:
 
 
 def _colors(family: str, lines: Sequence[Standing]) -> dict[str, str]:
-    """Return the color of each contender, which it keeps from report to report."""
+    """Return the color of each contender, the same in every report."""
     from .plots import colors
 
     names = contender_names(family)
@@ -177,7 +193,7 @@ def _columns(baseline: str) -> list[str]:
 
 
 def _line(line: Standing, color: Mapping[str, str]) -> dict[str, Any]:
-    """Return a contender's line; a cell is its text and a second, smaller one."""
+    """Return the table's row of a contender; a cell is a text and a second, smaller one."""
     failed = ", ".join(f"{count} {status}" for status, count in sorted(line.failures.items()))
     longest = f"max {seconds(line.wall_max_s)}" if line.wall_max_s and line.runs > 1 else ""
     return {
@@ -237,9 +253,13 @@ def _plots(
 def _figures(
     rows: Sequence[Scored], lines: Sequence[Standing], unit: Callable[[Scored], str | int]
 ) -> dict[str, Any]:
-    """Return the family's further figures by contender, of the runs whose plans are feasible: means
-    over runs of the same `unit` (their instance, or their seed) first, then over units, with
-    intervals.
+    """Return means of the family's further figures over feasible runs, by contender.
+
+    Args:
+        rows: rows of one family and one objective.
+        lines: standings of their contenders.
+        unit: row -> its instance or seed; means are taken within units first, then over units, with
+            intervals.
     """
     found = [row for row in rows if row.feasible and row.detail]
     names = list(dict.fromkeys(name for row in found for name in row.detail))
@@ -260,9 +280,7 @@ def _figures(
 
 
 def _by_instance(rows: Sequence[Scored], lines: Sequence[Standing]) -> list[dict[str, Any]]:
-    """Return, for each instance that contenders played with several seeds, the objective and the
-    further figures over these seeds.
-    """
+    """Return objective and further figures over seeds, for instances played with several seeds."""
     rows = [replace(row, detail={row.objective_name: row.objective, **row.detail}) for row in rows]
     tables = []
     for key in dict.fromkeys(row.instance_hash for row in rows):
@@ -274,7 +292,8 @@ def _by_instance(rows: Sequence[Scored], lines: Sequence[Standing]) -> list[dict
 
 
 def _instances(rows: Sequence[Scored], lines: Sequence[Standing]) -> dict[str, Any]:
-    """Return the objective that runs are ranked by, by instance and contender, the mean over seeds.
+    """Return the scored objective by instance and contender, the mean over seeds.
+
     An oracle's is never marked as the best.
     """
     sign = rows[0].sign
@@ -314,12 +333,12 @@ def _instances(rows: Sequence[Scored], lines: Sequence[Standing]) -> dict[str, A
 
 
 def _reasons(rows: Sequence[Scored]) -> list[str]:
-    """Return why runs failed, one text for all that failed alike."""
+    """Return why runs failed, one text for all runs that failed for the same reason."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row.failed:
             reason, place = row.failure_reason, f"{row.instance} (seed {row.seed})"
-            if row.status == "late":  # by other seconds each time
+            if row.status == "late":  # the seconds in its reason differ from run to run
                 reason, place = "", f"{place} {reason}"
             found.setdefault((row.contender, row.status, reason), []).append(place)
     lines = []
@@ -335,13 +354,13 @@ def _reasons(rows: Sequence[Scored]) -> list[str]:
 def _pictures(
     folder: Folder, rows: list[Scored], color: Mapping[str, str], places: Sequence[str]
 ) -> tuple[list[Picture], list[str]]:
-    """Draw the family's own pictures; whatever goes wrong there must not lose the report.
+    """Draw the family's own pictures; an error in one of them must not lose the report.
 
     Args:
-        folder: holds the instances of the rows.
-        rows: of the family.
-        color: of each contender, by name.
-        places: where the functions are that draw; see `Problem.pictures`.
+        folder: folder with the rows' instances.
+        rows: rows of the family.
+        color: contender -> color.
+        places: places of the functions that draw; see `Problem.pictures`.
 
     Returns:
         The pictures, and a sentence for each function that failed.
@@ -358,7 +377,7 @@ def _pictures(
 
 
 def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]]:
-    """Return how to reproduce the page, as pairs of a label and a text."""
+    """Return how to reproduce the page, as (label, text) pairs."""
     made = run.get("conditions", {})
     versions = rows[0].versions
     timing = sorted({row.timing for row in rows})

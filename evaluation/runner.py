@@ -1,7 +1,7 @@
-"""Play every contender on every instance: one worker process a contender, one row a cell.
+"""Play every contender on every instance: one worker process per contender, one row per cell.
 
-Cells run one after the other by default, so that seconds compare; in parallel processes or on a Ray
-cluster where asked.
+Cells run one after the other by default, so that times are comparable; if asked, in parallel
+processes or on a Ray cluster.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from .judge import anytime_curve, judged, null_objective, world_seed
 from .process import Trouble, Worker
 from .protocol import Outcome
 
-STARTED_TOGETHER = 16  # contenders' processes, of up to half a GiB each
+STARTED_TOGETHER = 16  # most processes that are started together; each takes up to half a GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ class Plan:
 
     Attributes:
         entries: the instances.
-        contenders: names by family.
-        budgets: what a plan may cost, by family.
-        seeds: of the contenders' runs on each instance.
-        workers: processes at a time.
+        contenders: family -> names of contenders.
+        budgets: family -> budget of a plan.
+        seeds: seeds of each contender's runs on each instance.
+        workers: parallel processes.
         ray: address of a Ray cluster ("local" starts one here), or None.
     """
 
@@ -64,7 +64,7 @@ class Plan:
     ray: str | None = None
 
     def cells(self) -> list[Cell]:
-        """List every cell, one contender's after the other's, so that each is started once."""
+        """List all cells, contender by contender, so that each is started once."""
         return [
             Cell(entry, name, seed)
             for family, names in self.contenders.items()
@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def timing(self) -> str:
-        """The conditions that the seconds were taken under, in words."""
+        """Conditions under which times are measured, in words."""
         if self.ray:
             return "cells side by side on a Ray cluster: seconds include what neighbors take"
         if self.workers > 1:
@@ -91,13 +91,13 @@ def play(
     quiet: bool = False,
     ready: Callable[[], None] | None = None,
 ) -> list[Row]:
-    """Play what is not yet in the folder, and return all its rows.
+    """Play the cells that are not in the folder yet, and return all of its rows.
 
     Args:
         plan: what to play.
-        folder: where rows are kept, each as soon as it is known.
-        resume: whether to go on with what the folder holds.
-        quiet: whether to show no progress bar.
+        folder: where each row is written as soon as it is known.
+        resume: whether to continue the comparison in the folder.
+        quiet: whether to hide the progress bar.
         ready: called after all checks, before the first cell.
 
     Raises:
@@ -125,19 +125,19 @@ def play(
 
 
 def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
-    """Play a cell, and judge what comes back.
+    """Play a cell and judge the result.
 
     Args:
         cell: what to play.
         worker: the contender's process.
-        timing: conditions that seconds are measured under, in words.
+        timing: conditions under which times are measured, in words.
     """
     entry, problem = cell.entry, load_problem(cell.entry.family)
     seed = world_seed(entry.instance_hash, cell.seed)
     outcome = worker.play(entry.instance, cell.seed, seed)
     objective = problem.objective(entry.instance)
     known_best = problem.best_known(entry.instance)
-    # A failed run ranks as the null plan, in the world as it is when the budget is spent.
+    # A failed run is scored as the null plan in the world at the end of the budget.
     null = null_objective(problem, entry.instance, World(seed, worker.budget.seconds))
     contender = contender_entry(entry.family, cell.contender)
     row = Row(
@@ -171,7 +171,7 @@ def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
 
 
 def _with_plan(row: Row, cell: Cell, outcome: Outcome, budget: Budget) -> Row:
-    """Return the row with what the judge finds in the contender's plan."""
+    """Return the row completed with the judgement of the contender's plan."""
     problem, instance = load_problem(row.family), cell.entry.instance
     solution = outcome.solution
     answer = judged(problem, instance, outcome, World(row.world_seed, outcome.wall_s), budget)
@@ -238,8 +238,8 @@ def _run_in_turn(
 ) -> Iterator[tuple[Cell, Row]]:
     """Play one contender at a time.
 
-    The processes of as many as fit in memory are started side by side beforehand, for what they
-    load and compile on a new machine takes longer than the runs.
+    As many processes as fit in memory are started together beforehand, because loading and
+    compiling on a new machine can take longer than the runs.
     """
     for first in range(0, len(groups), STARTED_TOGETHER):
         some = groups[first : first + STARTED_TOGETHER]
@@ -327,7 +327,7 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
 
 
 def _ray_cell(job: bytes, search_path: list[str]) -> Row:
-    """Play a cell on a node of the cluster, with the registry and the search path of the sender."""
+    """Play a cell on a node of the cluster, with the sender's registry and search path."""
     sys.path += [place for place in search_path if place not in sys.path]
     cell, budget, timing, tables = pickle.loads(job)
     registry.adopt(tables)
@@ -340,7 +340,7 @@ def _ray_cell(job: bytes, search_path: list[str]) -> Row:
 
 @contextmanager
 def _progress(total: int, quiet: bool) -> Iterator[Advance]:
-    """Show a bar over the cells, with who plays what and the time left."""
+    """Show a progress bar over the cells, with contender, instance and the time left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

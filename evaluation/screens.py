@@ -22,7 +22,11 @@ COLORS = {"ok": "green", "note": "yellow", "off": "red"}
 
 
 def listing(what: str | None) -> list[Table]:
-    """Return tables of "families", "instances", "solvers" or "agents"; of None all of them."""
+    """Return tables of families, instance sets, solvers and agents.
+
+    Args:
+        what: "families", "instances", "solvers" or "agents"; None for all of them.
+    """
     makers = {
         "families": _families,
         "instances": _instances,
@@ -77,11 +81,11 @@ def _contenders(table: Table, roles: Sequence[Role]) -> Table:
 
 
 def facts(problem: Problem[Any], instances: Sequence[Any]) -> Table:
-    """Return a table of facts about instances, one line a fact.
+    """Return a table of facts about instances, one row per fact.
 
     Args:
         problem: the family.
-        instances: one column each, of the first eight.
+        instances: the first eight have a column each.
     """
     shown = list(instances[:8])
     described = [{"hash": instance.content_hash} | problem.describe(instance) for instance in shown]
@@ -98,7 +102,7 @@ def solved_lines(problem: Problem[Any], instance: Any, solved: Solved) -> list[s
 
     Args:
         problem: the family.
-        instance: as it was played.
+        instance: the instance with its settings applied.
         solved: the answer.
     """
     objective, file, found = problem.objective(instance), solved.file, solved.answer.found
@@ -119,8 +123,8 @@ def result_lines(rows: Sequence[Scored], out: Path) -> list[str]:
     """Return lines on the result of a comparison and the places of its files.
 
     Args:
-        rows: of the comparison.
-        out: its folder.
+        rows: the comparison's rows.
+        out: the comparison's folder.
     """
     failed = sum(row.failed for row in rows)
     lines = [f"{len(rows)} rows, {failed} of them failed"] if failed else [f"{len(rows)} rows"]
@@ -151,7 +155,7 @@ def result_lines(rows: Sequence[Scored], out: Path) -> list[str]:
 
 
 def replay_lines(found: Sequence[Replayed]) -> list[str]:
-    """Return lines on whether all rows agree with today's judge, and which do not."""
+    """Return lines on whether all rows agree with the judge's new result, and which do not."""
     if not found:
         return []
     off = [judged for judged in found if not judged.agrees]
@@ -165,7 +169,11 @@ def replay_lines(found: Sequence[Replayed]) -> list[str]:
 
 
 def speeds(found: dict[str, list[Throughput]]) -> Table:
-    """Return a table of speeds with their ratios to the references."""
+    """Return a table of speeds with their ratios to the references.
+
+    Args:
+        found: name of each family or benchmark -> its speeds.
+    """
     table = _table("Throughput", "family", "what", "speed", "reference", "its speed", "ratio", "±")
     for family, measured in found.items():
         for speed in measured:

@@ -1,4 +1,4 @@
-"""One contender on one instance: solve, and validate a solution file."""
+"""Run one contender on one instance, and validate solution files."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from .process import Trouble, Worker
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """A contender's answer on one instance, judged.
+    """A contender's judged answer on one instance.
 
     Attributes:
-        file: the solution, as it is written.
-        answer: what the judge finds in it.
+        file: the solution to be written.
+        answer: the judge's result.
         setup_s: seconds of loading and compiling before the instance.
         cpu_s: CPU seconds of all threads and child processes.
     """
@@ -44,7 +44,7 @@ class Solved:
 
 
 class ContenderError(SysOptError, RuntimeError):
-    """A contender raised, died or gave no answer."""
+    """A contender raised an exception, died or gave no answer."""
 
 
 def solve(
@@ -55,15 +55,15 @@ def solve(
     seed: int,
     settings: Mapping[str, str],
 ) -> Solved:
-    """Run a contender in a process of its own, and judge its plan.
+    """Run a contender in its own process, and judge its plan.
 
     Args:
         problem: the family.
-        instance: as played, with its settings applied.
-        contender: its name.
-        budget: what it may spend.
-        seed: the contender's.
-        settings: what was applied to the instance, for the solution's file.
+        instance: the instance with its settings applied.
+        contender: name of the contender.
+        budget: what the contender may spend.
+        seed: seed of the contender.
+        settings: settings that were applied to the instance, for the solution file.
 
     Raises:
         UnknownNameError: no such contender.
@@ -132,11 +132,11 @@ def validate(
         problem: the family.
         instance: with the settings that the solution was made with.
         file: the solution.
-        path: its file, for errors.
-        settings: applied on top, to judge the plan as an answer to other settings.
+        path: its file, for error messages.
+        settings: further settings to apply, in order to judge the plan under them.
 
     Returns:
-        objective (None where infeasible), feasible, violations, and what was judged.
+        objective (None if infeasible), feasible, violations, and what was judged.
 
     Raises:
         SolutionError: the solution is for another instance, or its actions are malformed.
@@ -167,7 +167,7 @@ def validate(
 
 
 def _check_fields(file: SolutionFile, path: Path) -> None:
-    """Check the types of the fields that judging rests on."""
+    """Check the types of the fields that the judgement depends on."""
     whole = isinstance(file.seed, int) and not isinstance(file.seed, bool) and file.seed >= 0
     texts = isinstance(file.settings, dict) and all(
         isinstance(value, str) for value in file.settings.values()
@@ -186,7 +186,7 @@ def _check_fields(file: SolutionFile, path: Path) -> None:
 
 
 def check_plan_name(path: Path) -> None:
-    """Refuse a plan's file by its name, before any work is done.
+    """Check the suffix of a plan's file, before any work is done.
 
     Raises:
         OutputError: neither .csv nor .json.
@@ -200,12 +200,12 @@ def write_plan(problem: Problem[Any], instance: Any, actions: np.ndarray, path: 
 
     Args:
         problem: the family.
-        instance: as it was played.
-        actions: int64, the plan.
+        instance: the instance with its settings applied.
+        actions: int64, one row per environment step.
         path: the file.
 
     Raises:
-        SolutionError: a plan that cannot be carried out.
+        SolutionError: the plan cannot be carried out.
         OutputError: another suffix, or the file cannot be written.
     """
     check_plan_name(path)

@@ -31,8 +31,9 @@ class Estimate:
     """A mean with its 95 % bootstrap interval.
 
     Attributes:
-        value: the mean, of the middle half or plain.
-        low, high: ends of the interval; None where it is of one value alone.
+        value: the mean, interquartile or plain.
+        low: lower end of the interval; None if there is no interval.
+        high: upper end of the interval; None if there is no interval.
     """
 
     value: float
@@ -47,24 +48,24 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One contender's line in a family's table.
+    """One contender's row in a family's table.
 
     Attributes:
-        contender: its name.
+        contender: name of the contender.
         role: whether it is an agent, a solver or an oracle.
         player: whether it plays closed loop.
         objective: IQM over instances of the objective that its runs are ranked by.
-        rank: mean of its ranks among the contenders of each instance, 1 the best; equals share the
+        rank: mean of its ranks among the contenders of each instance, 1 the best; ties share the
             mean of their ranks.
         advantage: IQM of the paired improvement over the baseline as a fraction of the baseline's
-            objective, above 0 where this contender is better.
-        gap_to_best, gap_to_bound: means over the instances that have the gap; None where none has.
+            objective, above 0 if this contender is better.
+        gap_to_best, gap_to_bound: means over the instances that have the gap; None if none has.
         wins, ties, losses: number of instances, against the baseline.
         wall_s, cpu_s, setup_s: medians over runs, seconds.
         wall_max_s: the longest run, seconds.
         runs: number of runs.
         proven_optimal: number of runs whose plan it proved optimal.
-        failures: number of failed runs, by status.
+        failures: status -> number of failed runs.
     """
 
     contender: str
@@ -88,34 +89,34 @@ class Standing:
 
 
 def iqm(values: Sequence[float] | np.ndarray, axis: int = 0) -> Any:
-    """Return the interquartile mean, that of the middle half.
+    """Return the interquartile mean, the mean of the middle half.
 
     A quarter is trimmed off each end, rounded down, so below four values it is the plain mean.
 
     Args:
         values: float64, of any shape.
-        axis: the axis that the mean is taken along.
+        axis: axis along which the mean is taken.
     """
-    # Imported late: the commands that make no report need no scipy.
+    # Imported here because commands that write no report do not need scipy.
     import scipy.stats
 
     return scipy.stats.trim_mean(np.asarray(values, float), 0.25, axis=axis)
 
 
 def mean(values: Sequence[float] | np.ndarray) -> Estimate:
-    """Return the plain mean with its interval; see estimate."""
+    """Return the plain mean with its interval; see `estimate`."""
     return estimate(values, np.mean)
 
 
 def estimate(values: Sequence[float] | np.ndarray, statistic: Callable[..., Any] = iqm) -> Estimate:
     """Return a statistic with its percentile bootstrap interval.
 
-    The bootstrap's own seed is BOOTSTRAP_SEED. There is no interval of one value, nor where a value
-    is NaN or infinite; equal values have one of width 0.
+    The bootstrap's seed is BOOTSTRAP_SEED. There is no interval for a single value, nor if a value
+    is NaN or infinite; the interval of equal values has width 0.
 
     Args:
-        values: float64 [n], one an instance, or a seed.
-        statistic: of an array, along its argument `axis`.
+        values: float64 [n], one per instance or seed.
+        statistic: function of an array and the keyword `axis`.
     """
     values = np.asarray(values, float)
     with np.errstate(invalid="ignore"):
@@ -146,9 +147,9 @@ def win_tie_loss(
     """Count wins, ties and losses over paired values.
 
     Args:
-        ours: objectives of the one contender, [n].
-        theirs: those of the other, [n].
-        sign: 1.0 where less is better, -1.0 where more is.
+        ours: objectives of one contender, [n].
+        theirs: objectives of the other, [n].
+        sign: 1.0 if less is better, -1.0 if more is.
     """
     better = sign * (np.asarray(theirs, float) - np.asarray(ours, float))
     wins, losses = int((better > TIE).sum()), int((better < -TIE).sum())
@@ -163,11 +164,14 @@ def scored_objective(row: Row) -> float:
 def per_instance(
     rows: Iterable[Scored], value: Callable[[Scored], float | None] = scored_objective
 ) -> dict[str, float]:
-    """Return the mean over an instance's runs, by instance hash; NaN where a run has no value.
+    """Return the mean over each instance's runs; NaN if a run has no value.
 
     Args:
-        rows: of one contender.
-        value: what of a row is averaged.
+        rows: rows of one contender.
+        value: row -> the value to average, or None.
+
+    Returns:
+        Instance hash -> mean.
     """
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
@@ -177,12 +181,12 @@ def per_instance(
 
 
 def standings(rows: Sequence[Scored], baseline: str) -> list[Standing]:
-    """Return one line a contender, best first; oracles come last and have no rank.
+    """Return one row per contender, best first; oracles come last and have no rank.
 
     Args:
-        rows: of one family and one objective.
-        baseline: the contender that the others are paired with; only instances that it was played
-            on count for the paired columns.
+        rows: rows of one family and one objective.
+        baseline: contender that the others are compared with; only instances that it was played on
+            count for the paired columns.
     """
     by_name: dict[str, list[Scored]] = defaultdict(list)
     for row in rows:
@@ -202,7 +206,7 @@ def standings(rows: Sequence[Scored], baseline: str) -> list[Standing]:
 
 
 def _ranks(objectives: Mapping[str, Mapping[str, float]], sign: float) -> dict[str, list[float]]:
-    """Return each contender's ranks, on the instances that it was played on."""
+    """Return each contender's ranks on the instances that it was played on."""
     import scipy.stats
 
     ranks: dict[str, list[float]] = {name: [] for name in objectives}
@@ -216,8 +220,10 @@ def _ranks(objectives: Mapping[str, Mapping[str, float]], sign: float) -> dict[s
 
 
 def _place(line: Standing, sign: float) -> float:
-    """Return what lines are sorted by: the mean gap to the best, which compares instances of
-    different scale, or the objective where there is no gap.
+    """Return the value that contenders are sorted by.
+
+    It is the mean gap to the best, which compares instances of different scale, or the objective if
+    there is no gap.
     """
     if line.gap_to_best is not None:
         return round(line.gap_to_best, 9)
@@ -256,7 +262,7 @@ def _standing(
 
 
 def _mean_gap(rows: list[Scored], value: Callable[[Scored], float | None]) -> float | None:
-    """Return the mean over the instances that have the gap; None where none has."""
+    """Return the mean over the instances that have the gap; None if none has."""
     gaps = [found for found in per_instance(rows, value).values() if not np.isnan(found)]
     return float(np.mean(gaps)) if gaps else None
 
@@ -268,7 +274,7 @@ def _median(values: Sequence[float]) -> float | None:
 def _paired(
     rows: Sequence[Scored], first: str, second: str
 ) -> tuple[list[float], list[float], float]:
-    """Return both contenders' objectives on the instances that both have, and the sign."""
+    """Return both contenders' objectives on the instances that both played, and the sign."""
     ours, theirs = (
         per_instance([row for row in rows if row.contender == name]) for name in (first, second)
     )
@@ -277,25 +283,25 @@ def _paired(
 
 
 def paired_difference(rows: Sequence[Scored], first: str, second: str) -> Estimate | None:
-    """Return the IQM over instances of how much better the first contender does than the second.
+    """Return by how much the first contender is better than the second, the IQM over instances.
 
     Args:
-        rows: of one family and one objective.
-        first: a contender; where it is better the value is above 0.
+        rows: rows of one family and one objective.
+        first: a contender; if it is better, the value is above 0.
         second: the contender that it is compared with.
 
     Returns:
-        In the objective's unit; None where they share no instance.
+        In the objective's unit; None if they share no instance.
     """
     ours, theirs, sign = _paired(rows, first, second)
     return estimate(sign * (np.array(theirs) - np.array(ours))) if ours else None
 
 
 def paired_record(rows: Sequence[Scored], first: str, second: str) -> tuple[int, int, int]:
-    """Count the instances on which the first contender is better, level, and worse.
+    """Count the instances on which the first contender is better, equal, and worse.
 
     Args:
-        rows: of one family and one objective.
+        rows: rows of one family and one objective.
         first: a contender.
         second: the contender that it is compared with.
     """
@@ -308,8 +314,8 @@ def objective_at(row: Row, seconds: np.ndarray) -> np.ndarray:
     Before the first plan it is that of the null plan.
 
     Args:
-        row: with its anytime curve.
-        seconds: float64 [T], since the contender got the instance.
+        row: a row with its anytime curve.
+        seconds: float64 [T], seconds since the contender got the instance.
     """
     times = np.array([0.0] + [point[0] for point in row.curve])
     values = np.array([row.null_objective] + [point[1] for point in row.curve])
@@ -320,8 +326,8 @@ def anytime(rows: Sequence[Scored], seconds: np.ndarray) -> np.ndarray:
     """Return a contender's mean gap to the best plan of each world at each time, float64 [T].
 
     Args:
-        rows: of one contender; one without a curve has the null plan all along.
-        seconds: float64 [T], since the contender got the instance.
+        rows: rows of one contender; a row without a curve has the null plan at all times.
+        seconds: float64 [T], seconds since the contender got the instance.
     """
     gaps = []
     for row in rows:
@@ -333,8 +339,10 @@ def anytime(rows: Sequence[Scored], seconds: np.ndarray) -> np.ndarray:
 
 
 def time_grid(rows: Sequence[Row]) -> np.ndarray:
-    """Return seconds on a log scale, float64 [GRID_POINTS], from the first plan that any contender
-    found to the end of the longest run.
+    """Return seconds on a log scale from the first plan to the end of the longest run.
+
+    Returns:
+        float64 [GRID_POINTS].
     """
     first = [point[0] for row in rows for point in row.curve[:1] if point[0] > 0]
     last = [row.wall_s for row in rows if row.wall_s] + [row.budget_s for row in rows]

@@ -1,4 +1,4 @@
-"""The table of results: rows with their gaps, and its file forms."""
+"""The table of results: rows with their gaps, and its file formats."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..core.results import Row, plain
 
 SUMMARY, PARQUET = "summary.json", "results.parquet"
 HEAVY = ("actions", "curve")
-AS_TEXT = ("settings", "versions", "actions")  # of different keys or shapes from row to row
+AS_TEXT = ("settings", "versions", "actions")  # their keys or shapes differ from row to row
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored(Row):
-    """A row beside the other rows of its comparison."""
+    """A row with its gaps to the other rows of its comparison."""
 
     best: float | None
     """Best objective that counts on the instance, in `unit`, or None."""
@@ -35,12 +35,12 @@ class Scored(Row):
 
 
 def gap(objective: float, reference: float, sign: float) -> float:
-    """Return the relative distance to a reference, above 0 where the objective is worse.
+    """Return the relative distance to a reference, above 0 if the objective is worse.
 
     Args:
-        objective: what is measured.
-        reference: what it is measured from; where it is 0 the distance is absolute.
-        sign: 1.0 where less is better, -1.0 where more is.
+        objective: the objective to compare.
+        reference: the objective it is compared with; if it is 0, the distance is absolute.
+        sign: 1.0 if less is better, -1.0 if more is.
     """
     scale = abs(reference) if abs(reference) > 1e-9 else 1.0
     return sign * (objective - reference) / scale
@@ -50,16 +50,16 @@ def score(rows: Iterable[Row]) -> tuple[list[Scored], list[str]]:
     """Compare each row with the others of the same instance.
 
     A gap is that of the objective that the row is ranked by. Failed runs of families whose null
-    plan is infeasible rank with the worst run in the same world. The best is over all feasible
-    plans but oracles', and what is known from elsewhere. The bound is the tightest that any
-    contender proved; none holds in a live world, nor one that a feasible plan beats.
+    plan is infeasible rank with the worst run in the same world. The best is taken over all
+    feasible plans except oracles', and objectives known from elsewhere. The bound is the tightest
+    that any contender proved; none holds in a live world, nor one that a feasible plan beats.
 
     Args:
-        rows: of one comparison.
+        rows: rows of one comparison.
 
     Returns:
-        The rows with their gaps, in the order given, and one sentence for each bound that a
-        feasible plan contradicts.
+        The rows with their gaps, in the same order, and one sentence for each bound that a feasible
+        plan contradicts.
     """
     rows, notes = list(rows), dict[str, None]()
     groups: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
@@ -71,7 +71,7 @@ def score(rows: Iterable[Row]) -> tuple[list[Scored], list[str]]:
         plans = [row.objective for row in group if row.feasible and row.role != "oracle"]
         bound, found = _tightest(group, _best(plans, sign))
         notes |= dict.fromkeys(found)
-        # What is known from elsewhere is rounded, so a bound proven here limits it.
+        # Objectives known from elsewhere are rounded, so a bound proven here limits them.
         known = [row.best_known for row in group if row.best_known is not None]
         if bound is not None:
             known = [sign * max(sign * value, sign * bound) for value in known]
@@ -118,7 +118,7 @@ def write_summary(rows: Iterable[Scored], path: Path) -> None:
     """Write the rows as a JSON list of objects, without actions and curves.
 
     Args:
-        rows: of one comparison.
+        rows: rows of one comparison.
         path: the file.
     """
     light = [
@@ -130,10 +130,10 @@ def write_summary(rows: Iterable[Scored], path: Path) -> None:
 
 
 def write_parquet(rows: Iterable[Scored], path: Path) -> None:
-    """Write every row with its actions and curve; settings, versions and actions are JSON texts.
+    """Write all rows with actions and curves; settings, versions and actions are JSON texts.
 
     Args:
-        rows: of one comparison.
+        rows: rows of one comparison.
         path: the file.
     """
     import pyarrow
@@ -146,7 +146,7 @@ def write_parquet(rows: Iterable[Scored], path: Path) -> None:
 
 
 def _flat(row: Scored) -> dict[str, Any]:
-    """Return one level of columns: a column for each further figure, two for the curve."""
+    """Return a row as flat columns: one for each further figure, two for the curve."""
     columns = {each.name: getattr(row, each.name) for each in fields(row)}
     columns |= {f"detail.{name}": value for name, value in columns.pop("detail").items()}
     for name in AS_TEXT:

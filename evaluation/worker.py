@@ -1,7 +1,7 @@
 """The process a contender runs in: `python -m sysopt_gym.evaluation.worker FD`.
 
-Over one pipe the parent sends a `Start` and gets "ready" or a `Failure`; then it sends a `Task` and
-gets an `Outcome` or a `Failure`, again and again, until it closes the pipe.
+Over one pipe the parent sends a `Start` and gets "ready" or a `Failure`; then it repeatedly sends a
+`Task` and gets an `Outcome` or a `Failure`, until it closes the pipe.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .protocol import Failure, Outcome, Start
 
 
 def serve(pipe: Connection) -> None:
-    """Answer until the parent closes the pipe."""
+    """Answer the parent's messages until it closes the pipe."""
     start: Start = pipe.recv()
     sys.path[:] = start.search_path
     try:
@@ -49,15 +49,15 @@ def serve(pipe: Connection) -> None:
 
 
 def play(problem: Problem[Any], contender: Contender, task: Task) -> Outcome:
-    """Run a contender and measure what it took.
+    """Run a contender and measure its seconds.
 
     Args:
         problem: the family.
-        contender: who is to plan or play.
+        contender: the contender to run.
         task: the instance, the budget and the seeds.
 
     Raises:
-        TypeError: it returned something else than a Solution.
+        TypeError: the contender did not return a Solution.
     """
     gc.collect()
     wall, cpu = time.perf_counter(), _cpu_seconds()
@@ -76,9 +76,7 @@ def _failure(when: str, error: Exception) -> Failure:
 
 
 def _end_with_parent() -> None:
-    """Ends this process and all it started when the parent is gone, even in the middle of a
-    computation.
-    """
+    """End this process and all that it started when the parent dies, even during a computation."""
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1.0)
@@ -86,7 +84,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Serve the pipe whose file descriptor is the first argument."""
+    """Run the worker on the pipe whose file descriptor is the first argument."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe = Connection(int(sys.argv[1]))
     try:

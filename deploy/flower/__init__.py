@@ -1,1 +1,1 @@
-"""Federations of Flower led by a controller or a trained agent of federated_lr."""
+"""Strategies of Flower whose learning rates a controller or agent of federated_lr sets."""

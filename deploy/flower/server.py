@@ -1,8 +1,8 @@
-"""The server of a real federation whose rates a controller sets.
+"""Server of a real federation whose learning rates a controller sets.
 
-The controller gets the observations that the environment would give, and its orders are obeyed as
-the environment would; the caller sends the weights to its clients and brings back what they trained
-(strategy.py does so with Flower's).
+The controller gets the observations that the environment would give, and its orders have the
+effects they have there; the caller sends the weights to its clients and returns what they trained
+(strategy.py does so with Flower).
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _LANE = np.array([0])
 
 @dataclass(slots=True)
 class _Model:
-    """What a checkpoint keeps, float64 [P] each.
+    """State that a checkpoint keeps, float64 [P] each.
 
     Attributes:
-        weights: of the model.
+        weights: weights of the model.
         update: mean update of the last round, not applied yet.
         last: the update applied last.
         m, v: the server rule's first and second moments.
@@ -63,9 +63,9 @@ class Server:
     """One run of a federation under a controller.
 
     Attributes:
-        history: the info that the controller got, step by step; the last entry belongs to the
-            update that is not applied yet.
-        local_rule: for the clients of the next round.
+        history: the info that the controller got at each step; the last entry belongs to the update
+            that is not applied yet.
+        local_rule: rule of the clients' local steps in the next round.
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class Server:
         budget: Budget,
         seed: int,
     ) -> None:
-        """Validate the first model and ask the controller for its first order.
+        """Evaluate the first model and ask the controller for its first order.
 
         Args:
             policy: the controller or agent.
-            terms: passed to the policy's reset.
-            weights: of the first model, float [P].
+            terms: passed to the policy's `reset`.
+            weights: float [P]; weights of the first model.
             validate: weights float64 [P] -> loss and accuracy on rows that the server holds.
-            budget: of the controller, for the whole run.
-            seed: of the controller.
+            budget: budget of the controller for the whole run.
+            seed: seed of the controller.
 
         Raises:
             SettingError: the first model's loss is not finite.
@@ -113,7 +113,7 @@ class Server:
 
     @property
     def weights(self) -> np.ndarray:
-        """Weights of the model now, float64 [P]."""
+        """Current weights of the model, float64 [P]."""
         return self._now.weights
 
     @property
@@ -123,23 +123,23 @@ class Server:
 
     @property
     def alpha(self) -> float:
-        """Server's rate in the last order."""
+        """Server learning rate in the last order."""
         return float(self._statistics.alpha[0])
 
     @property
     def beta(self) -> float:
-        """Rate for the clients of the next round."""
+        """Client learning rate for the next round."""
         return float(self._statistics.beta[0])
 
     @property
     def validation(self) -> tuple[float, float]:
-        """Validation loss and accuracy of the model now, as the environment reports them."""
+        """Current validation loss and accuracy of the model, as the environment reports them."""
         s = self._statistics
         return float(s.validation_loss[0]), float(s.validation_accuracy[0])
 
     @property
     def diverged(self) -> bool:
-        """Whether training has diverged; that is final."""
+        """Whether training has diverged; then it has ended."""
         return bool(self._statistics.diverged[0])
 
     def receive(
@@ -149,16 +149,16 @@ class Server:
         losses: np.ndarray,
         gradient_norms: np.ndarray,
     ) -> bool:
-        """Take the clients' results of a round, ask the controller for its order and obey it.
+        """Process the clients' results of a round: get the controller's order and apply it.
 
         Args:
-            sent: the weights that the clients began with, float [P].
-            trained: the weights that each of M clients returned, float [M, P].
-            losses: of each client at its first local step, float [M].
-            gradient_norms: of each client at its first local step, float [M].
+            sent: float [P]; the weights that the clients started from.
+            trained: float [M, P]; the weights that each of M clients returned.
+            losses: float [M]; loss of each client at its first local step.
+            gradient_norms: float [M]; gradient norm of each client at its first local step.
 
         Returns:
-            False if training diverged; the model stays the last one before that.
+            False if training diverged; the model then stays the last one before that.
 
         Raises:
             IllegalActionError: the controller's order is malformed.
@@ -186,10 +186,10 @@ class Server:
         return self._apply(SERVER_RULES[order[SERVER]])
 
     def _asked(self) -> np.ndarray:
-        """Ask the controller for its order of this step.
+        """Ask the controller for its order at this step.
 
         Raises:
-            IllegalActionError: it is malformed.
+            IllegalActionError: the order is malformed.
         """
         row = self._statistics.row(0)
         accuracies = [past["validation_accuracy"] for past in (*self.history, row)][2:]
@@ -206,7 +206,7 @@ class Server:
         return order
 
     def _obey(self, order: np.ndarray) -> None:
-        """Set the order's rates and local rule, and keep or restore the checkpoint."""
+        """Set the order's rates and local rule, and save or restore the checkpoint."""
         self._statistics.alpha[:] = rate_of(int(order[ALPHA]), ALPHA_RANGE)
         self._statistics.beta[:] = rate_of(int(order[BETA]), BETA_RANGE)
         self.local_rule = LOCAL_RULES[order[LOCAL]]
@@ -216,7 +216,7 @@ class Server:
             self._now = copy.deepcopy(self._kept)
 
     def _apply(self, rule: str) -> bool:
-        """Apply the update by a server rule; return False, unchanged, if the model diverges."""
+        """Apply the update by a server rule; if the model diverges, leave it and return False."""
         now = self._now
         weights = now.weights + server_step(rule, self.alpha, now.update, now.m, now.v)
         loss, accuracy = self._validate(weights)

@@ -1,9 +1,9 @@
-"""Any controller or trained agent of federated_lr as a strategy of Flower.
+"""Use any controller or trained agent of federated_lr as a strategy of Flower.
 
 Clients are ordinary Flower ClientApps. The config of a training message holds `lr`, `local_steps`,
-`batch_size` and `local_rule`; where the local rule is one of FedHyper's, the message also holds the
-last global update under "last_update". A client's metrics must hold `lr` (the rate it used),
-`train_loss` and `gradient_norm` (at its first local step) beside Flower's own `num-examples`.
+`batch_size` and `local_rule`; for FedHyper's local rules, the message also holds the last global
+update under "last_update". A client's metrics must hold `lr` (the rate it used), `train_loss` and
+`gradient_norm` (at its first local step) beside Flower's own `num-examples`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ except ImportError as missing:
 LAST_UPDATE = "last_update"
 NEED_LAST_UPDATE = ("fedhyper", "fedhyper_cosine")
 METRICS = ("lr", "train_loss", "gradient_norm")
-SAME = 1e-6  # relative; a client may hold its rate in float32
+SAME = 1e-6  # relative tolerance; a client may store its rate in float32
 _LOG = logging.getLogger(__name__)
-WAIT_S = 1.0  # between looks at which clients are there
+WAIT_S = 1.0  # pause between checks of which clients are connected
 
 
 def controller_strategy(
@@ -58,18 +58,18 @@ def controller_strategy(
     seed: int = 0,
     **options: Any,
 ) -> Strategy:
-    """Make a strategy whose rates a policy sets, round by round.
+    """Make a strategy whose learning rates a policy sets, round by round.
 
     Args:
         policy: a controller, or a trained agent.
-        terms: of the federation; `start` must be given the same number of rounds.
+        terms: terms of the federation; `start` must get the same number of rounds.
         validate: the model's arrays -> loss and accuracy on rows that the server holds.
-        local_rules: those that the clients implement, of orders.LOCAL_RULES.
-        buffers: names of arrays that are no weights (BatchNorm's running statistics); like arrays
-            of whole numbers they are averaged and stand outside updates and checkpoints.
-        budget: of the policy for the whole run; an hour by default.
-        seed: of the policy and of the choice of participants.
-        options: keywords of Flower's FedAvg (min_available_nodes, fraction_evaluate, ...);
+        local_rules: local rules that the clients implement, of orders.LOCAL_RULES.
+        buffers: names of arrays that are not weights (BatchNorm's running statistics); like integer
+            arrays, they are averaged and are not part of updates and checkpoints.
+        budget: budget of the policy for the whole run; None for an hour.
+        seed: seed of the policy and of the choice of participants.
+        **options: keywords of Flower's FedAvg (min_available_nodes, fraction_evaluate, ...);
             fraction_train and min_train_nodes follow from terms.participants.
     """
     return ControllerStrategy(
@@ -85,11 +85,11 @@ def controller_strategy(
 
 
 class ControllerStrategy(FedAvg):
-    """Flower's FedAvg with the rates of a policy; see controller_strategy.
+    """Flower's FedAvg with learning rates set by a policy; see controller_strategy.
 
     Attributes:
-        server: the run's server; its `history` is the info that the policy got. None before
-            round 1.
+        server: the run's server; its `history` is the info that the policy got. None before round
+            1.
     """
 
     def __init__(
@@ -129,11 +129,11 @@ class ControllerStrategy(FedAvg):
         """Run Flower's `start` for the number of rounds in the terms.
 
         Args:
-            grid: Flower's, to the clients.
+            grid: Flower's connection to the clients.
             initial_arrays: the first model.
             num_rounds: None, or the terms' number of rounds.
-            rest: further arguments of Flower's `start`.
-            named: further keywords of Flower's `start`.
+            *rest: further arguments of Flower's `start`.
+            **named: further keywords of Flower's `start`.
 
         Raises:
             SettingError: num_rounds is another number.
@@ -155,7 +155,7 @@ class ControllerStrategy(FedAvg):
             server_round: number of the round, from 1.
             arrays: the model to send.
             config: further values for the clients.
-            grid: Flower's, to the clients.
+            grid: Flower's connection to the clients.
 
         Raises:
             SettingError: the policy orders a local rule that the clients do not implement.
@@ -204,12 +204,12 @@ class ControllerStrategy(FedAvg):
             replies: the participants' messages.
 
         Returns:
-            The model (None, which leaves it as it was, without any reply or after divergence), and
-            the participants' mean metrics with `alpha`, `validation_loss` and
-            `validation_accuracy`. A round without replies is no step of the policy.
+            The model, or None to leave it as it was (no replies, or training diverged); and the
+            participants' mean metrics with `alpha`, `validation_loss` and `validation_accuracy`. A
+            round without replies is not a step of the policy.
 
         Raises:
-            SettingError: a client's answer lacks a metric or an array, or it used another rate.
+            SettingError: a client's reply lacks a metric or an array, or it used another rate.
         """
         valid, _ = self._check_and_log_replies(replies, is_train=True)
         if not valid:

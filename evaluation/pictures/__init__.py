@@ -1,1 +1,1 @@
-"""Pictures that a family adds to the report, one file a family."""
+"""Pictures that a family adds to the report, one file per family."""

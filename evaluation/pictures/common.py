@@ -1,4 +1,4 @@
-"""What the families' pictures share: which runs and instances are drawn, and PNG bytes."""
+"""Functions that the families' pictures share: choice of runs and instances, and PNG bytes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ AnyInstance = TypeVar("AnyInstance", bound=Instance)
 
 
 def drawable(rows: Iterable[Row], instances: Container[str]) -> list[Row]:
-    """Return the rows that can be drawn: their plan is feasible, their instance there.
+    """Return the rows that can be drawn: their plan is feasible, their instance is available.
 
     Args:
-        rows: of results.
-        instances: hashes of the instances that are there.
+        rows: rows of results.
+        instances: hashes of the available instances.
     """
     return [row for row in rows if row.feasible and row.instance_hash in instances]
 
@@ -30,12 +30,12 @@ def drawable(rows: Iterable[Row], instances: Container[str]) -> list[Row]:
 def largest_readable(
     instances: Iterable[AnyInstance], size: Callable[[AnyInstance], int], limit: int
 ) -> AnyInstance:
-    """Return the largest instance that a picture can show; where there is none, the smallest.
+    """Return the largest instance that a picture can show; if there is none, the smallest.
 
     Args:
-        instances: to choose from, at least one.
-        size: of an instance.
-        limit: the largest size that can be read.
+        instances: instances to choose from, at least one.
+        size: instance -> its size.
+        limit: largest size that is readable.
     """
     by_size = sorted(instances, key=lambda one: (size(one), one.name))
     readable = [one for one in by_size if size(one) <= limit]
@@ -57,14 +57,14 @@ def best_per_contender(rows: Iterable[Row]) -> list[Row]:
 
 
 def plain(axes: Any) -> None:
-    """Give the axes a light grid and no frame at the top and on the right."""
+    """Give axes a light grid and no frame at the top and on the right."""
     axes.grid(color=RULE)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def png(figure: Figure) -> bytes:
-    """Return the figure as the bytes of a PNG file."""
+    """Render a figure to the bytes of a PNG file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""The numbers in the pictures of federated training: curves, rates, gains and rounds."""
+"""Compute the numbers in the pictures of federated training: curves, rates, gains and rounds."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ...envs.federated_lr.dynamics import make_dynamics
 from ...envs.federated_lr.orders import ALPHA, BETA, DECADE
 
 FEDAVG = "fedavg"
-MOST_SHOWN, MOST_AGENTS = 8, 3  # contenders of a picture, and agents among them in any case
+MOST_SHOWN, MOST_AGENTS = 8, 3  # contenders in a picture; the best agents that are always in it
 MOST_WORLDS = 25  # pairs of an instance and a seed that each contender is replayed in
 MOST_WORK = 16e9  # multiplications of all replays; some 1e9 a second
-LANES = 8  # of one computation: more lanes are no faster, and leave the cache
+LANES = 8  # runs replayed side by side; more are no faster, as they exceed the cache
 NEVER = math.inf
 
 
@@ -33,8 +33,9 @@ class Contender(NamedTuple):
     """A contender as it is drawn.
 
     Attributes:
-        name, color: as in the rest of the report.
-        oracle: whether it is out of competition.
+        name: name of the contender.
+        color: its color in the rest of the report.
+        oracle: whether it is an oracle.
     """
 
     name: str
@@ -43,13 +44,13 @@ class Contender(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs on federations that differ in their initial rates alone.
+    """Runs on federations that differ only in their initial rates.
 
     Attributes:
-        name: what the instances' names have in common.
-        federation: one of them; in replays it stands for all, as orders name absolute rates.
-        rates: (beta, alpha) by instance hash, in the order of the rates.
-        rows: the runs, those that failed included.
+        name: common part of the instances' names.
+        federation: one of the federations; replays use it for all, as orders give absolute rates.
+        rates: instance hash -> (beta, alpha), in the order of the rates.
+        rows: the runs, with those that failed.
     """
 
     name: str
@@ -62,8 +63,8 @@ class Grid(NamedTuple):
     """A contender's gain over FedAvg in points of accuracy.
 
     Attributes:
-        contender: whose.
-        gains: float64 [betas, alphas], NaN where there is no pair of runs; of FedAvg itself, its
+        contender: the contender.
+        gains: float64 [betas, alphas], NaN if there is no pair of runs; for FedAvg itself, its
             accuracy in percent.
     """
 
@@ -75,9 +76,9 @@ class Rounds(NamedTuple):
     """Speed-ups to FedAvg's final accuracy, quartiles over runs: all rounds over those needed.
 
     Attributes:
-        contender: whose.
-        low, middle, high: of the speed-ups; 0 stands for never.
-        reached: share of the runs that got there.
+        contender: the contender.
+        low, middle, high: quartiles of the speed-ups; 0 stands for never.
+        reached: share of the runs that reached the accuracy.
     """
 
     contender: Contender
@@ -88,16 +89,16 @@ class Rounds(NamedTuple):
 
 
 def played(row: Row) -> bool:
-    """Return whether the run has rounds to draw."""
+    """Whether the run has rounds to draw."""
     return row.feasible and len(row.actions) > 1
 
 
 def group(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[Group]:
-    """Group rows by all but the initial rates; the group with most instances first.
+    """Group rows whose federations differ only in initial rates; most instances come first.
 
     Args:
-        rows: of results; those of other instances are left out.
-        instances: by instance hash.
+        rows: rows of results; those of other instances are left out.
+        instances: instance hash -> federation.
     """
     found: dict[str, list[Row]] = {}
     keys = {key: _apart_from_rates(one) for key, one in instances.items()}
@@ -114,7 +115,7 @@ def group(rows: Sequence[Row], instances: Mapping[str, Federation]) -> list[Grou
 
 
 def _apart_from_rates(federation: Federation) -> str:
-    """Return a key that is equal for federations that differ in their initial rates alone."""
+    """Return a key that is equal for federations that differ only in their initial rates."""
     return str(dataclasses.replace(federation, alpha=1.0, beta=1.0).content_hash)
 
 
@@ -131,7 +132,7 @@ def choose(groups: Sequence[Group], colors: Mapping[str, str]) -> list[Contender
 
     Args:
         groups: all runs.
-        colors: of the contenders, by name.
+        colors: contender -> color.
 
     Returns:
         The contenders, best first, oracles last.
@@ -158,7 +159,7 @@ def _contender(row: Row, colors: Mapping[str, str]) -> Contender:
 
 
 def worlds(one: Group, contenders: int, work: float) -> list[tuple[str, int]]:
-    """Choose instances and seeds to replay, evenly over all that were played.
+    """Choose instances and seeds to replay, evenly among all that were played.
 
     Args:
         one: the group.
@@ -166,7 +167,7 @@ def worlds(one: Group, contenders: int, work: float) -> list[tuple[str, int]]:
         work: number of multiplications that may be spent.
 
     Returns:
-        (instance hash, seed) pairs; none where a single one is too much work.
+        (instance hash, seed) pairs; none if a single one is too much work.
     """
     place = {key: at for at, key in enumerate(one.rates)}
     pairs = {(row.instance_hash, row.seed) for row in one.rows if played(row)}
@@ -177,7 +178,7 @@ def worlds(one: Group, contenders: int, work: float) -> list[tuple[str, int]]:
 
 
 def _work(f: Federation) -> float:
-    """Estimate the multiplications of a replay, by the clients' forward passes."""
+    """Estimate the multiplications of a replay from the clients' forward passes."""
     if f.model == CURVE:
         return float(f.rounds)
     from ...envs.federated_lr.models import model_of
@@ -185,8 +186,8 @@ def _work(f: Federation) -> float:
     shapes = model_of(f).shapes
     places = [float(f.inputs.shape[1]) if f.model in TEXT else 1.0] * len(shapes)
     if f.model in TEXT:
-        places[0] = 0.0  # a character picks a row of this one
-    if f.model in IMAGE:  # a kernel is laid everywhere, and the second one after pooling of 2 x 2
+        places[0] = 0.0  # embedding: a character picks a row, without multiplication
+    if f.model in IMAGE:  # a kernel is applied at every pixel, the second one after 2 x 2 pooling
         area = math.prod(f.inputs.shape[2:])
         places[0], places[2] = area, area / 4
     each = sum(math.prod(shape) * count for shape, count in zip(shapes, places, strict=True))
@@ -200,11 +201,11 @@ def courses(
 
     Args:
         one: the group.
-        contenders: those that are replayed.
+        contenders: contenders to replay.
         chosen: (instance hash, seed) pairs of the runs to replay.
 
     Returns:
-        float64 [n, T + 1, 2] by contender.
+        Contender -> float64 [n, T + 1, 2].
     """
     wanted = set(chosen)
     names = [contender.name for contender in contenders]
@@ -249,7 +250,7 @@ def rates(one: Group, contender: Contender) -> np.ndarray:
 
     Args:
         one: the group.
-        contender: whose runs.
+        contender: the contender.
 
     Returns:
         float64 [n, T, 3]; NaN after divergence.
@@ -267,23 +268,23 @@ def rates(one: Group, contender: Contender) -> np.ndarray:
 
 
 def axes_of_grid(one: Group) -> tuple[list[float], list[float]] | None:
-    """Return the different initial betas and alphas, if the group has each pair of them."""
+    """Return the different initial betas and alphas; None unless all pairs were played."""
     betas, alphas = (sorted(set(column)) for column in zip(*one.rates.values(), strict=True))
     whole = len(set(one.rates.values())) == len(betas) * len(alphas)
     return (betas, alphas) if whole and len(betas) > 1 and len(alphas) > 1 else None
 
 
 def gains(one: Group, contenders: Sequence[Contender]) -> list[Grid]:
-    """Return FedAvg's accuracy and the others' gains over it, means over the seeds that both have.
+    """Return FedAvg's accuracy and the others' gains over it, means over common seeds.
 
-    Accuracy is the final one; the mean one over the rounds where the objective is another.
+    Accuracy is the final one; if the objective is another, the mean over the rounds.
 
     Args:
         one: a group that is a grid.
-        contenders: those to compare, in their order.
+        contenders: contenders to compare, in their order.
 
     Returns:
-        FedAvg's first; empty where it was not played.
+        One grid per contender, FedAvg's first; empty if FedAvg was not played.
     """
     final = one.federation.objective == "final_accuracy"
     found: dict[str, dict[tuple[str, int], float]] = {}
@@ -304,7 +305,7 @@ def gains(one: Group, contenders: Sequence[Contender]) -> list[Grid]:
 
 
 def _on_grid(one: Group, values: Mapping[tuple[str, int], float]) -> np.ndarray:
-    """Return means over seeds, float64 [betas, alphas]; `one.rates` is in their order."""
+    """Return means over seeds, float64 [betas, alphas]."""
     means = []
     for key in one.rates:
         own = [value for (instance, _), value in values.items() if instance == key]
@@ -313,11 +314,11 @@ def _on_grid(one: Group, values: Mapping[tuple[str, int], float]) -> np.ndarray:
 
 
 def rounds_to_fedavg(groups: Sequence[Group], colors: Mapping[str, str]) -> list[Rounds]:
-    """Return the speed-ups of every contender, the fastest first; a failed run never gets there.
+    """Return the speed-ups of each contender, the fastest first; failed runs count as never.
 
     Args:
         groups: all runs.
-        colors: of the contenders, by name.
+        colors: contender -> color.
     """
     parts: dict[str, list[float]] = {}
     contenders: dict[str, Contender] = {}
@@ -336,5 +337,10 @@ def rounds_to_fedavg(groups: Sequence[Group], colors: Mapping[str, str]) -> list
 
 
 def _speed_up(shares: Sequence[float], part: float) -> float:
-    """Return all rounds over those within which that part of the runs got there; 0 for never."""
+    """Return all rounds over those in which a part of the runs reached the goal; 0 for never.
+
+    Args:
+        shares: for each run, the share of all rounds that it needed.
+        part: the part of the runs.
+    """
     return 1.0 / sorted(shares)[max(math.ceil(part * len(shares)) - 1, 0)]

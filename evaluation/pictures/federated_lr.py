@@ -1,4 +1,4 @@
-"""The report's own pictures of federated training: curves, rates, gains over FedAvg, rounds."""
+"""Draw the report's pictures of federated training: curves, rates, gains over FedAvg, rounds."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ from .federated_figures import (
 )
 
 MOST_GROUPS = 4
-WIDTH, DPI = 10.0, 110  # inches, dots an inch
-PANEL, LINE = 2.7, 0.25  # inches of height, of a panel and of a contender's line
+WIDTH, DPI = 10.0, 110  # inches, dots per inch
+PANEL, LINE = 2.7, 0.25  # heights of a panel and of a contender's line, inches
 GRIDS_ABREAST = 4
-LEAST_SPAN, WIDE = 4.0, 50.0  # factors that a logarithmic axis spans, and above which it is wide
-MARGIN, LOWEST = 1.1, 1e-9  # a factor beyond the data at both ends; the least part of the greatest
-DASHES = ("-", ":", "-.")  # of contenders that share a color
-STRONGEST = 90  # percentile of the gains that gets the full color
-LEAST_SCALE = 2.0  # points of accuracy at full color, at least
-READABLE = 0.65  # of full color, above which dark letters cannot be read
+LEAST_SPAN, WIDE = 4.0, 50.0  # least factor of a logarithmic axis; factor above which it is wide
+MARGIN, LOWEST = 1.1, 1e-9  # factor beyond the data at both ends; least share of the largest
+DASHES = ("-", ":", "-.")  # line styles of contenders that share a color
+STRONGEST = 90  # percentile of the gains that has the full color
+LEAST_SCALE = 2.0  # fewest points of accuracy at full color
+READABLE = 0.65  # share of full color above which dark letters cannot be read
 SOFT = "#5a6472"
 
 
 def pictures(
     rows: Sequence[Row], instances: Mapping[str, Federation], colors: Mapping[str, str]
 ) -> list[Picture]:
-    """Draw a comparison, of the four data sets with most instances at most.
+    """Draw a comparison, with at most the four data sets that have most instances.
 
     Args:
-        rows: rows of results; runs that failed count in the picture of rounds alone.
-        instances: by instance hash, settings applied.
-        colors: of the contenders in the rest of the report, by name.
+        rows: rows of results; failed runs count only in the picture of rounds.
+        instances: instance hash -> federation with its settings applied.
+        colors: contender -> its color in the rest of the report.
 
     Returns:
         Validation accuracy and loss over the rounds, the rates chosen, for each grid of initial
-        rates the gains over FedAvg, and the rounds to FedAvg's accuracy. None where no run is left.
+        rates the gains over FedAvg, and the rounds to FedAvg's accuracy. None if no run is left.
     """
     groups = [one for one in group(rows, instances) if any(map(played, one.rows))]
     if not groups:
@@ -74,7 +74,7 @@ def pictures(
 
 
 def _styles(contenders: Sequence[Contender]) -> dict[str, dict[str, Any]]:
-    """Return how each contender's lines are drawn: oracles dashed, equal colors told apart."""
+    """Return how each contender's lines are drawn; dashes mark oracles and equal colors."""
     styles: dict[str, dict[str, Any]] = {}
     for one in contenders:
         taken = sum(held["color"] == one.color for held in styles.values())
@@ -93,7 +93,7 @@ def _curves(
     contenders: Sequence[Contender],
     style: Mapping[str, Mapping[str, Any]],
 ) -> list[Picture]:
-    """Draw accuracy and loss, a line of panels a data set; none where replays take too long."""
+    """Draw accuracy and loss, a row of panels per data set; none if replays take too long."""
     share = MOST_WORK / len(shown)
     chosen = [(one, worlds(one, len(contenders), share)) for one in shown]
     drawn = [(one, some) for one, some in chosen if some]
@@ -171,7 +171,7 @@ def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
             axes.imshow(grid.gains, cmap="Greys", vmin=0, vmax=200, aspect="auto")
         else:
             image = axes.imshow(grid.gains, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
-        axes.set_facecolor(RULE)  # of cells without runs
+        axes.set_facecolor(RULE)  # color of cells without runs
         for (row, column), value in np.ndenumerate(grid.gains):
             strong = not plain and abs(value) > READABLE * most
             axes.text(
@@ -206,14 +206,14 @@ def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
 
 
 def _points(value: float, plain: bool) -> str:
-    """Return a number with one decimal, signed where it is a difference; empty of NaN."""
+    """Format a number with one decimal, signed if it is a difference; NaN as an empty text."""
     if np.isnan(value):
         return ""
     return f"{abs(value):.1f}" if plain or abs(value) < 0.05 else f"{value:+.1f}"
 
 
 def _rounds(groups: Sequence[Group], colors: Mapping[str, str]) -> Picture:
-    """Draw the speed-ups to FedAvg's final accuracy, a line a contender, a panel a data set."""
+    """Draw the speed-ups to FedAvg's final accuracy, a line per contender, a panel per data set."""
     panels: list[tuple[str, Sequence[Group]]] = []
     if len(groups) > 1:
         panels.append((f"all {len(groups)} data sets", groups))
@@ -270,7 +270,7 @@ def _rounds(groups: Sequence[Group], colors: Mapping[str, str]) -> Picture:
 
 
 def _panels(groups: Sequence[Group], abreast: int) -> tuple[Any, Any]:
-    """Make a line of panels for each group, under its name."""
+    """Make a row of panels for each group, under its name."""
     figure = Figure(figsize=(WIDTH, 0.7 + PANEL * len(groups)), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(groups), abreast, squeeze=False)
     for one, line in zip(groups, panels, strict=True):
@@ -285,7 +285,7 @@ def _panels(groups: Sequence[Group], abreast: int) -> tuple[Any, Any]:
 
 
 def _log_scale(axes: Any) -> None:
-    """Make the axis logarithmic, over at least a factor LEAST_SPAN, with plain numbers at ticks."""
+    """Make an axis logarithmic, over at least a factor LEAST_SPAN, with plain numbers at ticks."""
     _, high = axes.dataLim.intervaly
     low = max(axes.dataLim.intervaly[0], LOWEST * high)  # a loss may be 0
     spread = max(MARGIN, (LEAST_SPAN * low / high) ** 0.5)
@@ -297,7 +297,7 @@ def _log_scale(axes: Any) -> None:
 
 
 def _band(axes: Any, x: np.ndarray, table: np.ndarray, style: Mapping[str, Any]) -> None:
-    """Draw median and quartiles of runs, float64 [n, len(x)], of those that are not NaN there."""
+    """Draw median and quartiles of runs, float64 [n, len(x)], ignoring NaN."""
     some = np.isfinite(table).any(axis=0)
     if not len(table) or not some.any():
         return

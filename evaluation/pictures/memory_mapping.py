@@ -1,4 +1,4 @@
-"""The report's own pictures of memory mapping."""
+"""Draw the report's pictures of memory mapping."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ MOST_CURVES = 7
 
 
 class _Played(NamedTuple):
-    """A plan as it was carried out.
+    """A plan that has been carried out.
 
     Attributes:
         row: its row of results.
-        static, state: the program, and memory at its end.
+        static: the program.
+        state: memory at its end.
     """
 
     row: Row
@@ -47,16 +48,16 @@ class _Played(NamedTuple):
 def pictures(
     rows: Sequence[Row], instances: Mapping[str, Program], colors: Mapping[str, str]
 ) -> list[Picture]:
-    """Draw one program of a comparison: the largest that can be read.
+    """Draw one program of a comparison, the largest that is readable.
 
     Args:
-        rows: rows of results; plans that were not feasible are left out.
-        instances: by instance hash, settings applied.
-        colors: of the contenders in the rest of the report, by name.
+        rows: rows of results; infeasible plans are left out.
+        instances: instance hash -> program with its settings applied.
+        colors: contender -> its color in the rest of the report.
 
     Returns:
         The address-time pictures of the best plan and of the worst, and where along the program
-        every contender's plan saves time; none where no plan was feasible.
+        each contender's plan saves time; none if no plan is feasible.
     """
     feasible = drawable(rows, instances)
     if not feasible:
@@ -77,7 +78,7 @@ def _rgb(color: tuple[int, int, int]) -> tuple[float, float, float]:
 
 
 def _timeline(program: Program, played: _Played) -> Picture:
-    """Draw buffers over logical time; below, what slow memory does in each instruction."""
+    """Draw buffers over logical time and, below, what slow memory does in each instruction."""
     static, state = played.static, played.state
     instrs = len(static.instr_slow)
     figure = Figure(figsize=(10, 6.2), dpi=DPI, layout="constrained")
@@ -128,7 +129,7 @@ def _timeline(program: Program, played: _Played) -> Picture:
 
 
 def _savings(program: Program, plays: Sequence[_Played], colors: Mapping[str, str]) -> Picture:
-    """Draw the time saved up to each instruction, one line a contender."""
+    """Draw the time saved up to each instruction, one line per contender."""
     figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for played in plays[:MOST_CURVES]:

@@ -1,4 +1,4 @@
-"""The report's own pictures of sequence design."""
+"""Draw the report's pictures of sequence design."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .common import DPI, best_per_contender, drawable, plain, png
 
 MOST_TASKS = 4
 MOST_LOGOS = 3
-MOST_POSITIONS = 64  # that a logo can still be read with
+MOST_POSITIONS = 64  # longest sequence whose logo is readable
 WIDTH, PANEL_HEIGHT = 10.0, 4.2  # inches
 
 
 class Run(NamedTuple):
-    """A run's batch as the judge scores it, with the proxy's and the oracle's scores.
+    """A run's batch with the proxy's and the oracle's scores.
 
     Attributes:
-        name: the contender.
-        color: the contender's, in the rest of the report.
-        batch: int8 [B, L]; its different designs in the order handed in, then what pads them.
+        name: name of the contender.
+        color: its color in the rest of the report.
+        batch: int8 [B, L]; its different designs in the order of the plan, then padding.
         uniques: number of its different designs, at least one.
-        believed: float64 [B]; scores that the task's own proxy expects, normalized.
+        believed: float64 [B]; scores predicted by the task's proxy, normalized.
         scores: float64 [B]; the oracle's scores, normalized.
     """
 
@@ -54,7 +54,13 @@ class Run(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A task's runs, and the best run of each contender, the best contender first."""
+    """The runs on a task.
+
+    Attributes:
+        task: the task.
+        runs: all runs.
+        best: the best run of each contender, the best contender first.
+    """
 
     task: DesignTask
     runs: list[Run]
@@ -64,16 +70,16 @@ class Group(NamedTuple):
 def pictures(
     rows: Sequence[Row], instances: Mapping[str, DesignTask], colors: Mapping[str, str]
 ) -> list[Picture]:
-    """Draw the first tasks of a comparison, four at most, those of exact oracles first.
+    """Draw at most four tasks of a comparison, those of exact oracles first.
 
     Args:
-        rows: rows of results; plans that were not feasible or hold no design are left out.
-        instances: by instance hash, settings applied.
-        colors: of the contenders in the rest of the report, by name.
+        rows: rows of results; plans that are infeasible or without designs are left out.
+        instances: instance hash -> task with its settings applied.
+        colors: contender -> its color in the rest of the report.
 
     Returns:
         Best and median score of the first k designs, proxy against oracle, and diversity against
-        score, a panel a task; and logos of the best batches. None where no plan is left.
+        score, a panel per task; and logos of the best batches. None if no plan is left.
     """
     feasible = drawable(rows, instances)
     keys = dict.fromkeys(row.instance_hash for row in feasible)
@@ -96,7 +102,7 @@ def pictures(
 
 
 def _group(task: DesignTask, rows: Sequence[Row], colors: Mapping[str, str]) -> Group:
-    """Return the runs that handed in designs; the oracle scores each different design once."""
+    """Return the runs with designs; the oracle scores each different design once."""
     judged = [judged_batch(task, np.asarray(row.actions, np.int64)) for row in rows]
     batches = np.concatenate([batch for batch, _ in judged])
     first, group = distinct(batches)
@@ -122,7 +128,7 @@ def _kind(task: DesignTask) -> str:
 
 
 def _panels(groups: Sequence[Group], draw: Callable[[Any, Group], None]) -> bytes:
-    """Draw a panel for each task, two abreast, and one legend of all contenders."""
+    """Draw a panel for each task, two in a row, and one legend of all contenders."""
     columns = min(2, len(groups))
     lines = math.ceil(len(groups) / columns)
     figure = Figure(figsize=(WIDTH, PANEL_HEIGHT * lines), dpi=DPI, layout="constrained")
@@ -207,7 +213,7 @@ def _spread(groups: Sequence[Group]) -> Picture:
 
 
 def _logo(task: DesignTask, run: Run) -> Picture:
-    """Draw stacks of letters, each as high as its share of the position's information."""
+    """Draw stacks of letters, each letter as high as its share of the position's information."""
     length = min(task.length, MOST_POSITIONS)
     figure = Figure(figsize=(WIDTH, 2.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The report's own pictures of VM rescheduling."""
+"""Draw the report's pictures of VM rescheduling."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ...envs.vm_rescheduling.objective import fragment_rate
 from ...envs.vm_rescheduling.render import FRAGMENT_COLOR, HEADER, LEGEND, SLOT_COLOR, frame
 from .common import DPI, INK, best_per_contender, drawable, largest_readable, plain, png
 
-READABLE_PMS = 400  # hosts up to which a frame shows single VMs
+READABLE_PMS = 400  # most hosts for which single VMs are drawn
 FRAME_SIZE = (700, 560)
 MOST_CONTENDERS = 12
 # Later plans are drawn dashed over earlier ones, so that plans that begin alike can be seen to.
@@ -37,14 +37,16 @@ DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Played:
-    """A plan as it was carried out.
+    """A plan that has been carried out.
 
     Attributes:
-        row: the row of results.
-        color: the contender's, in the rest of the report.
-        cluster, static: the world the plan met.
-        before, after: the states at its ends.
-        rates: fragment rate before the first and after every move made.
+        row: its row of results.
+        color: the contender's color in the rest of the report.
+        cluster: the cluster that the plan met.
+        static: that cluster's static arrays.
+        before: the state before the plan.
+        after: the state after the plan.
+        rates: fragment rate before the first move and after each one.
     """
 
     row: Row
@@ -57,23 +59,23 @@ class Played:
 
     @property
     def name(self) -> str:
-        """The contender."""
+        """Name of the contender."""
         return self.row.contender
 
 
 def pictures(
     rows: Sequence[Row], instances: Mapping[str, Cluster], colors: Mapping[str, str]
 ) -> list[Picture]:
-    """Draw one instance of a comparison: the largest that can be read.
+    """Draw one instance of a comparison, the largest that is readable.
 
     Args:
-        rows: rows of results; plans that were not feasible are left out.
-        instances: by instance hash, settings applied.
-        colors: of the contenders in the rest of the report, by name.
+        rows: rows of results; infeasible plans are left out.
+        instances: instance hash -> cluster with its settings applied.
+        colors: contender -> its color in the rest of the report.
 
     Returns:
-        The cluster before and after the best plan, the fragment rate along every contender's plan,
-        and what its plan does to the cores left over; none where no plan was feasible.
+        The cluster before and after the best plan, the fragment rate along each contender's plan,
+        and what each plan does to the cores left over; none if no plan is feasible.
     """
     feasible = drawable(rows, instances)
     if not feasible:
@@ -92,8 +94,8 @@ def play(cluster: Cluster, row: Row, color: str) -> Played:
 
     Args:
         cluster: the instance.
-        row: of results on it.
-        color: the contender's.
+        row: a row of results on it.
+        color: the contender's color.
     """
     where = np.arange(cluster.n_vms)
     limit = cluster.n_vms
@@ -219,7 +221,7 @@ def _remainders(play: Played, state: State) -> np.ndarray:
     active = play.static.pm_status == ACTIVE
     exists = play.cluster.numa_cpu[active] > 0
     left = state.free_cpu[active][exists] % play.static.unit
-    # A part of a core counts as one, so that only nodes with nothing left over are at 0.
+    # Part of a core counts as a whole one, so that only nodes with nothing left over are at 0.
     return np.bincount(np.minimum(-(-left * 16 // play.static.unit), 15), minlength=16)
 
 
