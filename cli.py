@@ -347,7 +347,9 @@ def report(
     folder: Annotated[Path, typer.Argument(help="folder that compare wrote")],
     replay: Annotated[bool, typer.Option("--replay", help="first judge all rows again")] = False,
 ) -> None:
-    """Write a comparison's report again from its rows; with --replay, exit code 1 if one disagrees.
+    """Write a comparison's report again from its rows.
+
+    With --replay, the exit code is 1 if a row does not agree with the judge's new result.
 
     Example: `sysopt-gym report results --replay`
     """
