@@ -48,7 +48,7 @@ class _OfFamily(Generic[I]):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """Gymnasium's record of how the environment was made."""
+        """Gymnasium's record of how the environment was made, instances as contenders see them."""
         return self._spec
 
     @spec.setter

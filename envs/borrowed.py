@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 @intrinsic
 def borrow(_context: Any, value: Any) -> Any:
-    """The array, or the named tuple of arrays and scalars, with reference counting off.
+    """Return the array, or the named tuple of arrays and scalars, with reference counting off.
 
     For use inside compiled functions. The caller must hold the arrays as long as the result is
     used: never return it or store it away.

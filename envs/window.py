@@ -14,7 +14,11 @@ from ..core.errors import MissingDependencyError, SettingError
 
 
 def check_render_mode(mode: str | None, known: Sequence[str]) -> None:
-    """Refuses what an environment cannot render.
+    """Refuse a render mode that an environment does not have.
+
+    Args:
+        mode: as the user gave it; None for no rendering.
+        known: the environment's modes.
 
     Raises:
         SettingError: the mode is none of those known.
@@ -24,13 +28,17 @@ def check_render_mode(mode: str | None, known: Sequence[str]) -> None:
 
 
 class Window:
-    """Shows one picture after the other."""
+    """A window that shows one picture after the other."""
 
     def __init__(self) -> None:
         self._image: Any = None
 
     def show(self, picture: np.ndarray, fps: float) -> None:
-        """Shows a picture, uint8 [H, W, 3], for 1 / fps seconds.
+        """Show a picture.
+
+        Args:
+            picture: uint8 [H, W, 3].
+            fps: pictures a second; this one is shown for 1 / fps seconds.
 
         Raises:
             MissingDependencyError: matplotlib is not installed.
@@ -48,7 +56,7 @@ class Window:
         plt.pause(1 / fps)
 
     def close(self) -> None:
-        """Closes the window, if one is open."""
+        """Close the window, if one is open."""
         if self._image is not None:
             import matplotlib.pyplot as plt
 

@@ -45,7 +45,7 @@ class FederatedLREnv(FamilyEnv[Federation]):
     `grid.FACTORS[action % 5]`, each 1/4, 0.71, 1, 1.41 or 4; 12 changes nothing. `action_mask` is
     exact: masked out is what would leave the rates' ranges (instance.ALPHA_RANGE, BETA_RANGE), and
     raises IllegalActionError. The space's own `sample()` draws a legal action. Form continuous:
-    `Box(-1, 1, (2,))`, logarithms of the factors of alpha and beta to base 4; rates are drawn into
+    `Box(-1, 1, (2,))`, logarithms of the factors of alpha and beta to base 4; rates are clipped to
     their ranges. Form orders: `MultiDiscrete`, one of orders.py: absolute rates, rules of server
     and clients, checkpoints; plans are made of these.
 
@@ -170,7 +170,13 @@ class FederatedLREnv(FamilyEnv[Federation]):
 
 
 def reward_of(s: Statistics, lane: int, before: float) -> float:
-    """The reward of a lane's step, from the validation loss before it."""
+    """Return the reward of a lane's last step.
+
+    Args:
+        s: statistics after the step.
+        lane: index of the lane.
+        before: validation loss before the step.
+    """
     first = float(s.initial_loss[lane])
     now = DIVERGED_ABOVE * first if s.diverged[lane] else float(s.validation_loss[lane])
     least = max(LEAST_LOSS * first, TINY)  # a first loss of 0 must not be divided by

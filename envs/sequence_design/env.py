@@ -150,7 +150,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         self._np_random = copy.deepcopy(self.np_random)
 
     def _next_design(self, rng: np.random.Generator) -> None:
-        """Sets out on a design: nothing yet, or a measured sequence."""
+        """Begin a design: without letters, or as a measured sequence."""
         task = self.task
         self._spent, self._value, self._start_value = 0, 0.0, 0.0
         if self.form == "construct":
@@ -209,7 +209,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         return float(np.mean([self._hand_in(row) for row in rows]))
 
     def _hand_in(self, tokens: np.ndarray) -> float:
-        """Takes a finished design, sets out on the next, and returns its value; 0 for a repeat."""
+        """Hand in a finished design and begin the next; return its value, 0 for a repeat."""
         tokens = tokens.copy()
         value = self._measure(tokens)
         first = self.handed_in.add(tokens)
@@ -221,7 +221,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         return value if first else 0.0
 
     def _measure(self, tokens: np.ndarray) -> float:
-        """The proxy's value of a sequence, kept for `info`."""
+        """Return the proxy's value of a sequence, which is kept for `info`."""
         mean, spread = (float(values[0]) for values in self.proxy.predict(tokens[None]))
         self._means[tokens.tobytes()] = mean
         self._last = (self.task.text(tokens), mean, spread)
@@ -320,7 +320,14 @@ def check_alike(first: DesignTask, task: DesignTask) -> None:
 def illegal_letter(
     task: DesignTask, letter: int, place: int, mask: np.ndarray
 ) -> IllegalActionError:
-    """The error that names the letters which the mask [V] allows at a position."""
+    """Make the error that names the legal letters.
+
+    Args:
+        task: the task played.
+        letter: index of the illegal letter.
+        place: position that it was chosen for.
+        mask: [V]; 1 for the letters that are legal there.
+    """
     legal = "".join(one for one, allowed in zip(task.alphabet, mask, strict=True) if allowed)
     return IllegalActionError(
         f"{task.name}: letter {letter} is not legal at position {place}; choose among "
@@ -329,7 +336,7 @@ def illegal_letter(
 
 
 def _walks(task: DesignTask, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Random feasible designs, int64 [count * L]."""
+    """Draw `count` random feasible designs; return their letters one after the other, int64."""
     tokens = np.empty((count, task.length), np.int64)
     tokens[:, 0] = rng.integers(task.letters, size=count)
     for place in range(1, task.length):

@@ -163,8 +163,8 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         self._at += 1
 
     def _hand_in(self) -> np.ndarray:
-        """Takes the finished design of every lane, sets out on the next, and returns their values
-        float64 [B]; 0 for repeats.
+        """Hand in the finished design of every lane and begin the next; return their values,
+        float64 [B], 0 for repeats.
         """
         tokens = self._tokens
         mean, spread = np.empty((2, self.num_envs))
@@ -189,8 +189,10 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         return np.where(first, values, 0.0)
 
     def _expected(self) -> np.ndarray:
-        """What the proxy expects of each lane's batch: its different designs, padded with the best
-        measured sequences that are not among them.
+        """Return what the proxy expects of each lane's batch, float64 [B].
+
+        It holds the lane's different designs and the best measured sequences that are not among
+        them.
         """
         batch = self._unique_means.copy()
         missing = self._size - self._uniques[:, None]

@@ -66,7 +66,7 @@ class State(NamedTuple):
 
 
 def make_static(cluster: Cluster) -> Static:
-    """The compiled functions' view of a cluster."""
+    """Make the compiled functions' view of a cluster."""
     sizes = np.diff(cluster.set_start)
     set_of_member = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(cluster.set_vms, kind="stable")
@@ -99,7 +99,12 @@ def make_static(cluster: Cluster) -> Static:
 
 
 def make_state(cluster: Cluster, static: Static) -> State:
-    """The state before any move."""
+    """Make the state before any move.
+
+    Args:
+        cluster: the instance.
+        static: of the same cluster.
+    """
     free_cpu, free_mem = cluster.free()
     state = State(
         free_cpu,
@@ -114,19 +119,31 @@ def make_state(cluster: Cluster, static: Static) -> State:
 
 
 def copy_state(state: State) -> State:
-    """An independent copy."""
+    """Return an independent copy."""
     return State(*(array.copy() for array in state))
 
 
 def restore_state(state: State, saved: State) -> None:
-    """Overwrites `state` with `saved`, in place."""
+    """Overwrite a state in place.
+
+    Args:
+        state: written to.
+        saved: the state that it becomes equal to.
+    """
     for array, source in zip(state, saved, strict=True):
         array[...] = source
 
 
 @njit(cache=True, inline="always")
 def add_terms(static: Static, state: State, pm: int, sign: int) -> None:
-    """Adds (or subtracts) one PM's contribution to the totals."""
+    """Add one PM's contribution to the totals, or subtract it.
+
+    Args:
+        static: what no move changes.
+        state: its `totals` are written to.
+        pm: index of the PM.
+        sign: 1 to add, -1 to subtract.
+    """
     if static.pm_status[pm] != ACTIVE:
         return
     unit = static.unit
@@ -161,13 +178,25 @@ def _count_all(static: Static, state: State) -> None:
 
 @njit(cache=True, inline="always")
 def accepts(status: int, moves: int, cap: int) -> bool:
-    """Whether a PM of this status that took part in `moves` of at most `cap` moves lets VMs in."""
+    """Whether a PM lets VMs in.
+
+    Args:
+        status: of the PM.
+        moves: moves that it took part in.
+        cap: how many it may take part in.
+    """
     return (status == ACTIVE) & (moves < cap)
 
 
 @njit(cache=True, inline="always")
 def releases(status: int, moves: int, cap: int) -> bool:
-    """Whether a PM of this status that took part in `moves` of at most `cap` moves lets VMs out."""
+    """Whether a PM lets VMs out.
+
+    Args:
+        status: of the PM.
+        moves: moves that it took part in.
+        cap: how many it may take part in.
+    """
     return (status != OUTAGE) & (moves < cap)
 
 
@@ -175,7 +204,16 @@ def releases(status: int, moves: int, cap: int) -> bool:
 def fits(
     free_cpu: np.ndarray, free_mem: np.ndarray, pm: int, node: int, cpu: int, mem: int
 ) -> bool:
-    """Whether a node of a PM has the CPU and memory; `free_cpu` and `free_mem` are [P, 2]."""
+    """Whether a node of a PM has the CPU and the memory.
+
+    Args:
+        free_cpu: int64 [P, 2], in the instance's unit.
+        free_mem: int64 [P, 2], MB.
+        pm: index of the PM.
+        node: 0 or 1.
+        cpu: wanted, in the instance's unit.
+        mem: wanted, MB.
+    """
     return bool((free_cpu[pm, node] >= cpu) & (free_mem[pm, node] >= mem))
 
 
@@ -202,7 +240,13 @@ def rooms(
 
 @njit(cache=True, inline="always")
 def may_leave(static: Static, state: State, vm: int) -> bool:
-    """Whether the VM's own state and its host let it go, wherever to."""
+    """Whether the VM is not pinned and its host lets VMs out.
+
+    Args:
+        static: what no move changes.
+        state: the present one.
+        vm: index of the VM.
+    """
     source = state.vm_pm[vm]
     lets_out = releases(static.pm_status[source], state.pm_moves[source], static.pm_move_cap)
     return bool(not static.vm_pinned[vm] and lets_out)
@@ -210,7 +254,15 @@ def may_leave(static: Static, state: State, vm: int) -> bool:
 
 @njit(cache=True, inline="always")
 def has_room(static: Static, state: State, flavor: int, pm: int, numa: int) -> bool:
-    """Whether a PM takes a VM of this flavor on this node: status, move cap, CPU and memory."""
+    """Whether a PM's status, move cap, CPU and memory allow a VM of a flavor.
+
+    Args:
+        static: what no move changes.
+        state: the present one.
+        flavor: index of the flavor.
+        pm: index of the PM.
+        numa: node, 0 or 1; 0 for a flavor on two nodes.
+    """
     if not accepts(static.pm_status[pm], state.pm_moves[pm], static.pm_move_cap):
         return False
     cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
@@ -223,7 +275,14 @@ def has_room(static: Static, state: State, flavor: int, pm: int, numa: int) -> b
 
 @njit(cache=True, inline="always")
 def meets_sets(static: Static, state: State, vm: int, pm: int) -> bool:
-    """Whether no other member of the VM's deployment sets is on the PM (or in its rack)."""
+    """Whether no other member of the VM's deployment sets is on the PM (or in its rack).
+
+    Args:
+        static: what no move changes.
+        state: the present one.
+        vm: index of the VM.
+        pm: index of the PM.
+    """
     for i in range(static.vm_set_start[vm], static.vm_set_start[vm + 1]):
         group = static.vm_sets[i]
         for j in range(static.set_start[group], static.set_start[group + 1]):
@@ -240,7 +299,15 @@ def meets_sets(static: Static, state: State, vm: int, pm: int) -> bool:
 
 @njit(cache=True, inline="always")
 def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
-    """Whether moving the VM to the PM's node is allowed now; staying where it is is not a move."""
+    """Whether a move is allowed now; staying where it is is no move of a VM.
+
+    Args:
+        static: what no move changes.
+        state: the present one.
+        vm: index of the VM.
+        pm: index of the PM to move to.
+        numa: node of the PM, 0 or 1; 0 for a VM on two nodes.
+    """
     source = state.vm_pm[vm]
     flavor = static.vm_flavor[vm]
     if source == pm and (static.flavor_nodes[flavor] == 2 or state.vm_numa[vm] == numa):
@@ -255,7 +322,15 @@ def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
 
 @njit(cache=True, inline="always")
 def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
-    """Migrates the VM; the caller has checked `is_legal`. Touches only the two PMs."""
+    """Migrate a VM; the caller has checked `is_legal`. Only the two PMs and the VM change.
+
+    Args:
+        static: what no move changes.
+        state: written to.
+        vm: index of the VM.
+        pm: index of the PM to move to.
+        numa: node of the PM, 0 or 1; 0 for a VM on two nodes.
+    """
     source, node = state.vm_pm[vm], state.vm_numa[vm]
     flavor = static.vm_flavor[vm]
     cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]

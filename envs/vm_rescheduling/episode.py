@@ -128,7 +128,17 @@ def _close(ints: np.ndarray, static: Static, state: State, vm_legal: np.ndarray)
 
 @njit(cache=True)
 def destination_mask(ints: np.ndarray, vm: int, dest_legal: np.ndarray) -> int:
-    """Write the second ply's mask from an episode's buffers; see `destinations` and `Episode`."""
+    """Write the second ply's mask; see `destinations`.
+
+    Args:
+        ints: int64 buffer; see packed.py.
+        floats: float64 buffer; see packed.py.
+        vm: index of the VM.
+        dest_legal: int8 [>= 2P], written to.
+
+    Returns:
+        The number of legal destinations.
+    """
     static, state, _ = unpack(ints)
     return int(destinations(static, state, vm, dest_legal))
 

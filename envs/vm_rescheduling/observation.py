@@ -54,7 +54,13 @@ VM_RESIDUE = (Vm.RESIDUE_0, Vm.RESIDUE_1)
 
 
 def observation_space(max_pms: int, max_vms: int, n_actions: int) -> spaces.Dict:
-    """Make the space of padded observations; see the environment's docstring."""
+    """Make the space of padded observations; see the environment's docstring.
+
+    Args:
+        max_pms: rows for PMs.
+        max_vms: rows for VMs.
+        n_actions: length of the mask.
+    """
     return spaces.Dict(
         {
             "pms": spaces.Box(0.0, 1.0, (max_pms, len(PM_FEATURES)), np.float32),
