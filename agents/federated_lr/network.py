@@ -6,31 +6,17 @@ network serves any data and model.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...envs.federated_lr.grid import ACTIONS, STAY
 from ...envs.federated_lr.observation import FEATURES, HISTORY
+from ..network import ContextPolicy, Encoded, Observation
 
-MASKED = -1e9  # logit of an illegal action
 STAY_LOGIT = 2.0  # of the action STAY in an untrained network; the others' is about 0
 
-Observation = dict[str, Tensor]
 
-
-class Encoded(NamedTuple):
-    """Encoding of B observations.
-
-    Attributes:
-        context: float32 [B, width].
-    """
-
-    context: Tensor
-
-
-class RatePolicy(nn.Module):
+class RatePolicy(ContextPolicy):
     """Policy and value over observations of sysopt/FederatedLR-v0 (its docstring has shapes).
 
     Args:
@@ -52,21 +38,3 @@ class RatePolicy(nn.Module):
         """Encode B observations; "rounds" is float32 [B, 4, 16]."""
         seen = torch.tanh(self.rounds(obs["rounds"].float().flatten(1)))
         return Encoded(torch.tanh(self.context(seen)))
-
-    def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
-        """Score the actions.
-
-        Args:
-            encoded: result of `encode`.
-            obs: the same observations; "action_mask" is int8 [B, 25].
-
-        Returns:
-            float32 [B, 25]; MASKED for illegal actions.
-        """
-        scores = self.scores(encoded.context)
-        return torch.where(obs["action_mask"] > 0, scores, torch.full_like(scores, MASKED))
-
-    def value(self, encoded: Encoded) -> Tensor:
-        """Return the expected return from each observation, float32 [B]."""
-        worth: Tensor = self.worth(encoded.context)
-        return worth.squeeze(-1)

@@ -7,10 +7,8 @@ compiled.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...envs.memory_mapping.observation import (
     AHEAD,
@@ -21,27 +19,15 @@ from ...envs.memory_mapping.observation import (
     SUPPLY,
     Decision,
 )
+from ..network import MASKED, ContextPolicy, Encoded, Observation
 
-MASKED = -1e9  # logit of an illegal action
 ACTIONS = 3
 HEADS = 4  # heads of attention
 PATCH, CHANNELS = 4, 8  # side of a patch of the occupancy picture; its features
 PATCHES = (PAST + AHEAD) // PATCH * (BINS // PATCH)
 
-Observation = dict[str, Tensor]
 
-
-class Encoded(NamedTuple):
-    """Encoding of B observations.
-
-    Attributes:
-        context: float32 [B, width].
-    """
-
-    context: Tensor
-
-
-class DecisionPolicy(nn.Module):
+class DecisionPolicy(ContextPolicy):
     """Policy and value over observations of sysopt/MallocGame-v0 (see its docstring for shapes).
 
     The present decision attends to those ahead, with the decisions' embeddings themselves as keys
@@ -88,21 +74,3 @@ class DecisionPolicy(nn.Module):
         scene = torch.relu(self.scene(torch.cat(around, dim=1)))
         hidden = torch.relu(self.hidden(torch.cat([now, heard, scene], dim=1)))
         return Encoded(torch.relu(self.context(hidden)))
-
-    def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
-        """Score Copy, NoCopy and Drop.
-
-        Args:
-            encoded: result of `encode`.
-            obs: the same observations; "action_mask" is int8 [B, 3].
-
-        Returns:
-            float32 [B, 3]; MASKED for illegal actions.
-        """
-        scores = self.scores(encoded.context)
-        return torch.where(obs["action_mask"] > 0, scores, torch.full_like(scores, MASKED))
-
-    def value(self, encoded: Encoded) -> Tensor:
-        """Return the expected return from each observation, float32 [B]."""
-        worth: Tensor = self.worth(encoded.context)
-        return worth.squeeze(-1)

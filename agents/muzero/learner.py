@@ -10,8 +10,9 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.utils.metrics import TD_ERROR_KEY
 from torch import Tensor
 
+from ..network import MASKED
 from .module import POLICIES, REWARDS, ROOT_VALUES
-from .networks import MASKED, mask_of
+from .networks import mask_of
 
 
 class MuZeroLearner(TorchLearner):

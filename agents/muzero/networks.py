@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ...core.errors import SettingError
 
-MASKED = -1e9  # logit of an illegal action
 CURVE = 0.001  # epsilon of the value transform h
 
 # A Box is a tensor, a Dict of Boxes a dict of tensors; the first axis is the batch.

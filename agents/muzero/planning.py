@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..network import MASKED
 from .forest import NONE, Forest, SearchSettings, make_forest
-from .networks import MASKED, Observation, Root, Step, mask_of
+from .networks import Observation, Root, Step, mask_of
 from .search import Expand, Found, Leaves, search
 
 

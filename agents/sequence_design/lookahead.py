@@ -19,7 +19,8 @@ from torch import Tensor
 from ...methods.sequence_design.pool import Pool, out_of_time
 from ..muzero.forest import NONE, SearchSettings, make_forest
 from ..muzero.search import Leaves, search
-from .network import MASKED, START, SequencePolicy
+from ..network import MASKED
+from .network import START, SequencePolicy
 
 SURE = 1e6  # noise with which the search always considers the present letter
 

@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from ...datasets.sequence_design.instance import MOST_LETTERS
 from ...envs.sequence_design.observation import PROGRESS, VALUES
+from ..network import MASKED, Observation
 
-MASKED = -1e9  # logit of an illegal letter or action
 WAVES = 8  # frequencies of a place's sines and cosines
 START = MOST_LETTERS  # the token before the first letter
-
-Observation = dict[str, Tensor]
 
 
 class Encoded(NamedTuple):

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.dynamics import append, append_mask
-from .network import MASKED, START, SequencePolicy, shifted
+from ..network import MASKED
+from .network import START, SequencePolicy, shifted
 
 
 def legal_at(task: DesignTask, tokens: np.ndarray) -> Tensor:

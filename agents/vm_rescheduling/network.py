@@ -30,6 +30,7 @@ from ...envs.vm_rescheduling.observation import (
     Pm,
     Vm,
 )
+from ..network import Observation, mask_logits
 
 HARMONICS = 8
 # Columns that the network reads as they are: of a VM, and of a PM for its node 0 and its node 1.
@@ -51,11 +52,8 @@ N_VM = N_OWN + len(VM_FLAGS) + 2 * HARMONICS
 N_PLACED = N_VM + 1 + 2 * HARMONICS
 N_NODE = NODE_COLUMNS.shape[1] + 4 * HARMONICS
 N_PAIR = 2 + 2 * HARMONICS
-MASKED = -1e9  # logit of an illegal action
 EPS = 1e-4  # added to residues before they are rounded down
 MESSAGE_SCALE = 0.2  # of the sum of messages: a node hosts about five VMs
-
-Observation = dict[str, Tensor]
 
 
 class Encoded(NamedTuple):
@@ -201,7 +199,7 @@ class RelationalPolicy(nn.Module):
         dest = self.dest_logits(encoded, obs)
         second = nn.functional.pad(dest, (0, n_actions - dest.shape[1]))
         scores = torch.where(obs["phase"] > 0, second, first)
-        return torch.where(obs["action_mask"] > 0, scores, torch.full_like(scores, MASKED))
+        return mask_logits(scores, obs["action_mask"])
 
     def value(self, encoded: Encoded) -> Tensor:
         """Return the expected return from each observation, float32 [B]."""
