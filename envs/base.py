@@ -260,8 +260,8 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         return start
 
     def _make_start(self, instance: I) -> Any:
-        """Compute what the starts of all episodes of an instance share; for `_start_of`."""
-        raise NotImplementedError
+        """Compute what all episodes of an instance start from; by default the instance itself."""
+        return instance
 
     def _gathered(
         self, instances: str | Path | I | Sequence[I], settings: Mapping[str, str]

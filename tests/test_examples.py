@@ -109,5 +109,7 @@ def test_a_malformed_file_of_an_installed_format_is_refused_by_its_line(
 ) -> None:
     (tmp_path / "bad.fasta").write_text(">s1 0.5\nACGT\n>s2 high\nACGA\n")
     words = ["data", "info", "sequence_design", "bad.fasta"]
-    with pytest.raises(AssertionError, match=r"error: bad.fasta, line 3: ends in no score"):
+    with pytest.raises(
+        AssertionError, match=r"error: bad.fasta, line 3: '>s2 high' ends in no score"
+    ):
         run(place, tmp_path, "-m", "sysopt_gym", *words)

@@ -180,7 +180,7 @@ def test_lessons_of_two_contenders_on_one_program_differ() -> None:
     budget, rng = Budget(60.0, evaluations=20), np.random.default_rng(0)
     taught = []
     for name in ("all_slow", "greedy"):
-        solver = load_contender(PROBLEM.family, name)
+        solver = load_contender(PROBLEM.family, name).object
         plans = ImitationPass(
             0, untrained(8), [program], lambda p, s=solver: s(p, budget, 0).actions, rng
         )
