@@ -37,31 +37,41 @@ OBJECTIVE_OF = {
 
 
 def objective_of(cluster: Cluster) -> Objective:
-    """Name, direction and unit of the cluster's objective."""
+    """Return name, direction and unit of the cluster's objective."""
     return OBJECTIVE_OF[cluster.objective]
 
 
 @njit(cache=True)
 def fragment_rate(totals: np.ndarray) -> float:
-    """FR; 0 where nothing is free."""
+    """Return FR from `State.totals`, int64 [7]; 0 where no CPU is free."""
     return float(totals[FRAGMENT] / totals[FREE]) if totals[FREE] > 0 else 0.0
 
 
 @njit(cache=True)
 def goal_reached(static: Static, totals: np.ndarray) -> bool:
-    """Whether the episode ends because the goal rate is reached."""
+    """Return whether FR has reached the goal rate, which ends an episode of moves_to_goal.
+
+    Args:
+        static: the cluster, as arrays.
+        totals: `State.totals`, int64 [7].
+    """
     return bool(static.objective == MOVES_TO_GOAL and fragment_rate(totals) <= static.goal_rate)
 
 
 @njit(cache=True)
 def value(static: Static, totals: np.ndarray) -> float:
-    """The objective, lower is better.
+    """Return the objective, lower is better.
 
     fragment_rate: FR.
-    mixed: weights . (FR, 1 - 64 * (64-core slots) / free cores, memory in parts of under 64 GiB /
-        free memory); a 64-core VM takes 32 cores on each of a PM's nodes.
+    mixed: weights . (FR, 1 - 64 * (64-core slots) / (free cores), sum over NUMA nodes of
+        (free memory mod 64 GiB) / (free memory)), the weights scaled to sum to 1; a 64-core VM
+        takes 32 cores on each node of a PM of two.
     moves_to_goal: moves made if FR <= goal_rate, else mnl + the 16-core slots still missing.
     drain: VMs left on the hosts to drain, plus FR.
+
+    Args:
+        static: the cluster, as arrays.
+        totals: `State.totals`, int64 [7].
     """
     rate = float(fragment_rate(totals))
     if static.objective == FRAGMENT_RATE:
@@ -82,8 +92,14 @@ def value(static: Static, totals: np.ndarray) -> float:
 
 @njit(cache=True)
 def reward_scale(static: Static, totals: np.ndarray) -> float:
-    """Reward = (objective before - after) * scale; for FR that is fragment cores removed / 128, as
-    published.
+    """Return the factor of rewards: reward = (objective before - objective after) * scale.
+
+    For FR that is the fragment cores removed / 128, as published (VMR2L); 1 / 8 for
+    moves_to_goal and drain.
+
+    Args:
+        static: the cluster, as arrays.
+        totals: `State.totals`, int64 [7].
     """
     if static.objective == FRAGMENT_RATE or static.objective == MIXED:
         return float(totals[FREE] * 16 / static.unit / REWARD_CORES)

@@ -1,5 +1,6 @@
-"""One episode of VMRescheduling in a few flat buffers, so that a step is one compiled call of few
-arguments; see envs/packed.py.
+"""The flat buffers of one episode, so that a step is one compiled call of few arguments.
+
+See envs/packed.py.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ SCALES = (CPU_SCALE, MEM_SCALE, REWARD_SCALE) = range(3)
 
 
 class Index(NamedTuple):
-    """What keeps the first ply's mask exact at small cost."""
+    """Counts and lists from which the first ply's mask is kept exact at small cost."""
 
     rooms: np.ndarray  # int64 [K]; destinations with room for a VM of the flavor
     flavor_start: np.ndarray  # int64 [K+1]; VMs of flavor k: flavor_vms[start[k]:start[k+1]]
     flavor_vms: np.ndarray  # int64 [V]
     in_sets: np.ndarray  # int64 [...]; VMs that belong to deployment sets
-    barred: np.ndarray  # int64 [V]; at most so many destinations are barred by the VM's sets
+    barred: np.ndarray  # int64 [V]; the most destinations that the VM's sets can bar
     present: np.ndarray  # int64 [V]; 0 for VMs that left while the contender computed (live)
 
 
@@ -61,11 +62,11 @@ class Episode(NamedTuple):
 def pack(
     cluster: Cluster, static: Static, state: State, present: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two flat buffers of an episode, int64 and float64.
+    """Return the two flat buffers of an episode before its first move, int64 [n] and float64 [3].
 
     Args:
         cluster: the instance.
-        static: its arrays.
+        static: `make_static(cluster)`.
         state: where the VMs are.
         present: bool [V]; False for VMs that have left.
     """
@@ -96,10 +97,10 @@ def pack(
 
 @njit(cache=True)
 def unpack(ints: np.ndarray) -> tuple[Static, State, Index]:
-    """Return views into `ints`, in compiled code whose caller holds it."""
+    """Return views into an episode's `ints`, int64 [n]. For compiled code whose caller holds it."""
     return read_static(ints), read_state(ints), read_index(ints)
 
 
 def state_of(episode: Episode) -> State:
-    """Return a copy of the current State."""
+    """Return a copy of an episode's present state."""
     return copy_state(LAYOUT.view(episode.ints, State))

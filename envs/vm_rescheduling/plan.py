@@ -1,4 +1,4 @@
-"""A plan in an operator's form: move by move, from, to, gain, and what each move rests on."""
+"""Export a plan as a table for operators: each move's source, target, gain and prerequisites."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ Place = tuple[int, int]  # PM and NUMA node
 
 
 class _Move(NamedTuple):
-    """A move made: its step, its VM, and the NUMA nodes left."""
+    """A move made.
+
+    Attributes:
+        step: its number, from 1.
+        vm: index of the VM.
+        source: the NUMA nodes that the VM left.
+    """
 
     step: int
     vm: int
@@ -24,17 +30,21 @@ class _Move(NamedTuple):
 
 
 def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
-    """One row a move, in the order in which the moves can be made one at a time.
+    """Return one row per move, in the order in which the moves can be made one at a time.
 
-    Columns: step; wave (the moves of one can be made side by side, once the waves before are done);
-    vm; flavor; cores and memory_mb (all of the VM); from_pm, from_numa, to_pm,
-    to_numa ("0+1" for VMs on two nodes); gain_slots (16-core slots opened less closed),
-    fragment_rate (after the move) and its change (below 0 is better); rests_on (the earlier moves
-    without which this one would break a constraint, and why); deployment_sets (those the VM belongs
-    to).
+    Columns: step; wave (moves of one wave can be made side by side once earlier waves are done);
+    vm; flavour; cores and memory_mb (of the whole VM); from_pm, from_numa, to_pm, to_numa ("0+1"
+    for VMs on two nodes); gain_slots (change in whole free 16-core slots); fragment_rate (after
+    the move) and fragment_rate_change (below 0 is better); rests_on (the earlier moves without
+    which this one would break a constraint, and why); deployment_sets (the VM's sets).
 
-    The plan is applied to the instance as it stands; in live mode a move may no longer fit when its
-    turn comes.
+    The plan is applied to the instance as it stands; in live mode a move may no longer fit when
+    its turn comes.
+
+    Args:
+        cluster: the snapshot.
+        actions: the plan, int64 [n], plies in turn: a VM, then its destination 2 * pm + node; a VM
+            ply of n_vms or more stops the plan.
 
     Raises:
         SolutionError: a move is not legal where it stands; names the step.
@@ -102,11 +112,11 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
 def _earlier(
     static: Static, state: State, made: list[_Move], vm: int, pm: int, node: int
 ) -> list[int]:
-    """Steps that must be done before this move, in whatever order the others are made.
+    """Return the steps that must be done before this move, whatever the order of the others.
 
-    Where a node has the room even if nothing had left it, entering it needs nobody; otherwise all
-    that left it before must have. A VM moves in its own order, and after members of its deployment
-    sets that leave the place.
+    Where a NUMA node has the room even if no VM had left it, entering it needs no earlier move;
+    otherwise all moves that left it come first. So do the VM's own earlier moves, and those of
+    members of its deployment sets that left the host (or rack).
     """
     flavor = static.vm_flavor[vm]
     steps = [before.step for before in made if before.vm == vm]
@@ -128,7 +138,7 @@ def _earlier(
 
 
 def _slots(static: Static, state: State) -> int:
-    """Whole free 16-core slots on ACTIVE hosts."""
+    """Return the whole free 16-core slots on ACTIVE hosts."""
     return int(state.totals[FREE] - state.totals[FRAGMENT]) // static.unit
 
 
@@ -151,10 +161,10 @@ def _rests_on(
     pm: int,
     node: int,
 ) -> str:
-    """The earlier moves that this one needs, and what each gives it.
+    """Describe the earlier moves that this one needs, and what each frees.
 
-    Without a VM's last move it would stand where that move found it; its moves before that change
-    nothing now. So only last moves are looked at.
+    Only each VM's last move is looked at: without it the VM would still be where that move found
+    it, so its moves before that change nothing now.
     """
     others = [earlier for earlier in last.values() if earlier.vm != vm]
     reasons = [
@@ -179,7 +189,7 @@ def _rests_on(
 def _room_made(
     cluster: Cluster, static: Static, state: State, others: list[_Move], vm: int, place: Place
 ) -> list[str]:
-    """The earlier moves without which a NUMA node would have too little CPU or memory."""
+    """Describe the earlier moves without which a NUMA node would lack CPU or memory."""
     reasons = []
     left = [earlier for earlier in others if place in earlier.source]
     for what, unit, free, of_flavor in (

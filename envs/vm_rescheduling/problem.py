@@ -1,4 +1,4 @@
-"""The family as one class, by which solvers, agents and the evaluation know it."""
+"""The family's `Problem`: names, sets, settings, defaults and hooks of VM rescheduling."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class VMRescheduling(Problem[Cluster]):
     @staticmethod
     @cache
     def warm_up_instance() -> Cluster:
-        """Make twelve hosts with a pin and a deployment set; they meet every compiled path."""
+        """Make twelve hosts with a pin and deployment sets, which exercise every compiled path."""
         cluster = generate({"pms": "12", "sets": "2", "rack_sets": "1", "pinned": "0.02"}, 1)
         return with_settings(cluster, {"mnl": "4"})
 

@@ -1,7 +1,7 @@
-"""Draws a cluster as an image: hosts, their NUMA nodes, VMs and free cores.
+"""Draw a cluster as an image: hosts, their NUMA nodes, VMs and free cores.
 
-Each host is a cell of one or two bars, its NUMA nodes, as high as they have cores. From the bottom
-up a bar shows VMs (darker is larger; those on two nodes first, level across both), then whole free
+Each host is a cell with a bar per NUMA node, as high as the node has cores. From the bottom up a
+bar shows VMs (darker is larger; those on two nodes first, level across both), then whole free
 16-core slots, then the free cores that make no slot: the fragment.
 """
 
@@ -21,7 +21,7 @@ INK: Color = (60, 60, 60)
 FRAGMENT_COLOR: Color = (230, 120, 0)
 SLOT_COLOR: Color = (200, 232, 196)
 MOVED_COLOR: Color = (214, 0, 140)
-UNUSED_COLOR: Color = (235, 235, 235)  # free cores of a host that does not count
+UNUSED_COLOR: Color = (235, 235, 235)  # free cores of hosts that are not ACTIVE
 DISABLED_COLOR: Color = (205, 205, 205)
 OUTAGE_COLOR: Color = (150, 150, 150)
 DRAIN_COLOR: Color = (255, 226, 120)
@@ -65,18 +65,18 @@ def frame(
     last_move: tuple[int, int, int] | None,
     size: tuple[int, int] = (960, 640),
 ) -> np.ndarray:
-    """The cluster as an image.
+    """Draw the cluster.
 
     Args:
-        static: what no migration changes.
-        state: where the VMs are.
+        static: the cluster, as arrays.
+        state: the present state.
         capacity: int64 [P, 2]; CPU of each NUMA node (Cluster.numa_cpu).
-        last_move: the VM moved last and its destinations (2 * PM + node) before and after: it is
-            drawn in a color of its own, with an arrow from the place it left; None for no mark.
+        last_move: the VM moved last and its destinations (2 * PM + node) before and after; it gets
+            its own color, and an arrow from the place it left. None for no mark.
         size: width and height in pixels.
 
     Returns:
-        uint8 [height, width, 3].
+        The image, uint8 [height, width, 3].
     """
     width, height = size
     image = np.full((height, width, 3), BACKGROUND, np.uint8)
@@ -102,7 +102,7 @@ def frame(
 
 
 def _grid(count: int, width: int, height: int) -> np.ndarray:
-    """Left, top, width and height of each host's cell, int64 [count, 4], row by row."""
+    """Return left, top, width and height of each host's cell, int64 [count, 4], row by row."""
     columns = max(1, min(count, round(math.sqrt(count * CELL_ASPECT * width / height))))
     rows = math.ceil(count / columns)
     x = np.linspace(0, width, columns + 1).astype(np.int64)
@@ -112,7 +112,7 @@ def _grid(count: int, width: int, height: int) -> np.ndarray:
 
 
 def _bars(cell: np.ndarray, nodes: int) -> list[tuple[int, int]]:
-    """Left and right edges of a host's NUMA nodes inside its cell."""
+    """Return the left and right edges of a host's NUMA nodes inside its cell, in pixels."""
     left, _, width, _ = (int(value) for value in cell)
     margin = max(1, width // 10)
     inner = max(nodes, width - 2 * margin)
@@ -173,7 +173,7 @@ def _vm_color(static: Static, flavor: int) -> Color:
 
 
 def _block(image: np.ndarray, x0: int, x1: int, y0: int, y1: int, color: Color) -> None:
-    """Fills a rectangle, with a thin line above it where there is space for one."""
+    """Fill a rectangle, with a thin line along its top where it is 4 pixels high or more."""
     image[y0:y1, x0:x1] = color
     if y1 - y0 >= 4:
         image[y0, x0:x1] = BACKGROUND
@@ -182,7 +182,7 @@ def _block(image: np.ndarray, x0: int, x1: int, y0: int, y1: int, color: Color) 
 def _draw_move(
     image: np.ndarray, static: Static, cells: np.ndarray, last_move: tuple[int, int, int]
 ) -> None:
-    """Frames both hosts' nodes and joins them with an arrow."""
+    """Frame the nodes that the VM left (dashed) and entered, and join them with an arrow."""
     vm, *ends = last_move
     both = static.flavor_nodes[static.vm_flavor[vm]] == 2
     centers: list[tuple[float, float]] = []
@@ -220,7 +220,7 @@ def _outline(image: np.ndarray, x0: int, x1: int, y0: int, y1: int, dashed: bool
 
 
 def _line(image: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> None:
-    """A line two pixels wide."""
+    """Draw a line two pixels wide."""
     height, width, _ = image.shape
     steps = int(2 * math.hypot(x1 - x0, y1 - y0)) + 2
     xs = np.clip(np.rint(np.linspace(x0, x1, steps)).astype(int), 0, width - 2)

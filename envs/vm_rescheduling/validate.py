@@ -142,7 +142,7 @@ class _Book:
 
     @classmethod
     def open(cls, cluster: Cluster) -> _Book:
-        """Open the book of a cluster before any move."""
+        """Return the bookkeeping of a cluster before any move."""
         cpu: dict[tuple[int, int], int] = {}
         mem: dict[tuple[int, int], int] = {}
         for pm, (per_node, mem_per_node) in enumerate(
@@ -162,20 +162,20 @@ class _Book:
         return book
 
     def churn(self, seed: int, elapsed_s: float) -> None:
-        """Let VMs arrive and leave for some seconds before the plan is applied (live mode).
+        """Apply arrivals and exits of VMs up to the time the plan is applied (live mode).
 
         The law: events are a Poisson process of `churn_per_min` events a minute. Each event takes
         three numbers of one generator, in this order: the seconds since the event before
         (exponential), whether it is an arrival (a uniform number below 0.5) or an exit, and a
         uniform number u. An arrival has the flavor of VM floor(u * V) of the V VMs of the snapshot.
-        It goes by best fit to the ACTIVE host and NUMA node that has room and the least free CPU
-        (summed over both nodes for a VM on two nodes), the first one of equals; without room
+        It is placed by best fit: on the ACTIVE host and NUMA node that has room and the least free
+        CPU (summed over both nodes for a VM on two nodes), the first one of equals; without room
         anywhere it is turned away. An exit takes the VM floor(u * n) of the n present, in the order
         of their indices; the last VM stays.
 
         Args:
-            seed: of the world.
-            elapsed_s: seconds; an event after them does not happen any more.
+            seed: the world's seed.
+            elapsed_s: seconds of churn; later events do not happen.
         """
         rate = self.cluster.churn_per_min / 60.0
         if rate <= 0:
@@ -224,6 +224,7 @@ class _Book:
         return int(self.cluster.flavor_cpu[kind]), int(self.cluster.flavor_mem[kind])
 
     def _put(self, vm: int, pm: int, node: int) -> None:
+        """Place the VM on node `node` of host `pm`, taking the free room it needs."""
         self.host[vm], self.node[vm] = pm, node
         cpu, mem = self.need(vm)
         for place in self.places(vm, pm, node):
@@ -231,6 +232,7 @@ class _Book:
             self.mem[place] -= mem
 
     def _take_out(self, vm: int) -> None:
+        """Remove the VM from its host, freeing its room."""
         cpu, mem = self.need(vm)
         for place in self.places(vm, self.host.pop(vm), self.node.pop(vm)):
             self.cpu[place] += cpu
@@ -270,6 +272,7 @@ class _Book:
         return why + self._kept_apart(vm, pm)
 
     def _kept_apart(self, vm: int, pm: int) -> list[str]:
+        """Return one clause for each member of the VM's deployment sets in the way on host `pm`."""
         cluster = self.cluster
         why = []
         for group in self.groups.get(vm, []):
@@ -326,6 +329,7 @@ def _goal_met(book: _Book) -> str:
 
 
 def _objective(book: _Book) -> float:
+    """Return the cluster's objective for the hosts in the book."""
     cluster = book.cluster
     rate, rate_64, rate_mem, fragments, total = _rates(book)
     if cluster.objective == "fragment_rate":
