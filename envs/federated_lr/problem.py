@@ -43,24 +43,14 @@ class FederatedLR(Problem[Federation]):
     defaults = Defaults(
         instances=("digits-grid",),
         contenders=(
-            "agent",
-            "ppo",
-            "muzero",
-            "fedhyper_full_cosine",
-            "fedhyper_g",
-            "fedhyper_sl_cosine",
-            "fedadam",
-            "fedexp",
-            "cosine",
-            "linear",
-            "wsd",
-            "autolrs",
-            "best_constant",
+            "agent", "ppo", "muzero", "fedhyper_full_cosine", "fedhyper_g",
+            "fedhyper_sl_cosine", "fedadam", "fedexp", "cosine", "linear", "wsd",
+            "autolrs", "best_constant",
         ),
         budget_s=30.0,
         always=("random", "fedavg"),
         baseline="fedavg",
-    )
+    )  # fmt: skip
     env_arguments: ClassVar[Mapping[str, Any]] = {"form": "orders"}
     pictures = ".evaluation.pictures.federated_lr:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {"federated_lr": ".benchmarks.federated_lr:measure"}

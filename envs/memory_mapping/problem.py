@@ -37,23 +37,13 @@ class MemoryMapping(Problem[Program]):
     defaults = Defaults(
         instances=("hlo/4", "hlo/2", "synthetic:test/3"),
         contenders=(
-            "agent",
-            "muzero",
-            "ppo",
-            "portfolio",
-            "milp",
-            "local_search",
-            "beam",
-            "threshold",
-            "xla_msa",
-            "greedy",
-            "random",
-            "all_slow",
+            "agent", "muzero", "ppo", "portfolio", "milp", "local_search", "beam",
+            "threshold", "xla_msa", "greedy", "random", "all_slow",
         ),
         budget_s=2.0,
         always=("random", "greedy"),
         baseline="xla_msa",
-    )
+    )  # fmt: skip
     pictures = ".evaluation.pictures.memory_mapping:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {
         "memory_mapping": ".benchmarks.memory_mapping:measure"

@@ -37,23 +37,13 @@ class SequenceDesign(Problem[DesignTask]):
     defaults = Defaults(
         instances=("ehrlich:small/0", "ehrlich:medium/0"),
         contenders=(
-            "agent",
-            "muzero",
-            "ppo",
-            "ga",
-            "coms",
-            "gradient_ascent",
-            "bib",
-            "bdi",
-            "cma_es",
-            "proxy_exhaustive",
-            "random",
-            "offline_best",
+            "agent", "muzero", "ppo", "ga", "coms", "gradient_ascent", "bib", "bdi",
+            "cma_es", "proxy_exhaustive", "random", "offline_best",
         ),
         budget_s=10.0,
         always=("random", "offline_best"),
         baseline="ga",
-    )
+    )  # fmt: skip
     pictures = ".evaluation.pictures.sequence_design:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {
         "sequence_design": ".benchmarks.sequence_design:measure"

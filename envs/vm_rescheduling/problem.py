@@ -45,22 +45,14 @@ class VMRescheduling(Problem[Cluster]):
     defaults = Defaults(
         instances=("lookalike:test/0", "lookalike:test/1", "constrained:test/0"),
         contenders=(
-            "agent",
-            "ppo",
-            "ppo_greedy",
-            "columns",
-            "milp",
-            "local_search",
-            "greedy",
-            "pop",
-            "ha",
-            "random",
+            "agent", "ppo", "ppo_greedy", "columns", "milp", "local_search", "greedy",
+            "pop", "ha", "random",
         ),
         budget_s=0.5,
         always=("random", "greedy"),
         baseline="ha",
         variants=({}, {"mode": "live"}),
-    )
+    )  # fmt: skip
     replay_arguments: ClassVar[Mapping[str, Any]] = {"allow_stop": True}
     pictures = ".evaluation.pictures.vm_rescheduling:pictures"
     benchmarks: ClassVar[Mapping[str, str]] = {
