@@ -173,20 +173,12 @@ def _times_fewer(runs: np.ndarray, fedavg: np.ndarray) -> np.ndarray:
 
 def main(
     grid: Annotated[str, typer.Argument(help="a set of one federation at many initial rates")],
-    out: Annotated[Path, typer.Option(help="folder for the accuracies; goes on where it stopped")],
-    contenders: Annotated[list[str] | None, typer.Option(help="leave out for all")] = None,
-    seeds: Annotated[int, typer.Option(help="worlds")] = 5,
-    against: Annotated[str, typer.Option(help="whom the others are paired with")] = "agent",
+    out: Annotated[Path, typer.Option(help="folder for accuracies; continues where it stopped")],
+    contenders: Annotated[list[str] | None, typer.Option(help="controllers (default: all)")] = None,
+    seeds: Annotated[int, typer.Option(help="worlds per cell")] = 5,
+    against: Annotated[str, typer.Option(help="compare the others with this one")] = "agent",
 ) -> None:
-    """Play controllers on every cell of a grid and print the table, accuracies in points.
-
-    Args:
-        grid: name of a set of one federation at many initial rates.
-        out: folder for the accuracies; those already in it are not computed again.
-        contenders: names of controllers; None for all.
-        seeds: worlds per cell.
-        against: the controller that the others are compared with.
-    """
+    """Play controllers on every cell of a grid and print the table, accuracies in points."""
     torch.set_num_threads(1)
     everyone = contender_names(FAMILY, form="player")
     names = [check_name(name, everyone, f"{FAMILY} contender") for name in contenders or everyone]

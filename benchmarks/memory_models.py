@@ -99,19 +99,12 @@ def table_of(found: Sequence[dict[str, Any]]) -> Table:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="budget of a plan")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="wall-clock seconds per plan")] = 20.0,
     out: Annotated[Path, typer.Option(help="folder for the report")] = Path("results/models"),
     json_file: Annotated[Path | None, typer.Option("--json", help="write the table here")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on where it stopped")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue where it stopped")] = False,
 ) -> None:
-    """Compare all contenders on the programs, and print the table.
-
-    Args:
-        seconds: wall-clock budget per plan.
-        out: folder for the report.
-        json_file: where to write the table as JSON; None for nowhere.
-        resume: whether to continue the comparison in the folder.
-    """
+    """Compare all contenders on the programs, and print the table."""
     programs = [
         import_model(model, f"{mebibytes}MiB", label(model, mebibytes))
         for model, mebibytes in PROGRAMS

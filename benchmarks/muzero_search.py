@@ -24,7 +24,7 @@ from ..core.contracts import Throughput
 from .timing import Run, one_thread, take_turns
 
 BATCH, SIMULATIONS, WIDTH = 32, 50, 64
-# Measured elsewhere on two quiet cores: what ours is held against where mctx is not installed.
+# Measured on another machine's two quiet cores; the reference if mctx is not installed.
 ELSEWHERE = {64: 100_000.0, 512: 36_000.0}
 REPEATS, SECONDS = 7, 0.5
 DISCOUNT = 0.997

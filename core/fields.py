@@ -83,6 +83,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Names(Field):
+    """Declaration of a tuple of names, or of the characters of one string."""
+
     symbol: str
     unique: bool
     empty: str
@@ -104,6 +106,8 @@ class _Names(Field):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Choice(Field):
+    """Declaration of a string that must be one of several."""
+
     known: tuple[str, ...]
 
     def describe(self) -> str:
@@ -116,6 +120,8 @@ class _Choice(Field):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ranged(Field):
+    """Declaration of numbers within a range."""
+
     low: Bound
     high: Bound
     unit: str
@@ -128,6 +134,8 @@ class _Ranged(Field):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Number(_Ranged):
+    """Declaration of one number."""
+
     whole: bool
     positive: bool
 
@@ -156,6 +164,8 @@ class _Number(_Ranged):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Array(_Ranged):
+    """Declaration of a NumPy array."""
+
     dtypes: tuple[str, ...]
     exact: bool
     shape: tuple[str, ...]

@@ -112,7 +112,7 @@ class Row:
 
     @property
     def sign(self) -> float:
-        """1.0 where less is better, -1.0 where more is: `sign * objective` is minimized."""
+        """1.0 if less is better, -1.0 if more is: `sign * objective` is minimized."""
         return SIGNS[self.direction]
 
     @property
@@ -123,7 +123,7 @@ class Row:
 
     @property
     def failure_reason(self) -> str:
-        """Why the run failed, in a few words; empty where it did not."""
+        """Why the run failed, in a few words; empty if it did not."""
         if not self.failed:
             return ""
         if self.status == "late":

@@ -29,10 +29,10 @@ SETTINGS: Mapping[str, Setting] = {
     "batch": Setting("16", "rows of a step (1 to 100000)"),
     "model": Setting("logistic", f"what is trained: {', '.join(MODELS[:-1])}"),
     "width": Setting("32 (cnn 8)", "hidden units, or channels of cnn"),
-    "clients": Setting("as they are", "how many the training rows are partitioned among, anew"),
+    "clients": Setting("as they are", "number of clients; partitions the training rows anew"),
     "skew": Setting(
         f"{SKEW:g}, of text iid",
-        "of a partition anew: iid, or Dirichlet's parameter (0.001 to 1000)",
+        "of a new partition: iid, or the parameter of Dirichlet (0.001 to 1000)",
     ),
     "drift": Setting("0", "log-odds by which clients come and go over the rounds (0 to 100)"),
     "stragglers": Setting("0", "probability that a participant ends early (0 to 1)"),

@@ -28,7 +28,7 @@ _UCI = "UCI, optical recognition of handwritten digits"
 _MNIST = "MNIST's test images and labels"
 _TEXT = "tinyshakespeare, github.com/karpathy/char-rnn"
 
-TEXT_EVERY = 8  # one in so many federations of the mixed sets is text
+TEXT_EVERY = 8  # the last of every eight federations in the mixed sets is text
 TRAIN_DIGITS = 1200  # rows of the digits for mixed:train; mixed:val has the rest
 SIZES = {"mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val": 16}
 # Each set has its own range of seeds.

@@ -189,18 +189,18 @@ class Accesses(NamedTuple):
         decides: bool [A]; whether a place must be chosen.
     """
 
-    tensor_buffer: np.ndarray  # int64 [T]; the buffer each tensor lives in
-    size: np.ndarray  # int64 [B]; bytes
-    at_start: np.ndarray  # bool [B]; in slow memory before the program (ARG, CONST)
-    at_end: np.ndarray  # bool [B]; must be in slow memory after it (OUT)
-    placeable: np.ndarray  # bool [B]; may enter fast memory
-    instr: np.ndarray  # int64 [A]
-    buffer: np.ndarray  # int64 [A]
-    read: np.ndarray  # int64 [A]; bytes of all executions
-    written: np.ndarray  # int64 [A]; bytes of all executions
-    writes: np.ndarray  # bool [A]
-    makes: np.ndarray  # bool [A]; the first write of a buffer that held nothing before
-    decides: np.ndarray  # bool [A]; a place is to be chosen
+    tensor_buffer: np.ndarray
+    size: np.ndarray
+    at_start: np.ndarray
+    at_end: np.ndarray
+    placeable: np.ndarray
+    instr: np.ndarray
+    buffer: np.ndarray
+    read: np.ndarray
+    written: np.ndarray
+    writes: np.ndarray
+    makes: np.ndarray
+    decides: np.ndarray
 
 
 def accesses(program: Program) -> Accesses:
@@ -308,9 +308,9 @@ class Roofline(NamedTuple):
     """
 
     all_slow_s: float
-    compute_bound_s: float  # of it, in instructions that wait for computation
-    memory_bound_s: float  # of it, in instructions that wait for slow memory
-    all_fast_s: float  # with every operand in fast memory
+    compute_bound_s: float
+    memory_bound_s: float
+    all_fast_s: float
 
 
 def roofline(program: Program) -> Roofline:

@@ -13,7 +13,7 @@ from .hardware import DEFAULT, Hardware, hardware_names, load_hardware
 from .instance import DEAD_ENDS, Program, peak_bytes
 from .sizes import read_capacity
 
-DEFAULT_CAPACITY = "1/4"  # of the program's peak
+DEFAULT_CAPACITY = "1/4"  # fraction of the program's peak
 
 SETTINGS: Mapping[str, Setting] = {
     "capacity": Setting(

@@ -100,7 +100,7 @@ def program_of_export(
     """
     try:
         exported = exported.run_decompositions()
-    except Exception as error:  # operators without a decomposition raise what they like
+    except Exception as error:  # operators without a decomposition raise exceptions of any kind
         raise InstanceError(
             f"{name}: torch.export cannot decompose the model: {_first_lines(error)}"
         ) from error

@@ -12,7 +12,7 @@ from ...core.instance import Instance
 from ...core.results import Row
 
 DPI = 100
-INK, RULE = "#333c48", "#e6e9ee"  # of letters and lines, and of the grid
+INK, RULE = "#333c48", "#e6e9ee"  # colors of letters and lines, and of the grid
 
 AnyInstance = TypeVar("AnyInstance", bound=Instance)
 
