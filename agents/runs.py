@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import sys
@@ -19,6 +20,7 @@ from torch import nn
 from ..core.budget import Budget
 from ..core.contracts import Solver
 from ..core.errors import CheckpointError, OutputError
+from ..core.files import write_bytes
 from ..core.problem import Problem
 from ..core.registry import load_problem
 from .checkpoints import SHIPPED, Card, load_network, save_policy
@@ -245,7 +247,9 @@ class KeptPlans:
             return actions
         actions = self._solver(instance, self._budget, seed).actions
         if instance.content_hash in self._kept:
-            np.save(file, actions)
+            content = io.BytesIO()
+            np.save(content, actions)
+            write_bytes(file, content.getvalue())
         return actions
 
 

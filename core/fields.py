@@ -19,6 +19,7 @@ import dataclasses
 import inspect
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -99,7 +100,7 @@ class _Names(Field):
         if not value:
             return self.empty
         if self.unique and len(set(value)) < len(value):
-            twice = next(text for row, text in enumerate(value) if text in value[:row])
+            twice = Counter(value).most_common(1)[0][0]
             return f"{name}: {twice!r} appears twice; names must be unique"
         return ""
 

@@ -89,8 +89,8 @@ class Problem(ABC, Generic[I]):
     pictures: ClassVar[str] = ""
     """Lazy entry point of its pictures in the report: (rows of results, instances by their hash,
     colors by contender) -> list of Picture."""
-    benchmarks: ClassVar[Mapping[str, str]] = {}
-    """Name of each speed measurement -> lazy entry point: () -> list of Throughput."""
+    benchmark: ClassVar[str] = ""
+    """Lazy entry point of its speed measurements: () -> list of Throughput."""
 
     @abstractmethod
     def load_file(self, path: Path, settings: Mapping[str, str], /) -> I:

@@ -17,11 +17,13 @@ program and the workers it starts. See docs/extending.md.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from importlib.util import find_spec, resolve_name
@@ -55,7 +57,8 @@ class Family:
         env_id: the Gymnasium id of its environment, the same as its Problem's.
         env: the class of its environment.
         vector_env: the class that steps many environments at once; None for Gymnasium's own.
-        contenders: modules that hold a table SOLVERS, AGENTS or ORACLES: name -> Entry.
+        contenders: modules with tables: SOLVERS, AGENTS, ORACLES (name -> Entry), FORMATS (suffix
+            -> place), PICTURES (places).
     """
 
     problem: str
@@ -107,8 +110,7 @@ def tables() -> Tables:
         _tables = Tables()
         for name in FAMILIES:
             rooms = (f"{PACKAGE}.agents.{name}", f"{PACKAGE}.solvers.{name}")
-            family = replace(own_family(name), contenders=rooms)
-            _add_family(name, family, _read_tables(family))
+            _add_family(name, replace(own_family(name), contenders=rooms))
         _read_entry_points()
     return _tables
 
@@ -230,9 +232,7 @@ def register_family(name: str, family: Family) -> None:
         raise RegistryError(f"family {name!r} is taken by {there.problem}; choose another name")
     for module in family.contenders:
         _check_module(module, module)
-    entries = _read_tables(family)
-    places = [family.problem, family.env, *(entry.place for entry in entries.values())]
-    for place in [*places, family.vector_env] if family.vector_env else places:
+    for place in (family.problem, family.env, family.vector_env or family.env):
         _check_place(place)
     same_id = gymnasium.registry.get(family.env_id)
     if same_id is not None and same_id.entry_point != family.env:
@@ -246,7 +246,8 @@ def register_family(name: str, family: Family) -> None:
             f"{family.problem} is no Problem of family {name!r} with env_id {family.env_id!r}; "
             "give both the same name and id"
         )
-    _add_family(name, family, entries)
+    with _all_or_nothing():
+        _add_family(name, family)
 
 
 def register(role: Role, family: str, name: str, place: str, form: Form = "planner") -> None:
@@ -385,25 +386,53 @@ def check_name(name: str, names: Iterable[str], what: str) -> str:
     raise UnknownNameError(f"unknown {what} {name!r}; {hint}known: {', '.join(names)}")
 
 
-def _add_family(name: str, family: Family, contenders: dict[str, Entry]) -> None:
-    add_environment(family)
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    """Undo what the block registered if it raises."""
+    global _tables
+    before = copy.deepcopy(tables())
+    try:
+        yield
+    except Exception:
+        _tables = before
+        raise
+
+
+def _add_family(name: str, family: Family) -> None:
     tables().families[name] = family
-    tables().contenders[name] = contenders
+    tables().contenders[name] = {}
+    for module in family.contenders:
+        _add_tables(name, importlib.import_module(module))
+    add_environment(family)
 
 
-def _read_tables(family: Family) -> dict[str, Entry]:
-    """Read the tables of a family's contenders."""
-    found = [_entries(importlib.import_module(module)) for module in family.contenders]
-    return {name: entry for entries in found for name, entry in entries.items()}
+def _add_tables(family: str, module: Any) -> None:
+    """Register what the tables of a module list.
+
+    Raises:
+        RegistryError: a name is taken, a place is missing, or there is no table.
+    """
+    entries, package = _entries(module), module.__package__
+    formats, pictures = getattr(module, "FORMATS", {}), getattr(module, "PICTURES", ())
+    if not (entries or formats or pictures):
+        raise RegistryError(
+            f"{module!r} holds no table {', '.join(TABLES.values())}, FORMATS, PICTURES"
+        )
+    for name, entry in entries:
+        register(entry.role, family, name, entry.place, entry.form)
+    for suffix, place in formats.items():
+        register_format(family, suffix, resolve_name(place, package))
+    for place in pictures:
+        register_pictures(family, resolve_name(place, package))
 
 
-def _entries(module: Any) -> dict[str, Entry]:
+def _entries(module: Any) -> list[tuple[str, Entry]]:
     """Read a module's tables; places become absolute, roles are those of the tables."""
-    return {
-        name: replace(entry, place=resolve_name(entry.place, module.__package__), role=role)
+    return [
+        (name, replace(entry, place=resolve_name(entry.place, module.__package__), role=role))
         for role, table in TABLES.items()
         for name, entry in getattr(module, table, {}).items()
-    }
+    ]
 
 
 def _check_place(place: str) -> None:
@@ -451,15 +480,5 @@ def _plug(group: str, family: str, found: Any) -> None:
             raise RegistryError(f"{found!r} is no sysopt_gym.core.registry.Family")
         register_family(family, found)
         return
-    entries, package = _entries(found), found.__package__
-    formats, pictures = getattr(found, "FORMATS", {}), getattr(found, "PICTURES", ())
-    if not (entries or formats or pictures):
-        raise RegistryError(
-            f"{found!r} holds no table {', '.join(TABLES.values())}, FORMATS, PICTURES"
-        )
-    for name, entry in entries.items():
-        register(entry.role, family, name, entry.place, entry.form)
-    for suffix, place in formats.items():
-        register_format(family, suffix, resolve_name(place, package))
-    for place in pictures:
-        register_pictures(family, resolve_name(place, package))
+    with _all_or_nothing():
+        _add_tables(family, found)

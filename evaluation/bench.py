@@ -33,16 +33,17 @@ def measure(names: Sequence[str], tell: Callable[[str], None]) -> dict[str, list
     there = [*family_names(), *BENCHMARKS]
     found: dict[str, list[Throughput]] = {}
     for name in [check_name(name, there, "family or benchmark") for name in names] or there:
-        own = {name: BENCHMARKS[name]} if name in BENCHMARKS else load_problem(name).benchmarks
+        place = BENCHMARKS[name] if name in BENCHMARKS else load_problem(name).benchmark
         found[name] = []
-        for label, entry in own.items():
-            tell(f"measuring {label} ...")
-            try:
-                found[name] += list(resolve(entry)())
-            except InstanceError as error:
-                if names:
-                    raise
-                tell(f"{label} is left out: {error}")
+        if not place:
+            continue
+        tell(f"measuring {name} ...")
+        try:
+            found[name] += resolve(place)()
+        except InstanceError as error:
+            if names:
+                raise
+            tell(f"{name} is left out: {error}")
     return found
 
 

@@ -140,6 +140,35 @@ def test_a_broken_entry_point_is_left_out_with_a_warning_and_breaks_no_other(
     assert "sloth" not in registry.contender_names("memory_mapping")
 
 
+def test_an_entry_point_that_is_half_broken_leaves_nothing_behind(install: Install) -> None:
+    taken = 'SOLVERS = {"sloth": Entry(f"{__name__}:idle"), "greedy": Entry(f"{__name__}:idle")}'
+    line = CONTENDERS_LINE.replace("plugged", "half_taken")
+    install("taker", line, half_taken=f"{TABLES}\n{taken}\n")
+    with pytest.warns(RuntimeWarning, match="'greedy' is taken by .*update or uninstall taker"):
+        names = registry.contender_names("memory_mapping")
+    assert "greedy" in names and not {"sloth", "dreamer", "seer"} & set(names)
+
+
+def test_formats_and_pictures_stand_in_any_table_of_a_family(install: Install) -> None:
+    both = 'FORMATS = {".sloth": f"{__name__}:idle"}\nPICTURES = (f"{__name__}:see",)'
+    line = CONTENDERS_LINE.replace("plugged", "with_formats")
+    install("both", line, with_formats=f"{TABLES}\n{both}\n")
+    assert registry.tables().formats["memory_mapping"] == {".sloth": "with_formats:idle"}
+    assert registry.tables().pictures["memory_mapping"] == ["with_formats:see"]
+    own = replace(toy_family.PLACE, contenders=("toy_family", "with_formats"))
+    registry.register_family("toy", own)
+    assert registry.tables().formats["toy"] == {".sloth": "with_formats:idle"}
+    assert registry.tables().pictures["toy"] == ["with_formats:see"]
+
+
+def test_a_family_that_lists_a_name_twice_is_refused_and_not_there(install: Install) -> None:
+    install("twice", "", same_name=TABLES.replace("sloth", "greedy"))
+    own = replace(toy_family.PLACE, contenders=("toy_family", "same_name"))
+    with pytest.raises(RegistryError, match="toy contender 'greedy' is taken by toy_family:greedy"):
+        registry.register_family("toy", own)
+    assert "toy" not in registry.family_names()
+
+
 def test_entry_points_are_read_once(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("faulty", "[sysopt_gym.families]\nbad = nowhere:FAMILY\n")
     with pytest.warns(RuntimeWarning):

@@ -187,7 +187,7 @@ class Toy(Problem[Items]):
     }
     defaults = Defaults(("toy",), ("best", "greedy"), 0.5, ("random", "greedy"), "greedy")
     pictures = "toy_family:pictures"
-    benchmarks: ClassVar = {"toy": "toy_family:measure"}
+    benchmark = "toy_family:measure"
 
     def load_file(self, path: Path, settings: Mapping[str, str]) -> Items:
         if path.read_bytes()[:2] == b"PK":

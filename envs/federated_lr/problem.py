@@ -53,7 +53,7 @@ class FederatedLR(Problem[Federation]):
     )  # fmt: skip
     env_arguments: ClassVar[Mapping[str, Any]] = {"form": "orders"}
     pictures = ".evaluation.pictures.federated_lr:pictures"
-    benchmarks: ClassVar[Mapping[str, str]] = {"federated_lr": ".benchmarks.federated_lr:measure"}
+    benchmark = ".benchmarks.federated_lr:measure"
 
     load_file = staticmethod(load_file)
     generate = staticmethod(generate)

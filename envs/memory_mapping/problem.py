@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -45,9 +44,7 @@ class MemoryMapping(Problem[Program]):
         baseline="xla_msa",
     )  # fmt: skip
     pictures = ".evaluation.pictures.memory_mapping:pictures"
-    benchmarks: ClassVar[Mapping[str, str]] = {
-        "memory_mapping": ".benchmarks.memory_mapping:measure"
-    }
+    benchmark = ".benchmarks.memory_mapping:measure"
 
     load_file = staticmethod(load_file)
     generate = staticmethod(generate)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -45,9 +44,7 @@ class SequenceDesign(Problem[DesignTask]):
         baseline="ga",
     )  # fmt: skip
     pictures = ".evaluation.pictures.sequence_design:pictures"
-    benchmarks: ClassVar[Mapping[str, str]] = {
-        "sequence_design": ".benchmarks.sequence_design:measure"
-    }
+    benchmark = ".benchmarks.sequence_design:measure"
 
     load_file = staticmethod(load_file)
     generate = staticmethod(generate)

@@ -55,9 +55,7 @@ class VMRescheduling(Problem[Cluster]):
     )  # fmt: skip
     replay_arguments: ClassVar[Mapping[str, Any]] = {"allow_stop": True}
     pictures = ".evaluation.pictures.vm_rescheduling:pictures"
-    benchmarks: ClassVar[Mapping[str, str]] = {
-        "vm_rescheduling": ".benchmarks.vm_rescheduling:measure"
-    }
+    benchmark = ".benchmarks.vm_rescheduling:measure"
 
     load_file = staticmethod(load_file)
     generate = staticmethod(generate)
