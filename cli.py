@@ -299,7 +299,7 @@ def train(
 
     Example: `sysopt-gym train vm_rescheduling_ppo seed=3`
     """
-    from .core.registry import resolve
+    from .core.lookup import resolve
     from .evaluation.catalog import parse_overrides
 
     values = parse_overrides(overrides or [])

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from ..core.errors import SettingError
-from ..core.registry import FAMILIES, check_name
+from ..core.lookup import check_name
+from ..core.registry import FAMILIES
 from .algorithms import ALGORITHMS, PARTS
 from .recipe import Recipe, load_recipe
 

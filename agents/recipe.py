@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from ..core.errors import SettingError
-from ..core.registry import FAMILIES, check_name, family_names, resolve
+from ..core.lookup import check_name, resolve
+from ..core.registry import FAMILIES, family_names
 
 SCORE_SAMPLES = 8
 SCORE_TEMPERATURE = 0.5

@@ -27,7 +27,8 @@ from rich.table import Table
 
 from ..core.budget import Budget
 from ..core.errors import OutputError
-from ..core.registry import check_name, contender_names, load_contender
+from ..core.lookup import check_name
+from ..core.registry import contender_names, load_contender
 from ..datasets.federated_lr.instance import Federation, seal, terms_of
 from ..datasets.federated_lr.splits import SETS
 from ..envs.federated_lr.objective import first_at

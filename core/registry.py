@@ -18,25 +18,23 @@ program and the workers it starts. See docs/extending.md.
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib
-import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
-from importlib.util import find_spec, resolve_name
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, get_args
 
 import gymnasium
 
 from .contracts import Contender, Form, Role
-from .errors import MissingDependencyError, RegistryError, UnknownNameError
+from .errors import RegistryError
+from .lookup import PACKAGE, check_module, check_name, check_place, resolve
 from .problem import Problem
 
-PACKAGE = (__package__ or "").rpartition(".")[0]
 FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_lr")
 # Benchmarks that belong to no family: name -> lazy entry point.
 BENCHMARKS = {
@@ -231,9 +229,9 @@ def register_family(name: str, family: Family) -> None:
     if there is not None:
         raise RegistryError(f"family {name!r} is taken by {there.problem}; choose another name")
     for module in family.contenders:
-        _check_module(module, module)
+        check_module(module, module)
     for place in (family.problem, family.env, family.vector_env or family.env):
-        _check_place(place)
+        check_place(place)
     same_id = gymnasium.registry.get(family.env_id)
     if same_id is not None and same_id.entry_point != family.env:
         raise RegistryError(
@@ -268,7 +266,7 @@ def register(role: Role, family: str, name: str, place: str, form: Form = "plann
     check_name(form, get_args(Form), "form")
     contenders = tables().contenders
     check_name(family, contenders, "family")
-    _check_place(place)
+    check_place(place)
     entry = Entry(place, form, role)
     there = contenders[family].setdefault(name, entry)
     if there != entry:
@@ -291,7 +289,7 @@ def register_format(family: str, suffix: str, place: str) -> None:
         RegistryError: the suffix is taken, or a module or attribute is missing.
     """
     check_name(family, tables().families, "family")
-    _check_place(place)
+    check_place(place)
     there = tables().formats.setdefault(family, {}).setdefault(suffix, place)
     if there != place:
         raise RegistryError(f"{family} format {suffix!r} is taken by {there}; choose another one")
@@ -309,7 +307,7 @@ def register_pictures(family: str, place: str) -> None:
         RegistryError: a module or attribute is missing.
     """
     check_name(family, tables().families, "family")
-    _check_place(place)
+    check_place(place)
     if place not in tables().pictures.setdefault(family, []):
         tables().pictures[family].append(place)
 
@@ -340,50 +338,6 @@ def read_file(problem: Problem[Any], path: Path, settings: Mapping[str, str]) ->
         if path.name.endswith(suffix):
             return resolve(place)(path, settings)
     return problem.load_file(path, settings)
-
-
-def resolve(place: str) -> Any:
-    """Import the object behind "module:attribute".
-
-    Args:
-        place: where it is; a leading dot stands for this package.
-
-    Raises:
-        MissingDependencyError: the module needs a package that is not installed.
-        RegistryError: the module has no such attribute.
-    """
-    module, _, attribute = place.partition(":")
-    try:
-        found = importlib.import_module(module, PACKAGE)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith(PACKAGE):
-            raise
-        raise MissingDependencyError(
-            f"{place} needs the package {error.name!r}; install the extras with "
-            "pip install 'sysopt-gym[all]'"
-        ) from error
-    if not hasattr(found, attribute):
-        raise RegistryError(f"{place}: the module has no {attribute!r}; correct the entry")
-    return getattr(found, attribute)
-
-
-def check_name(name: str, names: Iterable[str], what: str) -> str:
-    """Return a name if it is known.
-
-    Args:
-        name: the name to check.
-        names: all known names.
-        what: what the names stand for, in the error message.
-
-    Raises:
-        UnknownNameError: the name is unknown; the message suggests the nearest one and lists all.
-    """
-    names = list(names)
-    if name in names:
-        return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UnknownNameError(f"unknown {what} {name!r}; {hint}known: {', '.join(names)}")
 
 
 @contextmanager
@@ -433,28 +387,6 @@ def _entries(module: Any) -> list[tuple[str, Entry]]:
         for role, table in TABLES.items()
         for name, entry in getattr(module, table, {}).items()
     ]
-
-
-def _check_place(place: str) -> None:
-    """Refuse a place that cannot be imported, as far as can be known without importing it."""
-    module, _, attribute = place.partition(":")
-    if not module or module.startswith(".") or not attribute:
-        raise RegistryError(f"{place!r} is no place; write package.module:attribute")
-    _check_module(module, place)
-    if module in sys.modules and not hasattr(sys.modules[module], attribute):
-        raise RegistryError(f"{place}: the module has no {attribute!r}; correct the name")
-
-
-def _check_module(module: str, place: str) -> None:
-    try:
-        there = find_spec(module) is not None
-    except (ImportError, ValueError):
-        there = False
-    if not there:
-        raise RegistryError(
-            f"{place}: no module {module!r} can be imported; install its package, or put its "
-            "folder on the search path"
-        )
 
 
 def _read_entry_points() -> None:

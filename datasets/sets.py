@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from ..core.errors import InstanceError, UnknownNameError
 from ..core.files import write_bytes
 from ..core.instance import Instance, load_archive, save_archive
+from ..core.lookup import check_name
 from ..core.problem import InstanceSets
-from ..core.registry import check_name
 
 I = TypeVar("I", bound=Instance)  # noqa: E741 (the family's instance type)
 HASHES = "hashes.json"

@@ -21,8 +21,9 @@ from gymnasium.vector.utils import batch_space
 
 from ..core.errors import IllegalActionError, InstanceError, SettingError
 from ..core.instance import Instance
+from ..core.lookup import check_name
 from ..core.problem import Problem
-from ..core.registry import check_name, load_problem, read_file
+from ..core.registry import load_problem, read_file
 from .actions import Legal, LegalMultiDiscrete
 from .window import Window, check_render_mode
 

@@ -11,7 +11,8 @@ from typing import Any
 from ..core.contracts import Throughput
 from ..core.errors import InstanceError
 from ..core.files import write_bytes
-from ..core.registry import BENCHMARKS, check_name, family_names, load_problem, resolve
+from ..core.lookup import check_name, resolve
+from ..core.registry import BENCHMARKS, family_names, load_problem
 from .conditions import conditions
 
 

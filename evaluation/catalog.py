@@ -11,14 +11,9 @@ from typing import Any
 from ..core.budget import Budget
 from ..core.errors import InstanceError, OutputError, SettingError, UnknownNameError
 from ..core.instance import load_archive, save_archive
+from ..core.lookup import check_name
 from ..core.problem import Problem
-from ..core.registry import (
-    check_name,
-    contender_entry,
-    family_names,
-    load_problem,
-    read_file,
-)
+from ..core.registry import contender_entry, family_names, load_problem, read_file
 
 MAX_SEEDS = 1000
 

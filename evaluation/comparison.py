@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.instance import Instance
+from ..core.lookup import check_name
 from ..core.problem import Problem
-from ..core.registry import check_name, contender_names, load_problem
+from ..core.registry import contender_names, load_problem
 from .catalog import (
     apply_settings,
     check_budget,

@@ -15,7 +15,8 @@ import numpy as np
 from ..core.contracts import Picture
 from ..core.errors import MissingDependencyError, OutputError
 from ..core.files import write_bytes
-from ..core.registry import contender_names, load_problem, pictures_of, resolve
+from ..core.lookup import resolve
+from ..core.registry import contender_names, load_problem, pictures_of
 from .cells import Folder, check_versions
 from .headline import headline, interval, leaders, number, percent, seconds
 from .statistics import Standing, mean, standings, time_grid

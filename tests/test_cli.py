@@ -235,7 +235,7 @@ def test_train_hands_over_configuration_and_overrides(monkeypatch: pytest.Monkey
     called: list[Any] = []
     real = __import__("sysopt_gym.core.registry", fromlist=["resolve"]).resolve
     monkeypatch.setattr(
-        "sysopt_gym.core.registry.resolve",
+        "sysopt_gym.core.lookup.resolve",
         lambda entry: (
             (lambda *a: called.append(a)) if entry == ".agents.training:train" else real(entry)
         ),

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import IllegalActionError
+from sysopt_gym.core.lookup import resolve
 from sysopt_gym.core.play import Task, run
 from sysopt_gym.core.problem import Problem
 from sysopt_gym.core.registry import (
@@ -28,7 +29,6 @@ from sysopt_gym.core.registry import (
     load_contender,
     load_problem,
     own_family,
-    resolve,
 )
 from sysopt_gym.evaluation.judge import judge
 

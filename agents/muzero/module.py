@@ -17,7 +17,7 @@ from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
 from ...core.errors import SettingError
-from ...core.registry import resolve
+from ...core.lookup import resolve
 from .forest import SearchSettings
 from .networks import Network, Observation, Scalars, Support
 from .planning import Planner

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ...core.registry import check_name
+from ...core.lookup import check_name
 
 TABLE = Path(__file__).parents[2] / "configs" / "hardware.toml"
 DEFAULT = "tpu-like"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.registry import check_name
+from ...core.lookup import check_name
 from . import ehrlich, landscape_tables, rna
 from .instance import MEASURED, DesignTask
 from .measured import fit_estimate

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from ...core.errors import IllegalActionError
-from ...core.registry import check_name
+from ...core.lookup import check_name
 from ...datasets.federated_lr.instance import Federation
 from ..actions import LegalDiscrete
 from ..base import FamilyEnv, Observation
