@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from .core.errors import SysOptError
+from .core.notes import told_to
 
 INTERRUPTED, REFUSED = 130, 2
 LIST_OPTIONS = ("--instances", "--contenders", "--set")
@@ -61,7 +62,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; report errors of this library in one message and an exit code."""
         try:
-            return super().invoke(ctx)
+            with told_to(_note):
+                return super().invoke(ctx)
         except SysOptError as error:
             typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
             typer.echo(str(error), err=True)
@@ -70,6 +72,10 @@ class Commands(TyperGroup):
             hint = "; finished cells are kept, add --resume to go on"
             typer.echo(f"\ninterrupted{hint if 'compare' in sys.argv else ''}", err=True)
             raise typer.Exit(INTERRUPTED) from error
+
+
+def _note(message: str) -> None:
+    typer.echo(f"note: {message}", err=True)
 
 
 app = typer.Typer(
@@ -404,10 +410,8 @@ def doctor() -> None:
 
 def _first(instances: list[Any], argument: str) -> Any:
     if len(instances) > 1:
-        typer.echo(
-            f"note: {argument} holds {len(instances)} instances; taking the first, "
-            f"{instances[0].name}",
-            err=True,
+        _note(
+            f"{argument} holds {len(instances)} instances; taking the first, {instances[0].name}"
         )
     return instances[0]
 
