@@ -410,9 +410,7 @@ def doctor() -> None:
 
 def _first(instances: list[Any], argument: str) -> Any:
     if len(instances) > 1:
-        _note(
-            f"{argument} holds {len(instances)} instances; taking the first, {instances[0].name}"
-        )
+        _note(f"{argument} holds {len(instances)} instances; taking the first, {instances[0].name}")
     return instances[0]
 
 
