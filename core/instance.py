@@ -33,6 +33,7 @@ class Instance:
 
     FAMILY: ClassVar[str] = ""
     SCHEMA: ClassVar[int] = 1
+    OLDER_SCHEMAS: ClassVar[tuple[int, ...]] = ()  # those that `upgraded` still reads
 
     name: str
 
@@ -117,9 +118,10 @@ class Instance:
             raise InstanceError(
                 f"{place}: not an instance file of this library ({error})"
             ) from error
-        if meta.get("family") != cls.FAMILY or meta.get("schema") != cls.SCHEMA:
+        schema = meta.get("schema")
+        if meta.get("family") != cls.FAMILY or schema not in (*cls.OLDER_SCHEMAS, cls.SCHEMA):
             raise InstanceError(
-                f"{place}: holds {meta.get('family')} schema {meta.get('schema')}, expected "
+                f"{place}: holds {meta.get('family')} schema {schema}, expected "
                 f"{cls.FAMILY} schema {cls.SCHEMA}; import the source file "
                 "again with `sysopt-gym data import`"
             )
@@ -127,6 +129,8 @@ class Instance:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in meta["fields"].items()
         } | arrays
+        if schema != cls.SCHEMA:
+            values = cls.upgraded(schema, values)
         stored = {stored_name(cls, spec.name): spec.name for spec in fields(cls)}
         if values.keys() != stored.keys():
             odd = sorted(values.keys() ^ stored.keys())[0]
@@ -134,6 +138,16 @@ class Instance:
                 f"{place}: field {odd!r} is missing or unknown; import the file again"
             )
         return cls(**{stored[name]: value for name, value in values.items()})
+
+    @classmethod
+    def upgraded(cls, schema: int, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of an older file as those of this schema.
+
+        Args:
+            schema: the file's schema, one of OLDER_SCHEMAS.
+            values: the file's fields by their stored names; may be changed.
+        """
+        raise NotImplementedError
 
     def save(self, path: Path) -> None:
         """Write the instance to one file.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from .hardware import Hardware
 from .instance import DEAD_ENDS, FREE, Program
+from .loops import MAX_REPEAT, Loop
 from .settings import DEFAULT_CAPACITY, with_settings
 
 
@@ -32,8 +34,8 @@ class Builder:
     Attributes:
         hardware: profile that gives the times.
         names, sizes, kinds, aliases, pins: of T tensors so far: name, bytes, kind, storage, pin.
-        instrs, flops, compute_s, repeats: of I instructions so far: name, FLOPs, seconds,
-            executions.
+        instrs, flops, compute_s: of I instructions so far: name, FLOPs, seconds.
+        loops: the loops that are closed.
         op_start: I+1 offsets into `ops`.
         ops: of N operands so far: tensor, bytes, whether it is written.
     """
@@ -47,7 +49,7 @@ class Builder:
     instrs: list[str] = field(default_factory=list)
     flops: list[float] = field(default_factory=list)
     compute_s: list[float] = field(default_factory=list)
-    repeats: list[int] = field(default_factory=list)
+    loops: list[Loop] = field(default_factory=list)
     op_start: list[int] = field(default_factory=lambda: [0])
     ops: list[tuple[int, int, bool]] = field(default_factory=list)
 
@@ -75,7 +77,6 @@ class Builder:
         writes: Iterable[Use | int],
         flops: float = 0.0,
         compute_s: float | None = None,
-        repeat: int = 1,
     ) -> None:
         """Add an instruction; a tensor that appears twice in `reads` has twice the traffic.
 
@@ -85,7 +86,6 @@ class Builder:
             writes: operands that are written, likewise.
             flops: floating-point operations of one execution; 0 if unknown.
             compute_s: seconds of computation of one execution; None for flops / hardware.flops.
-            repeat: number of executions in its place (a loop's trip count).
         """
         for uses, write in ((reads, False), (writes, True)):
             totals: dict[int, int] = {}
@@ -98,7 +98,32 @@ class Builder:
         self.instrs.append(name)
         self.flops.append(flops)
         self.compute_s.append(flops / self.hardware.flops if compute_s is None else compute_s)
-        self.repeats.append(repeat)
+
+    @contextmanager
+    def loop(self, trips: int) -> Iterator[None]:
+        """Make the instructions that are added in the block the body of a loop.
+
+        Blocks may be nested. A body that runs once is no loop, and one that never runs leaves no
+        instruction; loops around the same instructions are one of all their trips.
+
+        Args:
+            trips: times that the body runs each time it is reached, 0 or more.
+        """
+        first = len(self.instrs)
+        yield
+        if trips == 0:
+            del self.instrs[first:], self.flops[first:], self.compute_s[first:]
+            del self.ops[self.op_start[first] :], self.op_start[first + 1 :]
+            self.loops = [loop for loop in self.loops if loop.first < first]
+        self._close_loop(first, len(self.instrs) - 1, trips)
+
+    def _close_loop(self, first: int, last: int, trips: int) -> None:
+        if last < first or trips == 1:
+            return
+        if self.loops and self.loops[-1][:2] == (first, last):
+            trips *= self.loops.pop().trips
+        # What is too large is refused by Program, and must fit its array.
+        self.loops.append(Loop(first, last, min(trips, MAX_REPEAT + 1)))
 
     def build(
         self, name: str, capacity: str = DEFAULT_CAPACITY, dead_end: str = DEAD_ENDS[0]
@@ -115,6 +140,8 @@ class Builder:
             InstanceError: the program is impossible.
         """
         ops = np.array(self.ops, np.int64).reshape(-1, 3)
+        loops = sorted(self.loops, key=lambda loop: (loop.first, -loop.last))
+        bodies = np.array(loops, np.int64).reshape(-1, 3)
         program = Program(
             name=name,
             hardware=self.hardware.name,
@@ -134,7 +161,9 @@ class Builder:
             instr_names=_unique(self.instrs),
             instr_flops=np.array(self.flops, np.float64),
             instr_compute_s=np.array(self.compute_s, np.float64),
-            instr_repeat=np.array(self.repeats, np.int64),
+            loop_first=bodies[:, 0].copy(),
+            loop_last=bodies[:, 1].copy(),
+            loop_trips=bodies[:, 2].copy(),
             op_start=np.array(self.op_start, np.int64),
             op_tensor=ops[:, 0].copy(),
             op_bytes=ops[:, 1].copy(),

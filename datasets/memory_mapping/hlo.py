@@ -72,7 +72,7 @@ def load_hlo(
         if instr.opcode == "parameter":
             arguments[_number(instr)] = lowering.fresh(instr.name, instr.shape, ARG)
     ordered = [arguments[k] for k in sorted(arguments)]
-    result = lowering.run(module.entry, ordered, 1)
+    result = lowering.run(module.entry, ordered)
     builder = lowering.builder
     for tensor in _leaves(result):
         if builder.kinds[tensor] == TMP:
@@ -161,13 +161,12 @@ class _Lowering:
             tensor = self.builder.aliases[tensor]
         return tensor
 
-    def run(self, computation: Computation, arguments: list[Value], repeat: int) -> Value:
+    def run(self, computation: Computation, arguments: list[Value]) -> Value:
         """Emit a computation's instructions and return the value of its root.
 
         Args:
             computation: the computation.
             arguments: a value for each parameter.
-            repeat: number of executions.
         """
         values: dict[str, Value] = {}
         for instr in computation.instrs:
@@ -177,12 +176,10 @@ class _Lowering:
                     instr.refuse(f"parameter {number} of {len(arguments)} operands")
                 values[instr.name] = arguments[number]
             else:
-                values[instr.name] = self._lower(computation, instr, values, repeat)
+                values[instr.name] = self._lower(computation, instr, values)
         return values[computation.root]
 
-    def _lower(
-        self, computation: Computation, instr: HloInstr, values: dict[str, Value], repeat: int
-    ) -> Value:
+    def _lower(self, computation: Computation, instr: HloInstr, values: dict[str, Value]) -> Value:
         for operand in instr.operands:
             if operand not in values:
                 instr.refuse(f"operand {operand!r} is not made before it; the text is no schedule")
@@ -199,9 +196,9 @@ class _Lowering:
         if opcode in NO_WORK:
             return self.fresh(instr.name, instr.shape, CONST)
         if opcode == "while":
-            return self._loop(instr, operands, repeat)
+            return self._loop(instr, operands)
         if opcode == "call":
-            return self.run(self.module[instr.computation("to_apply")], operands, repeat)
+            return self.run(self.module[instr.computation("to_apply")], operands)
         flops = flops_of(self.module, computation, instr)
         if opcode.endswith("-start"):
             reads = [Use(tensor) for value in operands for tensor in _leaves(value)]
@@ -211,12 +208,10 @@ class _Lowering:
             if opcode.endswith("-update"):
                 return started
             result = self.fresh(instr.name, instr.shape, TMP)
-            self.builder.instr(
-                started.instr.name, started.reads, list(_leaves(result)), started.flops,
-                repeat=repeat,
-            )  # fmt: skip
+            writes = list(_leaves(result))
+            self.builder.instr(started.instr.name, started.reads, writes, started.flops)
             return result
-        return self._emit(computation, instr, operands, flops, repeat)
+        return self._emit(computation, instr, operands, flops)
 
     def _element(self, instr: HloInstr, operands: list[Value]) -> Value:
         match = re.search(r"\bindex=(\d+)", instr.attributes)
@@ -227,12 +222,13 @@ class _Lowering:
             instr.refuse("its index points to no part of its operand")
         return value[int(match[1])]
 
-    def _loop(self, instr: HloInstr, operands: list[Value], repeat: int) -> Value:
+    def _loop(self, instr: HloInstr, operands: list[Value]) -> Value:
         """Emit a loop's body once, with the trip count; each part of the state keeps its buffer."""
         match = re.search(r'known_trip_count"?\s*[:=]\s*{"?n"?\s*:\s*"?(\d+)', instr.attributes)
         trips = max(1, int(match[1])) if match else 1
         first_new = len(self.builder.names)
-        result = self.run(self.module[instr.computation("body")], operands, repeat * trips)
+        with self.builder.loop(trips):
+            result = self.run(self.module[instr.computation("body")], operands)
         for new, old in zip(_leaves(result), _leaves(operands[0]), strict=False):
             if new >= first_new and self.builder.aliases[new] < 0:
                 self.alias(new, old)
@@ -244,7 +240,6 @@ class _Lowering:
         instr: HloInstr,
         operands: list[Value],
         flops: float,
-        repeat: int,
     ) -> Value:
         """Emit one instruction; of sliced operands only the part that is read or written counts."""
         result = self.fresh(instr.name, instr.shape, TMP)
@@ -258,7 +253,7 @@ class _Lowering:
                 if self._root(result) == self._root(value):
                     writes, amount = [Use(result, part)], 0
             reads += [Use(tensor, amount) for tensor in _leaves(value)]
-        self.builder.instr(instr.name, reads, writes, flops, repeat=repeat)
+        self.builder.instr(instr.name, reads, writes, flops)
         return result
 
 

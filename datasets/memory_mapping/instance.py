@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ...core.fields import array, choice, declared, names, number, string, whole
 from ...core.instance import Instance
+from .loops import MAX_REPEAT, Loop, loop_fault, loops_of_repeats
 
 ARG, CONST, TMP, OUT = 0, 1, 2, 3
 KIND_NAMES = ("arg", "const", "tmp", "out")
@@ -17,6 +18,7 @@ DEAD_ENDS = ("backup", "terminate", "reserve")
 SMALLEST_BYTES = 4096
 MAX_BYTES = 2**46
 MAX_SECONDS = 3600.0
+MAX_TOTAL_S = 10**6  # seconds of the whole program; picoseconds are counted in 64 bits
 
 
 @declared
@@ -28,6 +30,8 @@ class Program(Instance):
     """
 
     FAMILY: ClassVar[str] = "memory_mapping"
+    SCHEMA: ClassVar[int] = 2
+    OLDER_SCHEMAS: ClassVar[tuple[int, ...]] = (1,)
 
     hardware: str = string("Name of the profile that the times were made with, for reports.")
     capacity: int = whole(
@@ -81,9 +85,18 @@ class Program(Instance):
         "float64", "I", "Computation of one execution, memory aside.",
         low=0.0, high=MAX_SECONDS, unit="s",
     )  # fmt: skip
-    instr_repeat: np.ndarray = array(
-        "int64", "I", "Times it is executed in its place (a loop's trips).", low=1, high=10**9
+    loop_first: np.ndarray = array(
+        "int64", "L",
+        "First instruction of each loop's body. Loops are nested or apart; outer ones come first.",
+        low=0, high="I-1",
+    )  # fmt: skip
+    loop_last: np.ndarray = array(
+        "int64", "L", "Last instruction of each loop's body.", low=0, high="I-1"
     )
+    loop_trips: np.ndarray = array(
+        "int64", "L", "Times each loop's body is executed, each time it is entered.",
+        low=2, high=MAX_REPEAT, remedy="a body that runs once is no loop; leave it out",
+    )  # fmt: skip
     op_start: np.ndarray = array(
         "int64", "I+1", "Instruction i has the operands op_start[i]:op_start[i+1]."
     )
@@ -110,8 +123,29 @@ class Program(Instance):
         """Number of accesses for which a place must be chosen, D."""
         return int(accesses(self).decides.sum())
 
+    @property
+    def loops(self) -> list[Loop]:
+        """The loops, outer ones before inner ones."""
+        columns = (self.loop_first.tolist(), self.loop_last.tolist(), self.loop_trips.tolist())
+        return [Loop(*row) for row in zip(*columns, strict=True)]
+
+    @property
+    def instr_repeat(self) -> np.ndarray:
+        """Executions of each instruction: the product of the trips of the loops around it."""
+        repeat = np.ones(self.n_instrs, np.int64)
+        for loop in self.loops:
+            repeat[loop.first : loop.last + 1] *= loop.trips
+        return repeat
+
+    @classmethod
+    def upgraded(cls, schema: int, values: dict[str, Any]) -> dict[str, Any]:
+        """See the base class; schema 1 had executions of each instruction in place of loops."""
+        loops = loops_of_repeats(values.pop("instr_repeat").tolist())
+        bodies = np.array(loops, np.int64).reshape(-1, 3).T
+        return values | dict(zip(("loop_first", "loop_last", "loop_trips"), bodies, strict=True))
+
     def check(self) -> None:
-        """Refuse impossible operands, cyclic aliases, and programs with nothing to decide.
+        """Refuse impossible operands, loops or aliases, and programs with nothing to decide.
 
         Raises:
             InstanceError: names the field, the row and the remedy.
@@ -119,8 +153,23 @@ class Program(Instance):
         starts, n = self.op_start, len(self.op_tensor)
         if starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
             self.refuse(f"op_start must rise from 0 to {n}, the number of operands")
+        self._check_loops()
         self._check_operands()
         self._check_decisions()
+
+    def _check_loops(self) -> None:
+        """Check that loops are nested or apart, and that times can be counted in picoseconds."""
+        if fault := loop_fault(self.loops):
+            self.refuse(fault)
+        instr = np.repeat(np.arange(self.n_instrs), np.diff(self.op_start))
+        moved = np.bincount(instr, self.op_bytes, self.n_instrs)
+        slowest = min(self.slow_bw, self.fast_read_bw, self.fast_write_bw)
+        seconds = float((self.instr_repeat * (self.instr_compute_s + moved / slowest)).sum())
+        if seconds > MAX_TOTAL_S:
+            self.refuse(
+                f"the program may take {seconds:.3g} seconds, more than {MAX_TOTAL_S}; lower the "
+                "trips of its loops, or give a part of it"
+            )
 
     def _check_operands(self) -> None:
         """Check that reads precede writes, no operand repeats and nothing is read before made."""
@@ -220,8 +269,7 @@ def accesses(program: Program) -> Accesses:
     placeable = (size >= SMALLEST_BYTES) & (size <= room) & ~pinned
     rows: dict[tuple[int, int], list[int]] = {}
     held = at_start.copy()
-    for instr in range(program.n_instrs):
-        repeat = int(program.instr_repeat[instr])
+    for instr, repeat in enumerate(program.instr_repeat.tolist()):
         for op in range(int(program.op_start[instr]), int(program.op_start[instr + 1])):
             buffer = int(buffer_of[program.op_tensor[op]])
             row = rows.setdefault((instr, buffer), [0, 0, 0, 0])

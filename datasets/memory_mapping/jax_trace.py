@@ -67,7 +67,7 @@ def program_of_function(
     arguments = [
         tracer.fresh(f"arg{k}", var.aval, ARG) for k, var in enumerate(closed.jaxpr.invars)
     ]
-    results = tracer.run(closed.jaxpr, _constants(tracer, closed), arguments, 1)
+    results = tracer.run(closed.jaxpr, _constants(tracer, closed), arguments)
     for tensor in results:
         if tracer.builder.kinds[tensor] == TMP:
             tracer.builder.kinds[tensor] = OUT
@@ -109,14 +109,13 @@ class _Tracer:
             raise InstanceError(f"{self.name}: the shape {shape} is dynamic; trace fixed shapes")
         return int(math.prod(shape)) * int(getattr(getattr(aval, "dtype", None), "itemsize", 0))
 
-    def run(self, jaxpr: Any, constants: list[int], inputs: list[int], repeat: int) -> list[int]:
+    def run(self, jaxpr: Any, constants: list[int], inputs: list[int]) -> list[int]:
         """Emit a jaxpr's equations and return the tensors of its outputs.
 
         Args:
             jaxpr: the jaxpr.
             constants: a tensor for each of its constants.
             inputs: a tensor for each of its inputs.
-            repeat: number of executions.
         """
         names = [*jaxpr.constvars, *jaxpr.invars]
         values: dict[Any, int] = dict(zip(names, [*constants, *inputs], strict=True))
@@ -127,59 +126,58 @@ class _Tracer:
             return values[atom]
 
         for equation in jaxpr.eqns:
-            results = self._equation(equation, [read(atom) for atom in equation.invars], repeat)
+            results = self._equation(equation, [read(atom) for atom in equation.invars])
             values.update(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def _equation(self, equation: Any, inputs: list[int], repeat: int) -> list[int]:
+    def _equation(self, equation: Any, inputs: list[int]) -> list[int]:
         primitive, parameters = str(equation.primitive), equation.params
         if primitive in SAME:
             return inputs[:1]
         inner = parameters.get("jaxpr") or parameters.get("call_jaxpr")
         inner = parameters.get("fun_jaxpr", inner)
         if primitive in CALLS and inner is not None:
-            return self._inline(inner, inputs, repeat)
+            return self._inline(inner, inputs)
         if primitive == "scan":
-            return self._scan(equation, inputs, repeat)
+            return self._scan(equation, inputs)
         if primitive == "while":
-            return self._while(equation, inputs, repeat)
+            return self._while(equation, inputs)
         if primitive == "cond":
-            return self._inline(parameters["branches"][0], inputs[1:], repeat)
-        return self._emit(equation, primitive, inputs, repeat)
+            return self._inline(parameters["branches"][0], inputs[1:])
+        return self._emit(equation, primitive, inputs)
 
-    def _inline(self, inner: Any, inputs: list[int], repeat: int) -> list[int]:
+    def _inline(self, inner: Any, inputs: list[int]) -> list[int]:
         jaxpr = getattr(inner, "jaxpr", inner)
         constants = _constants(self, inner) if hasattr(inner, "jaxpr") else []
-        return self.run(jaxpr, constants, inputs, repeat)
+        return self.run(jaxpr, constants, inputs)
 
-    def _scan(self, equation: Any, inputs: list[int], repeat: int) -> list[int]:
+    def _scan(self, equation: Any, inputs: list[int]) -> list[int]:
         """Emit a scan's body; carried values keep their buffers, inputs and outputs are sliced."""
         parameters = equation.params
         fixed, carried = parameters["num_consts"], parameters["num_carry"]
         body, trips = parameters["jaxpr"], max(1, int(parameters["length"]))
-        sliced = []
-        for tensor, var in zip(
-            inputs[fixed + carried :], body.jaxpr.invars[fixed + carried :], strict=True
-        ):
-            part = self.fresh("slice", var.aval, TMP)
-            uses = [Use(tensor, self.builder.sizes[part])]
-            self.builder.instr("slice", uses, [part], repeat=repeat * trips)
-            sliced.append(part)
-        results = self._inline(body, [*inputs[: fixed + carried], *sliced], repeat * trips)
-        for new, old in zip(results, inputs[fixed:], strict=False):
-            self._in_place(new, old)
-        stacked = []
-        for part, var in zip(results[carried:], equation.outvars[carried:], strict=True):
-            whole = self.fresh("stack", var.aval, TMP)
-            uses = [Use(whole, self.builder.sizes[part])]
-            self.builder.instr("stack", [part], uses, repeat=repeat * trips)
-            stacked.append(whole)
+        with self.builder.loop(trips):
+            sliced = []
+            for tensor, var in zip(
+                inputs[fixed + carried :], body.jaxpr.invars[fixed + carried :], strict=True
+            ):
+                part = self.fresh("slice", var.aval, TMP)
+                self.builder.instr("slice", [Use(tensor, self.builder.sizes[part])], [part])
+                sliced.append(part)
+            results = self._inline(body, [*inputs[: fixed + carried], *sliced])
+            for new, old in zip(results, inputs[fixed:], strict=False):
+                self._in_place(new, old)
+            stacked = []
+            for part, var in zip(results[carried:], equation.outvars[carried:], strict=True):
+                whole = self.fresh("stack", var.aval, TMP)
+                self.builder.instr("stack", [part], [Use(whole, self.builder.sizes[part])])
+                stacked.append(whole)
         return [*results[:carried], *stacked]
 
-    def _while(self, equation: Any, inputs: list[int], repeat: int) -> list[int]:
+    def _while(self, equation: Any, inputs: list[int]) -> list[int]:
         parameters = equation.params
         skip, fixed = parameters["cond_nconsts"], parameters["body_nconsts"]
-        results = self._inline(parameters["body_jaxpr"], inputs[skip:], repeat)
+        results = self._inline(parameters["body_jaxpr"], inputs[skip:])
         for new, old in zip(results, inputs[skip + fixed :], strict=True):
             self._in_place(new, old)
         return results
@@ -191,12 +189,12 @@ class _Tracer:
         if free and new > old and builder.sizes[new] <= builder.sizes[old]:
             builder.aliases[new] = old
 
-    def _emit(self, equation: Any, primitive: str, inputs: list[int], repeat: int) -> list[int]:
+    def _emit(self, equation: Any, primitive: str, inputs: list[int]) -> list[int]:
         outputs = [self.fresh(primitive, var.aval, TMP) for var in equation.outvars]
         reads = [Use(tensor) for tensor in inputs]
         if primitive in SLICES and reads:
             reads[0] = Use(inputs[0], min(self.builder.sizes[inputs[0]], self._out(equation)))
-        self.builder.instr(primitive, reads, outputs, _flops(equation, primitive), repeat=repeat)
+        self.builder.instr(primitive, reads, outputs, _flops(equation, primitive))
         return outputs
 
     def _out(self, equation: Any) -> int:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ...core.errors import InstanceError
 from ...core.instance import load_single
@@ -19,6 +22,7 @@ from .builder import Builder, Use
 from .hardware import DEFAULT, Hardware, load_hardware
 from .hlo import load_hlo
 from .instance import DEAD_ENDS, KIND_NAMES, MAX_BYTES, MAX_SECONDS, PIN_NAMES, Program
+from .loops import MAX_REPEAT, Loop, loop_fault, loops_of_repeats
 from .packing import HEADER
 from .settings import DEFAULT_CAPACITY, with_settings
 
@@ -99,8 +103,7 @@ def load_json(
     machine, stated = _hardware(document, hardware)
     builder = Builder(machine)
     rows = _tensors(document, builder)
-    for instr in document.get("instrs").items("name", "ops"):
-        _instr(instr, builder, rows)
+    _instrs(document, builder, rows)
     if document.has("name"):
         name = document.get("name").text()
     policy = 0
@@ -158,6 +161,62 @@ def _row(record: Record, rows: dict[str, int]) -> int:
     return rows[name]
 
 
+def _instrs(document: Record, builder: Builder, rows: dict[str, int]) -> None:
+    """Add the instructions, inside the loops that the document states."""
+    instrs = document.get("instrs").items("name", "ops")
+    loops = _loops(document, instrs)
+    opened: list[tuple[int, AbstractContextManager[None]]] = []
+    for number, instr in enumerate(instrs):
+        for loop in loops:
+            if loop.first == number:
+                opened.append((loop.last, builder.loop(loop.trips)))
+                opened[-1][1].__enter__()
+        _instr(instr, builder, rows)
+        while opened and opened[-1][0] == number:
+            opened.pop()[1].__exit__(None, None, None)
+
+
+def _loops(document: Record, instrs: list[Record]) -> list[Loop]:
+    """Return the loops, outer ones first: as they are stated, or as `repeat` implies."""
+    repeats = [
+        instr.get("repeat").whole(1, MAX_REPEAT) if instr.has("repeat") else 1 for instr in instrs
+    ]
+    if not document.has("loops"):
+        return loops_of_repeats(repeats)
+    names = [instr.get("name").text() for instr in instrs]
+    trips: dict[tuple[int, int], int] = {}
+    executions = np.ones(len(instrs), object)
+    for record in document.get("loops").items("first", "last", "trips"):
+        body = (_place(record.get("first"), names), _place(record.get("last"), names))
+        times = record.get("trips").whole(0, MAX_REPEAT)
+        trips[body] = trips.get(body, 1) * times
+        executions[body[0] : body[1] + 1] *= times
+    loops = sorted(
+        (Loop(*body, times) for body, times in trips.items()),
+        key=lambda loop: (loop.first, -loop.last),
+    )
+    if fault := loop_fault(loops):
+        document.get("loops").refuse(fault)
+    for instr, repeat, times in zip(instrs, repeats, executions, strict=True):
+        if instr.has("repeat") and repeat != times:
+            instr.get("repeat").refuse(
+                f"is {repeat}, but the loops around it make {times} executions; leave it out, or "
+                "correct the loops"
+            )
+    return loops
+
+
+def _place(record: Record, names: list[str]) -> int:
+    """Return the instruction that a loop's end names, or whose index (from 0) it is."""
+    if not isinstance(record.value, str):
+        return record.whole(0, len(names) - 1)
+    found = [row for row, name in enumerate(names) if name == record.value]
+    if len(found) != 1:
+        count = "no instruction has" if not found else f"{len(found)} instructions have"
+        record.refuse(f"{count} the name {record.value!r}; give the index of one, from 0")
+    return found[0]
+
+
 def _instr(instr: Record, builder: Builder, rows: dict[str, int]) -> None:
     reads: list[Use] = []
     writes: list[Use] = []
@@ -167,8 +226,7 @@ def _instr(instr: Record, builder: Builder, rows: dict[str, int]) -> None:
         (reads, writes)[op.get("rw").choice(("r", "w"))].append(Use(tensor, amount))
     flops = instr.get("flops").real(0, 1e24) if instr.has("flops") else 0.0
     seconds = instr.get("compute_s").real(0, MAX_SECONDS) if instr.has("compute_s") else None
-    repeat = instr.get("repeat").whole(1, 10**9) if instr.has("repeat") else 1
-    builder.instr(instr.get("name").text(), reads, writes, flops, seconds, repeat)
+    builder.instr(instr.get("name").text(), reads, writes, flops, seconds)
 
 
 def to_json(program: Program) -> str:
@@ -200,7 +258,6 @@ def to_json(program: Program) -> str:
                 "name": name,
                 "compute_s": float(program.instr_compute_s[row]),
                 "flops": float(program.instr_flops[row]),
-                "repeat": int(program.instr_repeat[row]),
                 "ops": ops,
             }
         )
@@ -218,5 +275,6 @@ def to_json(program: Program) -> str:
         },
         "tensors": tensors,
         "instrs": instrs,
+        "loops": [loop._asdict() for loop in program.loops],
     }
     return json.dumps(document, indent=1) + "\n"

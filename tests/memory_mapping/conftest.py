@@ -48,7 +48,8 @@ def make_program(
         live += writes
         repeat = int(rng.choice([1, 1, 1, 3]))
         compute = float(rng.integers(0, 60)) * 1e-6
-        builder.instr(f"i{i}", reads, writes, compute_s=compute, repeat=repeat)
+        with builder.loop(repeat):
+            builder.instr(f"i{i}", reads, writes, compute_s=compute)
     for part in (share, 0.6, 1.0):  # a small part may leave nothing to decide
         with contextlib.suppress(InstanceError):
             return builder.build(f"tiny-{seed}", f"{part}", dead_end)

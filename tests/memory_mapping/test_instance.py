@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from sysopt_gym.datasets.memory_mapping.instance import (
     peak_bytes,
     roofline,
 )
+from sysopt_gym.datasets.memory_mapping.loops import loop_fault, loops_of_repeats
 from sysopt_gym.datasets.memory_mapping.settings import with_settings
 from sysopt_gym.datasets.memory_mapping.sizes import read_capacity
 
@@ -113,11 +116,74 @@ def test_tensors_that_share_storage_are_one_buffer(builder: New) -> None:
 def test_loops_multiply_time_and_traffic(builder: New) -> None:
     builder_ = builder()
     x = builder_.tensor("x", 8 * KB, ARG)
-    builder_.instr("loop", [x], [], compute_s=1e-6, repeat=5)
+    with builder_.loop(5):
+        builder_.instr("loop", [x], [], compute_s=1e-6)
     program = builder_.build("loop", "100000")
     assert accesses(program).read.tolist() == [40 * KB]
     assert roofline(program).all_slow_s == pytest.approx(40e-6)
     assert roofline(program).all_fast_s == pytest.approx(10e-6)
+
+
+def test_a_loops_body_is_what_is_built_inside_it(builder: New) -> None:
+    builder_ = builder()
+    x = builder_.tensor("x", 8 * KB, ARG)
+    with builder_.loop(2):
+        builder_.instr("a", [x], [])
+        with builder_.loop(3):
+            with builder_.loop(4):  # around the same instruction: one loop of 12 trips
+                builder_.instr("b", [x], [])
+            with builder_.loop(0):
+                builder_.instr("never", [x], [])
+        with builder_.loop(1):
+            builder_.instr("c", [x], [])
+        with builder_.loop(5):
+            pass
+    builder_.instr("d", [x], [])
+    program = builder_.build("nested", "100000")
+    assert program.instr_names == ("a", "b", "c", "d")
+    assert program.loops == [(0, 2, 2), (1, 1, 12)]
+    assert program.instr_repeat.tolist() == [2, 24, 2, 1]
+    assert accesses(program).read.tolist() == [16 * KB, 192 * KB, 16 * KB, 8 * KB]
+
+
+REPEATS = [
+    ([1, 1], []),
+    ([5, 5, 1, 5], [(0, 1, 5), (3, 3, 5)]),
+    ([2, 6, 6, 2], [(0, 3, 2), (1, 2, 3)]),
+    ([2, 3], [(0, 0, 2), (1, 1, 3)]),
+    ([2, 12, 6, 5, 4], [(0, 2, 2), (1, 2, 3), (1, 1, 2), (3, 3, 5), (4, 4, 4)]),
+]
+
+
+@pytest.mark.parametrize(("repeats", "expected"), REPEATS)
+def test_neighbors_that_are_repeated_are_a_loop(
+    repeats: list[int], expected: list[tuple[int, int, int]]
+) -> None:
+    assert loops_of_repeats(repeats) == expected
+
+
+@given(st.lists(st.sampled_from([1, 1, 2, 3, 4, 6, 12, 35]), min_size=1, max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_loops_of_repeats_execute_everything_as_often_as_said(repeats: list[int]) -> None:
+    found = loops_of_repeats(repeats)
+    executions = [1] * len(repeats)
+    for loop in found:
+        for row in range(loop.first, loop.last + 1):
+            executions[row] *= loop.trips
+    assert executions == repeats
+    assert loop_fault(found) == ""
+
+
+def test_a_file_from_before_loops_is_still_read(tiny_program: Make) -> None:
+    program = tiny_program(3)
+    with np.load(io.BytesIO(program.to_bytes())) as archive:
+        arrays = {name: archive[name] for name in archive.files if not name.startswith("loop_")}
+    meta = json.loads(str(arrays.pop("meta"))) | {"schema": 1}
+    repeat = np.ones(program.n_instrs, np.int64)
+    repeat[2:4] = 3
+    old = io.BytesIO()
+    np.savez(old, meta=np.array(json.dumps(meta)), instr_repeat=repeat, **arrays)
+    assert Program.from_bytes(old.getvalue(), "old.npz").loops == [(2, 3, 3)]
 
 
 def test_other_hardware_changes_the_times_of_known_flops_only(builder: New) -> None:
@@ -133,6 +199,11 @@ def test_every_hardware_profile_says_where_its_numbers_come_from() -> None:
         assert "Assumed" in load_hardware(name).source
     with pytest.raises(UnknownNameError, match="tpu-like"):
         load_hardware("tpu-lik")
+
+
+def loops(*bodies: tuple[int, int, int]) -> dict[str, Any]:
+    rows = np.array(bodies, np.int64).T
+    return dict(zip(("loop_first", "loop_last", "loop_trips"), rows, strict=True))
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -152,7 +223,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tensor_kind": np.array([2, 2, 3], np.int8)}, "'x' is read before it is written"),
     ({"tensor_kind": np.array([0, 1, 3], np.int8)}, "'y' is a constant; nothing may write it"),
     ({"instr_compute_s": np.array([np.inf, 0.0])}, r"instr_compute_s\[0\] is inf"),
-    ({"instr_repeat": np.array([0, 1])}, r"instr_repeat\[0\] is 0"),
+    (loops((0, 0, 1)), r"loop_trips\[0\] is 1, .*runs once is no loop"),
+    (loops((1, 0, 2)), "loop 0, instructions 1 to 0, is empty"),
+    (loops((1, 1, 2), (0, 0, 2)), "loop 1, .* begins before loop 0; sort"),
+    (loops((0, 1, 2), (0, 1, 2)), "loop 1, .* is all of loop 0"),
+    (loops((0, 0, 2), (0, 1, 2)), "loop 1, .* and loop 0, .*, overlap; nest"),
+    (loops((0, 1, 10**6), (1, 1, 10**6)), "executed 1000000000000 times in all"),
+    (
+        {"instr_compute_s": np.array([1.0, 1.0])} | loops((0, 1, 10**6)),
+        "may take .* seconds, more than 1000000; lower",
+    ),
     ({"op_start": np.array([0, 3, 2])}, "op_start must rise"),
     ({"op_write": np.array([True, False, False, True])}, "is read after a write"),
     ({"op_tensor": np.array([0, 9, 1, 2])}, r"op_tensor\[1\] is 9"),

@@ -51,6 +51,37 @@ def test_a_json_program_says_what_it_is() -> None:
     assert p.instr_repeat.tolist() == [1, 2]
 
 
+STATED = [
+    ([{"first": "one", "last": "two", "trips": 3}], [(0, 1, 3)]),
+    ([{"first": 1, "last": "two", "trips": 2}, {"first": 0, "last": 1, "trips": 3}],
+     [(0, 1, 3), (1, 1, 2)]),
+    ([{"first": 0, "last": 1, "trips": 3}, {"first": 0, "last": 1, "trips": 2}], [(0, 1, 6)]),
+    ([{"first": 0, "last": 1, "trips": 1}], []),
+    ([], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stated", "loops"), STATED)
+def test_json_states_loops_by_name_or_index(
+    stated: list[dict[str, Any]], loops: list[tuple[int, int, int]]
+) -> None:
+    whole = document()
+    del whole["instrs"][1]["repeat"]
+    assert read(whole | {"loops": stated}).loops == loops
+
+
+def test_a_loop_of_no_trips_leaves_nothing_of_its_body() -> None:
+    whole = document()
+    whole["instrs"].insert(1, {"name": "never", "ops": [{"tensor": "x", "rw": "r"}]})
+    whole["instrs"][2]["repeat"] = 4
+    p = read(whole | {"loops": [
+        {"first": "never", "last": "never", "trips": 0},
+        {"first": "never", "last": "two", "trips": 4},
+    ]})  # fmt: skip
+    assert p.instr_names == ("one", "two")
+    assert p.loops == [(1, 1, 4)]
+
+
 def test_the_capacity_asked_for_goes_before_the_files() -> None:
     assert read(document(), capacity="32KiB").capacity == 32768
 
@@ -61,7 +92,8 @@ def test_a_program_survives_json_with_its_decisions(tiny_program: Make, seed: in
     program = tiny_program(seed)
     again = load_json("p", "p", to_json(program))
     for field in ("tensor_size", "tensor_kind", "tensor_alias", "tensor_pin", "op_tensor",
-                  "op_bytes", "op_write", "instr_compute_s", "instr_repeat"):  # fmt: skip
+                  "op_bytes", "op_write", "instr_compute_s", "loop_first", "loop_last",
+                  "loop_trips"):  # fmt: skip
         assert np.array_equal(getattr(again, field), getattr(program, field))
     assert (again.capacity, again.slow_bw) == (program.capacity, program.slow_bw)
 
@@ -98,6 +130,11 @@ REFUSED = [
     ("instrs.0.ops.0.rw", "rw", r"ops\[0\].rw: is 'rw', expected one of r, w"),
     ("instrs.0.compute_s", -1, r"instrs\[0\].compute_s: is -1, outside"),
     ("instrs.1.repeat", 0, r"instrs\[1\].repeat: is 0, outside"),
+    ("loops", [{"first": 0, "last": 1}], "the field 'trips' is missing"),
+    ("loops", [{"first": 0, "last": "three", "trips": 2}], r"loops\[0\].last: no instruction has"),
+    ("loops", [{"first": 0, "last": 2, "trips": 2}], r"loops\[0\].last: is 2, outside 0..1"),
+    ("loops", [{"first": 1, "last": 0, "trips": 2}], "loops: loop 0, .* is empty"),
+    ("loops", [{"first": 1, "last": 1, "trips": 3}], r"instrs\[1\].repeat: is 2, but .* make 3"),
     ("instrs", [], "no instructions"),
     ("hw.cap", 0, "cannot be used"),
     ("hw.cap", 4096, "larger than fast memory"),

@@ -1,0 +1,85 @@
+"""Loops of a program: ranges of instructions that are executed several times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+MAX_REPEAT = 10**9  # executions of an instruction, all loops around it together
+
+
+class Loop(NamedTuple):
+    """The body first..last (instructions), executed `trips` times each time it is reached."""
+
+    first: int
+    last: int
+    trips: int
+
+
+def loops_of_repeats(repeats: Sequence[int]) -> list[Loop]:
+    """Return loops that execute each instruction a given number of times, outer ones first.
+
+    Neighbors that are executed more than once are one loop of the least of their numbers, if that
+    divides all of them; what is left of larger numbers are loops inside it. Where the least does
+    not divide a number, the loop ends.
+
+    Args:
+        repeats: executions of each instruction, 1 or more.
+    """
+    found: list[Loop] = []
+    _find_loops(repeats, 0, found)
+    return found
+
+
+def _find_loops(repeats: Sequence[int], start: int, found: list[Loop]) -> None:
+    """Append the loops of neighboring instructions, the first of which is `start`."""
+    for looped, run in groupby(enumerate(repeats, start), lambda one: one[1] > 1):
+        if not looped:
+            continue
+        body = list(run)
+        rows, counts = zip(*body, strict=True)
+        trips = min(counts)
+        if all(count % trips == 0 for count in counts):
+            found.append(Loop(rows[0], rows[-1], trips))
+            _find_loops([count // trips for count in counts], rows[0], found)
+            continue
+        divided = [count % trips == 0 for count in counts]
+        for _, part in groupby(range(len(body)), divided.__getitem__):
+            inner = list(part)
+            _find_loops([counts[row] for row in inner], rows[inner[0]], found)
+
+
+def loop_fault(loops: Iterable[Loop]) -> str:
+    """Return why loops are impossible together; empty if they are possible.
+
+    Args:
+        loops: the loops in order of their first instructions, outer ones before inner ones.
+    """
+    around: list[tuple[int, Loop, int]] = []  # row, loop and executions of the loops around
+    before = 0
+    for row, loop in enumerate(loops):
+        body = f"loop {row}, instructions {loop.first} to {loop.last},"
+        if loop.last < loop.first:
+            return f"{body} is empty; leave it out"
+        if loop.first < before:
+            return f"{body} begins before loop {row - 1}; sort loops by their first instructions"
+        before = loop.first
+        while around and loop.first > around[-1][1].last:
+            around.pop()
+        executions = loop.trips
+        if around:
+            number, outer, times = around[-1]
+            other = f"loop {number}, instructions {outer.first} to {outer.last}"
+            if loop[:2] == outer[:2]:
+                return f"{body} is all of {other}; make them one loop of all their trips"
+            if loop.last > outer.last:
+                return f"{body} and {other}, overlap; nest them (outer first) or keep them apart"
+            executions *= times
+        if executions > MAX_REPEAT:
+            return (
+                f"{body} is executed {executions} times in all, more than {MAX_REPEAT}; lower its "
+                "trips"
+            )
+        around.append((row, loop, executions))
+    return ""
