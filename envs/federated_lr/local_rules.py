@@ -6,6 +6,7 @@ rule begins anew in every round, as clients keep nothing in between.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,7 +17,10 @@ GAMMA = 10.0  # FedHyper-CL's clip: the rate stays within beta / GAMMA .. beta *
 KAPPA = 1.0  # hyper-step of the raw products, as in the papers
 KAPPA_COSINE = 0.1  # hyper-step of cosines
 FIRST_MOVE = 1e-3  # DoG's r_eps, relative to 1 + the norm of the weights (Ivgi et al. 2023)
-FIRST_DISTANCE = 1e-3  # d0 of D-Adaptation and Prodigy
+# d0 of D-Adaptation and Prodigy; the packages' 1e-6 is for thousands of steps.
+FIRST_DISTANCE = 1e-3
+PRODIGY_BETAS = (0.9, 0.999)  # of Prodigy's Adam, as prodigyopt's defaults
+PRODIGY_EPSILON = 1e-8
 MIXING = 0.9  # Schedule-Free's beta (Defazio et al. 2024)
 TINY = 1e-12
 
@@ -117,25 +121,52 @@ def _dog(r: Round, g: Tensor) -> Tensor:
 
 
 def _d_adaptation(r: Round, g: Tensor) -> Tensor:
-    """D-Adapted SGD (Defazio & Mishchenko, ICML 2023, Alg. 4), rate 1: steps of d / ||g_0||,
-    without its averaging and its factor of 2 in d.
+    """D-Adapted SGD (Defazio & Mishchenko, ICML 2023) as the package dadaptation has it, with rate
+    1, no momentum and d0 = FIRST_DISTANCE: steps of d / ||g_0||.
     """
+    return _adapted(r, g, 2.0, TINY**2)
+
+
+def _d_adaptation_half(r: Round, g: Tensor) -> Tensor:
+    """The same without the factor of 2 in its estimate d, which then stays below the true distance
+    of a convex loss.
+    """
+    return _adapted(r, g, 1.0, TINY)
+
+
+def _adapted(r: Round, g: Tensor, factor: float, tiny: float) -> Tensor:
     d = r.notes.get("d", torch.full_like(r.beta, FIRST_DISTANCE))
     # A client whose rows are all sure has no slope at all; the first that it has counts.
     first = r.notes.get("first", torch.zeros_like(d))
     first = torch.where(first > 0, first, g.norm(dim=1, keepdim=True))
-    step = d / (first + TINY)
+    step = d / (first + tiny)
     s = r.notes.get("s", torch.zeros_like(g)) + step * g
     ahead = r.notes.get("ahead", torch.zeros_like(d)) + step * _dot(g, r.start - r.w)
-    known = ahead / (s.norm(dim=1, keepdim=True) + TINY)
+    known = factor * ahead / (s.norm(dim=1, keepdim=True) + tiny)
     r.notes |= {"d": torch.maximum(d, known), "first": first, "s": s, "ahead": ahead}
     return -step * g
 
 
 def _prodigy(r: Round, g: Tensor) -> Tensor:
-    """Prodigy (Mishchenko & Defazio, ICML 2024), its dual-averaging form, from memory; G is the
-    greatest slope seen.
+    """Prodigy (Mishchenko & Defazio, ICML 2024) in its Adam form, as the package prodigyopt has it,
+    with its defaults but for d0 = FIRST_DISTANCE.
     """
+    beta_1, beta_2 = PRODIGY_BETAS
+    beta_3 = math.sqrt(beta_2)
+    d = r.notes.get("d", torch.full_like(r.beta, FIRST_DISTANCE))
+    nothing = torch.zeros_like(g)
+    weight = d**2 / FIRST_DISTANCE
+    ahead = beta_3 * r.notes.get("ahead", torch.zeros_like(d)) + weight * _dot(g, r.start - r.w)
+    s = beta_3 * r.notes.get("s", nothing) + weight * g
+    mean = beta_1 * r.notes.get("mean", nothing) + (1 - beta_1) * d * g
+    square = beta_2 * r.notes.get("square", nothing) + (1 - beta_2) * d**2 * g**2
+    d_next = torch.maximum(d, ahead / (s.abs().sum(1, keepdim=True) + TINY**2))
+    r.notes |= {"d": d_next, "ahead": ahead, "s": s, "mean": mean, "square": square}
+    return -d * mean / (square.sqrt() + d_next * PRODIGY_EPSILON)
+
+
+def _prodigy_dual_averaging(r: Round, g: Tensor) -> Tensor:
+    """Prodigy's dual-averaging form (the same paper), from memory; G is the greatest slope seen."""
     d = r.notes.get("d", torch.full_like(r.beta, FIRST_DISTANCE))
     most = torch.maximum(g.norm(dim=1, keepdim=True), r.notes.get("most", torch.zeros_like(r.beta)))
     weight = d**2
@@ -162,9 +193,11 @@ _RULES: dict[str, Callable[[Round, Tensor], Tensor]] = {
     "hypergradient": _hypergradient,
     "hypergradient_multiplicative": _hypergradient_multiplicative,
     "dog": _dog,
+    "d_adaptation_half": _d_adaptation_half,
+    "prodigy_dual_averaging": _prodigy_dual_averaging,
+    "schedule_free": _schedule_free,
     "d_adaptation": _d_adaptation,
     "prodigy": _prodigy,
-    "schedule_free": _schedule_free,
 }
 
 

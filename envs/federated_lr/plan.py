@@ -16,10 +16,11 @@ from .orders import (
     LOCAL,
     LOCAL_RULES,
     SERVER,
-    SERVER_RULES,
     SIZES,
     rate_of,
+    server_of,
 )
+from .server_rules import TAU
 
 
 def export_plan(federation: Federation, actions: np.ndarray) -> list[dict[str, Any]]:
@@ -46,10 +47,16 @@ def export_plan(federation: Federation, actions: np.ndarray) -> list[dict[str, A
             {
                 "step": step,
                 "alpha": f"{rate_of(row[ALPHA], ALPHA_RANGE):.6g}" if applies else "",
-                "server_rule": SERVER_RULES[row[SERVER]] if applies else "",
+                "server_rule": _named(row[SERVER]) if applies else "",
                 "beta": f"{rate_of(row[BETA], BETA_RANGE):.6g}" if sends else "",
                 "local_rule": LOCAL_RULES[row[LOCAL]] if sends else "",
                 "checkpoint": CHECKPOINTS[row[CHECKPOINT]],
             }
         )
     return rows
+
+
+def _named(code: int) -> str:
+    """Return a server rule by name, with its tau where that is not the usual one."""
+    rule, tau = server_of(code)
+    return rule if tau == TAU else f"{rule} (tau {tau:.6g})"

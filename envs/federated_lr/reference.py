@@ -1,18 +1,22 @@
-"""The validator's models: loss, gradient and accuracy of one client, in plain NumPy.
+"""The validator's models (loss, gradient and accuracy) and local rules of one client, in plain
+NumPy.
 
-The batched models of the dynamics are written apart (models.py, dense.py); tests hold both equal.
+What the dynamics do for many clients at once is written apart (models.py, dense.py,
+local_rules.py); tests hold both equal.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from ...datasets.federated_lr.instance import Federation
 
+LEAST = 1e-12  # added to denominators
 # (weights [P], inputs, labels) -> (mean loss, its gradient [P], accuracy).
 Task = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray, float]]
 
@@ -176,3 +180,139 @@ def _with_torch(f: Federation) -> tuple[Task, int, np.ndarray]:
         return float(loss.detach()), slope, float(hits)
 
     return task, len(bounds), bounds
+
+
+@dataclass(slots=True)
+class Descent:
+    """A client's local steps in one round.
+
+    Rules 0 to 10: SGD; FedHyper-CL by inner products, and by cosines; hypergradient descent by
+    inner products, and by cosines; DoG; D-Adaptation with half its estimate; Prodigy by dual
+    averaging; Schedule-Free SGD; D-Adaptation; Prodigy.
+
+    Attributes:
+        rule: its number.
+        beta: the client's rate.
+        start: weights as the round begins, float64 [P].
+        trend: the global update of the round before, float64 [P].
+        steps: local steps of the round, K.
+        w: weights now.
+        rate: in force, for rules 1 to 4.
+        d: distance estimate, for rules 5 to 7, 9 and 10.
+        total: sum of squared norms, weighted for rule 7.
+        ahead: sum of (start - w) . gradient, weighted, for rules 6, 7, 9 and 10.
+        first: norm of the first gradient, or the largest so far for rule 7.
+        s: weighted sum of gradients, for rules 6, 7, 9 and 10.
+        mean, square: running means of the gradient and its square, weighted, for rule 10.
+        z: the sequence that Schedule-Free averages.
+        before: the gradient before.
+        k: steps done.
+    """
+
+    rule: int
+    beta: float
+    start: np.ndarray
+    trend: np.ndarray
+    steps: int
+
+    w: np.ndarray = None  # type: ignore[assignment]
+    rate: float = 0.0
+    d: float = 1e-3
+    total: float = 0.0
+    ahead: float = 0.0
+    first: float = 0.0
+    s: np.ndarray = None  # type: ignore[assignment]
+    mean: np.ndarray = None  # type: ignore[assignment]
+    square: np.ndarray = None  # type: ignore[assignment]
+    z: np.ndarray = None  # type: ignore[assignment]
+    before: np.ndarray | None = None
+    k: int = 0
+
+    def __post_init__(self) -> None:
+        self.w, self.z = self.start.copy(), self.start.copy()
+        self.s, self.mean, self.square = np.zeros((3, *self.start.shape))
+        self.rate = self.beta
+
+    def where(self) -> np.ndarray:
+        """Return the weights at which the next gradient is taken."""
+        return 0.1 * self.z + 0.9 * self.w if self.rule == 8 and self.k else self.w
+
+    def move(self, g: np.ndarray, active: bool) -> None:
+        """Take a step.
+
+        Args:
+            g: the gradient at `where()`, float64 [P].
+            active: whether the client does this step; a straggler that stopped does not.
+        """
+        with np.errstate(all="ignore"):
+            step = self._step(g)
+            if active:
+                self.w = self.w + step
+        self.before = g
+        self.k += 1
+
+    def _step(self, g: np.ndarray) -> np.ndarray:
+        if self.rule in (1, 2, 3, 4):
+            self._set_rate(g)
+            return -self.rate * g
+        norm = float(np.linalg.norm(g))
+        if self.rule == 5:
+            far = float(np.linalg.norm(self.w - self.start))
+            least = 1e-3 * (1 + float(np.linalg.norm(self.start)))
+            self.d = max(self.d if self.k else least, far)
+            self.total += norm * norm
+            return -self.d / (math.sqrt(self.total) + LEAST) * g
+        if self.rule in (6, 9):
+            self.first = self.first or norm
+            factor, least = (2, LEAST**2) if self.rule == 9 else (1, LEAST)
+            step = self.d / (self.first + least)
+            self.s = self.s + step * g
+            self.ahead += step * float(g @ (self.start - self.w))
+            self.d = max(self.d, factor * self.ahead / (float(np.linalg.norm(self.s)) + least))
+            return -step * g
+        if self.rule == 7:
+            weight, self.first = self.d * self.d, max(self.first, norm)
+            self.s = self.s + weight * g
+            self.ahead += weight * float(g @ (self.start - self.w))
+            self.total += weight * norm * norm
+            self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
+            most = self.d * self.first
+            scale = math.sqrt(most * most + self.total) + LEAST
+            move: np.ndarray = self.start - self.s / scale - self.w
+            return move
+        if self.rule == 10:
+            return self._prodigy(g)
+        if self.rule == 8:
+            self.z = self.z - self.beta * g
+            mean: np.ndarray = (self.z - self.w) / (self.k + 1)
+            return mean
+        return -self.beta * g
+
+    def _prodigy(self, g: np.ndarray) -> np.ndarray:
+        """Return Prodigy's step in its Adam form, with (0.9, 0.999), 1e-8 and d from 1e-3."""
+        d, keep = self.d, math.sqrt(0.999)
+        self.ahead = keep * self.ahead + d * d / 1e-3 * float(g @ (self.start - self.w))
+        self.s = keep * self.s + d * d / 1e-3 * g
+        self.mean = 0.9 * self.mean + (1 - 0.9) * d * g
+        self.square = 0.999 * self.square + (1 - 0.999) * (d * g) ** 2
+        self.d = max(d, self.ahead / (float(np.abs(self.s).sum()) + LEAST**2))
+        step: np.ndarray = -d * self.mean / (np.sqrt(self.square) + self.d * 1e-8)
+        return step
+
+    def _set_rate(self, g: np.ndarray) -> None:
+        """Change the rate by FedHyper-CL or hypergradient descent."""
+        if self.before is None:
+            return
+        cosines = self.rule in (2, 4)
+        agree = _agreement(g, self.before, cosines)
+        if self.rule in (1, 2):
+            agree -= _agreement(g, self.trend, cosines) / self.steps
+        rate = self.rate * (1 + 0.1 * agree) if cosines else self.rate + agree
+        self.rate = min(max(rate, self.beta / 10), self.beta * 10)
+
+
+def _agreement(a: np.ndarray, b: np.ndarray, cosine: bool) -> float:
+    product = float(a @ b)
+    if not cosine:
+        return product
+    return product / (float(np.linalg.norm(a)) * float(np.linalg.norm(b)) + LEAST)

@@ -27,8 +27,8 @@ from .orders import (
     LOCAL,
     LOCAL_RULES,
     SERVER,
-    SERVER_RULES,
     rate_of,
+    server_of,
 )
 from .server_rules import server_step
 from .statistics import Statistics, blank
@@ -163,12 +163,13 @@ class Training:
 
     def _apply(self, lanes: np.ndarray, rules: np.ndarray) -> None:
         s, now = self.statistics, self._now
-        for rule in sorted(set(rules.tolist())):
-            some = lanes[rules == rule]
+        for code in sorted(set(rules.tolist())):
+            some, (rule, tau) = lanes[rules == code], server_of(code)
             at = self._at(some)
             alpha = torch.from_numpy(s.alpha[some, None]).to(self.device)
             update, m, v = now.update[at], now.m[at], now.v[at]
-            now.weights[at] += server_step(SERVER_RULES[rule], alpha, update, m, v)
+            turn = torch.from_numpy(s.step[some, None].astype(np.float64)).to(self.device)
+            now.weights[at] += server_step(rule, alpha, update, m, v, tau, turn)
             now.last[at], now.m[at], now.v[at] = update, m, v
         loss, accuracy = self._validate(lanes)
         s.validated(lanes, loss, accuracy)

@@ -1,8 +1,8 @@
 """The independent validator: trains the federation again from the orders alone, one client after
 the other, measures the test rows and scores them.
 
-It shares no code with the dynamics and the objective: the codes of orders, the server's and the
-clients' rules, the random draws and the score are written out here, the models in reference.py.
+It shares no code with the dynamics and the objective: the codes of orders, the server's rules, the
+random draws and the score are written out here, the models and the clients' rules in reference.py.
 Only cnn and lstm are torch's on both sides: the dynamics batch them over clients with functions of
 torch, and reference.py runs torch's own layers for one client.
 """
@@ -10,7 +10,6 @@ torch, and reference.py runs torch's own layers for one client.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +17,14 @@ import numpy as np
 from ...core.contracts import Verdict, World
 from ...core.errors import InstanceError
 from ...datasets.federated_lr.instance import Federation
-from .reference import task_of
+from .reference import Descent, task_of
 
 ALPHA_LOW, BETA_LOW, DECADE = 1e-3, 1e-6, 1e6  # code c is the rate LOW * 10 ** (c / DECADE)
-MOST_CODES = (5_000_000, 7_000_000, 4, 8, 2)  # the largest code of each column of an order
+# The largest code of each column of an order. Server rules 0 to 5 have a tau of 1e-3; code
+# 6 + r + 4 k is rule 2 + r with a tau of TAU_LOW * 10 ** (k / DECADE).
+MOST_CODES = (5_000_000, 7_000_000, 48_000_009, 10, 2)
+TAU_LOW = 1e-12
 WORST_LOSS = 20.0  # a loss above this many times the first model's is divergence
-LEAST = 1e-12  # added to denominators
 
 
 class Course(NamedTuple):
@@ -213,8 +214,17 @@ class _Training:
         return seen
 
     def _apply(self, alpha: float, rule: int) -> None:
-        """Apply the update by rule 0 to 4: plain averaging, momentum, Adagrad, Adam or Yogi."""
-        update = self.update
+        """Apply the update.
+
+        Args:
+            alpha: server rate.
+            rule: code of the server rule: 0 to 5 for plain averaging, momentum, Adagrad, Adam, Yogi
+                and Adam with Flower's correction of the rate; above them see MOST_CODES.
+        """
+        update, tau = self.update, 1e-3
+        if rule > 5:
+            tau = TAU_LOW * 10 ** ((rule - 6) // 4 / DECADE)
+            rule = 2 + (rule - 6) % 4
         self.last = update.copy()
         if rule == 0:
             self.w = self.w + alpha * update
@@ -225,14 +235,17 @@ class _Training:
             return
         if rule == 2:
             self.v = self.v + update**2
-            self.w = self.w + alpha * update / (np.sqrt(self.v) + 1e-3)
+            self.w = self.w + alpha * update / (np.sqrt(self.v) + tau)
             return
         self.m = 0.9 * self.m + 0.1 * update
-        if rule == 3:
-            self.v = 0.99 * self.v + 0.01 * update**2
-        else:
+        if rule == 4:
             self.v = self.v - 0.01 * update**2 * np.sign(self.v - update**2)
-        self.w = self.w + alpha * self.m / (np.sqrt(self.v) + 1e-3)
+        else:
+            self.v = 0.99 * self.v + 0.01 * update**2
+        if rule == 5:
+            t = self.step + 1
+            alpha = alpha * math.sqrt(1 - 0.99**t) / (1 - 0.9**t)
+        self.w = self.w + alpha * self.m / (np.sqrt(self.v) + tau)
 
     def _train(self, beta: float, rule: int) -> None:
         """Train a round of clients, one after the other, at rate beta and by a local rule."""
@@ -240,7 +253,7 @@ class _Training:
         numbers: list[float] = []
         for who, client in enumerate(self.chosen[self.step]):
             own = self.rows[client]
-            descent = _Descent(rule, beta, self.w, self.last, f.local_steps)
+            descent = Descent(rule, beta, self.w, self.last, f.local_steps)
             for k in range(f.local_steps):
                 at = own[(self.places[self.step, who, k] * len(own)).astype(np.int64)]
                 loss, slope, _ = self.task(descent.where(), f.inputs[at], f.labels[at])
@@ -254,123 +267,6 @@ class _Training:
             numbers.append(float(self.update @ self.last))
         if not np.isfinite(numbers).all():
             self.diverged = True
-
-
-@dataclass(slots=True)
-class _Descent:
-    """A client's local steps in one round.
-
-    Rules 0 to 8: SGD; FedHyper-CL by inner products, and by cosines; hypergradient descent by inner
-    products, and by cosines; DoG; D-Adaptation; Prodigy; Schedule-Free SGD.
-
-    Attributes:
-        rule: its number.
-        beta: the client's rate.
-        start: weights as the round begins, float64 [P].
-        trend: the global update of the round before, float64 [P].
-        steps: local steps of the round, K.
-        w: weights now.
-        rate: in force, for rules 1 to 4.
-        d: distance estimate, for rules 5 to 7.
-        total: sum of squared norms, weighted for Prodigy.
-        ahead: sum of (start - w) . gradient, weighted, for rules 6 and 7.
-        first: norm of the first gradient, or the largest so far for Prodigy.
-        s: weighted sum of gradients, for rules 6 and 7.
-        z: the sequence that Schedule-Free averages.
-        before: the gradient before.
-        k: steps done.
-    """
-
-    rule: int
-    beta: float
-    start: np.ndarray
-    trend: np.ndarray
-    steps: int
-
-    w: np.ndarray = None  # type: ignore[assignment]
-    rate: float = 0.0
-    d: float = 1e-3
-    total: float = 0.0
-    ahead: float = 0.0
-    first: float = 0.0
-    s: np.ndarray = None  # type: ignore[assignment]
-    z: np.ndarray = None  # type: ignore[assignment]
-    before: np.ndarray | None = None
-    k: int = 0
-
-    def __post_init__(self) -> None:
-        self.w, self.z, self.s = self.start.copy(), self.start.copy(), np.zeros_like(self.start)
-        self.rate = self.beta
-
-    def where(self) -> np.ndarray:
-        """Return the weights at which the next gradient is taken."""
-        return 0.1 * self.z + 0.9 * self.w if self.rule == 8 and self.k else self.w
-
-    def move(self, g: np.ndarray, active: bool) -> None:
-        """Take a step.
-
-        Args:
-            g: the gradient at `where()`, float64 [P].
-            active: whether the client does this step; a straggler that stopped does not.
-        """
-        with np.errstate(all="ignore"):
-            step = self._step(g)
-            if active:
-                self.w = self.w + step
-        self.before = g
-        self.k += 1
-
-    def _step(self, g: np.ndarray) -> np.ndarray:
-        if self.rule in (1, 2, 3, 4):
-            self._set_rate(g)
-            return -self.rate * g
-        norm = float(np.linalg.norm(g))
-        if self.rule == 5:
-            far = float(np.linalg.norm(self.w - self.start))
-            least = 1e-3 * (1 + float(np.linalg.norm(self.start)))
-            self.d = max(self.d if self.k else least, far)
-            self.total += norm * norm
-            return -self.d / (math.sqrt(self.total) + LEAST) * g
-        if self.rule == 6:
-            self.first = self.first or norm
-            step = self.d / (self.first + LEAST)
-            self.s = self.s + step * g
-            self.ahead += step * float(g @ (self.start - self.w))
-            self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
-            return -step * g
-        if self.rule == 7:
-            weight, self.first = self.d * self.d, max(self.first, norm)
-            self.s = self.s + weight * g
-            self.ahead += weight * float(g @ (self.start - self.w))
-            self.total += weight * norm * norm
-            self.d = max(self.d, self.ahead / (float(np.linalg.norm(self.s)) + LEAST))
-            most = self.d * self.first
-            scale = math.sqrt(most * most + self.total) + LEAST
-            move: np.ndarray = self.start - self.s / scale - self.w
-            return move
-        if self.rule == 8:
-            self.z = self.z - self.beta * g
-            mean: np.ndarray = (self.z - self.w) / (self.k + 1)
-            return mean
-        return -self.beta * g
-
-    def _set_rate(self, g: np.ndarray) -> None:
-        """Change the rate by FedHyper-CL or hypergradient descent."""
-        if self.before is None:
-            return
-        cosines = self.rule in (2, 4)
-        agree = _agreement(g, self.before, cosines)
-        if self.rule in (1, 2):
-            agree -= _agreement(g, self.trend, cosines) / self.steps
-        rate = self.rate * (1 + 0.1 * agree) if cosines else self.rate + agree
-        self.rate = min(max(rate, self.beta / 10), self.beta * 10)
-
-
-def _agreement(a: np.ndarray, b: np.ndarray, cosine: bool) -> float:
-    product = float(a @ b)
-    if not cosine:
-        return product
-    return product / (float(np.linalg.norm(a)) * float(np.linalg.norm(b)) + LEAST)
 
 
 class _Curve:

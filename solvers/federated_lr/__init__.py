@@ -23,6 +23,8 @@ _PLAYERS = {
     "fedadagrad": ".fixed:fedadagrad",
     "fedadam": ".fixed:fedadam",
     "fedyogi": ".fixed:fedyogi",
+    "fedadam_flower": ".fixed:fedadam_flower",
+    "fedyogi_flower": ".fixed:fedyogi_flower",
     "fedexp": ".fedexp:FedExP",
     **{name: f".timed:{name}" for name in _SCHEDULED},
     "autolrs": ".autolrs:AutoLRS",
@@ -30,7 +32,9 @@ _PLAYERS = {
     "hypergradient_multiplicative": ".fixed:hypergradient_multiplicative",
     "dog": ".fixed:dog",
     "d_adaptation": ".fixed:d_adaptation",
+    "d_adaptation_half": ".fixed:d_adaptation_half",
     "prodigy": ".fixed:prodigy",
+    "prodigy_dual_averaging": ".fixed:prodigy_dual_averaging",
     "schedule_free": ".fixed:schedule_free",
 }
 SOLVERS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.errors import SettingError
 from sysopt_gym.core.registry import contender_names, load_contender
 from sysopt_gym.datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE
-from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES, SERVER_RULES, SIZES, constant, rate_of
-from sysopt_gym.solvers.federated_lr import fedhyper
+from sysopt_gym.envs.federated_lr.orders import (
+    ADAPTIVE,
+    LOCAL_RULES,
+    SERVER,
+    SERVER_RULES,
+    SIZES,
+    TAU_RANGE,
+    constant,
+    rate_of,
+    server_code,
+    server_of,
+)
+from sysopt_gym.solvers.federated_lr import fedhyper, fixed
 from toy_quadratic import info, play, terms
 
 SCHEDULES = [
@@ -63,12 +77,13 @@ def approx(values: Any) -> Any:
 
 
 def test_the_names_that_scripts_use_are_there() -> None:
-    fixed = {"fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fedexp", "autolrs"}
-    fixed |= {"hypergradient", "hypergradient_multiplicative", "random", "bold_driver"}
-    fixed |= {"dog", "d_adaptation", "prodigy", "schedule_free"}
-    fixed |= {*FEDHYPER, *(f"{name}_cosine" for name in FEDHYPER)}
-    fixed |= {*SCHEDULES, *(f"{name}_server" for name in SCHEDULES)}
-    assert set(NAMES) == fixed
+    names = {"fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fedexp", "autolrs"}
+    names |= {"hypergradient", "hypergradient_multiplicative", "random", "bold_driver"}
+    names |= {"dog", "d_adaptation", "d_adaptation_half", "schedule_free"}
+    names |= {"prodigy", "prodigy_dual_averaging", "fedadam_flower", "fedyogi_flower"}
+    names |= {*FEDHYPER, *(f"{name}_cosine" for name in FEDHYPER)}
+    names |= {*SCHEDULES, *(f"{name}_server" for name in SCHEDULES)}
+    assert set(NAMES) == names
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,6 +94,41 @@ def test_every_controller_gives_legal_orders_to_the_end_and_the_same_ones_again(
         assert orders.shape == (rounds + 1, 5) and orders.dtype == np.int64
         assert (orders >= 0).all() and (orders < SIZES).all()
         assert (play(policy, terms(rounds), seed=3).orders == orders).all()
+
+
+@pytest.mark.parametrize("rule", ADAPTIVE)
+@given(tau=st.floats(*TAU_RANGE))
+def test_every_tau_of_a_server_rule_has_a_code_of_its_own(rule: str, tau: float) -> None:
+    code = server_code(rule, tau)
+    assert 0 <= code < SIZES[SERVER]
+    found, met = server_of(code)
+    assert found == rule and met == approx(tau)
+
+
+def test_server_optimizers_take_another_eta_and_tau() -> None:
+    policy = fixed.fedyogi(eta=0.01, tau=1e-5)
+    policy.reset(terms(3), Budget(1.0), 0)
+    row = policy.act(None, info(1))
+    assert rate_of(row[0], ALPHA_RANGE) == approx(0.01)
+    assert server_of(row[SERVER])[0] == "yogi" and server_of(row[SERVER])[1] == approx(1e-5)
+    assert [server_of(code) for code in range(6)] == [(rule, 1e-3) for rule in SERVER_RULES]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: fixed.fedyogi(eta=1e-4), r"eta is 0\.0001; give a server rate from 0\.001"),
+        (lambda: fixed.fedadam(eta=math.nan), "eta is nan"),
+        (lambda: fixed.fedadam(tau=0.0), r"tau is 0\.0; give a number from 1e-12 to 1"),
+        (lambda: fixed.fedadam(tau=math.nan), "tau is nan"),
+        (lambda: fixed.fedavgm(tau=0.1), "'momentum' has no tau"),
+    ],
+)
+def test_an_eta_or_tau_that_no_order_can_hold_is_refused(
+    make: Callable[[], Any], told: str
+) -> None:
+    with pytest.raises(SettingError, match=told):
+        make()
 
 
 def test_fedavg_plays_the_initial_rates() -> None:
@@ -178,6 +228,8 @@ def test_fedexp_survives_norms_whose_square_overflows() -> None:
         ("fedavgm", "momentum", 1.5),
         ("fedadagrad", "adagrad", 0.1),
         ("fedadam", "adam", 0.1),
+        ("fedadam_flower", "adam_corrected", 0.1),
+        ("fedyogi_flower", "yogi", 0.01),
         ("fedyogi", "yogi", 0.1),
     ],
 )

@@ -119,7 +119,7 @@ def test_doing_nothing_in_any_form_is_fedavg(world: World) -> None:
         ("continuous", np.zeros(3)),
         ("continuous", 0.5),
         ("orders", np.array([SIZES[0], 0, 0, 0, 0])),
-        ("orders", np.array([0, 0, 5, 0, 0])),
+        ("orders", np.array([0, 0, SIZES[2], 0, 0])),
         ("orders", np.array([0, 0, 0, -1, 0])),
         ("orders", np.zeros(4, np.int64)),
         ("orders", 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ def cases(world: World) -> list[Case]:
     made = []
     for seed, name in enumerate(OBJECTIVES):
         f = world("logistic", seed, rounds=12, objective=name, target=0.5, stragglers=0.5)
-        rules = [order(1.0, 0.2, SERVER_RULES[t % 5], LOCAL_RULES[t % 9]) for t in range(13)]
+        pairs = zip(cycle(SERVER_RULES), cycle(LOCAL_RULES), strict=False)
+        rules = [order(1.0, 0.2, *pair) for pair in islice(pairs, 13)]
         made += [played(f, seed, rules), played(f, seed, [order(100.0, 10.0)] * 13)]
     law = np.array([0.3, 0.6, 0.5, 0.2, 0.8, 0.5])
     f = make_federation("curve", model=CURVE, rounds=5, law=law)
