@@ -11,6 +11,10 @@ A declaration is both the check and the documentation of a field, so that the tw
 Dimensions are symbols. A symbol's size is the number of names declared with it, or else the size of
 the first array that has the bare symbol as a dimension. `S+1` is one more than `S`, a number is
 itself, and a last dimension `...` stands for any further dimensions.
+
+A field may be optional. Where it is not given it is blank: zeros of the declared shape (of size 0
+where nothing else says the size), an empty text, no names, 0. A blank field is neither stored nor
+hashed, so that an instance without it is the same as before the field was declared.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ import numpy as np
 T = TypeVar("T")
 Bound = float | str | None  # a number, an expression such as "P-1", or None for no limit
 Sizes = Mapping[str, float]  # symbol -> size, and name -> value of numeric fields
+BLANK = "blank"  # the default of a field that may be left out; type checkers look for `default`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +45,21 @@ class Field:
         doc: what the field holds.
         stored: the field's name in files and hashes; empty if it is the same.
         remedy: what to do about an impossible value, for error messages; empty for the default.
+        optional: whether the field may be left blank.
     """
 
     doc: str
     stored: str = ""
     remedy: str = ""
+    optional: bool = False
+
+    def blank(self, sizes: Sizes) -> Any:
+        """Return the value of an optional field that is not given.
+
+        Args:
+            sizes: size of each symbol that the other fields determine.
+        """
+        return ""
 
     def describe(self) -> str:
         """Return the documentation of the field: its kind, its range and what it holds."""
@@ -89,6 +104,9 @@ class _Names(Field):
     symbol: str
     unique: bool
     empty: str
+
+    def blank(self, sizes: Sizes) -> Any:
+        return ()
 
     def describe(self) -> str:
         return f"{self.symbol} names{', all different' * self.unique}. {self.doc}"
@@ -140,6 +158,9 @@ class _Number(_Ranged):
     whole: bool
     positive: bool
 
+    def blank(self, sizes: Sizes) -> Any:
+        return 0
+
     def describe(self) -> str:
         return self.facts(("int" if self.whole else "float") + ", above 0" * self.positive)
 
@@ -171,6 +192,11 @@ class _Array(_Ranged):
     exact: bool
     shape: tuple[str, ...]
     empty: str
+
+    def blank(self, sizes: Sizes) -> Any:
+        known = (_size(size, sizes) for size in self.shape)
+        shape = tuple(0 if isinstance(size, str) else int(size or 0) for size in known)
+        return np.zeros(shape, self.dtypes[0])
 
     def describe(self) -> str:
         return self.facts(f"{' or '.join(self.dtypes)} [{', '.join(self.shape)}]")
@@ -224,6 +250,7 @@ def array(
     empty: str = "",
     remedy: str = "",
     stored: str = "",
+    default: str = "",
 ) -> Any:
     """Declare a NumPy array; entries of floating-point arrays must be finite.
 
@@ -238,11 +265,13 @@ def array(
         empty: error message for an array without rows; empty if such an array is allowed.
         remedy: what to do about an impossible entry, for the error message.
         stored: the field's name in files and hashes, if it differs.
+        default: BLANK if it may be left out; it is zeros then.
     """
     return _field(
         _Array(
             doc=doc, stored=stored, remedy=remedy, low=low, high=high, unit=unit, exact=exact,
             dtypes=tuple(dtype.split("|")), shape=tuple(shape.split(",")), empty=empty,
+            optional=default == BLANK,
         )
     )  # fmt: skip
 
@@ -274,7 +303,13 @@ def number(
 
 
 def whole(
-    doc: str, *, low: Bound = None, high: Bound = None, unit: str = "", remedy: str = ""
+    doc: str,
+    *,
+    low: Bound = None,
+    high: Bound = None,
+    unit: str = "",
+    remedy: str = "",
+    default: str = "",
 ) -> Any:
     """Declare an integer; bounds of other fields may name it.
 
@@ -284,13 +319,25 @@ def whole(
         high: largest allowed value.
         unit: unit of the number.
         remedy: what to do about an impossible value, for the error message.
+        default: BLANK if it may be left out; it is 0 then.
     """
     return _field(
-        _Number(doc=doc, remedy=remedy, low=low, high=high, unit=unit, whole=True, positive=False)
-    )
+        _Number(
+            doc=doc, remedy=remedy, low=low, high=high, unit=unit, whole=True, positive=False,
+            optional=default == BLANK,
+        )
+    )  # fmt: skip
 
 
-def names(symbol: str, doc: str, *, unique: bool = True, empty: str = "", stored: str = "") -> Any:
+def names(
+    symbol: str,
+    doc: str,
+    *,
+    unique: bool = True,
+    empty: str = "",
+    stored: str = "",
+    default: str = "",
+) -> Any:
     """Declare the names of a dimension's rows: strings, or the characters of one string.
 
     Args:
@@ -299,8 +346,14 @@ def names(symbol: str, doc: str, *, unique: bool = True, empty: str = "", stored
         unique: whether a name that appears twice is refused.
         empty: error message if there are no names; empty if that is allowed.
         stored: the field's name in files and hashes, if it differs.
+        default: BLANK if they may be left out; there are none then.
     """
-    return _field(_Names(doc=doc, stored=stored, symbol=symbol, unique=unique, empty=empty))
+    return _field(
+        _Names(
+            doc=doc, stored=stored, symbol=symbol, unique=unique, empty=empty,
+            optional=default == BLANK,
+        )
+    )  # fmt: skip
 
 
 def choice(known: Sequence[str], doc: str) -> Any:
@@ -313,13 +366,23 @@ def choice(known: Sequence[str], doc: str) -> Any:
     return _field(_Choice(doc=doc, known=tuple(known)))
 
 
-def string(doc: str) -> Any:
-    """Declare a string without a check."""
-    return _field(Field(doc=doc))
+def string(doc: str, *, default: str = "") -> Any:
+    """Declare a string without a check.
+
+    Args:
+        doc: what it says.
+        default: BLANK if it may be left out; it is empty then.
+    """
+    return _field(Field(doc=doc, optional=default == BLANK))
 
 
 def _field(declaration: Field) -> Any:
-    return dataclasses.field(metadata={"declaration": declaration})
+    metadata = {"declaration": declaration}
+    if not declaration.optional:
+        return dataclasses.field(metadata=metadata)
+    # The size of an array left out is known when the instance is built; see fill_blanks.
+    blank = None if isinstance(declaration, _Array) else declaration.blank({})
+    return dataclasses.field(default=blank, metadata=metadata)
 
 
 @dataclass_transform(
@@ -339,6 +402,16 @@ def declarations(cls: type) -> dict[str, Field]:
     """Return the declaration of each declared field of a class, by name and in order."""
     found = {spec.name: spec.metadata.get("declaration") for spec in dataclasses.fields(cls)}
     return {name: declaration for name, declaration in found.items() if declaration}
+
+
+def _declared(instance: Any) -> dict[str, Field]:
+    kind: Any = type(instance)
+    return declarations(kind)
+
+
+def may_be_left_out(cls: type) -> set[str]:
+    """Return the names that the optional fields of a class have in files."""
+    return {one.stored or name for name, one in declarations(cls).items() if one.optional}
 
 
 def stored_name(cls: type, name: str) -> str:
@@ -366,16 +439,11 @@ def problem(instance: Any) -> str:
 
     Shapes and dtypes are checked first, then names and numbers, then the entries of arrays.
     """
-    kind: Any = type(instance)
     fields = {
         name: (declaration, getattr(instance, name))
-        for name, declaration in declarations(kind).items()
+        for name, declaration in _declared(instance).items()
     }
-    sizes: dict[str, float] = {}
-    for arrays in (False, True):  # names determine a dimension's size before arrays do
-        for name, (declaration, value) in fields.items():
-            if isinstance(declaration, _Array) is arrays:
-                sizes = declaration.measure(name, value) | sizes
+    sizes = _sizes(instance)
     for name, (declaration, value) in fields.items():
         if wrong := declaration.check_form(value, sizes):
             return f"{name} has {wrong}; it is {declaration.describe()}"
@@ -386,6 +454,45 @@ def problem(instance: Any) -> str:
         if isinstance(declaration, _Array) is arrays
     )
     return next(filter(None, checks), "")
+
+
+def fill_blanks(instance: Any) -> None:
+    """Give the optional arrays that were left out their blank value; changes the instance."""
+    for name, declaration in _declared(instance).items():
+        if declaration.optional and getattr(instance, name) is None:
+            blank = declaration.blank(_sizes(instance, blank=True))
+            object.__setattr__(instance, name, blank)
+
+
+def is_blank(instance: Any, name: str) -> bool:
+    """Return whether a field is optional and has the value of one left out.
+
+    Args:
+        instance: the instance.
+        name: the field's name in the code.
+    """
+    declaration = _declared(instance).get(name)
+    if declaration is None or not declaration.optional:
+        return False
+    blank = declaration.blank(_sizes(instance, blank=True))
+    return np.array_equal(getattr(instance, name), blank)
+
+
+def _sizes(instance: Any, blank: bool = False) -> dict[str, float]:
+    """Measure the sizes of symbols.
+
+    Args:
+        instance: the instance.
+        blank: whether optional arrays are left out, whose own sizes are in question.
+    """
+    sizes: dict[str, float] = {}
+    for arrays in (False, True):  # names determine a dimension's size before arrays do
+        for name, declaration in _declared(instance).items():
+            if isinstance(declaration, _Array) is arrays and not (
+                blank and arrays and declaration.optional
+            ):
+                sizes = declaration.measure(name, getattr(instance, name)) | sizes
+    return sizes
 
 
 def _size(bound: Bound, sizes: Sizes) -> Bound:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn, Self, TypeVar
 import numpy as np
 
 from .errors import InstanceError
-from .fields import problem, stored_name
+from .fields import fill_blanks, is_blank, may_be_left_out, problem, stored_name
 from .files import read_bytes, write_bytes
 
 
@@ -38,6 +38,7 @@ class Instance:
     name: str
 
     def __post_init__(self) -> None:
+        fill_blanks(self)
         for spec in fields(self):
             value = getattr(self, spec.name)
             if isinstance(value, np.ndarray):
@@ -68,10 +69,12 @@ class Instance:
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits of a SHA-256 over every field but the name; equal for equal problems."""
+        """16 hex digits of a SHA-256 over every field but the name, blank ones left out; equal for
+        equal problems.
+        """
         digest = hashlib.sha256(f"{self.FAMILY}/{self.SCHEMA}".encode())
         for spec in fields(self):
-            if spec.name == "name":
+            if spec.name == "name" or is_blank(self, spec.name):
                 continue
             value = getattr(self, spec.name)
             digest.update(stored_name(type(self), spec.name).encode())
@@ -87,6 +90,8 @@ class Instance:
         arrays: dict[str, np.ndarray] = {}
         meta: dict[str, Any] = {"family": self.FAMILY, "schema": self.SCHEMA, "fields": {}}
         for spec in fields(self):
+            if is_blank(self, spec.name):
+                continue
             value = getattr(self, spec.name)
             stored = stored_name(type(self), spec.name)
             if isinstance(value, np.ndarray):
@@ -132,8 +137,9 @@ class Instance:
         if schema != cls.SCHEMA:
             values = cls.upgraded(schema, values)
         stored = {stored_name(cls, spec.name): spec.name for spec in fields(cls)}
-        if values.keys() != stored.keys():
-            odd = sorted(values.keys() ^ stored.keys())[0]
+        optional = may_be_left_out(cls)
+        if odd_ones := (values.keys() ^ stored.keys()) - (optional - values.keys()):
+            odd = sorted(odd_ones)[0]
             raise InstanceError(
                 f"{place}: field {odd!r} is missing or unknown; import the file again"
             )

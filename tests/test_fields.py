@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 from sysopt_gym.core.errors import InstanceError
-from sysopt_gym.core.fields import array, choice, declarations, declared, names, number, whole
+from sysopt_gym.core.fields import (
+    BLANK,
+    array,
+    choice,
+    declarations,
+    declared,
+    names,
+    number,
+    string,
+    whole,
+)
 from sysopt_gym.core.instance import Instance
 from sysopt_gym.datasets.federated_lr.instance import Federation
 from sysopt_gym.datasets.memory_mapping.instance import Program
@@ -91,6 +101,56 @@ def test_files_and_hashes_have_the_stored_name() -> None:
     again = Route.from_bytes(plain.to_bytes(), "file")
     assert again.content_hash == plain.content_hash != other.content_hash
     assert b"road_kms" in plain.to_bytes() and b"road_km." not in plain.to_bytes()
+
+
+@declared
+class Tour(Route):
+    """A route with fields that were declared later and may be left out."""
+
+    guide: str = string("Who leads it.", default=BLANK)
+    sights: tuple[str, ...] = names("G", "What is seen.", default=BLANK)
+    closed: np.ndarray = array("bool", "S,G", "Sights without entry, by stop.", default=BLANK)
+    crowd: np.ndarray = array("float64", "S", "People at each stop.", default=BLANK)
+    tips: int = whole("Coins.", low=0, default=BLANK)
+
+
+def tour(**changes: Any) -> Tour:
+    one = route()
+    return Tour(
+        **({spec.name: getattr(one, spec.name) for spec in dataclasses.fields(one)} | changes)
+    )
+
+
+GIVEN: dict[str, Any] = {
+    "guide": "Ann",
+    "sights": ("x", "y"),
+    "crowd": np.array([0.0, 1.0, 0.0]),
+    "tips": 2,
+}
+
+
+def test_optional_fields_left_out_are_blank_and_change_neither_hash_nor_file() -> None:
+    plain = tour()
+    assert (plain.guide, plain.sights, plain.tips) == ("", (), 0)
+    assert plain.closed.shape == (3, 0) and plain.crowd.tolist() == [0.0, 0.0, 0.0]
+    assert plain.content_hash == route().content_hash
+    assert Tour.from_bytes(route().to_bytes(), "old").content_hash == plain.content_hash
+    assert Route.from_bytes(plain.to_bytes(), "new").content_hash == plain.content_hash
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_optional_fields_that_are_given_count_and_come_back(name: str) -> None:
+    full = tour(**{name: GIVEN[name]})
+    again = Tour.from_bytes(full.to_bytes(), "file")
+    assert np.array_equal(getattr(again, name), GIVEN[name])
+    assert again.content_hash == full.content_hash != tour().content_hash
+
+
+def test_optional_arrays_are_checked_and_required_fields_stay_required() -> None:
+    with pytest.raises(InstanceError, match=r"closed has shape \(3, 1\), expected \(3, 2\)"):
+        tour(sights=("x", "y"), closed=np.zeros((3, 1), np.bool_))
+    with pytest.raises(TypeError, match="stops"):
+        Tour("r")
 
 
 @pytest.mark.parametrize("family", [Cluster, Program, DesignTask, Federation])

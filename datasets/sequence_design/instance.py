@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.fields import array, declared, names, string, whole
+from ...core.fields import BLANK, array, declared, names, string, whole
 from ...core.instance import Instance
 
 BATCH_SIZE = 128
@@ -26,6 +26,10 @@ class DesignTask(Instance):
 
     The oracle is asked once, about the batch handed in. A contender, and an environment, hold a
     *sealed* task: one without the handle and the hidden rows.
+
+    Rules that designs must keep are optional: letters that may not stand at a position, motifs that
+    may not occur, and how many letters may differ from the nearest of some reference sequences.
+    Measured sequences may break them.
     """
 
     FAMILY: ClassVar[str] = "sequence_design"
@@ -64,6 +68,38 @@ class DesignTask(Instance):
         "float64", "H", "Measured values of the hidden rows.",
         exact=True, remedy="drop the row, or measure it again",
     )  # fmt: skip
+    wild_type: str = string(
+        "The sequence that the measured ones are mutants of; empty where none is known.",
+        default=BLANK,
+    )
+    barred: np.ndarray = array(
+        "bool", "L,V", "Letter b may not stand at position p where barred[p, b].",
+        exact=True, default=BLANK,
+    )  # fmt: skip
+    forbidden: tuple[str, ...] = names("M", "Motifs that no design may hold.", default=BLANK)
+    references: np.ndarray = array(
+        "int8", "R,L", "Tokens of the sequences that designs must be near; none for no such rule.",
+        low=0, high="V-1", exact=True, remedy="a token is an index into the alphabet",
+        default=BLANK,
+    )  # fmt: skip
+    most_changes: int = whole(
+        "Letters in which a design may differ from the nearest reference; 0 where there is none.",
+        low=0, default=BLANK,
+    )  # fmt: skip
+    negated: int = whole(
+        "1 where lower measured values are better: scores are then their negatives; else 0.",
+        low=0, high=1, default=BLANK,
+    )  # fmt: skip
+
+    @property
+    def sign(self) -> float:
+        """Factor from a score to the measured value: -1.0 where lower values are better."""
+        return -1.0 if self.negated else 1.0
+
+    @property
+    def ruled(self) -> bool:
+        """Whether designs must keep rules beside the banned pairs."""
+        return bool(self.barred.any() or self.forbidden or self.most_changes)
 
     @property
     def letters(self) -> int:
@@ -116,6 +152,7 @@ class DesignTask(Instance):
             )
         self._check_duplicates()
         self._check_banned()
+        self._check_rules()
         if self.oracle:
             self._check_handle()
 
@@ -152,6 +189,24 @@ class DesignTask(Instance):
                 "allow the pair"
             )
 
+    def _check_rules(self) -> None:
+        if self.wild_type:
+            encode(self.alphabet, [self.text(self.sequences[0]), self.wild_type],
+                   [f"{self.name}: row 0", f"{self.name}: wild_type"])  # fmt: skip
+        closed = np.flatnonzero(self.barred.all(axis=1))
+        if closed.size:
+            self.refuse(f"barred: no letter is left for position {closed[0]}; allow one")
+        for motif in self.forbidden:
+            odd = [letter for letter in motif if letter not in self.alphabet]
+            if odd or not motif:
+                what = f"{odd[0]!r} is not in the alphabet {self.alphabet!r}" if odd else "is empty"
+                self.refuse(f"forbidden: motif {motif!r}: {what}; correct it")
+        if (len(self.references) > 0) != (self.most_changes > 0):
+            self.refuse(
+                f"{len(self.references)} references and most_changes {self.most_changes}; give "
+                "both or none"
+            )
+
     def _check_handle(self) -> None:
         try:
             handle = json.loads(self.oracle)
@@ -183,6 +238,7 @@ def make_task(
     hidden_sequences: np.ndarray | None = None,
     hidden_scores: np.ndarray | None = None,
     batch_size: int = BATCH_SIZE,
+    wild_type: str = "",
 ) -> DesignTask:
     """Make a task whose start pool is the best START_POOL rows of the offline set.
 
@@ -196,6 +252,7 @@ def make_task(
         hidden_sequences: int8 [H, L]; tokens of rows for the oracle alone; None for none.
         hidden_scores: float64 [H]; their measured values; None for none.
         batch_size: designs that are asked for.
+        wild_type: L letters, the sequence that the measured ones are mutants of; empty for none.
 
     Raises:
         InstanceError: the task is impossible.
@@ -218,6 +275,7 @@ def make_task(
         json.dumps(dict(handle), sort_keys=True),
         hidden_sequences,
         hidden_scores,
+        wild_type,
     )
 
 
