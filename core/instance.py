@@ -180,6 +180,7 @@ class Instance:
 
 
 AnyInstance = TypeVar("AnyInstance", bound=Instance)
+SUFFIX = ".npz"  # of a saved instance's file name
 
 
 def save_archive(instances: Sequence[Instance], path: Path) -> None:
@@ -193,14 +194,30 @@ def save_archive(instances: Sequence[Instance], path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    if path.suffix == ".npz" and len(instances) == 1:
+    if path.suffix == SUFFIX and len(instances) == 1:
         return instances[0].save(path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for index, instance in enumerate(instances):
-            member = zipfile.ZipInfo(f"{index:04d}.npz")  # fixed date: equal sets give equal files
+            member = zipfile.ZipInfo(
+                f"{index:04d}{SUFFIX}"
+            )  # fixed date: equal sets give equal files
             archive.writestr(member, instance.to_bytes())
     write_bytes(path, buffer.getvalue())
+
+
+def holds_instances(path: Path) -> bool:
+    """Whether a file is a zip of saved instances, by its members' names; also if it is damaged.
+
+    Args:
+        path: the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return path.suffix == ".zip"
+    return any(name.endswith(SUFFIX) for name in names)
 
 
 def load_archive(
@@ -222,6 +239,12 @@ def load_archive(
             names = sorted(archive.namelist())
             if "meta.npy" in names:
                 return [kind.from_bytes(data, str(path))]
+            odd = [name for name in names if not name.endswith(SUFFIX)]
+            if odd:
+                raise InstanceError(
+                    f"{path}: holds {', '.join(odd[:5])}, no instances of this library; unzip it "
+                    "and give one of the files"
+                )
             members = [(f"{path}, member {name}", archive.read(name)) for name in names]
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error

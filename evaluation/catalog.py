@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.budget import Budget
 from ..core.errors import InstanceError, OutputError, SettingError, UnknownNameError
-from ..core.instance import load_archive, save_archive
+from ..core.instance import holds_instances, load_archive, save_archive
 from ..core.lookup import check_name
 from ..core.problem import Problem
 from ..core.registry import contender_entry, family_names, load_problem, read_file
@@ -39,7 +39,7 @@ def find_instances(problem: Problem[Any], argument: str, settings: Mapping[str, 
         found = list(problem.sets.load(argument))
     elif path.is_dir():
         raise InstanceError(f"{argument}: is a folder; give one of the files in it")
-    elif path.exists() and path.suffix != ".zip":
+    elif path.exists() and not holds_instances(path):
         check_settings(problem, settings)
         return [read_file(problem, path, settings)]
     elif path.exists():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sysopt_gym.core.errors import InstanceError, OutputError, SettingError
 from sysopt_gym.core.files import MEGABYTE, read_bytes, size_limit, write_bytes
-from sysopt_gym.datasets import files
-from sysopt_gym.datasets.files import Table, naming, read_file, read_table
+from sysopt_gym.datasets import unpacking
+from sysopt_gym.datasets.files import naming, read_file
 from sysopt_gym.datasets.records import parse_json
 
 
@@ -62,23 +65,80 @@ def test_a_gzip_is_read_as_what_is_in_it_and_never_past_the_bound(
     path.write_bytes(gzip.compress(b"\xef\xbb\xbfa,b"))
     file = read_file(path)
     assert (file.stem, file.text(), file.is_zip) == ("trace", "a,b", False)
-    monkeypatch.setattr(files, "MOST_UNPACKED", 4)
+    monkeypatch.setattr(unpacking, "MOST_UNPACKED", 4)
     with pytest.raises(InstanceError, match=r"trace.csv.gz: holds more than"):
         read_file(path)
 
 
-def test_a_member_of_a_zip_is_unpacked_never_past_the_bound(
+def zipped(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, "a,b")
+    return path
+
+
+def test_a_zip_of_one_file_is_read_as_that_file_and_never_past_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "table.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("table.csv", "a,b")
+    litter = ("__MACOSX/._table.csv", ".DS_Store", "folder/")
+    path = zipped(tmp_path / "table.csv.zip", *litter, "folder/table.csv")
     file = read_file(path)
-    assert file.is_zip and file.members() == ["table.csv"]
-    assert file.member("table.csv").text() == "a,b"
-    monkeypatch.setattr(files, "MOST_UNPACKED", 2)
+    assert (file.stem, file.text(), file.is_zip) == ("table", "a,b", False)
+    packed = tmp_path / "twice.zip.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_file(packed).text() == "a,b"
+    monkeypatch.setattr(unpacking, "MOST_UNPACKED", 2)
     with pytest.raises(InstanceError, match="holds more than"):
-        file.member("table.csv")
+        read_file(path)
+
+
+def test_a_member_of_a_zip_of_several_is_unpacked_by_its_name(tmp_path: Path) -> None:
+    file = read_file(zipped(tmp_path / "pair.zip", "one.csv", "two.csv"))
+    assert file.is_zip and file.members() == ["one.csv", "two.csv"]
+    assert file.member("two.csv").text() == "a,b"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_texts_are_read_in_any_packing_encoding_and_line_ends(
+    tmp_path: Path, pack: Callable[[bytes], bytes], encoding: str
+) -> None:
+    told = "temp,note\r\n30 °C,warm\rcold,20 °C\n"
+    path = tmp_path / "table.csv"
+    path.write_bytes(pack(told.encode(encoding)))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert read_file(path).text() == "temp,note\n30 °C,warm\ncold,20 °C\n"
+    assert [("Windows-1252" in str(one.message)) for one in said] == [True] * (
+        encoding == "latin-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook .* save it as CSV"),
+        (b"PAR1\x15", "a Parquet file; .* save it as CSV"),
+        (b"(\xb5/\xfd", "compressed by zstd; unpack it"),
+        (b"x" * 257 + b"ustar", "a tar archive; unpack it"),
+        (b"\x1f\x8b", "damaged gzip"),
+        (b"BZh9", "damaged bzip2"),
+        (b"PK\x03\x04oops", "damaged"),
+        (b"a,b\n1\x00,2\n\xff", "neither text"),
+    ],
+)
+def test_files_of_other_programs_are_refused_by_name(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "odd").write_bytes(content)
+    with pytest.raises(InstanceError, match=rf"odd: {told}"):
+        read_file(tmp_path / "odd").text("a table")
+
+
+def test_a_workbook_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "book.xlsx", "[Content_Types].xml", "xl/workbook.xml")
+    with pytest.raises(InstanceError, match="an Excel workbook; save the sheet as CSV"):
+        read_file(path)
 
 
 def test_bytes_that_are_no_text_are_refused_with_what_can_be_given(tmp_path: Path) -> None:
@@ -91,51 +151,6 @@ def test_a_refusal_is_given_the_name_of_its_file_once() -> None:
     for why in ("no rows", "a.csv: no rows"):
         with pytest.raises(InstanceError, match=r"^a.csv: no rows$"), naming("a.csv"):
             raise InstanceError(why)
-
-
-def table(*lines: str) -> Table:
-    return read_table("t.csv", "\n".join(lines), ("name", "size"))
-
-
-def test_a_table_is_read_by_the_names_in_its_header() -> None:
-    found = table("Size (GB),NAME,note", "", '1e3 ,"a","x, y"', "9007199254740993,b,", " ,,")
-    assert found.columns == ("size", "name", "note")
-    assert found.names("name") == ["a", "b"]
-    assert found.wholes("size", 0, 2**60).tolist() == [1000, 2**53 + 1]
-    assert found.texts(2) == ["x, y", ""]
-    assert [line for line, _ in found.rows] == [3, 4]
-
-
-def test_tabs_in_the_header_separate_cells() -> None:
-    assert table("name\tsize", "a,b\t2").names("name") == ["a,b"]
-
-
-def test_columns_that_units_alone_tell_apart_keep_their_whole_names() -> None:
-    found = read_table("t.csv", "x(1),x(2)\n3,4", ("x(2)",))
-    assert found.reals("x(2)", -np.inf, np.inf).tolist() == [4.0]
-
-
-@pytest.mark.parametrize(
-    ("lines", "why"),
-    [
-        (("a,b", "1,2"), "row 1: the columns 'name', 'size' are missing; .*it has 'a,b'"),
-        (("name,b", "1,2"), "row 1: the column 'size' is missing"),
-        (("name,size",), "has a header but no rows"),
-        (("name,size", "a,1", "b"), "row 3: has 1 columns, the header has 2"),
-        (("name,size", ",1"), "row 2, column 'name': is empty"),
-        (("name,size", "a,1", "", "a,1"), "row 4, column 'name': 'a' is in row 2 too"),
-        (("name,size", "a,x"), "row 2, column 'size': is 'x', expected a number"),
-        (("name,size", "a,inf"), "row 2, column 'size': is inf, expected a finite number"),
-        (("name,size", "a,-1"), r"row 2, column 'size': is -1, outside 0\.\.9"),
-        (("name,size", "a,1.5"), "row 2, column 'size': is 1.5, expected a whole number"),
-        (("name,size", "a," + "x" * 200_000), "row 2: not CSV"),
-    ],
-)
-def test_a_bad_table_is_refused_by_file_row_and_column(lines: tuple[str, ...], why: str) -> None:
-    with pytest.raises(InstanceError, match=rf"^t\.csv: {why}"):
-        found = table(*lines)
-        found.unique("name")
-        found.wholes("size", 0, 9)
 
 
 def test_every_missing_field_of_an_object_is_named_at_once() -> None:

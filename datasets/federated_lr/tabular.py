@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...core.errors import InstanceError
-from ..files import read_table
+from ..tables import read_table
 from .instance import LARGEST, Federation
 from .partition import federation_of, natural
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import read_file, read_table
+from ..files import read_file
+from ..tables import read_table
 
 HEADER = "id,lower,upper,size"
 MAX_NUMBER = 2**60

@@ -13,8 +13,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..files import read_file, read_table
+from ..files import read_file
 from ..sets import data_folder, public_file
+from ..tables import read_table
 from .instance import encode
 
 DNA = "ACGT"
@@ -109,9 +110,7 @@ def gb1() -> LandscapeTable:
         InstanceError: the file is not in the data folder, or malformed.
     """
     path = public_file("gb1", GB1_FILE, GB1_SOURCE)
-    archive = read_file(path)
-    text = archive.member(archive.members()[0]).text()
-    table = read_table(str(path), text, ("variants", "fitness"))
+    table = read_table(str(path), read_file(path).text(), ("variants", "fitness"))
     places = [f"{path}: row {line}" for line, _ in table.rows]
     sequences = encode(PROTEIN, table.texts("variants"), places)
     return LandscapeTable(sequences, table.reals("fitness", -math.inf, math.inf))

@@ -16,7 +16,8 @@ import numpy as np
 from ...core.errors import InstanceError
 from ...core.files import read_bytes
 from ...core.instance import load_single
-from ..files import NO_SETTINGS, UserFile, naming, read_file, read_table
+from ..files import NO_SETTINGS, UserFile, naming, read_file
+from ..tables import read_table
 from .instance import (
     BATCH_SIZE,
     MEASURED,

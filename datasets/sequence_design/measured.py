@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from ..files import read_file, read_table
+from ..files import read_file
+from ..tables import read_table
 
 LANDMARKS = 1000
 HELD_OUT = 0.1

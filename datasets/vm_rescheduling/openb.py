@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ..files import Table, header_of, read_file, read_table
+from ..files import read_file
+from ..tables import Table, header_of, read_table
 from .instance import Cluster
 from .replay import one_node_cluster
 

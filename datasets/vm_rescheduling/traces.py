@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ..files import header_of, read_file, read_table
+from ..files import read_file
+from ..tables import header_of, read_table
 from .instance import Cluster
 from .openb import NODE_COLUMNS, POD_COLUMNS, load_openb, pair_of
 from .replay import MB_PER_GB, MILLI, HostType, Stays, snapshot
