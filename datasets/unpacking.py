@@ -44,7 +44,7 @@ _OFFICE = {
     "Index/Document.iwa": "a Numbers document",
 }  # fmt: skip
 _UTF_16_LE, _UTF_16_BE = b"\xff\xfe", b"\xfe\xff"
-_TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1a")  # control characters that texts may hold
+_TEXT_CONTROLS = frozenset(b"\t\n\r\f")  # control characters that texts may hold
 
 
 def unpacked(path: Path, data: bytes) -> bytes:
