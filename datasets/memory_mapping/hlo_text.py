@@ -1,28 +1,43 @@
 """Parse XLA HLO text into computations, instructions and shapes, without interpreting them.
 
-Reads what `--xla_dump_hlo_as_text` and `compiled.as_text()` write on CPU, GPU and TPU.
+Reads what `--xla_dump_hlo_as_text` and `compiled.as_text()` write on CPU, GPU and TPU, and the same
+after editing: comments, and instructions that go on over several lines.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ...core.errors import InstanceError
 
-ITEM_BITS = {
-    "pred": 8, "s2": 2, "u2": 2, "s4": 4, "u4": 4, "s8": 8, "u8": 8, "s16": 16, "u16": 16,
-    "s32": 32, "u32": 32, "s64": 64, "u64": 64, "bf16": 16, "f16": 16, "f32": 32, "f64": 64,
-    "c64": 64, "c128": 128, "f4e2m1fn": 4, "f8e5m2": 8, "f8e4m3": 8, "f8e4m3fn": 8, "f8e3m4": 8,
-    "f8e4m3b11fnuz": 8, "f8e5m2fnuz": 8, "f8e4m3fnuz": 8, "f8e8m0fnu": 8, "token": 0, "opaque": 0,
-}  # fmt: skip
+_WIDTHS = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128, "token": 0, "opaque": 0}
+_ITEM = re.compile(r"(?:[su]|f)(\d+)(?:e\d+m\d+[a-z0-9]*)?")
 
 _HEADER = re.compile(r"^(ENTRY\s+)?%?([\w.\-]+)\s*(\(.*\)\s*->.*)?\{$")
 _INSTR = re.compile(r"^(ROOT\s+)?%?([\w.\-]+)\s+=\s+(.*)$")
-_ARRAY = re.compile(r"([a-z]\w*)\[([^\]]*)\]")
-_COMMENT = re.compile(r"/\*.*?\*/")
+_BEGINS = re.compile(r"(?:ROOT\s+)?%?[\w.\-]+\s+=\s+(?:\(|[a-z]\w*[\[(])")
+_ARRAY = re.compile(r"([a-z]\w*)\[([^\]]*)\](\{[^}]*\})?")
+_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+_SPACE, _PACKED = re.compile(r"S\((\d+)\)"), re.compile(r"E\((\d+)\)")
+_ASIDE = re.compile(r'"(?:[^"\\\n]|\\.)*"|/\*.*?\*/|//[^\n]*', re.DOTALL)
 _OPENS, _CLOSES = "([{", ")]}"
+
+
+def item_bits(item: str) -> int | None:
+    """Return the bits of an element type such as "bf16" or "f8e4m3fn", None if it is unknown.
+
+    Args:
+        item: the type's name; types of fewer than 8 bits are packed.
+    """
+    if item in _WIDTHS:
+        return _WIDTHS[item]
+    match = _ITEM.fullmatch(item)
+    bits = int(match[1]) if match else 0
+    return bits if bits in (1, 2, 4, 6, 8, 16, 32, 64) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +48,15 @@ class Shape:
         item: element type such as "f32"; "" for a tuple.
         dims: size of each dimension.
         parts: shapes of a tuple's parts.
+        space: memory it is in: 0 the device's, 1 its fast memory, 5 the host's.
+        packed: bits of an element in memory; 0 for those of its type.
     """
 
     item: str
     dims: tuple[int, ...] = ()
     parts: tuple[Shape, ...] = ()
+    space: int = 0
+    packed: int = 0
 
     @property
     def elements(self) -> int:
@@ -54,7 +73,23 @@ class Shape:
         """Number of bytes without padding; for a tuple, of all its parts."""
         if not self.item:
             return sum(part.bytes for part in self.parts)
-        return -(-self.elements * ITEM_BITS[self.item] // 8)
+        return self.bytes_of(self.elements)
+
+    def bytes_of(self, elements: int) -> int:
+        """Return the bytes of some of an array's elements.
+
+        Args:
+            elements: how many.
+        """
+        return -(-elements * (self.packed or item_bits(self.item) or 0) // 8)
+
+    def leaves(self) -> Iterator[tuple[tuple[int, ...], Shape]]:
+        """Yield the path and the shape of each array in a tuple; an array alone has the path ()."""
+        if self.item:
+            yield (), self
+        for number, part in enumerate(self.parts):
+            for path, shape in part.leaves():
+                yield (number, *path), shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +103,7 @@ class HloInstr:
         opcode: what it does, such as "dot".
         operands: names of operands; for a parameter, its number as text.
         attributes: the text after the operands.
+        literal: a constant's value as text, "" for other instructions.
     """
 
     place: str
@@ -76,6 +112,7 @@ class HloInstr:
     opcode: str
     operands: tuple[str, ...]
     attributes: str
+    literal: str = ""
 
     def refuse(self, why: str) -> NoReturn:
         """Raise InstanceError naming file, line and instruction.
@@ -93,6 +130,44 @@ class HloInstr:
         """
         match = re.search(rf"\b{key}=%?([\w.\-]+)", self.attributes)
         return match[1] if match else ""
+
+    def computations(self, key: str) -> tuple[str, ...]:
+        """Return the computations of an attribute such as branch_computations={%a, %b}.
+
+        Args:
+            key: name of the attribute.
+        """
+        match = re.search(rf"\b{key}={{([^}}]*)}}", self.attributes)
+        return tuple(n.strip().lstrip("%") for n in match[1].split(",")) if match else ()
+
+    def number(self, key: str, default: int) -> int:
+        """Return the number of an attribute such as index=2.
+
+        Args:
+            key: name of the attribute.
+            default: what it is where the attribute is missing.
+        """
+        match = re.search(rf"\b{key}=(\d+)", self.attributes)
+        return int(match[1]) if match else default
+
+    @property
+    def target(self) -> str:
+        """Name of the function that a custom call calls; "" for other instructions."""
+        match = re.search(r'\bcustom_call_target="([^"]*)"', self.attributes)
+        return match[1] if match else ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The backend's configuration; empty if there is none, or it is not JSON."""
+        _, found, text = self.attributes.partition("backend_config=")
+        if text.startswith('"'):  # older dumps quote it
+            match = _STRING.match(text)
+            text = json.loads(match[0]) if match else ""
+        try:
+            config = json.JSONDecoder().raw_decode(text)[0] if found else {}
+        except ValueError:
+            config = {}
+        return config if isinstance(config, dict) else {}
 
     def numbers(self, key: str) -> tuple[int, ...]:
         """Return the numbers of an attribute such as lhs_contracting_dims={1,2}, () for none.
@@ -153,11 +228,13 @@ def parse_module(place: str, text: str) -> Module:
     Raises:
         InstanceError: not HLO text, cut off, unscheduled, or with a dynamic shape; names the line.
     """
-    lines = text.splitlines()
+    lines = _ASIDE.sub(_without_comment, text).splitlines()
     start = next((n for n, line in enumerate(lines) if line.startswith("HloModule")), None)
     if start is None:
         raise InstanceError(f"{place}: no line starts with HloModule; this is no HLO text")
-    header = _COMMENT.sub("", lines[start])
+    header, body = lines[start], start + 1
+    while header.rstrip().endswith(",") and body < len(lines):
+        header, body = f"{header.rstrip()} {lines[body].strip()}", body + 1
     if "is_scheduled=true" not in header:
         raise InstanceError(
             f"{place}: line {start + 1}: the module is not scheduled (is_scheduled=true is "
@@ -167,8 +244,7 @@ def parse_module(place: str, text: str) -> Module:
     computations: dict[str, Computation] = {}
     entry: Computation | None = None
     current: Computation | None = None
-    for number, raw in enumerate(lines[start + 1 :], start=start + 2):
-        line = _COMMENT.sub("", raw).strip() if "/*" in raw else raw.strip()
+    for number, line in _statements(lines, body):
         where = f"{place}: line {number}"
         if current is None:
             match = _HEADER.match(line) if line.endswith("{") else None
@@ -181,7 +257,7 @@ def parse_module(place: str, text: str) -> Module:
             if not current.root:
                 raise InstanceError(f"{where}: computation {current.name!r} has no ROOT")
             current = None
-        elif line:
+        else:
             _add(current, where, line)
     if current is not None:
         raise InstanceError(
@@ -192,22 +268,66 @@ def parse_module(place: str, text: str) -> Module:
     return Module(place, header, computations, entry)
 
 
+def _without_comment(found: re.Match[str]) -> str:
+    """Return a string as it is, and for a comment the line ends in it."""
+    return found[0] if found[0].startswith('"') else "\n" * found[0].count("\n")
+
+
+def _statements(lines: list[str], start: int) -> Iterator[tuple[int, str]]:
+    """Yield statements with the number of their first line, each joined to one line.
+
+    A statement goes on where it has an open bracket or ends with a comma, unless the next line
+    begins an instruction: then it is malformed, and left so.
+    """
+    number, parts = 0, ""
+    for at, raw in enumerate(lines[start:], start=start + 1):
+        line = raw.strip()
+        if not line:
+            continue
+        if parts and not _BEGINS.match(line):
+            parts = f"{parts} {line}"
+        else:
+            if parts:
+                yield number, parts
+            number, parts = at, line
+        if not _goes_on(parts):
+            yield number, parts
+            parts = ""
+    if parts:
+        yield number, parts
+
+
+def _goes_on(statement: str) -> bool:
+    """Whether a statement is not complete: it ends with a comma, or a bracket is open."""
+    if statement.endswith(","):
+        return True
+    if statement.endswith("{") and _HEADER.match(statement):
+        return False
+    opened, closed = (sum(map(statement.count, some)) for some in (_OPENS, _CLOSES))
+    if opened > closed and '"' in statement:
+        statement = _STRING.sub("", statement)
+        opened, closed = (sum(map(statement.count, some)) for some in (_OPENS, _CLOSES))
+    return opened > closed
+
+
 def _add(computation: Computation, where: str, line: str) -> None:
     match = _INSTR.match(line)
     if match is None:
         raise InstanceError(f"{where}: {line[:60]!r} is no HLO instruction; correct or copy again")
     shape_text, rest = _split_shape(match[3], where)
     opcode, opened, tail = rest.partition("(")
-    end = _closing(tail) if opened else -1
+    end = closing(tail) if opened else -1
     if end < 0 or not re.fullmatch(r"[a-z][\w\-]*", opcode.strip()):
         raise InstanceError(f"{where}: {line[:60]!r} has no opcode with operands; copy it again")
     opcode = opcode.strip()
     inside = tail[:end]
-    if opcode == "constant":
-        operands: tuple[str, ...] = ()
-    else:
+    operands: tuple[str, ...] = ()
+    if opcode != "constant":
         operands = tuple(part.split()[-1].lstrip("%") for part in _split(inside))
-    instr = HloInstr(where, match[2], _shape(shape_text, where), opcode, operands, tail[end + 1 :])
+    instr = HloInstr(
+        where, match[2], _shape(shape_text, where), opcode, operands, tail[end + 1 :],
+        inside if opcode == "constant" else "",
+    )  # fmt: skip
     if instr.name in computation.by_name:
         instr.refuse("the name stands twice in its computation")
     computation.instrs.append(instr)
@@ -219,15 +339,18 @@ def _add(computation: Computation, where: str, line: str) -> None:
 def _split_shape(text: str, where: str) -> tuple[str, str]:
     """Split an instruction's right-hand side into the text of its shape and the rest."""
     if text.startswith("("):
-        end = _closing(text[1:])
+        end = closing(text[1:])
         if end < 0:
             raise InstanceError(f"{where}: a tuple's shape is not closed; copy the file again")
         return text[: end + 2], text[end + 2 :].lstrip()
-    shape, _, rest = text.partition(" ")
-    return shape, rest.lstrip()
+    match = _ARRAY.match(text)
+    if match is None:
+        shape, _, rest = text.partition(" ")
+        return shape, rest.lstrip()
+    return match[0], text[match.end() :].lstrip()
 
 
-def _closing(text: str) -> int:
+def closing(text: str) -> int:
     """Return where the bracket that was opened just before the text is closed; -1 if nowhere."""
     depth = 0
     for at, char in enumerate(text):
@@ -255,9 +378,14 @@ def _shape(text: str, where: str) -> Shape:
     if text.startswith("("):
         parts = _split(text[1:-1])
         return Shape("", parts=tuple(_shape(part.strip(), where) for part in parts))
+    if text.startswith("b(") and text.endswith(")"):  # a buffer of the array in brackets
+        return _shape(text[2:-1], where)
     match = _ARRAY.match(text)
-    if match is None or match[1] not in ITEM_BITS:
-        raise InstanceError(f"{where}: {text[:40]!r} is no shape that is known")
+    if match is None or item_bits(match[1]) is None:
+        raise InstanceError(
+            f"{where}: {text[:40]!r} is no shape that is known (a type of elements, then sizes, as "
+            "f32[8,128]); correct it, or report the type"
+        )
     extents = [extent.strip() for extent in match[2].split(",") if extent.strip()]
     if any("<" in extent or "?" in extent for extent in extents):
         raise InstanceError(
@@ -266,4 +394,9 @@ def _shape(text: str, where: str) -> Shape:
         )
     if not all(extent.isdecimal() for extent in extents):
         raise InstanceError(f"{where}: {match[0]!r} is no shape")
-    return Shape(match[1], tuple(int(extent) for extent in extents))
+    layout = match[3] or ""
+    space, packed = _SPACE.search(layout), _PACKED.search(layout)
+    return Shape(
+        match[1], tuple(int(extent) for extent in extents),
+        space=int(space[1]) if space else 0, packed=int(packed[1]) if packed else 0,
+    )  # fmt: skip

@@ -24,7 +24,7 @@ from .hlo import load_hlo
 from .instance import DEAD_ENDS, KIND_NAMES, MAX_BYTES, MAX_SECONDS, PIN_NAMES, Program
 from .loops import MAX_REPEAT, Loop, loop_fault, loops_of_repeats
 from .packing import HEADER
-from .settings import DEFAULT_CAPACITY, with_settings
+from .settings import DEFAULT_CAPACITY, read_trips, with_settings
 
 JSON_FORMAT = "sysopt-gym program 1"
 FORMATS = (
@@ -42,7 +42,8 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Program:
     Args:
         path: the file.
         settings: texts by the names in SETTINGS. Hardware and capacity replace the defaults while
-            the program is built, and what a JSON or saved program says.
+            the program is built, and what a JSON or saved program says; trips are those of loops
+            of which the file does not tell how often they run.
 
     Raises:
         InstanceError: the file is none of these or is malformed; names file, place and remedy.
@@ -65,7 +66,9 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Program:
         )
     elif "HloModule" in text:
         hardware = load_hardware(machine)
-        program = load_hlo(str(path), file.stem, text, hardware, capacity or DEFAULT_CAPACITY)
+        program = load_hlo(
+            str(path), file.stem, text, hardware, capacity or DEFAULT_CAPACITY, read_trips(settings)
+        )
     else:
         raise InstanceError(f"{path}: not a known format; give {FORMATS}")
     return with_settings(program, settings)

@@ -14,10 +14,15 @@ from .instance import DEAD_ENDS, Program, peak_bytes
 from .sizes import read_capacity
 
 DEFAULT_CAPACITY = "1/4"  # fraction of the program's peak
+DEFAULT_TRIPS = "1"
+MAX_TRIPS = 10**9
 
 SETTINGS: Mapping[str, Setting] = {
     "capacity": Setting(
         DEFAULT_CAPACITY, "fast memory: bytes, 8MiB, or a fraction of the program's peak"
+    ),
+    "trips": Setting(
+        DEFAULT_TRIPS, "how often a file's loop runs where the file does not tell; used in reading"
     ),
     "hardware": Setting(DEFAULT, f"profile for the times: {', '.join(hardware_names())}"),
     "dead_end": Setting(DEAD_ENDS[0], f"where no action is legal: {', '.join(DEAD_ENDS)}"),
@@ -49,8 +54,25 @@ def on_hardware(program: Program, hardware: Hardware) -> Program:
     )
 
 
+def read_trips(values: Mapping[str, str]) -> int:
+    """Return how often a loop of unknown trip count is to run.
+
+    Args:
+        values: texts by the names in SETTINGS.
+
+    Raises:
+        SettingError: not a whole number from 0 to MAX_TRIPS.
+    """
+    text = values.get("trips", DEFAULT_TRIPS)
+    if not text.strip().isdecimal() or int(text) > MAX_TRIPS:
+        raise SettingError(f"trips={text!r}: give a whole number from 0 to {MAX_TRIPS}")
+    return int(text)
+
+
 def with_settings(program: Program, values: Mapping[str, str]) -> Program:
     """Return a program with settings replaced: hardware, then capacity, then dead ends.
+
+    The trips of a program's loops are settled when it is read.
 
     Args:
         program: any program.
@@ -61,6 +83,7 @@ def with_settings(program: Program, values: Mapping[str, str]) -> Program:
         UnknownNameError: no such hardware profile.
         InstanceError: a value is impossible.
     """
+    read_trips(values)
     if "hardware" in values:
         program = on_hardware(program, load_hardware(values["hardware"]))
     if "capacity" in values:
