@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
 from ..core.errors import InstanceError
 from .files import listed
+
+FLAGS: Mapping[bool, tuple[object, ...]] = {
+    True: (1, "true", "yes", "1"),
+    False: (0, "false", "no", "0"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +143,18 @@ class Record:
         return float(value)
 
     def flag(self) -> bool:
-        """Return the value as a boolean.
+        """Return the value as a boolean; 0, 1 and texts such as "false" or "Yes" count as one.
 
         Raises:
-            InstanceError: the value is not true or false.
+            InstanceError: the value is none of these.
         """
-        if not isinstance(self.value, bool):
-            self.refuse(f"is {_kind(self.value)}, expected true or false")
-        return self.value
+        value = self.value.strip().lower() if isinstance(self.value, str) else self.value
+        if isinstance(value, (bool, int, float, str)):
+            for meaning, forms in FLAGS.items():
+                if value in forms:  # True equals 1 and 1.0
+                    return meaning
+        found = repr(self.value) if isinstance(value, (int, float, str)) else _kind(value)
+        self.refuse(f"is {found}, expected true or false (0, 1, yes and no are read too)")
 
     def choice(self, names: tuple[str, ...]) -> int:
         """Return the index of the value among the allowed strings.

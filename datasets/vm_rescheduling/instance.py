@@ -50,7 +50,7 @@ class Cluster(Instance):
     flavor_names: tuple[str, ...] = names("K", "The flavors.", unique=False, stored="flavour_names")
     flavor_cpu: np.ndarray = array(
         "int64", "K", "Demand on each node used.",
-        low=1, high=10**9, unit="1/cpu_per_core cores", stored="flavour_cpu",
+        low=0, high=10**9, unit="1/cpu_per_core cores", stored="flavour_cpu",
     )  # fmt: skip
     flavor_mem: np.ndarray = array(
         "int64", "K", "Demand on each node used.",

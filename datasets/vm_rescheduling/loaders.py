@@ -57,6 +57,8 @@ def _read(path: Path) -> Cluster:
     if head == SQLITE_MAGIC:
         return load_azure(path)
     file = read_file(path, "split the snapshot by cluster")
+    if file.data.startswith(SQLITE_MAGIC):
+        return load_azure(path)
     if file.is_zip:
         return load_single(Cluster, path, file.data)
     text = file.text(FORMATS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from ...core.errors import InstanceError
 from ..files import read_file
 from ..tables import Table, header_of, read_table
+from ..unpacking import GZIP_MAGIC
 from .instance import Cluster
 from .replay import one_node_cluster
 
@@ -77,7 +80,7 @@ def load_openb(nodes: Path, pods: Path, time: float | None = None) -> Cluster:
 
 
 def pair_of(path: Path, columns: tuple[str, ...]) -> Path:
-    """Find the other file of an openb pair: the only .csv in the folder with these columns.
+    """Find the other file of an openb pair: the only .csv (or .csv.gz) here with these columns.
 
     If several have them, the one whose name says "default" or "all" is taken.
 
@@ -90,8 +93,10 @@ def pair_of(path: Path, columns: tuple[str, ...]) -> Path:
     """
     found = [
         other
-        for other in sorted(path.parent.glob("*.csv"))
-        if other != path and set(columns) <= set(_header(other))
+        for other in sorted(path.parent.iterdir())
+        if other != path
+        and other.name.endswith((".csv", ".csv.gz"))
+        and set(columns) <= set(_header(other))
     ]
     default = [other for other in found if "default" in other.stem or "all" in other.stem]
     choice = default if len(default) == 1 else found
@@ -107,9 +112,11 @@ def pair_of(path: Path, columns: tuple[str, ...]) -> Path:
 
 def _header(path: Path) -> tuple[str, ...]:
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            return header_of(stream.readline(10_000))
-    except OSError:
+        with path.open("rb") as stream:
+            packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            return header_of(stream.readline(10_000).decode("utf-8-sig", "replace"))
+    except (OSError, EOFError, zlib.error):
         return ()
 
 

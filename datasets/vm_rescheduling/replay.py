@@ -14,9 +14,10 @@ import numpy as np
 from numba import njit
 
 from ...core.errors import InstanceError
+from ...core.notes import note
 from .instance import ACTIVE, DEFAULT_TASK, Cluster
 
-MILLI = 1000  # units of CPU in a core: traces give fractions of cores
+MILLI = 1000  # units of CPU in a core, unless others are asked for: traces give fractions
 MB_PER_GB = 1024
 
 
@@ -41,9 +42,10 @@ class Stays:
 
     Attributes:
         names: N names; no two VMs of one name run at the same time.
-        start: float64 [N]; when each arrives, in the trace's unit.
+        start: float64 [N]; when each arrives, in the trace's unit; minus infinity if it was there
+            before the trace.
         end: float64 [N]; when it leaves, infinity if it never does.
-        cpu: int64 [N]; demand in millicores.
+        cpu: int64 [N]; demand in parts of a core.
         mem: int64 [N]; demand in MB.
         kinds: N names of flavors.
     """
@@ -59,11 +61,15 @@ class Stays:
 def busiest_time(start: np.ndarray, end: np.ndarray) -> float:
     """Return the earliest time at which the most VMs run; a VM does not run at its end time.
 
+    The time before the trace's first event counts as 1 before it.
+
     Args:
-        start: float64 [N]; when each VM arrives.
+        start: float64 [N]; when each VM arrives, minus infinity if it was there before the trace.
         end: float64 [N]; when it leaves.
     """
     times = np.concatenate([start, end])
+    finite = times[np.isfinite(times)]
+    times = np.maximum(times, finite.min() - 1 if finite.size else 0.0)
     change = np.repeat([1, -1], [len(start), len(end)])
     order = np.argsort(times, kind="stable")
     times, running = times[order], np.cumsum(change[order])
@@ -72,7 +78,12 @@ def busiest_time(start: np.ndarray, end: np.ndarray) -> float:
 
 
 def snapshot(
-    place: str, stays: Stays, host: HostType, time: float | None, hosts: int | None
+    place: str,
+    stays: Stays,
+    host: HostType,
+    time: float | None,
+    hosts: int | None,
+    per_core: int = MILLI,
 ) -> Cluster:
     """Replay a trace and return the cluster at one time.
 
@@ -84,6 +95,7 @@ def snapshot(
             VMs.
         hosts: number of hosts; a VM that finds no room on them is left out, as if another cluster
             had taken it. None: a host is added whenever none has room.
+        per_core: units of CPU in a core.
 
     Raises:
         InstanceError: the trace is empty, a VM is larger than the host type, or none runs at that
@@ -91,28 +103,30 @@ def snapshot(
     """
     if len(stays.start) == 0:
         raise InstanceError(f"{place}: holds no VMs; there is nothing to reschedule")
-    room_cpu, room_mem = round(host.cores * MILLI), round(host.memory_gb * MB_PER_GB)
+    lasting = stays.end > stays.start
+    if not lasting.all():
+        count = int((~lasting).sum())
+        note(f"{place}: {count} VM{'s' * (count > 1)} left out that came and went at one time")
+    room_cpu, room_mem = round(host.cores * per_core), round(host.memory_gb * MB_PER_GB)
     moment = busiest_time(stays.start, stays.end) if time is None else time
-    came = np.flatnonzero(stays.start <= moment)
+    came = np.flatnonzero((stays.start <= moment) & lasting)
     large = came[(stays.cpu[came] > room_cpu) | (stays.mem[came] > room_mem)]
     if large.size:
         vm = int(large[0])
         raise InstanceError(
-            f"{place}: VM {stays.names[vm]!r} needs {stays.cpu[vm] / MILLI:g} cores and "
+            f"{place}: VM {stays.names[vm]!r} needs {stays.cpu[vm] / per_core:g} cores and "
             f"{stays.mem[vm]} MB, more than a host of {host.cores:g} cores and {room_mem} MB; "
             "choose a larger host type"
         )
-    gone = np.flatnonzero(stays.end <= moment)
+    gone = np.flatnonzero((stays.end <= moment) & lasting)
     times = np.concatenate([stays.end[gone], stays.start[came]])
     vms = np.concatenate([gone, came])
-    # At equal times exits come first, so that a name can be reused at once; a stay of length 0
-    # never arrives.
+    # At equal times exits come first, so that a name can be reused at once.
     order = np.argsort(times, kind="stable")
     arrives = (np.arange(len(times)) >= len(gone))[order]
-    lasting = (stays.end > stays.start)[vms[order]]
     at, opened = _best_fit(
-        vms[order][lasting],
-        arrives[lasting],
+        vms[order],
+        arrives,
         stays.cpu,
         stays.mem,
         room_cpu,
@@ -121,9 +135,11 @@ def snapshot(
     )
     running = np.flatnonzero((at >= 0) & (stays.end > moment))
     if running.size == 0:
+        events = np.concatenate([stays.start, stays.end])
+        first, last = (f"{at(events[np.isfinite(events)]):g}" for at in (np.min, np.max))
         raise InstanceError(
-            f"{place}: no VM runs at time {moment:g}; the trace starts at {stays.start.min():g} "
-            f"and its last VM arrives at {stays.start.max():g}: choose a time between"
+            f"{place}: no VM runs at time {moment:g}; the trace goes from {first} to {last}: "
+            "choose a time between"
         )
     capacity = np.tile(np.array([room_cpu, room_mem], np.int64), (opened, 1))
     return one_node_cluster(
@@ -136,6 +152,7 @@ def snapshot(
         [stays.kinds[vm] for vm in running.tolist()],
         at[running],
         np.zeros(running.size, np.bool_),
+        per_core,
     )
 
 
@@ -154,9 +171,9 @@ def _best_fit(
     Args:
         vms: int64 [E]; VM of each event, in order of time.
         arrives: bool [E]; True for an arrival, False for an exit.
-        cpu: int64 [N]; demand of each VM, millicores.
+        cpu: int64 [N]; demand of each VM, in parts of a core.
         mem: int64 [N]; demand of each VM, MB.
-        room_cpu: CPU of a host, millicores.
+        room_cpu: CPU of a host, in parts of a core.
         room_mem: memory of a host, MB.
         hosts: the most hosts that may be used.
 
@@ -200,19 +217,21 @@ def one_node_cluster(
     kinds: Sequence[str],
     at: np.ndarray,
     pinned: np.ndarray,
+    per_core: int = MILLI,
 ) -> Cluster:
-    """Make a cluster of hosts with one NUMA node, CPU in millicores, with the default task.
+    """Make a cluster of hosts with one NUMA node, with the default task.
 
     Args:
         name: name of the cluster.
         pm_ids: P names of hosts.
-        capacity: int64 [P, 2]; millicores and MB of each host.
+        capacity: int64 [P, 2]; CPU (parts of a core) and MB of each host.
         vm_ids: V names of VMs.
-        cpu: int64 [V]; demand of each VM, millicores.
+        cpu: int64 [V]; demand of each VM, in parts of a core.
         mem: int64 [V]; demand of each VM, MB.
         kinds: V names of flavors; VMs are of one flavor if name and demands are equal.
         at: int64 [V]; host of each VM.
         pinned: bool [V]; VMs that must not move.
+        per_core: units of CPU in a core.
     """
     flavors: dict[tuple[str, int, int], int] = {}
     rows = zip(kinds, cpu.tolist(), mem.tolist(), strict=True)
@@ -237,5 +256,5 @@ def one_node_cluster(
         set_start=np.zeros(1, np.int64),
         set_vms=np.zeros(0, np.int64),
         set_by_rack=np.zeros(0, np.bool_),
-        **(DEFAULT_TASK | {"cpu_per_core": MILLI}),  # type: ignore[arg-type]
+        **(DEFAULT_TASK | {"cpu_per_core": per_core}),  # type: ignore[arg-type]
     )

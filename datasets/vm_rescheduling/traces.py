@@ -9,12 +9,14 @@ import math
 import sqlite3
 from array import array
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ...core.errors import InstanceError
+from ...core.notes import note
 from ..files import read_file
-from ..tables import header_of, read_table
+from ..tables import Table, header_of, read_table
 from .instance import Cluster
 from .openb import NODE_COLUMNS, POD_COLUMNS, load_openb, pair_of
 from .replay import MB_PER_GB, MILLI, HostType, Stays, snapshot
@@ -31,6 +33,8 @@ AZURE_COLUMNS = {
     "vmType": ("vmTypeId", "machineId", "core", "memory"),
 }
 MAX_TIME = 1e15
+SLACK = 1e-6  # of a unit: what floating point may take from a whole number
+MOST_PARTS, FINE = 20_000, 10**6  # parts of a machine
 ADVICE = "give a part of the trace"
 
 
@@ -66,6 +70,10 @@ def load_huawei(
 ) -> Cluster:
     """Read a Huawei-East-1 trace (VMAgent) into the cluster at one time.
 
+    The file may be a window cut out of a longer trace: a VM that is deleted but never created ran
+    before the window and until then. Of the events at one time exits come first; a VM that is
+    created and deleted at one time never runs, and is left out.
+
     Args:
         path: CSV with the columns vmid, cpu (cores), memory (GB), time (seconds), type (0 create, 1
             delete).
@@ -80,28 +88,93 @@ def load_huawei(
         str(path), read_file(path, ADVICE).text("a CSV file in UTF-8"), HUAWEI_COLUMNS
     )
     vm_ids = table.names("vmid")
-    cpu = np.rint(table.reals("cpu", 0.001, 10**6) * MILLI).astype(np.int64)
+    cpu = np.rint(table.reals("cpu", 0, 10**6) * MILLI).astype(np.int64)
     mem = np.rint(table.reals("memory", 0, 10**9) * MB_PER_GB).astype(np.int64)
-    when, deletes = table.reals("time", 0, MAX_TIME), table.wholes("type", 0, 1)
-    end = np.full(len(vm_ids), math.inf)
-    running: dict[str, int] = {}
-    for row in np.argsort(when, kind="stable").tolist():
-        name = vm_ids[row]
-        if deletes[row]:
-            if name not in running:
-                table.refuse(
-                    row, "vmid", f"VM {name!r} is deleted but does not run; add its creation"
-                )
-            end[running.pop(name)] = when[row]
-        else:
-            if name in running:
-                line = table.rows[running[name]][0]
-                table.refuse(row, "vmid", f"VM {name!r} runs already, since row {line}")
-            running[name] = row
-    made = np.flatnonzero(deletes == 0)
+    when = table.reals("time", -MAX_TIME, MAX_TIME)
+    stays = _paired(table, vm_ids, when, table.wholes("type", 0, 1) == 1)
+    made = np.array([stay.row for stay in stays], np.int64)
     kinds = [f"{cpu[row] / MILLI:g}U{mem[row] / MB_PER_GB:g}G" for row in made]
-    stays = Stays([vm_ids[row] for row in made], when[made], end[made], cpu[made], mem[made], kinds)
-    return snapshot(str(path), stays, host, time, hosts)
+    return snapshot(
+        str(path),
+        Stays(
+            [vm_ids[row] for row in made],
+            np.array([stay.start for stay in stays]),
+            np.array([stay.end for stay in stays]),
+            cpu[made],
+            mem[made],
+            kinds,
+        ),
+        host,
+        time,
+        hosts,
+    )
+
+
+class _Stay(NamedTuple):
+    """A VM's time in a trace.
+
+    Attributes:
+        row: the row that says what it needs.
+        start, end: seconds; infinity if it is still there at the end.
+    """
+
+    row: int
+    start: float
+    end: float
+
+
+def _paired(table: Table, vm_ids: list[str], when: np.ndarray, deletes: np.ndarray) -> list[_Stay]:
+    """Pair creations with deletions.
+
+    Args:
+        table: the trace, for error messages.
+        vm_ids: name of the VM of each row.
+        when: float64 [rows]; time of each row.
+        deletes: bool [rows]; whether the row is a deletion.
+
+    Returns:
+        The stays in order of their creation; those without length are there too.
+    """
+    running: dict[str, int] = {}
+    gone: set[str] = set()
+    found: list[_Stay] = []
+    order = np.argsort(when, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(when[order])) + 1):
+        of_vm: dict[str, tuple[list[int], list[int]]] = {}
+        for row in rows.tolist():
+            of_vm.setdefault(vm_ids[row], ([], []))[int(deletes[row])].append(row)
+        now = float(when[rows[0]])
+        for name, (creations, exits) in of_vm.items():
+            if exits and name in running:
+                row = running.pop(name)
+                found.append(_Stay(row, float(when[row]), now))
+                gone.add(name)
+                exits.pop(0)
+            elif exits and name not in gone and not (creations and creations[0] < exits[0]):
+                found.append(_Stay(exits.pop(0), -math.inf, now))
+                gone.add(name)
+            # What is created and deleted at this time has no length.
+            paired = min(len(creations), len(exits))
+            found += [_Stay(row, now, now) for row in creations[:paired]]
+            gone |= {name} if paired else set()
+            if exits[paired:]:
+                table.refuse(
+                    exits[paired], "vmid", f"VM {name!r} is deleted again; remove this row"
+                )
+            for row in creations[paired:]:
+                if name in running:
+                    line = table.rows[running[name]][0]
+                    table.refuse(row, "vmid", f"VM {name!r} runs already, since row {line}")
+                running[name] = row
+    found += [_Stay(row, float(when[row]), math.inf) for row in running.values()]
+    early = sum(stay.start == -math.inf for stay in found)
+    if early:
+        verb = "is" if early == 1 else "are"
+        note(
+            f"{table.place}: {early} VM{'s' * (early > 1)} {verb} deleted but never created; taken "
+            "as there from the start"
+        )
+    return sorted(found, key=lambda stay: (stay.start, stay.row))
 
 
 def load_azure(
@@ -129,17 +202,28 @@ def load_azure(
         InstanceError: names file, table, row, column and remedy.
     """
     try:
-        # immutable: a trace may lie in a folder where sqlite cannot write its lock
-        base = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        base = _opened(path)
         try:
             for table in AZURE_COLUMNS:
                 _check_columns(path, base, table)
-            stays = _stays(path, base, _shares(path, base, machine), host)
+            stays, per_core = _stays(path, base, _shares(path, base, machine), host)
         finally:
             base.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise InstanceError(f"{path}: damaged sqlite file ({error}); copy it again") from error
-    return snapshot(str(path), stays, host, time, hosts)
+    return snapshot(str(path), stays, host, time, hosts, per_core)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open a trace to be read, as it lies on disk or, if it is packed, in memory."""
+    with path.open("rb") as stream:
+        packed = stream.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC
+    if not packed:
+        # immutable: a trace may lie in a folder where sqlite cannot write its lock
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    base = sqlite3.connect(":memory:")
+    base.deserialize(read_file(path, ADVICE).data)
+    return base
 
 
 def _check_columns(path: Path, base: sqlite3.Connection, table: str) -> None:
@@ -195,31 +279,87 @@ def _stays(
     base: sqlite3.Connection,
     shares: dict[object, tuple[float, float]],
     host: HostType,
-) -> Stays:
-    """Return the requests that the machine can run, read row by row: a trace has millions."""
-    kinds = {kind: str(kind) for kind in shares}
+) -> tuple[Stays, int]:
+    """Return the requests that the machine can run, and the units of CPU in a core.
+
+    They are read row by row: a trace has millions.
+    """
+    cpu, per_core = _whole_parts(np.array([cores for cores, _ in shares.values()]), host.cores)
+    memory = _rounded_down(
+        np.array([part for _, part in shares.values()]), host.memory_gb * MB_PER_GB
+    )
+    at = {kind: row for row, kind in enumerate(shares)}
+    labels = [str(kind) for kind in shares]
     names: list[str] = []
-    kind_of: list[str] = []
-    values = array("d")
+    rows, values = array("q"), array("d")
     for vm, kind, start, end in base.execute("SELECT vmId, vmTypeId, starttime, endtime FROM vm"):
-        if kind not in shares:
+        if kind not in at:
             continue
         begin = _number(path, "vm", vm, "starttime", start, -MAX_TIME, MAX_TIME)
         stop = math.inf
         if end is not None:
             stop = _number(path, "vm", vm, "endtime", end, begin, MAX_TIME)
         names.append(str(vm))
-        kind_of.append(kinds[kind])
-        values.extend((begin, stop, *shares[kind]))
-    table = np.array(values, np.float64).reshape(-1, 4)
-    return Stays(
-        names,
-        table[:, 0],
-        table[:, 1],
-        np.maximum(np.rint(table[:, 2] * host.cores * MILLI), 1).astype(np.int64),
-        np.rint(table[:, 3] * host.memory_gb * MB_PER_GB).astype(np.int64),
-        kind_of,
+        rows.append(at[kind])
+        values.extend((begin, stop))
+    table = np.array(values, np.float64).reshape(-1, 2)
+    row = np.array(rows, np.int64)
+    stays = Stays(
+        names, table[:, 0], table[:, 1], cpu[row], memory[row], [labels[at] for at in rows]
     )
+    return stays, per_core
+
+
+def _whole_parts(shares: np.ndarray, cores: float) -> tuple[np.ndarray, int]:
+    """Express fractions of a machine's cores as whole units of CPU.
+
+    The unit is chosen so that the fractions are whole, for instance 1/3000 core for 1/96 of 64
+    cores; so a machine that the trace fills is full here. Where no unit does that, fractions are
+    rounded down to millionths of a machine, and never need more than a machine has.
+
+    Args:
+        shares: float64 [K]; fractions.
+        cores: of the machine.
+
+    Returns:
+        CPU of each, int64 [K], and the units in a core.
+    """
+    parts = _denominator(shares)
+    count = np.rint(shares * parts) if parts else np.floor(shares * FINE + SLACK)
+    finer = (parts or FINE) // math.gcd(parts or FINE, round(cores * MILLI))
+    unit = round(cores * MILLI) * finer // (parts or FINE)
+    return count.astype(np.int64) * unit, MILLI * finer
+
+
+def _rounded_down(shares: np.ndarray, total: float) -> np.ndarray:
+    """Return fractions of a whole, rounded down to whole numbers, int64 [K].
+
+    Args:
+        shares: float64 [K]; fractions.
+        total: the whole.
+    """
+    parts = _denominator(shares)
+    exact = np.rint(shares * parts) / parts if parts else shares
+    return np.floor(exact * total + SLACK).astype(np.int64)
+
+
+def _denominator(shares: np.ndarray) -> int:
+    """Return the least common denominator of fractions; 0 if none up to MOST_PARTS is one.
+
+    A trace that gives 1/96 as 0.0104167 means 1/96: what all fractions have in decimals says how
+    exact they are.
+
+    Args:
+        shares: float64 [K]; fractions.
+    """
+    different = np.unique(shares)
+    decimals = (d for d in range(4, 7) if (np.abs(different - different.round(d)) < 1e-12).all())
+    slack = 0.501 * 10.0 ** -next(decimals, 6)
+    for parts in range(1, MOST_PARTS + 1):
+        scaled = different * parts
+        if (np.abs(scaled - np.rint(scaled)) <= min(slack * parts, 0.1)).all():
+            return parts
+    return 0
 
 
 def _number(

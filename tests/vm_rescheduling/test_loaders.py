@@ -145,7 +145,8 @@ SETS = "cluster_list[0].other_requirement.deployment_set"
         (f"{VM}[0].numa[0].mem_mb", "much", "is a text, expected a whole number"),
         (f"{VM}[0].numa[0].node", 2, "is 2, outside 0..1"),
         (f"{VM}[1].instance_id", "a", "'a' is the id of cluster_list[0].vm_instance[0] too"),
-        (f"{VM}[1].allow_migration", "yes", "is a text, expected true or false"),
+        (f"{VM}[1].allow_migration", "maybe", "is 'maybe', expected true or false"),
+        (f"{VM}[1].allow_migration", 2, "is 2, expected true or false"),
         (f"{VM}[1].allow_migration", "REMOVED", "the field 'allow_migration' is missing"),
         (f"{VM}[1].numa", [], "has 0 NUMA nodes; a VM uses 1 or 2"),
         (f"{VM}[0].instance_type", None, "is null, expected a name"),
@@ -175,6 +176,17 @@ def test_a_wrong_field_is_named_by_file_and_place(
     assert message in text
     if value not in ("REMOVED", [{}, {}, {}]) and not isinstance(value, dict):
         assert path in text
+
+
+@pytest.mark.parametrize(
+    ("value", "pinned"),
+    [(0, True), (1, False), (1.0, False), ("false", True), ("True", False), (" NO ", True)],
+)
+def test_a_flag_may_be_written_as_a_number_or_a_word(
+    tmp_path: Path, value: object, pinned: bool
+) -> None:
+    cluster = load(edited(f"{VM}[0].allow_migration", value), tmp_path / "mine.json")
+    assert cluster.vm_pinned[0] == pinned
 
 
 def test_an_over_committed_host_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError
+from sysopt_gym.core.notes import InputNote
 from sysopt_gym.datasets.vm_rescheduling.loaders import load_file
 from sysopt_gym.datasets.vm_rescheduling.openb import load_openb
 from sysopt_gym.datasets.vm_rescheduling.replay import HostType, Stays, busiest_time, snapshot
@@ -123,7 +126,7 @@ def test_hosts_are_of_the_type_and_number_asked_for(tmp_path: Path) -> None:
         ("3,2,4,20,0", ",2,4,20,0", r"row 4, column 'vmid': is empty"),
         ("3,2,4,20,0", "3,2,4", r"row 4: has 3 columns, the header has 5; the file may be cut off"),
         ("3,2,4,20,0", "1,2,4,20,0", r"row 4, column 'vmid': VM '1' runs already, since row 2"),
-        ("1,4,8,30,1", "9,4,8,30,1", r"row 5, column 'vmid': VM '9' is deleted but does not run"),
+        ("2,8,16,50,1", "1,8,16,50,1", r"row 7, column 'vmid': VM '1' is deleted again"),
     ],
 )
 def test_a_bad_huawei_row_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -131,6 +134,69 @@ def test_a_bad_huawei_row_is_named(tmp_path: Path, old: str, new: str, message: 
     with pytest.raises(InstanceError, match=message) as refusal:
         load_file(path)
     assert str(refusal.value).startswith(str(path))
+
+
+def huawei_rows(*rows: tuple[str, int, int]) -> str:
+    """A trace of 4-core VMs: name, time, and 0 (created) or 1 (deleted) of each row."""
+    return "vmid,cpu,memory,time,type\n" + "".join(f"{vm},4,8,{t},{kind}\n" for vm, t, kind in rows)
+
+
+def test_a_vm_deleted_but_never_created_ran_from_the_start(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "window.csv", huawei_rows(("old", 5, 1), ("a", 5, 0), ("b", 6, 0), ("x", 9, 1))
+    )
+    for time, there in ((None, {"x", "a", "b"}), (4, {"old", "x"}), (9, {"a", "b"})):
+        with pytest.warns(InputNote, match=r"window.csv: 2 VMs are deleted but never created"):
+            assert set(load_huawei(path, time).vm_ids) == there
+
+
+@pytest.mark.parametrize(
+    ("rows", "at_ten", "short"),
+    [
+        ([("1", 0, 0), ("1", 10, 0), ("1", 10, 1)], {"1"}, 0),  # leaves, and comes back
+        ([("1", 0, 0), ("1", 10, 1), ("1", 10, 0)], {"1"}, 0),
+        ([("1", 0, 0), ("2", 10, 0), ("2", 10, 1)], {"1"}, 1),  # comes and goes: never there
+        ([("1", 0, 0), ("1", 10, 1), ("1", 10, 0), ("1", 10, 1), ("2", 10, 0)], {"2"}, 1),
+        ([("2", 0, 0), ("1", 10, 1), ("1", 10, 0)], {"1", "2"}, 0),  # was there before the window
+    ],
+)
+def test_of_the_events_at_one_time_exits_come_first(
+    tmp_path: Path, rows: list[tuple[str, int, int]], at_ten: set[str], short: int
+) -> None:
+    path = write(tmp_path / "trace.csv", huawei_rows(*rows))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert set(load_huawei(path, time=10).vm_ids) == at_ten
+    said = [str(one.message) for one in told if "came and went at one time" in str(one.message)]
+    assert said == [f"{path}: 1 VM left out that came and went at one time"] * short
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_window_of_a_trace_has_the_vms_that_the_whole_trace_has(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Cut off the beginning: what is deleted later is known to have run before."""
+    lives = data.draw(
+        st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), min_size=1, max_size=8)
+    )
+    events = sorted(
+        [(start, 0, name) for name, (start, _) in enumerate(lives)]
+        + [(start + length, 1, name) for name, (start, length) in enumerate(lives)],
+        key=lambda event: event[0],
+    )
+    first = data.draw(st.integers(0, min(8, events[-1][0])))
+    time = data.draw(st.integers(first, 16))
+    alive = {str(n) for n, (start, length) in enumerate(lives) if start <= time < start + length}
+    path = tmp_path_factory.mktemp("cut", numbered=True) / "cut.csv"
+    write(path, huawei_rows(*((str(n), t, kind) for t, kind, n in events if t >= first)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputNote)
+        if alive:
+            assert set(load_huawei(path, time=time).vm_ids) == alive
+        else:
+            with pytest.raises(InstanceError, match=r"no VM runs"):
+                load_huawei(path, time=time)
 
 
 def test_a_trace_with_a_header_only_is_refused(tmp_path: Path) -> None:
@@ -299,6 +365,7 @@ def test_the_busiest_time_is_found_by_counting_at_every_time(trace: Stays) -> No
     assert running(busiest_time(trace.start, trace.end)) == most
 
 
+@pytest.mark.filterwarnings("ignore::sysopt_gym.core.notes.InputNote")
 @given(stays(), st.integers(0, 21))
 @settings(max_examples=60, deadline=None)
 def test_with_hosts_enough_everything_that_runs_at_the_time_is_in_the_snapshot(
@@ -311,6 +378,68 @@ def test_with_hosts_enough_everything_that_runs_at_the_time_is_in_the_snapshot(
             snapshot("trace", trace, host, time, None)
         return
     assert set(snapshot("trace", trace, host, time, None).vm_ids) == running
+
+
+@given(st.integers(1, 130), st.sampled_from([4, 6, 7, 17]), st.sampled_from([48, 64, 96, 100]))
+@settings(max_examples=40, deadline=None)
+def test_machines_that_an_azure_trace_fills_are_full_here(
+    tmp_path_factory: pytest.TempPathFactory, parts: int, decimals: int, cores: int
+) -> None:
+    if decimals == 4:  # more parts than 70 are not told apart by four decimals
+        parts = min(parts, 70)
+    share = round(1 / parts, decimals)
+    path = azure_file(
+        tmp_path_factory.mktemp("parts", numbered=True) / "trace.sqlite",
+        [(vm, 1, 0.0, None) for vm in range(parts)],
+        [(1, 0, share, share)],
+    )
+    cluster = load_azure(path, host=HostType("machine", cores, 4 * cores))
+    assert cluster.n_pms == 1
+    assert cluster.n_vms == parts
+    assert cluster.free()[0].sum() <= parts * 0.6 * 10.0**-decimals * cores * cluster.cpu_per_core
+    assert 0 <= cluster.free()[1].sum() < parts + 1  # memory is in whole MB, rounded down
+
+
+def test_azure_fractions_of_several_machines_have_one_unit(tmp_path: Path) -> None:
+    types = [(1, 0, 1 / 96, 0.01), (2, 0, 1 / 7, 0.01), (3, 0, 0.3125, 0.01)]
+    vms = [(vm, 1 + vm % 3, 0.0, None) for vm in range(6)]
+    cluster = load_azure(azure_file(tmp_path / "trace.sqlite", vms, types))
+    cores = cluster.flavor_cpu / cluster.cpu_per_core
+    assert sorted(cores) == pytest.approx([64 / 96, 64 / 7, 20.0], rel=1e-12)
+
+
+def test_azure_fractions_without_a_common_unit_are_rounded_down(tmp_path: Path) -> None:
+    shares = np.random.default_rng(0).random(40)
+    vms = [(vm, vm, 0.0, None) for vm in range(40)]
+    types = [(vm, 0, share, share) for vm, share in enumerate(shares.tolist())]
+    cluster = load_azure(azure_file(tmp_path / "trace.sqlite", vms, types))
+    lost = 64 * shares - cluster.flavor_cpu[cluster.vm_flavor] / cluster.cpu_per_core
+    assert lost.min() >= -1e-9
+    assert lost.max() < 1e-4
+
+
+# --- Packed files -----------------------------------------------------------------------------
+
+
+def test_every_format_is_read_from_a_gzip_file(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    files = [
+        write(plain / "huawei.csv", HUAWEI),
+        azure_file(plain / "azure.sqlite", AZURE_VMS, AZURE_TYPES),
+    ]
+    for file in files:
+        packed = tmp_path / f"{file.name}.gz"
+        packed.write_bytes(gzip.compress(file.read_bytes()))
+        assert load_file(packed).content_hash == load_file(file).content_hash
+
+
+@pytest.mark.parametrize("given_file", ["nodes.csv.gz", "pods.csv"])
+def test_one_file_of_an_openb_pair_may_be_packed(tmp_path: Path, given_file: str) -> None:
+    nodes, _ = openb_pair(tmp_path)
+    (tmp_path / "nodes.csv.gz").write_bytes(gzip.compress(nodes.read_bytes()))
+    nodes.unlink()
+    assert load_file(tmp_path / given_file).vm_ids == ("p0", "p1", "p2", "p3")
 
 
 # --- Whatever is wrong, it is refused as such ---------------------------------------------------
