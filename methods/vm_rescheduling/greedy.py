@@ -18,6 +18,7 @@ from ...envs.vm_rescheduling.dynamics import (
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
+from .ejection import eject
 from .moves import (
     SAME,
     Table,
@@ -152,15 +153,20 @@ def greedy_plan(
     kinds, nodes = table.enter.shape
     first_flavor, first_node = 0, 0
     made = 0
+    chains = len(table.in_sets) > 0
     while state.totals[MOVES] < static.mnl and not goal_reached(static, state.totals):
         if shuffle:
             first_flavor, first_node = int(rng.random() * kinds), int(rng.random() * nodes)
         gain, vm, to = best_move(static, state, table, first_flavor, first_node)
         if vm < 0 or gain <= SAME:
-            break
-        make_move(static, state, table, vm, to)
-        plies[2 * made], plies[2 * made + 1] = vm, to
-        made += 1
+            more = eject(static, state, table, rng, plies, 2 * made) if chains else 0
+            if more == 0:
+                break
+            made += more
+        else:
+            make_move(static, state, table, vm, to)
+            plies[2 * made], plies[2 * made + 1] = vm, to
+            made += 1
         reached = value(static, state.totals)
         if reached < best - 1e-12:
             best, prefix = reached, made

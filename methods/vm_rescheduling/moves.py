@@ -22,6 +22,7 @@ from ...envs.vm_rescheduling.dynamics import (
     MEM_FRAGMENT,
     MEM_FREE,
     MIXED,
+    MOVES,
     ON_DRAIN,
     State,
     Static,
@@ -286,6 +287,94 @@ def make_move(static: Static, state: State, table: Table, vm: int, to: int) -> N
     refresh_pm(static, state, table, source)
     if pm != source:
         refresh_pm(static, state, table, pm)
+
+
+@njit(cache=True)
+def undo_move(static: Static, state: State, table: Table, vm: int, back: int) -> None:
+    """Take back a VM's last move, if no move of its two PMs came after it.
+
+    Args:
+        static: the cluster.
+        state: changed in place.
+        table: the state's; changed in place.
+        vm: the VM that was moved.
+        back: the node it came from.
+    """
+    source, pm = state.vm_pm[vm], back // 2
+    state.totals[MOVES] -= 2
+    state.pm_moves[source] -= 2
+    if pm != source:
+        state.pm_moves[pm] -= 2
+    make_move(static, state, table, vm, back)
+
+
+@njit(cache=True)
+def gain_of(static: Static, state: State, table: Table, vm: int, to: int) -> float:
+    """Look up the gain of a legal move.
+
+    Args:
+        static: the cluster.
+        state: the state.
+        table: the state's.
+        vm: the VM.
+        to: the node it would move to.
+    """
+    f, at = static.vm_flavor[vm], 2 * state.vm_pm[vm] + state.vm_numa[vm]
+    if at // 2 == to // 2:
+        return float(table.flip[f, at])
+    return float(table.leave[f, at] + table.enter[f, to])
+
+
+@njit(cache=True)
+def pm_cost_after(
+    static: Static,
+    state: State,
+    table: Table,
+    to: int,
+    flavor: int,
+    out_1: int,
+    at_1: int,
+    out_2: int,
+    at_2: int,
+) -> float:
+    """Evaluate what a PM gains if a VM enters it after one or two others have left it.
+
+    Args:
+        static: the cluster.
+        state: the state.
+        table: the state's.
+        to: the node that the VM enters.
+        flavor: its flavor.
+        out_1: flavor of the first VM that leaves.
+        at_1: its node.
+        out_2: flavor of the second, -1 for none.
+        at_2: its node.
+
+    Returns:
+        The gain; NEVER if there is no room even then.
+    """
+    pm = to // 2
+    a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
+    m, n = state.free_mem[pm, 0], state.free_mem[pm, 1]
+    here = pm_cost(static, table.weights, table.energy, pm, a, b, m, n)
+    gain = 0.0
+    on_drain = table.weights[ON_DRAIN] if static.pm_drain[pm] else 0.0
+    for k in range(3):
+        f, at, sign = flavor, to, -1
+        if k > 0:
+            f, at, sign = (out_1, at_1, 1) if k == 1 else (out_2, at_2, 1)
+        if f < 0:
+            continue
+        gain += sign * on_drain
+        if at % 2 == 0 or static.flavor_nodes[f] == 2:
+            a += sign * static.flavor_cpu[f]
+            m += sign * static.flavor_mem[f]
+        if at % 2 == 1 or static.flavor_nodes[f] == 2:
+            b += sign * static.flavor_cpu[f]
+            n += sign * static.flavor_mem[f]
+    if min(a, b) < 0 or min(m, n) < 0 or static.pm_status[pm] != ACTIVE:
+        return NEVER
+    return gain + here - pm_cost(static, table.weights, table.energy, pm, a, b, m, n)
 
 
 @njit(cache=True)
