@@ -275,11 +275,18 @@ def add_goal(
 
 
 def own_flavors(static: Static) -> Static:
-    """Return the cluster with every member of a deployment set as a flavor of its own."""
+    """Return the cluster with a flavor of their own for members of the same deployment sets.
+
+    Replicas of one flavor and the same sets are interchangeable, and so counted together.
+    """
     members = np.flatnonzero(np.diff(static.vm_set_start) > 0)
-    kinds = static.vm_flavor[members]
+    classes: dict[tuple[int, ...], int] = {}
     vm_flavor = static.vm_flavor.copy()
-    vm_flavor[members] = len(static.flavor_cpu) + np.arange(len(members))
+    for vm in members.tolist():
+        groups = np.sort(static.vm_sets[static.vm_set_start[vm] : static.vm_set_start[vm + 1]])
+        key = (int(static.vm_flavor[vm]), *groups.tolist())
+        vm_flavor[vm] = classes.setdefault(key, len(static.flavor_cpu) + len(classes))
+    kinds = np.array([flavor for flavor, *_ in classes], np.int64)
     return static._replace(
         vm_flavor=vm_flavor,
         flavor_cpu=np.concatenate([static.flavor_cpu, static.flavor_cpu[kinds]]),
@@ -291,11 +298,11 @@ def own_flavors(static: Static) -> Static:
 def add_sets(
     b: Builder, static: Static, start: State, out: Counted, into: Counted, flip: Counted
 ) -> None:
-    """Add the rows of deployment sets, where every member is a flavor of its own (`own_flavors`).
+    """Add the rows of deployment sets, whose members have flavors of their own (`own_flavors`).
 
     Two members end on one host (or in one rack) only if neither moved: the later of their moves
     would have been illegal. So at most one comes to a place, and none to a place where another was
-    before and stays.
+    before and stays: n of a flavor that were there have all left if one comes.
 
     Args:
         b: receives the rows.
@@ -314,8 +321,12 @@ def add_sets(
         here = np.isin(coming[:, 0], flavors)
         places, place = np.unique(place_of[coming[here, 1]], return_inverse=True)
         b.add(b.rows(-np.inf, np.ones(len(places)))[place], columns[here], 1.0)
-        for flavor, home in zip(flavors, place_of[start.vm_pm[members]], strict=True):
+        homes = np.column_stack([flavors, place_of[start.vm_pm[members]]])
+        for (flavor, home), count in zip(
+            *np.unique(homes, axis=0, return_counts=True), strict=True
+        ):
             row = b.rows(-np.inf, np.zeros(1))
-            b.add(row, columns[here & (place_of[coming[:, 1]] == home)], 1.0)
-            for leaving in (out, flip):
-                b.add(row, leaving[1][leaving[0][:, 0] == flavor], -1.0)
+            b.add(row, columns[here & (place_of[coming[:, 1]] == home)], float(count))
+            for cells, leaving in (out, flip):
+                at_home = (cells[:, 0] == flavor) & (place_of[cells[:, 1]] == home)
+                b.add(row, leaving[at_home], -1.0)

@@ -43,7 +43,7 @@ def eject(
         The number of moves made; 0 where no ejection gains LEAST_CORES.
     """
     least = LEAST_CORES * static.unit / 16
-    spare = static.mnl - state.totals[MOVES]
+    spare = int(static.mnl - state.totals[MOVES])
     if spare < 2:
         return 0
     promise = np.full(TRIED, least)
@@ -55,7 +55,7 @@ def eject(
     _find_siblings(static, state, table, promise, found)
     for i in np.argsort(-promise):
         if promise[i] > least:
-            made = _carry_out(static, state, table, found[i], least, plies, at)
+            made: int = _carry_out(static, state, table, found[i], least, plies, at)
             if made > 0:
                 return made
     return 0
@@ -182,9 +182,7 @@ def _find_places(
 
 
 @njit(cache=True)
-def _apart(
-    static: Static, state: State, table: Table, vm: int, pm: int, out: np.ndarray
-) -> bool:
+def _apart(static: Static, state: State, table: Table, vm: int, pm: int, out: np.ndarray) -> bool:
     """Whether a VM may meet those on a host once VMs of the kinds in `out` have left it."""
     if vm < 0:
         return True

@@ -290,8 +290,27 @@ def make_move(static: Static, state: State, table: Table, vm: int, to: int) -> N
 
 
 @njit(cache=True)
+def undo(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
+    """Take back a VM's last move, if its PMs took part in none since.
+
+    Args:
+        static: the cluster.
+        state: changed in place.
+        vm: the VM that was moved.
+        pm: the PM it came from.
+        numa: its node there.
+    """
+    source = state.vm_pm[vm]
+    move(static, state, vm, pm, numa)
+    state.totals[MOVES] -= 2
+    state.pm_moves[source] -= 2
+    if pm != source:
+        state.pm_moves[pm] -= 2
+
+
+@njit(cache=True)
 def undo_move(static: Static, state: State, table: Table, vm: int, back: int) -> None:
-    """Take back a VM's last move, if no move of its two PMs came after it.
+    """Take back a VM's last move and update the table; see `undo`.
 
     Args:
         static: the cluster.
@@ -301,11 +320,13 @@ def undo_move(static: Static, state: State, table: Table, vm: int, back: int) ->
         back: the node it came from.
     """
     source, pm = state.vm_pm[vm], back // 2
-    state.totals[MOVES] -= 2
-    state.pm_moves[source] -= 2
+    if static.vm_set_start[vm] == static.vm_set_start[vm + 1]:
+        table.movable[static.vm_flavor[vm], 2 * source + state.vm_numa[vm]] -= 1
+        table.movable[static.vm_flavor[vm], back] += 1
+    undo(static, state, vm, pm, back % 2)
+    refresh_pm(static, state, table, source)
     if pm != source:
-        state.pm_moves[pm] -= 2
-    make_move(static, state, table, vm, back)
+        refresh_pm(static, state, table, pm)
 
 
 @njit(cache=True)
@@ -357,7 +378,7 @@ def pm_cost_after(
     a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
     m, n = state.free_mem[pm, 0], state.free_mem[pm, 1]
     here = pm_cost(static, table.weights, table.energy, pm, a, b, m, n)
-    gain = 0.0
+    gain: float = 0.0
     on_drain = table.weights[ON_DRAIN] if static.pm_drain[pm] else 0.0
     for k in range(3):
         f, at, sign = flavor, to, -1
@@ -374,7 +395,8 @@ def pm_cost_after(
             n += sign * static.flavor_mem[f]
     if min(a, b) < 0 or min(m, n) < 0 or static.pm_status[pm] != ACTIVE:
         return NEVER
-    return gain + here - pm_cost(static, table.weights, table.energy, pm, a, b, m, n)
+    gain += here - pm_cost(static, table.weights, table.energy, pm, a, b, m, n)
+    return gain
 
 
 @njit(cache=True)
