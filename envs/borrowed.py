@@ -16,20 +16,21 @@ from numba.extending import intrinsic
 
 @intrinsic
 def borrow(_context: Any, value: Any) -> Any:
-    """Return the array, or the named tuple of arrays and scalars, with reference counting off.
+    """Return the array, or the tuple of arrays, scalars and tuples, with reference counting off.
 
     For use inside compiled functions. The caller must hold the arrays as long as the result is
     used: never return it or store it away.
     """
 
     def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        (given,) = arguments
-        if isinstance(value, types.Array):
-            return uncounted(context, builder, value, given)
-        for row, kind in enumerate(value.types):
-            if isinstance(kind, types.Array):
-                array = uncounted(context, builder, kind, builder.extract_value(given, row))
-                given = builder.insert_value(given, array, row)
+        return stripped(context, builder, value, arguments[0])
+
+    def stripped(context: Any, builder: Any, kind: Any, given: Any) -> Any:
+        if isinstance(kind, types.Array):
+            return uncounted(context, builder, kind, given)
+        for row, part in enumerate(kind.types if isinstance(kind, types.BaseTuple) else ()):
+            inner = builder.extract_value(given, row)
+            given = builder.insert_value(given, stripped(context, builder, part, inner), row)
         return given
 
     def uncounted(context: Any, builder: Any, kind: Any, given: Any) -> Any:

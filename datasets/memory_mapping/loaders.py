@@ -23,7 +23,7 @@ from .hardware import DEFAULT, Hardware, load_hardware
 from .hlo import load_hlo
 from .instance import DEAD_ENDS, KIND_NAMES, MAX_BYTES, MAX_SECONDS, PIN_NAMES, Program
 from .loops import MAX_REPEAT, Loop, loop_fault, loops_of_repeats
-from .packing import HEADER
+from .packing import is_packing
 from .settings import DEFAULT_CAPACITY, read_trips, with_settings
 
 JSON_FORMAT = "sysopt-gym program 1"
@@ -58,7 +58,7 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Program:
     start = text.lstrip()
     if start.startswith(("{", "[")):
         program = load_json(str(path), file.stem, text, machine, capacity)
-    elif start.lower().startswith(HEADER):
+    elif is_packing(start):
         raise InstanceError(
             f"{path}: a packing problem (buffers with lifetimes, no instructions), not a program; "
             f"solve it by `python -m sysopt_gym.methods.memory_mapping.packing {path} --out "

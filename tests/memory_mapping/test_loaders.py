@@ -15,7 +15,7 @@ from sysopt_gym.core.errors import InstanceError, UnknownNameError
 from sysopt_gym.core.instance import save_archive
 from sysopt_gym.datasets.memory_mapping.instance import OUT, Program, accesses
 from sysopt_gym.datasets.memory_mapping.loaders import load_file, load_json, to_json
-from sysopt_gym.datasets.memory_mapping.packing import load_packing, packing_faults
+from sysopt_gym.datasets.memory_mapping.packing import FREE, Gap, load_packing, packing_faults
 
 Make = Callable[..., Program]
 
@@ -175,6 +175,7 @@ def test_what_the_library_saved_is_read_back(tiny_program: Make, tmp_path: Path)
         (b"hello", "not a known format"),
         (b"PK\x03\x04broken", "damaged"),
         (b"id,lower,upper,size\n0,0,1,5\n", "a packing problem"),
+        (b"size,begin,end,gaps,buffer\n8,0,1,,a\n", "a packing problem"),
     ],
 )
 def test_files_of_no_known_kind_are_refused(tmp_path: Path, data: bytes, why: str) -> None:
@@ -223,6 +224,69 @@ def test_a_packing_problem_is_read_with_its_capacity(tmp_path: Path) -> None:
 def test_bad_packing_problems_are_refused_by_row(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(InstanceError, match=why):
         load_packing(write_csv(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("header", "late"),
+    [
+        ("buffer,start,size,upper", 0),
+        ("buffer_id,begin,size,upper", 0),
+        ("ID,Lower,Size (bytes),end", 1),
+    ],
+)
+def test_columns_of_a_packing_problem_have_minimallocs_names(
+    tmp_path: Path, header: str, late: int
+) -> None:
+    rows = f"a,-2,60,{5 - late}\nb,5,70,{9 - late}\n"
+    packing = load_packing(write_csv(tmp_path, f"{header}\n{rows}"))
+    assert packing.lower.tolist() == [-2, 5]
+    assert packing.upper.tolist() == [5, 9]  # `end` is the last time alive
+    assert packing.peak_load == 70
+
+
+def test_gaps_alignments_and_offsets_are_read(tmp_path: Path) -> None:
+    text = (
+        "id,begin,end,size,alignment,gaps,offset\n"
+        "a,0,19,64,8,3-6 10-12@16:32 18-40,\nb,0,4,10,,,24\nc,2,2,4,4,,\n"
+    )
+    packing = load_packing(write_csv(tmp_path, text))
+    # The ends of gaps are inclusive where those of lives are; gaps end with the life.
+    assert packing.gaps == (Gap(0, 3, 7), Gap(0, 10, 13, 16, 32), Gap(0, 18, 20))
+    assert packing.alignment.tolist() == [8, 1, 4]
+    assert packing.offset.tolist() == [FREE, 24, FREE]
+    pieces = [*zip(*(column.tolist() for column in packing.pieces), strict=True)]
+    assert [piece[1:] for piece in pieces if piece[0] == 0] == [
+        (0, 3, 0, 64), (7, 10, 0, 64), (10, 13, 16, 32), (13, 18, 0, 64)
+    ]  # fmt: skip
+    assert packing.peak_load == 78
+
+
+def test_columns_of_a_packing_problem_that_are_not_used_are_said(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="the columns 'hint', 'color' are not used"):
+        load_packing(write_csv(tmp_path, "id,lower,upper,size,hint,color\na,0,5,6,0,red\n"))
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("9,3,1,,", "column 'begin': begin must be at most end"),
+        ("0,9,8,3..5,", "column 'gaps': has '3..5'; a gap is FIRST-END"),
+        ("0,9,8,5-3,", "column 'gaps': '5-3' ends before it begins"),
+        ("0,9,8,1-5 5-6,", "column 'gaps': two gaps have the times from 5 in common"),
+        ("0,9,8,1-5@4:9,", "column 'gaps': '1-5@4:9' keeps bytes outside 0:8"),
+        ("0,9,8,,12", "column 'offset': is 12, not a multiple of the alignment 8"),
+        ("0,9,8,,-8", "column 'offset': is -8"),
+    ],
+)
+def test_bad_gaps_and_offsets_are_refused_by_row(tmp_path: Path, row: str, why: str) -> None:
+    text = f"id,begin,end,size,gaps,offset,alignment\na,{row},8\n"
+    with pytest.raises(InstanceError, match=f"row 2, {why}"):
+        load_packing(write_csv(tmp_path, text))
+
+
+def test_two_columns_of_one_meaning_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InstanceError, match="'upper' and 'end' both say 'upper'; drop one"):
+        load_packing(write_csv(tmp_path, "id,lower,upper,end,size\na,0,5,6,7\n"))
 
 
 def make_model() -> Any:

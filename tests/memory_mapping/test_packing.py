@@ -15,10 +15,17 @@ from hypothesis import strategies as st
 from sysopt_gym.benchmarks import packing as benchmark
 from sysopt_gym.core.budget import Budget, Clock
 from sysopt_gym.core.errors import InstanceError
-from sysopt_gym.datasets.memory_mapping.packing import Packing, load_packing, packing_faults
+from sysopt_gym.datasets.memory_mapping.packing import (
+    FREE,
+    Gap,
+    Packing,
+    load_packing,
+    packing_faults,
+)
 from sysopt_gym.methods.memory_mapping.packing import GREEDY_ORDERS, best_fit, pack, write_solution
 from sysopt_gym.methods.memory_mapping.packing import search as exact
 from sysopt_gym.methods.memory_mapping.packing.__main__ import main
+from sysopt_gym.methods.memory_mapping.packing.sections import make_sections
 from typer.testing import CliRunner
 
 AMPLE = Budget(seconds=600.0, evaluations=10**6)
@@ -70,24 +77,32 @@ def split(total: int, rng: np.random.Generator) -> list[int]:
 def fits(packing: Packing, height: int) -> bool:
     """Whether a packing within the height exists, by trying every offset of every buffer."""
     order = np.lexsort((-packing.size, packing.lower)).tolist()
-    rows = [(int(packing.lower[u]), int(packing.upper[u]), int(packing.size[u])) for u in order]
-    offsets: list[int] = []
+    pieces: dict[int, list[tuple[int, ...]]] = {u: [] for u in order}
+    for u, *piece in zip(*(column.tolist() for column in packing.pieces), strict=True):
+        pieces[u].append(tuple(piece))
+    placed: list[tuple[int, int]] = []
+
+    def clash(u: int, at: int) -> bool:
+        return any(
+            begin < other_end and other_begin < end
+            and at + low < other_at + other_high and other_at + other_low < at + high
+            for begin, end, low, high in pieces[u]
+            for other, other_at in placed
+            for other_begin, other_end, other_low, other_high in pieces[other]
+        )  # fmt: skip
 
     def rest() -> bool:
-        if len(offsets) == len(rows):
+        if len(placed) == len(order):
             return True
-        lower, upper, size = rows[len(offsets)]
-        taken = [
-            (at, at + rows[k][2])
-            for k, at in enumerate(offsets)
-            if rows[k][0] < upper and lower < rows[k][1]
-        ]
-        for offset in range(height - size + 1):
-            if all(offset >= top or offset + size <= low for low, top in taken):
-                offsets.append(offset)
+        u = order[len(placed)]
+        given, step = int(packing.offset[u]), int(packing.alignment[u])
+        top = height - int(packing.size[u])
+        for at in range(0, top + 1, step) if given == FREE else [given] if given <= top else []:
+            if not clash(u, at):
+                placed.append((u, at))
                 if rest():
                     return True
-                offsets.pop()
+                placed.pop()
         return False
 
     return rest()
@@ -95,7 +110,7 @@ def fits(packing: Packing, height: int) -> bool:
 
 def searched(packing: Packing, height: int, mode: int, rank: np.ndarray, count: int) -> int:
     """The outcome of one search, stopped and gone on with after every `count` placements."""
-    sections = exact.make_sections(packing.lower, packing.upper, packing.size)
+    sections = make_sections(packing.lower, packing.upper, packing.size)
     state = exact.make_state(sections, height)
     state = state._replace(trail=np.zeros((2, 4 * len(rank) + 5), np.int64))  # to run full
     while True:
@@ -168,12 +183,99 @@ def test_offsets_never_overlap_and_the_status_is_true(seed: int, n: int, spare: 
         assert lowest.height > capacity
 
 
+def awkward(seed: int, n: int, windows: bool) -> Packing:
+    """A few buffers with alignments, gaps and given offsets, some with all of them."""
+    rng = np.random.default_rng(seed)
+    lower = rng.integers(0, 6, n)
+    upper = lower + rng.integers(2, 7, n)
+    size = rng.integers(1, 6, n)
+    gaps = []
+    for row in np.flatnonzero(rng.random(n) < 0.5).tolist():
+        edges = sorted(rng.choice(np.arange(lower[row], upper[row] + 1), 2, replace=False).tolist())
+        low, high = sorted(rng.integers(0, size[row] + 1, 2).tolist()) if windows else (0, 0)
+        gaps.append(Gap(row, *edges, *((low, high) if low < high else (0, 0))))
+    alignment = rng.choice([1, 1, 2, 3], n)
+    offset = np.full(n, FREE)
+    offset[0] = alignment[0] * rng.integers(0, 3) if rng.random() < 0.5 else FREE
+    ids = tuple(f"b{row}" for row in range(n))
+    return Packing("awkward", ids, lower, upper, size, 0, alignment, offset, tuple(gaps))
+
+
+@pytest.mark.parametrize("windows", [False, True])
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, n=st.integers(2, 6))
+def test_alignments_gaps_and_given_offsets_are_kept_and_the_proofs_are_true(
+    windows: bool, seed: int, n: int
+) -> None:
+    packing = awkward(seed, n, windows)
+    lowest = pack(packing, AMPLE, seed)
+    assert packing_faults(packing, lowest.offsets, lowest.height) == []
+    assert lowest.status == "optimal"
+    assert not fits(packing, lowest.height - 1)
+    for capacity in range(max(1, lowest.height - 1), lowest.height + 1):
+        within = pack(replace(packing, capacity=capacity), AMPLE, seed)
+        possible = capacity == lowest.height
+        assert within.status == ("feasible" if possible else "infeasible")
+        assert packing_faults(packing, within.offsets, within.height) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, n=st.integers(10, 40))
+def test_best_fit_by_list_and_by_scan_are_the_same(seed: int, n: int) -> None:
+    packing = awkward(seed, n, windows=False)
+    pieces = packing.pieces
+    sections = make_sections(
+        pieces.lower, pieces.upper, packing.size, pieces.buffer, packing.alignment, packing.offset
+    )
+    assert sections.together is not None
+    order = np.random.default_rng(seed).permutation(n)
+    offsets = best_fit(sections, order)
+    assert np.array_equal(offsets, best_fit(replace(sections, together=None), order))
+    assert packing_faults(packing, offsets, 10**6) == []
+
+
+def test_an_aligned_buffer_may_not_follow_at_once() -> None:
+    packing = replace(problem([(0, 10, 5), (0, 10, 3)], 8), alignment=np.array([8, 8]))
+    assert pack(packing, AMPLE, 0).status == "infeasible"
+    assert pack(replace(packing, capacity=0), AMPLE, 0).height == 11
+    assert packing_faults(packing, np.array([0, 5]), 8) == ["b1: lies at 5, no multiple of 8"]
+
+
+def test_a_buffer_lies_in_the_gap_of_another() -> None:
+    packing = replace(problem([(0, 10, 6), (3, 7, 6)], 6), gaps=(Gap(0, 3, 7),))
+    assert packing.peak_load == 6
+    assert pack(packing, AMPLE, 0).offsets.tolist() == [0, 0]
+    kept = replace(packing, gaps=(Gap(0, 3, 7, 2, 3),))
+    assert packing_faults(kept, np.array([0, 0]), 6) == ["b1 and b0 overlap"]
+    assert pack(kept, AMPLE, 0).status == "infeasible"
+    small = replace(kept, size=np.array([6, 3]))
+    assert pack(small, AMPLE, 0).offsets.tolist() == [0, 3]
+
+
+def test_given_offsets_that_overlap_are_refused() -> None:
+    packing = replace(problem([(0, 4, 5), (2, 6, 5), (0, 6, 1)]), offset=np.array([0, 4, FREE]))
+    with pytest.raises(InstanceError, match="b1 and b0 overlap; correct one"):
+        pack(packing, AMPLE, 0)
+    apart = replace(packing, offset=np.array([1, 7, FREE]))
+    assert pack(apart, AMPLE, 0).offsets.tolist() == [1, 7, 0]
+
+
+def test_many_buffers_are_packed_within_the_seconds() -> None:
+    packing = crowd(1, 20_000)
+    with_none = replace(packing, lower=0 * packing.lower, upper=0 * packing.upper + 1)
+    for hard in (packing, replace(with_none, alignment=np.full(20_000, 64))):
+        packed = pack(hard, Budget(0.5), 0)
+        assert packed.height >= packed.bound >= hard.peak_load
+        tops = packed.offsets + hard.size
+        assert packed.height == tops.max() and (packed.offsets % hard.alignment == 0).all()
+
+
 @given(seed=SEEDS, n=st.integers(1, 60))
 @settings(max_examples=30, deadline=None)
 def test_best_fit_packs_in_any_order(seed: int, n: int) -> None:
     packing = crowd(seed, n)
     packing = replace(packing, size=packing.size + 1)
-    sections = exact.make_sections(packing.lower, packing.upper, packing.size)
+    sections = make_sections(packing.lower, packing.upper, packing.size)
     offsets = best_fit(sections, np.random.default_rng(seed).permutation(n))
     assert packing_faults(packing, offsets, int(packing.size.sum())) == []
 
@@ -181,7 +283,7 @@ def test_best_fit_packs_in_any_order(seed: int, n: int) -> None:
 def test_best_fit_takes_the_smallest_gap() -> None:
     # At 2..3 gaps of 5 and of 3 are left between what lies there.
     rows = [(0, 2, 5), (0, 3, 1), (0, 2, 3), (0, 3, 1), (2, 3, 2)]
-    sections = exact.make_sections(*np.array(rows, np.int64).T.copy())
+    sections = make_sections(*np.array(rows, np.int64).T.copy())
     offsets = best_fit(sections, np.arange(5))
     assert offsets.tolist() == [0, 5, 6, 9, 6]
 
@@ -227,6 +329,21 @@ def test_the_solution_is_written_as_minimalloc_writes_it(tmp_path: Path) -> None
     assert [int(row["offset"]) for row in rows] == packed.offsets.tolist()
     again = load_packing(tmp_path / "solution.csv")
     assert again.ids == packing.ids and np.array_equal(again.size, packing.size)
+    assert np.array_equal(pack(again, AMPLE, 0).offsets, packed.offsets)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, n=st.integers(2, 9))
+def test_a_written_solution_is_read_back_whole(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, n: int
+) -> None:
+    packing = awkward(seed, n, windows=True)
+    path = tmp_path_factory.mktemp("packed") / "solution.csv"
+    write_solution(packing, pack(packing, Budget(0.05), 0), path)
+    again = load_packing(path)
+    assert again.gaps == packing.gaps
+    assert np.array_equal(again.alignment, packing.alignment)
+    assert packing_faults(packing, again.offset, 10**6) == []
 
 
 @pytest.mark.parametrize(
@@ -235,6 +352,7 @@ def test_the_solution_is_written_as_minimalloc_writes_it(tmp_path: Path) -> None
         ("a.8.csv", [], 0, "feasible, within 8; height 8"),
         ("a.8.csv", ["--capacity", "0"], 0, "optimal; height 8"),
         ("a.7.csv", [], 1, "infeasible, within 7"),
+        ("a.8.csv", ["--capacity", "0", "--free"], 0, "optimal; height 8"),
         ("a.8.csv", ["--capacity", "-1"], 2, "capacity"),
         ("a.8.csv", ["--seconds", "0"], 2, "0.0 seconds cannot be spent"),
     ],

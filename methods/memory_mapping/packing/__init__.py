@@ -1,6 +1,8 @@
 """Static allocation, a problem beside the game: an offset for each buffer of fixed lifetime.
 
 `pack` tries greedies, then the exact search of search.py, within a capacity or as low as possible.
+Alignments, gaps in lifetimes and given offsets are part of the problem; gaps that keep some of a
+buffer's bytes go to CP-SAT (windows.py).
 The game's contenders do not use it; it is compared with minimalloc by `sysopt-gym bench packing`.
 From a shell: `python -m sysopt_gym.methods.memory_mapping.packing FILE.csv --out solution.csv`.
 
@@ -14,18 +16,20 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from ....core.budget import Budget, Clock
 from ....core.errors import InstanceError
 from ....core.files import write_bytes
-from ....datasets.memory_mapping.packing import HEADER, Packing
+from ....datasets.memory_mapping.packing import FREE, Packing, packing_faults
 from . import search as exact
+from . import windows
+from .greedy import begin_fit, best_fit, fit_next, stack
+from .sections import HUGE, make_sections
 
 Status = Literal["optimal", "feasible", "infeasible", "gave up"]
 # Sort keys, greatest first: T the fullest section the buffer is alive in, W its lifetime, w that in
@@ -36,6 +40,10 @@ RANDOM_ORDERS = 4  # further orders in all rounds but the first
 NOISE = 0.2  # largest relative increase of a key in random orders
 FIRST_EFFORT = 4  # placements of a search in the first round, a buffer
 GROWTH = 4  # factor of the effort from round to round
+LARGE = 2000  # buffers of a part, above which it is packed greedily in each round, too
+RANDOM_FITS = 4  # by so many random orders
+PAIRS_A_SECOND = 5e6  # listed of buffers alive together; those that take too long are not
+FIT_SLICE = 256  # buffers placed greedily between looks at the clock
 SLICE_S = 0.005  # seconds between looks at the clock
 FIRST_SLICE = 64  # placements before the first look at the clock
 
@@ -66,31 +74,48 @@ def pack(packing: Packing, budget: Budget, seed: int) -> Packed:
     Args:
         packing: the problem; `dataclasses.replace(packing, capacity=...)` sets another capacity.
         budget: seconds and evaluations; one evaluation is one buffer placed. The greedies come
-            first and are always completed.
+            first; evaluations do not cut them short, seconds do. CP-SAT counts no evaluations.
         seed: draws orders for the search's later rounds; the first is the same for all.
 
     Raises:
-        InstanceError: the sizes add up to more than int64 holds.
+        InstanceError: the sizes add up to more than int64 holds, or buffers overlap at offsets
+            that are given.
     """
     clock = budget.start()
-    if sum(map(int, packing.size)) >= exact.HUGE:
+    if sum(map(int, packing.size)) + int(packing.offset.max(initial=0)) >= HUGE:
         raise InstanceError(f"{packing.name}: the sizes add up to 2^61 or more; give larger units")
-    parts = [_Part(packing, rows, clock) for rows in _components(packing)]
-    unit = int(np.gcd.reduce(packing.size)) or 1  # heights that matter are multiples of it
-    capacity, bound = packing.capacity, packing.peak_load
+    _check_fixed(packing)
+    edges = [edge for gap in packing.gaps for edge in (gap.low, gap.high)]
+    fixed = packing.offset[packing.offset != FREE]
+    aligned = packing.alignment[packing.alignment > 1]
+    # Heights that matter are multiples of it.
+    unit = int(np.gcd.reduce([*packing.size, *aligned, *fixed, *edges])) or 1
+    tops = np.where(packing.offset == FREE, 0, packing.offset) + packing.size
+    capacity, bound = packing.capacity, max(packing.peak_load, int(tops.max(initial=0)))
+    impossible = 0 < capacity < bound
+    offsets = _stacked(packing)
+    # Without windows, what keeps some bytes in a gap keeps all: that is still a packing.
+    solid = replace(packing, gaps=tuple(gap for gap in packing.gaps if gap.low == gap.high))
+    windowed = len(solid.gaps) < len(packing.gaps)
+    parts = []
+    for rows in () if impossible else _components(packing):
+        if int((offsets + packing.size)[rows].max()) > (capacity or bound):
+            parts.append(_Part(solid, rows, offsets[rows], capacity or bound, clock))
+    if windowed and _height(parts) > (capacity or bound) and not clock.expired:
+        _collect(parts, offsets)
+        offsets, bound = windows.lower(packing, offsets, bound, unit, clock, seed)
+        parts = []
     rng = np.random.default_rng(seed)
     for turn in itertools.count():
-        impossible = 0 < capacity < bound
-        if impossible or _height(parts) <= (capacity or bound) or clock.expired:
+        if impossible or _height(parts) <= (capacity or bound) or clock.expired or windowed:
             break
         if capacity == 0:
             bound = _tighten(parts, bound, unit, turn, rng, clock)
         elif _decide(parts, capacity, turn, rng, clock) is False:
             bound = (capacity // unit + 1) * unit
-    offsets = np.zeros(len(packing.ids), np.int64)
-    for part in parts:
-        offsets[part.rows] = part.offsets
-    height = _height(parts)
+            impossible = True
+    _collect(parts, offsets)
+    height = int((offsets + packing.size).max(initial=0))
     status: Status
     if capacity == 0:
         status = "optimal" if height == bound else "feasible"
@@ -101,17 +126,54 @@ def pack(packing: Packing, budget: Budget, seed: int) -> Packed:
     return Packed(offsets, height, bound, status)
 
 
+def _check_fixed(packing: Packing) -> None:
+    """Refuse given offsets at which buffers overlap."""
+    fixed = packing.offset != FREE
+    if not fixed.any():
+        return
+    # All others go above these, one on another.
+    ground = int((packing.offset + packing.size)[fixed].max())
+    above = ground + np.cumsum(packing.size) - packing.size
+    offsets = np.where(fixed, packing.offset, above)
+    faults = packing_faults(packing, offsets, ground + int(packing.size.sum()))
+    for fault in faults:
+        if fault.endswith("overlap"):
+            raise InstanceError(f"{packing.name}: at the offsets given {fault}; correct one")
+
+
+def _stacked(packing: Packing) -> np.ndarray:
+    """Return the offsets of a packing, int64 [n], at once for any number of buffers."""
+    times = np.unique(np.concatenate([packing.lower, packing.upper]))
+    first, last = np.searchsorted(times, packing.lower), np.searchsorted(times, packing.upper)
+    order = np.lexsort((-packing.size, packing.offset == FREE))
+    order = order[np.isin(order, packing.pieces.buffer)]
+    placed: np.ndarray = stack(
+        first, last, packing.size, packing.alignment, packing.offset, order, max(len(times), 1)
+    )
+    placed[placed < 0] = 0  # what never needs memory
+    return placed
+
+
+def _collect(parts: list[_Part], offsets: np.ndarray) -> None:
+    """Write the parts' offsets to those of all, int64 [n]."""
+    for part in parts:
+        offsets[part.rows] = part.offsets
+
+
 def warm_up() -> None:
     """Compile the search, so that no later call does so on its clock."""
     column = np.array([1, 1])
     pair = Packing("pair", ("a", "b"), column - 1, column, column, 2)
     clock = Budget(seconds=3600.0).start()
-    part = _Part(pair, np.arange(2), clock)
-    _search(part, 2, part.rank(SEARCH_ORDERS[0]), exact.LOWEST, 8, clock)
+    for problem in (pair, replace(pair, alignment=2 * column)):
+        part = _Part(problem, np.arange(2), _stacked(pair), 0, clock)
+        best_fit(part.sections, np.arange(2))
+        best_fit(replace(part.sections, together=None), np.arange(2))
+        _search(part, 2, part.rank(SEARCH_ORDERS[0]), exact.LOWEST, 8, clock)
 
 
 def write_solution(packing: Packing, packed: Packed, path: Path) -> None:
-    """Write minimalloc's solution CSV: id, lower, upper, size, offset.
+    """Write minimalloc's solution CSV: id, lower, upper, size, offset; alignment and gaps if any.
 
     Args:
         packing: the problem.
@@ -121,20 +183,30 @@ def write_solution(packing: Packing, packed: Packed, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
+    columns = {"id": packing.ids, "lower": packing.lower.tolist(), "upper": packing.upper.tolist()}
+    columns["size"] = packing.size.tolist()
+    if (packing.alignment != 1).any():
+        columns["alignment"] = packing.alignment.tolist()
+    if packing.gaps:
+        gaps = [""] * len(packing.ids)
+        for gap in packing.gaps:
+            kept = f"@{gap.low}:{gap.high}" if gap.low < gap.high else ""
+            gaps[gap.buffer] += f" {gap.lower}-{gap.upper}{kept}"
+        columns["gaps"] = [text.strip() for text in gaps]
+    columns["offset"] = packed.offsets.tolist()
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*HEADER.split(","), "offset"])
-    columns = (packing.lower, packing.upper, packing.size, packed.offsets)
-    table.writerows(zip(packing.ids, *(column.tolist() for column in columns), strict=True))
+    table.writerow(columns)
+    table.writerows(zip(*columns.values(), strict=True))
     write_bytes(path, text.getvalue().encode())
 
 
 def _components(packing: Packing) -> Iterator[np.ndarray]:
     """Yield the rows of buffers that touch no buffer outside, in order of time.
 
-    Buffers of size 0 are left out. A packing of each component is a packing of all.
+    Buffers that never need memory are left out. A packing of each component is a packing of all.
     """
-    rows = np.flatnonzero(packing.size)
+    rows = np.unique(packing.pieces.buffer)
     rows = rows[np.argsort(packing.lower[rows], kind="stable")]
     reach = np.maximum.accumulate(packing.upper[rows])
     cuts = np.flatnonzero(packing.lower[rows][1:] >= reach[:-1]) + 1
@@ -156,23 +228,56 @@ class _Part:
         offsets: int64 [n]; the lowest packing so far, of `height`.
     """
 
-    def __init__(self, packing: Packing, rows: np.ndarray, clock: Clock) -> None:
+    def __init__(
+        self, packing: Packing, rows: np.ndarray, offsets: np.ndarray, aim: int, clock: Clock
+    ) -> None:
         lower, upper, size = packing.lower[rows], packing.upper[rows], packing.size[rows]
         self.rows = rows
-        self.sections = exact.make_sections(lower, upper, size)
-        first, last = self.sections.first, self.sections.last
-        fullest = [self.sections.load[a:b].max() for a, b in zip(first, last, strict=True)]
+        places = np.full(len(packing.ids), -1)
+        places[rows] = np.arange(len(rows))
+        pieces = packing.pieces
+        mine = places[pieces.buffer] >= 0
+        self.sections = make_sections(
+            pieces.lower[mine],
+            pieces.upper[mine],
+            size,
+            places[pieces.buffer[mine]],
+            packing.alignment[rows],
+            packing.offset[rows],
+            int(PAIRS_A_SECOND * clock.remaining),
+        )
         life = (upper - lower).astype(float)
-        keys = (np.array(fullest), life, last - first, life * size, size)
+        fullest = spans = np.zeros(len(rows))
+        together = self.sections.together
+        if together is not None:
+            starts = together.where_start
+            fullest = np.maximum.reduceat(together.load[together.where], starts[:-1])
+            spans = np.diff(starts).astype(float)
+        keys = (fullest, life, spans, life * size, size)
         self.keys = {letter: -key for letter, key in zip("TWwAZ", keys, strict=True)}
-        self.offsets, self.height = np.zeros(0, np.int64), exact.HUGE
+        self.offsets, self.height = offsets, int((offsets + size).max())
         for order in GREEDY_ORDERS:
-            self.take(best_fit(self.sections, np.argsort(self.rank(order), kind="stable")))
-            clock.evaluations += len(rows)
+            if self.height > aim:
+                self.fit(self.rank(order), clock)
+
+    @property
+    def searchable(self) -> bool:
+        """Whether it is small enough for the exact search."""
+        return self.sections.together is not None
+
+    def fit(self, rank: np.ndarray, clock: Clock) -> None:
+        """Pack greedily by rank, int64 [n]; given up when the seconds are spent."""
+        order = np.argsort(rank)
+        fit = begin_fit(self.sections.lives)
+        while clock.remaining > 0:
+            if not fit_next(self.sections, order, fit, FIT_SLICE):
+                clock.evaluations += len(rank)
+                self.take(fit.offsets)
+                break
 
     def take(self, offsets: np.ndarray) -> None:
         """Keep offsets int64 [n] if they are lower."""
-        height = int((offsets + self.sections.size).max())
+        height = int((offsets + self.sections.lives.size).max())
         if height < self.height:
             self.offsets, self.height = offsets, height
 
@@ -191,41 +296,6 @@ def _ranks_of(order: np.ndarray) -> np.ndarray:
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))
     return places
-
-
-@njit(cache=True)
-def best_fit(sections: exact.Sections, order: np.ndarray) -> np.ndarray:
-    """Place each buffer in turn into the smallest gap that holds it.
-
-    Gaps lie between the buffers already placed that are alive with it; ties go to the lowest gap,
-    and if no gap is large enough the buffer goes above all.
-
-    Args:
-        sections: the problem, of n buffers.
-        order: int64 [n]; the buffers in the order of placement.
-
-    Returns:
-        Offsets, int64 [n].
-    """
-    n = len(order)
-    offsets = np.full(n, -1)
-    lows, tops = np.empty(n, np.int64), np.empty(n, np.int64)
-    for u in order:
-        count = 0
-        for k in range(sections.near_start[u], sections.near_start[u + 1]):
-            v = sections.near[k]
-            if offsets[v] >= 0:
-                lows[count] = offsets[v]
-                tops[count] = offsets[v] + sections.size[v]
-                count += 1
-        best, least, ground = -1, exact.HUGE, 0
-        for k in np.argsort(lows[:count]):
-            gap = lows[k] - ground
-            if sections.size[u] <= gap < least:
-                best, least = ground, gap
-            ground = max(ground, tops[k])
-        offsets[u] = ground if best < 0 else best
-    return offsets
 
 
 def _tighten(
@@ -261,7 +331,9 @@ def _decide(
             ranks += [part.random_rank(rng) for _ in range(RANDOM_ORDERS)]
         effort = FIRST_EFFORT * GROWTH**turn * len(part.rows)
         outcome = exact.GOES_ON
-        for rank, mode in itertools.product(ranks, exact.MODES):
+        for _ in range(RANDOM_FITS if len(part.rows) > LARGE else 0):
+            part.fit(part.random_rank(rng), clock)
+        for rank, mode in itertools.product(ranks if part.searchable else (), exact.MODES):
             outcome = _search(part, height, rank, mode, effort, clock)
             if outcome != exact.GOES_ON or clock.expired:
                 break

@@ -12,6 +12,9 @@ follows:
 - A barred buffer must rest on another, placed later, that blocks it where it was barred.
 - A placement that blocks no other needs no alternative.
 
+Alignment and buffers that have to lie where they do only leave out offsets: "as low as it can lie"
+is the next offset that they allow.
+
 Where to continue is learned from failures: sections in which the search failed come first (the
 weighted degree of Boussemart et al. 2004), unless the order is by height alone.
 """
@@ -24,32 +27,19 @@ import numpy as np
 from numba import njit
 
 from ....envs.borrowed import borrow
+from .sections import HUGE, Rules, Sections, Together
 
 LOWEST, WEIGHT_PER_CHOICE, WEIGHT = range(3)
 MODES = (LOWEST, WEIGHT_PER_CHOICE, WEIGHT)
 GOES_ON, FOUND, NONE_EXISTS, TRAIL_FULL = range(4)
 # Columns of State.scalars.
-DEPTH, TRAILED, QUEUED, TICK, TAKEN = range(5)
-HUGE = 1 << 61
-
-
-class Sections(NamedTuple):
-    """The buffers of a packing problem, and which are alive together; n buffers, S sections."""
-
-    size: np.ndarray  # int64 [n]
-    first: np.ndarray  # int64 [n]; alive in sections first <= s < last
-    last: np.ndarray  # int64 [n]
-    load: np.ndarray  # int64 [S]; sizes of the section's buffers together
-    start: np.ndarray  # int64 [S+1]; section s has the buffers members[start[s]:start[s+1]]
-    members: np.ndarray  # int64
-    near_start: np.ndarray  # int64 [n+1]; where u's buffers begin in `near`; the last is the end
-    near: np.ndarray  # int64; near[near_start[u]:near_start[u+1]] are alive together with u
+DEPTH, TRAILED, QUEUED, TICK, TAKEN, FIXED = range(6)
 
 
 class State(NamedTuple):
     """A search that can be stopped and continued."""
 
-    scalars: np.ndarray  # int64 [5]; TAKEN counts placements
+    scalars: np.ndarray  # int64 [6]; TAKEN counts placements
     floor: np.ndarray  # int64 [n]; the least offset left to the buffer, its offset once placed
     barred: np.ndarray  # int64 [n]; the offset it was barred from while nothing blocks it, else -1
     placed: np.ndarray  # int64 [n]
@@ -65,52 +55,25 @@ class State(NamedTuple):
     trail: np.ndarray  # int64 [2, any]; buffer and old floor, or n + buffer and old bar
 
 
-def make_sections(lower: np.ndarray, upper: np.ndarray, size: np.ndarray) -> Sections:
-    """Divide buffers into sections, the maximal sets of buffers alive at once.
-
-    Args:
-        lower: int64 [n]; buffers are alive at lower <= t < upper.
-        upper: int64 [n].
-        size: int64 [n], positive.
-    """
-    times = np.unique(np.concatenate([lower, upper]))
-    begins, ends = np.isin(times, lower), np.isin(times, upper)
-    # A maximal set lies between a time at which buffers begin and the next at which any end.
-    slots = [s for s in range(len(times) - 1) if begins[s] and ends[s + 1]]
-    first = np.searchsorted(times[slots], lower)
-    last = np.searchsorted(times[slots], upper)
-    members = [np.flatnonzero((first <= s) & (s < last)) for s in range(len(slots))]
-    near = [np.flatnonzero((first < b) & (a < last)) for a, b in zip(first, last, strict=True)]
-    near = [row[row != u] for u, row in enumerate(near)]
-    return Sections(
-        size=size,
-        first=first,
-        last=last,
-        load=np.array([size[row].sum() for row in members], np.int64),
-        start=np.cumsum([0, *map(len, members)]),
-        members=np.concatenate(members),
-        near_start=np.cumsum([0, *map(len, near)]),
-        near=np.concatenate(near).astype(np.int64),
-    )
-
-
 def make_state(sections: Sections, height: int) -> State:
     """Prepare a search for a packing within a height.
 
     Args:
-        sections: the problem.
-        height: greatest offset plus size allowed, in the unit of the sizes; positive.
+        sections: the problem; which buffers are alive together must be listed.
+        height: greatest offset plus size allowed, in the unit of the sizes; positive. Buffers that
+            have to lie where they do are within it.
     """
-    n, s = len(sections.size), len(sections.load)
+    lives, together = sections.lives, _listed(sections)
+    n, s = len(together.size), len(together.load)
     state = State(
-        scalars=np.zeros(5, np.int64),
-        floor=np.zeros(n, np.int64),
+        scalars=np.zeros(6, np.int64),
+        floor=_lowest_floors(lives.offset, together),
         barred=np.full(n, -1),
-        placed=np.zeros(n, np.int64),
+        placed=(lives.offset >= 0).astype(np.int64),
         saved=np.zeros(n, np.int64),
-        unplaced=sections.load.copy(),
+        unplaced=together.load.copy(),
         choices=np.ones(s, np.int64),
-        weight=1.0 + 0.5 * sections.load / height,
+        weight=1.0 + 0.5 * together.load / height,
         queue=np.arange(s),
         queued=np.ones(s, np.int64),
         chosen=np.zeros(n, np.int64),
@@ -118,8 +81,18 @@ def make_state(sections: Sections, height: int) -> State:
         in_the_way=np.zeros(n, np.int64),
         trail=np.zeros((2, 32 * n + 64), np.int64),
     )
+    for u in np.flatnonzero(state.placed):
+        home = together.where[together.where_start[u] : together.where_start[u + 1]]
+        state.unplaced[home] -= together.size[u]
     state.scalars[QUEUED] = s
+    state.scalars[DEPTH] = state.scalars[FIXED] = state.placed.sum()
     return state
+
+
+def _listed(sections: Sections) -> Together:
+    if sections.together is None:
+        raise ValueError("too many buffers are alive together for a search")
+    return sections.together
 
 
 def with_longer_trail(state: State) -> State:
@@ -127,7 +100,6 @@ def with_longer_trail(state: State) -> State:
     return state._replace(trail=np.concatenate([state.trail, np.zeros_like(state.trail)], axis=1))
 
 
-@njit(cache=True)
 def search(
     sections: Sections, state: State, height: int, rank: np.ndarray, mode: int, count: int
 ) -> int:
@@ -144,29 +116,37 @@ def search(
     Returns:
         GOES_ON, FOUND, NONE_EXISTS, or TRAIL_FULL: continue `with_longer_trail`.
     """
-    sections, state, rank = borrow(sections), borrow(state), borrow(rank)
-    scalars, n = state.scalars, len(sections.size)
+    return int(_search(_listed(sections), state, height, rank, mode, count))
+
+
+@njit(cache=True)
+def _search(
+    together: Together, state: State, height: int, rank: np.ndarray, mode: int, count: int
+) -> int:
+    together, state, rank = borrow(together), borrow(state), borrow(rank)
+    scalars, n = state.scalars, len(together.size)
     until = scalars[TAKEN] + count
     while scalars[TAKEN] < until:
         if scalars[TRAILED] + 4 * n + 4 > state.trail.shape[1]:
             return TRAIL_FULL
-        if _propagate(sections, state, height):
+        if _propagate(together, state, height):
             if scalars[DEPTH] == n:
                 return FOUND
             if mode == LOWEST:
                 u = _lowest(state, rank)
             else:
-                u = _lowest_near(sections, state, rank, _pick_section(state, mode))
-            if _place(sections, state, height, u):
+                u = _lowest_near(together, state, rank, _pick_section(state, mode))
+            if _place(together, state, height, u):
                 continue
-        if not _retreat(sections, state, height):
+        if not _retreat(together, state, height):
             return NONE_EXISTS
     return GOES_ON
 
 
 @njit(cache=True)
-def _enqueue(sections: Sections, state: State, u: int) -> None:
-    for s in range(sections.first[u], sections.last[u]):
+def _enqueue(together: Together, state: State, u: int) -> None:
+    for k in range(together.where_start[u], together.where_start[u + 1]):
+        s = together.where[k]
         if state.queued[s] == 0:
             state.queued[s] = 1
             state.queue[state.scalars[QUEUED]] = s
@@ -174,13 +154,42 @@ def _enqueue(sections: Sections, state: State, u: int) -> None:
 
 
 @njit(cache=True)
-def _raise_floor(sections: Sections, state: State, u: int, floor: int) -> None:
-    """Raise a floor; the old one goes on the trail once a tick."""
+def _settled(together: Together, u: int, at: int) -> int:
+    """Return the least offset of u from `at` up: aligned, and clear of what has to lie near it."""
+    return int(_allowed(together.rules, u, at, together.size[u]))
+
+
+@njit(cache=True)
+def _allowed(rules: Rules | None, u: int, at: int, size: int) -> int:
+    if rules is None:  # decided when compiled, which needs an argument
+        return at
+    else:
+        step = rules.alignment[u]
+        at = -(-at // step) * step
+        for k in range(rules.start[u], rules.start[u + 1]):
+            if rules.low[k] < at + size and at < rules.top[k]:
+                at = -(-rules.top[k] // step) * step
+        return at
+
+
+@njit(cache=True)
+def _lowest_floors(offset: np.ndarray, together: Together) -> np.ndarray:
+    """Return the least offset of each buffer, int64 [n], given those that have to lie at one."""
+    floors = offset.copy()
+    for u in range(len(floors)):
+        if floors[u] < 0:
+            floors[u] = _settled(together, u, 0)
+    return floors
+
+
+@njit(cache=True)
+def _raise_floor(together: Together, state: State, u: int, floor: int) -> None:
+    """Raise a floor to a settled one; the old one goes on the trail once a tick."""
     if state.saved[u] != state.scalars[TICK]:
         state.saved[u] = state.scalars[TICK]
         _push_trail(state, u, state.floor[u])
     state.floor[u] = floor
-    _enqueue(sections, state, u)
+    _enqueue(together, state, u)
 
 
 @njit(cache=True)
@@ -192,58 +201,58 @@ def _push_trail(state: State, key: int, value: int) -> None:
 
 
 @njit(cache=True)
-def _propagate(sections: Sections, state: State, height: int) -> bool:
+def _propagate(together: Together, state: State, height: int) -> bool:
     """Raise floors until no more follow; return False if a buffer cannot fit."""
     while True:
         while state.scalars[QUEUED] > 0:
             state.scalars[QUEUED] -= 1
             s = state.queue[state.scalars[QUEUED]]
             state.queued[s] = 0
-            if state.unplaced[s] > 0 and not _check_section(sections, state, height, s):
+            if state.unplaced[s] > 0 and not _check_section(together, state, height, s):
                 state.weight[s] += 1
                 return False
-        for u in range(len(sections.size)):
+        for u in range(len(together.size)):
             if state.barred[u] >= 0 and state.placed[u] == 0:
-                floor = _above_blocker(sections, state, u, state.barred[u])
-                if floor + sections.size[u] > height:
+                floor = _above_blocker(together, state, u, state.barred[u])
+                if floor + together.size[u] > height:
                     return False
                 if floor > state.floor[u]:
-                    _raise_floor(sections, state, u, floor)
+                    _raise_floor(together, state, u, floor)
         if state.scalars[QUEUED] == 0:
             return True
 
 
 @njit(cache=True)
-def _check_section(sections: Sections, state: State, height: int, s: int) -> bool:
+def _check_section(together: Together, state: State, height: int, s: int) -> bool:
     """Raise floors by what a section's unplaced buffers imply; return False if they cannot fit."""
     limit = height - state.unplaced[s]  # the next of the section lies no higher
     count, above = 0, HUGE
-    for k in range(sections.start[s], sections.start[s + 1]):
-        u = sections.members[k]
+    for k in range(together.start[s], together.start[s + 1]):
+        u = together.members[k]
         if state.placed[u] == 0 and state.floor[u] <= limit:
             count += 1
-            above = min(above, state.floor[u] + sections.size[u])
+            above = min(above, state.floor[u] + together.size[u])
     state.choices[s] = max(count, 1)
     if count == 0:
         return False
-    for k in range(sections.start[s], sections.start[s + 1]):
-        u = sections.members[k]
+    for k in range(together.start[s], together.start[s + 1]):
+        u = together.members[k]
         if state.placed[u] == 0 and limit < state.floor[u] < above:
-            _raise_floor(sections, state, u, above)
-            if above + sections.size[u] > height:
+            _raise_floor(together, state, u, _settled(together, u, above))
+            if state.floor[u] + together.size[u] > height:
                 return False
     return True
 
 
 @njit(cache=True)
-def _above_blocker(sections: Sections, state: State, u: int, bar: int) -> int:
+def _above_blocker(together: Together, state: State, u: int, bar: int) -> int:
     """Return the least offset of u above an unplaced buffer that can block it at offset `bar`."""
-    least, top = HUGE, bar + sections.size[u]
-    for k in range(sections.near_start[u], sections.near_start[u + 1]):
-        v = sections.near[k]
+    least, top = HUGE, bar + together.size[u]
+    for k in range(together.near_start[u], together.near_start[u + 1]):
+        v = together.near[k]
         if state.placed[v] == 0 and state.floor[v] < top:
-            least = min(least, state.floor[v] + sections.size[v])
-    return least
+            least = min(least, state.floor[v] + together.size[v])
+    return least if least == HUGE else _settled(together, u, least)
 
 
 @njit(cache=True)
@@ -277,20 +286,20 @@ def _pick_section(state: State, mode: int) -> int:
 
 
 @njit(cache=True)
-def _lowest_near(sections: Sections, state: State, rank: np.ndarray, s: int) -> int:
+def _lowest_near(together: Together, state: State, rank: np.ndarray, s: int) -> int:
     """Return the section's lowest buffer; or, while a lower one is alive with it, that one.
 
     So nothing is ever placed where a buffer could still come to lie below it.
     """
     best = -1
-    for k in range(sections.start[s], sections.start[s + 1]):
-        u = sections.members[k]
+    for k in range(together.start[s], together.start[s + 1]):
+        u = together.members[k]
         if state.placed[u] == 0 and _before(state, rank, u, best):
             best = u
     while True:
         lower = best
-        for k in range(sections.near_start[best], sections.near_start[best + 1]):
-            u = sections.near[k]
+        for k in range(together.near_start[best], together.near_start[best + 1]):
+            u = together.near[k]
             below = state.placed[u] == 0 and state.floor[u] < state.floor[best]
             if below and _before(state, rank, u, lower):
                 lower = u
@@ -300,9 +309,9 @@ def _lowest_near(sections: Sections, state: State, rank: np.ndarray, s: int) -> 
 
 
 @njit(cache=True)
-def _place(sections: Sections, state: State, height: int, u: int) -> bool:
+def _place(together: Together, state: State, height: int, u: int) -> bool:
     """Place u on its floor; return False if another buffer has no room above it."""
-    scalars, depth, n = state.scalars, state.scalars[DEPTH], len(sections.size)
+    scalars, depth, n = state.scalars, state.scalars[DEPTH], len(together.size)
     state.chosen[depth] = u
     state.mark[depth] = scalars[TRAILED]
     state.in_the_way[depth] = 0
@@ -310,32 +319,33 @@ def _place(sections: Sections, state: State, height: int, u: int) -> bool:
     scalars[DEPTH] += 1
     scalars[TAKEN] += 1
     scalars[TICK] += 1
-    fits, top = True, state.floor[u] + sections.size[u]
-    for k in range(sections.near_start[u], sections.near_start[u + 1]):
-        v = sections.near[k]
+    fits, top = True, state.floor[u] + together.size[u]
+    for k in range(together.near_start[u], together.near_start[u + 1]):
+        v = together.near[k]
         if state.placed[v]:
             continue
-        if state.barred[v] >= 0 and state.floor[u] < state.barred[v] + sections.size[v]:
+        if state.barred[v] >= 0 and state.floor[u] < state.barred[v] + together.size[v]:
             _push_trail(state, n + v, state.barred[v])
             state.barred[v] = -1  # u blocks it
         if state.floor[v] < top:
             state.in_the_way[depth] = 1
-            _raise_floor(sections, state, v, top)
-            fits &= top + sections.size[v] <= height
-    for s in range(sections.first[u], sections.last[u]):
-        state.unplaced[s] -= sections.size[u]
-    _enqueue(sections, state, u)
+            _raise_floor(together, state, v, _settled(together, v, top))
+            fits &= state.floor[v] + together.size[v] <= height
+    for k in range(together.where_start[u], together.where_start[u + 1]):
+        s = together.where[k]
+        state.unplaced[s] -= together.size[u]
+    _enqueue(together, state, u)
     return fits
 
 
 @njit(cache=True)
-def _retreat(sections: Sections, state: State, height: int) -> bool:
+def _retreat(together: Together, state: State, height: int) -> bool:
     """Take back placements up to one with an alternative, and bar it; return False if none has."""
-    scalars, n = state.scalars, len(sections.size)
+    scalars, n = state.scalars, len(together.size)
     while scalars[QUEUED] > 0:
         scalars[QUEUED] -= 1
         state.queued[state.queue[scalars[QUEUED]]] = 0
-    while scalars[DEPTH] > 0:
+    while scalars[DEPTH] > scalars[FIXED]:
         scalars[DEPTH] -= 1
         scalars[TICK] += 1
         depth = scalars[DEPTH]
@@ -349,14 +359,15 @@ def _retreat(sections: Sections, state: State, height: int) -> bool:
             else:
                 state.floor[key] = value
         state.placed[u] = 0
-        for s in range(sections.first[u], sections.last[u]):
-            state.unplaced[s] += sections.size[u]
+        for k in range(together.where_start[u], together.where_start[u + 1]):
+            s = together.where[k]
+            state.unplaced[s] += together.size[u]
         if state.in_the_way[depth] == 0:
             continue
-        floor = _above_blocker(sections, state, u, state.floor[u])
-        if floor + sections.size[u] <= height:
+        floor = _above_blocker(together, state, u, state.floor[u])
+        if floor + together.size[u] <= height:
             _push_trail(state, n + u, state.barred[u])
             state.barred[u] = state.floor[u]
-            _raise_floor(sections, state, u, floor)
+            _raise_floor(together, state, u, floor)
             return True
     return False
