@@ -1,15 +1,15 @@
 """Server of a real federation whose learning rates a controller sets.
 
 The controller gets the observations that the environment would give, and its orders have the
-effects they have there; the caller sends the weights to its clients and returns what they trained
-(strategy.py does so with Flower).
+effects they have there; the caller sends the weights to its clients and adds up what they trained
+(strategy.py does so with Flower). Vectors of weights are float32 where the model is; what is
+summed over them is summed in float64.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,33 +30,95 @@ from ...envs.federated_lr.orders import (
     LOCAL_RULES,
     RETURN,
     SERVER,
-    SERVER_RULES,
     SIZES,
     rate_of,
+    server_of,
 )
 from ...envs.federated_lr.server_rules import server_step
 from ...envs.federated_lr.statistics import blank
 
-Validate = Callable[[np.ndarray], tuple[float, float]]
+Others = Mapping[str, np.ndarray]  # arrays of a model that are no weights, by name
+Validate = Callable[[np.ndarray, Others], tuple[float, float]]
+CHUNK = 1 << 18  # numbers stepped or summed at a time, so that no second model is needed for it
 _LANE = np.array([0])
 
 
 @dataclass(slots=True)
-class _Model:
-    """State that a checkpoint keeps, float64 [P] each.
+class Mean:
+    """Weighted mean of a round's answers, to which the clients' are added one after the other.
 
     Attributes:
-        weights: weights of the model.
-        update: mean update of the last round, not applied yet.
-        last: the update applied last.
-        m, v: the server rule's first and second moments.
+        sent: weights that the clients started from, [P].
+        count: answers so far; total: the sum of their weights.
+        moved: weighted sum of the clients' updates, [P]; None at first.
+        square: weighted sum of these updates' squared norms.
+        loss, gradient_norm: weighted sums of what clients report of their first local step.
+    """
+
+    sent: np.ndarray
+    count: int = 0
+    total: float = 0.0
+    moved: np.ndarray | None = None
+    square: float = 0.0
+    loss: float = 0.0
+    gradient_norm: float = 0.0
+
+    def add(
+        self, trained: np.ndarray, loss: float, gradient_norm: float, weight: float = 1.0
+    ) -> None:
+        """Add an answer.
+
+        Args:
+            trained: the weights that the client returned, [P].
+            loss: of the client at its first local step.
+            gradient_norm: the same.
+            weight: of the answer in the mean; above 0.
+        """
+        self.count += 1
+        self.total += weight
+        self.loss += weight * loss
+        self.gradient_norm += weight * gradient_norm
+        if self.moved is None:
+            self.moved = np.zeros_like(self.sent)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for some in _chunks(len(self.sent)):
+                moved = np.subtract(trained[some], self.sent[some], dtype=self.sent.dtype)
+                self.square += weight * _dot(moved, moved)
+                self.moved[some] += weight * moved
+
+    def update(self) -> np.ndarray:
+        """Return the mean update, [P]; the sum is used up."""
+        assert self.moved is not None
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.moved /= self.total
+        return self.moved
+
+
+@dataclass(slots=True)
+class _Model:
+    """State that a checkpoint keeps.
+
+    Vectors are replaced, never changed in place, but for the moments.
+
+    Attributes:
+        weights: weights of the model, [P].
+        update: mean update of the last round, not applied yet, [P]; None before the first.
+        last: the update applied last, [P]; None before the first.
+        m, v: the server rule's first and second moments, [P]; None before a rule needs them.
+        others: the model's other arrays, by name.
     """
 
     weights: np.ndarray
-    update: np.ndarray
-    last: np.ndarray
-    m: np.ndarray
-    v: np.ndarray
+    update: np.ndarray | None = None
+    last: np.ndarray | None = None
+    m: np.ndarray | None = None
+    v: np.ndarray | None = None
+    others: Others = field(default_factory=dict)
+
+    def copy(self) -> _Model:
+        """Return a copy whose moments are its own."""
+        m, v = (None if part is None else part.copy() for part in (self.m, self.v))
+        return replace(self, m=m, v=v)
 
 
 class Server:
@@ -76,26 +138,28 @@ class Server:
         validate: Validate,
         budget: Budget,
         seed: int,
+        others: Others | None = None,
     ) -> None:
         """Evaluate the first model and ask the controller for its first order.
 
         Args:
             policy: the controller or agent.
             terms: passed to the policy's `reset`.
-            weights: float [P]; weights of the first model.
-            validate: weights float64 [P] -> loss and accuracy on rows that the server holds.
+            weights: float32 or float64 [P]; weights of the first model.
+            validate: weights [P] and other arrays -> loss and accuracy on rows that the server
+                holds.
             budget: budget of the controller for the whole run.
             seed: seed of the controller.
+            others: the first model's other arrays, by name.
 
         Raises:
             SettingError: the first model's loss is not finite.
             IllegalActionError: the controller's first order is malformed.
         """
         self._policy, self._validate = policy, validate
-        weights = np.array(weights, np.float64)
-        self._now = _Model(weights, *(np.zeros_like(weights) for _ in range(4)))
-        self._kept = copy.deepcopy(self._now)
-        loss, accuracy = validate(weights)
+        self._now = _Model(np.asarray(weights), others=others or {})
+        self._kept = self._now.copy()
+        loss, accuracy = validate(self._now.weights, self._now.others)
         if not np.isfinite(loss):
             raise SettingError(
                 f"the first model's validation loss is {loss}; give weights it is finite for"
@@ -113,13 +177,18 @@ class Server:
 
     @property
     def weights(self) -> np.ndarray:
-        """Current weights of the model, float64 [P]."""
+        """Current weights of the model, [P]."""
         return self._now.weights
 
     @property
+    def others(self) -> Others:
+        """The model's other arrays now, by name."""
+        return self._now.others
+
+    @property
     def last_update(self) -> np.ndarray:
-        """Update applied last, which FedHyper's clients need, float64 [P]; 0 at first."""
-        return self._now.last
+        """Update applied last, which FedHyper's clients need, [P]; 0 at first."""
+        return np.zeros_like(self.weights) if self._now.last is None else self._now.last
 
     @property
     def alpha(self) -> float:
@@ -142,20 +211,12 @@ class Server:
         """Whether training has diverged; then it has ended."""
         return bool(self._statistics.diverged[0])
 
-    def receive(
-        self,
-        sent: np.ndarray,
-        trained: np.ndarray,
-        losses: np.ndarray,
-        gradient_norms: np.ndarray,
-    ) -> bool:
+    def receive(self, answers: Mean, others: Others | None = None) -> bool:
         """Process the clients' results of a round: get the controller's order and apply it.
 
         Args:
-            sent: float [P]; the weights that the clients started from.
-            trained: float [M, P]; the weights that each of M clients returned.
-            losses: float [M]; loss of each client at its first local step.
-            gradient_norms: float [M]; gradient norm of each client at its first local step.
+            answers: the round's mean, of at least one client.
+            others: mean of the model's other arrays, by name.
 
         Returns:
             False if training diverged; the model then stays the last one before that.
@@ -164,26 +225,31 @@ class Server:
             IllegalActionError: the controller's order is malformed.
         """
         s, now = self._statistics, self._now
-        now.weights = np.array(sent, np.float64)
         s.step += 1
+        update = answers.update()
+        products = [0.0, 0.0, 0.0]
         with np.errstate(over="ignore", invalid="ignore"):
-            moved = trained - now.weights
-            now.update = moved.mean(axis=0)
+            products[0] = _dot(update, update)
+            if now.last is not None:
+                products[1:] = _dot(update, now.last), _dot(now.last, now.last)
+            square, inner, last_square = (np.array([number]) for number in products)
+            total = answers.total
             s.trained(
                 _LANE,
-                np.array([np.mean(losses)]),
-                np.array([np.mean(gradient_norms)]),
-                np.array([np.linalg.norm(now.update)]),
-                np.array([(moved**2).sum(axis=1).mean()]),
-                np.array([now.update @ now.last]),
-                np.array([np.linalg.norm(now.last)]),
+                np.array([answers.loss / total]),
+                np.array([answers.gradient_norm / total]),
+                np.sqrt(square),
+                np.array([answers.square / total]),
+                inner,
+                np.sqrt(last_square),
             )
         if self.diverged:
             return False
+        now.weights, now.update, now.others = answers.sent, update, others or {}
         self._observer.look(s, _LANE)
         order = self._asked()
         self._obey(order)
-        return self._apply(SERVER_RULES[order[SERVER]])
+        return self._apply(*server_of(int(order[SERVER])))
 
     def _asked(self) -> np.ndarray:
         """Ask the controller for its order at this step.
@@ -211,17 +277,35 @@ class Server:
         self._statistics.beta[:] = rate_of(int(order[BETA]), BETA_RANGE)
         self.local_rule = LOCAL_RULES[order[LOCAL]]
         if order[CHECKPOINT] == KEEP:
-            self._kept = copy.deepcopy(self._now)
+            self._kept = self._now.copy()
         elif order[CHECKPOINT] == RETURN:
-            self._now = copy.deepcopy(self._kept)
+            self._now = self._kept.copy()
 
-    def _apply(self, rule: str) -> bool:
+    def _apply(self, rule: str, tau: float) -> bool:
         """Apply the update by a server rule; if the model diverges, leave it and return False."""
-        now = self._now
-        weights = now.weights + server_step(rule, self.alpha, now.update, now.m, now.v)
-        loss, accuracy = self._validate(weights)
+        now, turn = self._now, int(self._statistics.step[0])
+        update = np.zeros_like(now.weights) if now.update is None else now.update
+        if rule != "average":
+            now.m = np.zeros_like(update) if now.m is None else now.m
+            now.v = np.zeros_like(update) if now.v is None else now.v
+        weights = np.empty_like(now.weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for some in _chunks(len(weights)):
+                m, v = (None if part is None else part[some] for part in (now.m, now.v))
+                step = server_step(rule, self.alpha, update[some], m, v, tau, turn)
+                weights[some] = now.weights[some] + step
+        loss, accuracy = self._validate(weights, now.others)
         self._statistics.validated(_LANE, np.array([loss]), np.array([accuracy]))
         if self.diverged:
             return False
-        now.weights, now.last = weights, now.update
+        now.weights, now.last = weights, update
         return True
+
+
+def _chunks(size: int) -> list[slice]:
+    return [slice(start, start + CHUNK) for start in range(0, size, CHUNK)]
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the inner product of two vectors [P], summed in float64."""
+    return sum(float(a[some].astype(np.float64) @ b[some]) for some in _chunks(len(a)))

@@ -9,9 +9,8 @@ update under "last_update". A client's metrics must hold `lr` (the rate it used)
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -19,32 +18,23 @@ from ...core.budget import Budget
 from ...core.contracts import Policy
 from ...core.errors import MissingDependencyError, SettingError
 from ...datasets.federated_lr.instance import Terms
-from .server import Server
+from . import MISSING
+from .arrays import Layout, MeanOfOthers, layout_of
+from .participants import Limits, Participants
+from .replies import Answer, alike_metrics, read_answer
+from .server import Mean, Others, Server
 
 try:
-    from flwr.app import (
-        Array,
-        ArrayRecord,
-        ConfigRecord,
-        Message,
-        MessageType,
-        MetricRecord,
-        RecordDict,
-    )
+    from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
     from flwr.serverapp import Grid
-    from flwr.serverapp.strategy import FedAvg, Result, Strategy
+    from flwr.serverapp.strategy import FedAvg, Result
 except ImportError as missing:
-    raise MissingDependencyError(
-        "a strategy of Flower needs flwr; install it with pip install 'sysopt-gym[flower]' (without"
-        " Flower's own extra [simulation], which pins another Ray)"
-    ) from missing
+    raise MissingDependencyError(MISSING) from missing
 
 LAST_UPDATE = "last_update"
 NEED_LAST_UPDATE = ("fedhyper", "fedhyper_cosine")
-METRICS = ("lr", "train_loss", "gradient_norm")
-SAME = 1e-6  # relative tolerance; a client may store its rate in float32
-_LOG = logging.getLogger(__name__)
-WAIT_S = 1.0  # pause between checks of which clients are connected
+FOLLOW = ("fraction_train", "min_train_nodes")  # options of Flower's that follow from the terms
+_LOG = logging.getLogger("flwr.sysopt_gym")  # below Flower's, so that its console shows it
 
 
 def controller_strategy(
@@ -53,11 +43,13 @@ def controller_strategy(
     validate: Callable[[ArrayRecord], tuple[float, float]],
     *,
     local_rules: Collection[str] = ("sgd",),
-    buffers: Collection[str] = (),
+    buffers: Collection[str | int] = (),
+    equal_weights: bool = False,
+    limits: Limits | None = None,
     budget: Budget | None = None,
     seed: int = 0,
     **options: Any,
-) -> Strategy:
+) -> ControllerStrategy:
     """Make a strategy whose learning rates a policy sets, round by round.
 
     Args:
@@ -65,19 +57,34 @@ def controller_strategy(
         terms: terms of the federation; `start` must get the same number of rounds.
         validate: the model's arrays -> loss and accuracy on rows that the server holds.
         local_rules: local rules that the clients implement, of orders.LOCAL_RULES.
-        buffers: names of arrays that are not weights (BatchNorm's running statistics); like integer
-            arrays, they are averaged and are not part of updates and checkpoints.
+        buffers: arrays that are not weights, by name or by place from 0, beside those that are
+            recognized (whole numbers, running statistics of normalization layers): they are
+            averaged, and no rate touches them.
+        equal_weights: whether every client counts the same; else by its metric `num-examples`, as
+            in Flower's strategies.
+        limits: how long the run bears with clients that are not there; None for the defaults.
         budget: budget of the policy for the whole run; None for an hour.
         seed: seed of the policy and of the choice of participants.
-        **options: keywords of Flower's FedAvg (min_available_nodes, fraction_evaluate, ...);
-            fraction_train and min_train_nodes follow from terms.participants.
+        **options: keywords of Flower's FedAvg (min_available_nodes, fraction_evaluate, ...), but
+            for fraction_train and min_train_nodes, which follow from terms.participants.
+
+    Raises:
+        SettingError: an option that follows from the terms.
     """
+    settled = [name for name in FOLLOW if name in options]
+    if settled:
+        raise SettingError(
+            f"{', '.join(settled)} follows from the terms; give Terms(clients=..., "
+            "participants=...) and leave it out"
+        )
     return ControllerStrategy(
         policy,
         terms,
         validate,
         tuple(local_rules),
-        frozenset(buffers),
+        tuple(buffers),
+        equal_weights,
+        limits or Limits(),
         budget or Budget(3600.0),
         seed,
         options,
@@ -90,6 +97,7 @@ class ControllerStrategy(FedAvg):
     Attributes:
         server: the run's server; its `history` is the info that the policy got. None before round
             1.
+        arrays: the model so far; None before round 1.
     """
 
     def __init__(
@@ -98,7 +106,9 @@ class ControllerStrategy(FedAvg):
         terms: Terms,
         validate: Callable[[ArrayRecord], tuple[float, float]],
         local_rules: tuple[str, ...],
-        buffers: frozenset[str],
+        buffers: tuple[str | int, ...],
+        equal_weights: bool,
+        limits: Limits,
         budget: Budget,
         seed: int,
         options: Mapping[str, Any],
@@ -106,17 +116,18 @@ class ControllerStrategy(FedAvg):
         super().__init__(
             **{
                 "min_available_nodes": terms.participants,
+                "min_evaluate_nodes": min(2, terms.participants),
                 **options,
                 "fraction_train": terms.participants / terms.clients,
                 "min_train_nodes": terms.participants,
             }
         )
         self.server: Server | None = None
+        self.arrays: ArrayRecord | None = None
         self._policy, self._terms, self._validate = policy, terms, validate
-        self._local_rules, self._buffers = local_rules, buffers
-        self._budget, self._seed = budget, seed
-        self._rng = np.random.default_rng(seed)
-        self._sent: dict[str, np.ndarray] = {}
+        self._local_rules, self._buffers, self._equal = local_rules, buffers, equal_weights
+        self._limits, self._budget, self._seed = limits, budget, seed
+        self._own_metrics = options.get("train_metrics_aggr_fn") is not None
 
     def start(
         self,
@@ -136,7 +147,8 @@ class ControllerStrategy(FedAvg):
             **named: further keywords of Flower's `start`.
 
         Raises:
-            SettingError: num_rounds is another number.
+            SettingError: num_rounds is another number, or too many rounds in succession had no
+                usable answers; `arrays` is the model until then.
         """
         rounds = self._terms.rounds
         if num_rounds not in (None, rounds):
@@ -160,9 +172,13 @@ class ControllerStrategy(FedAvg):
         Raises:
             SettingError: the policy orders a local rule that the clients do not implement.
         """
-        self._sent = {name: array.numpy() for name, array in arrays.items()}
         if server_round == 1:
-            self._begin()
+            self._begin(arrays)
+        elif arrays is self.arrays and self._layout.exact:
+            self._sent, self._others = self._running().weights, self._running().others
+        else:  # what the clients get is the model as it was rounded, or is the caller's
+            self._sent, self._others = self._layout.split(arrays)
+        self.arrays = arrays
         server = self._running()
         if server.diverged:
             return []
@@ -188,10 +204,10 @@ class ControllerStrategy(FedAvg):
             }
         )
         if rule in NEED_LAST_UPDATE:
-            content[LAST_UPDATE] = _record(self._shaped(server.last_update))
+            content[LAST_UPDATE] = ArrayRecord(self._layout.weights(server.last_update))
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN)
-            for node in self._sample(grid)
+            for node in self._participants.to_train(grid, server_round)
         ]
 
     def aggregate_train(
@@ -199,132 +215,163 @@ class ControllerStrategy(FedAvg):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Make the next model as the policy orders.
 
+        Answers that cannot be used (another model, a missing metric, numbers that are not finite)
+        are left out with a word.
+
         Args:
             server_round: number of the round, from 1.
             replies: the participants' messages.
 
         Returns:
-            The model, or None to leave it as it was (no replies, or training diverged); and the
-            participants' mean metrics with `alpha`, `validation_loss` and `validation_accuracy`. A
-            round without replies is not a step of the policy.
+            The model, or None to leave it as it was (too few answers, or training diverged); and
+            the participants' mean metrics with `alpha`, `validation_loss` and
+            `validation_accuracy`. A round without enough answers is not a step of the policy.
 
         Raises:
-            SettingError: a client's reply lacks a metric or an array, or it used another rate.
+            SettingError: no answer can be used, each for a fault of its client's code; or too many
+                rounds in succession had too few.
         """
-        valid, _ = self._check_and_log_replies(replies, is_train=True)
-        if not valid:
-            return None, None
         server = self._running()
-        answers = [self._read(message, server.beta) for message in valid]
-        trained = np.stack([self._flat(arrays) for arrays, _ in answers])
-        losses, norms = (
-            np.array([metrics[name] for _, metrics in answers])
-            for name in ("train_loss", "gradient_norm")
-        )
-        metrics = self.train_metrics_aggr_fn(
-            [message.content for message in valid], self.weighted_by_key
-        )
-        arrays_before = self._sent
-        self._sent = {
-            name: array if self._is_weight(name) else _mean(name, array, answers)
-            for name, array in arrays_before.items()
-        }
-        if not server.receive(self._flat(arrays_before), trained, losses, norms):
+        if server.diverged:
+            return None, None
+        valid, _ = self._check_and_log_replies(replies, is_train=True, validate=False)
+        mean, others = Mean(self._sent), MeanOfOthers(self._others)
+        used: list[Answer] = []
+        faults: list[str] = []
+        empty = 0
+        lost: Answer | None = None
+        for message in valid:
+            try:
+                answer = read_answer(message, self._layout, server.beta, self._count_key)
+                trained, other = answer.split(self._layout)
+            except SettingError as fault:
+                faults.append(str(fault))
+                _LOG.warning("round %d: %s; it is left out", server_round, fault)
+                continue
+            if not answer.finite(trained, other, self._others):
+                lost = answer
+                _LOG.warning(
+                    "round %d: client %d returned numbers that are not finite; it is left out",
+                    server_round,
+                    answer.client,
+                )
+            elif answer.weight == 0:
+                empty += 1
+            else:
+                mean.add(trained, answer.loss, answer.gradient_norm, answer.weight)
+                others.add(other, answer.weight)
+                used.append(answer)
+        if lost and not used:  # of all clients: this is what divergence looks like
+            mean.add(lost.split(self._layout)[0], np.nan, np.nan)
+        elif len(used) < self._limits.min_replies:
+            if faults and len(faults) == len(valid):
+                raise SettingError(f"round {server_round}: no answer can be used: {faults[0]}")
+            why = f", {empty} with {self._count_key} 0" if empty else ""
+            self._idle(server_round, f"{len(used)} usable answers of {len(valid)}{why}")
+            return None, None
+        metrics = self._mean_metrics(used or [answer for answer in (lost,) if answer])
+        if not server.receive(mean, others.mean() if used else self._others):
             _LOG.warning(
                 "round %d: training diverged (alpha %g, lr %g); the model stays as it was and "
                 "nobody trains any more",
                 server_round,
                 server.alpha,
-                answers[0][1]["lr"],
+                metrics["lr"],
             )
             return None, metrics
+        self._idle_rounds = 0
         metrics["alpha"] = server.alpha
         metrics["validation_loss"], metrics["validation_accuracy"] = server.validation
-        return _record(self._sent | self._shaped(server.weights)), metrics
+        self.arrays = self._validated_arrays
+        return self.arrays, metrics
 
-    def _begin(self) -> None:
-        self._rng = np.random.default_rng(self._seed)
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Make the evaluation's messages for clients that are connected; waits for nobody.
+
+        Args:
+            server_round: number of the round, from 1.
+            arrays: the model to evaluate.
+            config: further values for the clients.
+            grid: Flower's connection to the clients.
+        """
+        if self.fraction_evaluate == 0.0:
+            return []
+        config["server-round"] = server_round
+        record = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
+        nodes = self._participants.to_evaluate(
+            grid, self.fraction_evaluate, self.min_evaluate_nodes
+        )
+        return self._construct_messages(record, nodes, MessageType.EVALUATE)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Return the mean of the evaluating clients' metrics; None if they have no rows.
+
+        Args:
+            server_round: number of the round, from 1.
+            replies: the clients' messages.
+        """
+        replies = list(replies)
+        try:
+            return super().aggregate_evaluate(server_round, replies)
+        except ZeroDivisionError:
+            _LOG.warning(
+                "round %d: clients evaluated no rows (%s is 0)", server_round, self.weighted_by_key
+            )
+            return None
+
+    def _begin(self, arrays: ArrayRecord) -> None:
+        participants, available = self._terms.participants, self.min_available_nodes
+        self._participants = Participants(
+            participants, max(available, participants), self._limits.patience_s, self._seed
+        )
+        self._idle_rounds = 0
+        self._layout: Layout = layout_of(arrays, self._buffers)
+        self._sent, self._others = self._layout.split(arrays)
         self.server = Server(
             self._policy,
             self._terms,
-            self._flat(self._sent),
+            self._sent,
             self._validated,
             self._budget,
             self._seed,
+            self._others,
         )
+
+    @property
+    def _count_key(self) -> str | None:
+        """Metric that an answer is weighted by; None where all count the same."""
+        return None if self._equal else self.weighted_by_key
 
     def _running(self) -> Server:
         if self.server is None:
             raise SettingError("the strategy has not begun; call start, or configure_train(1, ...)")
         return self.server
 
-    def _sample(self, grid: Grid) -> list[int]:
-        """Choose the round's participants, once enough clients are connected."""
-        needed = max(self.min_available_nodes, self._terms.participants)
-        while len(nodes := sorted(grid.get_node_ids())) < needed:
-            time.sleep(WAIT_S)
-        chosen = self._rng.choice(len(nodes), self._terms.participants, replace=False)
-        return [nodes[row] for row in chosen]
+    def _idle(self, server_round: int, why: str) -> None:
+        """Note a round that is no step of the policy.
 
-    def _read(
-        self, message: Message, beta: float
-    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """Return the arrays and metrics of a client's reply; `beta` is the rate it was sent."""
-        client = f"client {message.metadata.src_node_id}"
-        (record,) = message.content.array_records.values()
-        (metrics,) = message.content.metric_records.values()
-        lacking = [name for name in METRICS if not isinstance(metrics.get(name), int | float)]
-        if lacking:
+        Raises:
+            SettingError: there have been too many in succession.
+        """
+        self._idle_rounds += 1
+        _LOG.warning("round %d: %s; the model stays as it was", server_round, why)
+        if self._idle_rounds >= self._limits.max_idle_rounds:
             raise SettingError(
-                f"{client} reports no {', '.join(lacking)}; let it put {', '.join(METRICS)} into "
-                "its metrics: the rate used, and loss and norm of the gradient at its first local "
-                "step"
+                f"round {server_round}: {self._idle_rounds} rounds in succession had too few "
+                f"answers, the last one {why}. The model until then is the strategy's `arrays`; "
+                "Limits(min_replies, patience_s, max_idle_rounds) say how much a run bears"
             )
-        numbers = {name: float(cast(float, metrics[name])) for name in METRICS}
-        if not abs(numbers["lr"] - beta) <= SAME * beta:
-            raise SettingError(
-                f"{client} used the rate {numbers['lr']:g} and was sent {beta:g}; let it read "
-                'config["lr"] in every round'
-            )
-        arrays = {name: array.numpy() for name, array in record.items()}
-        shapes, expected = ({n: a.shape for n, a in kept.items()} for kept in (arrays, self._sent))
-        if shapes != expected:
-            raise SettingError(
-                f"{client} returned arrays {shapes}, expected {expected}; let it return the model "
-                "that it was sent, trained"
-            )
-        return arrays, numbers
 
-    def _validated(self, weights: np.ndarray) -> tuple[float, float]:
-        return self._validate(_record(self._sent | self._shaped(weights)))
+    def _mean_metrics(self, answers: list[Answer]) -> MetricRecord:
+        """Return the mean of the metrics that all these clients report."""
+        contents = alike_metrics(answers, self.weighted_by_key, self._own_metrics)
+        return self.train_metrics_aggr_fn(contents, self.weighted_by_key)
 
-    def _is_weight(self, name: str) -> bool:
-        return name not in self._buffers and self._sent[name].dtype.kind == "f"
-
-    def _flat(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Concatenate the weights among the arrays, float64 [P]."""
-        parts = [arrays[name].ravel() for name in self._sent if self._is_weight(name)]
-        return np.concatenate(parts).astype(np.float64)
-
-    def _shaped(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Split weights [P] into the model's arrays, in their own precision."""
-        shaped, at = {}, 0
-        for name, array in self._sent.items():
-            if self._is_weight(name):
-                part = flat[at : at + array.size]
-                shaped[name] = part.reshape(array.shape).astype(array.dtype)
-                at += array.size
-        return shaped
-
-
-def _mean(
-    name: str, like: np.ndarray, answers: list[tuple[dict[str, np.ndarray], dict[str, float]]]
-) -> np.ndarray:
-    """Average a buffer over the clients, in the type of the array sent."""
-    mean = np.mean([arrays[name] for arrays, _ in answers], axis=0)
-    whole = like.dtype.kind != "f"
-    return np.asarray(np.rint(mean) if whole else mean).astype(like.dtype)
-
-
-def _record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.ascontiguousarray(a)) for name, a in arrays.items()})
+    def _validated(self, weights: np.ndarray, others: Others) -> tuple[float, float]:
+        arrays = self._validated_arrays = self._layout.record(weights, others)
+        # The user's function may take the arrays out of the record it is given.
+        return self._validate(ArrayRecord(dict(arrays)))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flower_clients import Grid, Steady, a_server_app  # noqa: F401
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import (
     FedAdagrad,
     FedAdam,
@@ -18,37 +19,18 @@ from flwr.serverapp.strategy import (
     FedYogi,
     Strategy,
 )
-from flwr.supercore.task_identity import TaskIdentity
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sysopt_gym.core.errors import MissingDependencyError, SettingError
 from sysopt_gym.core.registry import contender_names, load_contender
 from sysopt_gym.datasets.federated_lr.instance import Terms
 from sysopt_gym.deploy.flower.strategy import controller_strategy
-from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES, order
+from sysopt_gym.envs.federated_lr.orders import LOCAL_RULES
+from sysopt_gym.solvers.federated_lr import fixed
 
 TERMS = Terms(rounds=3, clients=3, participants=3, local_steps=2, batch_size=8, alpha=1.0, beta=0.1)
 TARGETS = np.array([[1.0, 2.0, 3.0], [2.0, 0.0, 1.0], [0.0, -2.0, 2.0]])  # one a client
 Client = Callable[[Message], dict[str, Any]]
-
-
-@pytest.fixture(autouse=True)
-def a_server_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flower makes messages only in a process that it has started for an app."""
-    for name in ("_task_id", "_run_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
-
-
-class Steady:
-    """The same rates and rules all along, with the alpha of the step."""
-
-    def __init__(self, *alphas: float, **rules: str) -> None:
-        self.alphas, self.rules = alphas or (1.0,), rules
-
-    def reset(self, terms: Any, budget: Any, seed: int) -> None:
-        self.seed = seed
-
-    def act(self, observation: Any, info: Any) -> np.ndarray:
-        alpha = self.alphas[min(info["step"], len(self.alphas) - 1)]
-        return order(alpha, 0.1, **self.rules)
 
 
 def descend(message: Message) -> dict[str, Any]:
@@ -71,28 +53,17 @@ def descend(message: Message) -> dict[str, Any]:
     }
 
 
-class LocalGrid:
-    """Hands messages to a client function and back."""
+class LocalGrid(Grid):
+    """Hands messages to a client function that returns plain dicts."""
 
     def __init__(self, client: Client = descend, nodes: int = 3) -> None:
-        self.client, self.nodes = client, nodes
-        self.rounds: list[list[Message]] = []
+        super().__init__(lambda message: self.packed(client(message)), range(nodes))
 
-    def get_node_ids(self) -> Iterable[int]:
-        return list(range(self.nodes))
-
-    def send_and_receive(self, messages: Iterable[Message], **_: Any) -> list[Message]:
-        sent = list(messages)
-        self.rounds.append(sent)
-        return [self.answer(message) for message in sent]
-
-    def answer(self, message: Message) -> Message:
-        said = self.client(message)
+    def packed(self, said: dict[str, Any]) -> RecordDict | str:
         if "error" in said:
-            return Message(Error(0, said["error"]), reply_to=message)
+            return str(said["error"])
         arrays = ArrayRecord({n: Array(np.asarray(a)) for n, a in said["arrays"].items()})
-        content = {"arrays": arrays, "metrics": MetricRecord(said["metrics"])}
-        return Message(RecordDict(content), reply_to=message)
+        return RecordDict({"arrays": arrays, "metrics": MetricRecord(said["metrics"])})
 
 
 def validate(arrays: ArrayRecord) -> tuple[float, float]:
@@ -128,33 +99,97 @@ def weights_after(strategy: Strategy, rounds: int = 3) -> np.ndarray:
     return strategy.start(LocalGrid(), first_model(), rounds).arrays["w"].numpy()
 
 
+LONG = 50
 FLOWERS = {"fraction_evaluate": 0.0, "min_available_nodes": 3, "min_train_nodes": 3}
+ETA = {"eta": 0.1, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3}
+SAME_AS_FLOWER: dict[str, tuple[Any, Callable[[], Strategy]]] = {
+    "fedavg": (fixed.fedavg(), lambda: FedAvg(**FLOWERS)),
+    "fedavgm": (
+        fixed.fedavgm(),
+        lambda: FedAvgM(server_learning_rate=1.0, server_momentum=0.9, **FLOWERS),
+    ),
+    "fedadagrad": (fixed.fedadagrad(), lambda: FedAdagrad(**FLOWERS)),
+    "fedadam": (fixed.fedadam_flower(), lambda: FedAdam(**FLOWERS)),
+    "fedyogi": (fixed.fedyogi_flower(), lambda: FedYogi(**FLOWERS)),
+    "fedadagrad, settings": (
+        fixed.fedadagrad(eta=1.0, tau=1e-2), lambda: FedAdagrad(eta=1.0, tau=1e-2, **FLOWERS)
+    ),
+    "fedadam, settings": (
+        fixed.fedadam_flower(eta=0.01, tau=1e-9), lambda: FedAdam(eta=0.01, tau=1e-9, **FLOWERS)
+    ),
+    "fedyogi, settings": (
+        fixed.fedyogi(tau=1e-5), lambda: FedYogi(eta=0.1, tau=1e-5, **FLOWERS)
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule", "alpha", "flowers"),
-    [
-        ("average", 1.0, lambda: FedAvg(**FLOWERS)),
-        ("momentum", 0.7, lambda: FedAvgM(
-            server_learning_rate=0.7, server_momentum=0.9, **FLOWERS)),
-        ("adagrad", 0.1, lambda: FedAdagrad(eta=0.1, tau=1e-3, **FLOWERS)),
-        ("yogi", 0.1, lambda: FedYogi(eta=0.1, beta_1=0.9, beta_2=0.99, tau=1e-3, **FLOWERS)),
-    ],
-)  # fmt: skip
-def test_a_constant_controller_of_every_server_rule_is_flowers_own_strategy(
-    rule: str, alpha: float, flowers: Callable[[], Strategy]
+@pytest.mark.parametrize("name", SAME_AS_FLOWER)
+@pytest.mark.parametrize("counts", [(10, 10, 10), (10, 3, 1000)])
+def test_every_server_rule_is_flowers_own_strategy_to_the_last_digits(
+    name: str, counts: tuple[int, int, int]
 ) -> None:
-    ours = weights_after(strategy(Steady(alpha, server=rule)))
-    np.testing.assert_allclose(ours, weights_after(flowers()), rtol=1e-5)
+    """Over fifty rounds, with clients of the same and of different sizes."""
+
+    def client(message: Message) -> dict[str, Any]:
+        said = descend(message)
+        said["metrics"]["num-examples"] = counts[message.metadata.dst_node_id]
+        return said
+
+    policy, flowers = SAME_AS_FLOWER[name]
+    terms = Terms(LONG, 3, 3, local_steps=2, batch_size=8, alpha=1.0, beta=0.1)
+    ours, theirs = (
+        one.start(LocalGrid(client), first_model(), LONG).arrays["w"].numpy()
+        for one in (strategy(policy, terms=terms), flowers())
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert abs(theirs - first_model()["w"].numpy()).max() > 0.1, "it moved"
 
 
-def test_adam_is_flowers_with_its_correction_of_early_rounds_put_into_the_rate() -> None:
-    corrected = [
-        0.1 * np.sqrt(1 - 0.99 ** (turn + 1)) / (1 - 0.9 ** (turn + 1)) for turn in (1, 2, 3)
-    ]
-    ours = weights_after(strategy(Steady(1.0, *corrected, server="adam")))
-    flowers = FedAdam(eta=0.1, beta_1=0.9, beta_2=0.99, tau=1e-3, **FLOWERS)
-    np.testing.assert_allclose(ours, weights_after(flowers), rtol=1e-5)
+def test_clients_count_the_same_where_that_is_wanted() -> None:
+    def client(message: Message) -> dict[str, Any]:
+        said = descend(message)
+        said["metrics"]["num-examples"] = [1, 1, 1000][message.metadata.dst_node_id]
+        return said
+
+    def after(counted: Client, **options: Any) -> np.ndarray:
+        result = strategy(**options).start(LocalGrid(counted), first_model())
+        return result.arrays["w"].numpy()
+
+    plain = after(descend)
+    assert abs(plain - after(client)).max() > 0.1
+    np.testing.assert_array_equal(plain, after(client, equal_weights=True))
+    uncounted = changed(**{"num-examples": None})
+    np.testing.assert_array_equal(plain, after(uncounted, equal_weights=True))
+    with pytest.raises(SettingError, match="reports no num-examples"):
+        after(uncounted)
+
+
+@given(counts=st.lists(st.integers(0, 10**6), min_size=3, max_size=3).filter(any))
+@settings(max_examples=20)
+def test_losses_and_updates_are_means_by_the_number_of_examples(counts: list[int]) -> None:
+    def client(message: Message) -> dict[str, Any]:
+        node = message.metadata.dst_node_id
+        w = message.content["arrays"]["w"].numpy() + [1.0, 10.0, 100.0][node]
+        told = {"lr": message.content["config"]["lr"], "gradient_norm": 1.0}
+        metrics = {"num-examples": counts[node], "train_loss": float(node), **told}
+        return {"arrays": {"w": w}, "metrics": metrics}
+
+    terms = Terms(1, 3, 3, local_steps=2, batch_size=8, alpha=1.0, beta=0.1)
+    controlled = controller_strategy(Steady(), terms, lambda a: (1.0, 0.5), fraction_evaluate=0.0)
+    result = controlled.start(LocalGrid(client), first_model())
+    shares = np.array(counts) / sum(counts)
+    moved = result.arrays["w"].numpy() - first_model()["w"].numpy()
+    np.testing.assert_allclose(moved, np.full(3, shares @ [1.0, 10.0, 100.0]))
+    history = controlled.server.history[1]
+    assert history["train_loss"] == pytest.approx(shares @ [0.0, 1.0, 2.0])
+    assert history["mean_square_norm"] == pytest.approx(3 * shares @ [1.0, 100.0, 10_000.0])
+    assert result.train_metrics_clientapp[1]["train_loss"] == pytest.approx(history["train_loss"])
+
+
+@pytest.mark.parametrize("option", ["fraction_train", "min_train_nodes"])
+def test_an_option_of_flower_that_follows_from_the_terms_is_refused(option: str) -> None:
+    with pytest.raises(SettingError, match=f"{option} follows from the terms"):
+        strategy(**{option: 1})
 
 
 def test_clients_are_sent_the_orders_of_the_round_beside_the_users_own_config() -> None:
@@ -255,7 +290,7 @@ def test_a_client_that_returns_another_model_is_refused() -> None:
     def client(message: Message) -> dict[str, Any]:
         return descend(message) | {"arrays": {"w": np.zeros(2)}}
 
-    with pytest.raises(SettingError, match=r"returned arrays .*\(2,\).*expected .*\(3,\)"):
+    with pytest.raises(SettingError, match=r"another model, .*\(2,\), expected \(3,\)"):
         strategy().start(LocalGrid(client), first_model())
 
 

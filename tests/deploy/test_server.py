@@ -14,7 +14,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import IllegalActionError, SettingError
 from sysopt_gym.datasets.federated_lr.generator import generate
 from sysopt_gym.datasets.federated_lr.instance import BETA_RANGE, Federation, Terms, terms_of
-from sysopt_gym.deploy.flower.server import Server
+from sysopt_gym.deploy.flower.server import Mean, Others, Server
 from sysopt_gym.envs.federated_lr.draws import draw_rounds, first_weights, shelve
 from sysopt_gym.envs.federated_lr.env import FederatedLREnv
 from sysopt_gym.envs.federated_lr.orders import CHECKPOINTS, SERVER_RULES, order, rate_of
@@ -37,7 +37,7 @@ class Scripted:
         return self.orders[len(self.seen) - 1]
 
 
-def bowl(weights: np.ndarray) -> tuple[float, float]:
+def bowl(weights: np.ndarray, others: Others) -> tuple[float, float]:
     """Half the squared distance from the origin, and an accuracy that falls with it."""
     with np.errstate(over="ignore"):
         loss = float(weights @ weights / 2)
@@ -65,7 +65,7 @@ class Logistic:
         loss = float(-np.log((p * wanted).sum(axis=1)).mean())
         return loss, gradient, float((logits.argmax(axis=1) == labels).mean())
 
-    def validate(self, weights: np.ndarray) -> tuple[float, float]:
+    def validate(self, weights: np.ndarray, others: Others) -> tuple[float, float]:
         loss, _, accuracy = self._loss(weights, self.f.val_inputs.astype(float), self.f.val_labels)
         return loss, accuracy
 
@@ -90,7 +90,15 @@ def served(orders: list[Any], weights: Any = (3.0, 4.0)) -> Server:
 def answer(server: Server, *moves: Any, losses: Any = (2.0, 4.0), norms: Any = (1.0, 3.0)) -> bool:
     """A round whose clients moved as said."""
     sent = server.weights.copy()
-    return server.receive(sent, sent + np.array(moves), np.array(losses), np.array(norms))
+    return server.receive(mean_of(sent, sent + np.array(moves), losses, norms))
+
+
+def mean_of(sent: np.ndarray, trained: Any, losses: Any, norms: Any) -> Mean:
+    """A round's mean of clients that count the same."""
+    mean = Mean(sent)
+    for row in zip(trained, losses, norms, strict=False):
+        mean.add(*row)
+    return mean
 
 
 def test_before_the_first_round_the_controller_knows_the_first_model_and_nothing_of_updates() -> (
@@ -130,7 +138,7 @@ def test_a_round_is_told_as_computed_by_hand() -> None:
 def test_updates_are_from_the_model_as_it_was_sent_in_whatever_precision() -> None:
     server = served([order(1, 0.1)] * 2)
     sent, trained = np.array([3.25, 4.0]), np.array([[3.0, 3.0]])
-    server.receive(sent, trained, np.ones(1), np.ones(1))
+    server.receive(mean_of(sent, trained, [1.0], [1.0]))
     assert server.history[1]["update_norm"] == pytest.approx(math.hypot(0.25, 1.0))
     np.testing.assert_allclose(server.weights, [3.0, 3.0], rtol=1e-5)
 
@@ -245,6 +253,6 @@ def test_a_server_tells_and_does_what_the_environment_does(participants: int) ->
         if s < f.rounds:
             beta = rate_of(one[1], BETA_RANGE)
             said = [model.train(server.weights, rows, beta) for rows in rounds.rows[s]]
-            assert server.receive(server.weights, *map(np.array, zip(*said, strict=True)))
+            assert server.receive(mean_of(server.weights, *zip(*said, strict=True)))
     assert over and not info["diverged"]
     assert server.validation[0] == pytest.approx(info["validation_loss"], rel=1e-9)
