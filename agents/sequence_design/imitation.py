@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.plan import designs_of
+from ...envs.sequence_design.rules import repaired
 from ..batches import one_pass, step
 from ..recipe import ImitationPass
 from .network import SequencePolicy
@@ -108,6 +109,6 @@ def imitate_measured(
     for _ in range(batches):
         if enough():
             break
-        rows = task.sequences[rng.choice(count, batch_size, p=chances)]
+        rows = repaired(task, task.sequences[rng.choice(count, batch_size, p=chances)], rng)
         tokens = torch.from_numpy(rows.astype(np.int64))
         step(network, optimizer, surprise(network, tokens, legal_at(task, rows)))

@@ -2,9 +2,9 @@
 
 The nodes of the search (muzero/search.py) are designs. The policy gives their prior. A node's value
 is the proxy's value of the design that results if the letters after it are those of the present
-design, replaced where they would form a banned pair: in a game without chance that is exact, and
-each such design is a candidate itself. A lane is one design; the search starts at its first letter,
-and after every letter continues from the best design that the tree has met.
+design, replaced where they would form a banned pair or break another rule: in a game without chance
+that is exact, and each such design is a candidate itself. A lane is one design; the search starts
+at its first letter, and after every letter continues from the best design that the tree has met.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from ...envs.sequence_design.rules import letters_at, likeliest
 from ...methods.sequence_design.pool import Pool, out_of_time
 from ..muzero.forest import NONE, SearchSettings, make_forest
 from ..muzero.search import Leaves, search
@@ -90,9 +91,7 @@ class Lookahead:
             if out_of_time(self.pool.clock):
                 break
             state, scores = self._read(before, np.full(len(lanes), at), state)
-            legal = np.ones(scores.shape, np.bool_)
-            if at > 0:
-                legal = ~task.banned[before.numpy()]
+            legal = letters_at(task, self._tokens[0], at) > 0
             self._states[0], self._places[0] = state, at
             noise = rng.gumbel(size=scores.shape)
             noise[lanes, self._tokens[0, :, at]] = SURE
@@ -142,10 +141,14 @@ class Lookahead:
         state, scores = self._read(
             before, np.minimum(places, task.length - 1), self._states[up, rows]
         )
-        barred = torch.from_numpy(task.banned[letters])
-        prior = scores.masked_fill(barred, MASKED).softmax(1).numpy()
         tokens = self._tokens[up, rows]
-        _go_on(tokens, places, letters, prior, task.banned)
+        tokens[np.arange(len(rows)), places - 1] = letters
+        legal = letters_at(task, tokens, np.minimum(places, task.length - 1)) > 0
+        prior = scores.masked_fill(torch.from_numpy(~legal), MASKED).softmax(1).numpy()
+        if task.ruled:
+            tokens = likeliest(task, np.eye(task.letters)[tokens], tokens, places)
+        else:
+            _go_on(tokens, places, letters, prior, task.banned)
         values = self.pool.add(tokens)
         self._tokens[made, rows], self._values[made, rows] = tokens, values
         self._states[made, rows], self._places[made, rows] = state, places

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.dynamics import append, append_mask
+from ...envs.sequence_design.rules import letters_after, letters_at
 from ..network import MASKED
 from .network import START, SequencePolicy, shifted
 
 
 def legal_at(task: DesignTask, tokens: np.ndarray) -> Tensor:
-    """Find the letters that may stand at each place after the letter before it.
+    """Find the letters that may stand at each place after those before it.
 
     Args:
         task: the task.
@@ -22,9 +22,7 @@ def legal_at(task: DesignTask, tokens: np.ndarray) -> Tensor:
     Returns:
         bool [B, L, V].
     """
-    legal = np.ones((*tokens.shape, task.letters), np.bool_)
-    legal[:, 1:] = ~task.banned[tokens[:, :-1]]
-    return torch.from_numpy(legal)
+    return torch.from_numpy(letters_after(task, tokens))
 
 
 def log_policy(network: SequencePolicy, tokens: Tensor, legal: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,19 +120,18 @@ def _draw(
     """
     tokens, rows = tokens.copy(), np.arange(len(tokens))
     log_chances = np.empty(tokens.shape, np.float32)
-    mask = np.empty((len(tokens), task.letters), np.int8)
     before, state = torch.full((len(tokens), 1), START), None
     for at in range(task.length):
         place = torch.tensor([at])
         states, state = network.read(before, place, state)
-        append_mask(tokens, at, task.banned, mask)
+        mask = letters_at(task, tokens, at)
         scores = network.scores_at(states, place, task.letters).squeeze(1)
         legal = torch.from_numpy(mask) > 0
         chances = scores.masked_fill(~legal, MASKED).log_softmax(1).numpy()
         letters = (chances + rng.gumbel(size=mask.shape)).argmax(axis=1)
         kept = np.minimum(tokens[:, at], task.letters - 1).astype(np.int64)
         letters = np.where(drawn[:, at] | (mask[rows, kept] == 0), letters, kept)
-        append(tokens, at, letters, task.banned)
+        tokens[:, at] = letters
         log_chances[:, at] = chances[rows, letters]
         before = torch.from_numpy(letters).unsqueeze(1)
     return tokens, log_chances

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...datasets.sequence_design.instance import DesignTask, seal
-from ...envs.sequence_design.dynamics import Designs
+from ...envs.sequence_design.designs import Designs
 from ...envs.sequence_design.env import SequenceDesignEnv
 from ...envs.sequence_design.objective import expected_median
 from ...envs.sequence_design.proxy import reference_proxy

@@ -12,6 +12,7 @@ import numpy as np
 from ...core.errors import InstanceError
 from ...core.fields import BLANK, array, declared, names, string, whole
 from ...core.instance import Instance
+from .motifs import automaton, least_changes
 
 BATCH_SIZE = 128
 START_POOL = 128
@@ -206,6 +207,30 @@ class DesignTask(Instance):
                 f"{len(self.references)} references and most_changes {self.most_changes}; give "
                 "both or none"
             )
+        if self.ruled and not self._has_designs():
+            near = f", {self.most_changes} letters at most from a reference" * bool(
+                self.references.size
+            )
+            self.refuse(
+                "no sequence keeps all rules (the letters allowed at each position"
+                f"{near}, {len(self.forbidden)} forbidden motifs, "
+                f"{int(self.banned.sum())} banned pairs); relax one"
+            )
+
+    def _has_designs(self) -> bool:
+        """Return whether some sequence keeps all rules."""
+        step = self.automaton()
+        if not self.most_changes:
+            return int(least_changes(self.sequences[:1], self.barred, step, False)[0, 0, 0]) == 0
+        return any(
+            int(least_changes(one[None], self.barred, step, True)[0, 0, 0]) <= self.most_changes
+            for one in self.references
+        )
+
+    def automaton(self) -> np.ndarray:
+        """Return the automaton of forbidden motifs and banned pairs; see motifs.automaton."""
+        motifs = [[self.alphabet.index(letter) for letter in motif] for motif in self.forbidden]
+        return automaton([*motifs, *np.argwhere(self.banned).tolist()], self.letters)
 
     def _check_handle(self) -> None:
         try:

@@ -13,11 +13,13 @@ from ...core.errors import IllegalActionError, InstanceError, SettingError
 from ...datasets.sequence_design.instance import DesignTask
 from ..actions import LegalDiscrete, LegalMultiDiscrete
 from ..base import FamilyEnv, Observation
-from .dynamics import Designs, append, append_mask, edit_mask, feasible
+from .designs import Designs
+from .dynamics import append
 from .objective import expected_median
 from .observation import observation_space, squashed
 from .proxy import Ensemble, reference_proxy
 from .render import frame
+from .rules import edits, legal, letters_at, starting_designs
 
 SHORT_ALPHABET = 4  # DNA and RNA: as many edits as letters by default
 PROTEIN_EDITS = 15
@@ -36,8 +38,9 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     measured sequence, the last to hand the design in. Form batch: `MultiDiscrete([V] * (B * L))`,
     all designs at once, one row after the other. `action_mask` (construct, mutate) is exact: an
     action masked in is always taken, one masked out raises IllegalActionError. Masked out are
-    letters that may not follow each other (`DesignTask.banned`) and edits that change nothing. The
-    space's own `sample()` draws a legal action.
+    letters after which no design can keep the task's rules (banned pairs, barred letters, forbidden
+    motifs, changes from the references; see DesignTask), edits that break one, and edits that
+    change nothing. The space's own `sample()` draws a legal action.
 
     ## Observation space
     A flat Dict; what is returned never changes afterwards.
@@ -64,7 +67,8 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
 
     ## Starting state
     The task in `reset(options={"instance": task})`, else one of the set, drawn by the environment's
-    generator. In form mutate each design begins as a random member of the task's start pool.
+    generator. In form mutate each design begins as a random member of the task's start pool, with
+    as few letters changed as make it keep the rules.
 
     ## Episode end
     Terminated when the batch is complete. Never truncated. In form mutate a design is handed in by
@@ -127,6 +131,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         self.proxy = self._proxy if self._proxy is not None else reference_proxy(self.task)
         size = self.task.batch_size if self.designs is None else self.designs
         self.handed_in = Designs(self.task, size)
+        self._starts = starting_designs(self.task)
         self._means: dict[bytes, float] = {}
         self._predict(self.handed_in.batch())
         self._objective = self._expected()
@@ -157,14 +162,14 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
             self.tokens = np.full(task.length, task.letters, np.int8)
             return
         row = 0 if self.form == "batch" else int(rng.integers(len(task.starts)))
-        self.tokens = task.sequences[task.starts[row]].copy()
+        self.tokens = self._starts[row].copy()
         self._start = self.tokens.copy()
         self._value = self._start_value = self._measure(self.tokens)
 
     def _append(self, action: Any) -> float:
-        letter = int(action)
-        lane = self.tokens[None]
-        if append(lane, self._spent, np.array([letter]), self.task.banned) >= 0:
+        letter, lane = int(action), self.tokens[None]
+        ruled_out = self.task.ruled and letter not in np.flatnonzero(self._mask())
+        if ruled_out or append(lane, self._spent, np.array([letter]), self.task.banned) >= 0:
             raise illegal_letter(self.task, letter, self._spent, self._mask())
         self._spent += 1
         return self._hand_in(self.tokens) if self._spent == self.task.length else 0.0
@@ -200,11 +205,12 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         if rows.min() < 0 or rows.max() >= task.letters:
             raise IllegalActionError(f"{task.name}: tokens must be in 0..{task.letters - 1}")
         rows = rows.astype(np.int8)
-        free = feasible(rows, task.banned)
+        free = legal(task, rows)
         if not free.all():
             row = int(np.argmin(free))
             raise IllegalActionError(
-                f"{task.name}: design {row}, {task.text(rows[row])}, holds a banned pair of letters"
+                f"{task.name}: design {row}, {task.text(rows[row])}, holds a banned pair of "
+                "letters or breaks another rule of the task"
             )
         return float(np.mean([self._hand_in(row) for row in rows]))
 
@@ -243,34 +249,31 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
 
     def _mask(self) -> np.ndarray:
         task = self.task
-        actions = task.letters if self.form == "construct" else task.length * task.letters + 1
-        mask = np.zeros(actions, np.int8)
-        if self.handed_in.count < self.handed_in.size:
-            if self.form == "construct":
-                append_mask(self.tokens[None], self._spent, task.banned, mask[None])
-            else:
-                edit_mask(self.tokens[None], task.banned, mask[None])
-        return mask
+        if self.handed_in.count == self.handed_in.size:
+            construct = self.form == "construct"
+            return np.zeros(task.letters if construct else task.length * task.letters + 1, np.int8)
+        if self.form == "construct":
+            return letters_at(task, self.tokens[None], self._spent)[0]
+        return edits(task, self.tokens[None])[0]
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         task, tokens, spent = self.instances[0], None, 0
         if seed is not None:
             task, reset = self._drawn_after(seed)
             if self.form == "mutate":
-                tokens = task.sequences[task.starts[reset.integers(len(task.starts))]]
+                tokens = starting_designs(task)[reset.integers(len(task.starts))]
         elif not self._ended:
             task, tokens, spent = self.task, self.tokens, self._spent
         if self.form == "batch":
             return _walks(task, self.action_space.shape[0] // task.length, rng)  # type: ignore[index]
         if self.form == "construct":
-            if tokens is None or spent == 0:
+            if not task.ruled and (tokens is None or spent == 0):
                 return rng.integers(task.letters)
-            return rng.choice(np.flatnonzero(~task.banned[tokens[spent - 1]]))
+            now = np.zeros(task.length, np.int8) if tokens is None else tokens
+            return rng.choice(np.flatnonzero(letters_at(task, now[None], spent)[0]))
         if tokens is None:
             return np.int64(task.length * task.letters)
-        mask = np.zeros((1, task.length * task.letters + 1), np.int8)
-        edit_mask(tokens[None], task.banned, mask)
-        return rng.choice(np.flatnonzero(mask[0]))
+        return rng.choice(np.flatnonzero(edits(task, tokens[None])[0]))
 
     def _observation(self) -> Observation:
         task, batch = self.task, self.handed_in
@@ -337,10 +340,18 @@ def illegal_letter(
 
 def _walks(task: DesignTask, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw `count` random feasible designs; return their letters one after the other, int64."""
-    tokens = np.empty((count, task.length), np.int64)
-    tokens[:, 0] = rng.integers(task.letters, size=count)
+    tokens = np.zeros((count, task.length), np.int8)
+    tokens[:, 0] = _first_letters(task, count, rng)
     for place in range(1, task.length):
+        masks = letters_at(task, tokens, place)
         for lane in range(count):
-            legal = np.flatnonzero(~task.banned[tokens[lane, place - 1]])
-            tokens[lane, place] = rng.choice(legal)
-    return tokens.ravel()
+            tokens[lane, place] = rng.choice(np.flatnonzero(masks[lane]))
+    return tokens.ravel().astype(np.int64)
+
+
+def _first_letters(task: DesignTask, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw the first letters of `count` designs, int64 [count]."""
+    nothing = np.zeros((1, task.length), np.int8)
+    letters = np.flatnonzero(letters_at(task, nothing, 0)[0])
+    first: np.ndarray = letters[rng.integers(len(letters), size=count)]
+    return first

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...core.errors import SolutionError
 from ...datasets.sequence_design.instance import DesignTask
-from .dynamics import feasible
 from .proxy import reference_proxy
+from .rules import legal
 
 
 def designs_of(task: DesignTask, actions: np.ndarray) -> np.ndarray:
@@ -24,7 +24,7 @@ def designs_of(task: DesignTask, actions: np.ndarray) -> np.ndarray:
     sane = whole <= task.batch_size and (
         not tokens.size or (tokens.min() >= 0 and tokens.max() < task.letters)
     )
-    if not sane or not feasible(tokens, task.banned).all():
+    if not sane or not legal(task, tokens.astype(np.int8)).all():
         raise SolutionError(
             f"{task.name}: the plan is no legal batch of designs; `sysopt-gym validate` says what "
             "it breaks"
@@ -54,7 +54,7 @@ def export_plan(task: DesignTask, actions: np.ndarray) -> list[dict[str, Any]]:
             {
                 "rank": rank,
                 "sequence": task.text(designs[row]),
-                "proxy_score": low + float(means[row]) * (high - low),
+                "proxy_score": task.sign * (low + float(means[row]) * (high - low)),
                 "proxy_spread": float(spreads[row]) * (high - low),
                 "nearest": int(differing.min()),
             }

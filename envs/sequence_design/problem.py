@@ -16,9 +16,10 @@ from ...datasets.sequence_design.loaders import load_file
 from ...datasets.sequence_design.settings import SETTINGS, with_settings
 from ...datasets.sequence_design.splits import SETS
 from . import FAMILY
-from .dynamics import best_offline
+from .designs import best_offline
 from .objective import objective_of
 from .plan import export_plan
+from .rules import starting_designs
 from .validate import diversity, validate
 
 
@@ -87,8 +88,12 @@ class SequenceDesign(Problem[DesignTask]):
         }
 
     def null_plan(self, task: DesignTask) -> np.ndarray:
-        """Return the best of the offline set, repeated where it holds too few."""
+        """Return the best of the offline set that keeps the rules, repeated where it is too few;
+        starts that are mended where it is none.
+        """
         rows = best_offline(task, task.batch_size)
+        if not len(rows):
+            rows = starting_designs(task)
         return np.resize(rows.astype(np.int64), task.batch_size * task.length)
 
 

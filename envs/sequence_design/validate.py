@@ -30,8 +30,9 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
 
     The plan is int64 [n], letters in the order they were set, L per design, at most batch_size
     designs; an unfinished last one does not count. It is feasible if every letter is in the
-    alphabet and may follow the one before it. Repeats count once, and an incomplete batch is padded
-    with the best different sequences of the offline set. The oracle is asked once for each
+    alphabet and may follow the one before it, and every design keeps the task's rules. Repeats
+    count once, and an incomplete batch is padded with the best different sequences of the offline
+    set, those that keep the rules first. The oracle is asked once for each
     different batch.
 
     Args:
@@ -100,7 +101,32 @@ def _read(task: DesignTask, plan: np.ndarray) -> tuple[list[tuple[int, ...]], st
             pair = task.alphabet[letters[step - 1]] + task.alphabet[letter]
             return [], f"{where}: the pair {pair} is banned"
     whole = len(letters) // length
-    return [tuple(letters[d * length : (d + 1) * length]) for d in range(whole)], ""
+    designs = [tuple(letters[d * length : (d + 1) * length]) for d in range(whole)]
+    for number, design in enumerate(designs):
+        if wrong := _broken_rule(task, design):
+            return [], f"step {(number + 1) * length}, design {number}: {wrong}"
+    return designs, ""
+
+
+def _broken_rule(task: DesignTask, design: tuple[int, ...]) -> str:
+    """Say which of the task's rules a design breaks; "" if none."""
+    text = "".join(task.alphabet[letter] for letter in design)
+    for place, letter in enumerate(design):
+        if task.barred[place, letter]:
+            return (
+                f"{text} has {task.alphabet[letter]} at position {place + 1}, which is not allowed"
+            )
+    for motif in task.forbidden:
+        if motif in text:
+            return f"{text} holds the forbidden motif {motif}"
+    if task.most_changes:
+        away = int((task.references != np.array(design)).sum(axis=1).min())
+        if away > task.most_changes:
+            return (
+                f"{text} differs from the nearest reference in {away} letters; "
+                f"{task.most_changes} are allowed"
+            )
+    return ""
 
 
 def _padded(task: DesignTask, designs: list[tuple[int, ...]]) -> tuple[np.ndarray, int]:
@@ -108,10 +134,19 @@ def _padded(task: DesignTask, designs: list[tuple[int, ...]]) -> tuple[np.ndarra
     batch = dict.fromkeys(designs)
     uniques = len(batch)
     ranked = sorted(range(len(task.scores)), key=lambda row: -task.scores[row])
+    broken: list[tuple[int, ...]] = []
     for row in ranked:
         if len(batch) == task.batch_size:
             break
-        batch.setdefault(tuple(task.sequences[row].tolist()))
+        measured = tuple(task.sequences[row].tolist())
+        if task.ruled and _broken_rule(task, measured):
+            broken.append(measured)
+        else:
+            batch.setdefault(measured)
+    for measured in broken:
+        if len(batch) == task.batch_size:
+            break
+        batch.setdefault(measured)
     return np.array(list(batch), np.int8).reshape(len(batch), task.length), uniques
 
 

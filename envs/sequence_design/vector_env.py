@@ -14,11 +14,13 @@ import numpy as np
 from ...core.errors import IllegalActionError, SettingError
 from ...datasets.sequence_design.instance import DesignTask
 from ..base import FamilyVectorEnv, Observation, draw_masked
-from .dynamics import append, append_mask, padding
+from .designs import padding
+from .dynamics import append
 from .env import SequenceDesignEnv, check_alike, illegal_letter
 from .objective import expected_median
 from .observation import squashed
 from .proxy import Ensemble, reference_proxy
+from .rules import letters_at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +156,9 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         letters, tokens = letters.astype(np.int64), self._tokens.copy()
         for team, lanes in self._playing:
             part = tokens[lanes]
-            row = append(part, self._at, letters[lanes], team.task.banned)
+            row = _ruled_out(team.task, part, self._at, letters[lanes])
+            if row < 0:
+                row = append(part, self._at, letters[lanes], team.task.banned)
             if row >= 0:
                 lane = int(lanes[row])
                 raise illegal_letter(team.task, int(letters[lane]), self._at, self._mask()[lane])
@@ -209,14 +213,16 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         mask = np.zeros((self.num_envs, self.instances[0].letters), np.int8)
         if not self._ended:
             for team, lanes in self._playing:
-                part = mask[lanes]
-                append_mask(self._tokens[lanes], self._at, team.task.banned, part)
-                mask[lanes] = part
+                mask[lanes] = letters_at(team.task, self._tokens[lanes], self._at)
         return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> np.ndarray:
+        if seed is not None:
+            tasks = [self._drawn_after(seed + lane)[0] for lane in range(self.num_envs)]
+            nothing = np.zeros((1, tasks[0].length), np.int8)
+            return draw_masked(rng, np.concatenate([letters_at(t, nothing, 0) for t in tasks]))
         shape = self.num_envs, self.instances[0].letters
-        return draw_masked(rng, np.ones(shape) if seed is not None or self._ended else self._mask())
+        return draw_masked(rng, np.ones(shape) if self._ended else self._mask())
 
     def _observation(self) -> Observation:
         task, nothing = self.instances[0], np.zeros(self.num_envs)
@@ -238,3 +244,20 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
             "proxy_mean": self._mean.copy(),
             "proxy_spread": self._spread.copy(),
         }
+
+
+def _ruled_out(task: DesignTask, tokens: np.ndarray, at: int, letters: np.ndarray) -> int:
+    """Return the first lane whose letter cannot lead to a legal design; -1 if none.
+
+    Args:
+        task: the task; one without rules beside the banned pairs rules nothing out here.
+        tokens: int8 [B, L].
+        at: the position.
+        letters: int64 [B].
+    """
+    if not task.ruled:
+        return -1
+    mask = letters_at(task, tokens, at)
+    known = (letters >= 0) & (letters < task.letters)
+    wrong = ~known | (mask[np.arange(len(letters)), np.where(known, letters, 0)] == 0)
+    return int(wrong.argmax()) if wrong.any() else -1

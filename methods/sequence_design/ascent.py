@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.rules import starting_designs
 from .adam import RATE, Adam, adaptive_rates
 from .pool import Pool, out_of_time
 from .sequences import decode, one_hot
@@ -49,7 +50,7 @@ def climb_until_the_end(
         auxiliary: proxy that sets each candidate's step size by Adaptive-eta; None for RATE
             throughout.
     """
-    first = SHARPNESS * one_hot(task, task.sequences[task.starts])
+    first = SHARPNESS * one_hot(task, starting_designs(task))
     noise = 0.0
     while not out_of_time(pool.clock):
         draws = rng.normal(0.0, 1.0, first.shape).astype(np.float32)

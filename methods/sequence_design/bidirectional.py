@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.rules import starting_designs
 from .sequences import decode
 
 TARGET = 10.0  # standardized score that candidates are labeled with
@@ -29,7 +30,7 @@ def start_logits(task: DesignTask, rng: np.random.Generator) -> np.ndarray:
     Returns:
         float64 [n, L, V].
     """
-    starts = task.sequences[task.starts[: task.batch_size]]
+    starts = starting_designs(task)[: task.batch_size]
     logits = rng.normal(0.0, START_NOISE, (*starts.shape, task.letters))
     best = logits.argmax(axis=2)[..., None]
     own = starts.astype(np.int64)[..., None]

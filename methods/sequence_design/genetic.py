@@ -11,7 +11,7 @@ from ...core.budget import Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask, distinct
 from .pool import Pool, Predictor, out_of_time
-from .sequences import mutants, random_designs
+from .sequences import offspring, random_designs
 
 POPULATION = 512
 ELITES = 64
@@ -31,7 +31,8 @@ def evolve(
     """Evolve designs until the clock runs out, and return the best batch met.
 
     A population begins as half starts, half random sequences; after PATIENCE generations that do
-    not improve the best batch another one begins. Infeasible children have the value -inf.
+    not improve the best batch another one begins. Children that break rules are repaired; those
+    with banned pairs alone have the value -inf.
 
     Args:
         task: the task.
@@ -59,7 +60,7 @@ def _breed(task: DesignTask, pool: Pool, tokens: np.ndarray, rng: np.random.Gene
         crossed = rng.random((POPULATION, 1)) < CROSSED
         mixed = crossed & (rng.random((POPULATION, task.length)) < 0.5)
         children = np.where(mixed, tokens[fathers], tokens[mothers])
-        children = mutants(children, task.letters, MUTATIONS / task.length, rng)
+        children = offspring(task, children, MUTATIONS, rng)
         child_values = pool.add(children)
         elites = np.argsort(-values, kind="stable")[:ELITES]
         tokens = np.concatenate([tokens[elites], children])

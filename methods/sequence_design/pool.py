@@ -9,8 +9,9 @@ import numpy as np
 from ...core.budget import Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask, distinct
-from ...envs.sequence_design.dynamics import best_offline, feasible
+from ...envs.sequence_design.designs import best_offline
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
+from ...envs.sequence_design.rules import legal, starting_designs
 
 TRAINING_SHARE = 0.5  # largest share of the seconds left that training takes
 RESERVE_S = 0.05  # seconds kept for returning the plan
@@ -60,6 +61,8 @@ class Pool:
         self.task, self.proxy, self.clock = task, proxy, clock
         self.keep = 4 * task.batch_size
         self.tokens = best_offline(task, self.keep)
+        if task.ruled:  # perhaps no measured sequence keeps the rules
+            self.tokens = np.concatenate([self.tokens, starting_designs(task)])
         self.values, _ = proxy.predict(self.tokens)
         self._sort()
 
@@ -70,7 +73,7 @@ class Pool:
             The proxy's predictions, float64 [n]; -inf for infeasible sequences.
         """
         values = np.full(len(tokens), -np.inf)
-        free = feasible(tokens, self.task.banned)
+        free = legal(self.task, tokens)
         values[free], _ = self.proxy.predict(tokens[free])
         self.clock.evaluations += len(tokens)
         better = values > (self.values[-1] if len(self.values) >= self.keep else -np.inf)

@@ -12,8 +12,9 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.rules import repaired
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
-from ...methods.sequence_design.sequences import mutants
+from ...methods.sequence_design.sequences import offspring
 
 THRESHOLD = 0.05  # kappa: parents score at least (1 - kappa) of the best
 MUTATIONS = 1.0  # mu: letters changed a step, on average
@@ -44,7 +45,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         for _ in range(ROLLOUTS):
             if out_of_time(clock):
                 break
-            _roll_out(instance, pool, _recombined(parents, rng), rng)
+            _roll_out(instance, pool, repaired(instance, _recombined(parents, rng), rng), rng)
     return pool.solution()
 
 
@@ -63,7 +64,7 @@ def _roll_out(task: DesignTask, pool: Pool, roots: np.ndarray, rng: np.random.Ge
     for _ in range(MOST_STEPS):
         if not len(nodes) or out_of_time(pool.clock):
             break
-        children = mutants(nodes, task.letters, MUTATIONS / task.length, rng)
+        children = offspring(task, nodes, MUTATIONS, rng)
         values = pool.add(children)
         going = (values >= floors) & np.isfinite(values)
         nodes, floors = children[going], floors[going]

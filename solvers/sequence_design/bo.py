@@ -25,7 +25,7 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.proxy import scaled_scores
 from ...methods.sequence_design.pool import TRAINING_SHARE, Pool, hand_in
-from ...methods.sequence_design.sequences import best_and_random_rows, mutants, one_hot
+from ...methods.sequence_design.sequences import best_and_random_rows, offspring, one_hot
 
 try:
     import gpytorch
@@ -64,9 +64,11 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     pool = Pool(instance, improvement, clock)
     while not clock.expired and clock.remaining > CHOOSING_SHARE * budget.seconds:
         parents = pool.tokens[rng.integers(len(pool.tokens), size=CHILDREN)]
-        pool.add(mutants(parents, instance.letters, MUTATIONS / instance.length, rng))
+        pool.add(offspring(instance, parents, MUTATIONS, rng))
     samples = improvement.samples(pool.tokens, rng)
-    chosen = greedy_batch(samples, improvement.incumbent, instance.batch_size)
+    chosen = greedy_batch(
+        samples, improvement.incumbent, min(instance.batch_size, len(pool.tokens))
+    )
     return hand_in(instance, pool.tokens[chosen], clock)
 
 

@@ -17,6 +17,7 @@ import torch
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.rules import repaired
 from ...methods.sequence_design.autoencoder import LATENT, Autoencoder, fit, unconditional
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 
@@ -66,9 +67,10 @@ def _adapt(task: DesignTask, pool: Pool, first: Autoencoder, rng: np.random.Gene
             latent = torch.randn(SAMPLES, LATENT)
             logits = model.logits(latent)
             noise = torch.as_tensor(rng.gumbel(size=logits.shape))
-            tokens = (logits + noise).argmax(dim=2)
+            drawn = (logits + noise).argmax(dim=2).numpy().astype(np.int8)
+            sampled = repaired(task, drawn, rng)
+            tokens = torch.as_tensor(sampled.astype(np.int64))
             ratio = first.log_likelihood(tokens, latent) - model.log_likelihood(tokens, latent)
-        sampled = tokens.numpy().astype(np.int8)
         values = pool.add(sampled)
         free = np.isfinite(values)
         if not free.any():

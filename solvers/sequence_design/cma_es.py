@@ -14,6 +14,7 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.rules import starting_designs
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ...methods.sequence_design.sequences import decode, one_hot
 
@@ -39,7 +40,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
-    starts = instance.sequences[instance.starts]
+    starts = starting_designs(instance)
     while not out_of_time(clock):
         for row in rng.permutation(len(starts)):
             if out_of_time(clock):

@@ -20,6 +20,7 @@ from ...envs.sequence_design.proxy import (
     cosine_decay,
     normal_scores,
 )
+from ...envs.sequence_design.rules import repaired
 from ...methods.sequence_design.ascent import SHARPNESS, climb, climb_until_the_end
 from ...methods.sequence_design.pool import TRAINING_SHARE, Pool
 from ...methods.sequence_design.sequences import one_hot
@@ -80,7 +81,8 @@ def conservative_proxy(task: DesignTask, clock: Clock, rng: np.random.Generator)
         if spent >= 1.0:
             break
         if step % REFRESH == 0:
-            starts = task.sequences[rng.integers(len(task.scores), size=PARTICLES)]
+            drawn = task.sequences[rng.integers(len(task.scores), size=PARTICLES)]
+            starts = repaired(task, drawn, rng)
             logits = SHARPNESS * one_hot(task, starts)
             for tokens in climb(task, proxy, logits, ASCENT_STEPS):
                 adversarial = tokens

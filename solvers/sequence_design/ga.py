@@ -10,6 +10,7 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.rules import starting_designs
 from ...methods.sequence_design.genetic import evolve
 from ...methods.sequence_design.pool import fit_proxy_in_half_the_time
 
@@ -29,4 +30,4 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
     proxy = fit_proxy_in_half_the_time(instance, clock, rng)
-    return evolve(instance, proxy, instance.sequences[instance.starts], clock, rng)
+    return evolve(instance, proxy, starting_designs(instance), clock, rng)

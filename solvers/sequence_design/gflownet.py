@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.rules import letters_after, letters_at, repaired
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 
 WIDTH = 128
@@ -30,10 +31,10 @@ class Policy(nn.Module):
     """Autoregressive policy: scores of the next letter from the letters before it.
 
     Args:
-        task: gives length L, letters V, and the banned pairs.
+        task: gives length L, letters V, and the rules.
 
     Attributes:
-        legal: bool [V + 1, V]; letters that may follow each letter. Row V is the beginning.
+        task: the task.
         log_z: estimated log of the partition function.
     """
 
@@ -45,29 +46,32 @@ class Policy(nn.Module):
         self.scores = nn.Linear(WIDTH, letters)
         self.place = nn.Parameter(torch.zeros(length, letters))
         self.log_z = nn.Parameter(torch.zeros(()))
-        legal = torch.as_tensor(~task.banned)
-        # Row V is the beginning, after which any letter may stand.
-        self.legal = torch.cat([legal, torch.ones(1, letters, dtype=torch.bool)])
+        self.task = task
 
-    def logits(self, before: Tensor, hidden: Tensor | None, place: slice) -> tuple[Tensor, Tensor]:
+    def logits(
+        self, before: Tensor, hidden: Tensor | None, place: slice, legal: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Score the next letters at consecutive positions.
 
         Args:
             before: int64 [B, n]; the letter before each position, V at the beginning.
             hidden: float32 [1, B, WIDTH]; the recurrent state before these; None at the beginning.
             place: the n positions.
+            legal: bool [B, n, V]; the letters that may stand there.
 
         Returns:
             Scores float32 [B, n, V], MASKED where illegal, and the recurrent state after them.
         """
         seen, hidden = self.recurrent(self.letter(before), hidden)
         scores = self.scores(seen) + self.place[place]
-        return scores.masked_fill(~self.legal[before], MASKED), hidden
+        return scores.masked_fill(~legal, MASKED), hidden
 
     def log_probabilities(self, tokens: Tensor) -> Tensor:
-        """Compute log probabilities, float32 [B], of sequences int64 [B, L]."""
-        start = torch.full_like(tokens[:, :1], len(self.legal) - 1)
-        scores, _ = self.logits(torch.cat([start, tokens[:, :-1]], dim=1), None, slice(None))
+        """Compute log probabilities, float32 [B], of legal sequences int64 [B, L]."""
+        start = torch.full_like(tokens[:, :1], self.task.letters)
+        legal = torch.from_numpy(letters_after(self.task, tokens.numpy().astype(np.int8)))
+        before = torch.cat([start, tokens[:, :-1]], dim=1)
+        scores, _ = self.logits(before, None, slice(None), legal)
         return scores.log_softmax(2).gather(2, tokens.unsqueeze(2)).sum(dim=(1, 2))
 
     @torch.inference_mode()
@@ -81,16 +85,17 @@ class Policy(nn.Module):
         Returns:
             int8 [count, L].
         """
-        before = torch.full((count, 1), len(self.legal) - 1)
-        hidden, letters = None, []
+        before, hidden = torch.full((count, 1), self.task.letters), None
+        tokens = np.zeros((count, len(self.place)), np.int8)
         for place in range(len(self.place)):
-            scores, hidden = self.logits(before, hidden, slice(place, place + 1))
-            free = torch.where(self.legal[before], 0.0, MASKED)
+            mask = letters_at(self.task, tokens, place)[:, None]
+            legal = torch.from_numpy(mask > 0)
+            scores, hidden = self.logits(before, hidden, slice(place, place + 1), legal)
+            free = torch.where(legal, 0.0, MASKED)
             explores = torch.as_tensor(rng.random((count, 1, 1)) < EXPLORED)
             noise = torch.as_tensor(rng.gumbel(size=scores.shape))
             before = (torch.where(explores, free, scores) + noise).argmax(dim=2)
-            letters.append(before)
-        tokens: np.ndarray = torch.cat(letters, dim=1).numpy().astype(np.int8)
+            tokens[:, place] = before[:, 0].numpy()
         return tokens
 
 
@@ -121,7 +126,8 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     while not out_of_time(clock):
         sampled = policy.sample(SAMPLED, rng)
         values = pool.add(sampled)
-        known = np.array(instance.sequences[rng.choice(len(ranks), KNOWN, p=chances)])
+        drawn = np.array(instance.sequences[rng.choice(len(ranks), KNOWN, p=chances)])
+        known = repaired(instance, drawn, rng)
         rewards = BETA * np.concatenate([values, pool.proxy.predict(known)[0]])
         tokens = torch.as_tensor(np.concatenate([sampled, known]).astype(np.int64))
         balance = policy.log_z + policy.log_probabilities(tokens) - torch.as_tensor(rewards).float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.dynamics import best_offline
+from ...envs.sequence_design.designs import best_offline
 from ...methods.sequence_design.pool import hand_in
 
 

@@ -1,5 +1,7 @@
 """The best batch by the proxy alone: enumerate all sequences, or search them best first.
 
+Letters that a rule bars at a position are left out.
+
 Its score is the proxy's worth: no search by the same proxy can find a batch that the proxy ranks
 higher.
 """
@@ -7,6 +9,7 @@ higher.
 from __future__ import annotations
 
 import heapq
+import math
 
 import numpy as np
 
@@ -35,7 +38,8 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
-    total = instance.letters**instance.length
+    letters = [np.flatnonzero(~barred) for barred in instance.barred]
+    total = math.prod(map(len, letters))
     if total > MOST_SEQUENCES:
         _best_first(instance, pool)
         return pool.solution()
@@ -43,15 +47,17 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         if out_of_time(clock):
             break
         codes = np.arange(first, min(first + CHUNK, total))
-        powers = instance.letters ** np.arange(instance.length)
-        pool.add((codes[:, None] // powers % instance.letters).astype(np.int8))
+        tokens = np.empty((len(codes), instance.length), np.int8)
+        for place, allowed in enumerate(letters):
+            tokens[:, place] = allowed[codes % len(allowed)]
+            codes = codes // len(allowed)
+        pool.add(tokens)
     return pool.solution()
 
 
 def _best_first(task: DesignTask, pool: Pool) -> None:
     """Expand the best sequence again and again by all substitutions of one letter."""
-    places = np.repeat(np.arange(task.length), task.letters)
-    letters = np.tile(np.arange(task.letters), task.length)
+    places, letters = np.nonzero(~task.barred)
     rows = np.arange(len(places))
     seen = {tokens.tobytes() for tokens in pool.tokens}
     queue = [

@@ -11,6 +11,7 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.rules import repaired, starting_designs
 from ...methods.sequence_design.adam import Adam
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ...methods.sequence_design.sequences import one_hot
@@ -19,12 +20,14 @@ RATE = 0.05  # step size on the logits
 BATCH = 256  # sequences an iteration
 ITERATIONS = 200  # before training begins again
 SMOOTHING = 1.0  # added to the letter counts of the start pool
+BARRED = 1e-12  # count of a letter that the rules bar at a position
 
 
 def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """Train policy after policy by REINFORCE (Williams 1992) until the budget ends.
 
-    Infeasible samples count as the worst feasible one of their batch.
+    Infeasible samples count as the worst feasible one of their batch; where the task has rules,
+    they are repaired.
 
     Args:
         instance: the design task; only its offline set is used.
@@ -38,7 +41,8 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
-    counts = one_hot(instance, instance.sequences[instance.starts]).sum(axis=0) + SMOOTHING
+    counts = one_hot(instance, starting_designs(instance)).sum(axis=0) + SMOOTHING
+    counts = np.where(instance.barred, BARRED, counts)
     while not out_of_time(clock):
         _train(instance, pool, np.log(counts / counts.sum(axis=1, keepdims=True)), rng)
     return pool.solution()
@@ -51,7 +55,7 @@ def _train(task: DesignTask, pool: Pool, logits: np.ndarray, rng: np.random.Gene
         if out_of_time(pool.clock):
             break
         gumbel = rng.gumbel(size=(BATCH, *logits.shape))
-        tokens = (logits + gumbel).argmax(axis=2).astype(np.int8)
+        tokens = repaired(task, (logits + gumbel).argmax(axis=2).astype(np.int8), rng)
         values = pool.add(tokens)
         finite = np.isfinite(values)
         if not finite.any():

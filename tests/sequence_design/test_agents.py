@@ -34,7 +34,8 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import load_contender
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
-from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
+from sysopt_gym.envs.sequence_design.designs import best_offline
+from sysopt_gym.envs.sequence_design.dynamics import feasible
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.plan import designs_of
 from sysopt_gym.envs.sequence_design.problem import PROBLEM

@@ -9,8 +9,8 @@ import pytest
 from planted import Case, Fault, check_that_the_judge_notices, plant, wrap
 from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
-from sysopt_gym.envs.sequence_design import dynamics, env, objective
-from sysopt_gym.envs.sequence_design.dynamics import Designs
+from sysopt_gym.envs.sequence_design import designs, env, objective
+from sysopt_gym.envs.sequence_design.designs import Designs
 
 Tiny = Callable[..., DesignTask]
 
@@ -53,7 +53,7 @@ FAULTS: dict[str, Fault] = {
     "repeats count": repeats_count,
     "banned pairs are legal": bans_are_forgotten,
     "the worst sequences pad the batch": wrap(
-        dynamics.padding, lambda rows: np.ascontiguousarray(rows[::-1])
+        designs.padding, lambda rows: np.ascontiguousarray(rows[::-1])
     ),
 }
 

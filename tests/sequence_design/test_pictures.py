@@ -11,7 +11,7 @@ import pytest
 from result_rows import make_row
 from sysopt_gym.core.results import Row
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
-from sysopt_gym.envs.sequence_design.dynamics import best_offline
+from sysopt_gym.envs.sequence_design.designs import best_offline
 from sysopt_gym.envs.sequence_design.validate import curves
 from sysopt_gym.evaluation.pictures import sequence_design as pictures_module
 from sysopt_gym.evaluation.pictures.sequence_design import pictures

@@ -16,7 +16,8 @@ from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import contender_names, load_contender, load_problem
 from sysopt_gym.core.solution import Solution
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
-from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
+from sysopt_gym.envs.sequence_design.designs import best_offline
+from sysopt_gym.envs.sequence_design.dynamics import feasible
 from sysopt_gym.envs.sequence_design.plan import designs_of
 from sysopt_gym.envs.sequence_design.proxy import fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate

@@ -19,7 +19,7 @@ from sysopt_gym.datasets.sequence_design.ehrlich import from_handle
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
 from sysopt_gym.datasets.sequence_design.landscapes import Oracle
 from sysopt_gym.envs.sequence_design import validate as judge_module
-from sysopt_gym.envs.sequence_design.dynamics import best_offline
+from sysopt_gym.envs.sequence_design.designs import best_offline
 from sysopt_gym.envs.sequence_design.plan import export_plan
 from sysopt_gym.envs.sequence_design.validate import diversity, nearest, rank_correlation, validate
 from sysopt_gym.evaluation.judge import judge

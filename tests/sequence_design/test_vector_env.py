@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError, UnknownNameError
 from sysopt_gym.datasets.sequence_design.generator import generate
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
-from sysopt_gym.envs.sequence_design.dynamics import best_offline, feasible
+from sysopt_gym.envs.sequence_design.designs import best_offline
+from sysopt_gym.envs.sequence_design.dynamics import feasible
 from sysopt_gym.envs.sequence_design.vector_env import SequenceDesignVectorEnv
 
 Tiny = Callable[..., DesignTask]
