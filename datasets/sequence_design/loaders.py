@@ -27,7 +27,8 @@ from .instance import (
     make_task,
 )
 from .landscape_tables import DNA, PROTEIN
-from .settings import DEFAULT_SHARE, with_settings
+from .rule_settings import tell_defaults, with_file_defaults
+from .settings import DEFAULT_SHARE, chosen_alphabet, with_settings
 
 ALPHABETS = (DNA, "ACGU", PROTEIN)
 FORMATS = (
@@ -57,9 +58,17 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> DesignTa
     if file.is_zip:
         return with_settings(load_single(DesignTask, path, file.data), settings)
     if file.data.startswith(NUMPY_MAGIC):
-        return _load_arrays(file, settings)
+        return _told(_load_arrays(file, with_file_defaults(settings)), settings)
     sequences, scores, places = _read_csv(str(path), file.text(FORMATS))
-    return measured_task(file.stem, str(path), sequences, scores, places, settings)
+    full = with_file_defaults(settings)
+    task = measured_task(file.stem, str(path), sequences, scores, places, full)
+    return _told(task, settings)
+
+
+def _told(task: DesignTask, settings: Mapping[str, str]) -> DesignTask:
+    """Return a file's task after telling its user which rules it has by default."""
+    tell_defaults(task, settings)
+    return task
 
 
 def measured_task(
@@ -84,7 +93,8 @@ def measured_task(
         InstanceError: the rows do not make a task.
         SettingError: a setting cannot be used.
     """
-    alphabet = _alphabet(texts, places)
+    asked = settings.get("alphabet")
+    alphabet = chosen_alphabet(asked) if asked else _alphabet(texts, places)
     tokens = encode(alphabet, texts, places)
     return _as_task(name, place, alphabet, tokens, scores, settings)
 

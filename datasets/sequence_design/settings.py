@@ -11,7 +11,9 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
-from .instance import BATCH_SIZE, START_POOL, DesignTask
+from .instance import BATCH_SIZE, MOST_LETTERS, START_POOL, DesignTask
+from .landscape_tables import DNA, PROTEIN
+from .rule_settings import RULE_SETTINGS, with_rules
 
 DEFAULT_SHARE = "0.5"  # share of the rows, lowest scores first, that contenders see
 
@@ -21,7 +23,14 @@ SETTINGS: Mapping[str, Setting] = {
         f"{DEFAULT_SHARE} of measured rows, else 1",
         "share of the rows, lowest scores first, that contenders see; 1 to design for real",
     ),
+    "minimize": Setting("0", "1 if lower measured values are better"),
+    "alphabet": Setting(
+        "that of the letters found", "letters that designs are made of, or dna, rna, protein"
+    ),
+    **RULE_SETTINGS,
 }
+ALPHABETS = {"dna": DNA, "rna": "ACGU", "protein": PROTEIN}
+YES_OR_NO = {"1": 1, "yes": 1, "true": 1, "0": 0, "no": 0, "false": 0}
 
 
 def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
@@ -32,12 +41,21 @@ def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
         values: texts by the names in SETTINGS, as given by `--set`. `batch` is the number of
             designs asked for. `offline` is the share of the rows, lowest scores first, that
             contenders see; all rows of a measured landscape are divided again, and the others are
-            hidden.
+            hidden. `minimize` negates the scores, and back; the rows are divided again. `alphabet`
+            may hold letters that were not measured. The others are rules; see rule_settings.py.
 
     Raises:
         SettingError: a value cannot be used.
         InstanceError: the settings leave no possible task.
     """
+    if "alphabet" in values:
+        task = _with_alphabet(task, chosen_alphabet(values["alphabet"]))
+    share = len(task.scores) / (len(task.scores) + len(task.hidden_scores))
+    if "minimize" in values:
+        negated = _yes_or_no("minimize", values["minimize"])
+        if negated != task.negated:
+            task = _with_sign(task, negated)
+            values = {"offline": f"{share}", **values}
     changes: dict[str, Any] = {}
     if "offline" in values:
         changes |= _divided_rows(task, _share(values["offline"]))
@@ -46,7 +64,75 @@ def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
         if not text.isdecimal() or int(text) < 1:
             raise SettingError(f"batch={text!r}; give a whole number of designs, at least 1")
         changes["batch_size"] = int(text)
-    return dataclasses.replace(task, **changes) if changes else task
+    if changes:
+        task = dataclasses.replace(task, **changes)
+    if "offline" in values and len(task.references) > 1 and "max_mutations" not in values:
+        values = {**values, "max_mutations": "measured"}  # the old references may be hidden now
+    return with_rules(task, values)
+
+
+def chosen_alphabet(text: str) -> str:
+    """Read the letters that a setting `alphabet` names.
+
+    Raises:
+        SettingError: fewer than two letters, or one twice.
+    """
+    letters = ALPHABETS.get(text.strip().lower(), "".join(text.split()))
+    if not 2 <= len(letters) <= MOST_LETTERS or len(set(letters)) < len(letters):
+        raise SettingError(
+            f"alphabet={text!r}; give 2 to {MOST_LETTERS} letters, none twice, or "
+            f"{', '.join(ALPHABETS)}"
+        )
+    return letters
+
+
+def _yes_or_no(name: str, text: str) -> int:
+    if text.strip().lower() not in YES_OR_NO:
+        raise SettingError(f"{name}={text!r}; give 1 or 0")
+    return YES_OR_NO[text.strip().lower()]
+
+
+def _with_sign(task: DesignTask, negated: int) -> DesignTask:
+    """Return a task whose scores are negated, as a whole."""
+    if not (task.sealed or task.estimated):
+        raise SettingError(
+            f"{task.name}: minimize goes with measured rows; the scores of its landscape, "
+            f"{task.handle()['landscape']}, are maximized"
+        )
+    return dataclasses.replace(
+        task, negated=negated, scores=-task.scores, hidden_scores=-task.hidden_scores,
+        starts=np.argsort(task.scores, kind="stable")[:START_POOL],
+    )  # fmt: skip
+
+
+def _with_alphabet(task: DesignTask, alphabet: str) -> DesignTask:
+    """Return a task in another alphabet, which has all letters of its sequences."""
+    if alphabet == task.alphabet:
+        return task
+    if not (task.sealed or task.estimated):
+        raise SettingError(
+            f"{task.name}: alphabet goes with measured rows; its landscape, "
+            f"{task.handle()['landscape']}, has {task.alphabet}"
+        )
+    rows = [task.sequences, task.hidden_sequences, task.references]
+    used = {*np.unique(np.concatenate(rows)).tolist(), *map(task.alphabet.index, task.wild_type)}
+    lost = [task.alphabet[token] for token in sorted(used) if task.alphabet[token] not in alphabet]
+    if lost:
+        raise SettingError(
+            f"{task.name}: alphabet={alphabet} lacks {lost[0]!r}, which measured sequences have"
+        )
+    new = np.array([alphabet.find(letter) for letter in task.alphabet], np.int64)
+    old = np.flatnonzero(new >= 0)
+    banned = np.zeros((len(alphabet), len(alphabet)), np.bool_)
+    banned[np.ix_(new[old], new[old])] = task.banned[np.ix_(old, old)]
+    barred = np.zeros((task.length, len(alphabet)), np.bool_)
+    barred[:, new[old]] = task.barred[:, old]
+    sequences, hidden, references = (new[row].astype(np.int8) for row in rows)
+    return dataclasses.replace(
+        task, alphabet=alphabet, banned=banned, barred=barred, sequences=sequences,
+        hidden_sequences=hidden, references=references,
+        forbidden=tuple(motif for motif in task.forbidden if set(motif) <= set(alphabet)),
+    )  # fmt: skip
 
 
 def _share(text: str) -> float:

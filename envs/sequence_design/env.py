@@ -249,12 +249,13 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
 
     def _mask(self) -> np.ndarray:
         task = self.task
+        construct = self.form == "construct"
         if self.handed_in.count == self.handed_in.size:
-            construct = self.form == "construct"
             return np.zeros(task.letters if construct else task.length * task.letters + 1, np.int8)
-        if self.form == "construct":
-            return letters_at(task, self.tokens[None], self._spent)[0]
-        return edits(task, self.tokens[None])[0]
+        lane = self.tokens[None]
+        masks = letters_at(task, lane, self._spent) if construct else edits(task, lane)
+        mask: np.ndarray = masks[0]
+        return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         task, tokens, spent = self.instances[0], None, 0

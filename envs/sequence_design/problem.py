@@ -22,6 +22,8 @@ from .plan import export_plan
 from .rules import starting_designs
 from .validate import diversity, validate
 
+MOST_LISTED = 12  # positions or motifs in a description
+
 
 class SequenceDesign(Problem[DesignTask]):
     """Offline design of biological sequences (after BIB, Chen et al., ICML 2023)."""
@@ -78,11 +80,12 @@ class SequenceDesign(Problem[DesignTask]):
             "designs asked for": task.batch_size,
             "offline sequences": len(task.scores),
             "hidden sequences": len(task.hidden_scores),
-            "worst offline score": round(float(task.scores.min()), 6),
-            "median offline score": round(float(np.median(task.scores)), 6),
-            "best offline score": round(float(task.scores.max()), 6),
+            "worst offline score": round(task.sign * float(task.scores.min()), 6),
+            "median offline score": round(task.sign * float(np.median(task.scores)), 6),
+            "best offline score": round(task.sign * float(task.scores.max()), 6),
             "letters two offline sequences differ in": round(diversity(task.sequences[some]), 2),
             "banned pairs of letters": f"{int(task.banned.sum())} of {pairs}",
+            **_rules(task),
             "oracle": "sealed" if task.sealed else task.handle()["landscape"],
             "scores of new designs are": "ESTIMATES" if task.estimated else "exact",
         }
@@ -95,6 +98,29 @@ class SequenceDesign(Problem[DesignTask]):
         if not len(rows):
             rows = starting_designs(task)
         return np.resize(rows.astype(np.int64), task.batch_size * task.length)
+
+
+def _rules(task: DesignTask) -> dict[str, Any]:
+    """List the rules that a task has, for `describe`."""
+    free = 1 + np.flatnonzero((~task.barred).sum(axis=1) > 1)
+    found: dict[str, Any] = {}
+    if task.negated:
+        found["better scores are"] = "lower"
+    if task.wild_type:
+        found["wild type"] = task.wild_type
+    if task.barred.any():
+        some = ", ".join(map(str, free[:MOST_LISTED])) + ", ..." * (len(free) > MOST_LISTED)
+        found["positions that may vary"] = f"{len(free)} of {task.length}: {some}"
+    if task.forbidden:
+        some = ", ".join(task.forbidden[:MOST_LISTED])
+        found["forbidden motifs"] = some + ", ..." * (len(task.forbidden) > MOST_LISTED)
+    if task.most_changes:
+        one = len(task.references) == 1
+        found["letters changed at most"] = (
+            f"{task.most_changes} from the {'' if one else 'nearest of '}"
+            f"{'reference' if one else f'{len(task.references)} references'}"
+        )
+    return found
 
 
 PROBLEM = SequenceDesign()

@@ -102,8 +102,8 @@ def _read(task: DesignTask, plan: np.ndarray) -> tuple[list[tuple[int, ...]], st
             return [], f"{where}: the pair {pair} is banned"
     whole = len(letters) // length
     designs = [tuple(letters[d * length : (d + 1) * length]) for d in range(whole)]
-    for number, design in enumerate(designs):
-        if wrong := _broken_rule(task, design):
+    for number, one in enumerate(designs):
+        if wrong := _broken_rule(task, one):
             return [], f"step {(number + 1) * length}, design {number}: {wrong}"
     return designs, ""
 
