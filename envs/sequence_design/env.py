@@ -131,7 +131,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         self.proxy = self._proxy if self._proxy is not None else reference_proxy(self.task)
         size = self.task.batch_size if self.designs is None else self.designs
         self.handed_in = Designs(self.task, size)
-        self._starts = starting_designs(self.task)
+        self._origins = starting_designs(self.task)
         self._means: dict[bytes, float] = {}
         self._predict(self.handed_in.batch())
         self._objective = self._expected()
@@ -162,7 +162,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
             self.tokens = np.full(task.length, task.letters, np.int8)
             return
         row = 0 if self.form == "batch" else int(rng.integers(len(task.starts)))
-        self.tokens = self._starts[row].copy()
+        self.tokens = self._origins[row].copy()
         self._start = self.tokens.copy()
         self._value = self._start_value = self._measure(self.tokens)
 
