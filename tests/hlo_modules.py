@@ -28,7 +28,7 @@ def load(text: str, trips: int = 1) -> Program:
     """Load a module's text without its notes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputNote)
-        return load_hlo("m.txt", "m", text, load_hardware("tpu-like"), "1/1", trips)
+        return load_hlo("m.txt", "m", text, load_hardware("tpu-like"), "1GiB", trips)
 
 
 class Moved(NamedTuple):
