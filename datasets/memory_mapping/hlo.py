@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from .builder import Builder
 from .hardware import Hardware
 from .hlo_async import without_starts
-from .hlo_lowering import Lowering, number_of
-from .hlo_text import Module, closing, parse_module
+from .hlo_lowering import Lowering
+from .hlo_module import Module
+from .hlo_text import closing, parse_module
 from .hlo_values import Value, leaves, part_of
 from .instance import ARG, OUT, TMP, Program
 from .settings import DEFAULT_CAPACITY
@@ -55,7 +56,7 @@ def load_hlo(
     arguments: dict[int, Value] = {}
     for instr in module.entry.instrs:
         if instr.opcode == "parameter":
-            arguments[number_of(instr)] = lowering.fresh(instr, instr.name, instr.shape, ARG)
+            arguments[instr.parameter] = lowering.fresh(instr, instr.name, instr.shape, ARG)
     ordered = [arguments[k] for k in sorted(arguments)]
     result = lowering.run(module.entry, ordered)
     builder = lowering.builder

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from .hlo_text import Computation, HloInstr, Module
+from .hlo_module import Computation, HloInstr, Module
 
 TWO_SIDED = ("send", "recv")  # their own instruction has the buffer; its done is no start's done
 KEPT = ("copy-start", "all-reduce-start")
@@ -71,11 +71,11 @@ def _operation(module: Module, start: HloInstr, done: HloInstr) -> HloInstr:
     if opcode != "async":
         return joined
     body = module[start.computation("calls")]
-    numbers = {i.name: i.operands[0] for i in body.instrs if i.opcode == "parameter"}
+    numbers = {i.name: i.parameter for i in body.instrs if i.opcode == "parameter"}
     root = body.by_name[body.root]
     if len(body.instrs) != len(numbers) + 1 or not all(o in numbers for o in root.operands):
         return replace(joined, opcode="call")
-    at = [int(numbers[operand]) for operand in root.operands]
+    at = [numbers[operand] for operand in root.operands]
     if any(number >= len(start.operands) for number in at):
         start.refuse(f"{len(start.operands)} operands for a computation of more parameters")
     operands = tuple(start.operands[number] for number in at)

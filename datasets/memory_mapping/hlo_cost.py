@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from .hlo_library import library_flops
-from .hlo_text import Computation, HloInstr, Module
+from .hlo_module import Computation, HloInstr, Module
 from .hlo_window import convolution_macs, window_of
 
 ELEMENTWISE = {

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .hlo_text import HloInstr
+from .hlo_module import HloInstr
 from .hlo_window import convolution_macs
 
 Dims = tuple[int, ...]
@@ -106,7 +106,7 @@ def _extent(dims: Dims, numbers: Any) -> int | None:
     """Return the product of some dimensions; None if the numbers are missing or do not fit."""
     if not isinstance(numbers, dict | list) or not numbers:
         return None
-    axes = [int(number) for number in numbers]
+    axes = [int(number) if str(number).isdecimal() else -1 for number in numbers]
     return math.prod(dims[a] for a in axes) if all(0 <= a < len(dims) for a in axes) else None
 
 
@@ -116,7 +116,8 @@ def _product(instr: HloInstr, operands: Sequence[Dims], out: Dims) -> float:
     Where it says none, they follow from the sizes: of b products of m x k by k x n, the operands
     have b m k and b k n elements, and the result b m n.
     """
-    numbers = _find(instr.config, "dot_dimension_numbers") or {}
+    numbers = _find(instr.config, "dot_dimension_numbers")
+    numbers = numbers if isinstance(numbers, dict) else {}
     for side, dims in (("lhs", operands[0]), ("rhs", operands[1] if len(operands) > 1 else ())):
         contracted = _extent(dims, numbers.get(f"{side}_contracting_dimensions"))
         if contracted is not None:
@@ -160,7 +161,7 @@ def _attention(instr: HloInstr, operands: Sequence[Dims], out: Dims) -> float:
     if len(operands) < 2 or not operands[0]:
         return 0.0
     width = operands[0][-1]
-    if stated:
+    if isinstance(stated, list) and all(str(size).isdecimal() for size in stated):
         scores = math.prod(int(size) for size in stated)
     else:  # queries and keys each have batch x heads x length x width elements
         heads = operands[0][0] * (operands[0][1] if len(operands[0]) > 3 else 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .hlo_text import Computation, HloInstr
+from .hlo_module import Computation, HloInstr
 from .hlo_time import is_free
 from .hlo_values import Uses, Value, leaves, origin, part_of
 from .instance import CONST, SMALLEST_BYTES

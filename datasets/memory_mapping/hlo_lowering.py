@@ -9,26 +9,12 @@ from .builder import Builder, Use
 from .hlo_cost import flops_of
 from .hlo_library import is_known
 from .hlo_loops import lower_loop
-from .hlo_text import Computation, HloInstr, Module, Shape
+from .hlo_module import Computation, HloInstr, Module, Shape
 from .hlo_time import NO_WORK, Times, branches, called_by
 from .hlo_traffic import InPlace, in_place, traffic_of
 from .hlo_trips import trip_count
 from .hlo_values import DEVICE, HOST, Uses, Value, forwards, leaves, part_of
 from .instance import ARG, CONST, FREE, OUT, SLOW, SMALLEST_BYTES, TMP
-
-
-def number_of(instr: HloInstr) -> int:
-    """Return a parameter's number.
-
-    Args:
-        instr: the parameter.
-
-    Raises:
-        InstanceError: it has none.
-    """
-    if not instr.operands or not instr.operands[0].isdecimal():
-        instr.refuse("a parameter needs its number")
-    return int(instr.operands[0])
 
 
 @dataclass(slots=True)
@@ -182,7 +168,7 @@ class Lowering:
         for at, instr in enumerate(computation.instrs):
             scope.at = at
             if instr.opcode == "parameter":
-                number = number_of(instr)
+                number = instr.parameter
                 if number >= len(arguments):
                     instr.refuse(f"parameter {number} of {len(arguments)} operands")
                 scope.values[instr.name] = arguments[number]

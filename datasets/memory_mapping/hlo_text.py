@@ -6,16 +6,11 @@ after editing: comments, and instructions that go on over several lines.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
 
 from ...core.errors import InstanceError
-
-_WIDTHS = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128, "token": 0, "opaque": 0}
-_ITEM = re.compile(r"(?:[su]|f)(\d+)(?:e\d+m\d+[a-z0-9]*)?")
+from .hlo_module import Computation, HloInstr, Module, Shape, item_bits
 
 _HEADER = re.compile(r"^(ENTRY\s+)?%?([\w.\-]+)\s*(\(.*\)\s*->.*)?\{$")
 _INSTR = re.compile(r"^(ROOT\s+)?%?([\w.\-]+)\s+=\s+(.*)$")
@@ -24,198 +19,15 @@ _ARRAY = re.compile(r"([a-z]\w*)\[([^\]]*)\](\{[^}]*\})?")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _SPACE, _PACKED = re.compile(r"S\((\d+)\)"), re.compile(r"E\((\d+)\)")
 _ASIDE = re.compile(r'"(?:[^"\\\n]|\\.)*"|/\*.*?\*/|//[^\n]*', re.DOTALL)
+# The fewest operands of instructions whose operands are told apart by their position.
+_LEAST = {
+    "get-tuple-element": 1, "bitcast": 1, "copy": 1, "copy-start": 1, "while": 1, "conditional": 2,
+    "dot": 2, "convolution": 2, "reduce": 2, "reduce-window": 2, "select-and-scatter": 3,
+    "slice": 1, "dynamic-slice": 1, "dynamic-update-slice": 2, "gather": 2, "scatter": 3, "cholesky": 1,
+    "triangular-solve": 2, "fft": 1, "sort": 1, "topk": 1, "send": 1, "recv-done": 1,
+    "add-dependency": 1, "domain": 1, "opt-barrier": 1,
+}  # fmt: skip
 _OPENS, _CLOSES = "([{", ")]}"
-
-
-def item_bits(item: str) -> int | None:
-    """Return the bits of an element type such as "bf16" or "f8e4m3fn", None if it is unknown.
-
-    Args:
-        item: the type's name; types of fewer than 8 bits are packed.
-    """
-    if item in _WIDTHS:
-        return _WIDTHS[item]
-    match = _ITEM.fullmatch(item)
-    bits = int(match[1]) if match else 0
-    return bits if bits in (1, 2, 4, 6, 8, 16, 32, 64) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """An array's element type and dimensions, or a tuple's parts.
-
-    Attributes:
-        item: element type such as "f32"; "" for a tuple.
-        dims: size of each dimension.
-        parts: shapes of a tuple's parts.
-        space: memory it is in: 0 the device's, 1 its fast memory, 5 the host's.
-        packed: bits of an element in memory; 0 for those of its type.
-    """
-
-    item: str
-    dims: tuple[int, ...] = ()
-    parts: tuple[Shape, ...] = ()
-    space: int = 0
-    packed: int = 0
-
-    @property
-    def elements(self) -> int:
-        """Number of elements; for a tuple, of all its parts."""
-        if not self.item:
-            return sum(part.elements for part in self.parts)
-        count = 1
-        for extent in self.dims:
-            count *= extent
-        return count
-
-    @property
-    def bytes(self) -> int:
-        """Number of bytes without padding; for a tuple, of all its parts."""
-        if not self.item:
-            return sum(part.bytes for part in self.parts)
-        return self.bytes_of(self.elements)
-
-    def bytes_of(self, elements: int) -> int:
-        """Return the bytes of some of an array's elements.
-
-        Args:
-            elements: how many.
-        """
-        return -(-elements * (self.packed or item_bits(self.item) or 0) // 8)
-
-    def leaves(self) -> Iterator[tuple[tuple[int, ...], Shape]]:
-        """Yield the path and the shape of each array in a tuple; an array alone has the path ()."""
-        if self.item:
-            yield (), self
-        for number, part in enumerate(self.parts):
-            for path, shape in part.leaves():
-                yield (number, *path), shape
-
-
-@dataclass(frozen=True, slots=True)
-class HloInstr:
-    """One instruction.
-
-    Attributes:
-        place: file and line, for error messages.
-        name: its name, without "%".
-        shape: shape of its result.
-        opcode: what it does, such as "dot".
-        operands: names of operands; for a parameter, its number as text.
-        attributes: the text after the operands.
-        literal: a constant's value as text, "" for other instructions.
-    """
-
-    place: str
-    name: str
-    shape: Shape
-    opcode: str
-    operands: tuple[str, ...]
-    attributes: str
-    literal: str = ""
-
-    def refuse(self, why: str) -> NoReturn:
-        """Raise InstanceError naming file, line and instruction.
-
-        Args:
-            why: what is wrong, and what to do about it.
-        """
-        raise InstanceError(f"{self.place}: %{self.name} ({self.opcode}): {why}")
-
-    def computation(self, key: str) -> str:
-        """Return the computation named in an attribute such as calls=%f, "" if there is none.
-
-        Args:
-            key: name of the attribute.
-        """
-        match = re.search(rf"\b{key}=%?([\w.\-]+)", self.attributes)
-        return match[1] if match else ""
-
-    def computations(self, key: str) -> tuple[str, ...]:
-        """Return the computations of an attribute such as branch_computations={%a, %b}.
-
-        Args:
-            key: name of the attribute.
-        """
-        match = re.search(rf"\b{key}={{([^}}]*)}}", self.attributes)
-        return tuple(n.strip().lstrip("%") for n in match[1].split(",")) if match else ()
-
-    def number(self, key: str, default: int) -> int:
-        """Return the number of an attribute such as index=2.
-
-        Args:
-            key: name of the attribute.
-            default: what it is where the attribute is missing.
-        """
-        match = re.search(rf"\b{key}=(\d+)", self.attributes)
-        return int(match[1]) if match else default
-
-    @property
-    def target(self) -> str:
-        """Name of the function that a custom call calls; "" for other instructions."""
-        match = re.search(r'\bcustom_call_target="([^"]*)"', self.attributes)
-        return match[1] if match else ""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The backend's configuration; empty if there is none, or it is not JSON."""
-        _, found, text = self.attributes.partition("backend_config=")
-        if text.startswith('"'):  # older dumps quote it
-            match = _STRING.match(text)
-            text = json.loads(match[0]) if match else ""
-        try:
-            config = json.JSONDecoder().raw_decode(text)[0] if found else {}
-        except ValueError:
-            config = {}
-        return config if isinstance(config, dict) else {}
-
-    def numbers(self, key: str) -> tuple[int, ...]:
-        """Return the numbers of an attribute such as lhs_contracting_dims={1,2}, () for none.
-
-        Args:
-            key: name of the attribute.
-        """
-        match = re.search(rf"\b{key}={{([\d,\s]*)}}", self.attributes)
-        return tuple(int(n) for n in match[1].split(",") if n.strip()) if match else ()
-
-
-@dataclass(slots=True)
-class Computation:
-    """A computation: instructions in the order of the text, which is the schedule if there is one.
-
-    Attributes:
-        name: its name.
-        instrs: the instructions, in order.
-        by_name: name -> instruction.
-        root: name of the instruction whose result is the computation's.
-    """
-
-    name: str
-    instrs: list[HloInstr] = field(default_factory=list)
-    by_name: dict[str, HloInstr] = field(default_factory=dict)
-    root: str = ""
-
-
-@dataclass(slots=True)
-class Module:
-    """An HLO module.
-
-    Attributes:
-        place: the file, for error messages.
-        header: its first line.
-        computations: name -> computation.
-        entry: the computation that runs first.
-    """
-
-    place: str
-    header: str
-    computations: dict[str, Computation]
-    entry: Computation
-
-    def __getitem__(self, name: str) -> Computation:
-        if name not in self.computations:
-            raise InstanceError(f"{self.place}: no computation {name!r}; the dump is incomplete")
-        return self.computations[name]
 
 
 def parse_module(place: str, text: str) -> Module:
@@ -328,6 +140,9 @@ def _add(computation: Computation, where: str, line: str) -> None:
         where, match[2], _shape(shape_text, where), opcode, operands, tail[end + 1 :],
         inside if opcode == "constant" else "",
     )  # fmt: skip
+    least = _LEAST.get(opcode.removesuffix("-start"), _LEAST.get(opcode, 0))
+    if len(operands) < least:
+        instr.refuse(f"needs {least} operands or more, has {len(operands)}")
     if instr.name in computation.by_name:
         instr.refuse("the name stands twice in its computation")
     computation.instrs.append(instr)

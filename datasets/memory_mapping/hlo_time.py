@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from .hardware import Hardware
 from .hlo_cost import flops_of
-from .hlo_text import Computation, HloInstr, Module
+from .hlo_module import Computation, HloInstr, Module
 from .hlo_traffic import in_place, traffic_of
 from .hlo_trips import trip_count
-from .hlo_values import forwards
+from .hlo_values import Uses, forwards
 
 NO_WORK = ("partition-id", "replica-id", "get-dimension-size")
 FREE = (
@@ -43,10 +43,13 @@ class Times:
         if name not in self.known:
             self.known[name] = 0.0  # what a computation that contains itself adds to its own time
             computation = self.module[name]
-            self.known[name] = sum(self._of(computation, i) for i in computation.instrs)
+            uses = Uses(computation)
+            self.known[name] = sum(self._of(uses, at) for at in range(len(computation.instrs)))
         return self.known[name]
 
-    def _of(self, computation: Computation, instr: HloInstr) -> float:
+    def _of(self, uses: Uses, at: int) -> float:
+        """Return how long the instruction at a position of a computation takes."""
+        computation, instr = uses.computation, uses.computation.instrs[at]
         if instr.opcode == "while":
             trips = trip_count(self.module, computation, instr)
             inside = self.of(instr.computation("body")) + self.of(instr.computation("condition"))
@@ -60,7 +63,12 @@ class Times:
         for operand in instr.operands:
             if operand not in computation.by_name:
                 instr.refuse(f"operand {operand!r} is not made in its computation")
-        shared = in_place(self.module, computation, instr)
+        shared = [
+            pair
+            for pair in in_place(self.module, computation, instr)
+            if pair.operand < len(instr.operands)
+            and not uses.after(at, instr.operands[pair.operand], pair.path)
+        ]
         traffic = traffic_of(self.module, computation, instr, shared)
         shapes = [computation.by_name[operand].shape for operand in instr.operands]
         moved = sum(traffic.writes.values()) + sum(

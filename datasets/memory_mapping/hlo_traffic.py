@@ -12,7 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from .hlo_cost import ELEMENTWISE
-from .hlo_text import Computation, HloInstr, Module, closing
+from .hlo_module import Computation, HloInstr, Module
+from .hlo_text import closing
 from .hlo_values import Origin, flat_body, forwards, origin, origins
 
 SPARSE = ("slice", "dynamic-slice", "gather", "dynamic-update-slice", "scatter")
@@ -124,7 +125,7 @@ def _updated(body: Computation, output: tuple[int, ...]) -> InPlace | None:
     while name in body.by_name:
         instr = body.by_name[name]
         if instr.opcode == "parameter" and nodes:
-            return InPlace(output, int(instr.operands[0]), path, tuple(nodes))
+            return InPlace(output, instr.parameter, path, tuple(nodes))
         if instr.opcode == "scatter" and len(instr.operands) >= 3:
             nodes.append(name)
             name, path = origin(body, instr.operands[path[0] if path else 0])
@@ -165,9 +166,9 @@ def traffic_of(
     needs.propagate()
     reads = [-1] * len(instr.operands)
     for inner in body.instrs:
-        if inner.opcode == "parameter" and inner.shape.item and int(inner.operands[0]) < len(reads):
+        if inner.opcode == "parameter" and inner.shape.item and inner.parameter < len(reads):
             wanted = needs.wanted.get((inner.name, ()), 0)
-            reads[int(inner.operands[0])] = inner.shape.bytes_of(wanted)
+            reads[inner.parameter] = inner.shape.bytes_of(wanted)
     return Traffic(tuple(reads), writes)
 
 
@@ -266,7 +267,7 @@ class _Needs:
         combiner = self.module[scatter.computation("to_apply")]
         root = combiner.by_name[combiner.root]
         arrays = (len(scatter.operands) - 1) // 2
-        return not (root.opcode == "parameter" and int(root.operands[0]) >= arrays)
+        return not (root.opcode == "parameter" and root.parameter >= arrays)
 
     def propagate(self) -> None:
         """From what results need, find what all values of the body are needed for them."""

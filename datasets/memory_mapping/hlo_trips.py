@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .hlo_text import Computation, HloInstr, Module
+from .hlo_module import Computation, HloInstr, Module
 from .hlo_values import flat_body, origin
 
 _KNOWN = re.compile(r'known_trip_count"?\s*[:=]\s*{"?n"?\s*[:=]\s*"?(\d+)')

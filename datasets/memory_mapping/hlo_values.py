@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from .hlo_text import Computation, HloInstr, Module
+from .hlo_module import Computation, HloInstr, Module
 
 FORWARDS = ("bitcast", "opt-barrier", "optimization-barrier", "domain", "add-dependency")
 DEVICE = (0, 1)  # memory spaces that an assignment to fast memory chooses between
@@ -180,7 +180,7 @@ def _placed(inner: Computation, caller: HloInstr) -> Iterator[HloInstr]:
     for instr in inner.instrs:
         name = f"{caller.name}/{instr.name}"
         if instr.opcode == "parameter":
-            number = int(instr.operands[0])
+            number = instr.parameter
             if number >= len(caller.operands):
                 caller.refuse(f"has {len(caller.operands)} operands, its body more parameters")
             yield replace(instr, name=name, opcode="bitcast", operands=(caller.operands[number],))

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from .convolution import valid_taps
-from .hlo_text import HloInstr
+from .hlo_module import HloInstr
 
 _SIGNED = re.compile(r"-?\d+")
 
