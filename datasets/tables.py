@@ -261,6 +261,8 @@ def read_table(place: str, text: str, needed: Iterable[str], ragged: bool = Fals
         raise InstanceError(
             f"{place}: row {reader.line_num + skipped}: not CSV ({error})"
         ) from error
+    if not any(columns):
+        raise InstanceError(f"{place}: is empty; the first line must name the columns")
     missing = [name for name in needed if name not in columns]
     if missing:
         raise InstanceError(

@@ -43,7 +43,7 @@ FILES = {
     "sequence_design": "sequence,score\nACGT,1\nACGA,1\nACGC,2\nACGG,3\n",
 }
 NEEDED = {"memory_mapping": "capacity=16MiB", "sequence_design": "offline=1"}
-WHY = {"memory_mapping": "larger than fast memory", "sequence_design": "all 2 scores are 1"}
+WHY = {"memory_mapping": "larger than fast memory", "sequence_design": "set offline=0.51 or more"}
 ENVIRONMENTS = {
     "memory_mapping": "sysopt/MallocGame-v0",
     "sequence_design": "sysopt/SequenceDesign-v0",

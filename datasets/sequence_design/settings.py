@@ -10,13 +10,24 @@ from typing import Any
 import numpy as np
 
 from ...core.contracts import Setting
-from ...core.errors import SettingError
+from ...core.errors import InstanceError, SettingError
 from .instance import BATCH_SIZE, MOST_LETTERS, START_POOL, DesignTask
 from .landscape_tables import DNA, PROTEIN
 from .rule_settings import RULE_SETTINGS, with_rules
 
 DEFAULT_SHARE = "0.5"  # share of the rows, lowest scores first, that contenders see
 
+# How a user's file is read; nothing that can be changed in a task.
+READING: Mapping[str, Setting] = {
+    "sequence_column": Setting("sequence, ...", "column of the sequences, by name or place from 1"),
+    "score_column": Setting("score, DMS_score, target, ...", "column of the scores, likewise"),
+    "mutation_column": Setting("mutant, ...", "column of mutations such as A23G:K5R, likewise"),
+    "first_position": Setting("1, or what fits", "number of the wild type's first letter there"),
+    "odd_letters": Setting("refuse", "rows with letters outside the alphabet: refuse or drop"),
+    "replicates": Setting(
+        "mean", "score of a sequence measured several times: mean, median, max, min, or refuse"
+    ),
+}
 SETTINGS: Mapping[str, Setting] = {
     "batch": Setting(str(BATCH_SIZE), "designs asked for"),
     "offline": Setting(
@@ -25,9 +36,11 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "minimize": Setting("0", "1 if lower measured values are better"),
     "alphabet": Setting(
-        "that of the letters found", "letters that designs are made of, or dna, rna, protein"
+        "that of the letters found",
+        "letters that designs are made of, or dna, rna, protein; of arrays in the order of the codes",
     ),
     **RULE_SETTINGS,
+    **READING,
 }
 ALPHABETS = {"dna": DNA, "rna": "ACGU", "protein": PROTEIN}
 YES_OR_NO = {"1": 1, "yes": 1, "true": 1, "0": 0, "no": 0, "false": 0}
@@ -48,6 +61,12 @@ def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
         SettingError: a value cannot be used.
         InstanceError: the settings leave no possible task.
     """
+    reading = next((key for key in values if key in READING), None)
+    if reading:
+        raise SettingError(
+            f"{reading}={values[reading]!r}: says how a table or arrays are read, and "
+            f"{task.name} is neither"
+        )
     if "alphabet" in values:
         task = _with_alphabet(task, chosen_alphabet(values["alphabet"]))
     share = len(task.scores) / (len(task.scores) + len(task.hidden_scores))
@@ -77,13 +96,30 @@ def chosen_alphabet(text: str) -> str:
     Raises:
         SettingError: fewer than two letters, or one twice.
     """
-    letters = ALPHABETS.get(text.strip().lower(), "".join(text.split()))
+    letters = ALPHABETS.get(text.strip().lower(), "".join(text.split()).upper())
     if not 2 <= len(letters) <= MOST_LETTERS or len(set(letters)) < len(letters):
         raise SettingError(
             f"alphabet={text!r}; give 2 to {MOST_LETTERS} letters, none twice, or "
             f"{', '.join(ALPHABETS)}"
         )
     return letters
+
+
+def choice(values: Mapping[str, str], key: str, known: tuple[str, ...]) -> str:
+    """Read a setting that must be one of several words; the first is the default.
+
+    Args:
+        values: texts by name.
+        key: name of the setting.
+        known: the allowed words.
+
+    Raises:
+        SettingError: the text is none of them.
+    """
+    text = values.get(key, known[0]).strip().lower()
+    if text not in known:
+        raise SettingError(f"{key}={text!r}; give one of {', '.join(known)}")
+    return text
 
 
 def _yes_or_no(name: str, text: str) -> int:
@@ -146,11 +182,24 @@ def _share(text: str) -> float:
 
 
 def _divided_rows(task: DesignTask, share: float) -> dict[str, np.ndarray]:
-    """Return the task's fields with the given share of its rows, lowest scores first, visible."""
+    """Return the task's fields with the given share of its rows, lowest scores first, visible.
+
+    Raises:
+        InstanceError: these have one score, others do not.
+    """
     sequences = np.concatenate([task.sequences, task.hidden_sequences])
     scores = np.concatenate([task.scores, task.hidden_scores])
     order = np.argsort(scores, kind="stable")
-    kept, rest = np.split(order, [math.ceil(share * len(order))])
+    shown = math.ceil(share * len(order))
+    kept, rest = np.split(order, [shown])
+    tied = int(np.count_nonzero(scores == scores[order[0]]))
+    if shown <= tied < len(order):
+        least = math.floor(100 * tied / len(order) + 1) / 100
+        raise InstanceError(
+            f"{task.name}: the lower {share:g} of the rows, {shown} of {len(order)}, which "
+            f"contenders see, all score {scores[order[0]] * task.sign:g}: there is nothing to learn "
+            f"from; set offline={least:g} or more, up to 1"
+        )
     if not task.estimated:
         rest = rest[:0]
     return {

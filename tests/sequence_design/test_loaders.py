@@ -45,41 +45,25 @@ def test_the_alphabet_is_told_from_the_letters(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "must name the columns"),
-        ("ACGT,0.1\n", "columns 'sequence', 'score' are missing"),
+        ("", "is empty"),
+        ("ACGT,0.1\nACGA,0.2\n", "the first line holds data, put the names above it"),
+        (">a\nACGT\n", "FASTA, whose sequences have no scores .* make a CSV"),
         ("sequence,score\n", "has a header but no rows"),
         (GOOD + "ACG,0.5\n", "row 6: 'ACG' has 3 letters where .*row 2 has 4"),
-        (GOOD + "ACGX,0.5\n", "row 6: 'X' in 'ACGX'"),
-        (GOOD + "AC-T,0.5\n", "row 6: '-' in 'AC-T'"),
-        (GOOD + "CCCC,nan\n", "row 6, column 'score': is nan, expected a finite number"),
+        (GOOD + "ACGX,0.5\n", "row 6: 'X' at position 4 of 'ACGX' is no letter of DNA"),
+        (GOOD + "AC-T,0.5\n", "row 6: '-' at position 3 of 'AC-T' is a gap of an alignment"),
+        (GOOD + "CCCC,inf\n", "row 6, column 'score': is inf, expected a finite number"),
+        (GOOD + "CCCC,1_0\n", "row 6, column 'score': is '1_0', expected a number"),
         (GOOD + "CCCC,high\n", "row 6, column 'score': is 'high', expected a number"),
         (GOOD + "CCCC\n", "row 6: has 1 columns"),
         (GOOD + ",0.3\n", "row 6, column 'sequence': is empty"),
-        (GOOD + "ACGA,0.5\n", "row 6: ACGA has the score 0.5 here and 0.2 in .*row 3"),
         ("sequence,score\nAC,1\nAG,1\nAT,1\n", "all 3 scores are 1"),
+        ("sequence,score\nAC,1\nAG,1\nAT,2\nCC,3\n", "all score 1: .* set offline=0.51 or more"),
     ],
 )
 def test_bad_rows_are_refused_by_line_and_remedy(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(InstanceError, match=told):
         load_file(write(tmp_path / "bad.csv", text))
-
-
-def test_design_benchs_arrays_are_read_in_pairs(tmp_path: Path) -> None:
-    x = np.array([[a, b] for a in range(4) for b in range(4)])
-    y = np.arange(16.0)[:, None]
-    np.save(tmp_path / "tf-x-0.npy", x)
-    with pytest.raises(InstanceError, match="needs its other half"):
-        load_file(tmp_path / "tf-x-0.npy")
-    np.save(tmp_path / "tf-y-0.npy", y)
-    task = load_file(tmp_path / "tf-x-0.npy")
-    assert task.alphabet == "ACGT" and len(task.scores) == 8
-    y[3] = np.nan
-    np.save(tmp_path / "tf-y-0.npy", y)
-    with pytest.raises(InstanceError, match="row 3: the score is nan"):
-        load_file(tmp_path / "tf-x-0.npy")
-    np.save(tmp_path / "tf-x-0.npy", x.astype(float))
-    with pytest.raises(InstanceError, match="expected whole numbers"):
-        load_file(tmp_path / "tf-x-0.npy")
 
 
 def test_files_of_no_known_kind_are_refused(tmp_path: Path) -> None:
