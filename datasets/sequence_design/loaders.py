@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import InstanceError
 from ...core.instance import load_single
 from ..files import NO_SETTINGS, naming, read_file
 from .arrays import NUMPY_MAGIC, read_arrays

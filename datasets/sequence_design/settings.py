@@ -37,7 +37,7 @@ SETTINGS: Mapping[str, Setting] = {
     "minimize": Setting("0", "1 if lower measured values are better"),
     "alphabet": Setting(
         "that of the letters found",
-        "letters that designs are made of, or dna, rna, protein; of arrays in the order of the codes",
+        "letters that designs are made of, or dna, rna, protein; of arrays, in the order of codes",
     ),
     **RULE_SETTINGS,
     **READING,
@@ -197,8 +197,8 @@ def _divided_rows(task: DesignTask, share: float) -> dict[str, np.ndarray]:
         least = math.floor(100 * tied / len(order) + 1) / 100
         raise InstanceError(
             f"{task.name}: the lower {share:g} of the rows, {shown} of {len(order)}, which "
-            f"contenders see, all score {scores[order[0]] * task.sign:g}: there is nothing to learn "
-            f"from; set offline={least:g} or more, up to 1"
+            f"contenders see, all score {scores[order[0]] * task.sign:g}: there is nothing to "
+            f"learn from; set offline={least:g} or more, up to 1"
         )
     if not task.estimated:
         rest = rest[:0]

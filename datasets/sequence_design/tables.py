@@ -176,7 +176,7 @@ def _sequences(
         return applied(changes, given, first, refuse), given
     texts = ["".join(cell.split()).upper() for cell in table.names(sequence)]
     if mutation is None or given:
-        return texts, given
+        return texts, ""  # the setting is applied with the others
     cells = table.texts(mutation)
     if "" in cells:
         return texts, ""

@@ -12,6 +12,7 @@ from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.datasets.sequence_design.loaders import load_file
 from sysopt_gym.datasets.sequence_design.measured import WILD_TYPES
 
+UNRULED = {"offline": "1", "fixed": "none", "max_mutations": "none"}
 RNG = np.random.default_rng(0)
 PAIRS = np.array([[a, b] for a in range(4) for b in range(4)])
 SCORES = np.arange(16.0)[:, None]
@@ -27,7 +28,7 @@ def saved(folder: Path, name: str, x: np.ndarray, y: np.ndarray, shard: str = "-
 def load(path: Path, **given: str) -> tuple[DesignTask, str]:
     said: list[str] = []
     with told_to(said.append):
-        task = load_file(path, {"offline": "1", **given})
+        task = load_file(path, UNRULED | given)
     return task, " | ".join(said)
 
 

@@ -23,6 +23,7 @@ from sysopt_gym.core.notes import told_to
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.datasets.sequence_design.loaders import load_file
 
+UNRULED = {"offline": "1", "fixed": "none", "max_mutations": "none"}
 WILD = "MKTAYIAKQR"
 PROTEINS = {  # mutations -> sequence
     "WT": WILD,
@@ -39,7 +40,7 @@ def load(path: Path, text: str, **given: str) -> tuple[DesignTask, str]:
     path.write_text(text)
     said: list[str] = []
     with told_to(said.append):
-        task = load_file(path, {"offline": "1", **given})
+        task = load_file(path, UNRULED | given)
     return task, " | ".join(said)
 
 
@@ -258,5 +259,5 @@ def test_a_table_in_any_form_is_the_same_task(tmp_path: Path, data: st.DataObjec
     path.write_bytes(pack(stream.getvalue().encode(encoding)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        task = load_file(path, {"offline": "1"})
+        task = load_file(path, UNRULED)
     assert task.content_hash == plain.content_hash
