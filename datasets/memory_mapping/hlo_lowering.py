@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from ...core.notes import note
@@ -15,6 +16,8 @@ from .hlo_traffic import InPlace, in_place, traffic_of
 from .hlo_trips import trip_count
 from .hlo_values import DEVICE, HOST, Uses, Value, forwards, leaves, part_of
 from .instance import ARG, CONST, FREE, OUT, SLOW, SMALLEST_BYTES, TMP
+
+_OF_HOST = re.compile(r'async_execution_thread="host"|_xla_compute_type="host"')
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class Lowering:
         module: the HLO module.
         builder: the program under construction.
         kept: tensors that are used after the computation at hand: it may not overwrite them.
+        on_host: whether the host runs the computation at hand.
         empty: tensors that have storage but no contents yet.
         around: names of the computations at hand, the outermost first.
         said: what the text does not tell, with the places.
@@ -65,6 +69,7 @@ class Lowering:
         self.module = module
         self.builder = builder
         self.kept: set[int] = set()
+        self.on_host = False
         self.empty: set[int] = set()
         self.around: list[str] = []
         self.said: dict[str, list[str]] = {}
@@ -225,8 +230,9 @@ class Lowering:
             if scope.uses.after(scope.at, operand)
             for tensor in leaves(scope.values[operand])
         }
+        outside, self.on_host = self.on_host, self.on_host or _is_of_host(instr)
         result = self.run(computation, arguments)
-        self.kept = before
+        self.kept, self.on_host = before, outside
         return result
 
     def _branch(self, scope: Scope, instr: HloInstr, operands: list[Value]) -> Value:
@@ -297,9 +303,11 @@ class Lowering:
         self.empty -= {self.root(use.tensor) for use in writes}
         if instr.opcode == "custom-call" and not is_known(instr.target):
             self.say(instr, f"what {instr.target!r} computes is unknown and counts as no FLOPs")
-        if '_xla_compute_type="host"' in instr.attributes:
-            self.say(instr, "work of the host counts as the device's")
-        builder.instr(instr.name, reads, writes, flops_of(module, computation, instr))
+        host = self.on_host or _is_of_host(instr)
+        if host:
+            self.say(instr, "the host computes this, which takes no time of the device")
+        flops = 0.0 if host else flops_of(module, computation, instr)
+        builder.instr(instr.name, reads, writes, flops)
         return result
 
     def _has_contents(self, use: Use) -> bool:
@@ -311,3 +319,8 @@ class Lowering:
             self.builder.kinds[root] = ARG
             self.empty.discard(root)
         return use.bytes != 0
+
+
+def _is_of_host(instr: HloInstr) -> bool:
+    """Whether the host computes an instruction, not the device."""
+    return bool(_OF_HOST.search(instr.attributes))

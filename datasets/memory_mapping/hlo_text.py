@@ -41,9 +41,14 @@ def parse_module(place: str, text: str) -> Module:
         InstanceError: not HLO text, cut off, unscheduled, or with a dynamic shape; names the line.
     """
     lines = _ASIDE.sub(_without_comment, text).splitlines()
-    start = next((n for n, line in enumerate(lines) if line.startswith("HloModule")), None)
-    if start is None:
+    starts = [n for n, line in enumerate(lines) if line.lstrip().startswith("HloModule ")]
+    if not starts:
         raise InstanceError(f"{place}: no line starts with HloModule; this is no HLO text")
+    if len(starts) > 1:
+        raise InstanceError(
+            f"{place}: line {starts[1] + 1}: another module begins; give each in a file of its own"
+        )
+    start = starts[0]
     header, body = lines[start], start + 1
     while header.rstrip().endswith(",") and body < len(lines):
         header, body = f"{header.rstrip()} {lines[body].strip()}", body + 1

@@ -160,6 +160,7 @@ REFUSED = [
     (MLP.replace(" is_scheduled=true,", ""), "not scheduled"),
     ("\n".join(MLP.splitlines()[:-3]), "ends within computation 'main'; the file is cut off"),
     (MLP.replace("HloModule", "Module"), "no HLO text"),
+    (MLP + MLP, "line 20: another module begins"),
     (MLP.replace("ENTRY ", ""), "no ENTRY computation"),
     (MLP.replace("f32[64,32]{1,0} reshape", "f32[<=64,32]{1,0} reshape"), "line 16: .* dynamic"),
     (MLP.replace("f32[64,32]{1,0} reshape", "f32[?,32]{1,0} reshape"), "dynamic"),

@@ -273,6 +273,20 @@ def test_a_slice_is_stored_in_an_array_of_the_host() -> None:
     assert shares(p, "d", "saved")
 
 
+def test_what_the_host_computes_takes_no_time_of_the_device() -> None:
+    work = f"work: p = {HOST} parameter(0)\n ROOT t = {HOST} tanh(p)"
+    text = module(
+        f"h = {HOST} parameter(0)\n x = {A} parameter(1)\n"
+        f" s = (({HOST}), {HOST}, u32[]) call-start(h), to_apply=work, "
+        f'async_execution_thread="host"\n y = {A} negate(x)\n d = {HOST} call-done(s)\n'
+        f" ROOT o = ({A}, {HOST}) tuple(y, d)",
+        work,
+    )
+    with pytest.warns(InputNote, match="the host computes this.*%t"):
+        p = load_hlo("m.txt", "m", text, load_hardware("tpu-like"), "1/1")
+    assert dict(zip(p.instr_names, p.instr_flops.tolist(), strict=True)) == {"y": 4096, "t": 0}
+
+
 def test_another_memory_space_is_said() -> None:
     text = module(f"x = {A[:-1]}:S(3)}} parameter(0)\n ROOT y = {A} negate(x)")
     with pytest.warns(InputNote, match="memory space 3 is unknown and counts as the device's"):
