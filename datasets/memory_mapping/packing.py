@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core.errors import InstanceError
+from ...core.notes import note
 from ..files import listed, read_file
 from ..tables import Table, header_of, read_table
 
@@ -226,7 +226,7 @@ def _columns(place: str, header: Iterable[str]) -> tuple[dict[str, str], int]:
             unused.append(name)
     if unused and len(columns) == 4:
         said = f"{place}: {listed('column', unused)} {'is' if len(unused) == 1 else 'are'} not used"
-        warnings.warn(said, stacklevel=3)
+        note(said)
     late = int(columns.get("upper") == "end")
     return {name: columns.get(name, name) for name in HEADER.split(",")}, late
 

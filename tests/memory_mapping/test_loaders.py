@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError, UnknownNameError
 from sysopt_gym.core.instance import save_archive
+from sysopt_gym.core.notes import InputNote
 from sysopt_gym.datasets.memory_mapping.instance import OUT, Program, accesses
 from sysopt_gym.datasets.memory_mapping.loaders import load_file, load_json, to_json
 from sysopt_gym.datasets.memory_mapping.packing import FREE, Gap, load_packing, packing_faults
@@ -262,7 +263,7 @@ def test_gaps_alignments_and_offsets_are_read(tmp_path: Path) -> None:
 
 
 def test_columns_of_a_packing_problem_that_are_not_used_are_said(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="the columns 'hint', 'color' are not used"):
+    with pytest.warns(InputNote, match="the columns 'hint', 'color' are not used"):
         load_packing(write_csv(tmp_path, "id,lower,upper,size,hint,color\na,0,5,6,0,red\n"))
 
 

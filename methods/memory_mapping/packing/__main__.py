@@ -11,6 +11,7 @@ import typer
 
 from ....core.budget import Budget
 from ....core.errors import SysOptError
+from ....core.notes import told_to
 from ....datasets.memory_mapping.packing import FREE, load_packing
 from . import pack, warm_up, write_solution
 
@@ -45,7 +46,8 @@ def main(
     Example: `python -m sysopt_gym.methods.memory_mapping.packing A.1048576.csv --out solution.csv`
     """
     try:
-        problem = load_packing(file)
+        with told_to(lambda told: typer.echo(f"note: {told}", err=True)):
+            problem = load_packing(file)
         if capacity is not None:
             problem = replace(problem, capacity=capacity)
         if free:
