@@ -18,8 +18,10 @@ import torch
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
+from ...envs.vm_rescheduling.dynamics import make_state, make_static
 from ...envs.vm_rescheduling.problem import PROBLEM
 from ...methods.vm_rescheduling.columns import generate_columns
+from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.pricing import GridError, make_nodes
 from ..checkpoints import SHIPPED, load_network
 from .network import RelationalPolicy
@@ -143,4 +145,5 @@ def improve(instance: Cluster, clock: Clock, seed: int, plans: Sequence[float] |
         count += 1
         clock.evaluations += 1
         slowest = max(slowest, clock.elapsed - began)
-    return clock.solution(kept)
+    static = make_static(instance)
+    return finish(clock, static, make_state(instance, static), kept)

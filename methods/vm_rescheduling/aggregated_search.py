@@ -18,6 +18,7 @@ from . import greedy
 from .aggregated import Model, build, counts_of, objective_bound, point_of
 from .aggregated_rows import own_flavors
 from .expand import expand
+from .minimal import finish
 
 GREEDY_SHARE, GREEDY_PLANS = 0.2, 300
 RESERVE_S = 0.01
@@ -113,7 +114,7 @@ def plan_by_model(
         if reached < best_value - SAME:
             best, best_value = longer, reached
     proved = bound is not None and best_value <= bound + SAME
-    return clock.solution(best, "optimal" if proved else "feasible", bound)
+    return finish(clock, static, start, best, "optimal" if proved else "feasible", bound)
 
 
 def run_highs(

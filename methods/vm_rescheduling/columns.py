@@ -34,6 +34,7 @@ from .master import (
     relax,
     split_pattern,
 )
+from .minimal import finish
 from .pricing import GridError, Nodes, Prices, first_prices, make_nodes, slot_bound
 
 FIRST_SLACK = 0.3  # at rough prices
@@ -76,7 +77,7 @@ def generate_columns(
     goal = _missing_slots(instance, static, start)
     relaxed, goal = _relax(master, instance.mnl, goal, clock)
     if relaxed is None:
-        return clock.solution(best)
+        return finish(clock, static, start, best)
     bound = _objective_bound(instance, nodes, static, start, relaxed.prices, goal)
     exhausted = False
     for chosen, node_of, exhausted in _choices(master, relaxed, instance.mnl, goal, clock):
@@ -86,13 +87,13 @@ def generate_columns(
             best, best_value = actions, reached
             clock.incumbent(best)
         if bound is not None and best_value <= bound + 1e-9:
-            return clock.solution(best, "optimal", bound)
+            return finish(clock, static, start, best, "optimal", bound)
         if exhausted:
             break
     single_vms_matter = len(instance.set_vms) > 0 or instance.pm_move_cap > 0
     if instance.mode == "static" and (single_vms_matter or not exhausted):
         best = local_search.improve(instance, static, start, best, clock, rng)
-    return clock.solution(best, "feasible", bound)
+    return finish(clock, static, start, best, "feasible", bound)
 
 
 def _choices(

@@ -28,6 +28,7 @@ from ...envs.vm_rescheduling.dynamics import (
 )
 from ...envs.vm_rescheduling.objective import value
 from . import greedy
+from .minimal import finish
 from .moves import (
     TIE_BREAK,
     Table,
@@ -62,7 +63,8 @@ def search(instance: Cluster, clock: Clock, seed: int) -> Solution:
     start = make_state(instance, static)
     rng = np.random.default_rng(seed)
     plan, _ = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
-    return clock.solution(improve(instance, static, start, plan, clock, rng))
+    best = improve(instance, static, start, plan, clock, rng)
+    return finish(clock, static, start, best)
 
 
 def improve(

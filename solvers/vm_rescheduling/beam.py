@@ -11,6 +11,7 @@ from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import State, Static, copy_state, make_state, make_static
 from ...envs.vm_rescheduling.objective import goal_reached, value
+from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.moves import (
     Table,
     copy_table,
@@ -77,7 +78,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
                     best, best_value = plan, reached
                     clock.incumbent(best)
         width *= 2
-    return clock.solution(best)
+    return finish(clock, static, start, best)
 
 
 def _layers(

@@ -9,6 +9,7 @@ from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import make_state, make_static
 from ...methods.vm_rescheduling.greedy import search
+from ...methods.vm_rescheduling.minimal import finish
 
 
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
@@ -28,4 +29,4 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     static = make_static(instance)
     start = make_state(instance, static)
     best, _ = search(instance, static, start, clock, np.random.default_rng(seed))
-    return clock.solution(best)
+    return finish(clock, static, start, best)

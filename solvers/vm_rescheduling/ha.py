@@ -11,11 +11,13 @@ from ...datasets.vm_rescheduling.instance import OUTAGE, Cluster
 from ...envs.vm_rescheduling.dynamics import (
     State,
     Static,
+    copy_state,
     make_state,
     make_static,
     meets_sets,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
+from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.moves import NEVER, SAME, STEPS, Table, make_move, make_table
 
 LARGEST_CORES = 16  # of a VM that the heuristic moves
@@ -42,7 +44,8 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     static = make_static(instance)
-    state = make_state(instance, static)
+    start = make_state(instance, static)
+    state = copy_state(start)
     table = make_table(instance, static, state, np.zeros(STEPS))
     best_value = value(static, state.totals)
     plies: list[int] = []
@@ -60,7 +63,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
         plies += [vm, to]
         if value(static, state.totals) < best_value - 1e-12:
             best_value, kept = value(static, state.totals), len(plies)
-    return clock.solution(np.array(plies[:kept], np.int64))
+    return finish(clock, static, start, np.array(plies[:kept], np.int64))
 
 
 @njit(cache=True)

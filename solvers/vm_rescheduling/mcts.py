@@ -21,6 +21,7 @@ from ...envs.vm_rescheduling.dynamics import (
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
 from ...methods.vm_rescheduling.greedy import greedy_plan
+from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.moves import (
     Table,
     copy_table,
@@ -74,7 +75,8 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     static = make_static(instance)
-    state = make_state(instance, static)
+    start = make_state(instance, static)
+    state = copy_state(start)
     search = Search(instance, static, state, np.random.default_rng(seed))
     clock.incumbent(search.best)
     root, made = Node(), 0
@@ -89,7 +91,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
             break
         search.commit(vm.action, to.action)
         root, made = to, made + 1
-    return clock.solution(search.best)
+    return finish(clock, static, start, search.best)
 
 
 def _simulate_share(search: Search, root: Node, clock: Clock, share: float) -> None:

@@ -22,6 +22,7 @@ from ...methods.vm_rescheduling import greedy
 from ...methods.vm_rescheduling.aggregated import build, counts_of
 from ...methods.vm_rescheduling.aggregated_search import RESERVE_S, SAME, run_highs
 from ...methods.vm_rescheduling.expand import expand
+from ...methods.vm_rescheduling.minimal import finish
 
 PART_PMS = 70  # PMs of a part, about
 LEAST_S = 0.06  # with fewer seconds left, no part is built
@@ -76,7 +77,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
         if reached < best_value - SAME:
             best, best_value = plan, reached
             clock.incumbent(best)
-    return clock.solution(best)
+    return finish(clock, static, start, best)
 
 
 def _seconds_until(clock: Clock, until: float) -> float:

@@ -20,6 +20,7 @@ from ...envs.vm_rescheduling.dynamics import (
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
+from ...methods.vm_rescheduling.minimal import finish
 
 DRAWS_A_MOVE = 200  # tries to find a legal move
 
@@ -51,7 +52,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
         if reached < best_value - 1e-12:
             best, best_value = plies[: 2 * length].copy(), reached
             clock.incumbent(best)
-    return clock.solution(best)
+    return finish(clock, static, start, best)
 
 
 @njit(cache=True)

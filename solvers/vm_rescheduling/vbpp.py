@@ -19,6 +19,7 @@ from ...envs.vm_rescheduling.dynamics import (
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
+from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.moves import (
     NEVER,
     Table,
@@ -75,7 +76,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
             best, best_value = plies[: 2 * length].copy(), reached
             improved = clock.evaluations
             clock.incumbent(best)
-    return clock.solution(best)
+    return finish(clock, static, start, best)
 
 
 @njit(cache=True)

@@ -1,0 +1,135 @@
+"""Plans without idle moves: what can be left out of a plan at no loss is left out.
+
+Every migration costs its operator something, so a plan of fewer moves and the same objective is the
+better one. Models that count VMs do not price moves, and a search makes some that later ones undo.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...core.budget import Clock
+from ...core.solution import Solution, Status
+from ...envs.vm_rescheduling.dynamics import State, Static, copy_state, is_legal, move
+from ...envs.vm_rescheduling.objective import goal_reached, value
+
+WORK = 40_000  # moves replayed at most, some 20 milliseconds
+
+
+def finish(
+    clock: Clock,
+    static: Static,
+    start: State,
+    plan: np.ndarray,
+    status: Status = "feasible",
+    bound: float | None = None,
+) -> Solution:
+    """Return a plan without its idle moves as the run's solution.
+
+    Args:
+        clock: the run's clock.
+        static: the cluster.
+        start: the state before the plan.
+        plan: int64 plies of a legal plan.
+        status: "optimal" if the method proves that no plan is better.
+        bound: proven bound on the objective; None without a proof.
+    """
+    return clock.solution(without_idle_moves(static, start, plan), status, bound)
+
+
+def without_idle_moves(static: Static, start: State, plan: np.ndarray) -> np.ndarray:
+    """Leave out moves, alone or by two that touch one PM, as long as nothing is lost by it.
+
+    What remains keeps its order, is legal move by move, and its objective is no worse; no single
+    move can be left out of it any more (of very long plans, as far as WORK allows).
+
+    Args:
+        static: the cluster.
+        start: the state before the plan; not changed.
+        plan: int64 [2 * moves]; plies of a legal plan.
+
+    Returns:
+        The shorter plan, int64 plies.
+    """
+    plies = np.ascontiguousarray(plan, np.int64)
+    keep = _needed(static, start, copy_state(start), plies)
+    return np.asarray(plies.reshape(-1, 2)[keep].ravel())
+
+
+@njit(cache=True)
+def _needed(static: Static, start: State, state: State, plies: np.ndarray) -> np.ndarray:
+    """Mark the moves that are not left out: bool [moves]; `state` is scratch."""
+    count = len(plies) // 2
+    keep = np.ones(count, np.bool_)
+    touched = np.zeros((count, 2), np.int64)
+    worst = _replay(static, start, state, plies, keep, touched) + 1e-12
+    work = 0
+    changed = True
+    while changed:
+        changed = False
+        for i in range(count - 1, -1, -1):
+            if keep[i] and work < WORK:
+                keep[i] = False
+                work += count
+                if _replay(static, start, state, plies, keep, touched) <= worst:
+                    changed = True
+                else:
+                    keep[i] = True
+        if changed:
+            continue
+        _replay(static, start, state, plies, keep, touched)
+        at = touched.copy()
+        for i in range(count - 1, 0, -1):
+            for j in range(i - 1, -1, -1):
+                if not keep[i] or not keep[j] or work >= WORK:
+                    continue
+                meet = at[i, 0] == at[j, 0] or at[i, 0] == at[j, 1]
+                if not (meet or at[i, 1] == at[j, 0] or at[i, 1] == at[j, 1]):
+                    continue
+                keep[i] = keep[j] = False
+                work += count
+                if _replay(static, start, state, plies, keep, touched) <= worst:
+                    changed = True
+                else:
+                    keep[i] = keep[j] = True
+    return keep
+
+
+@njit(cache=True)
+def _replay(
+    static: Static,
+    start: State,
+    state: State,
+    plies: np.ndarray,
+    keep: np.ndarray,
+    touched: np.ndarray,
+) -> float:
+    """Play the moves that are kept.
+
+    Args:
+        static: the cluster.
+        start: the state before the plan.
+        state: scratch.
+        plies: int64 [2 * moves].
+        keep: bool [moves].
+        touched: int64 [moves, 2]; gets the source and the destination PM of each move.
+
+    Returns:
+        The objective; infinity if a move is not legal when its turn comes.
+    """
+    state.free_cpu[:] = start.free_cpu
+    state.free_mem[:] = start.free_mem
+    state.vm_pm[:] = start.vm_pm
+    state.vm_numa[:] = start.vm_numa
+    state.pm_moves[:] = start.pm_moves
+    state.totals[:] = start.totals
+    for i in range(len(keep)):
+        if not keep[i]:
+            continue
+        vm, pm, numa = plies[2 * i], plies[2 * i + 1] // 2, plies[2 * i + 1] % 2
+        if goal_reached(static, state.totals) or not is_legal(static, state, vm, pm, numa):
+            return np.inf
+        touched[i, 0], touched[i, 1] = state.vm_pm[vm], pm
+        move(static, state, vm, pm, numa)
+    return float(value(static, state.totals))
