@@ -25,6 +25,19 @@ ELEMENTWISE = {
 SUMS = ("all-reduce", "all-reduce-start", "reduce-scatter")
 NORMALIZATIONS = ("batch-norm-training", "batch-norm-inference", "batch-norm-grad")
 
+MOVES = (
+    "all-gather", "all-to-all", "broadcast", "collective-broadcast", "collective-permute",
+    "concatenate", "copy", "copy-start", "dynamic-slice", "dynamic-update-slice", "gather",
+    "infeed", "iota", "outfeed", "pad", "ragged-all-to-all", "recv", "reshape", "reverse",
+    "rng-get-and-update-state", "send", "slice", "transpose",
+)  # fmt: skip
+COUNTED = (
+    "call", "cholesky", "convolution", "custom-call", "dot", "fft", "fusion", "map", "ragged-dot",
+    "reduce", "reduce-window", "rng", "rng-bit-generator", "scaled-dot", "scatter",
+    "select-and-scatter", "sort", "topk", "triangular-solve",
+)  # fmt: skip
+KNOWN = {*ELEMENTWISE, *MOVES, *COUNTED, *SUMS, *NORMALIZATIONS}
+
 
 def computation_flops(module: Module, computation: Computation) -> float:
     """Return the floating-point operations of one execution of a computation.

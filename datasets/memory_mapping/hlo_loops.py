@@ -40,7 +40,7 @@ def lower_loop(lowering: Lowering, scope: Scope, instr: HloInstr, state: Value) 
         made = origin(body, body.root, path)
         if made != (parameter, path):
             changed.append((path, made[0]))
-    state = _own_state(lowering, scope, instr, state, [path for path, _ in changed])
+    state = _own_state(lowering, scope, instr.name, state, [path for path, _ in changed])
     with builder.loop(trips):
         if _is_large(condition):
             lowering.run(condition, [state])
@@ -62,7 +62,7 @@ def lower_loop(lowering: Lowering, scope: Scope, instr: HloInstr, state: Value) 
 
 
 def _own_state(
-    lowering: Lowering, scope: Scope, instr: HloInstr, state: Value, changed: list[Path]
+    lowering: Lowering, scope: Scope, name: str, state: Value, changed: list[Path]
 ) -> Value:
     """Copy the parts of a loop's state that it changes although they are needed otherwise."""
     builder = lowering.builder
@@ -73,12 +73,12 @@ def _own_state(
             continue
         root = lowering.root(old)
         if (
-            scope.uses.after(scope.at, instr.operands[0], path)
+            scope.used_later(old)
             or root in lowering.kept
             or roots.count(root) > 1
             or builder.kinds[root] == CONST
         ):
-            state = _replaced(state, path, _copy(lowering, f"{instr.name}.state", old))
+            state = _replaced(state, path, _copy(lowering, f"{name}.state", old))
     return state
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from ...core.notes import note
 from .builder import Builder, Use
-from .hlo_cost import flops_of
+from .hlo_cost import KNOWN, flops_of
 from .hlo_library import is_known
 from .hlo_loops import lower_loop
 from .hlo_module import Computation, HloInstr, Module, Shape
 from .hlo_time import NO_WORK, Times, branches, called_by
 from .hlo_traffic import InPlace, in_place, traffic_of
 from .hlo_trips import trip_count
-from .hlo_values import DEVICE, HOST, Uses, Value, forwards, leaves, part_of
+from .hlo_values import DEVICE, HOST, Origin, Uses, Value, forwards, leaves, part_of, parts
 from .instance import ARG, CONST, FREE, OUT, SLOW, SMALLEST_BYTES, TMP
 
 _OF_HOST = re.compile(r'async_execution_thread="host"|_xla_compute_type="host"')
@@ -29,12 +29,35 @@ class Scope:
         uses: when its values are used.
         values: values by the name of their instruction, so far.
         at: position of the instruction at hand.
+        holders: where each tensor is: names of instructions, and paths into their results.
     """
 
     computation: Computation
     uses: Uses
     values: dict[str, Value] = field(default_factory=dict)
     at: int = 0
+    holders: dict[int, list[Origin]] = field(default_factory=dict)
+
+    def hold(self, instr: HloInstr, value: Value) -> None:
+        """Set an instruction's value.
+
+        Args:
+            instr: the instruction.
+            value: its result.
+        """
+        self.values[instr.name] = value
+        if instr.opcode not in ("tuple", "get-tuple-element"):
+            for path, tensor in parts(value):
+                self.holders.setdefault(tensor, []).append((instr.name, path))
+
+    def used_later(self, tensor: int) -> bool:
+        """Whether a tensor's contents are used after the instruction at hand.
+
+        Args:
+            tensor: the tensor.
+        """
+        holders = self.holders.get(tensor, ())
+        return any(self.uses.after(self.at, name, path) for name, path in holders)
 
     def operands(self, instr: HloInstr) -> list[Value]:
         """Return the values of an instruction's operands.
@@ -176,9 +199,9 @@ class Lowering:
                 number = instr.parameter
                 if number >= len(arguments):
                     instr.refuse(f"parameter {number} of {len(arguments)} operands")
-                scope.values[instr.name] = arguments[number]
+                scope.hold(instr, arguments[number])
             else:
-                scope.values[instr.name] = self._lower(scope, instr)
+                scope.hold(instr, self._lower(scope, instr))
         if computation.root not in scope.values:
             computation.instrs[-1].refuse("the root of its computation is not made")
         self.around.pop()
@@ -227,8 +250,8 @@ class Lowering:
         self.kept = before | {
             self.root(tensor)
             for operand in instr.operands
-            if scope.uses.after(scope.at, operand)
             for tensor in leaves(scope.values[operand])
+            if scope.used_later(tensor)
         }
         outside, self.on_host = self.on_host, self.on_host or _is_of_host(instr)
         result = self.run(computation, arguments)
@@ -282,8 +305,7 @@ class Lowering:
             if not isinstance(new, int) or not isinstance(old, int):
                 continue
             root = self.root(old)
-            used = scope.uses.after(scope.at, instr.operands[pair.operand], pair.path)
-            if not used and root not in self.kept | taken and self.alias(new, old):
+            if not scope.used_later(old) and root not in self.kept | taken and self.alias(new, old):
                 shared.append(pair)
                 taken.add(root)
         traffic = traffic_of(module, computation, instr, shared)
@@ -301,6 +323,8 @@ class Lowering:
                 writes.append(Use(new, amount))
         reads = [use for use in reads if self._has_contents(use)]
         self.empty -= {self.root(use.tensor) for use in writes}
+        if instr.opcode not in KNOWN:
+            self.say(instr, f"{instr.opcode!r} is unknown and counts as no FLOPs")
         if instr.opcode == "custom-call" and not is_known(instr.target):
             self.say(instr, f"what {instr.target!r} computes is unknown and counts as no FLOPs")
         host = self.on_host or _is_of_host(instr)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .hlo_module import Computation, HloInstr, Module
 from .hlo_values import flat_body, origin
 
-_KNOWN = re.compile(r'known_trip_count"?\s*[:=]\s*{"?n"?\s*[:=]\s*"?(\d+)')
+_KNOWN = re.compile(r'known_trip_count"?\s*[:=]\s*{\s*"?n"?\s*[:=]\s*"?(\d+)')
 FLIPPED = {"LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE", "NE": "NE", "EQ": "EQ"}
 
 

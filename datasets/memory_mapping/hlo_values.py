@@ -31,6 +31,20 @@ def leaves(value: Value) -> Iterator[int]:
         yield value
 
 
+def parts(value: Value) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield the path and the tensor of each part of a value.
+
+    Args:
+        value: a tensor, or a tuple's parts.
+    """
+    if isinstance(value, list):
+        for number, part in enumerate(value):
+            for path, tensor in parts(part):
+                yield (number, *path), tensor
+    else:
+        yield (), value
+
+
 def part_of(value: Value, path: tuple[int, ...]) -> Value | None:
     """Return a part of a value, None if there is none.
 

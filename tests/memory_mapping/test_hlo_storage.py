@@ -62,6 +62,18 @@ INNER = (
 )
 
 
+def test_one_array_under_two_names_is_not_overwritten_while_one_is_used() -> None:
+    twice = (
+        f"twice: a = {CACHE} parameter(0)\n b = {CACHE} parameter(1)\n u = {ROW} parameter(2)\n"
+        f" at = s32[] constant(3)\n m = {CACHE} dynamic-update-slice(a, u, at, at)\n"
+        f" ROOT s = {CACHE} add(m, OTHER)"
+    )
+    entry = f"k = {CACHE} parameter(0)\n u = {ROW} parameter(1)\n"
+    entry += f" ROOT n = {CACHE} call(k, k, u), to_apply=twice"
+    assert not shares(load(module(entry, twice.replace("OTHER", "b"))), "m", "k")
+    assert shares(load(module(entry, twice.replace("OTHER", "m"))), "m", "k")
+
+
 def fused(body: str, *shapes: str, result: str = SMALL) -> Program:
     """Load a fusion of parameters 0, 1, ... of the given shapes, and a negation of its result."""
     parameters = "\n".join(f" p{k} = {s} parameter({k})" for k, s in enumerate(shapes))
