@@ -32,7 +32,9 @@ FORMATS = (
 )
 
 
-def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Program:
+def load_file(
+    path: Path, settings: Mapping[str, str] = NO_SETTINGS, capacity: str | None = None
+) -> Program:
     """Read the program in a user's file.
 
     Supported are: scheduled XLA HLO text, plain or gzipped; this library's JSON (the schema is in
@@ -44,6 +46,7 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Program:
         settings: texts by the names in SETTINGS. Hardware and capacity replace the defaults while
             the program is built, and what a JSON or saved program says; trips are those of loops
             of which the file does not tell how often they run.
+        capacity: the setting of this name; None for what the settings say.
 
     Raises:
         InstanceError: the file is none of these or is malformed; names file, place and remedy.
@@ -51,6 +54,8 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Program:
         MissingDependencyError: a .pt2 file without torch.
     """
     file = read_file(path)
+    if capacity is not None:
+        settings = {**settings, "capacity": capacity}
     machine, capacity = settings.get("hardware", DEFAULT), settings.get("capacity")
     if file.is_zip:
         return with_settings(_load_archive(file, machine, capacity), settings)

@@ -199,7 +199,9 @@ def test_a_gzipped_dump_is_read_and_a_damaged_one_refused(tmp_path: Path) -> Non
     path = tmp_path / "mlp.hlo.txt.gz"
     packed = gzip.compress(MLP.encode())
     path.write_bytes(packed)
-    assert load_file(path, {"capacity": "1MiB"}).n_instrs == 3
+    read = load_file(path, {"capacity": "1MiB"})
+    assert read.n_instrs == 3
+    assert load_file(path, capacity="1MiB").content_hash == read.content_hash
     path.write_bytes(packed[:-20])
     with pytest.raises(InstanceError, match="damaged gzip"):
         load_file(path)
