@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 
 from .instance import ACTIVE, Cluster
+from .places import Places
 
 
 def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.ndarray]:
@@ -36,6 +37,7 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
     host, node = list(cluster.vm_pm), list(cluster.vm_numa)
     present = list(range(cluster.n_vms))
     free_cpu, free_mem = cluster.free()
+    places = cluster.places()
     time = 0.0
     while rate > 0:
         time += rng.exponential(1.0 / rate)
@@ -44,17 +46,17 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
             break
         if arrives:
             kind = cluster.vm_flavor[int(draw * cluster.n_vms)]
-            place = _best_fit(cluster, free_cpu, free_mem, kind)
+            place = _best_fit(cluster, places, free_cpu, free_mem, kind)
             if place is None:
                 continue
             present.append(len(flavor))
             flavor.append(kind)
             host.append(place[0])
             node.append(place[1])
-            _occupy(cluster, free_cpu, free_mem, kind, place, 1)
+            _occupy(places, free_cpu, free_mem, kind, place, 1)
         elif len(present) > 1:
             vm = present.pop(int(draw * len(present)))
-            _occupy(cluster, free_cpu, free_mem, flavor[vm], (host[vm], node[vm]), -1)
+            _occupy(places, free_cpu, free_mem, flavor[vm], (host[vm], node[vm]), -1)
     where = np.full(len(flavor), -1, np.int64)
     where[present] = np.arange(len(present))
     old = where[: cluster.n_vms]
@@ -78,51 +80,49 @@ def churned(cluster: Cluster, seed: int, elapsed_s: float) -> tuple[Cluster, np.
 
 
 def _best_fit(
-    cluster: Cluster, free_cpu: np.ndarray, free_mem: np.ndarray, kind: int
+    cluster: Cluster, places: Places, free_cpu: np.ndarray, free_mem: np.ndarray, kind: int
 ) -> tuple[int, int] | None:
-    """Return the host and node that fit a flavor with the least CPU left; None if none fits.
+    """Return the host and place that fit a flavor with the least CPU left; None if none fits.
 
     Args:
         cluster: its hosts and flavors.
-        free_cpu: int64 [P, 2]; free CPU of each NUMA node, in 1/cpu_per_core cores.
-        free_mem: int64 [P, 2]; free memory of each NUMA node, MB.
+        places: of the flavors.
+        free_cpu: int64 [P, N]; free CPU of each NUMA node, in 1/cpu_per_core cores.
+        free_mem: int64 [P, N]; free memory of each NUMA node, MB.
         kind: index of the flavor.
     """
-    cpu, mem = cluster.flavor_cpu[kind], cluster.flavor_mem[kind]
-    fits = (free_cpu >= cpu) & (free_mem >= mem) & (cluster.pm_status == ACTIVE)[:, None]
-    if cluster.flavor_nodes[kind] == 2:
-        fits = fits.all(axis=1, keepdims=True)
-        left = free_cpu.sum(axis=1, keepdims=True)
-    else:
-        fits &= cluster.numa_cpu > 0
-        left = free_cpu
+    count = places.count[kind]
+    cpu, mem, uses = (of[kind, :count] for of in (places.cpu, places.mem, places.uses))
+    fits = (free_cpu[:, None] >= cpu).all(axis=2) & (free_mem[:, None] >= mem).all(axis=2)
+    there = np.arange(cluster.n_nodes) < cluster.pm_nodes[:, None]
+    fits &= (there[:, None] | ~uses).all(axis=2) & (cluster.pm_status == ACTIVE)[:, None]
     if not fits.any():
         return None
-    pm, node = np.unravel_index(
+    left = (free_cpu[:, None] * uses).sum(axis=2)
+    pm, place = np.unravel_index(
         int(np.where(fits, left, np.iinfo(np.int64).max).argmin()), left.shape
     )
-    return int(pm), int(node)
+    return int(pm), int(place)
 
 
 def _occupy(
-    cluster: Cluster,
+    places: Places,
     free_cpu: np.ndarray,
     free_mem: np.ndarray,
     kind: int,
-    place: tuple[int, int],
+    at: tuple[int, int],
     sign: int,
 ) -> None:
     """Take (sign 1) or release (sign -1) the resources of a VM, in place.
 
     Args:
-        cluster: its flavors.
-        free_cpu: int64 [P, 2]; free CPU of each NUMA node, in 1/cpu_per_core cores.
-        free_mem: int64 [P, 2]; free memory of each NUMA node, MB.
+        places: of the flavors.
+        free_cpu: int64 [P, N]; free CPU of each NUMA node, in 1/cpu_per_core cores.
+        free_mem: int64 [P, N]; free memory of each NUMA node, MB.
         kind: index of the VM's flavor.
-        place: its host and node.
+        at: its host and place.
         sign: 1 or -1.
     """
-    nodes = (0, 1) if cluster.flavor_nodes[kind] == 2 else (place[1],)
-    for node in nodes:
-        free_cpu[place[0], node] -= sign * cluster.flavor_cpu[kind]
-        free_mem[place[0], node] -= sign * cluster.flavor_mem[kind]
+    pm, place = at
+    free_cpu[pm] -= sign * places.cpu[kind, place]
+    free_mem[pm] -= sign * places.mem[kind, place]

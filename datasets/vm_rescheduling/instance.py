@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...core.fields import array, choice, declared, names, number, whole
+from ...core.fields import BLANK, array, choice, declared, names, number, whole
 from ...core.instance import Instance
+from .places import Places, make_places
 
 ACTIVE, DISABLED, OUTAGE = 0, 1, 2
 STATUS_NAMES = ("ACTIVE", "DISABLED", "OUTAGE")
@@ -24,8 +25,8 @@ class Cluster(Instance):
     """A snapshot of P physical machines (PMs) hosting V virtual machines (VMs) of K flavors, and a
     task.
 
-    A VM sits on one NUMA node, or, if its flavor has two nodes, half on each of the PM's two.
-    CPU is measured in parts of a core, `cpu_per_core` to one.
+    A PM has up to N NUMA nodes. A VM sits on one node, or in parts on several; where its parts lie
+    is its place, see places.py. CPU is measured in parts of a core, `cpu_per_core` to one.
     """
 
     FAMILY: ClassVar[str] = "vm_rescheduling"
@@ -41,23 +42,28 @@ class Cluster(Instance):
     )  # fmt: skip
     pm_rack: np.ndarray = array("int64", "P", "Rack of each PM.")
     numa_cpu: np.ndarray = array(
-        "int64", "P,2", "Capacity of each NUMA node; 0 where a PM has one node.",
+        "int64", "P,N", "Capacity of each NUMA node; 0 where a PM has fewer. N is 2 or more.",
         low=0, high=10**9, unit="1/cpu_per_core cores",
     )  # fmt: skip
     numa_mem: np.ndarray = array(
-        "int64", "P,2", "Memory of each NUMA node.", low=0, high=10**12, unit="MB"
+        "int64", "P,N", "Memory of each NUMA node.", low=0, high=10**12, unit="MB"
     )
     flavor_names: tuple[str, ...] = names("K", "The flavors.", unique=False, stored="flavour_names")
     flavor_cpu: np.ndarray = array(
-        "int64", "K", "Demand on each node used.",
+        "int64", "K", "Demand on each node used; the largest if they differ.",
         low=0, high=10**9, unit="1/cpu_per_core cores", stored="flavour_cpu",
     )  # fmt: skip
     flavor_mem: np.ndarray = array(
-        "int64", "K", "Demand on each node used.",
+        "int64", "K", "Demand on each node used; the largest if they differ.",
         low=0, high=10**12, unit="MB", stored="flavour_mem",
     )  # fmt: skip
     flavor_nodes: np.ndarray = array(
-        "int64", "K", "Nodes that a VM uses.", low=1, high=2, stored="flavour_nodes"
+        "int64",
+        "K",
+        "Nodes that a VM uses, one for each part.",
+        low=1,
+        high="N",
+        stored="flavour_nodes",
     )
     vm_ids: tuple[str, ...] = names(
         "V", "The VMs.", empty="the cluster has no VMs; there is nothing to reschedule"
@@ -67,8 +73,11 @@ class Cluster(Instance):
     )
     vm_pm: np.ndarray = array("int64", "V", "Host of each VM.", low=0, high="P-1")
     vm_numa: np.ndarray = array(
-        "int64", "V", "Node of each VM; 0 for VMs on two nodes.", low=0, high=1
-    )
+        "int64", "V",
+        "Place of each VM on its host: its node, or the number of its place if it has several "
+        "parts (0 for equal parts on a host of two nodes).",
+        low=0,
+    )  # fmt: skip
     vm_pinned: np.ndarray = array("bool", "V", "VMs that must not move (allow_migration false).")
     set_start: np.ndarray = array(
         "int64", "S+1", "Deployment set s holds set_vms[set_start[s]:set_start[s+1]]."
@@ -106,6 +115,20 @@ class Cluster(Instance):
         "VM arrivals and exits together, in live mode.",
         low=0, unit="1/min", remedy="give a finite rate of at least 0",
     )  # fmt: skip
+    part_cpu: np.ndarray = array(
+        "int64", "K,C",
+        "Demand of each part of each flavor, where a flavor's parts differ; 0 beyond its parts.",
+        low=0, high=10**9, unit="1/cpu_per_core cores", default=BLANK,
+    )  # fmt: skip
+    part_mem: np.ndarray = array(
+        "int64", "K,C", "Likewise.", low=0, high=10**12, unit="MB", default=BLANK
+    )
+    overcommit: np.ndarray = array(
+        "float64", "R",
+        "Factors of CPU and memory that numa_cpu and numa_mem have been multiplied by; none if "
+        "they are what the hosts have.",
+        low=0, default=BLANK,
+    )  # fmt: skip
 
     @property
     def n_pms(self) -> int:
@@ -122,18 +145,63 @@ class Cluster(Instance):
         """CPU of 16 cores, in units of 1/cpu_per_core cores."""
         return FRAGMENT_CORES * self.cpu_per_core
 
+    @property
+    def pm_nodes(self) -> np.ndarray:
+        """Number of NUMA nodes of each PM, int64 [P], at least 1."""
+        there = np.where(self.numa_cpu > 0, np.arange(1, self.n_nodes + 1), 1)
+        last: np.ndarray = there.max(axis=1)
+        return last
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether PMs have at most two NUMA nodes, and VMs of two parts have equal ones."""
+        return self.numa_cpu.shape[1] == 2 and self.part_cpu.size == 0
+
+    def places(self) -> Places:
+        """Return what each flavor needs of each NUMA node in each of its places."""
+        return make_places([self.parts_of(k) for k in range(len(self.flavor_cpu))], self.n_nodes)
+
+    @property
+    def stride(self) -> int:
+        """Destinations a PM: the most places that a flavor has, and at least 2."""
+        return 2 if self.is_plain else self.places().stride
+
+    @property
+    def n_nodes(self) -> int:
+        """The most NUMA nodes of a PM, N, and at least 2."""
+        return int(self.numa_cpu.shape[1])
+
+    def parts_of(self, flavor: int) -> tuple[tuple[int, int], ...]:
+        """Return CPU and memory of each part of a flavor.
+
+        Args:
+            flavor: its index.
+        """
+        count = int(self.flavor_nodes[flavor])
+        if self.part_cpu.size == 0:
+            return ((int(self.flavor_cpu[flavor]), int(self.flavor_mem[flavor])),) * count
+        cpu, mem = self.part_cpu[flavor, :count].tolist(), self.part_mem[flavor, :count].tolist()
+        return tuple(zip(cpu, mem, strict=True))
+
+    def total(self, flavor: int) -> tuple[int, int]:
+        """Return CPU and memory that a VM of a flavor needs on all its nodes together.
+
+        Args:
+            flavor: its index.
+        """
+        parts = self.parts_of(flavor)
+        return sum(cpu for cpu, _ in parts), sum(mem for _, mem in parts)
+
     def free(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the free resources of each NUMA node.
 
         Returns:
-            CPU in 1/cpu_per_core cores, and memory in MB, both int64 [P, 2].
+            CPU in 1/cpu_per_core cores, and memory in MB, both int64 [P, N].
         """
+        places = self.places()
         free_cpu, free_mem = self.numa_cpu.copy(), self.numa_mem.copy()
-        for node in (0, 1):
-            here = (self.vm_numa == node) | (self.flavor_nodes[self.vm_flavor] == 2)
-            flavor = self.vm_flavor[here]
-            np.subtract.at(free_cpu[:, node], self.vm_pm[here], self.flavor_cpu[flavor])
-            np.subtract.at(free_mem[:, node], self.vm_pm[here], self.flavor_mem[flavor])
+        np.subtract.at(free_cpu, self.vm_pm, places.cpu[self.vm_flavor, self.vm_numa])
+        np.subtract.at(free_mem, self.vm_pm, places.mem[self.vm_flavor, self.vm_numa])
         return free_cpu, free_mem
 
     def check(self) -> None:
@@ -148,10 +216,7 @@ class Cluster(Instance):
                 f"set_start {starts.tolist()} must rise from 0 to {len(self.set_vms)}, the members "
                 "of all deployment sets"
             )
-        halves = np.flatnonzero((self.flavor_nodes[self.vm_flavor] == 2) & (self.vm_numa != 0))
-        if halves.size:
-            vm = halves[0]
-            self.refuse(f"vm_numa[{vm}] is {self.vm_numa[vm]}; it is 0 for a VM on two nodes")
+        self._check_nodes()
         if self.objective == "drain" and len(self.drain_pms) == 0:
             self.refuse("objective drain needs hosts to drain; set drain=HOST,HOST")
         if not self.weights.any():
@@ -162,8 +227,46 @@ class Cluster(Instance):
             if free[pm, node] < 0:
                 self.refuse(
                     f"host {self.pm_ids[pm]!r} is over-committed: the VMs on its NUMA node {node} "
-                    f"need {-free[pm, node]} more {what} than it has; correct the snapshot"
+                    f"need {-free[pm, node]} more {what} than it has; correct the snapshot, or "
+                    "give the factors that such hosts are sold by: --set overcommit=CPU,MEMORY"
                 )
+
+    def _check_nodes(self) -> None:
+        """Refuse wrong parts of flavors, and places that are none."""
+        if self.n_nodes < 2:
+            self.refuse("numa_cpu has one column; give hosts of one NUMA node a second one of 0")
+        gaps = np.argwhere((self.numa_cpu[:, 1:] > 0) & (self.numa_cpu[:, :-1] == 0))
+        if gaps.size and self.n_nodes > 2:
+            self.refuse(
+                f"host {self.pm_ids[gaps[0, 0]]!r} has a NUMA node without CPU before others"
+            )
+        width = self.part_cpu.shape[1]
+        if self.part_mem.shape != self.part_cpu.shape or 0 < width < self.flavor_nodes.max():
+            self.refuse("part_cpu and part_mem need a column for each part of every flavor")
+        if width:
+            beyond = np.arange(width) >= self.flavor_nodes[:, None]
+            if self.part_cpu[beyond].any() or self.part_mem[beyond].any():
+                self.refuse("part_cpu and part_mem must be 0 beyond a flavor's parts")
+            largest = self.part_cpu.max(axis=1), self.part_mem.max(axis=1)
+            if not all(map(np.array_equal, largest, (self.flavor_cpu, self.flavor_mem))):
+                self.refuse("flavor_cpu and flavor_mem must be the largest part of each flavor")
+        places = self.places()
+        wrong = np.flatnonzero(self.vm_numa >= places.count[self.vm_flavor])
+        if wrong.size:
+            vm = int(wrong[0])
+            count = int(places.count[self.vm_flavor[vm]])
+            self.refuse(
+                f"vm_numa[{vm}] is {self.vm_numa[vm]}; a VM of its flavor has the places "
+                f"0..{count - 1} on a host"
+            )
+        top = np.where(places.uses, np.arange(self.n_nodes), 0).max(axis=2)
+        outside = np.flatnonzero(top[self.vm_flavor, self.vm_numa] >= self.pm_nodes[self.vm_pm])
+        if outside.size:
+            vm = int(outside[0])
+            self.refuse(
+                f"VM {self.vm_ids[vm]!r} is on a NUMA node that its host "
+                f"{self.pm_ids[self.vm_pm[vm]]!r} does not have; correct the snapshot"
+            )
 
 
 DEFAULT_TASK = {

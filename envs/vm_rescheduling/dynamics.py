@@ -1,8 +1,9 @@
 """What a migration does: integer state, legality and increments, compiled.
 
 Pure functions over `Static` (the cluster, as arrays) and a preallocated `State`. The environment,
-the solvers and the agents' searches all call these. A destination is the integer 2 * pm + numa; for
-a VM on two nodes numa is 0.
+the solvers and the agents' searches all call these. A destination is the integer S * pm + place,
+where S is the instance's number of places a host (2 unless hosts have more NUMA nodes); the place
+of a VM on one node is its node, that of a VM on both of two nodes is 0. See places.py.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ class Static(NamedTuple):
 
     pm_status: np.ndarray
     pm_rack: np.ndarray
-    pm_nodes: np.ndarray  # int64 [P]; 1 or 2 NUMA nodes
+    pm_nodes: np.ndarray  # int64 [P]; NUMA nodes
     pm_drain: np.ndarray  # bool [P]
     flavor_cpu: np.ndarray
     flavor_mem: np.ndarray
     flavor_nodes: np.ndarray
+    places: np.ndarray  # int64 [K]; places that a VM of the flavor can have on a host
+    place_cpu: Matrix  # int64 [K*S, N]; CPU that place s of flavor k takes of each node: row k*S+s
+    place_mem: Matrix  # int64 [K*S, N]
+    place_nodes: np.ndarray  # int64 [K*S]; nodes that a host must have for it
     vm_flavor: np.ndarray
     vm_pinned: np.ndarray
     vm_set_start: (
@@ -46,6 +51,8 @@ class Static(NamedTuple):
     set_start: np.ndarray
     set_vms: np.ndarray
     set_by_rack: np.ndarray
+    stride: int  # S, destinations a host
+    plain: int  # 1 if hosts have at most two nodes and VMs on both need the same of each
     unit: int  # 16 cores in the instance's unit of CPU
     mnl: int
     pm_move_cap: int  # never binding (mnl) where the cluster has no limit
@@ -57,10 +64,10 @@ class Static(NamedTuple):
 class State(NamedTuple):
     """What migrations change; copy with `copy_state`."""
 
-    free_cpu: Matrix  # int64 [P, 2]
-    free_mem: Matrix  # int64 [P, 2]
+    free_cpu: Matrix  # int64 [P, N]
+    free_mem: Matrix  # int64 [P, N]
     vm_pm: np.ndarray  # int64 [V]
-    vm_numa: np.ndarray  # int64 [V]
+    vm_numa: np.ndarray  # int64 [V]; place
     pm_moves: np.ndarray  # int64 [P]; moves each PM took part in
     totals: np.ndarray  # int64 [7]
 
@@ -74,14 +81,21 @@ def make_static(cluster: Cluster) -> Static:
     np.cumsum(np.bincount(cluster.set_vms, minlength=cluster.n_vms), out=vm_set_start[1:])
     drain = np.zeros(cluster.n_pms, np.bool_)
     drain[cluster.drain_pms] = True
+    places = cluster.places()
+    rows = len(places.count) * places.stride
+    nodes_needed = np.where(places.uses, np.arange(1, cluster.n_nodes + 1), 0).max(axis=2)
     return Static(
         pm_status=cluster.pm_status.astype(np.int64),
         pm_rack=cluster.pm_rack.astype(np.int64),
-        pm_nodes=1 + (cluster.numa_cpu[:, 1] > 0).astype(np.int64),
+        pm_nodes=cluster.pm_nodes,
         pm_drain=drain,
         flavor_cpu=cluster.flavor_cpu.astype(np.int64),
         flavor_mem=cluster.flavor_mem.astype(np.int64),
         flavor_nodes=cluster.flavor_nodes.astype(np.int64),
+        places=places.count,
+        place_cpu=places.cpu.reshape(rows, -1),
+        place_mem=places.mem.reshape(rows, -1),
+        place_nodes=nodes_needed.ravel(),
         vm_flavor=cluster.vm_flavor.astype(np.int64),
         vm_pinned=cluster.vm_pinned.astype(np.bool_),
         vm_set_start=vm_set_start,
@@ -89,6 +103,8 @@ def make_static(cluster: Cluster) -> Static:
         set_start=cluster.set_start.astype(np.int64),
         set_vms=cluster.set_vms.astype(np.int64),
         set_by_rack=cluster.set_by_rack.astype(np.bool_),
+        stride=places.stride,
+        plain=int(cluster.is_plain),
         unit=cluster.fragment_unit,
         mnl=cluster.mnl,
         pm_move_cap=cluster.pm_move_cap or cluster.mnl,
@@ -218,10 +234,32 @@ def fits(
 
 
 @njit(cache=True, inline="always")
+def place_fits(static: Static, state: State, flavor: int, pm: int, place: int) -> bool:
+    """Whether a PM has the nodes, the CPU and the memory for a place of a flavor.
+
+    Args:
+        static: what no move changes.
+        state: the present one.
+        flavor: index of the flavor.
+        pm: index of the PM.
+        place: number of the place.
+    """
+    row = flavor * static.stride + place
+    if place >= static.places[flavor] or static.place_nodes[row] > static.pm_nodes[pm]:
+        return False
+    enough = True
+    for node in range(static.place_cpu.shape[1]):
+        enough &= (state.free_cpu[pm, node] >= static.place_cpu[row, node]) & (
+            state.free_mem[pm, node] >= static.place_mem[row, node]
+        )
+    return enough
+
+
+@njit(cache=True, inline="always")
 def rooms(
     free_cpu: np.ndarray, free_mem: np.ndarray, pm: int, nodes: int, cpu: int, mem: int, spread: int
 ) -> tuple[bool, bool]:
-    """Whether each of a PM's two destinations has the CPU and memory for a VM.
+    """Whether each of a PM's two destinations has the CPU and memory for a VM, in a plain cluster.
 
     Args:
         free_cpu: int64 [P, 2], in the instance's unit.
@@ -253,24 +291,18 @@ def may_leave(static: Static, state: State, vm: int) -> bool:
 
 
 @njit(cache=True, inline="always")
-def has_room(static: Static, state: State, flavor: int, pm: int, numa: int) -> bool:
-    """Whether a PM's status, move cap, CPU and memory allow a VM of a flavor.
+def has_room(static: Static, state: State, flavor: int, pm: int, place: int) -> bool:
+    """Whether a PM's status, move cap, nodes, CPU and memory allow a VM of a flavor.
 
     Args:
         static: what no move changes.
         state: the present one.
         flavor: index of the flavor.
         pm: index of the PM.
-        numa: node, 0 or 1; 0 for a flavor on two nodes.
+        place: number of the place on it.
     """
-    if not accepts(static.pm_status[pm], state.pm_moves[pm], static.pm_move_cap):
-        return False
-    cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
-    free_cpu, free_mem, nodes = state.free_cpu, state.free_mem, static.pm_nodes[pm]
-    here = numa < nodes and fits(free_cpu, free_mem, pm, numa, cpu, mem)
-    if static.flavor_nodes[flavor] == 2:
-        return bool(here and numa == 0 and nodes == 2 and fits(free_cpu, free_mem, pm, 1, cpu, mem))
-    return bool(here)
+    enters = accepts(static.pm_status[pm], state.pm_moves[pm], static.pm_move_cap)
+    return bool(enters and place_fits(static, state, flavor, pm, place))
 
 
 @njit(cache=True, inline="always")
@@ -298,7 +330,7 @@ def meets_sets(static: Static, state: State, vm: int, pm: int) -> bool:
 
 
 @njit(cache=True, inline="always")
-def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
+def is_legal(static: Static, state: State, vm: int, pm: int, place: int) -> bool:
     """Whether a move is allowed now; staying where it is is no move of a VM.
 
     Args:
@@ -306,22 +338,22 @@ def is_legal(static: Static, state: State, vm: int, pm: int, numa: int) -> bool:
         state: the present one.
         vm: index of the VM.
         pm: index of the PM to move to.
-        numa: node of the PM, 0 or 1; 0 for a VM on two nodes.
+        place: number of its place there.
     """
     source = state.vm_pm[vm]
     flavor = static.vm_flavor[vm]
-    if source == pm and (static.flavor_nodes[flavor] == 2 or state.vm_numa[vm] == numa):
+    if source == pm and state.vm_numa[vm] == place:
         return False
     return bool(
         state.totals[MOVES] < static.mnl
         and may_leave(static, state, vm)
-        and has_room(static, state, flavor, pm, numa)
+        and has_room(static, state, flavor, pm, place)
         and meets_sets(static, state, vm, pm)
     )
 
 
 @njit(cache=True, inline="always")
-def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
+def move(static: Static, state: State, vm: int, pm: int, place: int) -> None:
     """Migrate a VM; the caller has checked `is_legal`. Only the two PMs and the VM change.
 
     Args:
@@ -329,25 +361,19 @@ def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
         state: written to.
         vm: index of the VM.
         pm: index of the PM to move to.
-        numa: node of the PM, 0 or 1; 0 for a VM on two nodes.
+        place: number of its place there.
     """
-    source, node = state.vm_pm[vm], state.vm_numa[vm]
-    flavor = static.vm_flavor[vm]
-    cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
+    source = state.vm_pm[vm]
+    first = static.vm_flavor[vm] * static.stride
+    left, taken = first + state.vm_numa[vm], first + place
     add_terms(static, state, source, -1)
     if pm != source:
         add_terms(static, state, pm, -1)
-    if static.flavor_nodes[flavor] == 2:
-        for k in range(2):
-            state.free_cpu[source, k] += cpu
-            state.free_mem[source, k] += mem
-            state.free_cpu[pm, k] -= cpu
-            state.free_mem[pm, k] -= mem
-    else:
-        state.free_cpu[source, node] += cpu
-        state.free_mem[source, node] += mem
-        state.free_cpu[pm, numa] -= cpu
-        state.free_mem[pm, numa] -= mem
+    for node in range(static.place_cpu.shape[1]):
+        state.free_cpu[source, node] += static.place_cpu[left, node]
+        state.free_mem[source, node] += static.place_mem[left, node]
+        state.free_cpu[pm, node] -= static.place_cpu[taken, node]
+        state.free_mem[pm, node] -= static.place_mem[taken, node]
     add_terms(static, state, source, 1)
     state.pm_moves[source] += 1
     if pm != source:
@@ -356,4 +382,4 @@ def move(static: Static, state: State, vm: int, pm: int, numa: int) -> None:
     state.totals[ON_DRAIN] += int(static.pm_drain[pm]) - int(static.pm_drain[source])
     state.totals[MOVES] += 1
     state.vm_pm[vm] = pm
-    state.vm_numa[vm] = numa
+    state.vm_numa[vm] = place

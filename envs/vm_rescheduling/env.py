@@ -17,7 +17,7 @@ from ..base import FamilyEnv, Observation
 from . import packed
 from .dynamics import State, make_state, make_static
 from .episode import ENDED, ILLEGAL, begin, destination_mask, play
-from .observation import PM_FEATURES, VM_FEATURES, observation_space
+from .observation import observation_space, pm_features, vm_features
 from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of
 from .render import frame
 
@@ -32,15 +32,17 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
     2025).
 
     ## Description
-    A cluster of P physical machines (PMs) with two NUMA nodes each hosts V virtual machines (VMs).
-    A VM sits on one node, or half on each of the two. Free cores on a node beyond the last multiple
-    of 16 are fragments: no 16-core VM fits in them. Up to MNL VMs may be migrated, one at a time,
-    to nodes with room for them.
+    A cluster of P physical machines (PMs), most of two NUMA nodes, hosts V virtual machines (VMs).
+    A VM sits on one node, or in parts on several. Free cores on a node beyond the last multiple of
+    16 are fragments: no 16-core VM fits in them. Up to MNL VMs may be migrated, one at a time, to
+    nodes with room for them.
 
     ## Action space
     Form "plies" (default): `Discrete(max(V_max + 1, 2 * P_max))`, two plies a move. The first
     chooses a VM by its index (or, with allow_stop, stops: index V, the instance's number of VMs);
-    the second the destination `2 * pm + numa`, with numa 0 for VMs on two nodes.
+    the second the destination `2 * pm + numa`, with numa 0 for VMs on two nodes. Where PMs have
+    more nodes, or VMs unequal parts, a destination is `S * pm + place` and S takes the place of 2:
+    the most ways in which the parts of a VM can lie on a PM (datasets/vm_rescheduling/places.py).
     `observation["action_mask"]` is exact: an action masked in is always taken, one masked out
     raises IllegalActionError. The space's own `sample()` draws a legal action.
 
@@ -54,14 +56,16 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
 
     | key | shape, dtype | meaning |
     |---|---|---|
-    | pms | [P_max, 15] float32 | PM features in 0..1, columns `observation.PM_FEATURES` |
-    | vms | [V_max, 9] float32 | VM features in 0..1, columns `observation.VM_FEATURES` |
+    | pms | [P_max, 15] float32 | PM features in 0..1, columns `observation.pm_features` |
+    | vms | [V_max, 9] float32 | VM features in 0..1, columns `observation.vm_features` |
     | vm_pm | [V_max] int32 | row in pms of each VM's host; 0 in padding |
     | pm_mask, vm_mask | [P_max], [V_max] int8 | 1 for rows that are no padding |
     | chosen_vm | [1] int32 | the VM chosen by the first ply, -1 before it |
     | phase | [1] int8 | 0 before the first ply, 1 before the second |
     | progress | [1] float32 | moves made / MNL |
     | action_mask | [N] int8 | 1 for legal actions |
+
+    With NUMA nodes above two, pms has 5 more columns for each, and vms 3.
 
     ## Rewards
     (objective before the move - after) * `objective.reward_scale` at the start on the second ply, 0
@@ -116,14 +120,20 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
         self.allow_stop = allow_stop
         self.max_pms = max_pms or max(cluster.n_pms for cluster in self.instances)
         self.max_vms = max_vms or max(cluster.n_vms for cluster in self.instances)
+        self.max_nodes = max(cluster.n_nodes for cluster in self.instances)
+        self.max_places = max(cluster.stride for cluster in self.instances)
         if form == "plies":
-            self.n_actions = max(self.max_vms + 1, 2 * self.max_pms)
+            self.n_actions = max(self.max_vms + 1, self.max_places * self.max_pms)
             self.action_space: LegalDiscrete | LegalMultiDiscrete = LegalDiscrete(self.n_actions)
         else:
             self.n_actions = self.max_vms + 1
-            self.action_space = LegalMultiDiscrete([self.max_vms + 1, 2 * self.max_pms])
+            self.action_space = LegalMultiDiscrete(
+                [self.max_vms + 1, self.max_places * self.max_pms]
+            )
         self.action_space.belong_to(self._draw_legal)
-        self.observation_space = observation_space(self.max_pms, self.max_vms, self.n_actions)
+        self.observation_space = observation_space(
+            self.max_pms, self.max_vms, self.n_actions, self.max_nodes
+        )
         for cluster in self.instances:
             self._check_padding(cluster)
 
@@ -165,14 +175,15 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             raise self._illegal(action)
         if before is not None and moves > self._moves:
             mover = vm if vm >= 0 else chosen
-            self._last_move = mover, int(2 * before.vm_pm[mover] + before.vm_numa[mover]), dest
+            stride = self.cluster.stride
+            self._last_move = mover, int(stride * before.vm_pm[mover] + before.vm_numa[mover]), dest
         if dest >= 0:
             self._moves = moves
             self._snapshot()
         return reward, outcome == ENDED
 
     def destination_mask(self, vm: int) -> np.ndarray:
-        """Return where the VM may go now, int8 [2 * P_max]; the second mask of the joint form."""
+        """Return where the VM may go now, int8 [S * P_max]; the second mask of the joint form."""
         return self._destination_mask(self.episode, vm)
 
     @property
@@ -190,7 +201,7 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             array.flags.writeable = False
 
     def _destination_mask(self, episode: Episode, vm: int) -> np.ndarray:
-        mask = np.zeros(2 * self.max_pms, np.int8)
+        mask = np.zeros(self.max_places * self.max_pms, np.int8)
         if not episode.ints[OVER] and 0 <= vm < episode.ints[packed.N_VMS]:
             destination_mask(episode.ints, vm, mask)
         return mask
@@ -224,13 +235,13 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
         e = Episode(
             ints,
             floats,
-            np.zeros((self.max_pms, len(PM_FEATURES)), np.float32),
-            np.zeros((self.max_vms, len(VM_FEATURES)), np.float32),
+            np.zeros((self.max_pms, len(pm_features(self.max_nodes))), np.float32),
+            np.zeros((self.max_vms, len(vm_features(self.max_nodes))), np.float32),
             np.zeros(self.max_vms, np.int32),
             np.zeros(self.max_vms, np.int8),
             np.zeros(self.max_pms, np.int8),
             np.zeros(max(self.n_actions, self.max_vms + 1), np.int8),
-            np.zeros(max(self.n_actions, 2 * self.max_pms), np.int8),
+            np.zeros(max(self.n_actions, self.max_places * self.max_pms), np.int8),
         )
         e.pm_mask[: ints[packed.N_PMS]] = 1
         return e, *begin(ints, floats, e.pms, e.vms, e.vm_pm, e.vm_mask, e.vm_legal)
@@ -285,6 +296,12 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
                 f"{cluster.name}: {cluster.n_pms} PMs and {cluster.n_vms} VMs are more than the "
                 f"environment's padding, {self.max_pms} and {self.max_vms}; make the environment "
                 f"with max_pms={cluster.n_pms}, max_vms={cluster.n_vms} or more"
+            )
+        if cluster.n_nodes > self.max_nodes or cluster.stride > self.max_places:
+            raise InstanceError(
+                f"{cluster.name}: has hosts of {cluster.n_nodes} NUMA nodes, and VMs of "
+                f"{cluster.stride} places on a host; the environment was made for "
+                f"{self.max_nodes} and {self.max_places}: give it this cluster when it is made"
             )
 
 

@@ -9,7 +9,18 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .dynamics import MOVES, State, Static, accepts, is_legal, may_leave, move, releases, rooms
+from .dynamics import (
+    MOVES,
+    State,
+    Static,
+    accepts,
+    is_legal,
+    may_leave,
+    move,
+    place_fits,
+    releases,
+    rooms,
+)
 from .objective import fragment_rate, goal_reached, reward_scale, value
 from .observation import write_pm, write_vm
 from .packed import ALLOW_STOP, CHOSEN, LIVE, N_LEGAL, OVER, REWARD_SCALE, Index, unpack
@@ -23,6 +34,11 @@ def _count_rooms(static: Static, state: State, counts: np.ndarray, pm: int, sign
     `counts`, int64 [K].
     """
     if not accepts(static.pm_status[pm], state.pm_moves[pm], static.pm_move_cap):
+        return
+    if not static.plain:
+        for k in range(len(counts)):
+            for place in range(static.places[k]):
+                counts[k] += sign * int(place_fits(static, state, k, pm, place))
         return
     cpu, mem, spread = static.flavor_cpu, static.flavor_mem, static.flavor_nodes
     free_cpu, free_mem, nodes = state.free_cpu, state.free_mem, static.pm_nodes[pm]
@@ -39,14 +55,15 @@ def destinations(static: Static, state: State, vm: int, dest_legal: np.ndarray) 
         static: what no move changes.
         state: the present one.
         vm: index of the VM.
-        dest_legal: int8 [>= 2P]; 1 is written for legal destinations `2 * pm + numa`, 0 for others.
+        dest_legal: int8 [>= S*P]; 1 is written for legal destinations `S * pm + place`, 0 for
+            others.
 
     Returns:
         The number of legal destinations.
     """
-    n_pms = len(static.pm_status)
+    n_pms, stride = len(static.pm_status), static.stride
     if state.totals[MOVES] >= static.mnl or not may_leave(static, state, vm):
-        dest_legal[: 2 * n_pms] = 0
+        dest_legal[: stride * n_pms] = 0
         return 0
     flavor = static.vm_flavor[vm]
     cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
@@ -55,26 +72,32 @@ def destinations(static: Static, state: State, vm: int, dest_legal: np.ndarray) 
     nodes, free_cpu, free_mem = static.pm_nodes, state.free_cpu, state.free_mem
     for pm in range(n_pms):
         enters = accepts(status[pm], pm_moves[pm], cap)
-        first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu, mem, spread)
-        dest_legal[2 * pm], dest_legal[2 * pm + 1] = enters & first, enters & second
-    dest_legal[2 * state.vm_pm[vm] + (0 if spread == 2 else state.vm_numa[vm])] = 0
+        if static.plain:
+            first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu, mem, spread)
+            dest_legal[2 * pm], dest_legal[2 * pm + 1] = enters & first, enters & second
+            continue
+        for place in range(stride):
+            fits = enters and place_fits(static, state, flavor, pm, place)
+            dest_legal[stride * pm + place] = fits
+    dest_legal[stride * state.vm_pm[vm] + state.vm_numa[vm]] = 0
     for i in range(static.vm_set_start[vm], static.vm_set_start[vm + 1]):
         group = static.vm_sets[i]
         for j in range(static.set_start[group], static.set_start[group + 1]):
             if static.set_vms[j] != vm:
                 _bar(static, state.vm_pm[static.set_vms[j]], static.set_by_rack[group], dest_legal)
-    return int(dest_legal[: 2 * n_pms].sum())
+    return int(dest_legal[: stride * n_pms].sum())
 
 
 @njit(cache=True)
 def _bar(static: Static, host: int, by_rack: bool, dest_legal: np.ndarray) -> None:
     """Mask out a host, or its rack, where a member of the VM's deployment set is."""
-    dest_legal[2 * host : 2 * host + 2] = 0
+    stride = static.stride
+    dest_legal[stride * host : stride * (host + 1)] = 0
     if by_rack:
         rack = static.pm_rack
         for pm in range(len(rack)):
             if rack[pm] == rack[host]:
-                dest_legal[2 * pm : 2 * pm + 2] = 0
+                dest_legal[stride * pm : stride * (pm + 1)] = 0
 
 
 @njit(cache=True)
@@ -94,15 +117,18 @@ def _mark(
     cpu, mem, spread = static.flavor_cpu, static.flavor_mem, static.flavor_nodes
     vm_pm, vm_numa, flavors, pinned = state.vm_pm, state.vm_numa, static.vm_flavor, static.vm_pinned
     counts, barred = index.rooms, index.barred
-    scratch = np.zeros(2 * len(status), np.int8)
+    scratch = np.zeros(static.stride * len(status), np.int8)
     for i in range(len(vms)):
         vm = vms[i]
         pm, k = vm_pm[vm], flavors[vm]
         legal = not pinned[vm] and releases(status[pm], pm_moves[pm], cap)
         if legal:
             # Room left on its own node is no destination.
-            first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu[k], mem[k], spread[k])
-            own = first if spread[k] == 2 or vm_numa[vm] == 0 else second
+            if static.plain:
+                first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu[k], mem[k], spread[k])
+                own = first if vm_numa[vm] == 0 else second
+            else:
+                own = place_fits(static, state, k, pm, vm_numa[vm])
             elsewhere = counts[k] - int(own & accepts(status[pm], pm_moves[pm], cap))
             if elsewhere <= barred[vm]:
                 legal = elsewhere > 0 and destinations(static, state, vm, scratch) > 0
@@ -134,7 +160,7 @@ def destination_mask(ints: np.ndarray, vm: int, dest_legal: np.ndarray) -> int:
         ints: int64 buffer; see packed.py.
         floats: float64 buffer; see packed.py.
         vm: index of the VM.
-        dest_legal: int8 [>= 2P], written to.
+        dest_legal: int8 [>= S*P], written to.
 
     Returns:
         The number of legal destinations.
@@ -200,12 +226,13 @@ def _advance(
     dest: int,
 ) -> None:
     """Make a legal move and bring rows and masks up to date."""
-    source, target, numa = state.vm_pm[vm], dest // 2, dest % 2
+    source = state.vm_pm[vm]
+    target, place = dest // static.stride, dest % static.stride
     before = index.rooms.copy()
     _count_rooms(static, state, index.rooms, source, -1)
     if target != source:
         _count_rooms(static, state, index.rooms, target, -1)
-    move(static, state, vm, target, numa)
+    move(static, state, vm, target, place)
     write_pm(static, state, floats, pms[source], source)
     write_pm(static, state, floats, pms[target], target)
     write_vm(static, state, floats, vms[vm], vm)
@@ -250,7 +277,7 @@ def play(
         vm_legal: int8 [N]; the first ply's mask, written to.
         dest_legal: int8 [N]; the second ply's mask, written to.
         vm: VM to choose, V to stop, or -1 where it has been chosen already.
-        dest: destination `2 * pm + numa` of the chosen VM, or -1 to play the first ply alone.
+        dest: destination `S * pm + place` of the chosen VM, or -1 to play the first ply alone.
 
     Returns:
         ILLEGAL (nothing has changed), GOES_ON or ENDED; the reward; the objective; the fragment
@@ -274,8 +301,9 @@ def play(
             destinations(static, state, vm, dest_legal)
     chosen = ints[CHOSEN] if vm < 0 else vm
     if outcome == GOES_ON and dest >= 0:
-        in_range = 0 <= chosen < stop and dest < 2 * len(static.pm_status)
-        legal = in_range and is_legal(static, state, chosen, dest // 2, dest % 2)
+        stride = static.stride
+        in_range = 0 <= chosen < stop and dest < stride * len(static.pm_status)
+        legal = in_range and is_legal(static, state, chosen, dest // stride, dest % stride)
         if legal:
             _advance(ints, floats, static, state, index, pms, vms, vm_pm, vm_legal, chosen, dest)
             reward = (was - value(static, totals)) * floats[REWARD_SCALE]

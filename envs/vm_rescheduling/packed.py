@@ -73,10 +73,12 @@ def pack(
     n_vms, n_flavors = cluster.n_vms, len(cluster.flavor_names)
     sizes = np.diff(static.set_start)
     rack_size = int(np.bincount(static.pm_rack).max())
-    reach = np.where(static.set_by_rack, rack_size, 1) * np.maximum(sizes - 1, 0) * 2
+    reach = np.where(static.set_by_rack, rack_size, 1) * np.maximum(sizes - 1, 0)
     barred = np.zeros(n_vms, np.int64)
     np.add.at(
-        barred, np.repeat(np.arange(n_vms), np.diff(static.vm_set_start)), reach[static.vm_sets]
+        barred,
+        np.repeat(np.arange(n_vms), np.diff(static.vm_set_start)),
+        static.stride * reach[static.vm_sets],
     )
     by_flavor = np.bincount(static.vm_flavor, minlength=n_flavors)
     index = Index(

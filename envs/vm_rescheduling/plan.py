@@ -9,10 +9,12 @@ import numpy as np
 
 from ...core.errors import SolutionError
 from ...datasets.vm_rescheduling.instance import Cluster
+from ...datasets.vm_rescheduling.places import places_of
 from .dynamics import FRAGMENT, FREE, State, Static, is_legal, make_state, make_static, move
 from .objective import fragment_rate, goal_reached
 
 Place = tuple[int, int]  # PM and NUMA node
+Use = dict[Place, tuple[int, int]]  # CPU and memory of each part of a VM, in order
 
 
 class _Move(NamedTuple):
@@ -21,12 +23,12 @@ class _Move(NamedTuple):
     Attributes:
         step: its number, from 1.
         vm: index of the VM.
-        source: the NUMA nodes that the VM left.
+        source: the NUMA nodes that the VM left, with the CPU and memory that became free.
     """
 
     step: int
     vm: int
-    source: list[Place]
+    source: Use
 
 
 def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
@@ -34,16 +36,17 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
 
     Columns: step; wave (moves of one wave can be made side by side once earlier waves are done);
     vm; flavour; cores and memory_mb (of the whole VM); from_pm, from_numa, to_pm, to_numa ("0+1"
-    for VMs on two nodes); gain_slots (change in whole free 16-core slots); fragment_rate (after
-    the move) and fragment_rate_change (below 0 is better); rests_on (the earlier moves without
-    which this one would break a constraint, and why); deployment_sets (the VM's sets).
+    for a VM on two nodes, in the order of its parts); gain_slots (change in whole free 16-core
+    slots); fragment_rate (after the move) and fragment_rate_change (below 0 is better); rests_on
+    (the earlier moves without which this one would break a constraint, and why); deployment_sets
+    (the VM's sets).
 
     The plan is applied to the instance as it stands; in live mode a move may no longer fit when
     its turn comes.
 
     Args:
         cluster: the snapshot.
-        actions: the plan, int64 [n], plies in turn: a VM, then its destination 2 * pm + node; a VM
+        actions: the plan, int64 [n], plies in turn: a VM, then its destination S * pm + place; a VM
             ply of n_vms or more stops the plan.
 
     Raises:
@@ -60,7 +63,7 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
         step, vm = at // 2 + 1, plies[at]
         if vm >= cluster.n_vms:
             break
-        pm, node = divmod(plies[at + 1], 2) if at + 1 < len(plies) else (-1, 0)
+        pm, node = divmod(plies[at + 1], static.stride) if at + 1 < len(plies) else (-1, 0)
         in_range = vm >= 0 and 0 <= pm < cluster.n_pms
         if (
             not in_range
@@ -71,25 +74,25 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
                 f"{cluster.name}: step {step} of the plan is not legal, so there is no plan to "
                 "export; `sysopt-gym validate` says what it breaks"
             )
-        rests_on = _rests_on(cluster, static, state, last, vm, pm, node)
+        target = _use(cluster, vm, pm, node)
+        rests_on = _rests_on(cluster, static, state, last, vm, target)
         order.add_node(step)
-        order.add_edges_from((e, step) for e in _earlier(static, state, made, vm, pm, node))
-        source = _places(static, vm, int(state.vm_pm[vm]), int(state.vm_numa[vm]))
-        target = _places(static, vm, pm, node)
+        order.add_edges_from((e, step) for e in _earlier(static, state, made, vm, target))
+        source = _use(cluster, vm, int(state.vm_pm[vm]), int(state.vm_numa[vm]))
         rate, slots = fragment_rate(state.totals), _slots(static, state)
         move(static, state, vm, pm, node)
         after = fragment_rate(state.totals)
         kind = int(static.vm_flavor[vm])
-        nodes = int(static.flavor_nodes[kind])
+        cpu, memory = cluster.total(kind)
         rows.append(
             {
                 "step": step,
                 "wave": 0,
                 "vm": cluster.vm_ids[vm],
                 "flavour": cluster.flavor_names[kind],
-                "cores": int(static.flavor_cpu[kind]) * nodes / cluster.cpu_per_core,
-                "memory_mb": int(static.flavor_mem[kind]) * nodes,
-                "from_pm": cluster.pm_ids[source[0][0]],
+                "cores": cpu / cluster.cpu_per_core,
+                "memory_mb": memory,
+                "from_pm": cluster.pm_ids[next(iter(source))[0]],
                 "from_numa": "+".join(str(n) for _, n in source),
                 "to_pm": cluster.pm_ids[pm],
                 "to_numa": "+".join(str(n) for _, n in target),
@@ -109,28 +112,25 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def _earlier(
-    static: Static, state: State, made: list[_Move], vm: int, pm: int, node: int
-) -> list[int]:
+def _earlier(static: Static, state: State, made: list[_Move], vm: int, target: Use) -> list[int]:
     """Return the steps that must be done before this move, whatever the order of the others.
 
     Where a NUMA node has the room even if no VM had left it, entering it needs no earlier move;
     otherwise all moves that left it come first. So do the VM's own earlier moves, and those of
     members of its deployment sets that left the host (or rack).
     """
-    flavor = static.vm_flavor[vm]
     steps = [before.step for before in made if before.vm == vm]
-    for place in _places(static, vm, pm, node):
+    for place, need in target.items():
         left = [before for before in made if place in before.source]
-        kinds = static.vm_flavor[np.array([before.vm for before in left], np.int64)]
-        cpu = state.free_cpu[place] - static.flavor_cpu[kinds].sum()
-        mem = state.free_mem[place] - static.flavor_mem[kinds].sum()
-        if cpu < static.flavor_cpu[flavor] or mem < static.flavor_mem[flavor]:
+        cpu = state.free_cpu[place] - sum(before.source[place][0] for before in left)
+        mem = state.free_mem[place] - sum(before.source[place][1] for before in left)
+        if cpu < need[0] or mem < need[1]:
             steps += [before.step for before in left]
+    pm = _host(target)
     for group in static.vm_sets[static.vm_set_start[vm] : static.vm_set_start[vm + 1]]:
         members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
         for before in made:
-            was = before.source[0][0]
+            was = _host(before.source)
             same_rack = static.set_by_rack[group] and static.pm_rack[was] == static.pm_rack[pm]
             if before.vm in members and (was == pm or same_rack):
                 steps.append(before.step)
@@ -142,9 +142,15 @@ def _slots(static: Static, state: State) -> int:
     return int(state.totals[FREE] - state.totals[FRAGMENT]) // static.unit
 
 
-def _places(static: Static, vm: int, pm: int, node: int) -> list[Place]:
-    both = static.flavor_nodes[static.vm_flavor[vm]] == 2
-    return [(pm, 0), (pm, 1)] if both else [(pm, node)]
+def _use(cluster: Cluster, vm: int, pm: int, place: int) -> Use:
+    """Return the NUMA nodes of a place of a VM on a PM, and what it needs of each."""
+    parts = cluster.parts_of(int(cluster.vm_flavor[vm]))
+    nodes = places_of(parts, cluster.n_nodes)[place]
+    return {(pm, node): part for node, part in zip(nodes, parts, strict=True)}
+
+
+def _host(use: Use) -> int:
+    return next(iter(use))[0]
 
 
 def _sets_of(cluster: Cluster, static: Static, vm: int) -> str:
@@ -158,8 +164,7 @@ def _rests_on(
     state: State,
     last: dict[int, _Move],
     vm: int,
-    pm: int,
-    node: int,
+    target: Use,
 ) -> str:
     """Describe the earlier moves that this one needs, and what each frees.
 
@@ -169,13 +174,14 @@ def _rests_on(
     others = [earlier for earlier in last.values() if earlier.vm != vm]
     reasons = [
         reason
-        for place in _places(static, vm, pm, node)
-        for reason in _room_made(cluster, static, state, others, vm, place)
+        for place, need in target.items()
+        for reason in _room_made(cluster, state, others, place, need)
     ]
+    pm = _host(target)
     for group in static.vm_sets[static.vm_set_start[vm] : static.vm_set_start[vm + 1]]:
         members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
         for earlier in others:
-            was = earlier.source[0][0]
+            was = _host(earlier.source)
             same_rack = static.set_by_rack[group] and static.pm_rack[was] == static.pm_rack[pm]
             if earlier.vm in members and (was == pm or same_rack):
                 where = f"rack {static.pm_rack[pm]}" if same_rack else cluster.pm_ids[pm]
@@ -187,24 +193,23 @@ def _rests_on(
 
 
 def _room_made(
-    cluster: Cluster, static: Static, state: State, others: list[_Move], vm: int, place: Place
+    cluster: Cluster, state: State, others: list[_Move], place: Place, need: tuple[int, int]
 ) -> list[str]:
     """Describe the earlier moves without which a NUMA node would lack CPU or memory."""
     reasons = []
     left = [earlier for earlier in others if place in earlier.source]
-    for what, unit, free, of_flavor in (
-        ("cores", cluster.cpu_per_core, state.free_cpu, static.flavor_cpu),
-        ("MB", 1, state.free_mem, static.flavor_mem),
+    for which, (what, unit, free) in enumerate(
+        (("cores", cluster.cpu_per_core, state.free_cpu), ("MB", 1, state.free_mem))
     ):
-        demand = of_flavor[static.vm_flavor]
-        spare = int(free[place] - demand[vm])
-        if sum(int(demand[earlier.vm]) for earlier in left) <= spare:
+        gain = {earlier.step: earlier.source[place][which] for earlier in left}
+        spare = int(free[place] - need[which])
+        if sum(gain.values()) <= spare:
             continue
-        needed = [earlier for earlier in left if demand[earlier.vm] > spare]
-        which = "some of steps" if not needed else "step" if len(needed) == 1 else "steps"
-        steps = ", ".join(str(earlier.step) for earlier in needed or left)
-        gives = sum(int(demand[earlier.vm]) for earlier in needed or left) / unit
+        needed = [step for step in gain if gain[step] > spare]
+        named = "some of steps" if not needed else "step" if len(needed) == 1 else "steps"
+        steps = ", ".join(map(str, needed or gain))
+        gives = sum(gain[step] for step in needed or gain) / unit
         reasons.append(
-            f"{which} {steps} (frees {gives:g} {what} on {cluster.pm_ids[place[0]]}/{place[1]})"
+            f"{named} {steps} (frees {gives:g} {what} on {cluster.pm_ids[place[0]]}/{place[1]})"
         )
     return reasons

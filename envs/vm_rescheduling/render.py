@@ -70,8 +70,8 @@ def frame(
     Args:
         static: the cluster, as arrays.
         state: the present state.
-        capacity: int64 [P, 2]; CPU of each NUMA node (Cluster.numa_cpu).
-        last_move: the VM moved last and its destinations (2 * PM + node) before and after; it gets
+        capacity: int64 [P, N]; CPU of each NUMA node (Cluster.numa_cpu).
+        last_move: the VM moved last and its destinations before and after; it gets
             its own color, and an arrow from the place it left. None for no mark.
         size: width and height in pixels.
 
@@ -151,10 +151,9 @@ def _draw_host(
         used = 0
         for vm in vms:
             flavor = static.vm_flavor[vm]
-            both = static.flavor_nodes[flavor] == 2
-            if not both and state.vm_numa[vm] != node:
+            cpu = int(static.place_cpu[flavor * static.stride + state.vm_numa[vm], node])
+            if cpu == 0:
                 continue
-            cpu = int(static.flavor_cpu[flavor])
             color = MOVED_COLOR if vm == moved else _vm_color(static, flavor)
             _block(image, x0, x1, level(used + cpu), level(used), color)
             used += cpu
@@ -168,7 +167,7 @@ def _draw_host(
 
 
 def _vm_color(static: Static, flavor: int) -> Color:
-    cores = static.flavor_cpu[flavor] * static.flavor_nodes[flavor] * 16 / static.unit
+    cores = static.place_cpu[flavor * static.stride].sum() * 16 / static.unit
     return VM_COLORS[min(max(math.ceil(math.log2(max(cores, 1))) - 1, 0), len(VM_COLORS) - 1)]
 
 
@@ -184,12 +183,14 @@ def _draw_move(
 ) -> None:
     """Frame the nodes that the VM left (dashed) and entered, and join them with an arrow."""
     vm, *ends = last_move
-    both = static.flavor_nodes[static.vm_flavor[vm]] == 2
+    flavor, stride = static.vm_flavor[vm], static.stride
     centers: list[tuple[float, float]] = []
     for destination in ends:
-        pm, node = divmod(destination, 2)
+        pm, place = divmod(destination, stride)
         bars = _bars(cells[pm], int(static.pm_nodes[pm]))
-        x0, x1 = (bars[0][0], bars[-1][1]) if both else bars[node]
+        used = np.flatnonzero(static.place_cpu[flavor * stride + place][: len(bars)])
+        first, last = (used[0], used[-1]) if used.size else (0, -1)
+        x0, x1 = bars[first][0], bars[last][1]
         y0, y1 = int(cells[pm][1]), int(cells[pm][1] + cells[pm][3]) - 1
         _outline(image, x0 - 2, x1 + 1, y0, y1, dashed=not centers)
         centers.append(((x0 + x1) / 2, (y0 + y1) / 2))

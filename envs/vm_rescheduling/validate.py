@@ -15,13 +15,15 @@ from ...core.contracts import Verdict, World
 from ...datasets.vm_rescheduling.instance import ACTIVE, OUTAGE, STATUS_NAMES, Cluster
 
 MAX_VIOLATIONS = 20
+Node = tuple[int, int]  # host, NUMA node
 CHURN_STREAM = 0x11FE  # second word of the seed of live mode's random numbers
 
 
 def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
     """Judge a plan.
 
-    The plan is int64 [n], plies in turn: a VM, then its destination 2 * pm + node. A VM ply of
+    The plan is int64 [n], plies in turn: a VM, then its destination S * pm + place (S is 2 and the
+    place a node, but for hosts of more NUMA nodes or VMs of unequal parts). A VM ply of
     n_vms or more stops the plan. The episode is over after that, after mnl moves, or (objective
     moves_to_goal) when the goal rate is reached.
 
@@ -39,11 +41,11 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
         The objective (NaN where the plan is infeasible), one sentence per broken constraint (the
         first 20), and the detail: moves, skipped, fragment_rate.
     """
-    plies, malformed = _read(cluster, np.asarray(actions))
+    book = _Book.open(cluster)
+    plies, malformed = _read(cluster, np.asarray(actions), book.stride)
     if malformed:
         return Verdict(math.nan, False, (malformed,))
     live = cluster.mode == "live"
-    book = _Book.open(cluster)
     if live:
         book.churn(world.seed, world.elapsed_s)
     skipped = 0
@@ -62,17 +64,17 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
             if following and not live:
                 violations.append(f"step {step}: {following} plies follow the stop")
             break
-        pm, node = divmod(plies[at + 1], 2)
-        broken = book.broken(vm, pm, node)
+        pm, number = divmod(plies[at + 1], book.stride)
+        broken = book.broken(vm, pm, number)
         if not broken:
-            book.move(vm, pm, node)
+            book.move(vm, pm, book.ways(vm)[number])
             ended = _goal_met(book)
             if book.moves >= cluster.mnl:
                 ended = ended or f"mnl is {cluster.mnl}"
         elif live:
             skipped += 1
         else:
-            target = f"{cluster.pm_ids[pm]}/{node}"
+            target = f"{cluster.pm_ids[pm]}/{number}"
             violations += [
                 f"step {step}: VM {cluster.vm_ids[vm]} to {target}: {why}" for why in broken
             ]
@@ -86,7 +88,7 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
     return Verdict(_objective(book), True, (), detail)
 
 
-def _read(cluster: Cluster, actions: np.ndarray) -> tuple[list[int], str]:
+def _read(cluster: Cluster, actions: np.ndarray, stride: int) -> tuple[list[int], str]:
     """Return the plies of the plan, and what is wrong with their form ("" if nothing)."""
     if actions.size == 0:
         return [], ""
@@ -105,10 +107,10 @@ def _read(cluster: Cluster, actions: np.ndarray) -> tuple[list[int], str]:
             break
         if at + 1 == len(plies):
             return [], f"step {step}: VM {cluster.vm_ids[vm]} is chosen, but no destination follows"
-        if not 0 <= plies[at + 1] < 2 * cluster.n_pms:
+        if not 0 <= plies[at + 1] < stride * cluster.n_pms:
             return [], (
-                f"step {step}: destination {plies[at + 1]} is outside 0..{2 * cluster.n_pms - 1} "
-                "(2 * PM + NUMA node)"
+                f"step {step}: destination {plies[at + 1]} is outside "
+                f"0..{stride * cluster.n_pms - 1} ({stride} * PM + NUMA node)"
             )
         at += 2
     return plies, ""
@@ -124,7 +126,10 @@ class _Book:
         cluster: the snapshot.
         cpu, mem: free CPU and memory of each NUMA node (pm, node) that the hosts have.
         flavor: flavor of each VM, of those that left as well.
-        host, node: where each present VM is, in the order of their indices.
+        host: where each present VM is, in the order of their indices.
+        nodes: NUMA node of each part of each present VM.
+        needs: CPU and memory of each part of each flavor.
+        stride: destinations a host.
         groups: deployment sets of each VM that is in any.
         taken_part: moves that each host has taken part in.
         moves: moves made.
@@ -135,9 +140,11 @@ class _Book:
     mem: dict[tuple[int, int], int]
     flavor: list[int]
     host: dict[int, int]
-    node: dict[int, int]
+    nodes: dict[int, tuple[int, ...]]
+    needs: list[list[tuple[int, int]]]
     groups: dict[int, list[int]]
     taken_part: dict[int, int]
+    stride: int = 2
     moves: int = 0
 
     @classmethod
@@ -148,17 +155,19 @@ class _Book:
         for pm, (per_node, mem_per_node) in enumerate(
             zip(cluster.numa_cpu.tolist(), cluster.numa_mem.tolist(), strict=True)
         ):
-            for node in (0, 1):
-                if per_node[node] > 0:
-                    cpu[pm, node], mem[pm, node] = per_node[node], mem_per_node[node]
+            last = max((node for node, size in enumerate(per_node) if size > 0), default=0)
+            for node in range(last + 1):
+                cpu[pm, node], mem[pm, node] = per_node[node], mem_per_node[node]
         groups: dict[int, list[int]] = {}
         starts = cluster.set_start.tolist()
         for group in range(len(starts) - 1):
             for vm in cluster.set_vms[starts[group] : starts[group + 1]].tolist():
                 groups.setdefault(vm, []).append(group)
-        book = cls(cluster, cpu, mem, cluster.vm_flavor.tolist(), {}, {}, groups, {})
+        needs = [_needs(cluster, kind) for kind in range(len(cluster.flavor_names))]
+        book = cls(cluster, cpu, mem, cluster.vm_flavor.tolist(), {}, {}, needs, groups, {})
+        book.stride = max(2, *(len(_ways(parts, cluster.numa_cpu.shape[1])) for parts in needs))
         for vm in range(cluster.n_vms):
-            book._put(vm, int(cluster.vm_pm[vm]), int(cluster.vm_numa[vm]))
+            book._put(vm, int(cluster.vm_pm[vm]), book.ways(vm)[int(cluster.vm_numa[vm])])
         return book
 
     def churn(self, seed: int, elapsed_s: float) -> None:
@@ -169,7 +178,7 @@ class _Book:
         (exponential), whether it is an arrival (a uniform number below 0.5) or an exit, and a
         uniform number u. An arrival has the flavor of VM floor(u * V) of the V VMs of the snapshot.
         It is placed by best fit: on the ACTIVE host and NUMA node that has room and the least free
-        CPU (summed over both nodes for a VM on two nodes), the first one of equals; without room
+        CPU (summed over its nodes for a VM on several), the first one of equals; without room
         anywhere it is turned away. An exit takes the VM floor(u * n) of the n present, in the order
         of their indices; the last VM stays.
 
@@ -196,56 +205,51 @@ class _Book:
         """Place a new VM of a flavor by best fit, if it has room anywhere."""
         vm = len(self.flavor)
         self.flavor.append(kind)
-        two_nodes = int(self.cluster.flavor_nodes[kind]) == 2
-        cpu, mem = self.need(vm)
         options = []
         for pm in np.flatnonzero(self.cluster.pm_status == ACTIVE).tolist():
-            for node in (0,) if two_nodes else (0, 1):
-                used = self.places(vm, pm, node)
+            for number, way in enumerate(self.ways(vm)):
+                used = self.places(vm, pm, way)
                 if all(
                     place in self.cpu and self.cpu[place] >= cpu and self.mem[place] >= mem
-                    for place in used
+                    for place, cpu, mem in used
                 ):
-                    options.append((sum(self.cpu[place] for place in used), pm, node))
+                    options.append((sum(self.cpu[place] for place, *_ in used), pm, number, way))
         if options:
-            _, pm, node = min(options)
-            self._put(vm, pm, node)
+            _, pm, _, way = min(options)
+            self._put(vm, pm, way)
         else:
             self.flavor.pop()
 
-    def places(self, vm: int, pm: int, node: int) -> list[tuple[int, int]]:
-        """Return the NUMA nodes that the VM uses when it is on node `node` of host `pm`."""
-        both = int(self.cluster.flavor_nodes[self.flavor[vm]]) == 2
-        return [(pm, 0), (pm, 1)] if both else [(pm, node)]
+    def ways(self, vm: int) -> list[tuple[int, ...]]:
+        """Return the ways in which the VM can lie on a host: the NUMA node of each part."""
+        return _ways(self.needs[self.flavor[vm]], self.cluster.numa_cpu.shape[1])
 
-    def need(self, vm: int) -> tuple[int, int]:
-        """Return the CPU and memory that the VM needs on each node used."""
-        kind = self.flavor[vm]
-        return int(self.cluster.flavor_cpu[kind]), int(self.cluster.flavor_mem[kind])
+    def places(self, vm: int, pm: int, way: tuple[int, ...]) -> list[tuple[Node, int, int]]:
+        """Return the NUMA nodes of host `pm` that the VM uses, with CPU and memory needed there."""
+        parts = self.needs[self.flavor[vm]]
+        return [((pm, node), *part) for node, part in zip(way, parts, strict=True)]
 
-    def _put(self, vm: int, pm: int, node: int) -> None:
-        """Place the VM on node `node` of host `pm`, taking the free room it needs."""
-        self.host[vm], self.node[vm] = pm, node
-        cpu, mem = self.need(vm)
-        for place in self.places(vm, pm, node):
+    def _put(self, vm: int, pm: int, way: tuple[int, ...]) -> None:
+        """Place the VM on nodes of host `pm`, taking the free room it needs."""
+        self.host[vm], self.nodes[vm] = pm, way
+        for place, cpu, mem in self.places(vm, pm, way):
             self.cpu[place] -= cpu
             self.mem[place] -= mem
 
     def _take_out(self, vm: int) -> None:
         """Remove the VM from its host, freeing its room."""
-        cpu, mem = self.need(vm)
-        for place in self.places(vm, self.host.pop(vm), self.node.pop(vm)):
+        for place, cpu, mem in self.places(vm, self.host.pop(vm), self.nodes.pop(vm)):
             self.cpu[place] += cpu
             self.mem[place] += mem
 
-    def broken(self, vm: int, pm: int, node: int) -> list[str]:
+    def broken(self, vm: int, pm: int, number: int) -> list[str]:
         """Return one clause for each constraint that the move would break now."""
         if vm not in self.host:
             return ["the VM has left"]
         cluster, source = self.cluster, self.host[vm]
         why: list[str] = []
-        target = self.places(vm, pm, node)
-        if target == self.places(vm, source, self.node[vm]):
+        ways = self.ways(vm)
+        if (pm, ways[number : number + 1]) == (source, [self.nodes[vm]]):
             return ["it is there already"]
         if cluster.vm_pinned[vm]:
             why.append("the VM is pinned")
@@ -259,12 +263,12 @@ class _Book:
                     f"host {cluster.pm_ids[end]} has taken part in {cluster.pm_move_cap} moves "
                     "already"
                 )
-        if len(target) == 2 and node == 1:
-            why.append("a VM on two nodes is addressed by node 0")
-        if any(place not in self.cpu for place in target):
+        if number >= len(ways):
+            return [*why, _no_such_way(len(self.nodes[vm]), len(ways))]
+        target = self.places(vm, pm, ways[number])
+        if any(place not in self.cpu for place, *_ in target):
             return [*why, "the host has no such NUMA node"]
-        cpu, mem = self.need(vm)
-        for place in target:
+        for place, cpu, mem in target:
             if self.cpu[place] < cpu:
                 why.append(f"node {place[1]} has {self.cpu[place]} CPU free, the VM needs {cpu}")
             if self.mem[place] < mem:
@@ -289,13 +293,46 @@ class _Book:
                     )
         return why
 
-    def move(self, vm: int, pm: int, node: int) -> None:
-        """Move the VM to node `node` of host `pm`."""
+    def move(self, vm: int, pm: int, way: tuple[int, ...]) -> None:
+        """Move the VM to nodes of host `pm`."""
         for end in {self.host[vm], pm}:
             self.taken_part[end] = self.taken_part.get(end, 0) + 1
         self._take_out(vm)
-        self._put(vm, pm, node)
+        self._put(vm, pm, way)
         self.moves += 1
+
+
+def _no_such_way(parts: int, ways: int) -> str:
+    if ways == 1:
+        return f"a VM on {'two' if parts == 2 else parts} nodes is addressed by node 0"
+    return f"a VM on {parts} nodes is addressed by one of 0..{ways - 1}"
+
+
+def _needs(cluster: Cluster, kind: int) -> list[tuple[int, int]]:
+    """Return CPU and memory of each part of a flavor."""
+    count = int(cluster.flavor_nodes[kind])
+    if cluster.part_cpu.size:
+        sizes = zip(cluster.part_cpu[kind], cluster.part_mem[kind], strict=True)
+        return [(int(cpu), int(mem)) for cpu, mem in sizes][:count]
+    return [(int(cluster.flavor_cpu[kind]), int(cluster.flavor_mem[kind]))] * count
+
+
+def _ways(parts: list[tuple[int, int]], nodes: int) -> list[tuple[int, ...]]:
+    """Return the ways to lay parts on different NUMA nodes, in ascending order.
+
+    Of those that differ only in which of two equal parts is where, the one that comes first counts.
+    """
+    ways: list[tuple[int, ...]] = [()]
+    for at, part in enumerate(parts):
+        before = [other for other in range(at) if parts[other] == part]
+        lowest = before[-1] if before else None
+        ways = [
+            (*way, node)
+            for way in ways
+            for node in range(nodes)
+            if node not in way and (lowest is None or node > way[lowest])
+        ]
+    return sorted(ways)
 
 
 def _rates(book: _Book) -> tuple[float, float, float, float, int]:
@@ -305,13 +342,14 @@ def _rates(book: _Book) -> tuple[float, float, float, float, int]:
     cluster = book.cluster
     core = cluster.cpu_per_core
     active = [pm for pm in range(cluster.n_pms) if cluster.pm_status[pm] == ACTIVE]
-    nodes = {pm: [place for place in ((pm, 0), (pm, 1)) if place in book.cpu] for pm in active}
+    most = range(cluster.numa_cpu.shape[1])
+    nodes = {pm: [(pm, node) for node in most if (pm, node) in book.cpu] for pm in active}
     free = [book.cpu[place] for pm in active for place in nodes[pm]]
     free_mem = [book.mem[place] for pm in active for place in nodes[pm]]
     fragments = sum(cpu % (16 * core) for cpu in free)
     large = 0
     for pm in active:
-        share = 64 * core // len(nodes[pm])  # a 64-core VM takes 32 on each of two nodes
+        share = 64 * core // len(nodes[pm])  # a 64-core VM takes the same of each node
         large += min(book.cpu[place] // share for place in nodes[pm])
     total, total_mem = sum(free), sum(free_mem)
     rate = fragments / total if total else 0.0

@@ -108,7 +108,7 @@ def play(cluster: Cluster, row: Row, color: str) -> Played:
     for at in range(0, len(plies) - 1, 2):
         if plies[at] >= limit:
             break
-        vm, (pm, node) = int(where[plies[at]]), divmod(plies[at + 1], 2)
+        vm, (pm, node) = int(where[plies[at]]), divmod(plies[at + 1], static.stride)
         if vm >= 0 and is_legal(static, state, vm, pm, node):
             move(static, state, vm, pm, node)
             rates.append(float(fragment_rate(state.totals)))
@@ -142,7 +142,7 @@ def _before_after(play: Played, place: str) -> Picture:
     slots = [_whole_slots(play.static, state) for state in (play.before, play.after)]
     return Picture(
         f"Before and after {play.name}'s plan",
-        f"{place}: every host is a pair of bars, its NUMA nodes (one bar where it has one), VMs "
+        f"{place}: every host is a group of bars, one for each NUMA node, VMs "
         f"from the bottom up, free cores on top. {play.name}, the best here, turns {slots[0]} free "
         f"16-core slots into {slots[1]}: less orange, more green.",
         png(figure),
