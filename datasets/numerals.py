@@ -12,6 +12,8 @@ MISSING = frozenset(
      "null", "(null)", "none", "nil", "missing", "nd", "n.d.", "?", "-", "--", ".", "#null!",
      "#num!", "#value!", "#div/0!", "#ref!", "#name?"}
 )  # fmt: skip
+# Those that may be words of their own, in a column of texts.
+WORDS = frozenset({"none", "nil", "missing", "nd", "n.d.", "-", "--", "."})
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _INFINITE = re.compile(r"[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)

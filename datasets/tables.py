@@ -17,6 +17,7 @@ import numpy as np
 from ..core.errors import InstanceError
 from .files import listed
 from .numerals import (
+    WORDS,
     has_decimal_comma,
     has_decimal_point,
     is_missing,
@@ -87,10 +88,15 @@ class Table:
     def present(self, column: str | int) -> np.ndarray:
         """Tell which cells of a column hold something, and not NA or the like; bool [rows].
 
+        In a column of texts, "none" is one of them.
+
         Args:
             column: name or index of the column.
         """
-        return np.array([not is_missing(cell) for cell in self.texts(column)], np.bool_)
+        cells = self.texts(column)
+        numeric = any(number(cell.replace(",", "")) is not None for cell in cells)
+        words: frozenset[str] = frozenset() if numeric else WORDS
+        return np.array([not is_missing(cell) or cell.lower() in words for cell in cells], np.bool_)
 
     def only(self, kept: np.ndarray) -> Table:
         """Return the table with some of its rows.

@@ -14,27 +14,30 @@ from ..files import NO_SETTINGS, UserFile, naming, read_file
 from .images import Images, cifar_images, idx_images, is_cifar, is_idx
 from .instance import Federation
 from .leaf import leaf_federation
+from .optdigits import is_optdigits, optdigits
 from .partition import federation_of
-from .settings import with_settings
-from .tabular import is_optdigits, optdigits, table_federation
+from .settings import READING, with_settings
+from .tabular import table_federation
 from .text import LEAST_CHARACTERS, LENGTH, is_play, rows_of_play
 
 FORMATS = (
-    "idx images, a CIFAR-10 batch, LEAF's JSON, CSV, a play, or an instance saved by this library"
+    "idx images, a CIFAR-10 batch, LEAF's JSON, a table, a play, or an instance saved by this "
+    "library"
 )
 WIDTH = 32  # hidden units of the model of a text
 
 
 def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Federation:
-    """Read the federation in a user's file, plain or gzipped.
+    """Read the federation in a user's file, plain or packed.
 
     Supported are: idx images (MNIST, Fashion-MNIST, EMNIST) with the labels' file beside them; a
-    binary batch of CIFAR-10; LEAF's JSON (FEMNIST, Shakespeare), users as clients; CSV with a
-    column `label`, and `client` if rows belong to clients; UCI's optdigits; a play, speakers as
-    clients; and what this library saved itself (.npz, or a .zip set of one instance). 15 % of the
-    rows are held out for validation, 15 % for the test. Rows without clients are partitioned among
-    100 clients (one for each 10 rows, if that is less) by Dirichlet(0.5), unless the settings
-    `clients` and `skew` say otherwise.
+    binary batch of CIFAR-10; LEAF's JSON (FEMNIST, Shakespeare, synthetic), users as clients;
+    tables with a column of labels, and of clients if rows belong to some (see
+    `tabular.table_federation`); UCI's optdigits; a play, speakers as clients; and what this library
+    saved itself (.npz, or a .zip set of one instance). 15 % of the rows are held out for
+    validation, 15 % for the test. Rows without clients are partitioned among 100 clients (one for
+    each 10 rows, if that is less) by Dirichlet(0.5), unless the settings `clients` and `skew` say
+    otherwise.
 
     Args:
         path: the file.
@@ -48,15 +51,24 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Federati
     if file.is_zip:
         return with_settings(load_single(Federation, path, file.data), settings)
     with naming(str(path)):
-        return with_settings(_read(file), settings)
+        return _read(file, settings)
 
 
-def _read(file: UserFile) -> Federation:
+def _read(file: UserFile, settings: Mapping[str, str]) -> Federation:
+    place, name = str(file.path), file.stem
+    if is_idx(file.data) or is_cifar(file.data):
+        return with_settings(_pictured(file), settings)
+    text = file.text(FORMATS)
+    if not (text.lstrip().startswith("{") or is_optdigits(text) or is_play(text)):
+        rest = {key: value for key, value in settings.items() if key not in READING}
+        return with_settings(table_federation(place, name, text, settings), rest)
+    return with_settings(_of_text(place, name, text), settings)
+
+
+def _pictured(file: UserFile) -> Federation:
     if is_idx(file.data):
         return _of_images(file.stem, idx_images(file.path, file.data))
-    if is_cifar(file.data):
-        return _of_images(file.stem, cifar_images(file.data), classes=10)
-    return _of_text(str(file.path), file.stem, file.text(FORMATS))
+    return _of_images(file.stem, cifar_images(file.data), classes=10)
 
 
 def _of_images(name: str, images: Images, **terms: Any) -> Federation:
@@ -69,9 +81,7 @@ def _of_text(place: str, name: str, text: str) -> Federation:
     if is_optdigits(text):
         pixels, labels = optdigits(place, text)
         return _of_images(name, Images(pixels, labels))
-    if is_play(text):
-        return play_federation(place, name, text)
-    return table_federation(place, name, text)
+    return play_federation(place, name, text)
 
 
 def play_federation(

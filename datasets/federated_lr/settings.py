@@ -20,6 +20,13 @@ SKEW_RANGE = (1e-3, 1e3)
 WIDTHS = {"mlp": 32, "cnn": 8, "gru": 32, "lstm": 32}  # default width of each model
 MOST_CLIENTS = 1_000_000
 
+# How a user's table is read; nothing that can be changed in a federation.
+READING: Mapping[str, Setting] = {
+    "label_column": Setting("label, target, ...", "column of the classes, by name or place from 1"),
+    "client_column": Setting(
+        "client, client_id, user, ...", "column of the clients, likewise; none if there are none"
+    ),
+}
 SETTINGS: Mapping[str, Setting] = {
     "alpha": Setting("1", "initial rate of the server (0.001 to 100)"),
     "beta": Setting("0.05", "initial rate of the clients (1e-6 to 10)"),
@@ -39,6 +46,7 @@ SETTINGS: Mapping[str, Setting] = {
     "noise": Setting("0", "share of the training labels replaced by others (0 to 1)"),
     "objective": Setting(OBJECTIVES[0], f"what counts: {', '.join(OBJECTIVES)}"),
     "target": Setting("0", "test accuracy to reach, of objective rounds_to_target"),
+    **READING,
 }
 _WHOLE = {"rounds": "rounds", "participants": "participants", "local_steps": "local_steps",
           "batch": "batch_size", "width": "width"}  # fmt: skip
@@ -60,6 +68,12 @@ def with_settings(federation: Federation, values: Mapping[str, str]) -> Federati
         SettingError: a value cannot be read or does not suit the data.
         InstanceError: a value is impossible, or there are fewer rows than clients.
     """
+    reading = next((key for key in values if key in READING), None)
+    if reading:
+        raise SettingError(
+            f"{reading}={values[reading]!r}: says how a table is read, and "
+            f"{federation.name} is none"
+        )
     if federation.model == CURVE:
         odd = [key for key in values if key not in OF_CURVES]
         if odd:

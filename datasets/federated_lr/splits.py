@@ -16,9 +16,9 @@ from .generator import chains, curve, generate, log_uniform, rename, round_off
 from .images import idx_images, pooled
 from .instance import Federation
 from .loaders import play_federation
+from .optdigits import optdigits
 from .partition import federation_of
 from .settings import with_settings
-from .tabular import optdigits
 
 # The published grid of initial rates (Wang et al. 2024, robustness): a row per beta.
 BETAS = (0.001, 0.005, 0.01, 0.05, 0.1)

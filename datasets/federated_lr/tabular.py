@@ -1,104 +1,253 @@
-"""Read tables of numbers: CSV with a column `label`, and UCI's optdigits."""
+"""Read tables whose rows are labeled, and may belong to clients: CSV in any dialect."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ...core.errors import InstanceError
-from ..tables import read_table
+from ...core.notes import note
+from ..columns import Wanted, find_column, plain
+from ..files import NO_SETTINGS
+from ..numerals import number
+from ..tables import Table, read_table
 from .instance import LARGEST, Federation
 from .partition import federation_of, natural
 
-LABEL, CLIENT = "label", "client"
-OPTDIGITS_CELLS = 65  # 8 x 8 pixels in 0..16, and the digit
-OPTDIGITS_BRIGHTEST, OPTDIGITS_CLASSES = 16, 10
+LABEL = Wanted(
+    "labels", "label_column",
+    (
+        frozenset({"label"}),
+        frozenset({"target", "y", "class", "labels", "targets", "classes", "classlabel",
+                   "targetclass", "outcome", "diagnosis"}),
+    ),
+)  # fmt: skip
+_PLACES = ("user", "site", "hospital", "device", "institution", "center", "centre", "silo", "party",
+           "organization", "organisation", "org", "clinic", "bank", "branch", "store", "writer",
+           "speaker", "owner", "participant", "patient", "subject", "person", "worker", "sensor",
+           "phone", "customer", "account")  # fmt: skip
+CLIENT = Wanted(
+    "clients", "client_column",
+    (
+        frozenset({"client"}),
+        frozenset({"clientid", "clientname", "clientno", "clientnumber", "clientidx",
+                   "clientindex", "clients", "cid", "flclient", "whichclient"}),
+        frozenset(f"{place}{end}" for place in _PLACES for end in ("", "id", "name", "no")),
+    ),
+)  # fmt: skip
+NONE = "none"  # client_column=none: rows belong to nobody
+_NUMBERED = frozenset({"", "index", "id", "row", "rowid", "rowindex", "rownumber", "rownum",
+                       "sampleid", "recordid", "caseid", "uid", "idx"})  # fmt: skip
+MOST_CATEGORIES = 50  # different texts in a column that become a feature each
+_EXACT = 2.0**53  # whole numbers below are exact in float64
+MOST_VALUES = 20  # different numbers in a column of labels, unless each stands for many rows
+ROWS_A_VALUE = 10
 
 
-def is_optdigits(text: str) -> bool:
-    """Whether the first line of data has 65 cells of decimal digits."""
-    first = next(_lines(text), (0, []))[1]
-    return len(first) == OPTDIGITS_CELLS and all(cell.isdecimal() for cell in first)
+def table_federation(
+    place: str, name: str, text: str, settings: Mapping[str, str] = NO_SETTINGS
+) -> Federation:
+    """Read the federation in a table with a header.
 
-
-def optdigits(place: str, text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read optdigits.tra, .tes or .hol.
-
-    Args:
-        place: the file, for error messages.
-        text: lines of 64 pixels and a digit; lines that begin with # are skipped.
-
-    Returns:
-        Images float32 [N, 1, 8, 8] in 0..1, and labels int64 [N].
-
-    Raises:
-        InstanceError: a line is not of this form.
-    """
-    rows = []
-    for number, cells in _lines(text):
-        if len(cells) != OPTDIGITS_CELLS:
-            raise InstanceError(
-                f"{place}, line {number}: has {len(cells)} cells, expected {OPTDIGITS_CELLS}; "
-                "download the file again"
-            )
-        values = [int(cell) if cell.isdecimal() and len(cell) < 4 else -1 for cell in cells]
-        odd = [
-            column
-            for column, value in enumerate(values)
-            if not 0 <= value <= (OPTDIGITS_BRIGHTEST if column < 64 else OPTDIGITS_CLASSES - 1)
-        ]
-        if odd:
-            raise InstanceError(
-                f"{place}, line {number}, column {odd[0] + 1}: {cells[odd[0]]!r} is no pixel of "
-                f"0..{OPTDIGITS_BRIGHTEST} or digit; mend or drop the line"
-            )
-        rows.append(values)
-    table = np.array(rows, np.int64)
-    pixels = (table[:, :-1] / OPTDIGITS_BRIGHTEST).astype(np.float32)
-    return pixels.reshape(-1, 1, 8, 8), table[:, -1]
-
-
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and cells of each line that is neither empty nor a comment."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.startswith("#"):
-            yield number, [cell.strip() for cell in line.split(",")]
-
-
-def table_federation(place: str, name: str, text: str) -> Federation:
-    """Read the federation in a CSV with a header.
-
-    The column `label` holds classes, `client` the client's name if rows belong to clients, and all
-    others numbers, which are scaled to mean 0 and standard deviation 1 over the training rows.
+    One column holds classes, one perhaps the client of each row; the others are features. Numbers
+    are scaled to mean 0 and standard deviation 1 over the training rows; a column of texts becomes
+    a feature for each text. Row numbers are no features; rows with missing values are left out.
+    What is decided is said.
 
     Args:
         place: the file, for error messages.
         name: name of the federation.
         text: content of the file.
+        settings: texts by name; `label_column` and `client_column` name the columns.
 
     Raises:
         InstanceError: the table is malformed; names line and column.
+        SettingError: a setting names no column.
     """
-    table = read_table(place, text, (LABEL,))
-    at = [table.columns.index(name) for name in (LABEL, CLIENT) if name in table.columns]
-    numbers = [column for column in range(len(table.columns)) if column not in at]
-    if not numbers:
-        raise InstanceError(f"{place}: has no column of numbers besides {LABEL} and {CLIENT}")
-    inputs = np.stack([table.reals(column, -LARGEST, LARGEST) for column in numbers], axis=1)
-    labels = _coded(table.names(LABEL))
-    owner = natural(np.array(table.names(CLIENT))) if CLIENT in table.columns else None
-    classes = max(2, int(labels.max()) + 1)
-    return _scaled(name, inputs, labels, owner, classes)
+    table = read_table(place, text, ())
+    label = find_column(table, LABEL, settings)
+    if label is None:
+        raise InstanceError(
+            f"{place}: row 1: no column is called like labels (label, target, class, ...): the "
+            f"columns are {', '.join(map(repr, table.columns))[:200]}; name the one of the classes "
+            "by the setting label_column, and put a header above the data if there is none"
+        )
+    client = _client(table, label, settings)
+    left_out = _row_numbers(table, label, client)
+    features = [
+        at for at in range(len(table.columns)) if at not in (label, client) and at not in left_out
+    ]
+    if not features:
+        raise InstanceError(f"{place}: has no column of features besides labels and clients")
+    _say_columns(table, label, client, left_out)
+    table = _complete(table, [*features, label, *([] if client is None else [client])])
+    labels = _coded(table, label)
+    owner = None if client is None else _owners(table, client)
+    inputs = np.column_stack([_feature(table, at) for at in features])
+    return _scaled(name, inputs, labels, owner, int(labels.max()) + 1)
 
 
-def _coded(labels: Sequence[str]) -> np.ndarray:
-    """Number labels in ascending order, numeric if all are integers, else alphabetic; int64 [N]."""
-    whole = all(re.fullmatch(r"-?\d{1,18}", text) for text in labels)
-    order = sorted(set(labels), key=(lambda text: (int(text), text)) if whole else None)
-    code = {text: number for number, text in enumerate(order)}
-    return np.array([code[text] for text in labels], np.int64)
+def _client(table: Table, label: int, settings: Mapping[str, str]) -> int | None:
+    """Return the column of clients, None if there is none; one that numbers rows is none."""
+    if settings.get(CLIENT.setting, "").strip().lower() == NONE:
+        return None
+    client = find_column(table, CLIENT, settings)
+    if client is None or client == label:
+        return None
+    cells = table.texts(client)
+    certain = CLIENT.setting in settings or plain(table.columns[client]) in CLIENT.ranks[0]
+    if not certain and any(not float(value).is_integer() for value in _finite(cells)):
+        return None  # such as the center of something
+    if len(set(cells)) < len(cells) or len(cells) == 1:
+        return client
+    if certain:
+        table.refuse(0, client, "every row has a client of its own; name the column of the clients "
+                     "by the setting client_column, or none")  # fmt: skip
+    return None
+
+
+def _finite(cells: Sequence[str]) -> list[float]:
+    values = map(number, cells)
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _row_numbers(table: Table, label: int, client: int | None) -> set[int]:
+    """Return the columns that only number or name rows: pandas' index, ids."""
+    found = set()
+    for at, name in enumerate(table.columns):
+        if at in (label, client):
+            continue
+        cells = [cell for cell in table.texts(at) if cell]
+        different = len(cells) > 1 and len(set(cells)) == len(cells)
+        numbered = different and all(cell.isascii() and cell.isdecimal() for cell in cells)
+        unnamed = not name or name.startswith("unnamed:")
+        is_id = plain(name) in _NUMBERED or any(plain(name) in rank for rank in CLIENT.ranks)
+        named = different and not _finite(cells)
+        if (unnamed and (numbered or not cells)) or (is_id and (numbered or named)):
+            found.add(at)
+        elif unnamed:
+            table.refuse(0, at, f"column {at + 1} has no name; name it in the first line")
+    return found
+
+
+def _say_columns(table: Table, label: int, client: int | None, left_out: set[int]) -> None:
+    """Say what a column was taken for, unless it is called so."""
+    names = table.columns
+    told = [f"labels are read from the column {names[label]!r}"] * (names[label] != "label")
+    if client is not None and names[client] != "client":
+        told.append(
+            f"clients are read from the column {names[client]!r} (client_column=NAME or {NONE} to "
+            "have it otherwise)"
+        )
+    rivals = [name for name in names if any(plain(name) in rank for rank in LABEL.ranks)]
+    if len(rivals) > 1:
+        others = ", ".join(repr(name) for name in rivals if name != names[label])
+        told = [f"labels are read from the column {names[label]!r}; {others} is a feature"]
+    if left_out:
+        which = ", ".join(repr(names[at]) if names[at] else f"{at + 1}" for at in sorted(left_out))
+        told.append(f"column {which} only numbers the rows and is left out")
+    if told:
+        note(f"{table.place}: {'; '.join(told)}")
+
+
+def _complete(table: Table, used: Sequence[int]) -> Table:
+    """Leave out the rows in which a used column holds nothing."""
+    present = np.column_stack([table.present(at) for at in used])
+    kept = np.logical_and.reduce(present, axis=1)
+    if kept.all():
+        return table
+    lost = [(int(count), table.columns[at]) for at, count in
+            zip(used, (~present).sum(axis=0), strict=True) if count]  # fmt: skip
+    names = ", ".join(f"{name!r} ({count})" for count, name in sorted(lost, reverse=True)[:5])
+    count = int(np.count_nonzero(~kept))
+    if 2 * count > len(kept):
+        raise InstanceError(
+            f"{table.place}: {count} of {len(kept)} rows lack a value, in the columns {names}; "
+            "fill them in, or drop these columns"
+        )
+    first = table.rows[int(np.flatnonzero(~kept)[0])][0]
+    note(
+        f"{table.place}: {count} of {len(kept)} rows lack a value, in the columns {names} (the "
+        f"first is row {first}); left out"
+    )
+    return table.only(kept)
+
+
+def _feature(table: Table, at: int) -> np.ndarray:
+    """Return a column as features, float64 [N, k]: numbers, or one column a text."""
+    cells = table.numerals(at)
+    if any(number(cell) is not None for cell in cells):
+        return table.reals(at, -LARGEST, LARGEST)[:, None]
+    texts = sorted(set(cells))
+    if len(texts) > MOST_CATEGORIES or 2 * len(texts) > len(cells):
+        table.refuse(0, at, f"is {cells[0]!r}, one of {len(texts)} different texts in {len(cells)} "
+                     "rows; drop the column, or give numbers or few categories")  # fmt: skip
+    note(
+        f"{table.place}: the column {table.columns[at]!r} holds texts; each of "
+        f"{', '.join(map(repr, texts))[:100]} is a feature of its own"
+    )
+    codes = {text: code for code, text in enumerate(texts)}
+    one_hot: np.ndarray = np.eye(len(texts))[[codes[cell] for cell in cells]]
+    return one_hot
+
+
+def _owners(table: Table, client: int) -> np.ndarray:
+    """Return the client of each row, int64 [N]; 3 and 3.0 are one."""
+    names = _same_numbers(table.numerals(client))
+    owner = natural(np.array(names))
+    if not owner.any():
+        note(f"{table.place}: all rows belong to one client, {names[0]}")
+    return owner
+
+
+def _same_numbers(cells: Sequence[str]) -> list[str]:
+    """Write equal numbers alike, whole ones without a point."""
+    alike = []
+    for cell in cells:
+        value = number(cell)
+        if value is not None and abs(value) < _EXACT:
+            cell = str(int(value)) if value.is_integer() else repr(value)
+        alike.append(cell)
+    return alike
+
+
+def _coded(table: Table, at: int) -> np.ndarray:
+    """Number labels in ascending order, of numbers if all are, else alphabetic; int64 [N].
+
+    Raises:
+        InstanceError: all are one, or they are quantities and no classes.
+    """
+    cells = _same_numbers(table.numerals(at))
+    values = sorted(set(cells))
+    column = table.columns[at]
+    if len(values) == 1:
+        raise InstanceError(
+            f"{table.place}: all labels (column {column!r}) are {values[0]!r}; there is nothing to "
+            "learn from"
+        )
+    numeric = all(number(text) is not None for text in values)
+    broken = numeric and any(not float(text).is_integer() for text in values)
+    each = len(cells) / len(values)
+    if len(values) > MOST_VALUES and (broken or each < ROWS_A_VALUE) and numeric:
+        raise InstanceError(
+            f"{table.place}: the labels (column {column!r}) are {len(values)} different numbers in "
+            f"{len(cells)} rows, such as {cells[0]}: quantities, but classes are learned here; "
+            "divide them into ranges, or name another column by the setting label_column"
+        )
+    if len(values) > MOST_CATEGORIES and each < 2:
+        raise InstanceError(
+            f"{table.place}: the labels (column {column!r}) are {len(values)} different texts in "
+            f"{len(cells)} rows; name the column of the classes by the setting label_column"
+        )
+    folded = {text.casefold() for text in values}
+    if len(folded) < len(values):
+        note(f"{table.place}: labels that differ only in capitals are different classes: "
+             f"{', '.join(map(repr, values))[:100]}")  # fmt: skip
+    order = sorted(values, key=(lambda text: (float(text), text)) if numeric else None)
+    code = {text: position for position, text in enumerate(order)}
+    return np.array([code[text] for text in cells], np.int64)
 
 
 def _scaled(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ def rows_of_samples(
     Raises:
         InstanceError: texts of different lengths, or more than 256 different characters.
     """
-    length = len(before[0])
+    length = Counter(map(len, before)).most_common(1)[0][0]
     for user, text, following in zip(users, before, after, strict=True):
         if not length or len(text) != length or len(following) != 1:
             raise InstanceError(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.core.instance import save_archive
+from sysopt_gym.core.notes import told_to
 from sysopt_gym.datasets import unpacking
 from sysopt_gym.datasets.federated_lr.generator import generate
 from sysopt_gym.datasets.federated_lr.images import pooled
@@ -156,6 +157,22 @@ def test_users_of_leafs_shakespeare_continue_their_texts(tmp_path: Path) -> None
     assert np.array_equal(made.inputs[:, 1:], made.labels[:, :-1])
 
 
+def test_users_without_rows_are_left_out_and_quoted_labels_are_numbers(tmp_path: Path) -> None:
+    rows = {"x": RNG.random((9, 3)).round(3).tolist(), "y": [0, 1, 2] * 3}
+    quoted = {"x": rows["x"], "y": [str(label) for label in rows["y"]]}
+    data = {"a": rows, "b": {"x": [], "y": []}, "c": quoted, "d": rows}
+    document = {"users": ["a", "b", "c"], "hierarchies": ["h"] * 3, "num_samples": [9, 0, 8]}
+    (tmp_path / "l.json").write_text(json.dumps(document | {"user_data": data}))
+    said: list[str] = []
+    with told_to(said.append):
+        made = load_file(tmp_path / "l.json")
+    assert made.clients == 2 and made.classes == 3
+    told = " | ".join(said)
+    assert "1 of 3 users have no rows (the first is 'b'); left out" in told
+    assert "1 users of user_data are not in users (the first is 'd')" in told
+    assert "num_samples differs" in told
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -165,7 +182,15 @@ def test_users_of_leafs_shakespeare_continue_their_texts(tmp_path: Path) -> None
         (json.dumps({"users": [], "user_data": {}}), "no user has any rows"),
         (
             json.dumps({"users": ["a"], "user_data": {"a": {"x": [], "y": []}}}),
-            "user_data.a: has 0 x and 0 y; .* leave the user out",
+            "no user has any rows",
+        ),
+        (
+            json.dumps({"users": ["a"], "user_data": {"a": {"x": [[1]], "y": []}}}),
+            "user_data.a: has 1 x and 0 y; give as many of each",
+        ),
+        (
+            json.dumps({"users": ["a", "a"], "user_data": {"a": {"x": [[1]], "y": [0]}}}),
+            r"users\[1\]: 'a' is named twice",
         ),
         (
             json.dumps(
@@ -188,6 +213,28 @@ def test_users_of_leafs_shakespeare_continue_their_texts(tmp_path: Path) -> None
         (
             json.dumps({"users": ["a"], "user_data": {"a": {"x": ["ab", "c"], "y": ["c", "d"]}}}),
             "user a: 'c' has 1 characters .* expected 2",
+        ),
+        (
+            json.dumps(
+                {"users": ["a"], "user_data": {"a": {"x": ["c", "ab", "de"], "y": ["c", "d", "e"]}}}
+            ),
+            "user a: 'c' has 1 characters .* expected 2",
+        ),
+        (
+            json.dumps({"users": ["a"], "user_data": {"a": {"x": ["000001.jpg"], "y": [1]}}}),
+            "user a, row 0: .*LEAF's CelebA: the file holds no pixels",
+        ),
+        (
+            json.dumps({"users": ["a"], "user_data": {"a": {"x": [["1", "good day"]], "y": [1]}}}),
+            "user a, row 0: .*LEAF's Sent140: no model here classifies texts",
+        ),
+        (
+            json.dumps({"users": ["a"], "user_data": {"a": {"x": ["good day"], "y": [1]}}}),
+            "user a, row 0: .*LEAF's Sent140: no model here classifies texts",
+        ),
+        (
+            json.dumps({"users": ["a"], "user_data": {"a": {"x": [[["hi"]]], "y": [{"n": 1}]}}}),
+            "user a, row 0: .*LEAF's Reddit: no model here predicts words",
         ),
         (
             json.dumps({"users": ["a"], "user_data": {"a": {"x": ["ab", 1], "y": ["c", "d"]}}}),
@@ -239,10 +286,9 @@ def test_numeric_labels_keep_their_order_and_rows_without_clients_are_partitione
     ("line", "told"),
     [
         ("x,a,1,yes", "row 3, column 'age': is 'x', expected a number"),
-        ("1,a,nan,yes", "row 3, column 'pay': is nan, expected a finite number"),
+        ("1,a,inf,yes", "row 3, column 'pay': is inf, expected a finite number"),
         ("1,a,1e300,yes", "row 3, column 'pay': is 1e300, outside"),
         ("1,a,yes", "row 3: has 3 columns, the header has 4"),
-        ("1,,2,yes", "row 3, column 'client': is empty"),
     ],
 )
 def test_a_malformed_line_of_a_table_is_refused_by_line_and_column(
@@ -255,8 +301,8 @@ def test_a_malformed_line_of_a_table_is_refused_by_line_and_column(
 @pytest.mark.parametrize(
     ("header", "line", "told"),
     [
-        ("a,b", "1,2", "column 'label' is missing; the first line must name the columns"),
-        ("label,client", "1,2", "no column of numbers"),
+        ("a,b", "1,2", "no column is called like labels .* 'a', 'b'; name the one of the classes"),
+        ("label,client", "1,2", "no column of features"),
         ("x,label", "", "has a header but no rows"),
     ],
 )
@@ -349,7 +395,7 @@ def test_other_bytes_and_missing_files_are_refused_by_path(tmp_path: Path) -> No
     with pytest.raises(InstanceError, match="none: cannot be read"):
         load_file(tmp_path / "none")
     (tmp_path / "empty").write_bytes(b"")
-    with pytest.raises(InstanceError, match="empty: row 1: the column 'label' is missing"):
+    with pytest.raises(InstanceError, match="empty: is empty; the first line must name"):
         load_file(tmp_path / "empty")
 
 
