@@ -20,7 +20,8 @@ Dims = tuple[int, ...]
 # Called for what they do to memory or placement: nothing is computed.
 NO_FLOPS = re.compile(
     r"AllocateBuffer|ConcatBitcast|Sharding|ShardShape|annotate_device_placement|MoveTo|Pin|Unpin"
-    r"|LayoutConstraint|X64|SliceToDynamic|PadToStatic|Token|Barrier|InspectSharding|sdy",
+    r"|LayoutConstraint|X64|SliceToDynamic|PadToStatic|Token|Barrier|InspectSharding|sdy|Reorder"
+    r"|AssumeGatherIndices|IndicesBitpacked",
     re.IGNORECASE,
 )
 PRODUCTS = re.compile(r"gemm|matmul|dot", re.IGNORECASE)
@@ -50,13 +51,14 @@ def library_flops(instr: HloInstr, operands: Sequence[Dims]) -> float:
         operands: sizes of each operand; () for tuples and scalars.
 
     Returns:
-        The count; 0 for a function that computes nothing or is not known (see `is_known`).
+        The count; 0 for what computes nothing or is not known (see `is_known`).
     """
     target = instr.target
     first = instr.shape if instr.shape.item or not instr.shape.parts else instr.shape.parts[0]
     out = first.dims
-    if NO_FLOPS.search(target) or not operands:
-        return 0.0
+    stated = _stated(instr)
+    if stated is not None or NO_FLOPS.search(target) or not operands:
+        return stated or 0.0
     if "cudnn$conv" in target:
         return _convolution(instr, operands, out)
     if "onednn$conv" in target:
@@ -69,6 +71,9 @@ def library_flops(instr: HloInstr, operands: Sequence[Dims]) -> float:
         return float(math.prod(operands[1] if len(operands) > 1 else out) * operands[0][-1])
     if re.search("topk", target, re.IGNORECASE):
         return float(math.prod(operands[0]))
+    if re.search("sort", target, re.IGNORECASE):
+        along = operands[0][-1] if operands[0] else 1
+        return float(math.prod(operands[0]) * math.ceil(math.log2(max(2, along))))
     if re.search(r"softmax|layer_?norm|norm\b|rms_?norm", target, re.IGNORECASE):
         return 5.0 * math.prod(operands[0])
     for names, count in _DENSE:
@@ -78,19 +83,30 @@ def library_flops(instr: HloInstr, operands: Sequence[Dims]) -> float:
     return 0.0
 
 
-def is_known(target: str) -> bool:
-    """Whether `library_flops` knows what a function computes.
+def is_known(instr: HloInstr) -> bool:
+    """Whether `library_flops` knows what a custom call computes.
 
     Args:
-        target: its name, custom_call_target.
+        instr: the custom call.
     """
-    known = r"\$conv|fmha|flash_attention|trsm|triangularsolve|topk|softmax|norm"
+    target = instr.target
+    known = r"\$conv|fmha|flash_attention|trsm|triangularsolve|topk|sort|softmax|norm"
     return bool(
-        NO_FLOPS.search(target)
+        _stated(instr) is not None
+        or NO_FLOPS.search(target)
         or PRODUCTS.search(target)
         or re.search(known, target, re.IGNORECASE)
         or any(re.search(names, target, re.IGNORECASE) for names, _ in _DENSE)
     )
+
+
+def _stated(instr: HloInstr) -> float | None:
+    """Return the FLOPs that a kernel's author stated (Pallas' cost_estimate), None for none."""
+    estimate = _find(instr.config, "cost_estimate")
+    if not isinstance(estimate, dict) or "flops" not in estimate:
+        return None
+    counts = [str(estimate.get(key, 0)) for key in ("flops", "transcendentals")]
+    return float(sum(int(count) for count in counts if count.isdecimal()))
 
 
 def _find(config: Any, key: str) -> Any:

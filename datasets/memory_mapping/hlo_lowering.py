@@ -325,7 +325,7 @@ class Lowering:
         self.empty -= {self.root(use.tensor) for use in writes}
         if instr.opcode not in KNOWN:
             self.say(instr, f"{instr.opcode!r} is unknown and counts as no FLOPs")
-        if instr.opcode == "custom-call" and not is_known(instr.target):
+        if instr.opcode == "custom-call" and not is_known(instr):
             self.say(instr, f"what {instr.target!r} computes is unknown and counts as no FLOPs")
         host = self.on_host or _is_of_host(instr)
         if host:

@@ -28,6 +28,7 @@ _LEAST = {
     "add-dependency": 1, "domain": 1, "opt-barrier": 1,
 }  # fmt: skip
 _OPENS, _CLOSES = "([{", ")]}"
+_CLOSERS = tuple(_CLOSES)
 
 
 def parse_module(place: str, text: str) -> Module:
@@ -93,8 +94,8 @@ def _without_comment(found: re.Match[str]) -> str:
 def _statements(lines: list[str], start: int) -> Iterator[tuple[int, str]]:
     """Yield statements with the number of their first line, each joined to one line.
 
-    A statement goes on where it has an open bracket or ends with a comma, unless the next line
-    begins an instruction: then it is malformed, and left so.
+    A statement goes on where its opcode is to come, it has an open bracket or ends with a comma,
+    unless the next line begins an instruction: then it is malformed, and left so.
     """
     number, parts = 0, ""
     for at, raw in enumerate(lines[start:], start=start + 1):
@@ -115,8 +116,11 @@ def _statements(lines: list[str], start: int) -> Iterator[tuple[int, str]]:
 
 
 def _goes_on(statement: str) -> bool:
-    """Whether a statement is not complete: it ends with a comma, or a bracket is open."""
-    if statement.endswith(","):
+    """Whether a statement is not complete: its opcode is to come, or a bracket is open."""
+    if statement.endswith((",", "=")):
+        return True
+    match = _INSTR.match(statement)
+    if match and statement.endswith(_CLOSERS) and _only_shape(match[3]):
         return True
     if statement.endswith("{") and _HEADER.match(statement):
         return False
@@ -127,11 +131,20 @@ def _goes_on(statement: str) -> bool:
     return opened > closed
 
 
+def _only_shape(text: str) -> bool:
+    """Whether an instruction's right-hand side has a shape and nothing else."""
+    if text.startswith("("):
+        end = closing(text[1:])
+        return end + 2 == len(text)
+    return bool(_ARRAY.fullmatch(text))
+
+
 def _add(computation: Computation, where: str, line: str) -> None:
     match = _INSTR.match(line)
     if match is None:
         raise InstanceError(f"{where}: {line[:60]!r} is no HLO instruction; correct or copy again")
-    shape_text, rest = _split_shape(match[3], where)
+    unsaid = re.match(r"tuple\(", match[3])  # hand-written text may leave a tuple's shape out
+    shape_text, rest = ("", match[3]) if unsaid else _split_shape(match[3], where)
     opcode, opened, tail = rest.partition("(")
     end = closing(tail) if opened else -1
     if end < 0 or not re.fullmatch(r"[a-z][\w\-]*", opcode.strip()):
@@ -141,8 +154,13 @@ def _add(computation: Computation, where: str, line: str) -> None:
     operands: tuple[str, ...] = ()
     if opcode != "constant":
         operands = tuple(part.split()[-1].lstrip("%") for part in _split(inside))
+    if unsaid:
+        made = [computation.by_name[name].shape for name in operands if name in computation.by_name]
+        shape = Shape("", parts=tuple(made))
+    else:
+        shape = _shape(shape_text, where)
     instr = HloInstr(
-        where, match[2], _shape(shape_text, where), opcode, operands, tail[end + 1 :],
+        where, match[2], shape, opcode, operands, tail[end + 1 :],
         inside if opcode == "constant" else "",
     )  # fmt: skip
     least = _LEAST.get(opcode.removesuffix("-start"), _LEAST.get(opcode, 0))

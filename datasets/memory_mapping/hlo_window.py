@@ -72,10 +72,17 @@ def convolution_macs(instr: HloInstr, image: tuple[int, ...], kernel: tuple[int,
         InstanceError: dim_labels or window do not fit the sizes.
     """
     match = re.search(r"dim_labels=([\w?]+)_([\w?]+)->", instr.attributes)
-    if match is None or len(match[1]) != len(image) or len(match[2]) != len(kernel):
+    # cuDNN's layouts of vectors have one more dimension than labels: a vector of features.
+    vectors = len(image) - len(match[1]) if match else 0
+    if (
+        match is None
+        or vectors not in (0, 1)
+        or (vectors and instr.opcode != "custom-call")
+        or len(kernel) - len(match[2]) != vectors
+    ):
         instr.refuse("a convolution needs dim_labels that fit its input and its kernel")
-    extents = dict(zip(match[1], image, strict=True))
-    taps = dict(zip(match[2], kernel, strict=True))
+    extents = dict(zip(match[1], image, strict=False))
+    taps = dict(zip(match[2], kernel, strict=False))
     spatial = sorted(label for label in extents if label.isdecimal())
     if "b" not in extents or not all(label in taps for label in spatial):
         instr.refuse("a convolution needs dim_labels that fit its input and its kernel")

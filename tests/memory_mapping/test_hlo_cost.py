@@ -176,6 +176,20 @@ LIBRARY = {
         "window={size=5x5 pad=2_2x2_2}, dim_labels=b01f_o01i->b01f, feature_group_count=32",
         2 * 8 * 32 * 74**2,
     ),
+    "cuDNN of vectors": (
+        ["s8[8,12,24,24,4]", "s8[16,12,5,5,4]", "f32[16]"], "(s8[8,4,24,24,4], u8[0]{0})",
+        "__cudnn$convBiasActivationForward",
+        "window={size=5x5 pad=2_2x2_2}, dim_labels=bf01_oi01->bf01", 2 * 8 * 114**2 * 48 * 16,
+    ),
+    "cuDNN reordering": (
+        ["s8[64,64,3,3]"], "s8[64,64,3,3]", "__cudnn$convReorderFilter", "", 0,
+    ),
+    "a Pallas kernel with an estimate": (
+        ["bf16[2,128,128]"], "(bf16[2,128,128])", "tpu_custom_call",
+        'backend_config={"custom_call_config":{"body":"abc","cost_estimate":'
+        '{"flops":16842752,"transcendentals":"32768","bytes_accessed":262144}}}',
+        16842752 + 32768,
+    ),
     "fused attention": (
         ["bf16[2,4,128,64]"] * 3, "(bf16[2,4,128,64], u8[0]{0})", "__cudnn$fmhaSoftmax",
         'backend_config={"cudnn_fmha_backend_config":{"intermediate_tensor_shape":'
@@ -209,7 +223,7 @@ def test_functions_of_libraries_cost_what_their_configuration_says(form: str) ->
     p = load(module("\n".join(lines)))
     assert p.instr_flops.tolist() == [expected]
     parts = 1 if not result.startswith("(") else result.count("]")
-    scratch = sum(f"{item}[" in result for item in ("s8", "u8"))
+    scratch = sum(f", {item}[" in result for item in ("s8", "u8"))
     assert len(moved(p, "c").writes) == parts - scratch
 
 

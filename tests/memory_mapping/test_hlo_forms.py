@@ -8,7 +8,7 @@ from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.core.notes import InputNote
 from sysopt_gym.datasets.memory_mapping.hardware import load_hardware
 from sysopt_gym.datasets.memory_mapping.hlo import load_hlo
-from sysopt_gym.datasets.memory_mapping.instance import peak_bytes
+from sysopt_gym.datasets.memory_mapping.instance import ARG, OUT, TMP, peak_bytes
 
 WORK = f"""work: p = {A} parameter(0)
   d = {A} dot(p, p), lhs_contracting_dims={{1}}, rhs_contracting_dims={{0}}
@@ -192,6 +192,18 @@ def test_instructions_may_go_on_over_lines_between_comments() -> None:
     assert p.instr_names == ("d", "z")
     assert p.tensor_names == ("x", "w", "d", "z")
     assert p.instr_flops.tolist() == [2 * 64**3, 64**2]
+
+
+def test_lines_may_break_after_the_name_or_the_shape() -> None:
+    text = module(
+        f"x =\n   {A} parameter(0)\n s = (({A}), {A},\n  s32[])\n   call-start(x),\n"
+        f"   to_apply=work\n d = {A}\n  call-done(s),\n  metadata={{}}\n y = {A}\n   negate(d)\n"
+        " ROOT t = tuple(y, d)",
+        WORK,
+    )
+    p = load(text)
+    assert p.instr_names == ("d", "t", "y")
+    assert p.tensor_kind.tolist() == [ARG, TMP, OUT, OUT]
 
 
 @pytest.mark.parametrize(
