@@ -71,7 +71,8 @@ class Times:
         ]
         traffic = traffic_of(self.module, computation, instr, shared)
         shapes = [computation.by_name[operand].shape for operand in instr.operands]
-        moved = sum(traffic.writes.values()) + sum(
+        written = [n for path, n in traffic.writes.items() if path not in traffic.scratch]
+        moved = sum(written) + sum(
             shape.bytes if amount < 0 else amount
             for shape, amount in zip(shapes, traffic.reads, strict=True)
         )

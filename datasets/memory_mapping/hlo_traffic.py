@@ -153,23 +153,25 @@ def traffic_of(
     writes = {path: shape.bytes for path, shape in instr.shape.leaves()}
     body = body_of(module, computation, instr)
     if body is None:
-        scratch = tuple(_workspace(instr))
-        return Traffic((-1,) * len(instr.operands), writes, scratch)
+        return Traffic((-1,) * len(instr.operands), writes, tuple(_workspace(instr)))
     needs = _Needs(module, body)
     updated = {pair.output: pair for pair in shared if pair.nodes}
-    for path in writes:
-        if path in updated:
-            written = needs.update(updated[path])
-            writes[path] = min(writes[path], written)
+    scratch = []
+    for output in writes:
+        name, path = origin(body, body.root, output)
+        if output in updated:
+            writes[output] = min(writes[output], needs.update(updated[output]))
+        elif name in body.by_name and path in _workspace(body.by_name[name]):
+            scratch.append(output)
         else:
-            needs.add(*origin(body, body.root, path))
+            needs.add(name, path)
     needs.propagate()
     reads = [-1] * len(instr.operands)
     for inner in body.instrs:
         if inner.opcode == "parameter" and inner.shape.item and inner.parameter < len(reads):
             wanted = needs.wanted.get((inner.name, ()), 0)
             reads[inner.parameter] = inner.shape.bytes_of(wanted)
-    return Traffic(tuple(reads), writes)
+    return Traffic(tuple(reads), writes, tuple(scratch))
 
 
 def _workspace(instr: HloInstr) -> list[tuple[int, ...]]:

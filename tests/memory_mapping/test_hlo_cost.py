@@ -274,3 +274,28 @@ def test_a_workspace_has_no_traffic_and_no_place_in_the_peak() -> None:
     assert moved(p, "c").writes == {"c.0": 4 * 256 * 512}
     assert peak_bytes(p) == 4 * (4096 * 256 + 4096 * 512 + 256 * 512)
     assert math.isclose(p.instr_flops.sum(), 2 * 256 * 512 * 4096 + 256 * 512)
+
+
+def test_a_library_works_on_slices_within_a_fusion() -> None:
+    body = f"""body: stack = f32[16,256,256] parameter(0)
+  x = f32[256,256] parameter(1)
+  i = s32[] parameter(2)
+  s = f32[1,256,256] dynamic-slice(stack, i, i, i), dynamic_slice_sizes={{1,256,256}}
+  b = f32[256,256] bitcast(s)
+  g = (f32[256,256], s8[4194304]) custom-call(b, x), custom_call_target="__cublas$gemm", {
+        LIBRARY["cublas gemm"][3]
+    }
+  o = f32[256,256] get-tuple-element(g), index=0
+  w = s8[4194304] get-tuple-element(g), index=1
+  p = f32[1,256,256] bitcast(o)
+  u = f32[16,256,256] dynamic-update-slice(stack, p, i, i, i)
+  ROOT t = (f32[16,256,256], s8[4194304]) tuple(u, w)"""
+    entry = (
+        "stack = f32[16,256,256] parameter(0)\n x = f32[256,256] parameter(1)\n"
+        " i = s32[] parameter(2)\n f = (f32[16,256,256], s8[4194304]) fusion(stack, x, i), "
+        "kind=kCustom, calls=body\n ROOT r = f32[16,256,256] get-tuple-element(f), index=0"
+    )
+    p = load(module(entry, body))
+    part = 4 * 256 * 256
+    assert moved(p, "f") == ({"stack": part, "x": part, "i": 4}, {"f.0": part})
+    assert p.instr_flops.tolist() == [2 * 256**3]
