@@ -18,7 +18,7 @@ from ..core.contracts import Throughput
 from ..datasets.sequence_design.instance import DesignTask, make_task
 from ..envs.sequence_design.dynamics import append, append_mask
 from ..envs.sequence_design.env import SequenceDesignEnv
-from ..envs.sequence_design.proxy import Ensemble, MotifNetworks, Networks, reference_proxy
+from ..envs.sequence_design.proxy import Ensemble, Members, MotifNetworks, reference_proxy
 from ..envs.sequence_design.vector_env import SequenceDesignVectorEnv
 from .timing import Run, beside
 
@@ -102,7 +102,7 @@ def _plain_per_second(task: DesignTask, proxy: Ensemble) -> float:
     return BATCHES * LANES * LENGTH / (time.process_time() - started)
 
 
-def _dense(kind: Networks, letters: np.ndarray) -> np.ndarray:
+def _dense(kind: Members, letters: np.ndarray) -> np.ndarray:
     """Return predictions [E, n] for letters [n, L, V], computed as products of whole arrays."""
     if isinstance(kind, MotifNetworks):
         filters, bias, last, last_bias = kind.weights

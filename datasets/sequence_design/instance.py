@@ -219,12 +219,11 @@ class DesignTask(Instance):
 
     def _has_designs(self) -> bool:
         """Return whether some sequence keeps all rules."""
-        step = self.automaton()
-        if not self.most_changes:
-            return int(least_changes(self.sequences[:1], self.barred, step, False)[0, 0, 0]) == 0
+        step, barred, counts = self.automaton(), np.array(self.barred), self.most_changes > 0
+        references = np.array(self.references if counts else self.sequences[:1])
         return any(
-            int(least_changes(one[None], self.barred, step, True)[0, 0, 0]) <= self.most_changes
-            for one in self.references
+            int(least_changes(one[None], barred, step, counts)[0, 0, 0]) <= self.most_changes
+            for one in references
         )
 
     def automaton(self) -> np.ndarray:

@@ -100,9 +100,12 @@ def test_max_mutations_count_from_the_wild_type_if_there_is_one(tmp_path: Path) 
     assert free.most_changes == 0 and legal(free, designs).all()
 
 
-def test_the_reach_is_the_median_distance_to_the_nearest_other() -> None:
+def test_the_reach_is_what_nine_in_ten_rows_keep_from_the_nearest_other() -> None:
     rows = np.array([[0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 0]], np.int8)
-    assert reach(rows, rows) == 1
+    assert reach(rows, rows) == 3
+    scan = np.eye(20, 30, dtype=np.int8)  # single mutants, and one sequence of its own kind
+    assert reach(np.concatenate([scan, np.ones((1, 30), np.int8)]), scan) == 2
+    assert reach(scan, np.concatenate([np.zeros((1, 30), np.int8), scan])) == 1
     assert reach(rows[1:], rows[1:]) == 4
     assert reach(rows[:1], rows[:1]) == 4  # nothing to be near to: no limit
 

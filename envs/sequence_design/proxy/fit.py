@@ -4,6 +4,12 @@ The kind of network that extrapolates well on one landscape fails on another, so
 stacked (Breiman 1996, Stacked Regressions, Machine Learning 24): every member leaves out a tenth of
 the rows, and the kinds are weighted by the non-negative least squares of their predictions of rows
 left out.
+
+Tasks with rules are tables of few mutations, as a rule, on which a simple model of the positions
+often predicts best. There, site models stand beside the networks, every row is left out by one
+member, and one kind is chosen by the rank correlation of its predictions of rows left out: the
+simplest that is within a standard error of the best (Breiman et al. 1984, Classification and
+Regression Trees, section 3.4.3).
 """
 
 from __future__ import annotations
@@ -11,13 +17,16 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
+from ....core.notes import note
 from ....datasets.sequence_design.instance import DesignTask, seal
 from .model import CHUNK, Ensemble
-from .networks import MotifNetworks, Networks, Perceptrons
-from .scores import normal_scores
+from .networks import Members, MotifNetworks, Networks, Perceptrons
+from .scores import normal_scores, rank_correlation
+from .sites import RIDGES, SiteModels
 from .trainer import BATCH, Trainer
 
 MEMBERS = 5  # of each kind
@@ -25,6 +34,7 @@ EPOCHS = 25
 FEWEST_STEPS, MOST_STEPS = 400, 12_000
 REFERENCE_STEPS = 4000  # at most, for the task's own proxy, which every environment waits for
 FOLDS = 10
+LEAST_FOLDS = 5  # where one kind is chosen
 LEAST_TRAINING = 0.3  # of the steps; if that does not fit, the slowest kind is left out
 
 
@@ -37,6 +47,8 @@ def fit_proxy(
 ) -> Ensemble:
     """Train all kinds of networks on the offline set and stack them; kinds of weight 0 are dropped.
 
+    Where the task has rules, one kind is chosen instead, site models among them.
+
     Args:
         task: sealed or not; its hidden rows are not used.
         rng: draws weights, folds and batches, other ones for each member.
@@ -48,6 +60,10 @@ def fit_proxy(
     until = math.inf if seconds is None else time.perf_counter() + seconds
     targets, scale = normal_scores(task)
     fold = rng.integers(FOLDS, size=len(targets))
+    sites: list[SiteModels] = []
+    if task.ruled:
+        fold = rng.permutation(len(targets)) % max(members, LEAST_FOLDS)
+        sites = _site_models(task, targets, fold, members, rng)
     steps = int(np.clip(EPOCHS * len(targets) // BATCH, FEWEST_STEPS, most_steps))
     kinds = _untrained_kinds(task, members, rng)
     trainers = [Trainer(kind, task.sequences, targets, rng, fold) for kind in kinds]
@@ -61,10 +77,14 @@ def fit_proxy(
         steps = max(1, min(steps, int(possible)))
     for trainer in trainers:
         trainer.train(steps, until)
+    if task.ruled:
+        known = [*sites, *(trainer.networks for trainer in trainers)]
+        chosen, choice = _best_kind(known, task.sequences, targets, fold, members)
+        return Ensemble((chosen,), np.full(members, 1.0 / members), scale, choice)
     kinds = [trainer.networks for trainer in trainers]
     left_out = [_predict_left_out(kind, task.sequences, fold) for kind in kinds]
-    known = fold < members
-    shares = stacking_weights(np.stack(left_out)[:, known], targets[known])
+    held = fold < members
+    shares = stacking_weights(np.stack(left_out)[:, held], targets[held])
     kept = [kind for kind, share in zip(kinds, shares, strict=True) if share > 0]
     return Ensemble(tuple(kept), np.repeat(shares[shares > 0] / members, members), scale)
 
@@ -82,11 +102,79 @@ def _untrained_kinds(task: DesignTask, members: int, rng: np.random.Generator) -
     ]
 
 
-def _predict_left_out(networks: Networks, sequences: np.ndarray, fold: np.ndarray) -> np.ndarray:
+def _site_models(
+    task: DesignTask,
+    targets: np.ndarray,
+    fold: np.ndarray,
+    members: int,
+    rng: np.random.Generator,
+) -> list[SiteModels]:
+    """Fit the additive and the pairwise model, each with the ridge that predicts best.
+
+    Args:
+        task: gives the sequences.
+        targets: float64 [N].
+        fold: int64 [N]; member e does not see the rows of fold e.
+        members: models of each kind.
+        rng: chooses rows of large tables.
+    """
+    held, best = fold < members, []
+    for pairs in (False, True):
+        each = [SiteModels(task, targets, fold, members, pairs, ridge, rng) for ridge in RIDGES]
+        found = [
+            rank_correlation(_predict_left_out(one, task.sequences, fold)[held], targets[held])
+            for one in each
+        ]
+        best.append(each[int(np.argmax(found))])
+    return best
+
+
+def _best_kind(
+    kinds: Sequence[Members],
+    sequences: np.ndarray,
+    targets: np.ndarray,
+    fold: np.ndarray,
+    members: int,
+) -> tuple[Members, str]:
+    """Choose the simplest kind whose rank correlation is within a standard error of the best.
+
+    Args:
+        kinds: fitted, the simplest first.
+        sequences: int8 [N, L].
+        targets: float64 [N].
+        fold: int64 [N]; member e does not see the rows of fold e.
+        members: models of each kind.
+
+    Returns:
+        The kind, and a sentence on the choice.
+    """
+    held = fold < members
+    count = int(held.sum())
+    found = [
+        rank_correlation(_predict_left_out(kind, sequences, fold)[held], targets[held])
+        for kind in kinds
+    ]
+    best = max(found)
+    within = best - (1.0 - best**2) / math.sqrt(max(count - 1, 1))
+    chosen = next(at for at, value in enumerate(found) if value >= within)
+    figures = ", ".join(
+        f"{kind.title} {value:.2f}" for kind, value in zip(kinds, found, strict=True)
+    )
+    why = (
+        "the simplest within a standard error of the best"
+        if best > 0
+        else "but none predicts them: take its designs for guesses near the measured sequences"
+    )
+    return kinds[chosen], (
+        f"{kinds[chosen].title}, by rank correlation over {count} held-out rows, {why} ({figures})"
+    )
+
+
+def _predict_left_out(networks: Members, sequences: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Predict each row by the member that did not train on it.
 
     Args:
-        networks: trained.
+        networks: fitted.
         sequences: int8 [N, L].
         fold: int64 [N]; member e did not train on the rows of fold e.
 
@@ -138,4 +226,6 @@ def reference_proxy(task: DesignTask) -> Ensemble:
     key = seal(task).content_hash
     if key not in _REFERENCE:
         _REFERENCE[key] = fit_proxy(task, np.random.default_rng(0), most_steps=REFERENCE_STEPS)
+        if _REFERENCE[key].choice:
+            note(f"{task.name}: the proxy is the {_REFERENCE[key].choice}")
     return _REFERENCE[key]

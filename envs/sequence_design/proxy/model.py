@@ -1,4 +1,4 @@
-"""The proxy: an ensemble of networks of several kinds that predicts scores."""
+"""The proxy: an ensemble of models of one or several kinds that predicts scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .networks import Networks
+from .networks import Members
 from .scores import Scale
 
 CHUNK = 4096  # rows predicted at a time
@@ -14,21 +14,23 @@ CHUNK = 4096  # rows predicted at a time
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ensemble:
-    """M networks, E of each kind, whose weighted mean is the prediction.
+    """M models, E of each kind, whose weighted mean is the prediction.
 
     Attributes:
-        kinds: the networks, kind by kind.
+        kinds: the models, kind by kind.
         weights: of the members in the mean, float64 [M], with the sum 1.
-        scale: maps the networks' normal scores to scaled scores.
+        scale: maps the models' normal scores to scaled scores.
+        choice: how the kind was chosen, in words; empty where kinds are stacked.
     """
 
-    kinds: tuple[Networks, ...]
+    kinds: tuple[Members, ...]
     weights: np.ndarray
     scale: Scale
+    choice: str = ""
 
     @property
     def n_members(self) -> int:
-        """Number of networks, M."""
+        """Number of models, M."""
         return len(self.weights)
 
     def predict_members(self, tokens: np.ndarray) -> np.ndarray:

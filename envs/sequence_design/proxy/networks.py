@@ -36,14 +36,19 @@ SMALL_DENSE = 0.25  # the same for the perceptron's
 Activations = tuple[np.ndarray, ...]  # tokens, and the units between them and the predictions
 
 
-class Networks(Protocol):
-    """E networks of one kind, evaluated and trained side by side.
+class Members(Protocol):
+    """E models of one kind, evaluated side by side.
 
     Attributes:
-        weights: float32 arrays [E, ...], trained in place.
+        weights: float32 arrays [E, ...].
     """
 
     weights: list[np.ndarray]
+
+    @property
+    def title(self) -> str:
+        """What the kind is called."""
+        ...
 
     def forward(self, tokens: np.ndarray) -> tuple[np.ndarray, Activations]:
         """Predict.
@@ -56,15 +61,6 @@ class Networks(Protocol):
         """
         ...
 
-    def backward(self, activations: Activations, slope: np.ndarray) -> list[np.ndarray]:
-        """Return the gradients of the weights, in their order and shapes.
-
-        Args:
-            activations: of `forward`.
-            slope: gradient of the loss by the predictions, float32 [E, n].
-        """
-        ...
-
     def input_gradients(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict for weighted letters, and differentiate.
 
@@ -73,6 +69,19 @@ class Networks(Protocol):
 
         Returns:
             Predictions float32 [E, n], and their gradients by `soft`, float32 [E, n, L, V].
+        """
+        ...
+
+
+class Networks(Members, Protocol):
+    """E networks of one kind, trained side by side; their weights are changed in place."""
+
+    def backward(self, activations: Activations, slope: np.ndarray) -> list[np.ndarray]:
+        """Return the gradients of the weights, in their order and shapes.
+
+        Args:
+            activations: of `forward`.
+            slope: gradient of the loss by the predictions, float32 [E, n].
         """
         ...
 
@@ -105,8 +114,13 @@ class MotifNetworks:
             np.zeros(members, np.float32),
         ]
 
+    @property
+    def title(self) -> str:
+        """See Members."""
+        return "motif networks, total match" if self.total else "motif networks, strongest match"
+
     def forward(self, tokens: np.ndarray) -> tuple[np.ndarray, Activations]:
-        """See Networks."""
+        """See Members."""
         filters, bias, last, last_bias = self.weights
         shape = (len(filters), *tokens.shape[1:2], FILTERS)
         matches = np.empty(shape, np.float32)
@@ -119,7 +133,7 @@ class MotifNetworks:
         return _linear(pooled, last, last_bias), (tokens, pooled, places)
 
     def backward(self, activations: Activations, slope: np.ndarray) -> list[np.ndarray]:
-        """See Networks."""
+        """See Members."""
         filters, bias, last, _ = self.weights
         tokens, pooled, places = activations
         back = slope[:, :, None] * last[:, None] * (pooled > 0)
@@ -132,7 +146,7 @@ class MotifNetworks:
         return [gradient, bias_gradient, (slope[:, None] @ pooled)[:, 0], slope.sum(axis=1)]
 
     def input_gradients(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See Networks."""
+        """See Members."""
         filters, bias, last, last_bias = self.weights
         members, (count, length, letters) = len(filters), soft.shape
         before = self.reach // 2
@@ -193,8 +207,13 @@ class Perceptrons:
         biases = [np.zeros((members, WIDTH), np.float32) for _ in range(2)]
         self.weights = [first, biases[0], second, biases[1], last, np.zeros(members, np.float32)]
 
+    @property
+    def title(self) -> str:
+        """See Members."""
+        return "perceptrons"
+
     def forward(self, tokens: np.ndarray) -> tuple[np.ndarray, Activations]:
-        """See Networks."""
+        """See Members."""
         first, first_bias, second, second_bias, last, last_bias = self.weights
         shape = (len(first), *tokens.shape[1:2], WIDTH)
         hidden, deeper = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -203,7 +222,7 @@ class Perceptrons:
         return _linear(deeper, last, last_bias), (tokens, hidden, deeper)
 
     def backward(self, activations: Activations, slope: np.ndarray) -> list[np.ndarray]:
-        """See Networks."""
+        """See Members."""
         first, _, second, _, last, _ = self.weights
         tokens, hidden, deeper = activations
         gradients = [(slope[:, None] @ deeper)[:, 0], slope.sum(axis=1)]
@@ -215,7 +234,7 @@ class Perceptrons:
         return [gradient, back.sum(axis=1), *gradients]
 
     def input_gradients(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See Networks."""
+        """See Members."""
         first, first_bias, second, second_bias, last, last_bias = self.weights
         hidden = np.maximum(soft.reshape(len(soft), -1) @ first + first_bias[:, None], 0.0)
         deeper = np.maximum(hidden @ second + second_bias[:, None], 0.0)

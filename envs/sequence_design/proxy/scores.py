@@ -43,6 +43,24 @@ class Scale:
         return values
 
 
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Spearman's rank correlation, equal values having their mean rank; 0 if constant.
+
+    Args:
+        one: float [n].
+        other: float [n].
+    """
+    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(_mean_ranks(one), _mean_ranks(other))[0, 1])
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2.0)[group]
+    return ranks
+
+
 def scaled_scores(task: DesignTask) -> np.ndarray:
     """Return the offline scores, float64 [N], scaled so that 0 is the worst and 1 the best."""
     low, high = task.scores.min(), task.scores.max()
