@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ...core.errors import InstanceError
 from .builder import Builder
 from .hardware import Hardware
 from .hlo_async import without_starts
@@ -58,7 +59,10 @@ def load_hlo(
         if instr.opcode == "parameter":
             arguments[instr.parameter] = lowering.fresh(instr, instr.name, instr.shape, ARG)
     ordered = [arguments[k] for k in sorted(arguments)]
-    result = lowering.run(module.entry, ordered)
+    try:
+        result = lowering.run(module.entry, ordered)
+    except RecursionError:
+        raise InstanceError(f"{place}: computations are nested too deep; inline some") from None
     builder = lowering.builder
     for tensor in leaves(result):
         if builder.kinds[tensor] == TMP:

@@ -228,12 +228,21 @@ BROKEN = [
     (f"c = s32[] constant(0)\n d = {A} conditional(c, x), branch_computations={{work, work}}",
      "2 operands for 2 branches"),
     (f"d = {A} call(x), to_apply=again", "'again' contains itself"),
+    ("d = f32[99999999,99999999] iota(), iota_dimension=0", "%d .*its result has .* bytes, more"),
     (f"d = {A} fusion(x), kind=kLoop, calls=again", "'again' contains itself"),
     (f"d = {A} fusion(x), kind=kLoop, calls=gone", "no computation 'gone'"),
     (f"d = {A} convolution(x, x), dim_labels=b01f_01io->b01f", "dim_labels that fit"),
     (f"d = f32[64,64,1,1] reshape(x)\n e = {A} convolution(d, d), window={{size=3}}, "
      "dim_labels=b01f_01io->b01f", "its window needs 2 dimensions in size"),
 ]  # fmt: skip
+
+
+def test_computations_nested_beyond_reason_are_refused() -> None:
+    chain = [f"f0: p = {A} parameter(0)\n ROOT r = {A} negate(p)"]
+    for k in range(1, 1500):
+        chain.append(f"f{k}: p = {A} parameter(0)\n ROOT r = {A} call(p), to_apply=f{k - 1}")
+    with pytest.raises(InstanceError, match=r"m.txt: computations are nested too deep"):
+        load(module(f"x = {A} parameter(0)\n ROOT y = {A} call(x), to_apply=f1499", *chain))
 
 
 @pytest.mark.parametrize(("lines", "why"), BROKEN)
