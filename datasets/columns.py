@@ -17,11 +17,13 @@ class Wanted:
         what: what it holds, for messages ("scores").
         setting: the setting that names it.
         ranks: names in the spelling of `plain`; those of an earlier rank are preferred.
+        groups: whether it only groups rows, so that columns that divide them alike are one.
     """
 
     what: str
     setting: str
     ranks: tuple[frozenset[str], ...]
+    groups: bool = False
 
 
 def plain(name: str) -> str:
@@ -49,7 +51,7 @@ def find_column(table: Table, wanted: Wanted, settings: Mapping[str, str]) -> in
         return _given(table, wanted, settings[wanted.setting])
     for rank in wanted.ranks:
         found = [at for at, name in enumerate(table.columns) if plain(name) in rank]
-        if len(found) == 1:
+        if len(found) == 1 or (found and alike(table, found, wanted.groups)):
             return found[0]
         if found:
             raise InstanceError(
@@ -57,6 +59,23 @@ def find_column(table: Table, wanted: Wanted, settings: Mapping[str, str]) -> in
                 f"choose one by the setting {wanted.setting}"
             )
     return None
+
+
+def alike(table: Table, found: Sequence[int], groups: bool) -> bool:
+    """Whether columns hold the same, or divide the rows into the same groups.
+
+    Args:
+        table: the table.
+        found: indices of columns, at least one.
+        groups: whether the groups count alone, whatever they are called.
+    """
+    first, *others = (table.texts(at) for at in found)
+    if not groups:
+        return all(other == first for other in others)
+    return all(
+        len(set(zip(first, other, strict=True))) == len(set(first)) == len(set(other))
+        for other in others
+    )
 
 
 def _given(table: Table, wanted: Wanted, given: str) -> int:

@@ -238,6 +238,27 @@ def _separator(lines: Sequence[str]) -> str:
     return choice
 
 
+def _start(lines: list[str]) -> int:
+    """Return the index of the header: below empty lines and comments (#).
+
+    A last comment that divides into as many cells as the line below it is the header itself, and is
+    freed of its mark, in place.
+    """
+    start = next((at for at, line in enumerate(lines) if line.strip()), 0)
+    below = next(
+        (at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), start
+    )
+    last = next((at for at in reversed(range(start, below)) if lines[at].strip()), below)
+    if last < below:
+        pair = [lines[last].lstrip("# "), lines[below]]
+        separator = _separator(pair)
+        widths = [len(cells) for cells in _cells(pair, separator)]
+        if separator != " " and 1 < widths[0] == widths[-1]:
+            lines[last] = pair[0]
+            return last
+    return below
+
+
 def read_table(place: str, text: str, needed: Iterable[str], ragged: bool = False) -> Table:
     """Parse a table with a header: CSV, or separated by tabs, semicolons, bars or spaces.
 
@@ -253,7 +274,7 @@ def read_table(place: str, text: str, needed: Iterable[str], ragged: bool = Fals
             or a row has another number of cells.
     """
     lines = io.StringIO(text, newline=None).readlines()
-    skipped = next((at for at, line in enumerate(lines) if line.strip()), 0)
+    skipped = _start(lines)
     told = _TOLD_SEPARATOR.fullmatch(lines[skipped].rstrip("\n")) if lines else None
     skipped += told is not None  # Excel's own first line
     body = lines[skipped:]

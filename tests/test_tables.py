@@ -64,6 +64,9 @@ def test_a_bad_table_is_refused_by_file_row_and_column(lines: tuple[str, ...], w
 def test_the_separator_is_told_from_the_lines(separator: str) -> None:
     lines = [separator.join(cells) for cells in (("name", "size"), ("a", "1.5"), ("b", "2"))]
     assert table(*lines).reals("size", 0, 9).tolist() == [1.5, 2]
+    assert table("# made", "", "# by us", f"name{separator}size", f"a{separator}1").columns
+    marked = separator.strip(" ") or ","
+    assert table("# made", f"#name{marked}size", f"a{marked}1").names("name") == ["a"]
     assert table("sep=;", "name;size", "a,b;1").names("name") == ["a,b"]
     assert table("", "name;size;note, if any", "a;1;", "b;2;x").texts(2) == ["", "x"]
 

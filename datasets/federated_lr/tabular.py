@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.errors import InstanceError
 from ...core.notes import note
-from ..columns import Wanted, find_column, plain
+from ..columns import Wanted, alike, find_column, plain
 from ..files import NO_SETTINGS
 from ..numerals import number
 from ..tables import Table, read_table
@@ -28,14 +28,16 @@ _PLACES = ("user", "site", "hospital", "device", "institution", "center", "centr
            "organization", "organisation", "org", "clinic", "bank", "branch", "store", "writer",
            "speaker", "owner", "participant", "patient", "subject", "person", "worker", "sensor",
            "phone", "customer", "account")  # fmt: skip
+_ENDS = ("id", "ids", "name", "no", "nr", "num", "number", "idx", "index", "key", "code", "label",
+         "uid", "uuid", "hash")  # fmt: skip
 CLIENT = Wanted(
     "clients", "client_column",
     (
         frozenset({"client"}),
-        frozenset({"clientid", "clientname", "clientno", "clientnumber", "clientidx",
-                   "clientindex", "clients", "cid", "flclient", "whichclient"}),
-        frozenset(f"{place}{end}" for place in _PLACES for end in ("", "id", "name", "no")),
+        frozenset({*(f"client{end}" for end in _ENDS), "clients", "cid", "flclient", "fedclient"}),
+        frozenset(f"{place}{end}" for place in _PLACES for end in ("", *_ENDS)),
     ),
+    groups=True,
 )  # fmt: skip
 NONE = "none"  # client_column=none: rows belong to nobody
 _NUMBERED = frozenset({"", "index", "id", "row", "rowid", "rowindex", "rownumber", "rownum",
@@ -114,7 +116,7 @@ def _finite(cells: Sequence[str]) -> list[float]:
 
 
 def _row_numbers(table: Table, label: int, client: int | None) -> set[int]:
-    """Return the columns that only number or name rows: pandas' index, ids."""
+    """Return the columns that only number or name rows, or clients again: pandas' index, ids."""
     found = set()
     for at, name in enumerate(table.columns):
         if at in (label, client):
@@ -123,9 +125,11 @@ def _row_numbers(table: Table, label: int, client: int | None) -> set[int]:
         different = len(cells) > 1 and len(set(cells)) == len(cells)
         numbered = different and all(cell.isascii() and cell.isdecimal() for cell in cells)
         unnamed = not name or name.startswith("unnamed:")
-        is_id = plain(name) in _NUMBERED or any(plain(name) in rank for rank in CLIENT.ranks)
+        of_client = any(plain(name) in rank for rank in CLIENT.ranks)
+        is_id = plain(name) in _NUMBERED or of_client
+        again = of_client and client is not None and alike(table, [client, at], True)
         named = different and not _finite(cells)
-        if (unnamed and (numbered or not cells)) or (is_id and (numbered or named)):
+        if (unnamed and (numbered or not cells)) or (is_id and (numbered or named)) or again:
             found.add(at)
         elif unnamed:
             table.refuse(0, at, f"column {at + 1} has no name; name it in the first line")
@@ -145,9 +149,15 @@ def _say_columns(table: Table, label: int, client: int | None, left_out: set[int
     if len(rivals) > 1:
         others = ", ".join(repr(name) for name in rivals if name != names[label])
         told = [f"labels are read from the column {names[label]!r}; {others} is a feature"]
+    unread = [
+        repr(name) for at, name in enumerate(names)
+        if at not in left_out and at != client and "client" in plain(name)
+    ]  # fmt: skip
+    if unread:
+        told.append(f"{', '.join(unread)} is a feature (client_column=NAME if it names clients)")
     if left_out:
         which = ", ".join(repr(names[at]) if names[at] else f"{at + 1}" for at in sorted(left_out))
-        told.append(f"column {which} only numbers the rows and is left out")
+        told.append(f"column {which} only numbers or names rows or clients and is left out")
     if told:
         note(f"{table.place}: {'; '.join(told)}")
 

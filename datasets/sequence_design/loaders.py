@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.errors import InstanceError
 from ...core.instance import load_single
 from ..files import NO_SETTINGS, naming, read_file
 from .arrays import NUMPY_MAGIC, read_arrays
@@ -53,7 +54,10 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> DesignTa
             found.name, str(path), found.alphabet, found.tokens, found.scores, found.places, full
         )
     else:
-        read = read_measurements(str(path), file.text(FORMATS), full)
+        text = file.text(FORMATS)
+        if text.lstrip().startswith(("{", "[", "<")):
+            raise InstanceError(f"{path}: not a known format; give {FORMATS}")
+        read = read_measurements(str(path), text, full)
         task = measured_task(file.stem, str(path), *read[:3], full, read.wild_type)
     tell_defaults(task, settings)
     return task

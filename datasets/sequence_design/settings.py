@@ -97,7 +97,8 @@ def chosen_alphabet(text: str) -> str:
         SettingError: fewer than two letters, or one twice.
     """
     letters = ALPHABETS.get(text.strip().lower(), "".join(text.split()).upper())
-    if not 2 <= len(letters) <= MOST_LETTERS or len(set(letters)) < len(letters):
+    odd = not letters.isascii() or len(set(letters)) < len(letters)
+    if odd or not 2 <= len(letters) <= MOST_LETTERS:
         raise SettingError(
             f"alphabet={text!r}; give 2 to {MOST_LETTERS} letters, none twice, or "
             f"{', '.join(ALPHABETS)}"

@@ -84,6 +84,8 @@ def read_measurements(place: str, text: str, settings: Mapping[str, str]) -> Mea
     mutation = find_column(table, MUTATION, settings)
     if sequence is not None and is_notation(table.texts(sequence)):
         sequence, mutation = None, sequence if mutation is None else mutation
+    elif sequence is None and mutation is not None and _spelled(table.texts(mutation)):
+        sequence, mutation = mutation, None  # such as GB1's variants, their four letters
     if None not in (sequence, mutation) and not is_notation(table.texts(mutation or 0)):
         mutation = None
     read = mutation if sequence is None else sequence
@@ -119,23 +121,29 @@ def _numeric(cells: list[str]) -> bool:
     return bool(cells) and all(number(cell.replace(",", ".")) is not None for cell in cells)
 
 
+def _spelled(cells: list[str]) -> bool:
+    """Whether all cells are letters of one number, and not notation."""
+    return not is_notation(cells) and all(map(str.isalpha, cells)) and len({*map(len, cells)}) == 1
+
+
 def _lettered(cells: list[str]) -> bool:
     return bool(cells) and (is_notation(cells) or all(cell.isalpha() for cell in cells))
 
 
 def _say_columns(table: Table, score: int, sequence: int) -> None:
     """Say which columns are read, unless they are called sequence and score, alone."""
-    used = [table.columns[at] for at in (sequence, score)]
-    rivals = [
-        name for at, name in enumerate(table.columns)
-        if at != score and any(plain(name) in rank for rank in SCORE.ranks)
-    ]  # fmt: skip
-    if rivals or used != ["sequence", "score"]:
-        rest = [name for name in table.columns if name not in used]
-        others = f"; not read: {', '.join(map(repr, rest))[:200]}" if rest else ""
+    names = table.columns
+    called = [
+        f"{name!r} (column {at + 1})" if names.count(name) > 1 else repr(name)
+        for at, name in enumerate(names)
+    ]
+    rest = [at for at in range(len(names)) if at not in (sequence, score)]
+    rivals = [at for at in rest if any(plain(names[at]) in rank for rank in SCORE.ranks)]
+    if rivals or (names[sequence], names[score]) != ("sequence", "score"):
+        others = f"; not read: {', '.join(called[at] for at in rest)[:200]}" if rest else ""
         note(
-            f"{table.place}: sequences are read from the column {used[0]!r}, scores from "
-            f"{used[1]!r}{others} (settings sequence_column, score_column)"
+            f"{table.place}: sequences are read from the column {called[sequence]}, scores from "
+            f"{called[score]}{others} (settings sequence_column, score_column)"
         )
 
 

@@ -50,7 +50,7 @@ def renamed(**names: str) -> str:
 @pytest.mark.parametrize(
     "name",
     ["client_id", "Client ID", "clientId", "CLIENT", "user", "user_id", "Site", "hospital",
-     "device-id", "Institution", "participant"],
+     "device-id", "Institution", "participant", "client Nr.", "userUUID"],
 )  # fmt: skip
 def test_a_column_of_clients_is_known_in_any_spelling_and_said(tmp_path: Path, name: str) -> None:
     plain, said = load(tmp_path, table(**PLAIN))
@@ -101,6 +101,18 @@ def test_tables_that_cannot_be_told_are_refused_with_the_remedy(
         load(tmp_path, table(**base | columns))
 
 
+def test_two_columns_that_name_the_same_clients_are_one(tmp_path: Path) -> None:
+    named = {"client_name": lambda n: f"bank {n % 4}"}
+    columns = {"client_id" if name == "client" else name: cells for name, cells in PLAIN.items()}
+    made, said = load(tmp_path, table(**columns, **named))
+    assert made.content_hash == load(tmp_path, table(**PLAIN))[0].content_hash
+    assert "'client_name' only numbers or names rows or clients" in said
+    with pytest.raises(InstanceError, match="clients may be in 'client_id' or 'client_name'"):
+        load(tmp_path, table(**columns, client_name=lambda n: f"bank {n % 3}"))
+    made, said = load(tmp_path, table(**PLAIN, client_age=AGES))
+    assert made.inputs.shape[1] == 3 and "'client_age' is a feature" in said
+
+
 def test_two_columns_of_classes_are_refused_and_a_rival_of_label_is_said(tmp_path: Path) -> None:
     both = {"y": lambda n: n % 2, "target": lambda n: n % 3, "age": AGES}
     with pytest.raises(InstanceError, match="labels may be in 'y' or 'target'; choose one by"):
@@ -114,7 +126,7 @@ def test_row_numbers_are_no_feature_and_said(tmp_path: Path, name: str) -> None:
     plain, _ = load(tmp_path, table(**PLAIN))
     for numbers in (range(ROWS), range(1, ROWS + 1), np.random.default_rng(0).permutation(ROWS)):
         made, said = load(tmp_path, table(**{name: numbers, **PLAIN}))
-        assert made.content_hash == plain.content_hash and "only numbers the rows" in said
+        assert made.content_hash == plain.content_hash and "only numbers or names rows" in said
     lettered = [f"p{n}" for n in range(ROWS)]
     assert load(tmp_path, table(patient_id=lettered, **PLAIN))[0].inputs.shape[1] == 2
     assert load(tmp_path, table(center=AGES / 7, **PLAIN))[0].inputs.shape[1] == 3

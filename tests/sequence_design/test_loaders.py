@@ -47,6 +47,7 @@ def test_the_alphabet_is_told_from_the_letters(
     [
         ("", "is empty"),
         ("ACGT,0.1\nACGA,0.2\n", "the first line holds data, put the names above it"),
+        ('{"sequence": ["A"]}', "not a known format; give a table"),
         (">a\nACGT\n", "FASTA, whose sequences have no scores .* make a CSV"),
         ("sequence,score\n", "has a header but no rows"),
         (GOOD + "ACG,0.5\n", "row 6: 'ACG' has 3 letters where .*row 2 has 4"),
