@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from ...core.budget import Budget
+from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
-from ...envs.vm_rescheduling.dynamics import FRAGMENT, FREE, Static, make_state, make_static
+from ...envs.vm_rescheduling.dynamics import (
+    FRAGMENT,
+    FREE,
+    State,
+    Static,
+    make_state,
+    make_static,
+)
 from ...envs.vm_rescheduling.objective import goal_reached
 from .. import highs
 from ..highs import Outcome, Report, Seconds
@@ -45,7 +51,7 @@ def plan_by_model(
     """Make greedy plans, then solve the aggregated model and expand its points to plans.
 
     Deployment sets are left to `expand` first. Where its plan misses the bound, the model is solved
-    again with a flavor for each of their members, kept apart, unless that makes it too large.
+    again with a flavor for the members of each set, kept apart, unless that makes it too large.
 
     Where VMs may leave PMs that are not ACTIVE, the fragment rate is a fraction of two linear
     terms: the model is then solved for slots - ratio * free with the ratio of the best plan so far,
@@ -68,45 +74,24 @@ def plan_by_model(
     best, best_value = greedy.search(
         instance, static, start, clock, rng, GREEDY_SHARE * budget.seconds, plans
     )
-    apart = own_flavors(static)
     bound = 0.0 if goal_reached(static, start.totals) else None
-
-    def take(form: Static, model: Model, x: np.ndarray) -> None:
-        nonlocal best, best_value
-        plan, reached = expand(form, start, *counts_of(model, x), rng)
-        clock.evaluations += 1
-        if reached < best_value - SAME:
-            best, best_value = plan, reached
-            clock.incumbent(best)
-
     form = static
     for _ in range(MAX_ROUNDS):
         if clock.remaining < LEAST_S or clock.expired or goal_reached(static, start.totals):
             break
-        end = greedy.after(static, start, best)
-        slots = (end.totals[FREE] - end.totals[FRAGMENT]) // static.unit
-        ratio = float(slots / max(1, end.totals[FREE]))
-        sets = form is apart
-        model = build(form, start, instance.mnl, slots_per_core=ratio, sets=sets)
         before = best_value
-        outcome = solve_model(
-            model,
-            lambda: clock.remaining - RESERVE_S,
-            seed,
-            point_of(model, form, start, end),
-            partial(take, form, model),
-        )
-        if outcome.x is not None:
-            take(form, model, outcome.x)
-        proven = objective_bound(model, form, start, outcome.bound, instance.mnl)
+        best, best_value, proven, again = solve_form(
+            form, static, start, best, best_value, clock, clock.budget.seconds, seed, rng,
+            solve_model,
+        )  # fmt: skip
         if proven is not None:
             bound = max(0.0, proven) if bound is None else max(bound, proven)
             if best_value <= bound + SAME:
                 break
-        if model.leaves_inactive and best_value < before - SAME:
+        if again and best_value < before - SAME:
             continue
-        members = len(apart.flavor_cpu) - len(static.flavor_cpu)
-        if sets or members == 0 or members * 2 * instance.n_pms > MOST_SET_COLUMNS:
+        apart = kept_apart(static) if form is static else None
+        if apart is None:
             break
         form = apart
     if bound is not None and best_value > bound + SAME and clock.remaining > RESERVE_S:
@@ -115,6 +100,73 @@ def plan_by_model(
             best, best_value = longer, reached
     proved = bound is not None and best_value <= bound + SAME
     return finish(clock, static, start, best, "optimal" if proved else "feasible", bound)
+
+
+def kept_apart(static: Static) -> Static | None:
+    """Return the form of a cluster whose model keeps deployment sets apart; see `solve_form`.
+
+    Returns:
+        A result of `own_flavors`; None if there are no sets, or if its model would be too large.
+    """
+    apart = own_flavors(static)
+    new = len(apart.flavor_cpu) - len(static.flavor_cpu)
+    return apart if 0 < new * 2 * len(static.pm_status) <= MOST_SET_COLUMNS else None
+
+
+def solve_form(
+    form: Static,
+    static: Static,
+    start: State,
+    best: np.ndarray,
+    best_value: float,
+    clock: Clock,
+    until: float,
+    seed: int,
+    rng: np.random.Generator,
+    solve_model: ModelSolver,
+) -> tuple[np.ndarray, float, float | None, bool]:
+    """Solve one aggregated model and expand its points.
+
+    Args:
+        form: the cluster, or a result of `kept_apart`, for the model that keeps sets apart.
+        static: the cluster.
+        start: the state before the plan.
+        best: int64 plies of the best plan so far, from which the model's solver starts.
+        best_value: its objective.
+        clock: counts the points expanded and records incumbents.
+        until: seconds into the run at which the model's solver ends.
+        seed: seed of the model's solver.
+        rng: draws the order of moves.
+        solve_model: solves the model.
+
+    Returns:
+        The best plan and its objective; the proven bound on the objective, if any; and whether a
+        better plan would change the model (Dinkelbach's method).
+    """
+    end = greedy.after(static, start, best)
+    slots = (end.totals[FREE] - end.totals[FRAGMENT]) // static.unit
+    ratio = float(slots / max(1, end.totals[FREE]))
+    model = build(form, start, static.mnl, slots_per_core=ratio, sets=form is not static)
+
+    def take(x: np.ndarray) -> None:
+        nonlocal best, best_value
+        plan, reached = expand(form, start, *counts_of(model, x), rng)
+        clock.evaluations += 1
+        if reached < best_value - SAME:
+            best, best_value = plan, reached
+            clock.incumbent(best)
+
+    outcome = solve_model(
+        model,
+        lambda: min(clock.remaining - RESERVE_S, until - clock.elapsed),
+        seed,
+        point_of(model, form, start, end),
+        take,
+    )
+    if outcome.x is not None:
+        take(outcome.x)
+    bound = objective_bound(model, form, start, outcome.bound, static.mnl)
+    return best, best_value, bound, model.leaves_inactive
 
 
 def run_highs(

@@ -6,6 +6,9 @@ then made among the patterns within a slack of the relaxation's value, which gro
 outside can be better. Milliseconds where the model over all counts (aggregated.py) takes seconds,
 for the relaxation of whole patterns is much closer to the optimum.
 
+Deployment sets are left to the order of moves. Where that misses the bound, the model that keeps
+sets apart (aggregated_search.py) has its turn if it is small, then the local search.
+
 Serves fragment_rate and moves_to_goal; for the other objectives, and where CPU has no coarse unit,
 local_search plans instead.
 """
@@ -22,6 +25,7 @@ from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
 from ...envs.vm_rescheduling.dynamics import FREE, State, Static, make_state, make_static
 from ...envs.vm_rescheduling.objective import fragment_rate
 from . import greedy, local_search
+from .aggregated_search import LEAST_S, kept_apart, run_highs, solve_form
 from .expand import expand
 from .master import (
     Choice,
@@ -44,6 +48,7 @@ MAX_CUTS = 6
 SAFE = 0.85  # share of the time left that HiGHS gets, as it reads its clock only now and then
 TOLERANCE = 1e-6
 RESERVE_S = 0.02
+SETS_SHARE = 0.6  # of the time left, for the model that keeps sets apart
 FIRST_PLANS = 2  # greedy plans made first, so that there is an incumbent early
 
 
@@ -90,6 +95,16 @@ def generate_columns(
             return finish(clock, static, start, best, "optimal", bound)
         if exhausted:
             break
+    apart = kept_apart(static) if instance.mode == "static" else None
+    if apart is not None and clock.remaining > LEAST_S and not clock.expired:
+        until = clock.elapsed + SETS_SHARE * clock.remaining
+        best, best_value, proven, _ = solve_form(
+            apart, static, start, best, best_value, clock, until, seed, rng, run_highs
+        )
+        if proven is not None:
+            bound = max(bound or 0.0, proven)
+            if best_value <= bound + 1e-9:
+                return finish(clock, static, start, best, "optimal", bound)
     single_vms_matter = len(instance.set_vms) > 0 or instance.pm_move_cap > 0
     if instance.mode == "static" and (single_vms_matter or not exhausted):
         best = local_search.improve(instance, static, start, best, clock, rng)
