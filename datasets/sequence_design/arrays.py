@@ -146,7 +146,11 @@ def _codes(
 ) -> tuple[np.ndarray, int]:
     """Return codes int64 [N, L], and how many letters there are; 0 if that is not known."""
     if x.ndim == 3 and x.dtype.kind in "fiub":
-        return _from_one_hot(x.astype(np.float64), places), x.shape[2]
+        hot = x.astype(np.float64)
+        if not np.isclose(hot.sum(axis=2), 1).all() and np.isclose(hot.sum(axis=1), 1).all():
+            note(f"{path}: read as one-hot rows [N, V, L], letters on the second axis")
+            hot = hot.transpose(0, 2, 1)
+        return _from_one_hot(hot, places), hot.shape[2]
     if x.ndim != 2 or x.dtype.kind not in "iuf":
         raise InstanceError(
             f"{path}: has shape {x.shape} and dtype {x.dtype}, expected whole numbers [N, L] or "

@@ -353,15 +353,15 @@ def encode(alphabet: str, texts: Sequence[str], places: Sequence[str]) -> np.nda
     for row, text in enumerate(texts):
         if len(text) != length:
             raise InstanceError(
-                f"{places[row]}: {text!r} has {len(text)} letters where {places[0]} has {length}; "
-                "all sequences must have one length (align or trim them)"
+                f"{places[row]}: {text[:40]!r} has {len(text)} letters where {places[0]} has "
+                f"{length}; all sequences must have one length (align or trim them)"
             )
         codes = np.frombuffer(text.encode("latin-1", "replace"), np.uint8)
         tokens[row] = table[codes]
         odd = np.flatnonzero(tokens[row] < 0)
         if odd.size:
             raise InstanceError(
-                f"{places[row]}: {text[odd[0]]!r} at position {odd[0]} of {text!r} is not in the "
-                f"alphabet {alphabet!r}; correct it or drop the row"
+                f"{places[row]}: {text[odd[0]]!r} at position {odd[0]} of {text[:40]!r} is not in "
+                f"the alphabet {alphabet!r}; correct it or drop the row"
             )
     return tokens

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.core.notes import told_to
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
@@ -67,7 +70,7 @@ def test_all_shards_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> No
         load(path)
 
 
-@pytest.mark.parametrize("form", ["codes", "one-hot", "flat", "letters", "soft"])
+@pytest.mark.parametrize("form", ["codes", "one-hot", "flat", "letters", "soft", "turned"])
 def test_gfps_codes_are_in_the_order_of_a_blosum_matrix(tmp_path: Path, form: str) -> None:
     wild = WILD_TYPES["avgfp"]
     rows = [list(wild) for _ in range(20)]
@@ -76,7 +79,7 @@ def test_gfps_codes_are_in_the_order_of_a_blosum_matrix(tmp_path: Path, form: st
     codes = np.array([[GFP_ORDER.index(letter) for letter in row] for row in rows])
     hot = np.eye(20)[codes]
     x = {"codes": codes, "one-hot": hot, "flat": hot.reshape(20, -1), "letters": np.array(rows),
-         "soft": 0.6 * hot + 0.4 / 20}[form]  # fmt: skip
+         "soft": 0.6 * hot + 0.4 / 20, "turned": hot.transpose(0, 2, 1)}[form]  # fmt: skip
     for name in ("gfp", "mine"):
         task, said = load(saved(tmp_path, name, x, RNG.random(20)))
         assert sorted(texts(task)) == sorted("".join(row) for row in rows)
@@ -122,3 +125,26 @@ def test_arrays_that_are_no_sequences_are_refused_by_row(
 ) -> None:
     with pytest.raises(InstanceError, match=told):
         load(saved(tmp_path, "tf", x, y))
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_arrays_in_any_form_and_shards_are_the_same_task(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    letters = data.draw(st.permutations("ACGT"))
+    cuts = sorted(data.draw(st.sets(st.integers(1, 15), max_size=11)))
+    kind = data.draw(st.sampled_from([np.int8, np.int64, np.uint8, np.float32]))
+    form = data.draw(st.sampled_from(["codes", "one-hot", "letters"]))
+    hot = np.eye(4)[PAIRS].astype(kind)
+    forms = {"codes": PAIRS.astype(kind), "one-hot": hot, "letters": np.array(letters)[PAIRS]}
+    flat = data.draw(st.booleans())
+    parts = zip(np.split(forms[form], cuts), np.split(SCORES, cuts), strict=True)
+    for n, (x, y) in enumerate(parts):
+        path = saved(folder, "own", x, y[:, 0] if flat else y, f"-{n}")
+    task, _ = load(path, alphabet="".join(letters))
+    assert texts(task) == ["".join(letters[code] for code in row) for row in PAIRS]
+    assert task.scores.tolist() == [*range(16)]

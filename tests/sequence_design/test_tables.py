@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError, SettingError
 from sysopt_gym.core.instance import save_archive
 from sysopt_gym.core.notes import told_to
+from sysopt_gym.core.registry import load_problem
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.datasets.sequence_design.loaders import load_file
+from sysopt_gym.evaluation.catalog import find_instances
 
 UNRULED = {"offline": "1", "fixed": "none", "max_mutations": "none"}
 WILD = "MKTAYIAKQR"
@@ -192,6 +194,64 @@ def test_mutations_that_do_not_fit_are_refused_by_row(
     lines = [f"{mut},{n}" for n, mut in enumerate(mutations)]
     with pytest.raises(InstanceError, match=told):
         load(tmp_path / "t.csv", listed("mutant,score", *lines), wild_type=WILD, **given)
+
+
+def test_commands_read_a_zip_of_one_table_and_refuse_other_zips(tmp_path: Path) -> None:
+    problem = load_problem("sequence_design")
+    text = listed("sequence,score", *(f"{seq},{n}" for n, seq in enumerate(PROTEINS.values())))
+    path = tmp_path / "measured.csv.zip"
+    path.write_bytes(plain_zip(text.encode()))
+    (task,) = find_instances(problem, str(path), UNRULED)
+    assert task.content_hash == load(tmp_path / "measured.csv", text)[0].content_hash
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("readme.md", "two files")
+    with pytest.raises(InstanceError, match=r"holds measured.csv, readme.md, no instances of this"):
+        find_instances(problem, str(path), UNRULED)
+
+
+RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+LONG = dict(
+    A="Ala", C="Cys", D="Asp", E="Glu", F="Phe", G="Gly", H="His", I="Ile", K="Lys", L="Leu",
+    M="Met", N="Asn", P="Pro", Q="Gln", R="Arg", S="Ser", T="Thr", V="Val", W="Trp", Y="Tyr",
+)  # fmt: skip
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_random_variants_come_back_from_their_mutations(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    wild = data.draw(st.text(RESIDUES, min_size=6, max_size=30))
+    first = data.draw(st.integers(-3, 400))
+    mark = data.draw(st.sampled_from([":", "_", ",", ";", "/", "+", " "]))
+    long = data.draw(st.booleans())
+    expected, cells = {wild: 0.0}, ["WT"]
+    for n in range(1, data.draw(st.integers(2, 8))):
+        places = data.draw(st.sets(st.integers(max(0, -first), len(wild) - 1), min_size=1,
+                                   max_size=4))  # fmt: skip
+        letters, changes = list(wild), []
+        for at in sorted(places):
+            new = data.draw(st.sampled_from(RESIDUES.replace(wild[at], "")))
+            names = (LONG[wild[at]], LONG[new]) if long else (wild[at], new)
+            changes.append(f"{names[0]}{at + first}{names[1]}")
+            letters[at] = new
+        if "".join(letters) not in expected:
+            expected["".join(letters)] = float(n)
+            cells.append(("p." if long else "") + mark.join(changes))
+    lines = [f'"{cell}",{score}' for cell, score in zip(cells, expected.values(), strict=True)]
+    given = {"wild_type": wild, "first_position": str(first)}
+    task, _ = load(tmp_path / "t.csv", listed("variant,score", *lines), alphabet="protein", **given)
+    assert rows(task) == expected and task.wild_type == wild
+    # Both columns together tell the wild type, without a setting.
+    both = [
+        f'"{cell}",{seq},{score}'
+        for cell, (seq, score) in zip(cells, expected.items(), strict=True)
+    ]
+    given = {"first_position": str(first), "alphabet": "protein"}
+    task, _ = load(tmp_path / "t.csv", listed("variant,sequence,score", *both), **given)
+    assert rows(task) == expected and task.wild_type == wild
 
 
 def test_mutations_beside_sequences_that_do_not_belong_together_tell_no_wild_type(
