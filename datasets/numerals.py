@@ -87,7 +87,8 @@ def plain_numbers(
     else:
         mark = ","
         unsure = all(_grouped(cells[row], ",") for row in commas)
-        if unsure and (separator == "," or elsewhere()[1]):
+        comma, point = elsewhere() if unsure else (True, False)
+        if point or (separator != ";" and not comma):
             refuse(commas[0], f"is {cells[commas[0]]}, which may be a decimal comma or a mark of "
                    "thousands; write decimal points")  # fmt: skip
     thousands = "." if mark == "," else ","

@@ -92,7 +92,7 @@ def test_decimal_commas_and_marks_of_thousands_are_told_from_the_whole_column() 
     assert reals("1,234.5", "0.5", "1,000", separator=",") == [1234.5, 0.5, 1000]
     assert reals("1,234,567", "1,000") == [1234567, 1000]
     assert reals("0,5", "7", separator=",") == [0.5, 7]
-    assert reals("1,234", "2,000", separator="\t") == [1.234, 2]
+    assert reals("1,234", "2,000", separator="\t", beside="0,5") == [1.234, 2]
     assert reals("\u22120.5", "\u22120,5".replace(",", ".")) == [-0.5, -0.5]
 
 
@@ -103,7 +103,8 @@ def test_decimal_commas_and_marks_of_thousands_are_told_from_the_whole_column() 
         (("1.234,5", "1,234.5"), ";", "", "decimal points and commas are mixed"),
         (("1,234,567", "0,5"), ";", "", "row 3.*mixed"),
         (("1,234", "12,345"), ",", "", "may be a decimal comma or a mark of thousands"),
-        (("1,234", "12,345"), "\t", "0.5", "may be a decimal comma or a mark of thousands"),
+        (("1,234", "12,345"), "\t", "", "may be a decimal comma or a mark of thousands"),
+        (("1,234", "12,345"), ";", "0.5", "may be a decimal comma or a mark of thousands"),
         (("1.234", "12.345"), ";", "0,5", "in a table with decimal commas"),
         (("1_000",), ";", "", "expected a number"),
         (("١",), ";", "", "expected a number"),

@@ -123,12 +123,13 @@ def _row_numbers(table: Table, label: int, client: int | None) -> set[int]:
             continue
         cells = [cell for cell in table.texts(at) if cell]
         different = len(cells) > 1 and len(set(cells)) == len(cells)
-        numbered = different and all(cell.isascii() and cell.isdecimal() for cell in cells)
+        values = _finite(cells)
+        numbered = different and len(values) == len(cells) and all(map(float.is_integer, values))
         unnamed = not name or name.startswith("unnamed:")
         of_client = any(plain(name) in rank for rank in CLIENT.ranks)
         is_id = plain(name) in _NUMBERED or of_client
         again = of_client and client is not None and alike(table, [client, at], True)
-        named = different and not _finite(cells)
+        named = different and not values
         if (unnamed and (numbered or not cells)) or (is_id and (numbered or named)) or again:
             found.add(at)
         elif unnamed:
@@ -213,9 +214,11 @@ def _owners(table: Table, client: int) -> np.ndarray:
 
 
 def _same_numbers(cells: Sequence[str]) -> list[str]:
-    """Write equal numbers alike, whole ones without a point."""
+    """Write equal numbers alike, whole ones without a point, and true and false."""
     alike = []
     for cell in cells:
+        if cell.lower() in ("true", "false"):
+            cell = cell.lower()
         value = number(cell)
         if value is not None and abs(value) < _EXACT:
             cell = str(int(value)) if value.is_integer() else repr(value)
@@ -240,7 +243,11 @@ def _coded(table: Table, at: int) -> np.ndarray:
     numeric = all(number(text) is not None for text in values)
     broken = numeric and any(not float(text).is_integer() for text in values)
     each = len(cells) / len(values)
-    if len(values) > MOST_VALUES and (broken or each < ROWS_A_VALUE) and numeric:
+    numbered = numeric and not broken and sorted(map(float, values)) in (
+        list(range(len(values))), list(range(1, len(values) + 1))
+    )  # fmt: skip
+    few = each < (2 if numbered else ROWS_A_VALUE)
+    if len(values) > MOST_VALUES and (broken or few) and numeric:
         raise InstanceError(
             f"{table.place}: the labels (column {column!r}) are {len(values)} different numbers in "
             f"{len(cells)} rows, such as {cells[0]}: quantities, but classes are learned here; "

@@ -136,6 +136,9 @@ def test_labels_are_one_class_however_the_number_is_written(tmp_path: Path) -> N
     plain, _ = load(tmp_path, table(**PLAIN))
     mixed = table(**PLAIN | {"label": lambda n: ("0", "1.0", "0.0", "1")[n % 4]})
     assert load(tmp_path, mixed)[0].content_hash == plain.content_hash
+    truth = table(**PLAIN | {"label": lambda n: ("False", "TRUE", "FALSE", "true")[n % 4]})
+    assert load(tmp_path, truth)[0].content_hash == plain.content_hash
+    assert load(tmp_path, table(**PLAIN | {"label": lambda n: 1 + n % 30}))[0].classes == 30
     words = table(**PLAIN | {"label": lambda n: ("none", "severe")[n % 2]})
     assert load(tmp_path, words)[0].content_hash == plain.content_hash
     made, said = load(tmp_path, table(**PLAIN | {"label": lambda n: ("no", "No", "yes")[n % 3]}))
