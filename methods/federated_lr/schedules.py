@@ -114,16 +114,19 @@ def wsd_s(rounds: int) -> np.ndarray:
     """Decay before each of several horizons, then go on at the full rate: WSD simplified.
 
     Wen et al. 2024 (arXiv 2410.05192). The horizons are a quarter, a half and the whole of the
-    rounds; in the last tenth before each the *inverse* rate grows linearly, to a tenth of the rate
-    as in Levanter. Levanter takes a tenth of each cycle instead of each horizon; which of these the
-    paper did is unverified.
+    rounds; in the last tenth of each the *inverse* rate grows linearly, to a tenth of the rate as
+    in Levanter. That the decay is a tenth of the horizon is unverified; see `wsd_s_levanter`.
     """
-    factors = np.ones(rounds)
-    for horizon in (math.ceil(rounds / 4), math.ceil(rounds / 2), rounds):
-        decay = _tenth(horizon)
-        q = np.arange(1, decay + 1) / decay
-        factors[horizon - decay : horizon] = 1.0 / (q / LOWEST + (1.0 - q))
-    return factors
+    return _decayed_before_horizons(rounds, whole=True)
+
+
+@schedule
+def wsd_s_levanter(rounds: int) -> np.ndarray:
+    """Follow `wsd_s` with decays of a tenth of each cycle, from one horizon to the next.
+
+    As Levanter does (its schedule "inv" with `cycle_length` and a decay of 0.1).
+    """
+    return _decayed_before_horizons(rounds, whole=False)
 
 
 @schedule
@@ -145,9 +148,9 @@ def infinite(rounds: int) -> np.ndarray:
     """Warm up, cool down to a constant, and anneal exponentially in the last rounds.
 
     Ibrahim et al. 2024 (arXiv 2403.08763) and Singh et al. 2025 (arXiv 2503.02844), who anneal on
-    demand. Unverified: the shares (cosine cooldown until 0.6, constant until 0.85 of the rounds)
-    and the constant 0.55. Warm-up is a twentieth, at least one round; the papers' hundredth would
-    be less.
+    demand. Shape, warm-up of a twentieth (at least one round), the constant 0.55 and the last 15 %
+    are those of public code for these papers, which differs in them from paper to paper; that the
+    cosine ends at 0.6 of the rounds is unverified (public runs have it between 0.4 and 0.7).
     """
     constant = 0.55
     warm = _warmup(rounds)
@@ -190,27 +193,36 @@ def slow_start_fast_decay(rounds: int) -> np.ndarray:
 
 @schedule
 def power(rounds: int) -> np.ndarray:
-    """Fall by min(1, (n / n0)^-0.51) in round n, then decay exponentially.
+    """Fall as `power_law`, then decay exponentially.
 
-    Shen et al. 2024 (arXiv 2408.13359). The paper gives an absolute rate from tokens and batch
-    size, which says nothing of the models here; so the power begins to act after a tenth of the
-    rounds, n0. Unverified: in the last tenth the factors fall exponentially by another factor of
-    ten. There is no warm-up.
+    Unverified: in the last tenth of the rounds the factors fall exponentially by another factor of
+    ten. The schedules of this name in Levanter and IBM's dolomite-engine have no such decay.
     """
-    n = np.arange(1, rounds + 1)
-    factors = np.minimum(1.0, (n / _tenth(rounds)) ** -0.51)
+    factors = power_law(rounds)
     decay = _tenth(rounds)
     factors[-decay:] *= LOWEST ** (np.arange(1, decay + 1) / decay)
     return factors
 
 
 @schedule
-def uba(rounds: int) -> np.ndarray:
-    """Follow the unified budget-aware schedule (Tang et al. 2025, arXiv 2505.24452).
+def power_law(rounds: int) -> np.ndarray:
+    """Fall by min(1, (n / n0)^-0.51) in round n.
 
-    The factor at progress p is 2 (1 + cos pi p) / (2 phi + (2 - phi) (1 + cos pi p)). Unverified:
-    this formula, and PHI = 5 for SGD. With phi = 2 it is the cosine; below, it stays high and drops
-    late; above, it falls early.
+    Shen et al. 2024 (arXiv 2408.13359). The paper gives an absolute rate, 4.6 n^-0.51 times the
+    batch size after n tokens, which says nothing of the models here; so the power begins to act
+    after a tenth of the rounds, n0. There is no warm-up.
+    """
+    return np.minimum(1.0, (np.arange(1, rounds + 1) / _tenth(rounds)) ** -0.51)
+
+
+@schedule
+def uba(rounds: int) -> np.ndarray:
+    """Follow a family of one parameter through the cosine, after the unified budget-aware schedule.
+
+    Tang et al. 2025 (arXiv 2505.24452). The factor at progress p is
+    2 (1 + cos pi p) / (2 phi + (2 - phi) (1 + cos pi p)). Unverified: this formula, which is from
+    memory, and PHI = 5 for SGD. With phi = 2 it is the cosine; below, it stays high and drops late;
+    above, it falls early.
     """
     up = 1.0 + np.cos(np.pi * _progress(rounds))
     return 2.0 * up / (2.0 * PHI + (2.0 - PHI) * up)
@@ -246,6 +258,24 @@ def _fall(count: int, low: float = 0.0) -> np.ndarray:
 def _ramp(count: int, low: float) -> np.ndarray:
     """Rise linearly between `low` and 1, both left out."""
     return low + (1.0 - low) * np.arange(1, count + 1) / (count + 1)
+
+
+def _decayed_before_horizons(rounds: int, whole: bool) -> np.ndarray:
+    """Return the factors of `wsd_s`.
+
+    Args:
+        rounds: T.
+        whole: whether the decay is a tenth of the rounds since the start, not since the last
+            horizon.
+    """
+    factors, last = np.ones(rounds), 0
+    for horizon in (math.ceil(rounds / 4), math.ceil(rounds / 2), rounds):
+        if horizon > last:
+            decay = _tenth(horizon if whole else horizon - last)
+            q = np.arange(1, decay + 1) / decay
+            factors[horizon - decay : horizon] = 1.0 / (q / LOWEST + (1.0 - q))
+        last = horizon
+    return factors
 
 
 def _tenth(rounds: int) -> int:

@@ -3,7 +3,8 @@
 After Defazio et al. 2023 (arXiv 2310.07831, "When, why and how much?"). The paper runs once,
 filters the norms, and computes the schedule for a second run. Here there is one run; so at every
 round the schedule is computed from the norms so far, with the last filtered value for the rounds to
-come, and of that schedule the present round's factor is used.
+come, and of that schedule the present round's factor is used. The filter treats the two ends of a
+run otherwise than the authors' code does, which `Refinement(edges="authors")` does as they do.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 WIDTH = 0.1  # of the median filter, as a share of the rounds
+Edges = Literal["reflect", "authors"]
 FLOOR = 1e-6  # least norm, as a share of the largest
 
 
@@ -50,21 +52,30 @@ def refine(norms: np.ndarray) -> np.ndarray:
     return factors
 
 
-def forecast(seen: Sequence[float], rounds: int) -> np.ndarray:
+def forecast(seen: Sequence[float], rounds: int, edges: Edges = "reflect") -> np.ndarray:
     """Filter the norms seen so far and hold the last value for the rounds to come.
 
-    The median filter is as wide as a tenth of the rounds, an odd number of at least 3, and reflects
-    at both ends.
+    The median filter is as wide as a tenth of the rounds, an odd number.
 
     Args:
         seen: gradient norms so far, from 1 to T + 1 of them.
         rounds: T.
+        edges: how the filter goes on beyond the norms: "reflect" mirrors them at both ends, and is
+            at least 3 wide;
+            "authors" mirrors the last ones without the very last, two widths long, and repeats the
+            first, as the authors' code does.
 
     Returns:
         float64 [T + 1].
     """
-    width = max(3, 2 * (round(WIDTH * rounds) // 2) + 1)
-    past = median_filter(np.asarray(seen, np.float64), width, mode="reflect")
+    norms = np.asarray(seen, np.float64)
+    if edges == "reflect":
+        width = max(3, 2 * (round(WIDTH * rounds) // 2) + 1)
+        past = median_filter(norms, width, mode="reflect")
+    else:
+        width = 2 * (int(WIDTH * rounds) // 2) + 1
+        padded = np.pad(norms, (0, 2 * width), mode="reflect")
+        past = median_filter(padded, width, mode="nearest")[: len(norms)]
     return np.concatenate([past, np.full(rounds + 1 - len(past), past[-1])])
 
 
@@ -74,13 +85,14 @@ class Refinement(Controller):
     Args:
         rate: the rate to schedule. Round s + 1's beta and round s's alpha are set at step s, after
             s norms.
+        edges: of the filter; see forecast.
 
     Attributes:
         seen: gradient norms so far.
     """
 
-    def __init__(self, rate: Literal["alpha", "beta"] = "beta") -> None:
-        self.rate = rate
+    def __init__(self, rate: Literal["alpha", "beta"] = "beta", edges: Edges = "reflect") -> None:
+        self.rate, self.edges = rate, edges
 
     def reset(self, terms: Terms, budget: Budget, seed: int) -> None:
         """Forget the norms; see Controller.reset."""
@@ -92,7 +104,7 @@ class Refinement(Controller):
         played, rounds = info["step"], self.terms.rounds
         if played:
             self.seen.append(info["gradient_norm"])
-        factors = refine(forecast(self.seen or [1.0], rounds))
+        factors = refine(forecast(self.seen or [1.0], rounds, self.edges))
         if self.rate == "beta":
             self.beta = self.terms.beta * factors[min(played, rounds - 1)]
         else:

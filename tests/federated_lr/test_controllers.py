@@ -39,11 +39,13 @@ SCHEDULES = [
     "refinement",
     "wsd",
     "wsd_s",
+    "wsd_s_levanter",
     "wsdc",
     "infinite",
     "rewarm_redecay",
     "slow_start_fast_decay",
     "power",
+    "power_law",
     "uba",
     "one_cycle",
 ]

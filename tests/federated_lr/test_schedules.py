@@ -95,6 +95,15 @@ def test_wsd_s_goes_on_at_the_full_rate_after_each_decay() -> None:
     assert factors[[9, 19]] == pytest.approx([0.1, 0.1])
 
 
+def test_wsd_s_of_levanter_decays_for_a_tenth_of_each_cycle() -> None:
+    """By its own formula: the rate over (1 / lowest - 1) count / decay + 1."""
+    factors = np.ones(80)
+    for end, decay in ((20, 2), (40, 2), (80, 4)):
+        count = np.arange(1, decay + 1)
+        factors[end - decay : end] = 1 / ((1 / 0.1 - 1) * count / decay + 1)
+    assert schedules.wsd_s_levanter(80) == pytest.approx(factors)
+
+
 def test_wsdc_stays_at_the_low_rate() -> None:
     factors = schedules.wsdc(50)
     assert (factors[:40] == 1.0).all() and factors[45:] == pytest.approx(np.full(5, 0.1))
@@ -129,6 +138,15 @@ def test_power_is_capped_then_falls_with_its_exponent_then_exponentially() -> No
     assert (factors[:10] == 1.0).all()
     assert factors[[19, 39, 79]] == pytest.approx([2**-0.51, 4**-0.51, 8**-0.51])
     assert factors[-1] == pytest.approx(0.1 * 10**-0.51)
+
+
+def test_power_law_is_the_power_without_its_last_decay() -> None:
+    for rounds in (1, 7, 50, 100):
+        law, power = schedules.power_law(rounds), schedules.power(rounds)
+        tail = max(1, round(0.1 * rounds))
+        assert law[:-tail] == pytest.approx(power[:-tail])
+        assert law[-1] == pytest.approx(10 * power[-1])
+    assert schedules.power_law(100)[[9, 19, 99]] == pytest.approx([1.0, 2**-0.51, 10**-0.51])
 
 
 def test_uba_is_the_cosine_at_two_and_drops_late_below_and_early_above(
@@ -166,6 +184,16 @@ def test_refined_factors_are_never_above_one_whatever_the_norms(norms: list[floa
 
 def test_a_single_odd_norm_is_filtered_out_of_the_forecast() -> None:
     assert (forecast([3.0, 3.0, 90.0, 3.0], 10) == 3.0).all()
+
+
+def test_the_authors_filter_mirrors_the_end_and_repeats_the_start() -> None:
+    norms = [9.0, 1.0, 5.0, 2.0, 8.0, 3.0, 7.0, 4.0]
+    # Width 3: the first sees 9 twice; the last sees the one before it again, without itself twice.
+    padded = [9.0, *norms, 7.0]
+    medians = [float(np.median(padded[at : at + 3])) for at in range(8)]
+    assert forecast(norms, 20, "authors")[:8].tolist() == medians
+    assert forecast([3.0], 20, "authors").tolist() == [3.0] * 21
+    assert forecast(norms, 20).tolist() != forecast(norms, 20, "authors").tolist()
 
 
 def test_the_forecast_holds_the_last_filtered_norm() -> None:
