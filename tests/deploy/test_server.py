@@ -14,6 +14,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import IllegalActionError, SettingError
 from sysopt_gym.datasets.federated_lr.generator import generate
 from sysopt_gym.datasets.federated_lr.instance import BETA_RANGE, Federation, Terms, terms_of
+from sysopt_gym.deploy.flower import server as server_module
 from sysopt_gym.deploy.flower.server import Mean, Others, Server
 from sysopt_gym.envs.federated_lr.draws import draw_rounds, first_weights, shelve
 from sysopt_gym.envs.federated_lr.env import FederatedLREnv
@@ -196,6 +197,45 @@ def test_a_kept_model_is_returned_to_with_its_update_and_the_servers_moments() -
     # Back at (3, 4) with (-1, 0) in hand and no momentum, half of it is applied.
     np.testing.assert_allclose(server.weights, [2.5, 4.0], rtol=1e-5)
     np.testing.assert_allclose(server.last_update, [-1.0, 0.0])
+
+
+def test_a_kept_model_is_returned_to_with_its_other_arrays() -> None:
+    plan = [order(1, 0.1), order(1, 0.1, checkpoint="keep"), order(1, 0.1)]
+    plan += [order(1, 0.1, checkpoint="return"), order(1, 0.1)]
+    seen: list[float] = []
+
+    def validate(weights: np.ndarray, others: Others) -> tuple[float, float]:
+        seen.append(float(others["count"]))
+        return bowl(weights, others)
+
+    first = {"count": np.array(0.0)}
+    weights = np.array([3.0, 4.0])
+    server = Server(Scripted(plan), TERMS, weights, validate, Budget(1.0), 7, first)
+    for turn in (1.0, 2.0, 3.0, 4.0):
+        mean = mean_of(server.weights, [server.weights - 0.1], [1.0], [1.0])
+        server.receive(mean, {"count": np.array(turn)})
+    # Kept with the update of the first round in hand, and gone back to in the third.
+    assert seen == [0.0, 1.0, 2.0, 1.0, 4.0]
+    assert server.others["count"] == 4.0
+
+
+@given(size=st.integers(1, 40), seed=st.integers(0, 10**6))
+def test_answers_added_one_by_one_in_pieces_are_their_weighted_mean(size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sent, trained = rng.normal(size=size), rng.normal(size=(4, size))
+    counts, losses, norms = rng.uniform(0.1, 9.0, (3, 4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_module, "CHUNK", 7)
+        mean = Mean(sent)
+        for row in zip(trained, losses, norms, counts, strict=True):
+            mean.add(*row)
+        np.testing.assert_allclose(
+            mean.square / mean.total, np.average(((trained - sent) ** 2).sum(1), weights=counts)
+        )
+        np.testing.assert_allclose(
+            mean.update(), np.average(trained - sent, axis=0, weights=counts), atol=1e-12
+        )
+    assert mean.loss / mean.total == pytest.approx(np.average(losses, weights=counts))
 
 
 @pytest.mark.parametrize("order_", [[0, 0, 0, 0, 9], [0, 0, 0], [0.5] * 5, [-1, 0, 0, 0, 0]])
