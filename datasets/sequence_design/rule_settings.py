@@ -105,7 +105,8 @@ def tell_defaults(task: DesignTask, settings: Mapping[str, str]) -> None:
         wild = " or the wild type" * bool(task.wild_type)
         told.append(
             f"designs differ from the nearest measured sequence{wild} in at most "
-            f"{task.most_changes} letters, as nine in ten measured ones do from theirs "
+            f"{task.most_changes} letter{'s' * (task.most_changes > 1)}, as nine in ten measured "
+            "ones do from theirs "
             f"(max_mutations=NUMBER or {NONE} to have it otherwise)"
         )
     if told:

@@ -19,7 +19,7 @@ from .objective import expected_median
 from .observation import observation_space, squashed
 from .proxy import Ensemble, reference_proxy
 from .render import frame
-from .rules import edits, legal, letters_at, starting_designs
+from .rules import edits, has_rules, legal, letters_at, starting_designs
 
 SHORT_ALPHABET = 4  # DNA and RNA: as many edits as letters by default
 PROTEIN_EDITS = 15
@@ -168,7 +168,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
 
     def _append(self, action: Any) -> float:
         letter, lane = int(action), self.tokens[None]
-        ruled_out = self.task.ruled and letter not in np.flatnonzero(self._mask())
+        ruled_out = has_rules(self.task) and letter not in np.flatnonzero(self._mask())
         if ruled_out or append(lane, self._spent, np.array([letter]), self.task.banned) >= 0:
             raise illegal_letter(self.task, letter, self._spent, self._mask())
         self._spent += 1
@@ -268,7 +268,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         if self.form == "batch":
             return _walks(task, self.action_space.shape[0] // task.length, rng)  # type: ignore[index]
         if self.form == "construct":
-            if not task.ruled and (tokens is None or spent == 0):
+            if not has_rules(task) and (tokens is None or spent == 0):
                 return rng.integers(task.letters)
             now = np.zeros(task.length, np.int8) if tokens is None else tokens
             return rng.choice(np.flatnonzero(letters_at(task, now[None], spent)[0]))

@@ -15,11 +15,18 @@ MEDIAN_SCORE = Objective("median_score", "maximize", "0..1, the landscape's wors
 ESTIMATED = Objective(
     "median_score", "maximize", "ESTIMATE by a fitted oracle; 0..1, worst and best measured"
 )
+LOWEST = Objective(
+    "median_score",
+    "maximize",
+    "ESTIMATE by a fitted oracle; 0..1, highest (worst) and lowest (best) measured",
+)
 
 
 def objective_of(task: DesignTask) -> Objective:
     """Name, direction and unit of the task's objective."""
-    return ESTIMATED if task.estimated else MEDIAN_SCORE
+    if task.estimated:
+        return LOWEST if task.negated else ESTIMATED
+    return MEDIAN_SCORE
 
 
 def expected_median(predicted: np.ndarray) -> np.ndarray:

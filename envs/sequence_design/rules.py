@@ -55,6 +55,12 @@ class Rules:
         return self.most, self.center, self.starts, self.places, self.letters
 
 
+@lru_cache(maxsize=64)
+def has_rules(task: DesignTask) -> bool:
+    """Return `task.ruled`, which every step of an environment asks for."""
+    return task.ruled
+
+
 @lru_cache(maxsize=32)
 def rules_of(task: DesignTask) -> Rules:
     """Compile the rules of a task; kept for as long as it is in use."""
@@ -74,7 +80,7 @@ def rules_of(task: DesignTask) -> Rules:
 
 def legal(task: DesignTask, tokens: np.ndarray) -> np.ndarray:
     """Return which sequences int8 [n, L] keep all rules, bool [n]."""
-    if not task.ruled:
+    if not has_rules(task):
         return feasible(tokens, task.banned)
     rules = rules_of(task)
     found: np.ndarray = legal_rows(
@@ -95,7 +101,7 @@ def letters_at(task: DesignTask, tokens: np.ndarray, at: int | np.ndarray) -> np
         int8 [n, V]; 1 for each such letter. There is always one.
     """
     mask = np.zeros((len(tokens), task.letters), np.int8)
-    if not task.ruled:
+    if not has_rules(task):
         if isinstance(at, np.ndarray):
             before = tokens[np.arange(len(tokens)), at - 1]
             mask[:] = ~task.banned[np.minimum(before, task.letters - 1)] | (at == 0)[:, None]
@@ -120,7 +126,7 @@ def letters_after(task: DesignTask, tokens: np.ndarray) -> np.ndarray:
     Returns:
         bool [n, L, V].
     """
-    if task.ruled:
+    if has_rules(task):
         masks = [letters_at(task, tokens, place) for place in range(task.length)]
         return np.stack(masks, axis=1).astype(np.bool_)
     found = np.ones((*tokens.shape, task.letters), np.bool_)
@@ -140,7 +146,7 @@ def edits(task: DesignTask, tokens: np.ndarray) -> np.ndarray:
         stop.
     """
     mask = np.zeros((len(tokens), task.length * task.letters + 1), np.int8)
-    if not task.ruled:
+    if not has_rules(task):
         edit_mask(tokens, task.banned, mask)
         return mask
     rules = rules_of(task)
@@ -191,7 +197,7 @@ def repaired(
         int8 [n, L]; legal sequences are as they were, others the nearest to them among those near
         one reference, that nearest to them.
     """
-    if not task.ruled:
+    if not has_rules(task):
         return tokens
     broken = np.flatnonzero(~legal(task, tokens))
     if not len(broken):

@@ -20,7 +20,7 @@ from .env import SequenceDesignEnv, check_alike, illegal_letter
 from .objective import expected_median
 from .observation import squashed
 from .proxy import Ensemble, reference_proxy
-from .rules import letters_at
+from .rules import has_rules, letters_at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,7 +255,7 @@ def _ruled_out(task: DesignTask, tokens: np.ndarray, at: int, letters: np.ndarra
         at: the position.
         letters: int64 [B].
     """
-    if not task.ruled:
+    if not has_rules(task):
         return -1
     mask = letters_at(task, tokens, at)
     known = (letters >= 0) & (letters < task.letters)

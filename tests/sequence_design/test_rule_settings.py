@@ -44,7 +44,7 @@ def free_positions(task: DesignTask) -> list[int]:
 
 def test_positions_that_never_vary_stay_and_designs_keep_near_by_default(tmp_path: Path) -> None:
     path = mutants_file(tmp_path, singles())
-    with pytest.warns(InputNote, match=r"5 of 8 positions never vary.*in at most 1 letters"):
+    with pytest.warns(InputNote, match=r"5 of 8 positions never vary.*in at most 1 letter, as"):
         task = load_file(path, {"offline": "1"})
     assert free_positions(task) == [3, 4, 8]
     assert task.most_changes == 1 and len(task.references) == len(singles())
