@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from sysopt_gym import Budget, Solution
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
+from sysopt_gym.envs.sequence_design.rules import legal
 
 
 def solve(task: DesignTask, budget: Budget, seed: int) -> Solution:
     """Change a letter in each of the best measured sequences.
 
     Args:
-        task: the measured sequences; banned pairs of neighboring letters are kept out.
+        task: the measured sequences, and the rules that designs must keep.
         budget: an evaluation is a mutant.
         seed: of the places and letters.
     """
@@ -23,8 +24,8 @@ def solve(task: DesignTask, budget: Budget, seed: int) -> Solution:
         mutant = best[len(designs) % len(best)].copy()
         mutant[rng.integers(task.length)] = rng.integers(task.letters)
         clock.evaluations += 1
-        if mutant.tobytes() not in known and not task.banned[mutant[:-1], mutant[1:]].any():
+        if mutant.tobytes() not in known and legal(task, mutant[None])[0]:
             known.add(mutant.tobytes())
             designs.append(mutant)
-    rows = np.resize([*designs, *best], (task.batch_size, task.length))
-    return clock.solution(rows.astype(np.int64).ravel())
+    rows = np.array([*designs, *best[legal(task, best)]], np.int64)[: task.batch_size]
+    return clock.solution(rows.ravel())
