@@ -86,6 +86,8 @@ class Problem(ABC, Generic[I]):
     replay_arguments: ClassVar[Mapping[str, Any]] = {}
     """Further arguments of the environment in which the judge replays plans, which may hold actions
     that players are not offered."""
+    reads_folders: ClassVar[bool] = False
+    """Whether `load_file` takes a folder for a file, such as one of two tables."""
     pictures: ClassVar[str] = ""
     """Lazy entry point of its pictures in the report: (rows of results, instances by their hash,
     colors by contender) -> list of Picture."""

@@ -37,9 +37,9 @@ def find_instances(problem: Problem[Any], argument: str, settings: Mapping[str, 
     path = Path(argument).expanduser()
     if argument.partition("/")[0] in problem.sets:
         found = list(problem.sets.load(argument))
-    elif path.is_dir():
+    elif path.is_dir() and not problem.reads_folders:
         raise InstanceError(f"{argument}: is a folder; give one of the files in it")
-    elif path.exists() and not holds_instances(path):
+    elif path.is_dir() or (path.exists() and not holds_instances(path)):
         check_settings(problem, settings)
         return [read_file(problem, path, settings)]
     elif path.exists():
@@ -265,7 +265,7 @@ def import_file(
         InstanceError: no such file, or malformed.
         SysOptError: see `load` and `reader_of`.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InstanceError(f"{path}: no such file; give the file to import")
     if family is None:
         problems = [load_problem(name) for name in family_names()]

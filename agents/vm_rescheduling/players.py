@@ -23,6 +23,7 @@ from ...envs.vm_rescheduling.problem import PROBLEM
 from ...methods.vm_rescheduling.columns import generate_columns
 from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.pricing import GridError, make_nodes
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 from ..checkpoints import SHIPPED, load_network
 from .network import RelationalPolicy
 from .playing import Player, Weights, take_weights
@@ -57,6 +58,7 @@ def shipped_prices() -> PriceNetwork:
     return load_network(PRICES, PROBLEM, PriceNetwork).eval()
 
 
+@for_any_hosts
 def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan by column generation from learned prices.
 
@@ -77,6 +79,7 @@ def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
     return generate_columns(instance, clock, seed, prices)
 
 
+@for_any_hosts
 def solve_ppo(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Return the best of many sampled plans, the greedy one among them. One evaluation is one plan.
 
@@ -89,6 +92,7 @@ def solve_ppo(instance: Cluster, budget: Budget, seed: int) -> Solution:
     return improve(instance, clock, seed, plans=None)
 
 
+@for_any_hosts
 def solve_ppo_greedy(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Return the plan of the likeliest actions.
 
@@ -101,6 +105,7 @@ def solve_ppo_greedy(instance: Cluster, budget: Budget, seed: int) -> Solution:
     return improve(instance, clock, seed, plans=(0.0,))
 
 
+@for_any_hosts
 def solve_ppo_sample(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Return one plan sampled from the policy as it is.
 

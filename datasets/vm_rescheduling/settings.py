@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
-from .instance import DEFAULT_TASK, MODES, OBJECTIVES, Cluster
+from .assembly import Reading
+from .instance import DEFAULT_TASK, MODES, OBJECTIVES, STATUS_NAMES, Cluster
 
 SETTINGS: Mapping[str, Setting] = {
     "mnl": Setting("50", "the most moves in a plan (a file or set may bring its own)"),
@@ -24,7 +26,54 @@ SETTINGS: Mapping[str, Setting] = {
     "churn_per_min": Setting(
         f"{DEFAULT_TASK['churn_per_min']:g}", "arrivals and exits together, a minute (mode live)"
     ),
+    "overcommit": Setting(
+        "", "factors of CPU and of memory that hosts are sold by: CPU,MEMORY or CPU; the file's"
+    ),
+    "status_names": Setting(
+        "", "what other names of statuses in a file mean: NAME:DISABLED,NAME:OUTAGE"
+    ),
 }
+READ_BY_FILES = ("overcommit", "status_names")
+
+
+def reading_of(values: Mapping[str, str]) -> Reading:
+    """Return how a file is to be read, from the settings that say so.
+
+    Args:
+        values: texts by the names in SETTINGS.
+
+    Raises:
+        SettingError: a value cannot be read.
+    """
+    text = values.get("overcommit", "")
+    return Reading(_factors(text) if text else None, _status_names(values.get("status_names", "")))
+
+
+def _factors(text: str) -> tuple[float, float]:
+    try:
+        cpu, *rest = (float(part) for part in text.split(","))
+        (memory,) = rest or (1.0,)
+    except ValueError:
+        cpu = memory = math.nan
+    if not all(0.01 <= factor <= 1000 for factor in (cpu, memory)):
+        raise SettingError(
+            f"setting overcommit={text!r}; give factors from 0.01 to 1000, such as 1.5 (CPU) or "
+            "16,1.5 (CPU and memory)"
+        )
+    return cpu, memory
+
+
+def _status_names(text: str) -> dict[str, str]:
+    names = {}
+    for pair in filter(None, text.split(",")):
+        name, _, status = pair.rpartition(":")
+        if not name or status.upper() not in STATUS_NAMES:
+            raise SettingError(
+                f"setting status_names: {pair!r} is not NAME:STATUS with a status of "
+                f"{', '.join(STATUS_NAMES)}"
+            )
+        names[name.strip().lower()] = status.upper()
+    return names
 
 
 def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
@@ -47,6 +96,10 @@ def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
                 changes[key] = float(text)
             elif key == "weights":
                 changes[key] = np.array([float(part) for part in text.split(",")])
+            elif key == "overcommit":
+                changes |= _sold_by(cluster, text)
+            elif key == "status_names":
+                _status_names(text)  # of files alone: a cluster has statuses, not their names
             elif key == "drain":
                 changes["drain_pms"] = _pm_indices(cluster, text)
             else:
@@ -54,6 +107,26 @@ def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
         except ValueError as error:
             raise SettingError(f"setting {key}={text!r} cannot be read ({error})") from error
     return dataclasses.replace(cluster, **changes) if changes else cluster  # type: ignore[arg-type]
+
+
+def _sold_by(cluster: Cluster, text: str) -> dict[str, object]:
+    """Return what changes if a cluster's hosts are sold by other factors."""
+    if not text:
+        return {}
+    factors = np.array(_factors(text))
+    if np.array_equal(cluster.overcommit, factors):
+        return {}
+    if cluster.overcommit.size:
+        raise SettingError(
+            f"{cluster.name}: its hosts are sold by the factors "
+            f"{','.join(f'{one:g}' for one in cluster.overcommit)} already; read the file they "
+            "come from with others"
+        )
+    cpu, memory = (
+        np.floor(given * factor + 1e-6).astype(np.int64)
+        for given, factor in zip((cluster.numa_cpu, cluster.numa_mem), factors, strict=True)
+    )
+    return {"numa_cpu": cpu, "numa_mem": memory, "overcommit": factors}
 
 
 def _pm_indices(cluster: Cluster, text: str) -> np.ndarray:

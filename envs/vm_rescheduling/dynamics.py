@@ -134,6 +134,17 @@ def make_state(cluster: Cluster, static: Static) -> State:
     return state
 
 
+def broken_sets(cluster: Cluster) -> np.ndarray:
+    """Tell which deployment sets have two VMs on one host (or in one rack), bool [S]."""
+    place = np.where(np.repeat(cluster.set_by_rack, np.diff(cluster.set_start)),
+                     cluster.pm_rack[cluster.vm_pm[cluster.set_vms]],
+                     cluster.vm_pm[cluster.set_vms])  # fmt: skip
+    parts = np.split(place, cluster.set_start[1:-1])
+    return np.array(
+        [len(np.unique(part)) < len(part) for part in parts[: len(cluster.set_by_rack)]], np.bool_
+    )
+
+
 def copy_state(state: State) -> State:
     """Return an independent copy."""
     return State(*(array.copy() for array in state))

@@ -15,6 +15,7 @@ from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.settings import SETTINGS, with_settings
 from ...datasets.vm_rescheduling.splits import SETS, utilization
 from . import FAMILY
+from .dynamics import broken_sets
 from .objective import objective_of
 from .plan import export_plan
 from .validate import validate
@@ -60,6 +61,7 @@ class VMRescheduling(Problem[Cluster]):
     load_file = staticmethod(load_file)
     generate = staticmethod(generate)
     apply_settings = staticmethod(with_settings)
+    reads_folders = True
     objective = staticmethod(objective_of)
     validate = staticmethod(validate)
     export_plan = staticmethod(export_plan)
@@ -81,8 +83,9 @@ class VMRescheduling(Problem[Cluster]):
         facts: dict[str, Any] = {
             "PMs": cluster.n_pms,
             "VMs": cluster.n_vms,
-            "VMs on two NUMA nodes": int((nodes == 2).sum()),
+            "VMs on several NUMA nodes": int((nodes > 1).sum()),
             "flavors": len(cluster.flavor_names),
+            "NUMA nodes a host": "/".join(map(str, np.unique(cluster.pm_nodes))),
             "racks": len(np.unique(cluster.pm_rack)),
             "CPU in use": f"{utilization(cluster):.1%}",
             "memory in use": f"{1 - cluster.free()[1].sum() / max(cluster.numa_mem.sum(), 1):.1%}",
@@ -92,11 +95,14 @@ class VMRescheduling(Problem[Cluster]):
             "fragment rate": round(fragments / max(int(free_cpu.sum()), 1), 4),
             "deployment sets by host": int((~cluster.set_by_rack).sum()),
             "deployment sets by rack": int(cluster.set_by_rack.sum()),
+            "deployment sets broken": int(broken_sets(cluster).sum()),
             "pinned VMs": int(cluster.vm_pinned.sum()),
             "objective": cluster.objective,
             "MNL": cluster.mnl,
             "mode": cluster.mode,
         }
+        if cluster.overcommit.size:
+            facts["sold by (CPU, memory)"] = ", ".join(f"{one:g}" for one in cluster.overcommit)
         for status, name in enumerate(STATUS_NAMES):
             if status != ACTIVE and (cluster.pm_status == status).any():
                 facts[f"{name} hosts"] = int((cluster.pm_status == status).sum())

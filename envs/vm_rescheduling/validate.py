@@ -39,7 +39,8 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
 
     Returns:
         The objective (NaN where the plan is infeasible), one sentence per broken constraint (the
-        first 20), and the detail: moves, skipped, fragment_rate.
+        first 20), and the detail: moves, skipped, fragment_rate, and where there are deployment
+        sets, how many have two VMs in one place before the plan and after it.
     """
     book = _Book.open(cluster)
     plies, malformed = _read(cluster, np.asarray(actions), book.stride)
@@ -48,7 +49,7 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
     live = cluster.mode == "live"
     if live:
         book.churn(world.seed, world.elapsed_s)
-    skipped = 0
+    skipped, broken_before = 0, book.broken_sets()
     violations: list[str] = []
     ended = _goal_met(book)
     for at in range(0, len(plies), 2):
@@ -83,6 +84,9 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
         "skipped": float(skipped),
         "fragment_rate": _rates(book)[0],
     }
+    if book.groups:
+        detail["broken_sets_before"] = float(broken_before)
+        detail["broken_sets"] = float(book.broken_sets())
     if violations:
         return Verdict(math.nan, False, tuple(violations[:MAX_VIOLATIONS]), detail)
     return Verdict(_objective(book), True, (), detail)
@@ -292,6 +296,18 @@ class _Book:
                         + (f"in rack {cluster.pm_rack[pm]}" if by_rack else "on that host")
                     )
         return why
+
+    def broken_sets(self) -> int:
+        """Return how many deployment sets have two present VMs on one host (or in one rack)."""
+        homes: dict[int, list[int]] = {}
+        for vm, groups in self.groups.items():
+            for group in groups if vm in self.host else ():
+                pm = self.host[vm]
+                rack_wise = bool(self.cluster.set_by_rack[group])
+                homes.setdefault(group, []).append(
+                    int(self.cluster.pm_rack[pm]) if rack_wise else pm
+                )
+        return sum(len(set(places)) < len(places) for places in homes.values())
 
     def move(self, vm: int, pm: int, way: tuple[int, ...]) -> None:
         """Move the VM to nodes of host `pm`."""

@@ -20,6 +20,7 @@ from ...methods.vm_rescheduling.moves import (
     residual_energy,
     top_moves,
 )
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 MAX_WIDTH = 256
 MOVES_A_STATE = 12  # moves tried from a state, at most
@@ -47,6 +48,7 @@ class _Node:
     key: int
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan by beam search with widths 1, 2, 4, ..., each with every energy scale.
 

@@ -13,11 +13,13 @@ from ...datasets.vm_rescheduling.instance import Cluster
 from ...methods.highs import Outcome, Report, Seconds
 from ...methods.vm_rescheduling.aggregated import Model
 from ...methods.vm_rescheduling.aggregated_search import plan_by_model
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 LEAST_A_COLUMN_S = 4e-5  # building the model and starting the search take about half of this
 COST_DIGITS = 10**6  # fractional costs are rounded to the inverse of this
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int, workers: int = 1) -> Solution:
     """Plan as milp does, with CP-SAT in place of HiGHS.
 

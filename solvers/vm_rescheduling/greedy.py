@@ -10,8 +10,10 @@ from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import make_state, make_static
 from ...methods.vm_rescheduling.greedy import search
 from ...methods.vm_rescheduling.minimal import finish
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan by always making the move of the largest gain, restarted with different tie-breaking.
 

@@ -19,10 +19,12 @@ from ...envs.vm_rescheduling.dynamics import (
 from ...envs.vm_rescheduling.objective import goal_reached, value
 from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.moves import NEVER, SAME, STEPS, Table, make_move, make_table
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 LARGEST_CORES = 16  # of a VM that the heuristic moves
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan as the published heuristic does (HA of VMR2L, EuroSys 2025, and its released code).
 

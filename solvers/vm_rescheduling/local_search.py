@@ -6,8 +6,10 @@ from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...methods.vm_rescheduling.local_search import search
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan by large-neighborhood search; in live mode it ends once it stops improving.
 

@@ -31,6 +31,7 @@ from ...methods.vm_rescheduling.moves import (
     restore_table,
     top_moves,
 )
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 EXPLORATION = 1.0  # PUCT's constant, for values scaled by the best gain
 TEMPERATURE = 4.0  # of the prior, in cores of gain
@@ -58,6 +59,7 @@ class Node:
     children: list[Node] | None = field(default=None)
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan by Monte Carlo tree search with PUCT (Silver et al. 2017).
 

@@ -23,11 +23,13 @@ from ...methods.vm_rescheduling.aggregated import build, counts_of
 from ...methods.vm_rescheduling.aggregated_search import RESERVE_S, SAME, run_highs
 from ...methods.vm_rescheduling.expand import expand
 from ...methods.vm_rescheduling.minimal import finish
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 PART_PMS = 70  # PMs of a part, about
 LEAST_S = 0.06  # with fewer seconds left, no part is built
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan by POP (Narayanan et al. 2021): solve random parts of the cluster one by one, and merge.
 

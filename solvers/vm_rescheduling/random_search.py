@@ -21,10 +21,12 @@ from ...envs.vm_rescheduling.dynamics import (
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
 from ...methods.vm_rescheduling.minimal import finish
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 DRAWS_A_MOVE = 200  # tries to find a legal move
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Draw random legal plans until the budget ends, and keep the best prefix.
 

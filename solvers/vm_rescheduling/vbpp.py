@@ -29,11 +29,13 @@ from ...methods.vm_rescheduling.moves import (
     residual_energy,
     restore_table,
 )
+from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 ALPHAS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)  # weights of CPU against memory
 STAGE_MOVES = (1, 2, 5, 10)  # VMs a stage
 
 
+@for_any_hosts
 def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     """Plan in stages of vector bin packing: alpha-VBPP.
 
