@@ -166,6 +166,9 @@ def _add(computation: Computation, where: str, line: str) -> None:
     least = _LEAST.get(opcode.removesuffix("-start"), _LEAST.get(opcode, 0))
     if len(operands) < least:
         instr.refuse(f"needs {least} operands or more, has {len(operands)}")
+    for operand in operands if opcode != "parameter" else ():
+        if operand not in computation.by_name:
+            instr.refuse(f"operand {operand!r} is not made before it; the text is no schedule")
     if instr.name in computation.by_name:
         instr.refuse("the name stands twice in its computation")
     computation.instrs.append(instr)

@@ -231,6 +231,7 @@ BROKEN = [
     ("d = f32[99999999,99999999] iota(), iota_dimension=0", "%d .*its result has .* bytes, more"),
     (f"d = {A} fusion(x), kind=kLoop, calls=again", "'again' contains itself"),
     (f"d = {A} fusion(x), kind=kLoop, calls=gone", "no computation 'gone'"),
+    (f"d = {A} bitcast(d)", "%d .*operand 'd' is not made before it"),
     (f"d = {A} convolution(x, x), dim_labels=b01f_01io->b01f", "dim_labels that fit"),
     (f"d = f32[64,64,1,1] reshape(x)\n e = {A} convolution(d, d), window={{size=3}}, "
      "dim_labels=b01f_01io->b01f", "its window needs 2 dimensions in size"),
