@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sysopt_gym.agents.sequence_design import players
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import Verdict, World
 from sysopt_gym.core.errors import IllegalActionError
+from sysopt_gym.core.notes import InputNote
 from sysopt_gym.core.registry import contender_names, load_contender, load_problem
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.datasets.sequence_design.settings import with_settings
@@ -167,3 +169,25 @@ def test_doing_nothing_keeps_the_rules_even_where_no_measured_row_does() -> None
     assert not any(keeps(task, row) for row in task.sequences)
     plan = PROBLEM.null_plan(task).reshape(-1, task.length)
     assert len(plan) and all(keeps(task, row) for row in plan)
+
+
+@pytest.mark.parametrize("name", ["ga", "adalead", "cma_es"])
+def test_long_proteins_of_which_four_sites_vary_keep_the_other_letters(
+    name: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    letters = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
+    rows = np.tile(rng.choice(letters, 120), (60, 1))
+    sites = [38, 39, 40, 53]
+    rows[:, sites] = rng.choice(letters, (60, 4))
+    scores = rng.normal(size=60) + (rows[:, 39] == "W")
+    lines = [f"{''.join(row)},{score}" for row, score in zip(rows, scores, strict=True)]
+    (tmp_path / "gb.csv").write_text("\n".join(["sequence,score", *lines]))
+    with pytest.warns(InputNote, match="116 of 120 positions never vary"):
+        task = PROBLEM.load_file(tmp_path / "gb.csv", {"offline": "1", "batch": "8"})
+    plan = load_contender("sequence_design", name).object(seal(task), Budget(20.0, 300), 0).actions
+    designs = np.asarray(plan).reshape(-1, 120)
+    changed = (designs != task.sequences[0]).any(axis=0)
+    assert len(designs) == 8 and set(np.flatnonzero(changed)) <= set(sites)
+    away = (task.sequences != designs[:, None]).sum(axis=2).min(axis=1)
+    assert away.max() <= task.most_changes or not task.most_changes
