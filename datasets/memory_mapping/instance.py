@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.fields import array, choice, declared, names, number, string, whole
 from ...core.instance import Instance
-from .loops import MAX_REPEAT, Loop, loop_fault, loops_of_repeats
+from .loops import MAX_REPEAT, Loop, Visit, loop_fault, loops_of_repeats, visits
 
 ARG, CONST, TMP, OUT = 0, 1, 2, 3
 KIND_NAMES = ("arg", "const", "tmp", "out")
@@ -234,6 +234,7 @@ class Accesses(NamedTuple):
         read: int64 [A]; bytes read in all executions.
         written: int64 [A]; bytes written in all executions.
         writes: bool [A]; whether the access writes.
+        replaces: bool [A]; whether the access writes the whole buffer without reading it.
         makes: bool [A]; whether it is the first write of a buffer without content before.
         decides: bool [A]; whether a place must be chosen.
     """
@@ -248,6 +249,7 @@ class Accesses(NamedTuple):
     read: np.ndarray
     written: np.ndarray
     writes: np.ndarray
+    replaces: np.ndarray
     makes: np.ndarray
     decides: np.ndarray
 
@@ -272,15 +274,19 @@ def accesses(program: Program) -> Accesses:
     for instr, repeat in enumerate(program.instr_repeat.tolist()):
         for op in range(int(program.op_start[instr]), int(program.op_start[instr + 1])):
             buffer = int(buffer_of[program.op_tensor[op]])
-            row = rows.setdefault((instr, buffer), [0, 0, 0, 0])
+            row = rows.setdefault((instr, buffer), [0, 0, 0, 0, 0])
             row[int(program.op_write[op])] += repeat * int(program.op_bytes[op])
-            if program.op_write[op]:
+            if not program.op_write[op]:
+                row[4] = -1  # what is read is needed, whatever is written
+            else:
                 row[2] = 1
+                if row[4] == 0 and program.op_bytes[op] >= size[buffer]:
+                    row[4] = 1
                 if not held[buffer]:
                     held[buffer] = True
                     row[3] = 1
     keys = np.array(list(rows), np.int64).reshape(-1, 2)
-    table = np.array(list(rows.values()), np.int64).reshape(-1, 4)
+    table = np.array(list(rows.values()), np.int64).reshape(-1, 5)
     return Accesses(
         tensor_buffer=buffer_of.astype(np.int64),
         size=size,
@@ -292,6 +298,7 @@ def accesses(program: Program) -> Accesses:
         read=table[:, 0],
         written=table[:, 1],
         writes=table[:, 2] > 0,
+        replaces=table[:, 4] > 0,
         makes=table[:, 3] > 0,
         decides=placeable[keys[:, 1]],
     )
@@ -328,7 +335,8 @@ def peak_bytes(program: Program) -> int:
     """Return the largest number of bytes in use at once; capacities may be fractions of it.
 
     Counted are buffers of SMALLEST_BYTES or more that are not pinned to slow memory, each from its
-    first to its last access. The result does not depend on the capacity.
+    first to its last access, and throughout a loop that carries it from trip to trip or finds it
+    anew in every trip. The result does not depend on the capacity.
     """
     a = accesses(program)
     counts = (a.size >= SMALLEST_BYTES) & ~np.isin(
@@ -338,11 +346,26 @@ def peak_bytes(program: Program) -> int:
     last = np.full(len(a.size), -1, np.int64)
     np.minimum.at(first, a.buffer, a.instr)
     np.maximum.at(last, a.buffer, a.instr)
+    for (loop, buffer), visit in visits_of(program, a).items():
+        if visit.carried:
+            first[buffer] = min(first[buffer], program.loop_first[loop])
+            last[buffer] = max(last[buffer], program.loop_last[loop])
     counts &= last >= 0
     change = np.zeros(program.n_instrs + 1, np.int64)
     np.add.at(change, first[counts], a.size[counts])
     np.subtract.at(change, last[counts] + 1, a.size[counts])
     return int(change.cumsum().max())
+
+
+def visits_of(program: Program, a: Accesses) -> dict[tuple[int, int], Visit]:
+    """Return what each loop does to each buffer that its body uses, by (loop, buffer).
+
+    Args:
+        program: the program.
+        a: its accesses.
+    """
+    columns = (a.instr.tolist(), a.buffer.tolist(), a.writes.tolist(), a.replaces.tolist())
+    return visits(program.loops, *columns)
 
 
 class Roofline(NamedTuple):

@@ -1,4 +1,4 @@
-"""Loops of a program: ranges of instructions that are executed several times."""
+"""Loops of a program: instructions that are executed several times, and what their trips carry."""
 
 from __future__ import annotations
 
@@ -83,3 +83,76 @@ def loop_fault(loops: Iterable[Loop]) -> str:
             )
         around.append((row, loop, executions))
     return ""
+
+
+def parents(loops: Sequence[Loop]) -> list[int]:
+    """Return the innermost loop around each loop, -1 for none.
+
+    Args:
+        loops: loops without a fault (see `loop_fault`).
+    """
+    around: list[int] = []
+    found = []
+    for row, loop in enumerate(loops):
+        while around and loops[around[-1]].last < loop.first:
+            around.pop()
+        found.append(around[-1] if around else -1)
+        around.append(row)
+    return found
+
+
+def innermost(loops: Sequence[Loop], instrs: int) -> list[int]:
+    """Return the innermost loop around each instruction, -1 for none.
+
+    Args:
+        loops: loops without a fault.
+        instrs: number of instructions.
+    """
+    found = [-1] * instrs
+    for row, loop in enumerate(loops):  # inner loops come after outer ones
+        found[loop.first : loop.last + 1] = [row] * (loop.last + 1 - loop.first)
+    return found
+
+
+class Visit(NamedTuple):
+    """What a loop's body does to a buffer in each trip.
+
+    Attributes:
+        entry: the body's first access to the buffer.
+        carried: whether the entry finds what was there before the trip: the loop's body does not
+            begin by writing all of the buffer without reading it.
+        changed: whether the body writes the buffer.
+    """
+
+    entry: int
+    carried: bool
+    changed: bool
+
+
+def visits(
+    loops: Sequence[Loop],
+    instrs: Sequence[int],
+    buffers: Sequence[int],
+    writes: Sequence[bool],
+    replaces: Sequence[bool],
+) -> dict[tuple[int, int], Visit]:
+    """Return what each loop does to each buffer that its body uses, by (loop, buffer).
+
+    Args:
+        loops: loops without a fault.
+        instrs: instruction of each access, ascending.
+        buffers: buffer of each access.
+        writes: whether each access writes.
+        replaces: whether each access writes all of the buffer without reading it.
+    """
+    found: dict[tuple[int, int], Visit] = {}
+    if not loops:
+        return found
+    inner, outer = innermost(loops, max(instrs, default=0) + 1), parents(loops)
+    for access, (instr, buffer) in enumerate(zip(instrs, buffers, strict=True)):
+        loop = inner[instr]
+        while loop >= 0:
+            visit = found.get((loop, buffer), Visit(access, not replaces[access], False))
+            found[loop, buffer] = visit._replace(changed=visit.changed or bool(writes[access]))
+            loop = outer[loop]
+    return found
