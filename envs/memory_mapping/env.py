@@ -57,7 +57,8 @@ class MallocGameEnv(FamilyEnv[Program]):
 
     ## Description
     A scheduled program reads and writes buffers. Slow memory holds them all; fast memory is small.
-    Each use of a buffer by an instruction is a decision, in program order. The mechanics follow
+    Each use of a buffer by an instruction is a decision, in program order; in a loop it is carried
+    out in every trip. The mechanics follow
     the project's reading of the paper; docs/memory_mapping.md says what is the paper's.
 
     ## Action space
@@ -105,6 +106,7 @@ class MallocGameEnv(FamilyEnv[Program]):
         "human" (needs matplotlib).
 
     ## Version history
+    v0, version 3: loops; a plan can be executed in the unrolled program.
     v0, version 2: six more features of a decision (density to left_fits).
     v0, version 1: first version.
     """

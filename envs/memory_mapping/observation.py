@@ -23,6 +23,7 @@ from .dynamics import (
     idle,
 )
 from .ranges import KEPT, N_LIVE, R_END, R_OFFSET, R_START, R_TOP
+from .rings import first_copy
 from .stays import benefits, crowding, find_stays, knapsack
 
 # Columns of a decision's row.
@@ -127,7 +128,7 @@ def fixed_features(static: Static) -> np.ndarray:
             row[Decision.CROWD_NEXT] = _squash(crowd[following])
             benefit[d] += benefit[following]
         row[Decision.FUTURE_BENEFIT] = _squash(
-            benefit[d] / max(1.0, float(static.buf_copy[buffer]))
+            benefit[d] / max(1.0, float(first_copy(static, d)[1]))
         )
     return fixed
 
@@ -143,7 +144,7 @@ def _write_decision(static: Static, state: State, row: np.ndarray, d: int, now: 
     row[Decision.SAVING_SHARE] = _part(time - after, time)
     row[Decision.COMPUTE_SHARE] = _part(compute, time)
     row[Decision.LOG_TIME] = np.log2(time + 1.0) / 64.0
-    row[Decision.COPY_SHARE] = _squash(static.buf_copy[buffer] / (time + 1.0))
+    row[Decision.COPY_SHARE] = _squash(first_copy(static, d)[1] / (time + 1.0))
     row[Decision.SAME_INSTRUCTION] = instr == current
     row[Decision.SAME_BUFFER] = buffer == static.dec_buffer[now]
     end = state.end[buffer]
@@ -219,10 +220,10 @@ def observe(
         _write_decision(static, state, decisions[row], position + row, position)
     current = static.dec_instr[position]
     held = _draw_occupancy(static, state, occupancy, current)
-    need = float(static.buf_copy[static.dec_buffer[position]])
+    before, need = first_copy(static, position)
     total = 0.0
-    for back in range(min(SUPPLY, current)):
-        total += idle(static, state, current - 1 - back)
+    for back in range(min(SUPPLY, before)):
+        total += idle(static, state, before - 1 - back)
         supply[back] = _squash(total / need)
     globals_[Global.TIME_LEFT] = 1.0 - _part(current, len(static.instr_slow))
     globals_[Global.FREE] = 1.0 - _part(held, static.capacity)

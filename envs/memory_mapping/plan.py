@@ -10,6 +10,7 @@ from ...core.errors import SolutionError
 from ...datasets.memory_mapping.instance import Program, accesses
 from .dynamics import (
     ACTION_NAMES,
+    COPY_RING,
     COPY_START,
     EVICT_END,
     FINISHED,
@@ -21,6 +22,7 @@ from .dynamics import (
     make_static,
     play,
 )
+from .static import FIRST
 
 
 def carried_out(program: Program, actions: np.ndarray) -> tuple[Static, State]:
@@ -45,7 +47,8 @@ def export_plan(program: Program, actions: np.ndarray) -> list[dict[str, Any]]:
 
     Columns: decision; instruction and its index; tensor; bytes; use (read, write); action; offset
     in fast memory and the instructions the copy into it takes (from, to), the instruction by whose
-    end a write-back before it is done; all -1 where there is none.
+    end a write-back before it is done; all -1 where there is none. A copy is made once each time
+    that the instruction after it is reached from before; if that begins a loop, before the loop.
 
     Raises:
         SolutionError: the plan is not legal.
@@ -69,11 +72,19 @@ def export_plan(program: Program, actions: np.ndarray) -> list[dict[str, Any]]:
                 "action": ACTION_NAMES[action],
                 "offset": offset,
                 "copy_from": start,
-                "copy_to": instr - 1 if start >= 0 else -1,
+                "copy_to": copied_before(static, state, decision) - 1 if start >= 0 else -1,
                 "written_back_by": evicted,
             }
         )
     return rows
+
+
+def copied_before(static: Static, state: State, decision: int) -> int:
+    """The instruction that a decision's copy ends before: the first of the outermost loop that it
+    is made before, or the decision's own.
+    """
+    ring = int(state.moves[decision, COPY_RING])
+    return int(static.rings[ring, FIRST] if ring >= 0 else static.dec_instr[decision])
 
 
 def buffer_names(program: Program) -> list[str]:

@@ -9,19 +9,25 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .static import Static
+from .rings import NONE, carrying, first_copy
+from .static import CARRIED, ENTRY, FIRST, LAST, Static
 
 
 class Stays(NamedTuple):
     """The stay in fast memory that ends with each decision: from the buffer's use before it, or
     from when its copy must start.
 
+    Where a loop carries the buffer, the stay of its first use there is held to the loop's end and
+    is worth what all uses in the loop are; those of the others take no more room.
+
     Attributes:
         start: int64 [D]; the instruction it starts with.
+        last: int64 [D]; the instruction it ends with.
         density: float64 [D]; time saved per byte and instruction, ps.
     """
 
     start: np.ndarray
+    last: np.ndarray
     density: np.ndarray
 
 
@@ -53,25 +59,41 @@ def find_stays(static: Static) -> Stays:
     """Every decision's stay; a fast write before it belongs to it."""
     count = len(static.dec_instr)
     saves, before = benefits(static), previous_uses(static)
-    start, density = np.zeros(count, np.int64), np.zeros(count)
+    start, last, density = np.full(count, -1), static.dec_instr.copy(), np.zeros(count)
+    worth = saves.astype(np.float64)
+    for d in range(count):
+        outer, own = static.dec_ring[d], static.dec_ring[d + 1]
+        if before[d] < 0 or outer == own:
+            continue
+        while outer < own and not static.rings[outer, CARRIED]:
+            outer += 1
+        if outer < own and static.rings[outer, FIRST] <= static.dec_instr[before[d]]:
+            worth[static.rings[outer, ENTRY]] += saves[d]
+            start[d] = static.dec_instr[d]
     for d in range(count):
         instr, size = static.dec_instr[d], static.buf_size[static.dec_buffer[d]]
-        worth = float(saves[d])
         if static.dec_makes[d]:
             start[d] = instr
-        elif before[d] >= 0:
+        elif start[d] < 0 and before[d] >= 0:
             start[d] = static.dec_instr[before[d]]
             if static.dec_writes[before[d]]:
-                worth += saves[before[d]]
-        else:
-            left, first = static.buf_copy[static.dec_buffer[d]], instr
+                worth[d] += saves[before[d]]
+        elif before[d] < 0:
+            first, left = first_copy(static, d)
             while left > 0 and first > 0:
                 first -= 1
                 spare = max(static.instr_compute[first], static.instr_slow[first])
                 left -= spare - static.instr_slow[first]
             start[d] = first
-        density[d] = worth / (size * (static.dec_until[d] - start[d] + 1))
-    return Stays(start, density)
+        if static.loops:
+            since = -1 if static.dec_makes[d] else start[d]
+            ring = carrying(static.rings, static.dec_ring[d], static.dec_ring[d + 1], since)
+            if ring != NONE:
+                start[d] = min(start[d], static.rings[ring, FIRST])
+                last[d] = static.rings[ring, LAST]
+        until = max(static.dec_until[d], last[d])
+        density[d] = worth[d] / (size * (until - start[d] + 1))
+    return Stays(start, last, density)
 
 
 @njit(cache=True)
@@ -86,7 +108,7 @@ def knapsack(static: Static, stays: Stays) -> np.ndarray:
     wishes = np.zeros(len(before), np.int8)
     for d in np.argsort(-stays.density, kind="mergesort"):
         size = static.buf_size[static.dec_buffer[d]]
-        first, last = stays.start[d], static.dec_instr[d]
+        first, last = stays.start[d], stays.last[d]
         if stays.density[d] > 0 and load[first : last + 1].max() + size <= static.capacity:
             load[first : last + 1] += size
             wishes[d] = 1
@@ -103,7 +125,7 @@ def crowding(static: Static, stays: Stays) -> np.ndarray:
     load = np.zeros(len(static.instr_slow))
     crowd = np.zeros(len(stays.start))
     for d in np.argsort(-stays.density, kind="mergesort"):
-        first, last = stays.start[d], static.dec_instr[d]
+        first, last = stays.start[d], stays.last[d]
         crowd[d] = load[first : last + 1].mean() / static.capacity
         if stays.density[d] > 0:
             load[first : last + 1] += static.buf_size[static.dec_buffer[d]]

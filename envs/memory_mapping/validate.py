@@ -1,26 +1,24 @@
 """The independent validator: the plan simulated again from the instance and the actions alone.
 
 It shares no code with the dynamics: plain Python over lists and whole numbers, which searches for
-every overlap from scratch and audits everything placed and copied once more at the end. Of the
-instance's module it uses the codes of fields alone.
+every overlap from scratch, audits everything placed and copied once more at the end, and executes
+two trips of each loop to see that every use finds the present data.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...core.contracts import Verdict, World
-from ...datasets.memory_mapping.instance import ARG, CONST, OUT, SLOW, Program
+from ...datasets.memory_mapping.instance import Program
+from .reference import Custom, Range, Record, Task, Transfer, Trips, Use, audit_space
 
 MAX_VIOLATIONS = 20
 COPY, NO_COPY, DROP = 0, 1, 2
 NAMES = ("copy", "no_copy", "drop")
-SMALLEST_BYTES = 4096  # smaller buffers stay in slow memory, without a decision
-PICO = 10**12  # picoseconds in a second
 
 
 def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
@@ -44,7 +42,7 @@ def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
     if plan.ndim != 1 or (plan.size and plan.dtype.kind not in "iu"):
         shape = f"shape {plan.shape}, dtype {plan.dtype}"
         return Verdict(math.nan, False, (f"a plan is whole numbers in one row; it has {shape}",))
-    task = _Task.read(program)
+    task = Task.read(program)
     game, rewinds = _Game(task), 0
     taken: list[int] = []
     forced: set[int] = set()
@@ -63,7 +61,7 @@ def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
                     f"action {at} leads to a dead end: for decision {game.position} "
                     "nothing is legal"
                 )
-            forced.add(game.stored[task.uses[game.position].buffer])
+            forced.add(game.culprit())
             rewinds += 1
             game, redone = _redo(task, taken, forced)
         taken = redone
@@ -82,15 +80,15 @@ def validate(program: Program, actions: np.ndarray, world: World) -> Verdict:
         "time_us": time / 1e6,
         "all_slow_us": all_slow / 1e6,
         "copies": float(taken.count(COPY)),
-        "evictions": float(len(game.evictions)),
+        "evictions": float(len(game.record.write_backs)),
         "rewinds": float(rewinds),
         "stall_us": stall / 1e6,
-        "peak_bytes": float(max((r.offset + r.size for r in game.ranges), default=0)),
+        "peak_bytes": float(max((r.offset + r.size for r in game.record.ranges), default=0)),
     }
     return Verdict(all_slow / time if time else 1.0, True, (), detail)
 
 
-def _redo(task: _Task, taken: list[int], forced: set[int]) -> tuple[_Game, list[int]]:
+def _redo(task: Task, taken: list[int], forced: set[int]) -> tuple[_Game, list[int]]:
     """Play the same decisions again with Drop forced at some.
 
     A decision that is no longer legal becomes the first legal one of Drop, NoCopy and Copy.
@@ -120,170 +118,49 @@ def _infeasible(why: str) -> Verdict:
 
 
 @dataclass(slots=True)
-class _Use:
-    """One decision: a buffer used by an instruction.
-
-    Attributes:
-        instr: the instruction.
-        buffer: the tensor that owns the storage.
-        slow, fast: time in ps that the use takes of the slow or of the fast memory.
-        through: time in ps that writing through takes of the slow memory.
-        writes: whether the instruction writes the buffer.
-        first: whether the buffer has no contents before.
-        hold: last instruction for which a write in fast memory is held.
-    """
-
-    instr: int
-    buffer: int
-    slow: int
-    fast: int
-    through: int
-    writes: bool
-    first: bool
-    hold: int = 0
-
-
-@dataclass(slots=True)
-class _Range:
-    """An address range of fast memory (offset and size in bytes) over instructions start..end."""
-
-    buffer: int
-    offset: int
-    size: int
-    start: int
-    end: int
-
-
-@dataclass(slots=True)
-class _Transfer:
-    """A copy between the memories: the time in ps that it needs, and its parts by instruction."""
-
-    buffer: int
-    needs: int
-    parts: dict[int, int] = field(default_factory=dict)
-
-
-def _picoseconds(amount: int, bandwidth: float) -> int:
-    return math.ceil(Fraction(amount) * PICO / Fraction(float(bandwidth)))
-
-
-@dataclass(slots=True)
-class _Task:
-    """The program as the validator sees it; a buffer is the tensor that owns the storage.
-
-    Attributes:
-        program: the instance.
-        compute: computing time of each instruction, ps.
-        slow: slow memory's time of each instruction with everything in slow memory, ps.
-        uses: the decisions in program order.
-        size: bytes of each buffer, rounded up to the alignment.
-        copy: time of a copy of each buffer between the memories, ps.
-        starts, ends: buffers that slow memory has before, or must have after, the program.
-        room: bytes of fast memory, rounded down to the alignment.
-    """
-
-    program: Program
-    compute: list[int]
-    slow: list[int]
-    uses: list[_Use]
-    size: dict[int, int]
-    copy: dict[int, int]
-    starts: set[int]
-    ends: set[int]
-    room: int
-
-    @classmethod
-    def read(cls, program: Program) -> _Task:
-        """Follow aliases, add up each instruction's operands by buffer, and time them."""
-        align = program.alignment
-        room = program.capacity - program.capacity % align
-        owner = []
-        for tensor in range(program.n_tensors):
-            while program.tensor_alias[tensor] >= 0:
-                tensor = int(program.tensor_alias[tensor])
-            owner.append(tensor)
-        kinds = [int(kind) for kind in program.tensor_kind]
-        starts = {owner[t] for t, kind in enumerate(kinds) if kind in (ARG, CONST)}
-        ends = {owner[t] for t, kind in enumerate(kinds) if kind == OUT}
-        pinned = {owner[t] for t, pin in enumerate(program.tensor_pin.tolist()) if pin == SLOW}
-        compute, slow, uses = [], [], []
-        exists = set(starts)
-        for i in range(program.n_instrs):
-            repeat = int(program.instr_repeat[i])
-            seconds = Fraction(float(program.instr_compute_s[i]))
-            compute.append(round(seconds * PICO * repeat))
-            slow.append(0)
-            amounts: dict[int, list[int]] = {}
-            writers = set()
-            for op in range(int(program.op_start[i]), int(program.op_start[i + 1])):
-                buffer, write = owner[int(program.op_tensor[op])], bool(program.op_write[op])
-                amounts.setdefault(buffer, [0, 0])[write] += repeat * int(program.op_bytes[op])
-                if write:
-                    writers.add(buffer)
-            for buffer, (read, written) in amounts.items():
-                use = _Use(
-                    i,
-                    buffer,
-                    _picoseconds(read + written, program.slow_bw),
-                    _picoseconds(read, program.fast_read_bw)
-                    + _picoseconds(written, program.fast_write_bw),
-                    _picoseconds(written, program.slow_bw),
-                    buffer in writers,
-                    buffer not in exists,
-                )
-                slow[i] += use.slow
-                whole = int(program.tensor_size[buffer])
-                if SMALLEST_BYTES <= whole <= room and buffer not in pinned:
-                    uses.append(use)
-            exists |= writers
-        later: dict[int, int] = {}
-        for use in reversed(uses):
-            use.hold = later.get(use.buffer, use.instr)
-            later[use.buffer] = use.instr
-            if use.buffer in ends and program.dead_end != "reserve":
-                use.hold = program.n_instrs - 1
-        sizes = {b: int(program.tensor_size[b]) for b in {use.buffer for use in uses}}
-        rate = program.copy_scale * program.slow_bw
-        return cls(
-            program,
-            compute,
-            slow,
-            uses,
-            {b: math.ceil(Fraction(n, align)) * align for b, n in sizes.items()},
-            {b: _picoseconds(n, rate) for b, n in sizes.items()},
-            starts,
-            ends,
-            room,
-        )
-
-
-@dataclass(slots=True)
 class _Option:
-    """The effects of a legal action."""
+    """The effects of a legal action.
 
-    range: _Range | None = None
+    Attributes:
+        range: the address range that is used; a new one is placed.
+        grow_to: instruction to which an old one is held, at least.
+        needed: instruction to which the contents are needed there, for this use.
+        transfer: the copy into it.
+        eviction: the write-back before.
+    """
+
+    range: Range | None = None
     grow_to: int = -1
-    transfer: _Transfer | None = None
-    eviction: _Transfer | None = None
+    needed: int = -1
+    transfer: Transfer | None = None
+    eviction: Transfer | None = None
 
 
 class _Game:
-    """The game, one decision at a time."""
+    """The game as played so far.
 
-    def __init__(self, task: _Task) -> None:
+    Attributes:
+        task: the program.
+        position: the next decision.
+        slow, fast: time in ps that each instruction's own operands take of either memory.
+        taken_by_copies: time in ps that copies take of slow memory in each instruction.
+        record: what was done.
+        held: the range with a buffer's present contents.
+        touched: last instruction that needs the contents there.
+        in_slow: instruction since which slow memory has a buffer.
+        stored: decision whose write only fast memory has.
+    """
+
+    def __init__(self, task: Task) -> None:
         self.task = task
         self.position = 0
-        self.slow = list(task.slow)
-        self.fast = [0] * len(task.slow)
+        self.slow, self.fast = list(task.slow), [0] * len(task.slow)
         self.taken_by_copies = [0] * len(task.slow)
-        self.ranges: list[_Range] = []
-        self.held: dict[int, _Range] = {}  # the range with a buffer's present contents
-        self.touched: dict[int, int] = {}  # last instruction that used it there
-        self.in_slow: dict[int, int] = dict.fromkeys(task.starts, 0)  # since which instruction
-        self.stored: dict[int, int] = {}  # decision whose write only fast memory has
-        self.copies: list[tuple[_Transfer, int]] = []  # and the instruction it is for
-        self.evictions: list[tuple[_Transfer, int]] = []  # and the instruction that wrote
-        self.accesses: list[tuple[_Use, _Range]] = []
+        self.record = Record()
+        self.held: dict[int, Range] = {}
+        self.touched: dict[int, int] = {}
+        self.in_slow: dict[int, int] = dict.fromkeys(task.starts, 0)
+        self.stored: dict[int, int] = {}
 
     def time(self, i: int) -> int:
         """Return the time of instruction i as decided so far, ps."""
@@ -292,19 +169,24 @@ class _Game:
     def _spare(self, i: int) -> int:
         return self.time(i) - self.slow[i] - self.taken_by_copies[i]
 
-    def _gather(self, buffer: int, instrs: range) -> _Transfer | None:
-        """Collect idle time of the instructions, in this order, until it suffices for a copy."""
-        transfer = _Transfer(buffer, self.task.copy[buffer])
-        missing = transfer.needs
+    def _gather(self, buffer: int, inside: list[int], instrs: range) -> Transfer | None:
+        """Collect idle time of the instructions, in this order, until it suffices for a copy in
+        every trip of the loops `inside`, the outermost first.
+        """
+        needs = self.task.copy[buffer] * self.task.runs(inside)
+        transfer = Transfer(buffer, needs, len(inside))
+        missing = needs
         for i in instrs:
             part = min(missing, self._spare(i))
             transfer.parts[i] = part
             missing -= part
             if missing == 0:
+                transfer.opens = self.task.first_around(min(transfer.parts), inside)
+                transfer.closes = self.task.last_around(max(transfer.parts), inside)
                 return transfer
         return None
 
-    def _in_the_way(self, low: int, high: int, start: int, end: int, but: _Range) -> bool:
+    def _in_the_way(self, low: int, high: int, start: int, end: int, but: Range) -> bool:
         """Return whether a range other than `but` overlaps addresses low..high-1 over
         instructions start..end.
         """
@@ -314,24 +196,34 @@ class _Game:
             and low < other.offset + other.size
             and other.start <= end
             and start <= other.end
-            for other in self.ranges
+            for other in self.record.ranges
         )
 
-    def _fit(self, buffer: int, start: int, end: int) -> _Range | None:
+    def _fit(self, buffer: int, start: int, end: int, since: int) -> Range | None:
         """Find the smallest gap free over instructions start..end for the buffer, the lowest of
         equals.
         """
+        size = self.task.size[buffer]
         busy = sorted(
-            (r.offset, r.offset + r.size) for r in self.ranges if r.start <= end and start <= r.end
+            (r.offset, r.offset + r.size)
+            for r in self.record.ranges
+            if r.start <= end and start <= r.end
         )
         gaps, low = [], 0
         for offset, top in [*busy, (self.task.room, self.task.room)]:
-            if offset - low >= self.task.size[buffer]:
+            if offset - low >= size:
                 gaps.append((offset - low, low))
             low = max(low, top)
-        if not gaps:
-            return None
-        return _Range(buffer, min(gaps)[1], self.task.size[buffer], start, end)
+        return Range(buffer, min(gaps)[1], size, start, end, since) if gaps else None
+
+    def _entered(self, use: Use, since: int) -> tuple[int, Custom] | None:
+        """Return the outermost loop around a use that begins after an instruction, and what it does
+        to the buffer; None if there is none.
+        """
+        for row in self.task.nest[use.instr]:
+            if self.task.bodies[row].first > since:
+                return row, self.task.customs[row, use.buffer]
+        return None
 
     def options(self, forced: set[int]) -> dict[int, _Option]:
         """Return the legal actions of the next decision; at a forced position only Drop."""
@@ -341,44 +233,86 @@ class _Game:
         legal: dict[int, _Option] = {}
         if use.first:
             legal[DROP] = _Option()
-            place = self._fit(buffer, i, end)
-            if place is not None:
-                legal[NO_COPY] = _Option(place)
-            return {DROP: legal[DROP]} if self.position in forced else legal
+            start, since, needed, entered = i, i, i, self._entered(use, -1)
+            if entered is not None and entered[1].carried:  # all trips around it add to it
+                start, end = self.task.bodies[entered[0]].first, max(end, entered[1].until)
+                since, needed = start - 1, self.task.bodies[entered[0]].last
+            place = self._fit(buffer, start, end, since)
+            if place is not None and self.position not in forced:
+                legal[NO_COPY] = _Option(place, end, needed)
+            return legal
+        held, stay = self.held.get(buffer), None
+        if held is not None:
+            entered = self._entered(use, held.since)
+            stay_end, needed = end, i
+            if entered is not None and entered[1].carried:
+                row, custom = entered
+                stay_end, needed = max(end, custom.until), self.task.bodies[row].last
+                if custom.changed and custom.entry != self.position:
+                    return {NO_COPY: _Option(held, stay_end, needed)}  # settled by the entry
+            low, high = held.offset, held.offset + held.size
+            if stay_end <= held.end or not self._in_the_way(
+                low, high, held.end + 1, stay_end, held
+            ):
+                stay = _Option(held, stay_end, needed)
         eviction = None
-        since = self.in_slow.get(buffer)
-        if since is None:
+        since_when = self.in_slow.get(buffer)
+        if since_when is None:
             eviction = self._eviction(buffer, i)
             if eviction is not None:
-                since = max(eviction.parts) + 1
-        if since is not None:
+                since_when = eviction.closes + 1
+        if since_when is not None:
             legal[DROP] = _Option(eviction=eviction)
         if self.position in forced:
             return legal
-        held = self.held.get(buffer)
-        if held is not None and not (
-            end > held.end
-            and self._in_the_way(held.offset, held.offset + held.size, held.end + 1, end, held)
-        ):
-            legal[NO_COPY] = _Option(held, end)
-        elif since is not None:
-            transfer = self._gather(buffer, range(i - 1, since - 1, -1))
-            if transfer is not None:
-                place = self._fit(buffer, min(transfer.parts), end)
-                if place is not None:
-                    legal[COPY] = _Option(place, -1, transfer, eviction)
+        if stay is not None:
+            legal[NO_COPY] = stay
+        elif since_when is not None:
+            copy = self._copy(use, end, since_when)
+            if copy is not None:
+                copy.eviction = eviction
+                legal[COPY] = copy
         return legal
 
-    def _eviction(self, buffer: int, before: int) -> _Transfer | None:
-        """Plan a write-back that ends before an instruction and while the contents are intact."""
-        wrote = self.task.uses[self.stored[buffer]].instr
-        transfer = self._gather(buffer, range(wrote + 1, before))
-        held = self.held[buffer]
+    def _copy(self, use: Use, end: int, since: int) -> _Option | None:
+        """Plan a copy from slow memory, which has the buffer since an instruction: before the
+        outermost loop whose trips all find what the first one does, else further inwards.
+        """
+        task, nest = self.task, self.task.nest[use.instr]
+        if since > 0:  # in all trips of a loop that ends before the use
+            made = since - 1
+            since = task.last_around(made, task.common(made, use.instr)) + 1
+        for depth in range(len(nest) + 1):
+            inside, before, until, needed = nest[:depth], use.instr, end, use.instr
+            if depth < len(nest):
+                custom, body = task.customs[nest[depth], use.buffer], task.bodies[nest[depth]]
+                same = custom.entry == self.position or not custom.changed
+                if not (same and custom.carried):
+                    continue
+                before, until, needed = body.first, max(end, custom.until), body.last
+            lowest = max(since, task.bodies[inside[-1]].first if inside else 0)
+            transfer = self._gather(use.buffer, inside, range(before - 1, lowest - 1, -1))
+            if transfer is None:
+                continue
+            transfer.closes = before
+            place = self._fit(use.buffer, transfer.opens, until, transfer.opens)
+            if place is not None:
+                return _Option(place, until, needed, transfer)
+        return None
+
+    def _eviction(self, buffer: int, use: int) -> Transfer | None:
+        """Plan a write-back that ends before a use and while the contents are intact."""
+        task, held = self.task, self.held[buffer]
+        wrote = task.uses[self.stored[buffer]].instr
+        inside = task.common(wrote, use)
+        first, before = task.last_around(wrote, inside) + 1, task.first_around(use, inside)
+        transfer = self._gather(buffer, inside, range(first, before))
         if transfer is None:
             return None
-        ends = max(transfer.parts)
         low, high = held.offset, held.offset + held.size
-        if ends > held.end and self._in_the_way(low, high, held.end + 1, ends, held):
+        if transfer.closes > held.end and self._in_the_way(
+            low, high, held.end + 1, transfer.closes, held
+        ):
             return None
         return transfer
 
@@ -389,41 +323,78 @@ class _Game:
         if option.eviction is not None:
             self._write_back(buffer, option.eviction)
         if option.transfer is not None:
+            assert option.range is not None
             self._pay(option.transfer)
-            self.copies.append((option.transfer, i))
+            self.record.copies.append((option.transfer, option.range, use))
         if action == DROP:
+            self.record.accesses.append((use, None, False))
             if use.writes:
                 self.in_slow[buffer] = i + 1
                 self.held.pop(buffer, None)
+            elif buffer in self.held:
+                entered = self._entered(use, self.held[buffer].since)
+                if entered is not None and entered[1].carried and entered[1].changed:
+                    self.held.pop(buffer)  # later trips would find it changed
         else:
             assert option.range is not None
-            place = option.range
-            if not any(place is other for other in self.ranges):
-                self.ranges.append(place)
-            place.end = max(place.end, option.grow_to)
-            self.held[buffer], self.touched[buffer] = place, i
-            self.accesses.append((use, place))
-            self.slow[i] -= use.slow
-            self.fast[i] += use.fast
-            if use.writes and self.task.program.dead_end == "reserve":
-                self.slow[i] += use.through
-                self.in_slow[buffer] = i + 1
-            elif use.writes:
-                self.in_slow.pop(buffer, None)
-                self.stored[buffer] = self.position
+            self._use_fast(use, option.range, option)
         self.position += 1
 
-    def _pay(self, transfer: _Transfer) -> None:
+    def _use_fast(self, use: Use, place: Range, option: _Option) -> None:
+        i, buffer = use.instr, use.buffer
+        if self.held.get(buffer) is place:
+            self.touched[buffer] = max(self.touched[buffer], option.needed)
+            entered = self._entered(use, place.since)
+            if entered is not None and not entered[1].carried:
+                place.since = i  # every trip makes it anew here
+        else:
+            self.record.ranges.append(place)
+            self.touched[buffer] = option.needed
+        place.end = max(place.end, option.grow_to)
+        self.held[buffer] = place
+        self.slow[i] -= use.slow
+        self.fast[i] += use.fast
+        through = use.writes and (
+            self.task.program.dead_end == "reserve" or self._starts_slow(use, place.since)
+        )
+        self.record.accesses.append((use, place, through))
+        if through:
+            self.slow[i] += use.through
+            self.in_slow[buffer] = i + 1
+        elif use.writes:
+            self.in_slow.pop(buffer, None)
+            self.stored[buffer] = self.position
+
+    def _starts_slow(self, use: Use, since: int) -> bool:
+        """Return whether trips of a loop around a use find the buffer in slow memory: the loop
+        carries it, and what is in fast memory was brought there in the trip.
+        """
+        return any(
+            self.task.customs[row, use.buffer].carried and self.task.bodies[row].first <= since
+            for row in self.task.nest[use.instr]
+        )
+
+    def culprit(self) -> int:
+        """Return the decision to blame for the dead end at the next one: the write that only fast
+        memory has, or the loop's entry that settled that the loop's writes are fast.
+        """
+        buffer = self.task.uses[self.position].buffer
+        at = self.stored[buffer]
+        entered = self._entered(self.task.uses[at], self.held[buffer].since)
+        return at if entered is None or not entered[1].carried else entered[1].entry
+
+    def _pay(self, transfer: Transfer) -> None:
         for i, part in transfer.parts.items():
             self.taken_by_copies[i] += part
 
-    def _write_back(self, buffer: int, eviction: _Transfer) -> None:
+    def _write_back(self, buffer: int, eviction: Transfer) -> None:
         self._pay(eviction)
-        held, ends = self.held[buffer], max(eviction.parts)
-        needed = max(ends, self.touched[buffer])
+        held = self.held[buffer]
+        needed = max(eviction.closes, self.touched[buffer])
         held.end = needed if buffer in self.task.ends else max(held.end, needed)
-        self.in_slow[buffer] = ends + 1
-        self.evictions.append((eviction, self.task.uses[self.stored.pop(buffer)].instr))
+        self.in_slow[buffer] = eviction.closes + 1
+        del self.stored[buffer]
+        self.record.write_backs.append((eviction, held))
 
     def write_back_outputs(self) -> int:
         """Write back the outputs that only fast memory has; return the stall at the end, ps."""
@@ -433,60 +404,36 @@ class _Game:
             if buffer not in self.task.ends:
                 continue
             wrote = self.task.uses[at].instr
-            eviction = _Transfer(buffer, self.task.copy[buffer])
+            eviction = Transfer(buffer, self.task.copy[buffer], 0, closes=last)
             missing = eviction.needs
-            for i in range(wrote + 1, last + 1):
+            for i in range(self.task.last_around(wrote, []) + 1, last + 1):
                 eviction.parts[i] = min(missing, self._spare(i))
                 missing -= eviction.parts[i]
             stall += missing
             eviction.needs -= missing
             self._pay(eviction)
-            eviction.parts.setdefault(last, 0)
-            self.evictions.append((eviction, wrote))
+            self.record.write_backs.append((eviction, self.held[buffer]))
         return stall
 
     def audit(self) -> list[str]:
         """Check the finished plan as a whole; return one sentence per fault."""
-        found = []
+        found = audit_space(self.task, self.record)
         names = self.task.program.tensor_names
-        for at, one in enumerate(self.ranges):
-            if one.offset < 0 or one.offset + one.size > self.task.room:
-                found.append(f"{names[one.buffer]}: its range ends beyond fast memory")
-            if one.offset % self.task.program.alignment:
-                found.append(f"{names[one.buffer]}: its offset {one.offset} is not aligned")
-            for other in self.ranges[:at]:
-                same_addresses = one.offset < other.offset + other.size and (
-                    other.offset < one.offset + one.size
-                )
-                if same_addresses and one.start <= other.end and other.start <= one.end:
-                    found.append(f"{names[one.buffer]} and {names[other.buffer]} overlap")
-        for use, place in self.accesses:
-            if not place.start <= use.instr <= place.end:
-                found.append(f"{names[use.buffer]} is not in fast memory at {use.instr}")
         moved = [0] * len(self.slow)
-        for transfer, limit in [*self.copies, *((e, -1) for e, _ in self.evictions)]:
+        transfers = [*self.record.write_backs, *(copy[:2] for copy in self.record.copies)]
+        for transfer, _ in transfers:
             if sum(transfer.parts.values()) != transfer.needs:
                 found.append(f"{names[transfer.buffer]}: a copy is not finished")
-            if limit >= 0 and transfer.parts and max(transfer.parts) >= limit:
-                found.append(f"{names[transfer.buffer]}: a copy ends after its use {limit}")
             for i, part in transfer.parts.items():
                 moved[i] += part
         for i, part in enumerate(moved):
             if part + self.slow[i] > self.time(i):
                 found.append(f"instruction {i}: slow memory moves more than it can")
-        for eviction, wrote in self.evictions:
-            covers = [
-                r
-                for r in self.ranges
-                if r.buffer == eviction.buffer and r.start <= wrote and max(eviction.parts) <= r.end
-            ]
-            if not covers:
-                found.append(f"{names[eviction.buffer]} is overwritten before it is written back")
-        return found
+        return found + Trips(self.task, self.record).follow()
 
 
 def _explain(
-    program: Program, task: _Task, game: _Game, at: int, action: int, legal: dict[int, _Option]
+    program: Program, task: Task, game: _Game, at: int, action: int, legal: dict[int, _Option]
 ) -> str:
     use = task.uses[game.position]
     what = NAMES[action] if action in (COPY, NO_COPY, DROP) else f"{action}, which is no action,"

@@ -21,7 +21,7 @@ from ...envs.memory_mapping.dynamics import (
     Static,
 )
 from ...envs.memory_mapping.objective import speedup
-from ...envs.memory_mapping.plan import carried_out
+from ...envs.memory_mapping.plan import carried_out, copied_before
 from ...envs.memory_mapping.ranges import all_ranges
 from ...envs.memory_mapping.render import BUFFER_COLORS, COPY_COLOR, IDLE_COLOR, OWN_COLOR
 from .common import DPI, best_per_contender, drawable, largest_readable, png
@@ -96,11 +96,14 @@ def _timeline(program: Program, played: _Played) -> Picture:
                 linewidth=0.5,
             )
         )
-    for decision in np.flatnonzero(state.moves[:, COPY_START] >= 0):
-        start, use = int(state.moves[decision, COPY_START]), int(static.dec_instr[decision])
+    for decision in np.flatnonzero(state.moves[:, COPY_START] >= 0).tolist():
+        start, before = (
+            int(state.moves[decision, COPY_START]),
+            copied_before(static, state, decision),
+        )
         height = int(state.moves[decision, OFFSET]) / mib
-        top.plot([start, use], [height, height], color=_rgb(COPY_COLOR), linewidth=2)
-    for decision in np.flatnonzero(state.moves[:, EVICT_END] >= 0):
+        top.plot([start, before], [height, height], color=_rgb(COPY_COLOR), linewidth=2)
+    for decision in np.flatnonzero(state.moves[:, EVICT_END] >= 0).tolist():
         low.axvline(int(state.moves[decision, EVICT_END]) + 0.5, color="#999999", linewidth=0.4)
     times = np.maximum(static.instr_compute, state.slow + state.fast) / 1e6
     at = np.arange(instrs)
