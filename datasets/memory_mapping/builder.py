@@ -61,7 +61,7 @@ class Builder:
             size: bytes.
             kind: ARG, CONST, TMP or OUT.
             alias: tensor whose storage this one shares; -1 for its own.
-            pin: FREE, or SLOW to keep it out of fast memory.
+            pin: FREE, SLOW to keep it out of fast memory, or AWAY in the host's memory.
         """
         self.names.append(name)
         self.sizes.append(size)

@@ -15,7 +15,7 @@ from .hlo_time import NO_WORK, Times, branches, called_by
 from .hlo_traffic import InPlace, in_place, traffic_of
 from .hlo_trips import trip_count
 from .hlo_values import DEVICE, HOST, Origin, Uses, Value, forwards, leaves, part_of, parts
-from .instance import ARG, CONST, FREE, MAX_BYTES, OUT, SLOW, SMALLEST_BYTES, TMP
+from .instance import ARG, AWAY, CONST, FREE, MAX_BYTES, OUT, SMALLEST_BYTES, TMP
 
 _OF_HOST = re.compile(r'async_execution_thread="host"|_xla_compute_type="host"')
 
@@ -138,7 +138,7 @@ class Lowering:
             self.say(instr, f"memory space {shape.space} is unknown and counts as the device's")
         if shape.bytes > MAX_BYTES:
             instr.refuse(f"its result has {shape.bytes} bytes, more than {MAX_BYTES}")
-        pin = SLOW if shape.space == HOST else FREE
+        pin = AWAY if shape.space == HOST else FREE
         return self.builder.tensor(name, shape.bytes, kind, pin=pin)
 
     def like(self, name: str, tensor: int) -> int:

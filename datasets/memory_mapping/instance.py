@@ -12,8 +12,8 @@ from .loops import MAX_REPEAT, Loop, Visit, loop_fault, loops_of_repeats, visits
 
 ARG, CONST, TMP, OUT = 0, 1, 2, 3
 KIND_NAMES = ("arg", "const", "tmp", "out")
-FREE, SLOW = 0, 1
-PIN_NAMES = ("free", "slow")
+FREE, SLOW, AWAY = 0, 1, 2
+PIN_NAMES = ("free", "slow", "host")
 DEAD_ENDS = ("backup", "terminate", "reserve")
 SMALLEST_BYTES = 4096
 MAX_BYTES = 2**46
@@ -71,8 +71,11 @@ class Program(Instance):
         low=-1, high="T-1",
     )  # fmt: skip
     tensor_pin: np.ndarray = array(
-        "int8", "T", "FREE, or SLOW: it never enters fast memory.", low=0, high=len(PIN_NAMES) - 1
-    )
+        "int8", "T",
+        "FREE; SLOW: it never enters fast memory; AWAY: it is in the host's memory, and accesses "
+        "cost slow memory no traffic.",
+        low=0, high=len(PIN_NAMES) - 1,
+    )  # fmt: skip
     instr_names: tuple[str, ...] = names(
         "I", "The instructions, in order of execution.",
         empty="the program has no instructions; there is nothing to map",
@@ -257,15 +260,16 @@ class Accesses(NamedTuple):
 def accesses(program: Program) -> Accesses:
     """Return a program's buffers and accesses.
 
-    A buffer under SMALLEST_BYTES, larger than fast memory or pinned to slow memory is not
-    placeable: it stays in slow memory, and its accesses are not decisions.
+    A buffer under SMALLEST_BYTES, larger than fast memory or pinned is not placeable: it stays
+    where it is, and its accesses are not decisions. Accesses to one in the host's memory have no
+    traffic.
     """
     roots, buffer_of = np.unique(_storage(program), return_inverse=True)
     count = len(roots)
     at_start, at_end, pinned = (np.zeros(count, np.bool_) for _ in range(3))
     at_start[buffer_of[(program.tensor_kind == ARG) | (program.tensor_kind == CONST)]] = True
     at_end[buffer_of[program.tensor_kind == OUT]] = True
-    pinned[buffer_of[program.tensor_pin == SLOW]] = True
+    pinned[buffer_of[program.tensor_pin != FREE]] = True
     size = program.tensor_size[roots]
     room = program.capacity // program.alignment * program.alignment
     placeable = (size >= SMALLEST_BYTES) & (size <= room) & ~pinned
@@ -287,6 +291,8 @@ def accesses(program: Program) -> Accesses:
                     row[3] = 1
     keys = np.array(list(rows), np.int64).reshape(-1, 2)
     table = np.array(list(rows.values()), np.int64).reshape(-1, 5)
+    away = np.isin(keys[:, 1], buffer_of[program.tensor_pin == AWAY])
+    table[away, :2] = 0
     return Accesses(
         tensor_buffer=buffer_of.astype(np.int64),
         size=size,
@@ -340,7 +346,7 @@ def peak_bytes(program: Program) -> int:
     """
     a = accesses(program)
     counts = (a.size >= SMALLEST_BYTES) & ~np.isin(
-        np.arange(len(a.size)), a.tensor_buffer[program.tensor_pin == SLOW]
+        np.arange(len(a.size)), a.tensor_buffer[program.tensor_pin != FREE]
     )
     first = np.full(len(a.size), program.n_instrs, np.int64)
     last = np.full(len(a.size), -1, np.int64)
@@ -388,8 +394,10 @@ def roofline(program: Program) -> Roofline:
     """Return a program's time with all operands in slow memory, split by what bounds it."""
     count = program.n_instrs
     instr = np.repeat(np.arange(count), np.diff(program.op_start))
-    moved = np.bincount(instr, program.op_bytes, count)
-    written = np.bincount(instr, program.op_bytes * program.op_write, count)
+    root = _storage(program)
+    here = ~np.isin(root[program.op_tensor], root[program.tensor_pin == AWAY])
+    moved = np.bincount(instr, program.op_bytes * here, count)
+    written = np.bincount(instr, program.op_bytes * (program.op_write & here), count)
     compute = program.instr_compute_s
     slow = moved / program.slow_bw
     fast = (moved - written) / program.fast_read_bw + written / program.fast_write_bw

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from ...datasets.memory_mapping.instance import ARG, CONST, OUT, SLOW, Program
+from ...datasets.memory_mapping.instance import ARG, AWAY, CONST, FREE, OUT, Program
 
 SMALLEST_BYTES = 4096  # smaller buffers stay in slow memory, without a decision
 PICO = 10**12  # picoseconds in a second
@@ -156,7 +156,9 @@ class Task:
         kinds = [int(kind) for kind in program.tensor_kind]
         starts = {owner[t] for t, kind in enumerate(kinds) if kind in (ARG, CONST)}
         ends = {owner[t] for t, kind in enumerate(kinds) if kind == OUT}
-        pinned = {owner[t] for t, pin in enumerate(program.tensor_pin.tolist()) if pin == SLOW}
+        pins = program.tensor_pin.tolist()
+        pinned = {owner[t] for t, pin in enumerate(pins) if pin != FREE}
+        away = {owner[t] for t, pin in enumerate(pins) if pin == AWAY}
         bodies = [
             Body(int(first), int(last), int(trips))
             for first, last, trips in zip(
@@ -181,7 +183,7 @@ class Task:
             for op in range(int(program.op_start[i]), int(program.op_start[i + 1])):
                 buffer, write = owner[int(program.op_tensor[op])], bool(program.op_write[op])
                 moved = int(program.op_bytes[op])
-                amounts.setdefault(buffer, [0, 0])[write] += repeat * moved
+                amounts.setdefault(buffer, [0, 0])[write] += repeat * moved * (buffer not in away)
                 (writers if write else readers).add(buffer)
                 if write and moved >= program.tensor_size[buffer]:
                     replaced.add(buffer)

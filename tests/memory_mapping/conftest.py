@@ -11,7 +11,16 @@ import pytest
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.datasets.memory_mapping.builder import Builder
 from sysopt_gym.datasets.memory_mapping.hardware import Hardware
-from sysopt_gym.datasets.memory_mapping.instance import ARG, CONST, FREE, OUT, SLOW, TMP, Program
+from sysopt_gym.datasets.memory_mapping.instance import (
+    ARG,
+    AWAY,
+    CONST,
+    FREE,
+    OUT,
+    SLOW,
+    TMP,
+    Program,
+)
 from sysopt_gym.envs.memory_mapping import dynamics as d
 
 # One byte takes one nanosecond in slow memory, so that times can be checked by hand.
@@ -30,7 +39,7 @@ def make_program(
     live = []
     for k in range(int(rng.integers(1, 4))):
         size, kind = int(rng.integers(4, 30)) * KIB + int(rng.integers(3)), int(rng.choice([0, 1]))
-        pin = SLOW if k and rng.random() < 0.15 else FREE
+        pin = (SLOW, AWAY)[k % 2] if k and rng.random() < 0.15 else FREE
         live.append(builder.tensor(f"in{k}", size, (ARG, CONST)[kind], pin=pin))
     live.append(builder.tensor("small", 100, ARG))
     for i in range(instrs):

@@ -7,7 +7,7 @@ from hlo_modules import KIB, SMALL, A, load, module, moved, shares
 from sysopt_gym.core.notes import InputNote
 from sysopt_gym.datasets.memory_mapping.hardware import load_hardware
 from sysopt_gym.datasets.memory_mapping.hlo import load_hlo
-from sysopt_gym.datasets.memory_mapping.instance import SLOW, Program, peak_bytes
+from sysopt_gym.datasets.memory_mapping.instance import AWAY, Program, accesses, peak_bytes
 
 CACHE, ROW = "bf16[512,64]{1,0}", "bf16[1,64]{1,0}"  # 64 KiB, 128 bytes
 DONATED = ", input_output_alias={ {0}: (0, {}, must-alias), {1}: (1, {}, must-alias) }"
@@ -269,8 +269,12 @@ def test_arrays_of_the_host_are_not_in_the_devices_memory() -> None:
     p = load(text)
     assert p.instr_names == ("a", "b", "h", "c", "d", "e", "back", "y")
     assert peak_bytes(p) == 3 * 16 * KIB
-    assert p.tensor_pin[p.tensor_names.index("h")] == SLOW
+    assert p.tensor_pin[p.tensor_names.index("h")] == AWAY
     assert moved(p, "back") == ({"h": 16 * KIB}, {"back": 16 * KIB})
+    a = accesses(p)  # of slow memory's traffic only the device's side is part
+    host = a.tensor_buffer[p.tensor_names.index("h")]
+    assert a.read[a.buffer == host].sum() == a.written[a.buffer == host].sum() == 0
+    assert a.read.sum() + a.written.sum() == p.op_bytes.sum() - 2 * 16 * KIB
 
 
 def test_a_slice_is_stored_in_an_array_of_the_host() -> None:
