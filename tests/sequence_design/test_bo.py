@@ -11,6 +11,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import MissingDependencyError
 from sysopt_gym.core.registry import load_contender
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
+from sysopt_gym.methods.sequence_design.sequences import mutants
 from sysopt_gym.solvers.sequence_design import bo
 
 Tiny = Callable[..., DesignTask]
@@ -24,7 +25,7 @@ def test_expected_improvement_is_the_mean_over_samples_of_what_they_add(tiny_tas
     task = tiny_task(3)
     improvement = improvement_of(task)
     rng = np.random.default_rng(1)
-    near = bo.mutants(task.sequences[task.starts[:40]], task.letters, 0.3, rng)
+    near = mutants(task.sequences[task.starts[:40]], task.letters, 0.3, rng)
     expected, deviations = improvement.predict(near)
     samples = np.concatenate([improvement.samples(near, rng) for _ in range(8)])
     sampled = np.maximum(samples - improvement.incumbent, 0.0).mean(axis=0)
