@@ -98,7 +98,7 @@ def complete(
         static: the same cluster as arrays.
         start: the state before the plan.
         plan: int64 plies of a legal plan.
-        rng: passed to greedy_plan, which without `shuffle` draws no number from it.
+        rng: draws which hosts of a large cluster are looked at for ejections.
 
     Returns:
         The longer plan, int64 plies, and its objective.
@@ -136,13 +136,13 @@ def greedy_plan(
     shuffle: bool,
     plies: np.ndarray,
 ) -> tuple[int, float]:
-    """Make best moves until none gains or MNL is reached.
+    """Make best moves, and ejections with deployment sets, until none gains or MNL is reached.
 
     Args:
         static: the cluster.
         state: where to begin; changed in place.
         table: the state's moves; changed in place.
-        rng: draws where to look first, if `shuffle`.
+        rng: draws where to look first, if `shuffle`, and for ejections.
         shuffle: whether ties go to a random move, not to the first in order.
         plies: int64 [2 * MNL]; the moves are written here.
 
