@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .convolution import valid_taps
+from .layout import counted_trips
 
 MOVES = ("broadcast_in_dim", "transpose", "concatenate", "slice", "dynamic_slice", "gather", "pad",
          "rev", "iota", "copy", "convert_element_type", "split", "dynamic_update_slice", "scatter",
@@ -133,9 +134,4 @@ def while_trips(equation: Any) -> int | None:
     compare = str(test.primitive)
     if hasattr(test.invars[0], "val"):  # limit > counter
         compare = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}[compare]
-    if compare in ("gt", "ge"):
-        first, limit, by = -first, -limit, -by
-    room = limit - first + (compare in ("le", "ge"))
-    if room <= 0:
-        return 0
-    return -(-room // by) if by > 0 else None
+    return counted_trips(first, limit, by, compare)

@@ -242,17 +242,21 @@ class Layout:
                 read.setdefault(self.root(tensor), instr)
         return written, read
 
-    def take_over(self, result: int, argument: int) -> None:
+    def take_over(self, result: int, argument: int, copied: str = "") -> None:
         """Let a result of the program take an argument's storage, if that is read no more by then.
 
         Args:
             result: the tensor.
             argument: the argument.
+            copied: name of the copy to make if it is; none if empty.
         """
         written, read = self._used_since(0)
         made, base = self.root(result), self.root(argument)
-        if made in written and read.get(base, -1) <= written[made] and base not in written:
-            self.alias(made, base)
+        if made == base:
+            return
+        free = made in written and read.get(base, -1) <= written[made] and base not in written
+        if not (free and self.alias(made, base)) and copied:
+            self._copy(copied, result, base)
 
     def branch(self, name: str, branches: Sequence[Callable[[], Any]]) -> Any:
         """Emit the branch that takes longest with all operands in slow memory.
@@ -298,3 +302,20 @@ class Layout:
             seconds = max(builder.compute_s[instr], moved / builder.hardware.slow_bw)
             total += seconds * trips
         return total
+
+
+def counted_trips(first: int, limit: int, step: int, compare: str) -> int | None:
+    """Return how often a loop runs that counts in equal steps; None if it never ends.
+
+    Args:
+        first: what it counts from.
+        limit: what it compares with.
+        step: what each trip adds.
+        compare: "lt", "le", "gt" or "ge": the loop goes on while the count compares so.
+    """
+    if compare in ("gt", "ge"):
+        first, limit, step = -first, -limit, -step
+    room = limit - first + (compare in ("le", "ge"))
+    if room <= 0:
+        return 0
+    return -(-room // step) if step > 0 else None

@@ -58,7 +58,7 @@ def load_file(
         settings = {**settings, "capacity": capacity}
     machine, capacity = settings.get("hardware", DEFAULT), settings.get("capacity")
     if file.is_zip:
-        return with_settings(_load_archive(file, machine, capacity), settings)
+        return with_settings(_load_archive(file, machine, capacity, read_trips(settings)), settings)
     text = file.text(FORMATS)
     start = text.lstrip()
     if start.startswith(("{", "[")):
@@ -79,12 +79,12 @@ def load_file(
     return with_settings(program, settings)
 
 
-def _load_archive(file: UserFile, hardware: str, capacity: str | None) -> Program:
+def _load_archive(file: UserFile, hardware: str, capacity: str | None, trips: int) -> Program:
     if all(name.endswith((".npz", ".npy")) for name in file.members()):
         return load_single(Program, file.path, file.data)
     from .torch_export import load_pt2
 
-    return load_pt2(file.path, load_hardware(hardware), capacity or DEFAULT_CAPACITY)
+    return load_pt2(file.path, load_hardware(hardware), capacity or DEFAULT_CAPACITY, trips)
 
 
 def load_json(
