@@ -5,6 +5,10 @@ idle time that copies take, and the bytes held at once. It leaves out the addres
 and that copies take the latest idle time there is. Every plan of the game is a point of the model
 with the plan's time as its cost; so the model's bound holds for all plans, even if its own point
 cannot be played.
+
+Of loops it knows that a buffer which stays in fast memory, or is copied in before a loop, takes its
+room throughout the loop; that a copy in every trip takes its time in every trip; and that all trips
+find a buffer where the first one does. Times are of all executions.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ...envs.memory_mapping.dynamics import RESERVE, Static
+from ...envs.memory_mapping.rings import NONE, carrying, entered, first_place, leave
+from ...envs.memory_mapping.static import CARRIED, CHANGED, FIRST, LAST, TIME_BEFORE
 from ...envs.memory_mapping.stays import previous_uses
 from ..highs import MixedIntegerProgram
 
@@ -103,16 +109,36 @@ class _Parts:
     Attributes:
         first: group that the first column is of.
         columns: one for each group from there on.
+        takes: time of all of it, ps.
     """
 
     first: int  # group
     columns: list[int]
+    takes: int
 
     def by(self, group: int) -> int | None:
         """Return the column at the end of a group; None before the first."""
         if group < self.first or not self.columns:
             return None
         return self.columns[min(group - self.first, len(self.columns) - 1)]
+
+
+@dataclass(slots=True)
+class _Window:
+    """Where a transfer may be made: first..last - 1 (instructions); and the time it takes, ps.
+
+    Attributes:
+        ring: of a copy that is made before a loop, the loop's ring; NONE otherwise.
+    """
+
+    first: int
+    last: int
+    takes: int
+    ring: int = NONE
+
+
+Key = tuple[str, int, int]  # "in" or "out", the decision, and which of its windows
+Loop = tuple[int, int, int]  # first and last instruction of a body, and a buffer
 
 
 def build(static: Static) -> Model:
@@ -126,20 +152,87 @@ def build(static: Static) -> Model:
     model.in_fast = np.array(x)
     written = _last_writes(static, before)
     windows = _windows(static, before, written, reserve)
-    group = max(1, -(-sum(last - first for first, last in windows.values()) // MOST_PARTS))
+    total = sum(window.last - window.first for window in windows.values())
+    group = max(1, -(-total // MOST_PARTS))
     parts = {}
-    for key, (first, last) in windows.items():
+    for key, window in windows.items():
+        first, last = window.first, window.last
         spans = range(first // group, (last - 1) // group + 1) if last > first else range(0)
         columns = [model.column() for _ in spans]
-        parts[key] = _Parts(first // group, columns)
+        parts[key] = _Parts(first // group, columns, window.takes)
         for early, late in pairwise(columns):
             model.at_most({early: 1.0, late: -1.0}, 0.0)
-    _residence_rows(model, static, before, x, stay, parts)
+    held = _held_columns(model, static)
+    through = _loop_rows(model, static, before, x, stay, held, reserve)
+    _residence_rows(model, static, before, x, stay, parts, windows, held)
     if not reserve:
-        _write_back_rows(model, static, before, written, x, stay, parts, group)
-    _time_rows(model, static, x, parts, group, instrs)
-    _capacity_rows(model, static, before, x, stay, parts, group, reserve)
+        _write_back_rows(model, static, before, written, x, stay, parts, group, through)
+    _time_rows(model, static, x, parts, group, instrs, through)
+    _capacity_rows(model, static, before, x, stay, parts, group, reserve, held)
     return model
+
+
+def _loop_of(static: Static, ring: int, d: int) -> Loop:
+    first, last = static.rings[ring, FIRST], static.rings[ring, LAST]
+    return int(first), int(last), int(static.dec_buffer[d])
+
+
+def _held_columns(model: Model, static: Static) -> dict[Loop, int]:
+    """Append a column for each loop that carries a buffer: whether fast memory has it throughout.
+
+    What is there throughout a loop is there throughout the loops inside it.
+    """
+    held: dict[Loop, int] = {}
+    inside: set[tuple[int, int]] = set()
+    for d in range(len(static.dec_instr)):
+        outer = -1
+        for ring in range(static.dec_ring[d], static.dec_ring[d + 1]):
+            if not static.rings[ring, CARRIED]:
+                continue
+            loop = _loop_of(static, ring, d)
+            if loop not in held:
+                held[loop] = model.column(whole=True)
+            if outer >= 0 and (outer, held[loop]) not in inside:
+                inside.add((outer, held[loop]))
+                model.at_most({outer: 1.0, held[loop]: -1.0}, 0.0)
+            outer = held[loop]
+    return held
+
+
+def _loop_rows(
+    model: Model,
+    static: Static,
+    before: np.ndarray,
+    x: list[int],
+    stay: list[int],
+    held: dict[Loop, int],
+    reserve: bool,
+) -> dict[int, int]:
+    """Require that a buffer which is in fast memory when a loop begins stays there throughout it,
+    with all uses if the loop changes it; and that other fast writes in the loop go to slow memory.
+
+    Returns:
+        The columns of fast writes that go to slow memory, too, by decision.
+    """
+    through: dict[int, int] = {}
+    for d in range(len(before)):
+        outer, own = int(static.dec_ring[d]), int(static.dec_ring[d + 1])
+        since = int(static.dec_instr[before[d]]) if before[d] >= 0 else -1
+        ring = int(carrying(static.rings, outer, own, since))
+        if ring != NONE and static.dec_makes[d]:
+            model.at_most({x[d]: 1.0, held[_loop_of(static, ring, d)]: -1.0}, 0.0)
+        elif ring != NONE and before[d] >= 0:
+            model.at_most({stay[d]: 1.0, held[_loop_of(static, ring, d)]: -1.0}, 0.0)
+        carried = [r for r in range(outer, own) if static.rings[r, CARRIED]]
+        for r in carried:
+            if static.rings[r, CHANGED]:
+                model.at_most({held[_loop_of(static, r, d)]: 1.0, x[d]: -1.0}, 0.0)
+        if carried and static.dec_writes[d] and not reserve:
+            through[d] = model.column(whole=True)
+            model.at_most({through[d]: 1.0, x[d]: -1.0}, 0.0)
+            loop = held[_loop_of(static, carried[0], d)]
+            model.at_most({x[d]: 1.0, loop: -1.0, through[d]: -1.0}, 0.0)
+    return through
 
 
 def _last_writes(static: Static, before: np.ndarray) -> np.ndarray:
@@ -151,31 +244,67 @@ def _last_writes(static: Static, before: np.ndarray) -> np.ndarray:
     return written
 
 
-Key = tuple[str, int]
-
-
 def _windows(
     static: Static, before: np.ndarray, written: np.ndarray, reserve: bool
-) -> dict[Key, tuple[int, int]]:
-    """Find the first and last + 1 instruction of each possible copy ("in") and write-back."""
-    windows: dict[Key, tuple[int, int]] = {}
+) -> dict[Key, _Window]:
+    """Find where each possible copy ("in") and write-back ("out") may be made."""
+    windows: dict[Key, _Window] = {}
     for d in range(len(before)):
-        instr = int(static.dec_instr[d])
         if not static.dec_makes[d]:
-            first = int(static.dec_instr[written[d]]) + 1 if written[d] >= 0 else 0
-            windows["in", d] = (first, instr)
+            for row, window in enumerate(_copy_windows(static, d, int(written[d]))):
+                windows["in", d, row] = window
         if static.dec_writes[d] and not reserve:
-            until = int(static.dec_next[d])
-            while until < len(before) and not static.dec_writes[until]:
-                until = int(static.dec_next[until])
-            end = len(static.instr_slow)
-            if until < len(before):
-                end = int(static.dec_instr[until])
-            elif not static.buf_at_end[static.dec_buffer[d]]:
-                same = np.flatnonzero(static.dec_buffer == static.dec_buffer[d])
-                end = int(static.dec_instr[same[-1]])
-            windows["out", d] = (instr + 1, end)
+            windows["out", d, 0] = _write_back_window(static, d)
     return windows
+
+
+def _left(static: Static, instr: int, target: int) -> int:
+    """Return the first instruction after all loops around `instr` that end before `target`."""
+    return int(leave(static.instr_loop, static.loop_rows, instr, target)) + 1
+
+
+def _copy_windows(static: Static, d: int, wrote: int) -> list[_Window]:
+    """Find where a copy for decision d may be made, after what decision `wrote` (-1 for none)
+    wrote: before each loop whose trips find the same, and in every execution.
+    """
+    instr, outer, own = (
+        int(static.dec_instr[d]),
+        int(static.dec_ring[d]),
+        int(static.dec_ring[d + 1]),
+    )
+    lowest = _left(static, int(static.dec_instr[wrote]), instr) if wrote >= 0 else 0
+    windows = []
+    for ring in range(first_place(static.rings, outer, own, d), own + 1):
+        first = max(lowest, int(static.rings[ring - 1, FIRST]) if ring > outer else 0)
+        if ring == own:
+            windows.append(_Window(first, instr, int(static.dec_copy[d])))
+        else:
+            last, takes = static.rings[ring, FIRST], static.rings[ring, TIME_BEFORE]
+            windows.append(_Window(first, max(first, int(last)), int(takes), ring))
+    return windows
+
+
+def _write_back_window(static: Static, d: int) -> _Window:
+    """Find where what decision d writes may be written back, for any use until the next write, and
+    the least time that this takes.
+    """
+    instr, buffer, count = int(static.dec_instr[d]), static.dec_buffer[d], len(static.dec_instr)
+    end, first, takes = instr + 1, len(static.instr_slow), int(static.dec_copy[d])
+    use = int(static.dec_next[d])
+    while use < count:
+        end = int(static.dec_instr[use])
+        first = min(first, _left(static, instr, end))
+        ring = int(entered(static.rings, static.dec_ring[use], static.dec_ring[use + 1], instr))
+        takes = min(
+            takes, int(static.dec_copy[use] if ring == NONE else static.rings[ring, TIME_BEFORE])
+        )
+        if static.dec_writes[use]:
+            break
+        use = int(static.dec_next[use])
+    if use == count and static.buf_at_end[buffer]:
+        end, takes = len(static.instr_slow), int(static.buf_copy[buffer])
+        first = min(first, _left(static, instr, end))
+    return _Window(min(first, end), end, takes)
 
 
 def _residence_rows(
@@ -185,8 +314,12 @@ def _residence_rows(
     x: list[int],
     stay: list[int],
     parts: dict[Key, _Parts],
+    windows: dict[Key, _Window],
+    held: dict[Loop, int],
 ) -> None:
-    """Require that a use in fast memory stayed there since the one before, or was copied."""
+    """Require that a use in fast memory stayed there since the one before, or was copied; what is
+    copied in before a loop is there throughout it.
+    """
     for d in range(len(before)):
         if static.dec_makes[d]:
             continue
@@ -198,12 +331,27 @@ def _residence_rows(
             if not static.dec_writes[previous] and stay[previous] >= 0:
                 since[stay[previous]] = -1.0
             model.at_most(since, 0.0)
-        columns = parts["in", d].columns
-        if columns:
+        copied = {}
+        for key in _copy_keys(parts, d):
+            columns = parts[key].columns
+            if not columns:
+                continue
+            copied[columns[-1]] = 1.0
             row[columns[-1]] = -1.0
-            if before[d] >= 0:
-                model.at_most({columns[-1]: 1.0, stay[d]: 1.0}, 1.0)
+            if windows[key].ring != NONE:
+                loop = _loop_of(static, windows[key].ring, d)
+                model.at_most({columns[-1]: 1.0, held[loop]: -1.0}, 0.0)
+        if copied and before[d] >= 0:
+            model.at_most(copied | {stay[d]: 1.0}, 1.0)
         model.at_most(row, 0.0)
+
+
+def _copy_keys(parts: dict[Key, _Parts], d: int) -> list[Key]:
+    """Return the keys of decision d's copies."""
+    keys: list[Key] = []
+    while ("in", d, len(keys)) in parts:
+        keys.append(("in", d, len(keys)))
+    return keys
 
 
 def _write_back_rows(
@@ -215,6 +363,7 @@ def _write_back_rows(
     stay: list[int],
     parts: dict[Key, _Parts],
     group: int,
+    through: dict[int, int],
 ) -> None:
     """Require write-backs before data that only fast memory has is used from slow memory or copied.
 
@@ -224,9 +373,15 @@ def _write_back_rows(
         write = int(written[d])
         if write < 0:
             continue
-        done = parts["out", write].by((int(static.dec_instr[d]) - 1) // group)
+        wrote, limit = int(static.dec_instr[write]), int(static.dec_instr[d])
+        ring = int(entered(static.rings, static.dec_ring[d], static.dec_ring[d + 1], wrote))
+        if ring != NONE:
+            limit = int(static.rings[ring, FIRST])
+        done = parts["out", write, 0].by((limit - 1) // group)
         for column in (x[d], stay[d]):
             row = {x[write]: 1.0, column: -1.0}
+            if write in through:
+                row[through[write]] = -1.0
             if done is not None:
                 row[done] = -1.0
             model.at_most(row, 0.0)
@@ -237,14 +392,22 @@ def _write_back_rows(
             left = float(static.buf_copy[buffer] / model.ps)
             stall = model.column(cost=1.0, upper=left)
             row = {x[d]: left, stall: -1.0}
-            done = parts["out", d].by(last // group)
+            if d in through:
+                row[through[d]] = -left
+            done = parts["out", d, 0].by(last // group)
             if done is not None:
                 row[done] = -left
             model.at_most(row, 0.0)
 
 
 def _time_rows(
-    model: Model, static: Static, x: list[int], parts: dict[Key, _Parts], group: int, instrs: int
+    model: Model,
+    static: Static,
+    x: list[int],
+    parts: dict[Key, _Parts],
+    group: int,
+    instrs: int,
+    doubled: dict[int, int],
 ) -> None:
     """Set instructions' times, and limit transfers to the idle time of each group."""
     through = static.dec_through if static.dead_end == RESERVE else static.dec_through * 0
@@ -256,17 +419,20 @@ def _time_rows(
         slow, compute = static.instr_slow[instr] / model.ps, static.instr_compute[instr] / model.ps
         less = {d: (static.dec_slow[d] - through[d]) / model.ps for d in own}
         fast = {d: static.dec_fast[d] / model.ps for d in own}
+        extra = {
+            doubled[d]: static.dec_through[d] / model.ps for d in own if d in doubled
+        }  # slow memory's time of what is written to it, too
         lowest = slow + sum(min(0.0, fast[d] - less[d]) for d in own)
-        highest = slow + sum(max(0.0, fast[d] - less[d]) for d in own)
+        highest = slow + sum(max(0.0, fast[d] - less[d]) for d in own) + sum(extra.values())
         if highest <= compute:
             model.constant += compute
         else:
             time = model.column(cost=1.0, lower=compute, upper=max(compute, highest))
-            model.at_most({time: -1.0} | {x[d]: fast[d] - less[d] for d in own}, -slow)
+            model.at_most({time: -1.0} | {x[d]: fast[d] - less[d] for d in own} | extra, -slow)
         # Idle is the larger of compute - slow and fast; a binary says which.
         free = model.column(upper=np.inf)
         idle[instr // group][free] = 1.0
-        over = {free: 1.0} | {x[d]: -less[d] for d in own}
+        over = {free: 1.0} | {x[d]: -less[d] for d in own} | extra
         under = {free: 1.0} | {x[d]: -fast[d] for d in own}
         if highest <= compute:
             model.at_most(over, compute - slow)
@@ -278,14 +444,14 @@ def _time_rows(
                 sum(fast.values()),
                 slow - sum(max(0.0, v) for v in less.values()),
             )
-            most_slow = slow - sum(min(0.0, v) for v in less.values())
+            most_slow = slow - sum(min(0.0, v) for v in less.values()) + sum(extra.values())
             over[bound] = -max(0.0, most_fast - (compute - most_slow))
             under[bound] = max(0.0, compute - least_slow)
             model.at_most(over, compute - slow)
             model.at_most(under, under[bound])
     used: dict[int, dict[int, float]] = defaultdict(dict)
-    for (_, d), part in parts.items():
-        takes = static.buf_copy[static.dec_buffer[d]] / model.ps
+    for part in parts.values():
+        takes = part.takes / model.ps
         for k, column in enumerate(part.columns):
             used[part.first + k][column] = takes
             if k:
@@ -303,36 +469,54 @@ def _capacity_rows(
     parts: dict[Key, _Parts],
     group: int,
     reserve: bool,
+    throughout: dict[Loop, int],
 ) -> None:
-    """Limit the bytes held during each instruction to fast memory."""
+    """Limit the bytes held during each instruction to fast memory.
+
+    Where loops carry buffers, two limits hold: of what the uses alone tell, and with what is there
+    throughout loops in place of the uses of these buffers.
+    """
     instrs = len(static.instr_slow)
+    carried: list[dict[int, int]] = [{} for _ in range(instrs)]  # column by buffer
+    for loop in sorted(throughout, key=lambda loop: loop[0] - loop[1]):  # inner loops last
+        for at in range(loop[0], loop[1] + 1):
+            carried[at][loop[2]] = throughout[loop]
     held: list[dict[int, float]] = [defaultdict(float) for _ in range(instrs)]
+    looped: list[dict[int, float]] = [defaultdict(float) for _ in range(instrs)]
+
+    def hold(at: int, buffer: int, column: int | None, part: float) -> None:
+        if column is not None:
+            held[at][column] += part
+            if buffer not in carried[at]:
+                looped[at][column] += part
+
     for d in range(len(before)):
         buffer, instr = int(static.dec_buffer[d]), int(static.dec_instr[d])
         size = static.buf_size[buffer] / static.capacity
         lasting = bool(static.buf_at_end[buffer]) and not reserve
         if static.dec_makes[d]:
-            held[instr][x[d]] += size
+            hold(instr, buffer, x[d], size)
         else:
             if before[d] >= 0:
-                held[instr][stay[d]] += size
+                hold(instr, buffer, stay[d], size)
                 previous = int(before[d])
                 gap = x[previous] if static.dec_writes[previous] and not lasting else stay[d]
                 for at in range(int(static.dec_instr[previous]) + 1, instr):
-                    held[at][gap] += size
-            part = parts["in", d]
-            if part.columns:
-                held[instr][part.columns[-1]] += size
-            for at in range(part.first * group, instr):
-                done = part.by((at + 1) // group - 1)
-                if done is not None:
-                    held[at][done] += size
+                    hold(at, buffer, gap, size)
+            for key in _copy_keys(parts, d):
+                part = parts[key]
+                if part.columns:
+                    hold(instr, buffer, part.columns[-1], size)
+                for at in range(part.first * group, instr):
+                    hold(at, buffer, part.by((at + 1) // group - 1), size)
         if lasting and static.dec_writes[d] and static.dec_next[d] == len(before):
             for at in range(instr + 1, instrs):
-                held[at][x[d]] += size
-                done = parts["out", d].by(at // group)
-                if done is not None:
-                    held[at][done] -= size
-    for terms in held:
-        if sum(max(0.0, share) for share in terms.values()) > 1.0:
-            model.at_most(dict(terms), 1.0)
+                hold(at, buffer, x[d], size)
+                hold(at, buffer, parts["out", d, 0].by(at // group), -size)
+    for at, terms in enumerate(looped):
+        for buffer, column in carried[at].items():
+            terms[column] += static.buf_size[buffer] / static.capacity
+    for at, terms in enumerate(held):
+        for row in (terms, looped[at]) if carried[at] else (terms,):
+            if sum(max(0.0, share) for share in row.values()) > 1.0:
+                model.at_most(dict(row), 1.0)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.datasets.memory_mapping.builder import Builder, Use
@@ -32,7 +34,9 @@ from sysopt_gym.envs.memory_mapping.plan import buffer_names
 from sysopt_gym.envs.memory_mapping.ranges import all_ranges
 from sysopt_gym.envs.memory_mapping.state import P_EVICT_END
 from sysopt_gym.envs.memory_mapping.validate import validate
+from sysopt_gym.methods.memory_mapping.best import Best
 from sysopt_gym.methods.memory_mapping.wishes import play_wishes
+from sysopt_gym.solvers.memory_mapping import milp
 
 SEEDS = st.integers(0, 10**6)
 KIB = 1024
@@ -339,6 +343,12 @@ def reuse(new: Builder, capacity: str = "3MiB") -> Program:
     return new.build("reuse", capacity)
 
 
+# A byte takes a nanosecond in slow memory, a quarter of it in fast. One of six operands is slow,
+# and the last trip's q is written back at the end; us.
+MOVED = 100 * (1 << 20) / 1e3
+BEST_REUSE = (4.5e3 + 6 * MOVED) / (4.5e3 + (1 + 5 / 4) * MOVED + MOVED / 100)
+
+
 def test_what_all_trips_read_has_addresses_of_its_own(builder: New) -> None:
     """With h and p in fast memory one MiB is left: u or v stays, the other is slow."""
     program = reuse(builder())
@@ -349,10 +359,7 @@ def test_what_all_trips_read_has_addresses_of_its_own(builder: New) -> None:
         play_wishes(static, state, np.array(wishes, np.int8))
         execute(program, static, state.actions)
         best = max(best, speedup(static, state))
-    moved = 100 * (1 << 20) / 1e3  # us; a byte takes a nanosecond, in fast memory a quarter
-    stall = moved / 100  # the last trip's q is written back
-    slow, fast = 4.5e3 + 6 * moved, 4.5e3 + (1 + 5 / 4) * moved + stall
-    assert best == pytest.approx(slow / fast, rel=1e-6)
+    assert best == pytest.approx(BEST_REUSE, rel=1e-6)
 
 
 def test_a_copy_before_a_loop_is_made_once_and_held_to_its_end(builder: New) -> None:
@@ -453,3 +460,33 @@ def test_no_plan_of_a_scan_writes_over_what_the_next_trip_reads() -> None:
         again = d.make_state(quick)
         play_wishes(quick, again, wishes)
         execute(short, quick, again.actions)
+
+
+@given(seed=SEEDS, dead_end=st.sampled_from(DEAD_ENDS), instrs=st.integers(3, 7))
+@settings(max_examples=25, deadline=None)
+def test_no_plan_of_a_tiny_program_beats_the_bound(
+    builder: New, seed: int, dead_end: str, instrs: int
+) -> None:
+    program = looped_program(builder(), seed, instrs, dead_end, 0.6)
+    assume(program.n_decisions <= 9)
+    found = Best(program, Budget(seconds=20.0).start())
+    state = d.make_state(found.static)
+    best = 1.0
+    for wishes in itertools.product((0, 1), repeat=program.n_decisions):
+        play_wishes(found.static, state, np.array(wishes, np.int8))
+        best = max(best, speedup(found.static, state))
+    assert best <= milp.prove(found, 0) * (1 + 1e-9)
+
+
+SEARCHES = ("greedy", "threshold", "xla_msa", "local_search", "beam", "milp", "portfolio")
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_solvers_find_what_can_be_executed_and_prove_no_more(builder: New, name: str) -> None:
+    program = reuse(builder())
+    module = importlib.import_module(f"sysopt_gym.solvers.memory_mapping.{name}")
+    solution = module.solve(program, Budget(seconds=20.0, evaluations=200), 0)
+    verdict = validate(program, solution.actions, World())
+    assert verdict.objective == pytest.approx(BEST_REUSE, rel=1e-6)
+    if name in ("milp", "portfolio"):
+        assert solution.status == "optimal"
