@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .core.errors import SysOptError
+from .core.errors import SettingError, SysOptError
 from .core.notes import told_to
 
 INTERRUPTED, REFUSED = 130, 2
@@ -207,6 +207,30 @@ def import_words(words: list[str]) -> tuple[str | None, Path, list[str]]:
     if len(names) not in (1, 2):
         raise typer.BadParameter(f"give one file, with or without its family; got {names}")
     return names[0] if len(names) == 2 else None, Path(names[-1]), pairs
+
+
+@data_app.command("template")
+def data_template(
+    family: Family,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="where to write (default: a name of the family's)")
+    ] = None,
+) -> None:
+    """Write a small valid file in which every field is explained, to start your own from.
+
+    Example: `sysopt-gym data template vm_rescheduling --out mine.json`
+    """
+    from .core.files import write_bytes
+    from .core.registry import load_problem
+
+    found = load_problem(family).template()
+    if found is None:
+        raise SettingError(f"{family} has no template; docs/{family}.md says what files it reads")
+    path = out or Path(found[0])
+    if path.exists():
+        raise SettingError(f"{path}: is there already; give another name with --out")
+    write_bytes(path, found[1].encode())
+    typer.echo(f"{path}: change it, and try `sysopt-gym data info {family} {path}`")
 
 
 @data_app.command("generate")

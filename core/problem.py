@@ -182,6 +182,14 @@ class Problem(ABC, Generic[I]):
             SolutionError: the plan cannot be carried out.
         """
 
+    def template(self) -> tuple[str, str] | None:
+        """Return the name and text of a small valid file of its own, every field explained.
+
+        Returns:
+            None if the family has no format that people write themselves.
+        """
+        return None
+
     def best_known(self, instance: I, /) -> tuple[float, str] | None:
         """Return the best objective known from elsewhere.
 

@@ -103,7 +103,7 @@ def graph_of(nodes: Nodes, mnl: int) -> Graph:
     free = nodes.free.ravel()
     residue = free % nodes.slot
     memory = nodes.free_mem.ravel() / np.maximum(1, free)
-    usual = np.median(nodes.mem / nodes.cpu) if len(nodes.mem) else 1.0
+    usual = np.median(nodes.mem / np.maximum(1, nodes.cpu)) if len(nodes.mem) else 1.0
     rows = np.column_stack(
         [
             np.eye(BINS)[residue * BINS // nodes.slot],

@@ -14,6 +14,7 @@ from ...datasets.vm_rescheduling.instance import ACTIVE, STATUS_NAMES, Cluster
 from ...datasets.vm_rescheduling.loaders import load_file
 from ...datasets.vm_rescheduling.settings import SETTINGS, with_settings
 from ...datasets.vm_rescheduling.splits import SETS, utilization
+from ...datasets.vm_rescheduling.template import template
 from . import FAMILY
 from .dynamics import broken_sets
 from .objective import objective_of
@@ -62,6 +63,7 @@ class VMRescheduling(Problem[Cluster]):
     generate = staticmethod(generate)
     apply_settings = staticmethod(with_settings)
     reads_folders = True
+    template = staticmethod(template)
     objective = staticmethod(objective_of)
     validate = staticmethod(validate)
     export_plan = staticmethod(export_plan)

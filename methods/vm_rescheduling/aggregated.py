@@ -244,8 +244,10 @@ def _entrances(
     Returns:
         int64 [N, 3], flavor, PM and node; and int64 [N], the most VMs that could enter there.
     """
-    cpu = (start.free_cpu + cpu_leaving)[None] // static.flavor_cpu[:, None, None]
+    cpu = (start.free_cpu + cpu_leaving)[None] // np.maximum(1, static.flavor_cpu)[:, None, None]
+    cpu[static.flavor_cpu == 0] = mnl
     mem = (start.free_mem + mem_leaving)[None] // np.maximum(1, static.flavor_mem)[:, None, None]
+    mem[static.flavor_mem == 0] = mnl
     most = np.minimum(cpu, mem)
     two = static.flavor_nodes == 2
     most[two, :, 0] = most[two].min(axis=2)

@@ -193,10 +193,12 @@ def memory_may_bind(
     """
     if static.objective == MIXED:
         return np.ones_like(start.free_cpu, np.bool_)
-    rate = static.flavor_mem / static.flavor_cpu
     moved = np.unique(np.concatenate([out[:, 0], into[:, 0]]))
     if len(moved) == 0:
         return np.zeros_like(start.free_cpu, np.bool_)
+    if (static.flavor_mem[moved[static.flavor_cpu[moved] == 0]] > 0).any():
+        return np.ones_like(start.free_cpu, np.bool_)  # memory that no CPU stands for
+    rate = static.flavor_mem / np.maximum(1, static.flavor_cpu)
     high, low = rate[moved].max(), rate[moved].min()
     binds: np.ndarray = high * start.free_cpu + (high - low) * cpu_leaving > start.free_mem
     return binds

@@ -18,6 +18,7 @@ from sysopt_gym.core.instance import save_archive
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.loaders import load_bytedance, load_file
+from sysopt_gym.datasets.vm_rescheduling.template import SCHEMA, template
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 from sysopt_gym.evaluation.catalog import find_instances
 
@@ -134,6 +135,7 @@ def test_several_clusters_become_one_and_share_racks_by_name(tmp_path: Path) -> 
     assert cluster.vm_ids == ("a", "b", "c", "d", "y")
 
 
+jsonschema = pytest.importorskip("jsonschema")
 HOST, VM = "cluster_list[0].host_info", "cluster_list[0].vm_instance"
 SETS = "cluster_list[0].other_requirement.deployment_set"
 
@@ -317,6 +319,28 @@ def test_parts_of_a_vm_may_differ_and_stand_in_any_order(tmp_path: Path) -> None
 def test_a_flavor_may_need_no_core(tmp_path: Path) -> None:
     cluster = load(edited(f"{VM}[0].numa[0].cpu", 0), tmp_path / "mine.json")
     assert cluster.free()[0][0].tolist() == [28, 28]
+
+
+def test_the_template_is_valid_and_explains_every_field_that_it_has(tmp_path: Path) -> None:
+    name, text = template()
+    written = json.loads(text)
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.validate(written, schema)
+    assert load(text, tmp_path / name).n_vms == 5
+    explained = written.pop("explained")
+    paths = {
+        ".".join(str(step) for step in place if not isinstance(step, int)).replace("[]", "")
+        for place in places(written)
+    }
+    assert paths <= {path.replace("[]", "") for path in explained}
+
+
+def test_the_schema_holds_for_the_snapshots_that_are_read() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.validate(document(), schema)
+    lacking = edited(f"{VM}[0].numa[0].cpu", "REMOVED")
+    with pytest.raises(jsonschema.ValidationError, match="'cpu' is a required property"):
+        jsonschema.validate(lacking, schema)
 
 
 # --- Tables of hosts and VMs --------------------------------------------------------------------

@@ -15,6 +15,7 @@ from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.vm_rescheduling.churn import churned
 from sysopt_gym.datasets.vm_rescheduling.instance import OBJECTIVES, Cluster
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
+from sysopt_gym.envs.vm_rescheduling.dynamics import broken_sets
 from sysopt_gym.envs.vm_rescheduling.objective import goal_reached, value
 from sysopt_gym.envs.vm_rescheduling.validate import validate
 
@@ -231,7 +232,10 @@ def test_in_live_mode_moves_that_no_longer_fit_are_skipped_and_count_as_none(
     live = trio(mode="live", mnl=1)
     verdict = judged(live, [2, B0, 0, B0, 0, C0, 3, B0])
     assert verdict.feasible
-    assert verdict.detail == {"moves": 1.0, "skipped": 2.0, "fragment_rate": verdict.objective}
+    assert verdict.detail == {
+        "moves": 1.0, "skipped": 2.0, "fragment_rate": verdict.objective,
+        "broken_sets_before": 0.0, "broken_sets": 0.0,
+    }  # fmt: skip
     assert verdict.objective == judged(trio(), [0, C0]).objective
 
 
@@ -280,3 +284,20 @@ def test_the_validators_own_churn_leads_to_the_same_world(
 
 def test_an_unknown_vm_makes_a_live_plan_infeasible_too(trio: Callable[..., Cluster]) -> None:
     assert not judged(trio(mode="live"), [-1, B0]).feasible
+
+
+def test_sets_that_are_broken_at_the_start_are_told_and_no_plan_breaks_more(
+    tiny_cluster: Callable[..., Cluster], legal_moves: Callable[..., Any]
+) -> None:
+    broken = 0
+    for seed in range(25):
+        cluster = tiny_cluster(seed, mnl=5)
+        plies, *_ = walk(cluster, legal_moves, seed, 5)
+        detail = judged(cluster, plies).detail or {}
+        if not len(cluster.set_by_rack):
+            assert "broken_sets" not in detail
+            continue
+        assert detail["broken_sets_before"] == broken_sets(cluster).sum()
+        assert detail["broken_sets"] <= detail["broken_sets_before"]
+        broken += int(detail["broken_sets_before"])
+    assert broken > 0
