@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -48,6 +48,7 @@ class Field:
         optional: whether the field may be left blank.
     """
 
+    IS_ARRAY: ClassVar[bool] = False
     doc: str
     stored: str = ""
     remedy: str = ""
@@ -186,6 +187,7 @@ class _Number(_Ranged):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Array(_Ranged):
+    IS_ARRAY: ClassVar[bool] = True
     """Declaration of a NumPy array."""
 
     dtypes: tuple[str, ...]
@@ -404,27 +406,6 @@ def declarations(cls: type) -> dict[str, Field]:
     return {name: declaration for name, declaration in found.items() if declaration}
 
 
-def _declared(instance: Any) -> dict[str, Field]:
-    kind: Any = type(instance)
-    return declarations(kind)
-
-
-def may_be_left_out(cls: type) -> set[str]:
-    """Return the names that the optional fields of a class have in files."""
-    return {one.stored or name for name, one in declarations(cls).items() if one.optional}
-
-
-def stored_name(cls: type, name: str) -> str:
-    """Return the name that a field has in files and hashes.
-
-    Args:
-        cls: the instance's class.
-        name: the field's name in the code.
-    """
-    declaration = declarations(cls).get(name)
-    return (declaration.stored if declaration else "") or name
-
-
 def describe(cls: type) -> str:
     """Return the documentation of a class's declared fields, one indented entry per field."""
     return "\n".join(
@@ -432,67 +413,6 @@ def describe(cls: type) -> str:
                       subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False)
         for name, declaration in declarations(cls).items()
     )  # fmt: skip
-
-
-def problem(instance: Any) -> str:
-    """Return why an instance violates its declarations; empty if it does not.
-
-    Shapes and dtypes are checked first, then names and numbers, then the entries of arrays.
-    """
-    fields = {
-        name: (declaration, getattr(instance, name))
-        for name, declaration in _declared(instance).items()
-    }
-    sizes = _sizes(instance)
-    for name, (declaration, value) in fields.items():
-        if wrong := declaration.check_form(value, sizes):
-            return f"{name} has {wrong}; it is {declaration.describe()}"
-    checks = (
-        declaration.check_values(name, value, sizes)
-        for arrays in (False, True)
-        for name, (declaration, value) in fields.items()
-        if isinstance(declaration, _Array) is arrays
-    )
-    return next(filter(None, checks), "")
-
-
-def fill_blanks(instance: Any) -> None:
-    """Give the optional arrays that were left out their blank value; changes the instance."""
-    for name, declaration in _declared(instance).items():
-        if declaration.optional and getattr(instance, name) is None:
-            blank = declaration.blank(_sizes(instance, blank=True))
-            object.__setattr__(instance, name, blank)
-
-
-def is_blank(instance: Any, name: str) -> bool:
-    """Return whether a field is optional and has the value of one left out.
-
-    Args:
-        instance: the instance.
-        name: the field's name in the code.
-    """
-    declaration = _declared(instance).get(name)
-    if declaration is None or not declaration.optional:
-        return False
-    blank = declaration.blank(_sizes(instance, blank=True))
-    return np.array_equal(getattr(instance, name), blank)
-
-
-def _sizes(instance: Any, blank: bool = False) -> dict[str, float]:
-    """Measure the sizes of symbols.
-
-    Args:
-        instance: the instance.
-        blank: whether optional arrays are left out, whose own sizes are in question.
-    """
-    sizes: dict[str, float] = {}
-    for arrays in (False, True):  # names determine a dimension's size before arrays do
-        for name, declaration in _declared(instance).items():
-            if isinstance(declaration, _Array) is arrays and not (
-                blank and arrays and declaration.optional
-            ):
-                sizes = declaration.measure(name, getattr(instance, name)) | sizes
-    return sizes
 
 
 def _size(bound: Bound, sizes: Sizes) -> Bound:

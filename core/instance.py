@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn, Self, TypeVar
 import numpy as np
 
 from .errors import InstanceError
-from .fields import fill_blanks, is_blank, may_be_left_out, problem, stored_name
+from .field_checks import fill_blanks, is_blank, may_be_left_out, problem, stored_name
 from .files import read_bytes, write_bytes
 
 
@@ -147,13 +147,13 @@ class Instance:
 
     @classmethod
     def upgraded(cls, schema: int, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of an older file as those of this schema.
+        """Return the fields of an older file as those of this schema; as they are by default.
 
         Args:
             schema: the file's schema, one of OLDER_SCHEMAS.
             values: the file's fields by their stored names; may be changed.
         """
-        raise NotImplementedError
+        return values
 
     def save(self, path: Path) -> None:
         """Write the instance to one file.

@@ -92,7 +92,7 @@ def opened_zip(path: Path, data: bytes) -> Iterator[zipfile.ZipFile]:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InstanceError(f"{path}: damaged ({error}); copy it again") from error
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         raise InstanceError(
             f"{path}: cannot be opened ({error}); unzip it and give the file in it"
         ) from error
