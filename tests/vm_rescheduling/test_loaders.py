@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError, SettingError
 from sysopt_gym.core.instance import save_archive
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
-from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.loaders import load_bytedance, load_file
 from sysopt_gym.datasets.vm_rescheduling.template import SCHEMA, template
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
-from sysopt_gym.evaluation.catalog import find_instances
 
 
 def host(name: str, rack: str = "r0", nodes: int = 2, status: str = "ACTIVE") -> dict[str, Any]:
@@ -343,65 +338,6 @@ def test_the_schema_holds_for_the_snapshots_that_are_read() -> None:
         jsonschema.validate(lacking, schema)
 
 
-# --- Tables of hosts and VMs --------------------------------------------------------------------
-
-HOST_TABLE = "host,cpu,memory_mb,nodes,status,rack\nh0,88,2000,2,,r0\nh1,88,2000,2,up,r1\n"
-VM_TABLE = (
-    "vm,host,cpu,memory_mb,node,type,movable,keep_apart\n"
-    "a,h0,4,40,0,t4,yes,s\nb,h0,32,320,0+1,t16,,\nc,h1,8,80,1,t8,no,s\nd,h1,8+4,90+50,1+0,,,\n"
-)
-
-
-def tables(folder: Path, hosts: str = HOST_TABLE, vms: str = VM_TABLE) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "hosts.csv").write_text(hosts)
-    (folder / "vms.csv").write_text(vms)
-    return folder
-
-
-@pytest.mark.filterwarnings("ignore::sysopt_gym.core.notes.InputNote")
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_table_of_hosts_and_one_of_vms_are_a_cluster(tmp_path: Path, packed: bool) -> None:
-    path = tables(tmp_path / "mine")
-    if packed:
-        with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
-            for name in ("hosts.csv", "vms.csv"):
-                archive.write(path / name, f"mine/{name}")
-        path = tmp_path / "mine.zip"
-    (cluster,) = find_instances(PROBLEM, str(path), {})
-    assert cluster.name == "mine"
-    assert cluster.free()[0].tolist() == [[24, 28], [40, 28]]
-    assert cluster.vm_pinned.tolist() == [False, False, True, False]
-    assert cluster.set_vms.tolist() == [0, 2]
-    assert cluster.pm_rack.tolist() == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("hosts", "vms", "message"),
-    [
-        ("host,cpu\nh0,8\n", VM_TABLE, r"hosts.csv: row 1: the column 'memory_mb' is missing"),
-        (HOST_TABLE.replace("h1", "h0"), VM_TABLE, r"row 3, column 'host': 'h0' is in row 2 too"),
-        (HOST_TABLE.replace(",up,", ",asleep,"), VM_TABLE, r"hosts.csv: row 3: status is 'asleep'"),
-        (HOST_TABLE, VM_TABLE.replace("c,h1", "c,h7"), r"vms.csv: row 4: no host 'h7'"),
-        (HOST_TABLE, VM_TABLE.replace("8,80,1", "8,80,2"), r"row 4: host 'h1' has no NUMA node 2"),
-        (
-            HOST_TABLE,
-            VM_TABLE.replace("4,40,0", "4,40,"),
-            r"row 2: its host has 2 NUMA nodes; name",
-        ),
-        (HOST_TABLE, VM_TABLE.replace("32,320", "33,320"), r"row 3: cpu '33' is not for 2 NUMA"),
-        (HOST_TABLE, VM_TABLE.replace("8,80", "x,80"), r"row 4: cpu is 'x', expected whole"),
-        (HOST_TABLE, VM_TABLE.replace("0+1", "1+1"), r"row 3: node is '1\+1'; the parts of a VM"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore::sysopt_gym.core.notes.InputNote")
-def test_a_wrong_cell_of_the_tables_is_named(
-    tmp_path: Path, hosts: str, vms: str, message: str
-) -> None:
-    with pytest.raises(InstanceError, match=message):
-        load_file(tables(tmp_path / "mine", hosts, vms))
-
-
 def test_an_over_committed_host_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     with pytest.raises(InstanceError, match=r"mine.json: .*host 'h0' is over-committed: .* 16"):
@@ -526,52 +462,3 @@ def test_any_change_of_a_field_loads_or_is_refused(
         assert str(error).startswith("mine.json: ")
     else:
         assert cluster.free()[0].min() >= 0
-
-
-# --- The public snapshots ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def public(data_file: Callable[[str], Path]) -> Callable[[str], Cluster]:
-    return lambda name: load_file(data_file(f"vm/{name}.json"))
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "rate"),
-    [
-        ("bytedance-medium", (279, 2089), 0.9770),
-        ("bytedance-large", (1176, 4546), 0.6003),
-    ],
-)
-def test_the_public_snapshots_have_their_published_size_and_fragment_rate(
-    public: Callable[[str], Cluster], name: str, size: tuple[int, int], rate: float
-) -> None:
-    cluster = public(name)
-    assert (cluster.n_pms, cluster.n_vms) == size
-    assert PROBLEM.describe(cluster)["fragment rate"] == rate
-
-
-def test_the_free_cores_in_the_public_snapshots_equal_those_recomputed(
-    data_file: Callable[[str], Path],
-) -> None:
-    path = data_file("vm/bytedance-medium.json")
-    cluster = load_file(path)
-    stated = np.zeros((cluster.n_pms, 2), np.int64)
-    row = {name: at for at, name in enumerate(cluster.pm_ids)}
-    for member in json.loads(path.read_text())["cluster_list"]:
-        for entry in member["host_info"]:
-            for node in entry["numa"]:
-                stated[row[str(entry["node_id"])], node["node"]] = node["free_cpu"]
-    assert np.array_equal(cluster.free()[0], stated)
-
-
-def test_the_best_known_rates_are_offered_for_the_public_medium_snapshot_alone(
-    public: Callable[[str], Cluster],
-) -> None:
-    cluster = public("bytedance-medium")
-    for mnl, rate in ((10, 0.8508), (25, 0.7245), (50, 0.5753), (100, 0.2884)):
-        known = PROBLEM.best_known(PROBLEM.apply_settings(cluster, {"mnl": str(mnl)}))
-        assert known is not None
-        assert known[0] == rate
-    assert PROBLEM.best_known(PROBLEM.apply_settings(cluster, {"objective": "mixed"})) is None
-    assert PROBLEM.best_known(generate({}, 1)) is None
