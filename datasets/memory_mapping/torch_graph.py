@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ...core.errors import InstanceError
 from .builder import Builder, Use
 from .instance import ARG, CONST, OUT, SMALLEST_BYTES, TMP
-from .layout import FOREVER, Layout, counted_trips
+from .layout import FOREVER, Layout
 from .torch_cost import flops_of, is_known, operator_name
+from .torch_nodes import (
+    changed_state,
+    held_by,
+    indexed,
+    is_fake,
+    is_like,
+    is_node,
+    is_read,
+    leaves_of,
+    nodes_of,
+    outputs_of,
+    placeholders,
+    traced,
+    viewed,
+    while_trips,
+)
 
 NOT_MADE = -1
 # Their first operand counts for the part they read.
@@ -77,7 +93,7 @@ class Reader(Layout):
                 if node.name in changed.values():
                     self.owned |= set(value.tensors)
                 given = exported.constants.get(constants.get(node.name))
-                if hasattr(given, "numel") and given.numel() == 1 and not _is_fake(given):
+                if hasattr(given, "numel") and given.numel() == 1 and not is_fake(given):
                     self.numbers[node] = float(given)
         results = self.run(exported.graph_module, list(arguments.values()))
         for value in results:
@@ -111,7 +127,7 @@ class Reader(Layout):
                 elif node.op == "call_function":
                     self.values[node] = self._call(module, node)
                 elif node.op == "output":
-                    results = [self._value(part) for part in _parts(node.args[0])]
+                    results = [self._value(part) for part in leaves_of(node.args[0])]
                 for tensor in self.values[node].tensors if node in self.values else ():
                     if tensor != NOT_MADE:
                         self.keep(tensor, last.get(node, -1))
@@ -119,7 +135,7 @@ class Reader(Layout):
 
     def _attribute(self, module: Any, node: Any) -> None:
         """Make a tensor of a constant that the module holds; graphs are no values."""
-        held = _held(module, node)
+        held = held_by(module, node)
         if hasattr(held, "element_size"):
             if id(held) not in self.constants:
                 size = self._bytes(node, held)
@@ -128,7 +144,7 @@ class Reader(Layout):
 
     def _value(self, part: Any) -> Value:
         """Return the value of an argument; a number is a constant of no size."""
-        if part in self.values if _is_node(part) else False:
+        if part in self.values if is_node(part) else False:
             return self.values[part]
         return Value([self.builder.tensor("number", 0, CONST)])
 
@@ -142,7 +158,7 @@ class Reader(Layout):
         parts = value if isinstance(value, (list, tuple)) else [value]
         made = []
         for k, part in enumerate(parts):
-            if len(parts) > 1 and not _is_read(node, k):
+            if len(parts) > 1 and not is_read(node, k):
                 made.append(NOT_MADE)
                 continue
             suffix = f".{k}" if isinstance(value, (list, tuple)) else ""
@@ -170,7 +186,7 @@ class Reader(Layout):
     def _call(self, module: Any, node: Any) -> Value:
         if node.target is operator.getitem:
             return self._part(node)
-        base = _viewed(node)
+        base = viewed(node)
         if base is not None and self.values.get(base, Value([])).tensors:
             # A view is another name: nothing runs, and the storage is the base's.
             inherited, value = self._size(base), node.meta.get("val")
@@ -186,13 +202,13 @@ class Reader(Layout):
         }.get(name)
         if lay is not None:
             return lay(module, node)
-        held = [_held(module, part) for part in _nodes(node.args) if part.op == "get_attr"]
+        held = [held_by(module, part) for part in nodes_of(node.args) if part.op == "get_attr"]
         inner = next((part for part in held if hasattr(part, "graph")), None)
         if inner is not None and "flex_attention" not in name:
             return self._wrapped(node, name, inner)
-        if not any(hasattr(part, "element_size") for part in _parts(node.meta.get("val"))):
+        if not any(hasattr(part, "element_size") for part in leaves_of(node.meta.get("val"))):
             return Value([])  # an assertion, or a number
-        if name == "copy" and _is_like(node, node.args[1]):
+        if name == "copy" and is_like(node, node.args[1]):
             return self._value(node.args[1])
         if name in UPDATES:
             return Value([self._update(node, name)])
@@ -229,9 +245,9 @@ class Reader(Layout):
             self.say("of a flexible attention all pairs count, whatever its mask", node.name)
         elif not known:
             self.say("what an operator computes is unknown: one FLOP an element counted", name)
-        operands = _nodes((node.args, node.kwargs))
+        operands = nodes_of((node.args, node.kwargs))
         if name == "copy":
-            operands = _nodes(node.args[1:])
+            operands = nodes_of(node.args[1:])
         reads = self._uses(operands)
         made = self._fresh(node, TMP)
         if reads and name in GATHERS:
@@ -243,7 +259,7 @@ class Reader(Layout):
             touched = rows.numel() * table.shape[1] * table.element_size()
             reads[0] = Use(reads[0].tensor, min(self._size(operands[0]), touched))
         writes = [tensor for tensor in made if tensor != NOT_MADE]
-        flops = flops_of(name, _traced(args), _traced(kwargs), node.meta.get("val"))
+        flops = flops_of(name, traced(args), traced(kwargs), node.meta.get("val"))
         self.builder.instr(node.name, reads, writes, flops)
         return Value(made)
 
@@ -252,7 +268,7 @@ class Reader(Layout):
         base, args = node.args[0], node.args
         whole = base.meta["val"]
         if name in INDEX_PUTS:
-            amount = _indexed(whole, args[1]) * whole.element_size()
+            amount = indexed(whole, args[1]) * whole.element_size()
             adds = len(args) > 3 and bool(args[3])
         elif name in SCATTERS:
             amount = args[2].meta["val"].numel() * whole.element_size()
@@ -263,8 +279,8 @@ class Reader(Layout):
             rows = args[2].meta["val"].numel() / max(whole.shape[args[1]], 1)
             amount, adds = math.ceil(self._bytes(node, whole) * rows), name in ADDING
         value = self.values[base]
-        others = _nodes((args[1:], node.kwargs))
-        flops = flops_of(name, _traced(args), _traced(node.kwargs), node.meta.get("val"))
+        others = nodes_of((args[1:], node.kwargs))
+        flops = flops_of(name, traced(args), traced(node.kwargs), node.meta.get("val"))
         if adds and name in INDEX_PUTS:
             flops = amount / whole.element_size()
         if value.bytes >= 0 and value.bytes < self.builder.sizes[value.tensors[0]]:
@@ -279,7 +295,7 @@ class Reader(Layout):
         """Lay out a function that a higher-order operator runs."""
         count = sum(part.op == "placeholder" for part in inner.graph.nodes)
         args = node.args[1] if name == "hints_wrapper" else (node.args, node.kwargs)
-        given = [part for part in _parts(args) if not (_is_node(part) and part.op == "get_attr")]
+        given = [part for part in leaves_of(args) if not (is_node(part) and part.op == "get_attr")]
         if len(given) < count:
             self.say("what an operator computes is unknown: one FLOP an element counted", name)
             return self._emit(node, name)
@@ -293,15 +309,15 @@ class Reader(Layout):
         def lay(inner: Any) -> Callable[[], list[Value]]:
             return lambda: self.run(inner, inputs)
 
-        branches = [lay(_held(module, part)) for part in (yes, no)]
+        branches = [lay(held_by(module, part)) for part in (yes, no)]
         chosen: list[Value] = self.branch(node.name, branches)
         return Value([value.tensors[0] for value in chosen])
 
     def _while(self, module: Any, node: Any) -> Value:
-        condition, body = (_held(module, part) for part in node.args[:2])
+        condition, body = (held_by(module, part) for part in node.args[:2])
         carried = [self._value(part) for part in node.args[2]]
         fixed = [self._value(part) for part in (node.args[3] if len(node.args) > 3 else ())]
-        trips = self._while_trips(node, condition, body)
+        trips = while_trips(node, condition, body, self.numbers)
         if trips is None:
             trips = self.trips
             self.say(
@@ -323,43 +339,15 @@ class Reader(Layout):
             return [value.tensors[0] for value in self.run(body, inputs)]
 
         held = [value.tensors[0] for value in fixed]
-        return Value(self.loop(node.name, trips, state, _changed(body, len(state)), held, lay))
-
-    def _while_trips(self, node: Any, condition: Any, body: Any) -> int | None:
-        """Return how often a loop runs that counts in equal steps to a constant; else None."""
-        tests = [part for part in condition.graph.nodes if part.op == "call_function"]
-        compare = operator_name(tests[0]) if len(tests) == 1 else ""
-        if compare not in ("lt", "le", "gt", "ge") or _is_node(tests[0].args[1]):
-            return None
-        at = _placeholders(condition).index(tests[0].args[0])
-        if at >= len(node.args[2]):
-            return None
-        counter, step = _placeholders(body)[at], _returned(body)[at]
-        if not _is_node(step) or step.op != "call_function":
-            return None
-        name = operator_name(step)
-        if name not in ("add", "sub") or step.args[0] is not counter or _is_node(step.args[1]):
-            return None
-        start = node.args[2][at]
-        while _is_node(start) and start.op == "call_function" and len(start.all_input_nodes) == 1:
-            start = start.all_input_nodes[0]  # a copy of a constant
-        if _is_node(start) and start.op == "call_function" and operator_name(start) == "full":
-            first = start.args[1]
-        else:
-            first = self.numbers.get(start) if _is_node(start) else start
-        by = step.args[1] if name == "add" else -step.args[1]
-        limit = tests[0].args[1]
-        if any(number is None or number != int(number) for number in (first, limit, by)):
-            return None
-        return counted_trips(int(first), int(limit), int(by), compare)
+        return Value(self.loop(node.name, trips, state, changed_state(body, len(state)), held, lay))
 
     def _scan(self, module: Any, node: Any) -> Value:
-        inner, start, sliced = _held(module, node.args[0]), node.args[1], node.args[2]
+        inner, start, sliced = held_by(module, node.args[0]), node.args[1], node.args[2]
         fixed = node.args[3] if len(node.args) > 3 else ()
         return self._sliced_loop(node, inner, start, sliced, fixed)
 
     def _map(self, module: Any, node: Any) -> Value:
-        inner, sliced, fixed = _held(module, node.args[0]), node.args[1], node.args[2]
+        inner, sliced, fixed = held_by(module, node.args[0]), node.args[1], node.args[2]
         return self._sliced_loop(node, inner, (), sliced, fixed)
 
     def _sliced_loop(
@@ -369,8 +357,8 @@ class Reader(Layout):
         trips = int(sliced[0].meta["val"].shape[0]) if sliced else 1
         carried, others = [self._value(p) for p in start], [self._value(p) for p in fixed]
         wholes = [self._value(part) for part in sliced]
-        parts = _placeholders(inner)[len(carried) : len(carried) + len(wholes)]
-        made = _returned(inner)[len(carried) :]
+        parts = placeholders(inner)[len(carried) : len(carried) + len(wholes)]
+        made = outputs_of(inner)[len(carried) :]
         results = node.meta["val"][len(carried) :]
         stacks = [
             self.builder.tensor(f"{node.name}.stack", self._bytes(node, value), TMP)
@@ -392,108 +380,12 @@ class Reader(Layout):
                 self.builder.instr(f"{node.name}.slice", uses, inputs[-1].tensors)
             returned = self.run(inner, [*inputs, *others])
             for value, part, stack in zip(returned[len(tensors) :], made, stacks, strict=True):
-                amount = self._bytes(node, part.meta.get("val")) if _is_node(part) else 0
+                amount = self._bytes(node, part.meta.get("val")) if is_node(part) else 0
                 uses = [Use(value.tensors[0], min(amount, self.builder.sizes[value.tensors[0]]))]
                 self.builder.instr(f"{node.name}.stack", uses, [Use(stack, amount)])
             return [value.tensors[0] for value in returned]
 
         held = [value.tensors[0] for value in (*others, *wholes)]
-        changed = _changed(inner, len(state))
+        changed = changed_state(inner, len(state))
         results = self.loop(node.name, trips, state, changed, held, lay)
         return Value([*results[: len(state)], *stacks])
-
-
-def _is_fake(tensor: Any) -> bool:
-    """Whether a tensor has a shape but no contents."""
-    return hasattr(tensor, "fake_mode") or tensor.is_meta
-
-
-def _held(module: Any, node: Any) -> Any:
-    """Return what a get_attr node names."""
-    held = module
-    for step in str(node.target).split("."):
-        held = getattr(held, step)
-    return held
-
-
-def _placeholders(module: Any) -> list[Any]:
-    return [node for node in module.graph.nodes if node.op == "placeholder"]
-
-
-def _returned(module: Any) -> list[Any]:
-    return _parts([*module.graph.nodes][-1].args[0])
-
-
-def _changed(body: Any, count: int) -> list[bool]:
-    """Tell which parts of a loop's state its body changes."""
-    pairs = zip(_placeholders(body)[:count], _returned(body)[:count], strict=True)
-    return [old is not new for old, new in pairs]
-
-
-def _is_read(node: Any, part: int) -> bool:
-    """Whether any node uses a part of a node's value."""
-    return any(
-        bool(user.users) and user.args[1] == part if user.target is operator.getitem else True
-        for user in node.users
-    )
-
-
-def _is_like(node: Any, other: Any) -> bool:
-    """Whether two nodes make tensors of one shape and type."""
-    one, two = node.meta.get("val"), other.meta.get("val") if _is_node(other) else None
-    return two is not None and one.shape == two.shape and one.dtype == two.dtype
-
-
-def _indexed(whole: Any, indices: Sequence[Any]) -> int:
-    """Return how many elements of a tensor indices name; a mask may name all."""
-    values = [index.meta["val"] for index in indices if index is not None]
-    if any(str(value.dtype) in ("torch.bool", "torch.uint8") for value in values):
-        return int(whole.numel())
-    rank = max((value.dim() for value in values), default=0)
-    aligned = [[1] * (rank - value.dim()) + list(value.shape) for value in values]
-    named = math.prod(max(extents) for extents in zip(*aligned, strict=True)) if aligned else 1
-    rest = [
-        int(extent)
-        for k, extent in enumerate(whole.shape)
-        if k >= len(indices) or indices[k] is None
-    ]
-    return named * math.prod(rest)
-
-
-def _is_node(value: Any) -> bool:
-    return hasattr(value, "meta") and hasattr(value, "op")
-
-
-def _parts(value: Any) -> list[Any]:
-    """Return the leaves of nested arguments, in order."""
-    if isinstance(value, (list, tuple)):
-        return [part for inner in value for part in _parts(inner)]
-    if isinstance(value, Mapping):
-        return [part for inner in value.values() for part in _parts(inner)]
-    return [value]
-
-
-def _nodes(value: Any) -> list[Any]:
-    """Return the graph nodes in nested arguments, in order."""
-    return [part for part in _parts(value) if _is_node(part)]
-
-
-def _traced(value: Any) -> Any:
-    """Return nested arguments with traced values in place of nodes."""
-    if isinstance(value, (list, tuple)):
-        return [_traced(part) for part in value]
-    if isinstance(value, Mapping):
-        return {key: _traced(part) for key, part in value.items()}
-    return value.meta.get("val") if _is_node(value) else value
-
-
-def _viewed(node: Any) -> Any | None:
-    """Return the node that this one is a view of, by its operator's schema; None for none."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None or len(schema.returns) != 1 or schema.returns[0].alias_info is None:
-        return None
-    for argument, value in zip(schema.arguments, node.args, strict=False):
-        info = argument.alias_info
-        if info is not None and not info.is_write and _is_node(value):
-            return value
-    return None
