@@ -3,7 +3,8 @@
 Values go by priority, prefetches by an interval picker, in one greedy pass. After openxla/xla,
 xla/service/memory_space_assignment (options, cost_analysis, prefetch_interval_picker, algorithm),
 simplified: no cross-program prefetches, no repacking, one retry. It plans on the all-slow times,
-out of program order; if the game's rules do not allow a planned use, the use is dropped.
+out of program order; if the game's rules do not allow a planned use, the use is dropped. As in
+XLA, what a loop carries is in fast memory throughout it, or copied in before it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import RESERVE, Static
+from ...envs.memory_mapping.rings import NONE, carrying
+from ...envs.memory_mapping.static import FIRST, LAST, TIME_BEFORE
 from ...methods.memory_mapping.best import Best
 
 # Ratios of XLA's test fixtures; those of its backends are not published.
@@ -145,20 +148,26 @@ def _place_value(plan: _Plan, decisions: list[int], buffer: int) -> None:
     for d in decisions:
         instr = int(static.dec_instr[d])
         until = int(static.dec_until[d]) if static.dec_writes[d] else instr
+        start, copy = instr, int(static.dec_copy[d])
+        since = -1 if static.dec_makes[d] else before
+        ring = int(carrying(static.rings, static.dec_ring[d], static.dec_ring[d + 1], since))
+        if ring != NONE:  # what a loop carries is there from its begin to its end
+            start, until = int(static.rings[ring, FIRST]), max(until, int(static.rings[ring, LAST]))
+            copy = int(static.rings[ring, TIME_BEFORE])
         stays = held is not None and plan.between(before, instr) <= _longest(plan)
         if stays and held is not None and _is_free(plan, held, held.end + 1, until):
             held.end = max(held.end, until)
             plan.wishes[d] = 1
         elif static.dec_makes[d]:
-            held = _allocate(plan, buffer, instr, until)
+            held = _allocate(plan, buffer, start, until)
             plan.wishes[d] = held is not None
         else:
-            if only_fast and not _evict(plan, buffer, made_at, instr):
+            if only_fast and not _evict(plan, buffer, made_at, start):
                 plan.wishes[decisions] = 0  # rolled back: the value stays in slow memory
                 del plan.chunks[chunks_before:]
                 return
             only_fast = False
-            held = _prefetch(plan, d, max(before, made_at), instr, until)
+            held = _prefetch(plan, d, copy, max(before, made_at), start, until)
             plan.wishes[d] = held is not None
         if static.dec_writes[d]:
             made_at = instr
@@ -221,21 +230,20 @@ def _book(pool: np.ndarray, start: int, end: int, amount: int) -> bool:
     return True
 
 
-def _prefetch(plan: _Plan, d: int, after: int, use: int, until: int) -> _Chunk | None:
+def _prefetch(plan: _Plan, d: int, copy: int, after: int, use: int, until: int) -> _Chunk | None:
     """Book the first of the picker's starts that has the time and the memory; None if none has."""
     buffer = int(plan.static.dec_buffer[d])
-    amount = int(plan.static.buf_copy[buffer])
-    for start in starts(plan, d, after, use):
-        if plan.prefetch[start + 1 : use].sum() < amount:
+    for start in starts(plan, d, copy, after, use):
+        if plan.prefetch[start + 1 : use].sum() < copy:
             continue
         chunk = _allocate(plan, buffer, start + 1, until)
         if chunk is not None:
-            _book(plan.prefetch, start + 1, use, amount)
+            _book(plan.prefetch, start + 1, use, copy)
             return chunk
     return None
 
 
-def starts(plan: _Plan, d: int, after: int, use: int) -> list[int]:
+def starts(plan: _Plan, d: int, copy: int, after: int, use: int) -> list[int]:
     """List the instructions after which a prefetch may start, in XLA's order (cost-based picker).
 
     The first is nearest to R_PREFERRED times the copy's time before the use; then later and earlier
@@ -244,15 +252,16 @@ def starts(plan: _Plan, d: int, after: int, use: int) -> list[int]:
     Args:
         plan: the assignment so far.
         d: decision to prefetch for.
+        copy: time of the copy, ps.
         after: earliest instruction to start after.
-        use: instruction of the decision.
+        use: instruction of the decision, or the first of the loop that the copy is made before.
 
     Returns:
         Instructions; empty if none leaves R_MIN times the copy's time.
     """
     static = plan.static
-    copy = int(static.buf_copy[static.dec_buffer[d]])
-    helps = max(0, int(static.dec_slow[d] - static.dec_fast[d]))
+    inside = use == int(static.dec_instr[d])  # a copy before a loop does not shorten the time to it
+    helps = max(0, int(static.dec_slow[d] - static.dec_fast[d])) if inside else 0
     latest = use - 1
     while latest >= after and plan.between(latest, use) + helps < R_MIN * copy:
         latest -= 1
