@@ -11,16 +11,17 @@ from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.memory_mapping.instance import DEAD_ENDS, Program
 from sysopt_gym.envs.memory_mapping import dynamics as d
 from sysopt_gym.envs.memory_mapping import objective
+from sysopt_gym.envs.memory_mapping.static import CARRIED, CHANGED, TIME_BEFORE, UNTIL
 
 Make = Callable[..., Program]
 Walk = Callable[[Program, int], tuple[list[int], d.Static, d.State]]
 
 
-def cases(make: Make, walk: Walk) -> list[Case]:
-    """Random legal plans under every treatment of dead ends."""
+def cases(make: Make, looped: Make, walk: Walk) -> list[Case]:
+    """Random legal plans under every treatment of dead ends, of programs without and with loops."""
     made = []
-    for seed in range(24):
-        program = make(seed, 16, DEAD_ENDS[seed % len(DEAD_ENDS)])
+    for seed in range(48):
+        program = (make, looped)[seed % 2](seed, 16, DEAD_ENDS[seed % len(DEAD_ENDS)])
         actions, _, _ = walk(program, seed)
         made.append((program, np.array(actions, np.int64), World()))
     return made
@@ -34,6 +35,12 @@ def changed(**change: Callable[[d.Static], object]) -> Fault:
     )
 
 
+def ring_column(static: d.Static, column: int, value: int) -> np.ndarray:
+    rings = static.rings.copy()
+    rings[:, column] = value
+    return rings
+
+
 FAULTS: dict[str, Fault] = {
     "fast memory has a KiB less": changed(capacity=lambda static: static.capacity - 1024),
     "fast memory has a KiB more": changed(capacity=lambda static: static.capacity + 1024),
@@ -43,6 +50,14 @@ FAULTS: dict[str, Fault] = {
     "fast memory takes no time": changed(dec_fast=lambda static: static.dec_fast * 0),
     "writes are held up to themselves alone": changed(dec_until=lambda static: static.dec_instr),
     "outputs may stay in fast memory": changed(buf_at_end=lambda static: static.buf_at_end * 0),
+    "loops carry nothing": changed(rings=lambda static: ring_column(static, CARRIED, 0)),
+    "loops change nothing": changed(rings=lambda static: ring_column(static, CHANGED, 0)),
+    "what stays in a loop is held to its use": changed(
+        rings=lambda static: ring_column(static, UNTIL, 0)
+    ),
+    "a copy before a loop takes no time": changed(
+        rings=lambda static: ring_column(static, TIME_BEFORE, 1)
+    ),
     "the speed-up is the share of time that is left": wrap(
         objective.speedup, lambda value: 1.0 / value
     ),
@@ -51,6 +66,7 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_dynamics_or_the_objective_is_noticed(
-    tiny_program: Make, random_walk: Walk, fault: str
+    tiny_program: Make, looped_program: Make, random_walk: Walk, fault: str
 ) -> None:
-    check_that_the_judge_notices("memory_mapping", cases(tiny_program, random_walk), FAULTS[fault])
+    made = cases(tiny_program, looped_program, random_walk)
+    check_that_the_judge_notices("memory_mapping", made, FAULTS[fault])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import itertools
@@ -15,11 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
-from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.datasets.memory_mapping.builder import Builder, Use
 from sysopt_gym.datasets.memory_mapping.instance import (
     ARG,
-    CONST,
     DEAD_ENDS,
     OUT,
     TMP,
@@ -41,59 +38,8 @@ from sysopt_gym.solvers.memory_mapping import milp
 SEEDS = st.integers(0, 10**6)
 KIB = 1024
 New = Callable[[], Builder]
+Make = Callable[..., Program]
 Walk = Callable[[Program, int], tuple[list[int], d.Static, d.State]]
-
-
-def looped_program(
-    builder: Builder, seed: int, instrs: int = 9, dead_end: str = "backup", share: float = 0.5
-) -> Program:
-    """A random program with loops, also nested: state that trips update, temporaries of a trip,
-    accumulators that are written in part, buffers that are only read, outputs of a loop.
-    """
-    rng = np.random.default_rng(seed)
-    live = [
-        builder.tensor(f"in{k}", int(rng.integers(4, 30)) * KIB, (ARG, CONST)[k % 2])
-        for k in range(int(rng.integers(2, 5)))
-    ]
-    made = [builder.tensor(f"s{k}", int(rng.integers(4, 30)) * KIB, TMP) for k in range(3)]
-
-    def emit(name: str) -> None:
-        reads = [int(t) for t in rng.choice(live, min(len(live), int(rng.integers(0, 4))), False)]
-        kind, writes = rng.random(), []
-        state = [t for t in live if builder.kinds[t] != CONST]
-        if kind < 0.45 and state:  # written in place, in whole or in part, read before or not
-            base = int(rng.choice(state))
-            if rng.random() < 0.5 and base not in reads:
-                reads.append(base)
-            part = builder.sizes[base] // (1 if rng.random() < 0.6 else 3)
-            writes.append(Use(base, part))
-        elif kind < 0.6 and made:
-            tensor = made.pop()
-            part = builder.sizes[tensor] // (1 if rng.random() < 0.4 else 4)
-            writes.append(Use(tensor, part))
-            live.append(tensor)
-        elif kind < 0.95:
-            size = int(rng.integers(4, 30)) * KIB
-            writes.append(Use(builder.tensor(f"{name}.t", size, OUT if kind > 0.85 else TMP)))
-            live.append(writes[0].tensor)
-        builder.instr(name, reads, writes, compute_s=float(rng.integers(0, 60)) * 1e-6)
-
-    def body(depth: int) -> None:
-        while len(builder.instrs) < instrs:
-            if depth < 3 and rng.random() < 0.3:
-                with builder.loop(int(rng.choice([2, 2, 3]))):
-                    emit(f"i{len(builder.instrs)}")
-                    body(depth + 1)
-            else:
-                emit(f"i{len(builder.instrs)}")
-            if depth and rng.random() < 0.45:
-                return
-
-    body(0)
-    for part in (share, 0.8, 1.0):
-        with contextlib.suppress(InstanceError):
-            return builder.build(f"looped-{seed}", f"{part}", dead_end)
-    raise AssertionError(f"seed {seed}: nothing to decide")
 
 
 Trips = tuple[int, ...]  # the trip of each loop around an instruction, the outermost first
@@ -284,9 +230,9 @@ def execute(program: Program, static: d.Static, actions: np.ndarray) -> None:
 @given(seed=SEEDS, instrs=st.integers(3, 14), share=st.sampled_from([0.2, 0.4, 0.7, 1.0]))
 @settings(max_examples=120, deadline=None)
 def test_every_legal_plan_can_be_executed_in_the_unrolled_program(
-    builder: New, random_walk: Walk, dead_end: str, seed: int, instrs: int, share: float
+    looped_program: Make, random_walk: Walk, dead_end: str, seed: int, instrs: int, share: float
 ) -> None:
-    program = looped_program(builder(), seed, instrs, dead_end, share)
+    program = looped_program(seed, instrs, dead_end, share)
     _, static, state = random_walk(program, seed)
     if state.scalars[d.OUTCOME] == d.FINISHED:
         execute(program, static, state.actions)
@@ -296,9 +242,9 @@ def test_every_legal_plan_can_be_executed_in_the_unrolled_program(
 @given(seed=SEEDS, instrs=st.integers(3, 14), share=st.sampled_from([0.2, 0.4, 0.7, 1.0]))
 @settings(max_examples=60, deadline=None)
 def test_the_validator_agrees_with_the_dynamics(
-    builder: New, random_walk: Walk, dead_end: str, seed: int, instrs: int, share: float
+    looped_program: Make, random_walk: Walk, dead_end: str, seed: int, instrs: int, share: float
 ) -> None:
-    program = looped_program(builder(), seed, instrs, dead_end, share)
+    program = looped_program(seed, instrs, dead_end, share)
     actions, static, state = random_walk(program, seed)
     verdict = validate(program, np.array(actions), World())
     if state.scalars[d.OUTCOME] == d.FINISHED:
@@ -318,8 +264,8 @@ def test_the_validator_agrees_with_the_dynamics(
 
 @given(seed=SEEDS)
 @settings(max_examples=60, deadline=None)
-def test_what_an_action_gains_is_what_its_step_saves(builder: New, seed: int) -> None:
-    program = looped_program(builder(), seed, 10, "reserve")
+def test_what_an_action_gains_is_what_its_step_saves(looped_program: Make, seed: int) -> None:
+    program = looped_program(seed, 10, "reserve")
     rng = np.random.default_rng(seed)
     static = d.make_static(program)
     state = d.make_state(static)
@@ -465,9 +411,9 @@ def test_no_plan_of_a_scan_writes_over_what_the_next_trip_reads() -> None:
 @given(seed=SEEDS, dead_end=st.sampled_from(DEAD_ENDS), instrs=st.integers(3, 7))
 @settings(max_examples=25, deadline=None)
 def test_no_plan_of_a_tiny_program_beats_the_bound(
-    builder: New, seed: int, dead_end: str, instrs: int
+    looped_program: Make, seed: int, dead_end: str, instrs: int
 ) -> None:
-    program = looped_program(builder(), seed, instrs, dead_end, 0.6)
+    program = looped_program(seed, instrs, dead_end, 0.6)
     assume(program.n_decisions <= 9)
     found = Best(program, Budget(seconds=20.0).start())
     state = d.make_state(found.static)
@@ -490,3 +436,17 @@ def test_solvers_find_what_can_be_executed_and_prove_no_more(builder: New, name:
     assert verdict.objective == pytest.approx(BEST_REUSE, rel=1e-6)
     if name in ("milp", "portfolio"):
         assert solution.status == "optimal"
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@given(seed=SEEDS, dead_end=st.sampled_from(DEAD_ENDS))
+@settings(max_examples=6, deadline=None)
+def test_plans_of_programs_with_loops_are_feasible_and_within_the_bound(
+    looped_program: Make, name: str, seed: int, dead_end: str
+) -> None:
+    program = looped_program(seed, 10, dead_end, 0.4)
+    module = importlib.import_module(f"sysopt_gym.solvers.memory_mapping.{name}")
+    solution = module.solve(program, Budget(seconds=20.0, evaluations=40), 0)
+    verdict = validate(program, solution.actions, World())
+    assert verdict.feasible, verdict.violations
+    assert solution.bound is None or verdict.objective <= solution.bound * (1 + 1e-9)
