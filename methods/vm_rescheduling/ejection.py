@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 
 from ...envs.vm_rescheduling.dynamics import MOVES, State, Static, is_legal
-from .moves import NEVER, Table, find_vm, gain_of, make_move, pm_cost_after, undo_move
+from .gains import NEVER, Table, gain_of, pm_cost_after
+from .moves import find_vm, make_move, undo_move
 
 LEAST_CORES = 0.25  # an ejection that gains less is not made: it would only trade energy
 HOSTS = 64  # destinations looked at in one search; a part of a large cluster, drawn at random

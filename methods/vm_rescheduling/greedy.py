@@ -19,17 +19,8 @@ from ...envs.vm_rescheduling.dynamics import (
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
 from .ejection import eject
-from .moves import (
-    SAME,
-    Table,
-    best_move,
-    copy_table,
-    make_move,
-    make_table,
-    refresh_all,
-    residual_energy,
-    restore_table,
-)
+from .gains import Table, copy_table, make_table, refresh_all, residual_energy, restore_table
+from .moves import SAME, best_move, make_move
 
 POWERS = (0.5, 4.0)
 LIVE_PATIENCE = 50

@@ -28,15 +28,9 @@ from ...envs.vm_rescheduling.dynamics import (
 )
 from ...envs.vm_rescheduling.objective import value
 from . import greedy
+from .gains import TIE_BREAK, Table, make_table, residual_energy, restore_table
 from .minimal import finish
-from .moves import (
-    TIE_BREAK,
-    Table,
-    make_move,
-    make_table,
-    residual_energy,
-    restore_table,
-)
+from .moves import make_move
 
 FIRST_PLANS = 8
 ENERGIES = (  # (scale in cores, power)

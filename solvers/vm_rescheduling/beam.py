@@ -11,15 +11,9 @@ from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import State, Static, copy_state, make_state, make_static
 from ...envs.vm_rescheduling.objective import goal_reached, value
+from ...methods.vm_rescheduling.gains import Table, copy_table, make_table, residual_energy
 from ...methods.vm_rescheduling.minimal import finish
-from ...methods.vm_rescheduling.moves import (
-    Table,
-    copy_table,
-    make_move,
-    make_table,
-    residual_energy,
-    top_moves,
-)
+from ...methods.vm_rescheduling.moves import make_move, top_moves
 from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 MAX_WIDTH = 256

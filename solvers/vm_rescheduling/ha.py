@@ -17,8 +17,9 @@ from ...envs.vm_rescheduling.dynamics import (
     meets_sets,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
+from ...methods.vm_rescheduling.gains import NEVER, STEPS, Table, make_table
 from ...methods.vm_rescheduling.minimal import finish
-from ...methods.vm_rescheduling.moves import NEVER, SAME, STEPS, Table, make_move, make_table
+from ...methods.vm_rescheduling.moves import SAME, make_move
 from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 LARGEST_CORES = 16  # of a VM that the heuristic moves

@@ -20,17 +20,16 @@ from ...envs.vm_rescheduling.dynamics import (
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
-from ...methods.vm_rescheduling.greedy import greedy_plan
-from ...methods.vm_rescheduling.minimal import finish
-from ...methods.vm_rescheduling.moves import (
+from ...methods.vm_rescheduling.gains import (
     Table,
     copy_table,
-    make_move,
     make_table,
     residual_energy,
     restore_table,
-    top_moves,
 )
+from ...methods.vm_rescheduling.greedy import greedy_plan
+from ...methods.vm_rescheduling.minimal import finish
+from ...methods.vm_rescheduling.moves import make_move, top_moves
 from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 EXPLORATION = 1.0  # PUCT's constant, for values scaled by the best gain

@@ -19,16 +19,16 @@ from ...envs.vm_rescheduling.dynamics import (
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
-from ...methods.vm_rescheduling.minimal import finish
-from ...methods.vm_rescheduling.moves import (
+from ...methods.vm_rescheduling.gains import (
     NEVER,
     Table,
     copy_table,
-    make_move,
     make_table,
     residual_energy,
     restore_table,
 )
+from ...methods.vm_rescheduling.minimal import finish
+from ...methods.vm_rescheduling.moves import make_move
 from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 ALPHAS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)  # weights of CPU against memory

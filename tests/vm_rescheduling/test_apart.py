@@ -18,7 +18,8 @@ from sysopt_gym.envs.vm_rescheduling.dynamics import make_state, make_static
 from sysopt_gym.envs.vm_rescheduling.validate import validate
 from sysopt_gym.methods.vm_rescheduling.ejection import eject
 from sysopt_gym.methods.vm_rescheduling.expand import expand
-from sysopt_gym.methods.vm_rescheduling.moves import best_move, make_table, residual_energy
+from sysopt_gym.methods.vm_rescheduling.gains import make_table, residual_energy
+from sysopt_gym.methods.vm_rescheduling.moves import best_move
 
 SEARCHES = ("columns", "agent", "local_search", "greedy")
 CONTENDERS = (*SEARCHES, "milp", "cpsat", "pop", "mcts")

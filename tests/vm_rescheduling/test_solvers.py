@@ -23,7 +23,7 @@ from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling.dynamics import make_state, make_static
 from sysopt_gym.envs.vm_rescheduling.problem import PROVEN_MEDIUM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
-from sysopt_gym.methods.vm_rescheduling import moves
+from sysopt_gym.methods.vm_rescheduling import gains, moves
 from sysopt_gym.solvers.vm_rescheduling import mcts
 
 SOLVERS = contender_names("vm_rescheduling", "solver")
@@ -224,7 +224,7 @@ def test_the_table_of_moves_lists_the_gain_that_each_move_has():
         cluster = task(SETS.load("constrained-small:test/0")[0], objective)
         static = make_static(cluster)
         state = make_state(cluster, static)
-        table = moves.make_table(cluster, static, state, np.zeros(moves.STEPS))
+        table = gains.make_table(cluster, static, state, np.zeros(gains.STEPS))
         before = judged(cluster, np.zeros(0, np.int64)).objective
         free = float(cluster.free()[0].sum())
         for gain, vm, to in zip(*moves.top_moves(static, state, table, 40), strict=True):
