@@ -21,10 +21,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from ...envs.memory_mapping.dynamics import RESERVE, Static
-from ...envs.memory_mapping.rings import NONE, carrying, entered, first_place, leave
-from ...envs.memory_mapping.static import CARRIED, CHANGED, FIRST, LAST, TIME_BEFORE
+from ...envs.memory_mapping.rings import NONE, carrying, entered
+from ...envs.memory_mapping.static import CARRIED, CHANGED, FIRST, LAST
 from ...envs.memory_mapping.stays import previous_uses
 from ..highs import MixedIntegerProgram
+from .windows import Key, Window, find_windows, last_writes
 
 MOST_PARTS = 20_000  # columns of transfers, above which instructions are grouped
 UNITS = 1000.0  # units of the model's time in the all-slow time
@@ -123,21 +124,6 @@ class _Parts:
         return self.columns[min(group - self.first, len(self.columns) - 1)]
 
 
-@dataclass(slots=True)
-class _Window:
-    """Where a transfer may be made: first..last - 1 (instructions); and the time it takes, ps.
-
-    Attributes:
-        ring: of a copy that is made before a loop, the loop's ring; NONE otherwise.
-    """
-
-    first: int
-    last: int
-    takes: int
-    ring: int = NONE
-
-
-Key = tuple[str, int, int]  # "in" or "out", the decision, and which of its windows
 Loop = tuple[int, int, int]  # first and last instruction of a body, and a buffer
 
 
@@ -150,8 +136,8 @@ def build(static: Static) -> Model:
     x = [model.column(whole=True) for _ in range(count)]
     stay = [model.column(whole=True) if before[d] >= 0 else -1 for d in range(count)]
     model.in_fast = np.array(x)
-    written = _last_writes(static, before)
-    windows = _windows(static, before, written, reserve)
+    written = last_writes(static, before)
+    windows = find_windows(static, before, written, reserve)
     total = sum(window.last - window.first for window in windows.values())
     group = max(1, -(-total // MOST_PARTS))
     parts = {}
@@ -235,78 +221,6 @@ def _loop_rows(
     return through
 
 
-def _last_writes(static: Static, before: np.ndarray) -> np.ndarray:
-    """Find the buffer's last write before each decision, int64 [D]; -1 for none."""
-    written = np.full(len(before), -1, np.int64)
-    for d, previous in enumerate(before):
-        if previous >= 0:
-            written[d] = previous if static.dec_writes[previous] else written[previous]
-    return written
-
-
-def _windows(
-    static: Static, before: np.ndarray, written: np.ndarray, reserve: bool
-) -> dict[Key, _Window]:
-    """Find where each possible copy ("in") and write-back ("out") may be made."""
-    windows: dict[Key, _Window] = {}
-    for d in range(len(before)):
-        if not static.dec_makes[d]:
-            for row, window in enumerate(_copy_windows(static, d, int(written[d]))):
-                windows["in", d, row] = window
-        if static.dec_writes[d] and not reserve:
-            windows["out", d, 0] = _write_back_window(static, d)
-    return windows
-
-
-def _left(static: Static, instr: int, target: int) -> int:
-    """Return the first instruction after all loops around `instr` that end before `target`."""
-    return int(leave(static.instr_loop, static.loop_rows, instr, target)) + 1
-
-
-def _copy_windows(static: Static, d: int, wrote: int) -> list[_Window]:
-    """Find where a copy for decision d may be made, after what decision `wrote` (-1 for none)
-    wrote: before each loop whose trips find the same, and in every execution.
-    """
-    instr, outer, own = (
-        int(static.dec_instr[d]),
-        int(static.dec_ring[d]),
-        int(static.dec_ring[d + 1]),
-    )
-    lowest = _left(static, int(static.dec_instr[wrote]), instr) if wrote >= 0 else 0
-    windows = []
-    for ring in range(first_place(static.rings, outer, own, d), own + 1):
-        first = max(lowest, int(static.rings[ring - 1, FIRST]) if ring > outer else 0)
-        if ring == own:
-            windows.append(_Window(first, instr, int(static.dec_copy[d])))
-        else:
-            last, takes = static.rings[ring, FIRST], static.rings[ring, TIME_BEFORE]
-            windows.append(_Window(first, max(first, int(last)), int(takes), ring))
-    return windows
-
-
-def _write_back_window(static: Static, d: int) -> _Window:
-    """Find where what decision d writes may be written back, for any use until the next write, and
-    the least time that this takes.
-    """
-    instr, buffer, count = int(static.dec_instr[d]), static.dec_buffer[d], len(static.dec_instr)
-    end, first, takes = instr + 1, len(static.instr_slow), int(static.dec_copy[d])
-    use = int(static.dec_next[d])
-    while use < count:
-        end = int(static.dec_instr[use])
-        first = min(first, _left(static, instr, end))
-        ring = int(entered(static.rings, static.dec_ring[use], static.dec_ring[use + 1], instr))
-        takes = min(
-            takes, int(static.dec_copy[use] if ring == NONE else static.rings[ring, TIME_BEFORE])
-        )
-        if static.dec_writes[use]:
-            break
-        use = int(static.dec_next[use])
-    if use == count and static.buf_at_end[buffer]:
-        end, takes = len(static.instr_slow), int(static.buf_copy[buffer])
-        first = min(first, _left(static, instr, end))
-    return _Window(min(first, end), end, takes)
-
-
 def _residence_rows(
     model: Model,
     static: Static,
@@ -314,7 +228,7 @@ def _residence_rows(
     x: list[int],
     stay: list[int],
     parts: dict[Key, _Parts],
-    windows: dict[Key, _Window],
+    windows: dict[Key, Window],
     held: dict[Loop, int],
 ) -> None:
     """Require that a use in fast memory stayed there since the one before, or was copied; what is
