@@ -64,7 +64,7 @@ def pictures(
         return []
     programs = {row.instance_hash: instances[row.instance_hash] for row in feasible}
     program = largest_readable(programs.values(), lambda one: one.n_decisions, READABLE_DECISIONS)
-    own = [row for row in feasible if row.instance_hash == program.content_hash]
+    own = [row for row in feasible if programs[row.instance_hash] is program]
     ranked = best_per_contender(own)
     plays = [
         _Played(row, *carried_out(program, np.asarray(row.actions, np.int64))) for row in ranked
