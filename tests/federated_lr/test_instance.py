@@ -152,7 +152,7 @@ EXAMPLES = {
 def test_every_setting_changes_the_federation_and_only_what_it_names(
     digits_like: Federation,
 ) -> None:
-    assert set(EXAMPLES) == set(SETTINGS)
+    assert set(EXAMPLES) == set(SETTINGS) - {"client_column", "label_column"}  # of tables alone
     fields = {"batch": "batch_size", "clients": "owner", "skew": "owner", "noise": "labels"}
     for key, text in EXAMPLES.items():
         changed = with_settings(digits_like, {key: text})
