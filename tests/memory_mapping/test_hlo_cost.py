@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from hlo_modules import load, module, moved
@@ -14,11 +15,11 @@ from sysopt_gym.datasets.memory_mapping.instance import peak_bytes
 XLA_SEED = 20
 
 
-def shape(jax: Any, *sizes: int, dtype: str = "float32") -> Any:
+def shape(*sizes: int, dtype: str = "float32") -> Any:
     return jax.ShapeDtypeStruct(sizes, dtype)
 
 
-def compiled_agrees(jax: Any, function: Callable[..., Any], *inputs: Any) -> None:
+def compiled_agrees(function: Callable[..., Any], *inputs: Any) -> None:
     """Compile a function for CPU; FLOPs and transcendental functions must be XLA's count."""
     compiled = jax.jit(function).lower(*inputs).compile()
     counts = compiled.cost_analysis()
@@ -43,16 +44,13 @@ PRODUCTS = [
 def test_products_cost_what_xla_counts(
     formula: str, left: tuple[int, ...], right: tuple[int, ...]
 ) -> None:
-    jax = pytest.importorskip("jax")
-
     def function(a: Any, b: Any) -> Any:
         return jax.numpy.einsum(formula, a, b) * 2
 
-    compiled_agrees(jax, function, shape(jax, *left), shape(jax, *right))
+    compiled_agrees(function, shape(*left), shape(*right))
 
 
 def test_convolutions_cost_what_xla_counts() -> None:
-    jax = pytest.importorskip("jax")
     rng = np.random.default_rng(XLA_SEED)
     for _ in range(12):
         dims = int(rng.integers(1, 3))
@@ -74,26 +72,23 @@ def test_convolutions_cost_what_xla_counts() -> None:
         def function(x: Any, k: Any, options: dict[str, Any] = options) -> Any:
             return jax.lax.conv_general_dilated(x, k, **options)
 
-        compiled_agrees(jax, function, shape(jax, *image), shape(jax, *kernel))
+        compiled_agrees(function, shape(*image), shape(*kernel))
 
 
 def test_gradients_of_convolutions_cost_what_xla_counts() -> None:
-    jax = pytest.importorskip("jax")
-
     def loss(x: Any, k: Any) -> Any:
         y = jax.lax.conv_general_dilated(
             x, k, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
         return (y * y).sum()
 
-    inputs = shape(jax, 2, 17, 16, 4), shape(jax, 3, 3, 4, 8)
-    compiled_agrees(jax, jax.grad(loss, argnums=(0, 1)), *inputs)
+    inputs = shape(2, 17, 16, 4), shape(3, 3, 4, 8)
+    compiled_agrees(jax.grad(loss, argnums=(0, 1)), *inputs)
 
 
 def test_reductions_and_elementwise_work_cost_what_xla_counts() -> None:
-    jax = pytest.importorskip("jax")
     jnp, lax = jax.numpy, jax.lax
-    x = shape(jax, 48, 96)
+    x = shape(48, 96)
     forms: list[Callable[..., Any]] = [
         lambda a: a.sum(0),
         lambda a: jnp.argmax(a, axis=1),
@@ -107,7 +102,7 @@ def test_reductions_and_elementwise_work_cost_what_xla_counts() -> None:
         lambda a: lax.fori_loop(0, 9, lambda _, b: jnp.tanh(b @ b.T) @ b, a),
     ]
     for form in forms:
-        compiled_agrees(jax, form, x)
+        compiled_agrees(form, x)
 
 
 X, DY = "f32[4096,256]{1,0}", "f32[4096,512]{1,0}"

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -130,7 +131,6 @@ def test_several_clusters_become_one_and_share_racks_by_name(tmp_path: Path) -> 
     assert cluster.vm_ids == ("a", "b", "c", "d", "y")
 
 
-jsonschema = pytest.importorskip("jsonschema")
 HOST, VM = "cluster_list[0].host_info", "cluster_list[0].vm_instance"
 SETS = "cluster_list[0].other_requirement.deployment_set"
 

@@ -114,7 +114,6 @@ def test_proofs_hold_for_hosts_of_more_nodes(name: str) -> None:
 
 @pytest.mark.parametrize("name", contender_names("vm_rescheduling"))
 def test_every_contender_plays_on_hosts_of_any_nodes(name: str) -> None:
-    pytest.importorskip("torch")
     solve = resolve(contender_entry("vm_rescheduling", name).place)
     gained = 0.0
     for seed, nodes in ((1, (4,)), (2, (1, 2, 4)), (5, (2,))):
