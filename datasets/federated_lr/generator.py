@@ -10,9 +10,10 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
+from ..setting_texts import choice, real, whole
 from .instance import CURVE, Federation, make_federation
 from .partition import by_majority, federation_of
-from .settings import OF_CURVES, SETTINGS, choice, real, whole, with_settings
+from .settings import OF_CURVES, SETTINGS, with_settings
 
 KINDS = ("synthetic", CURVE)
 LEAST_ROWS = 10  # fewest rows of a synthetic client, before some are held out

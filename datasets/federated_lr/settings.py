@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
+from ..setting_texts import choice, real, whole
 from .instance import CURVE, IMAGE, MODELS, MOST, OBJECTIVES, TEXT, Federation
 from .partition import SKEW, partition
 
@@ -97,64 +97,6 @@ def with_settings(federation: Federation, values: Mapping[str, str]) -> Federati
         rng = np.random.default_rng([seed, 0x2015E])
         changes["labels"] = _noisy(federation, real(values, "noise", (0.0, 1.0)), rng)
     return dataclasses.replace(federation, **changes) if changes else federation
-
-
-def whole(values: Mapping[str, str], key: str, most: int, least: int = 0) -> int:
-    """Read an integer setting.
-
-    Args:
-        values: texts by name.
-        key: name of the setting.
-        most: largest allowed value.
-        least: least allowed value.
-
-    Raises:
-        SettingError: the text is not an integer from `least` to `most`.
-    """
-    text = values[key].strip()
-    plain = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
-    if not plain or not least <= int(text) <= most:
-        raise SettingError(f"{key}={values[key]!r}; give a whole number from {least} to {most}")
-    return int(text)
-
-
-def real(
-    values: Mapping[str, str], key: str, limits: tuple[float, float] = (-math.inf, math.inf)
-) -> float:
-    """Read a setting that is a real number.
-
-    Args:
-        values: texts by name.
-        key: name of the setting.
-        limits: least and largest allowed value.
-
-    Raises:
-        SettingError: the text is not a number within the limits.
-    """
-    try:
-        value = float(values[key])
-    except ValueError:
-        value = math.nan
-    if not limits[0] <= value <= limits[1]:
-        within = "" if math.isinf(limits[1]) else f" from {limits[0]:g} to {limits[1]:g}"
-        raise SettingError(f"{key}={values[key]!r}; give a number{within}")
-    return value
-
-
-def choice(values: Mapping[str, str], key: str, known: tuple[str, ...]) -> str:
-    """Read a setting that must be one of several words.
-
-    Args:
-        values: texts by name.
-        key: name of the setting.
-        known: the allowed words.
-
-    Raises:
-        SettingError: the text is none of them.
-    """
-    if values[key] not in known:
-        raise SettingError(f"{key}={values[key]!r}; give one of {', '.join(known)}")
-    return values[key]
 
 
 def _model(federation: Federation, values: Mapping[str, str]) -> str:

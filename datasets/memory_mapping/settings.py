@@ -9,6 +9,7 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
+from ..setting_texts import whole
 from .hardware import DEFAULT, Hardware, hardware_names, load_hardware
 from .instance import DEAD_ENDS, Program, peak_bytes
 from .sizes import read_capacity
@@ -63,10 +64,7 @@ def read_trips(values: Mapping[str, str]) -> int:
     Raises:
         SettingError: not a whole number from 0 to MAX_TRIPS.
     """
-    text = values.get("trips", DEFAULT_TRIPS)
-    if not text.strip().isdecimal() or int(text) > MAX_TRIPS:
-        raise SettingError(f"trips={text!r}: give a whole number from 0 to {MAX_TRIPS}")
-    return int(text)
+    return whole({"trips": DEFAULT_TRIPS, **values}, "trips", MAX_TRIPS)
 
 
 def with_settings(program: Program, values: Mapping[str, str]) -> Program:

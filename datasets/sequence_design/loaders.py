@@ -13,12 +13,13 @@ import numpy as np
 from ...core.errors import InstanceError
 from ...core.instance import load_single
 from ..files import NO_SETTINGS, naming, read_file
+from ..setting_texts import choice
 from .arrays import NUMPY_MAGIC, read_arrays
 from .instance import BATCH_SIZE, MEASURED, DesignTask, distinct, encode, make_task
 from .letters import alphabet_of, readable
 from .replicates import joined
 from .rule_settings import tell_defaults, with_file_defaults
-from .settings import DEFAULT_SHARE, READING, choice, chosen_alphabet, with_settings
+from .settings import DEFAULT_SHARE, READING, chosen_alphabet, with_settings
 from .tables import read_measurements
 
 FORMATS = (

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...core.errors import InstanceError
 from ...core.notes import note
+from ..setting_texts import choice
 from .instance import distinct
-from .settings import choice
 
 REFUSE = "refuse"
 WAYS: Mapping[str, Callable[[np.ndarray], float]] = {

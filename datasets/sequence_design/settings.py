@@ -106,23 +106,6 @@ def chosen_alphabet(text: str) -> str:
     return letters
 
 
-def choice(values: Mapping[str, str], key: str, known: tuple[str, ...]) -> str:
-    """Read a setting that must be one of several words; the first is the default.
-
-    Args:
-        values: texts by name.
-        key: name of the setting.
-        known: the allowed words.
-
-    Raises:
-        SettingError: the text is none of them.
-    """
-    text = values.get(key, known[0]).strip().lower()
-    if text not in known:
-        raise SettingError(f"{key}={text!r}; give one of {', '.join(known)}")
-    return text
-
-
 def _yes_or_no(name: str, text: str) -> int:
     if text.strip().lower() not in YES_OR_NO:
         raise SettingError(f"{name}={text!r}; give 1 or 0")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.utils.checkpoint
+from programs import flops, operands, storage
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.core.notes import InputNote
 from sysopt_gym.datasets.memory_mapping.instance import Program
@@ -35,28 +36,6 @@ class Model(torch.nn.Module):
 
 def traced(function: Any, *inputs: Any, **options: Any) -> Program:
     return program_of_model(Model(function), inputs, name="m", capacity="1/1", **options)
-
-
-def flops(program: Program) -> float:
-    return float((program.instr_flops * program.instr_repeat).sum())
-
-
-def operands(program: Program, instr: str) -> list[tuple[str, int, str]]:
-    """Tensor, bytes and direction of the operands of an instruction that count."""
-    row = program.instr_names.index(instr)
-    return [
-        (program.tensor_names[program.op_tensor[op]], int(program.op_bytes[op]),
-         "w" if program.op_write[op] else "r")
-        for op in range(int(program.op_start[row]), int(program.op_start[row + 1]))
-        if program.tensor_size[program.op_tensor[op]] > 64
-    ]  # fmt: skip
-
-
-def storage(program: Program, tensor: str) -> str:
-    row = program.tensor_names.index(tensor)
-    while program.tensor_alias[row] >= 0:
-        row = int(program.tensor_alias[row])
-    return program.tensor_names[row]
 
 
 def count_to(start: Any, test: Any, step: Any) -> Any:
