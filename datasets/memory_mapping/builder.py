@@ -70,6 +70,16 @@ class Builder:
         self.pins.append(pin)
         return len(self.names) - 1
 
+    def root(self, tensor: int) -> int:
+        """Return the tensor whose storage a tensor has.
+
+        Args:
+            tensor: the tensor.
+        """
+        while self.aliases[tensor] >= 0:
+            tensor = self.aliases[tensor]
+        return tensor
+
     def instr(
         self,
         name: str,

@@ -50,9 +50,9 @@ def lower_loop(lowering: Lowering, scope: Scope, instr: HloInstr, state: Value) 
             new, old = part_of(result, path), part_of(state, path)
             if not isinstance(new, int) or not isinstance(old, int):
                 continue
-            root = lowering.root(new)
+            root = lowering.builder.root(new)
             small = builder.sizes[old] < SMALLEST_BYTES
-            if root == lowering.root(old) or (small and root < first_new):
+            if root == lowering.builder.root(old) or (small and root < first_new):
                 continue
             late = uses.after(uses.position.get(maker, -1), parameter, path)
             shared = root >= first_new and (small or not late) and lowering.alias(new, old)
@@ -66,12 +66,12 @@ def _own_state(
 ) -> Value:
     """Copy the parts of a loop's state that it changes although they are needed otherwise."""
     builder = lowering.builder
-    roots = [lowering.root(tensor) for tensor in leaves(state)]
+    roots = [lowering.builder.root(tensor) for tensor in leaves(state)]
     for path in changed:
         old = part_of(state, path)
         if not isinstance(old, int) or builder.sizes[old] < SMALLEST_BYTES:
             continue
-        root = lowering.root(old)
+        root = lowering.builder.root(old)
         if (
             scope.used_later(old)
             or root in lowering.kept

@@ -163,7 +163,7 @@ class Lowering:
             Whether they share storage now.
         """
         builder = self.builder
-        own, base = self.root(tensor), self.root(storage)
+        own, base = self.builder.root(tensor), self.builder.root(storage)
         made = builder.kinds[own] in (TMP, OUT)
         if own == base:
             return True
@@ -173,16 +173,6 @@ class Lowering:
             return False
         builder.aliases[own] = base
         return True
-
-    def root(self, tensor: int) -> int:
-        """Return the tensor whose storage a tensor has.
-
-        Args:
-            tensor: the tensor.
-        """
-        while self.builder.aliases[tensor] >= 0:
-            tensor = self.builder.aliases[tensor]
-        return tensor
 
     def run(self, computation: Computation, arguments: list[Value]) -> Value:
         """Emit a computation's instructions and return the value of its root.
@@ -250,7 +240,7 @@ class Lowering:
         """Emit a computation that an instruction calls; what is used later is not overwritten."""
         before = self.kept
         self.kept = before | {
-            self.root(tensor)
+            self.builder.root(tensor)
             for operand in instr.operands
             for tensor in leaves(scope.values[operand])
             if scope.used_later(tensor)
@@ -306,7 +296,7 @@ class Lowering:
             old = part_of(operands[pair.operand], pair.path) if pair.operand < len(operands) else 0
             if not isinstance(new, int) or not isinstance(old, int):
                 continue
-            root = self.root(old)
+            root = self.builder.root(old)
             if not scope.used_later(old) and root not in self.kept | taken and self.alias(new, old):
                 shared.append(pair)
                 taken.add(root)
@@ -324,7 +314,7 @@ class Lowering:
             elif isinstance(new, int):
                 writes.append(Use(new, amount))
         reads = [use for use in reads if self._has_contents(use)]
-        self.empty -= {self.root(use.tensor) for use in writes}
+        self.empty -= {self.builder.root(use.tensor) for use in writes}
         if instr.opcode not in KNOWN:
             self.say(instr, f"{instr.opcode!r} is unknown and counts as no FLOPs")
         if instr.opcode == "custom-call" and not is_known(instr):
@@ -338,7 +328,7 @@ class Lowering:
 
     def _has_contents(self, use: Use) -> bool:
         """Whether a read is of a tensor with contents; what is read without any is an argument."""
-        root = self.root(use.tensor)
+        root = self.builder.root(use.tensor)
         if root not in self.empty:
             return True
         if use.bytes != 0:

@@ -79,11 +79,11 @@ def program_of_function(
     for tensor in results:
         if tracer.builder.kinds[tensor] == TMP:
             tracer.builder.kinds[tensor] = OUT
-    free = [argument for argument in donated if argument not in map(tracer.root, results)]
+    free = [argument for argument in donated if argument not in map(tracer.builder.root, results)]
     for tensor in results:  # XLA, too, matches results and donated arguments of one size in order
         sizes = tracer.builder.sizes
         match = next((argument for argument in free if sizes[argument] == sizes[tensor]), None)
-        if match is not None and tracer.root(tensor) not in arguments:
+        if match is not None and tracer.builder.root(tensor) not in arguments:
             tracer.take_over(tensor, match)
             free.remove(match)
     tracer.tell()

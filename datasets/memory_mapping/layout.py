@@ -79,18 +79,8 @@ class Layout:
             tensor: the tensor.
             until: the node's position, or FOREVER.
         """
-        held, root = self.scopes[-1].until, self.root(tensor)
+        held, root = self.scopes[-1].until, self.builder.root(tensor)
         held[root] = max(held.get(root, -1), until)
-
-    def root(self, tensor: int) -> int:
-        """Return the tensor whose storage a tensor has.
-
-        Args:
-            tensor: the tensor.
-        """
-        while self.builder.aliases[tensor] >= 0:
-            tensor = self.builder.aliases[tensor]
-        return tensor
 
     def is_spare(self, tensor: int) -> bool:
         """Whether the node at hand may overwrite a tensor.
@@ -98,7 +88,7 @@ class Layout:
         Args:
             tensor: the tensor.
         """
-        root = self.root(tensor)
+        root = self.builder.root(tensor)
         kind = self.builder.kinds[root]
         if kind == CONST or (kind == ARG and root not in self.owned):
             return False
@@ -114,7 +104,7 @@ class Layout:
         Returns:
             Whether it has that storage now.
         """
-        builder, own, base = self.builder, self.root(tensor), self.root(storage)
+        builder, own, base = self.builder, self.builder.root(tensor), self.builder.root(storage)
         if own == base:
             return True
         if builder.kinds[own] not in (TMP, OUT) or builder.sizes[own] > builder.sizes[base]:
@@ -183,10 +173,10 @@ class Layout:
             What the last trip makes.
         """
         builder, state = self.builder, list(carried)
-        roots = [self.root(tensor) for tensor in (*carried, *fixed)]
+        roots = [self.builder.root(tensor) for tensor in (*carried, *fixed)]
         for k, tensor in enumerate(carried):
             if changed[k] and self._counts(tensor):
-                shared = roots.count(self.root(tensor)) > 1
+                shared = roots.count(self.builder.root(tensor)) > 1
                 if shared or not self.is_spare(tensor):
                     state[k] = self._copy(f"{name}.state", tensor)
         with builder.loop(trips), self.scope():
@@ -197,7 +187,7 @@ class Layout:
             self._part_from_state(name, state, changed, results)
             written, read = self._used_since(first_op)
             for k, old in enumerate(state):
-                new, base = self.root(results[k]), self.root(old)
+                new, base = self.builder.root(results[k]), self.builder.root(old)
                 if not changed[k] or new == base or not self._counts(old):
                     continue
                 late = read.get(base, -1) > written.get(new, FOREVER)
@@ -210,13 +200,17 @@ class Layout:
         self, name: str, state: list[int], changed: Sequence[bool], results: list[int]
     ) -> None:
         """Copy new state that lies in the buffer of another part of the state (a swap, say)."""
-        bases = {self.root(old): k for k, old in enumerate(state) if changed[k]}
+        bases = {self.builder.root(old): k for k, old in enumerate(state) if changed[k]}
         for k, old in enumerate(state):
-            if changed[k] and bases.get(self.root(results[k]), k) != k and self._counts(old):
+            if (
+                changed[k]
+                and bases.get(self.builder.root(results[k]), k) != k
+                and self._counts(old)
+            ):
                 results[k] = self._copy(f"{name}.held", results[k])
 
     def _counts(self, tensor: int) -> bool:
-        return self.builder.sizes[self.root(tensor)] >= SMALLEST_BYTES
+        return self.builder.sizes[self.builder.root(tensor)] >= SMALLEST_BYTES
 
     def _copy(self, name: str, tensor: int, storage: int | None = None) -> int:
         """Emit a copy of a tensor to new storage, or to another tensor's; return its result."""
@@ -237,9 +231,9 @@ class Layout:
                 instr -= 1
             tensor, _, writes = builder.ops[op]
             if writes:
-                written[self.root(tensor)] = instr
+                written[self.builder.root(tensor)] = instr
             else:
-                read.setdefault(self.root(tensor), instr)
+                read.setdefault(self.builder.root(tensor), instr)
         return written, read
 
     def take_over(self, result: int, argument: int, copied: str = "") -> None:
@@ -251,7 +245,7 @@ class Layout:
             copied: name of the copy to make if it is; none if empty.
         """
         written, read = self._used_since(0)
-        made, base = self.root(result), self.root(argument)
+        made, base = self.builder.root(result), self.builder.root(argument)
         if made == base:
             return
         free = made in written and read.get(base, -1) <= written[made] and base not in written
