@@ -109,6 +109,8 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     """The family's name in the registry."""
     forms: ClassVar[tuple[str, ...]] = ("",)
     """The forms in which actions may be taken, the default first."""
+    instance: I
+    """The instance that is being played, as contenders see it; set by `reset`."""
 
     def __init__(
         self,
@@ -160,7 +162,7 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         if instance is None:
             instance = self.instances[self.np_random.integers(len(self.instances))]
         self._begin(instance, seed, options or {})
-        self._begun = True
+        self.instance, self._begun = instance, True
         if self.render_mode == "human":
             self.render()
         return self._observation(), self._info()
@@ -180,6 +182,21 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         if self.render_mode == "human":
             self.render()
         return self._observation(), reward, ended, False, self._info()
+
+    def action_masks(self) -> np.ndarray:
+        """Return which actions are legal now; sb3-contrib's MaskablePPO asks for it by this name.
+
+        Returns:
+            bool [N] of a `Discrete` action space; of a `MultiDiscrete` one the masks of its parts
+            one after the other, [sum of nvec]. At the end of an episode one action is masked in.
+
+        Raises:
+            IllegalActionError: no episode has begun.
+            SettingError: actions of this form have no such mask.
+        """
+        if not self._begun:
+            raise IllegalActionError("no episode has begun; call reset")
+        return self._action_masks()
 
     def fork(self) -> Self:
         """Return an environment in the same state that goes its own way, without rendering.
@@ -242,6 +259,13 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     @abstractmethod
     def _info(self) -> dict[str, Any]:
         """Return objective, feasibility and further figures now."""
+
+    def _action_masks(self) -> np.ndarray:
+        """Return what `action_masks` does; by default the observation's mask."""
+        mask = self._observation().get("action_mask")
+        if mask is None:
+            raise SettingError(f"form {self.form!r} of {self.family} has no masks of actions")
+        return np.asarray(mask, np.bool_)
 
     @abstractmethod
     def _frame(self) -> np.ndarray:

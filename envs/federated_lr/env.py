@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ...core.errors import IllegalActionError
+from ...core.errors import IllegalActionError, SettingError
 from ...core.lookup import check_name
 from ...datasets.federated_lr.instance import Federation
 from ..actions import LegalDiscrete
@@ -144,6 +144,14 @@ class FederatedLREnv(FamilyEnv[Federation]):
         s = self.dynamics.statistics
         alpha, beta = float(s.alpha[0]), float(s.beta[0])
         return order_of(self.form, action, alpha, beta, self.server, self.federation.name)
+
+    def _action_masks(self) -> np.ndarray:
+        if self.form == "orders":
+            raise SettingError(
+                f"every order is legal, and a mask of them would have {sum(SIZES)} entries; make "
+                "the environment with form='grid' for a few actions that have one"
+            )
+        return super()._action_masks()
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         if seed is not None or self._over:

@@ -257,6 +257,17 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         mask: np.ndarray = masks[0]
         return mask
 
+    def _action_masks(self) -> np.ndarray:
+        if self.form != "batch":
+            return self._mask().astype(np.bool_)
+        task = self.task
+        if task.banned.any() or task.forbidden or task.most_changes:
+            raise SettingError(
+                f"{task.name}: form batch has no exact masks, as its rules bind the letters of a "
+                "design to each other; make the environment with form='construct' or 'mutate'"
+            )
+        return np.tile(~task.barred, (self.handed_in.size, 1)).ravel()
+
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         task, tokens, spent = self.instances[0], None, 0
         if seed is not None:

@@ -206,6 +206,15 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             destination_mask(episode.ints, vm, mask)
         return mask
 
+    def _action_masks(self) -> np.ndarray:
+        if self.form == "joint":
+            raise SettingError(
+                "form joint has no one mask: where a VM may go depends on the VM; make the "
+                "environment with form='plies', whose masks are exact, or ask "
+                "destination_mask(vm)"
+            )
+        return super()._action_masks()
+
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         episode = self.episode if seed is None else self._start_of(self._drawn_after(seed)[0])[0]
         second = episode.ints[CHOSEN] >= 0
