@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from ..core.problem import Problem
 SHIPPED = Path(__file__).parent / "checkpoints"
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
+REMEDY = "train one with `sysopt-gym train`, or install the package again for the shipped ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,13 @@ class Card:
         command: the command line that made it.
         trained_on: content hashes of the instances that it was trained on, in their form for
             contenders; `shipped_for` finds a policy of one instance by them.
+        recipe: lazy entry point "module:attribute" of the recipe that made it; "" for the family's
+            own.
+        network: name of the network's class; "" where an old card does not say.
+        form: form of the environment that it plays in; "" for the environment's default.
+        algorithm: name in ALGORITHMS of what trained it last, or "imitation"; "" if unknown.
+        seed: seed of its training.
+        steps: environment steps that its training had seen; 0 if unknown.
     """
 
     family: str
@@ -45,6 +54,44 @@ class Card:
     config: dict[str, Any]
     command: str
     trained_on: list[str] = field(default_factory=list)
+    recipe: str = ""
+    network: str = ""
+    form: str = ""
+    algorithm: str = ""
+    seed: int = 0
+    steps: int = 0
+
+    @classmethod
+    def from_json(cls, document: Any) -> Card:
+        """Read a card; one of an earlier version leaves it to its configuration who trained it.
+
+        Args:
+            document: the parsed JSON.
+
+        Raises:
+            TypeError: a field is missing or unknown, or its value is not of the field's type.
+        """
+        if not isinstance(document, dict):
+            raise TypeError("a card is a JSON object")
+        config = document.get("config")
+        if isinstance(config, dict):
+            given = {name: config[name] for name in ("recipe", "seed") if name in config}
+            stage, _, _ = str(document.get("stage", "")).partition(" ")
+            document = {"algorithm": stage} | given | document
+        card = cls(**document)
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(card, name), kind):
+                raise TypeError(f"field {name!r} is {getattr(card, name)!r}, no {kind.__name__}")
+        return card
+
+
+_KINDS: Mapping[str, type] = {
+    "family": str, "env_version": str, "width": int, "expected": dict, "config": dict,
+    "trained_on": list, "recipe": str, "network": str, "form": str, "algorithm": str, "seed": int,
+    "steps": int,
+}  # fmt: skip
+# What decides how a policy plays, beside its weights.
+_PLAYS: Sequence[str] = ("family", "env_version", "width", "recipe", "network", "form")
 
 
 def save_policy(folder: Path, weights: Mapping[str, Tensor], card: Card) -> None:
@@ -77,21 +124,58 @@ def load_policy(folder: Path, problem: Problem[Any]) -> tuple[dict[str, Tensor],
         CheckpointError: a file is missing or damaged, or the policy was trained for another family
             or another version of the environment.
     """
-    remedy = "train one with `sysopt-gym train`, or install the package again for the shipped ones"
-    try:
-        document = json.loads((folder / CARD).read_text())
-        card = Card(**document)
-        weights = load((folder / WEIGHTS).read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{error.filename}: no such file; {remedy}") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: the policy is damaged ({error}); {remedy}") from error
+    card, content = _read(folder)
     if (card.family, card.env_version) != (problem.family, problem.env_version):
         raise CheckpointError(
             f"{folder}: a policy for {card.family} version {card.env_version}, but this is "
-            f"{problem.family} version {problem.env_version}; {remedy}"
+            f"{problem.family} version {problem.env_version}; {REMEDY}"
         )
-    return weights, card
+    return load(content), card
+
+
+def read_card(folder: Path) -> Card:
+    """Return a policy's card, after checking that its weights can be read.
+
+    Args:
+        folder: the folder, see `save_policy`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    return _read(folder)[0]
+
+
+def policy_hash(folder: Path) -> str:
+    """Return a hash, 12 hexadecimal digits, of a policy's weights and of what they are for.
+
+    Figures and texts of the card are left out: they change nothing about how the policy plays.
+
+    Args:
+        folder: the folder, see `save_policy`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    card, content = _read(folder)
+    plays = json.dumps([getattr(card, name) for name in _PLAYS])
+    return hashlib.sha256(plays.encode() + content).hexdigest()[:12]
+
+
+def _read(folder: Path) -> tuple[Card, bytes]:
+    """Return the card and the content of the weights' file, after checking both.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    try:
+        card = Card.from_json(json.loads((folder / CARD).read_text()))
+        content = (folder / WEIGHTS).read_bytes()
+        load(content)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{error.filename}: no such file; {REMEDY}") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: the policy is damaged ({error}); {REMEDY}") from error
+    return card, content
 
 
 def load_network(

@@ -84,6 +84,8 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
         chosen_by: the figure of `score` that decides which network is exported.
         options: keys of the configuration's `imitation` section that this recipe alone knows, with
             their defaults.
+        player: name of the family's agent by which a policy of this recipe plays where the user
+            names none; "" for the closed-loop player of players.py.
     """
 
     network: Callable[[int], AnyNetwork]
@@ -92,6 +94,7 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
     score: Callable[[AnyNetwork, Sequence[AnyInstance]], dict[str, float]]
     chosen_by: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    player: str = ""
 
 
 def score_plans(plays: Iterable[Callable[[float], float]]) -> dict[str, float]:

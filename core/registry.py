@@ -74,11 +74,14 @@ class Entry:
         place: "package.module:attribute"; in a table, a leading dot stands for the table's package.
         form: "planner" or "player"; see Contender.
         role: "agent", "solver" or "oracle"; set from the table that the entry is in.
+        policy: folder of the trained policy that it plays, which the object at `place` is then
+            given as the keyword `policy`; "" for the contender's own.
     """
 
     place: str
     form: Form = "planner"
     role: Role = "solver"
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,10 @@ class Row:
     """Further figures of the family, by name."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of this package, of Python and of what results may depend on, by name."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """What the contender is: distribution, version and entry point, or a file's hash; of a policy
+    its hash and the seed, steps and algorithm of its training. Empty in rows of earlier versions.
+    """
 
     @property
     def failed(self) -> bool:

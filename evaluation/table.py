@@ -16,7 +16,8 @@ from ..core.results import Row, plain
 
 SUMMARY, PARQUET = "summary.json", "results.parquet"
 HEAVY = ("actions", "curve")
-AS_TEXT = ("settings", "versions", "actions")  # their keys or shapes differ from row to row
+# Their keys or shapes differ from row to row.
+AS_TEXT = ("settings", "versions", "provenance", "actions")
 TOLERANCE = 1e-6
 
 
@@ -130,7 +131,7 @@ def write_summary(rows: Iterable[Scored], path: Path) -> None:
 
 
 def write_parquet(rows: Iterable[Scored], path: Path) -> None:
-    """Write all rows with actions and curves; settings, versions and actions are JSON texts.
+    """Write all rows with actions and curves; what differs in keys or shapes is a JSON text.
 
     Args:
         rows: rows of one comparison.

@@ -56,5 +56,6 @@ RECIPE = Recipe(
     imitate=imitate_choices,
     score=score,
     chosen_by="final_error",
+    player="ppo",
 )
-ADAM = dataclasses.replace(RECIPE, score=partial(score, server="adam"))
+ADAM = dataclasses.replace(RECIPE, score=partial(score, server="adam"), player="agent")

@@ -39,4 +39,5 @@ RECIPE = Recipe(
     imitate=imitate_choices,
     score=score,
     chosen_by="sample",
+    player="ppo",
 )

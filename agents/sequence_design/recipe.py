@@ -76,5 +76,6 @@ RECIPE = Recipe(
     imitate=imitate,
     score=score,
     chosen_by="shortfall",
+    player="ppo",
 )
-MUTATING = dataclasses.replace(RECIPE, score=score_edits)
+MUTATING = dataclasses.replace(RECIPE, score=score_edits, player="")

@@ -272,4 +272,5 @@ RECIPE: Recipe[PriceNetwork, Cluster, Lesson] = Recipe(
     imitate=descend,
     score=score,
     chosen_by="excess",
+    player="agent",
 )

@@ -40,4 +40,5 @@ RECIPE = Recipe(
     score=score,
     chosen_by="sample",
     options={"own_play_from": 10**6},
+    player="ppo",
 )
