@@ -305,12 +305,13 @@ def validate(
     Example: `sysopt-gym validate vm_rescheduling small:test/0 solution.json`
     """
     from .core.registry import load_problem
+    from .core.sources import find_instances
     from .evaluation import catalog, single
 
     problem = load_problem(family)
     values = catalog.parse_settings(settings or [], problem.settings, f"{family} setting")
     file = single.load_solution(problem, solution)
-    instances = catalog.find_instances(problem, instance, file.settings)
+    instances = find_instances(problem, instance, file.settings)
     verdict = single.validate(problem, _first(instances, instance), file, solution, values)
     typer.echo(json.dumps(verdict, indent=1))
     if not verdict["feasible"]:

@@ -23,7 +23,8 @@ from ..core.errors import IllegalActionError, InstanceError, SettingError
 from ..core.instance import Instance
 from ..core.lookup import check_name
 from ..core.problem import Problem
-from ..core.registry import load_problem, read_file
+from ..core.registry import load_problem
+from ..core.sources import apply_settings, check_settings, find_instances
 from .actions import Legal, LegalMultiDiscrete
 from .window import Window, check_render_mode
 
@@ -122,7 +123,8 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         """Find the instances; see the subclass for the arguments.
 
         Args:
-            instances: a set's name, a file's path, or instances.
+            instances: as `find_instances` takes them (a set, a member of one, a file, a folder), or
+                instances.
             settings: texts by name, as `--set`.
             render_mode: one of `metadata["render_modes"]`, or None.
             form: one of `forms`.
@@ -293,21 +295,14 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     ) -> list[I]:
         """Load the instances, apply the settings, and keep what contenders see of them."""
         problem = self.problem
-        for key in settings:
-            check_name(key, problem.settings, f"{self.family} setting")
-        named = isinstance(instances, str) and instances.partition("/")[0] in problem.sets
-        if isinstance(instances, Path) or (
-            isinstance(instances, str) and not named and Path(instances).is_file()
-        ):
-            return [problem.contender_view(read_file(problem, Path(instances), settings))]
-        if isinstance(instances, str):
-            found: list[I] = list(problem.sets.load(instances))
+        check_settings(problem, settings)
+        if isinstance(instances, (str, Path)):
+            found: list[I] = find_instances(problem, str(instances), settings)
         else:
-            found = [instances] if isinstance(instances, Instance) else list(instances)
+            given = [instances] if isinstance(instances, Instance) else instances
+            found = [apply_settings(problem, one, settings) for one in given]
         if not found:
             raise InstanceError("the environment got no instances; give at least one")
-        if settings:
-            found = [problem.apply_settings(one, settings) for one in found]
         return [problem.contender_view(one) for one in found]
 
 

@@ -12,13 +12,12 @@ from ..core.instance import Instance
 from ..core.lookup import check_name
 from ..core.problem import Problem
 from ..core.registry import contender_names, load_problem
+from ..core.sources import apply_settings, find_instances
 from .catalog import (
-    apply_settings,
     check_budget,
     check_families,
     check_seeds,
     choose_contenders,
-    find_instances,
     parse_settings,
     reader_of,
 )

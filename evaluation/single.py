@@ -21,7 +21,7 @@ from ..core.problem import Problem
 from ..core.registry import contender_entry
 from ..core.results import plain
 from ..core.solution import SolutionFile
-from .catalog import apply_settings
+from ..core.sources import apply_settings
 from .judge import Judged, judge, judged, world_seed
 from .process import Trouble, Worker
 

@@ -21,9 +21,9 @@ from sysopt_gym.core.errors import InstanceError, SettingError
 from sysopt_gym.core.instance import save_archive
 from sysopt_gym.core.notes import told_to
 from sysopt_gym.core.registry import load_problem
+from sysopt_gym.core.sources import find_instances
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.datasets.sequence_design.loaders import load_file
-from sysopt_gym.evaluation.catalog import find_instances
 
 UNRULED = {"offline": "1", "fixed": "none", "max_mutations": "none"}
 WILD = "MKTAYIAKQR"

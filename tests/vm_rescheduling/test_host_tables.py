@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from sysopt_gym.core.errors import InstanceError
+from sysopt_gym.core.sources import find_instances
 from sysopt_gym.datasets.vm_rescheduling.loaders import load_file
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
-from sysopt_gym.evaluation.catalog import find_instances
 
 HOST_TABLE = "host,cpu,memory_mb,nodes,status,rack\nh0,88,2000,2,,r0\nh1,88,2000,2,up,r1\n"
 VM_TABLE = (
