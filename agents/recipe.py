@@ -71,6 +71,21 @@ class Imitate(Protocol[NetworkIn, SampleIn]):
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedFigure:
+    """The figure of a recipe's score that any contender's plan has too.
+
+    Attributes:
+        name: key in what `Recipe.score` returns.
+        of: objective of one instance, as the environment reports it at the end -> the figure.
+        objective: name of the objective that this holds for; "" for any.
+    """
+
+    name: str
+    of: Callable[[float], float]
+    objective: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
     """A family's part of the training pipeline; the rest is the same for all families.
 
@@ -86,6 +101,8 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
             their defaults.
         player: name of the family's agent by which a policy of this recipe plays where the user
             names none; "" for the closed-loop player of players.py.
+        judged: the figure of `score` by which solvers are drawn beside learning curves; None if the
+            score is of something else than plans.
     """
 
     network: Callable[[int], AnyNetwork]
@@ -95,6 +112,7 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
     chosen_by: str
     options: Mapping[str, Any] = field(default_factory=dict)
     player: str = ""
+    judged: JudgedFigure | None = None
 
 
 def score_plans(plays: Iterable[Callable[[float], float]]) -> dict[str, float]:

@@ -74,7 +74,7 @@ def anytime_plot(
     Returns:
         An <svg> element.
     """
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     grid = time_grid(rows)
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(9.2, 4.1), layout="constrained")
@@ -107,7 +107,7 @@ def anytime_plot(
         axes.set_xlabel("seconds since the instance was given")
         axes.set_ylabel("mean gap to the best plan, %")
         _legend(axes)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def cost_plot(
@@ -126,7 +126,7 @@ def cost_plot(
     Returns:
         An <svg> element.
     """
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     first = rows[0]
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(9.2, 4.1), layout="constrained")
@@ -163,7 +163,7 @@ def cost_plot(
         unit = f", {first.unit}" if first.unit else ""
         axes.set_ylabel(f"{first.objective_name.replace('_', ' ')}{unit}\n({better(first)})")
         _legend(axes)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _legend(axes: Any) -> None:
@@ -186,7 +186,8 @@ def _plain_seconds(axes: Any) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _pyplot() -> Any:
+def load_pyplot() -> Any:
+    """Import matplotlib without a window."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -195,10 +196,10 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _svg(figure: Any) -> str:
+def as_svg(figure: Any) -> str:
     """Convert a figure to an <svg> element that scales with the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
-    _pyplot().close(figure)
+    load_pyplot().close(figure)
     text = stream.getvalue()
     return text[text.index("<svg") :]

@@ -12,7 +12,7 @@ import torch
 from ...datasets.federated_lr.instance import Federation
 from ...envs.federated_lr.env import FederatedLREnv
 from ..batches import imitate_choices, stack
-from ..recipe import Recipe
+from ..recipe import JudgedFigure, Recipe
 from .imitation import lessons
 from .network import RatePolicy
 
@@ -56,6 +56,7 @@ RECIPE = Recipe(
     imitate=imitate_choices,
     score=score,
     chosen_by="final_error",
+    judged=JudgedFigure("final_error", lambda accuracy: 1.0 - accuracy, "final_accuracy"),
     player="ppo",
 )
 ADAM = dataclasses.replace(RECIPE, score=partial(score, server="adam"), player="agent")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...datasets.memory_mapping.instance import Program
 from ..batches import imitate_choices
-from ..recipe import Recipe, score_plans
+from ..recipe import JudgedFigure, Recipe, score_plans
 from .imitation import lessons
 from .network import DecisionPolicy
 from .playing import Player, take_weights
@@ -39,5 +39,6 @@ RECIPE = Recipe(
     imitate=imitate_choices,
     score=score,
     chosen_by="sample",
+    judged=JudgedFigure("greedy", of=lambda speedup: 1.0 / speedup),
     player="ppo",
 )

@@ -17,7 +17,7 @@ from ...envs.sequence_design.env import SequenceDesignEnv
 from ...envs.sequence_design.objective import expected_median
 from ...envs.sequence_design.proxy import reference_proxy
 from ..batches import stack
-from ..recipe import Recipe
+from ..recipe import JudgedFigure, Recipe
 from .imitation import imitate, lessons
 from .network import SequencePolicy
 from .playing import sample
@@ -76,6 +76,7 @@ RECIPE = Recipe(
     imitate=imitate,
     score=score,
     chosen_by="shortfall",
+    judged=JudgedFigure("shortfall", of=lambda expected: 1.0 - expected),
     player="ppo",
 )
 MUTATING = dataclasses.replace(RECIPE, score=score_edits, player="")

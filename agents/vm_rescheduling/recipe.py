@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from ...datasets.vm_rescheduling.instance import Cluster
-from ..recipe import Recipe, score_plans
+from ..recipe import JudgedFigure, Recipe, score_plans
 from .imitation import imitate, lessons
 from .network import RelationalPolicy
 from .playing import Player, take_weights
@@ -40,5 +40,6 @@ RECIPE = Recipe(
     score=score,
     chosen_by="sample",
     options={"own_play_from": 10**6},
+    judged=JudgedFigure("greedy", of=float),
     player="ppo",
 )
