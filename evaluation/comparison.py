@@ -128,20 +128,27 @@ def compare(request: Request, out: Path, resume: bool = False) -> list[Scored]:
     check_installed()
     plan = make_plan(request)
     folder = Folder(out)
-    facts = _facts(request, plan)
+    facts = run_facts(plan, request.command, request.baseline)
     # Written before the first cell, so that a comparison that is killed also has it.
     play(plan, folder, resume, request.quiet, lambda: folder.write_run(facts))
     return write_report(folder)
 
 
-def _facts(request: Request, plan: Plan) -> dict[str, Any]:
+def run_facts(plan: Plan, command: str, baseline: str | None) -> dict[str, Any]:
+    """Return the facts on how a comparison is made, for its folder.
+
+    Args:
+        plan: what is played.
+        command: the command that repeats it.
+        baseline: contender that the others are compared with; None for the families' own.
+    """
     baselines = {}
     for family, names in plan.contenders.items():
-        wanted = request.baseline
-        baselines[family] = wanted if wanted in names else load_problem(family).defaults.baseline
+        own = load_problem(family).defaults.baseline
+        baselines[family] = baseline if baseline in names else own
     now = datetime.datetime.now(datetime.UTC)
     return {
-        "command": request.command,
+        "command": command,
         "started": now.strftime("%Y-%m-%d %H:%M UTC"),
         "timing": plan.timing,
         "budget_s": {family: budget.seconds for family, budget in plan.budgets.items()},
