@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from sysopt_gym.agents.muzero.replay import (
     targets,
 )
 from sysopt_gym.core.errors import SettingError
+from sysopt_gym.core.notes import InputNote
 
 
 def episode(rewards: list[float], found: list[float], terminated: bool) -> SingleAgentEpisode:
@@ -124,6 +126,13 @@ def test_settings_that_cannot_be_trained_with_are_refused() -> None:
             MuZeroConfig().environment("CartPole-v1").training(**wrong).validate()
 
 
+class Priced(gym.RewardWrapper[Any, Any]):
+    """The small game with rewards a hundred times as large."""
+
+    def reward(self, reward: Any) -> float:
+        return 100.0 * float(reward)
+
+
 def ladder_config(**changes: Any) -> MuZeroConfig:
     """Small enough for a minute of one core."""
     settings: dict[str, Any] = {
@@ -154,9 +163,12 @@ def ladder_config(**changes: Any) -> MuZeroConfig:
 def ladder() -> Iterator[None]:
     quiet_ray()
     torch.manual_seed(0)
-    gym.register("sysopt-test/Ladder-v0", Ladder)
+    games = {"sysopt-test/Ladder-v0": Ladder, "sysopt-test/Priced-v0": lambda: Priced(Ladder())}
+    for name, make in games.items():
+        gym.register(name, make)
     yield
-    del gym.registry["sysopt-test/Ladder-v0"]
+    for name in games:
+        del gym.registry[name]
 
 
 def play(algorithm: MuZero) -> float:
@@ -240,3 +252,40 @@ def test_remote_runners_play_with_the_learners_weights(ladder: None) -> None:
     )
     assert remote == pytest.approx(size(algorithm.get_module().network), rel=1e-5)
     algorithm.stop()
+
+
+def test_targets_outside_the_support_are_counted_and_told_of_once(ladder: None) -> None:
+    config = ladder_config(learning_starts=100, updates=2)
+    config.environment("sysopt-test/Priced-v0")
+    algorithm = config.build_algo()
+    with pytest.warns(InputNote, match="outside") as told:
+        for _ in range(3):
+            result = algorithm.train()["learners"]["default_policy"]
+    algorithm.stop()
+    assert result["value_outside_support"] > 0.5 and result["reward_outside_support"] > 0.1
+    texts = [str(one.message) for one in told]
+    assert [
+        sum(f"give {name}_support=" in text for text in texts) for name in ("value", "reward")
+    ] == [1, 1]
+
+
+def test_inside_the_support_nobody_is_told(ladder: None) -> None:
+    algorithm = ladder_config(learning_starts=100, updates=2).build_algo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputNote)
+        result = [algorithm.train() for _ in range(2)][-1]["learners"]["default_policy"]
+    algorithm.stop()
+    assert result["reward_outside_support"] == 0.0
+
+
+def test_continuous_actions_are_refused_before_a_runner_starts() -> None:
+    config = MuZeroConfig().environment("Pendulum-v1").env_runners(num_env_runners=2)
+    with pytest.raises(SettingError, match=r"this one's are Box.*sac"):
+        config.build_algo()
+
+
+def test_the_end_of_a_time_limit_is_worth_what_the_search_found() -> None:
+    made = episode([1.0, 1.0], [5.0, 7.0], False)
+    made.is_truncated = True
+    item = targets(Place(made, 0, 1.0), TargetSettings(0, None, 0.5))
+    assert item["values"].tolist() == [1.0 + 0.5 * 7.0]

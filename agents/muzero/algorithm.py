@@ -9,14 +9,18 @@ Runners, learners, devices, seeds, evaluation and checkpoints are set as for RLl
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.env.env_context import EnvContext
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.policy.sample_batch import SampleBatch
 from ray.rllib.utils.metrics import (
@@ -31,12 +35,15 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 from ray.rllib.utils.numpy import convert_to_numpy
+from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from ...core.errors import SettingError
+from ...core.notes import note
 from .forest import Scope, SearchSettings
 from .learner import MuZeroLearner
-from .module import MuZeroModule
-from .replay import SelfPlayBuffer, TargetSettings, batch_of, rewrite
+from .module import MuZeroModule, check_actions
+from .networks import Support
+from .replay import Place, SelfPlayBuffer, TargetSettings, batch_of, return_from, rewrite
 from .runner import MuZeroEnvRunner
 
 BUFFER = "replay_buffer"
@@ -185,8 +192,14 @@ class MuZero(Algorithm):
         return MuZeroConfig()
 
     def setup(self, config: MuZeroConfig) -> None:
-        """Build runners, learners and the buffer."""
+        """Build runners, learners and the buffer.
+
+        Raises:
+            SettingError: the actions of the environment are not discrete.
+        """
+        check_actions(_action_space(config))
         super().setup(config)
+        self._told: set[str] = set()
         self.buffer = SelfPlayBuffer(seed=config.seed, **config.replay)
         self.target_settings = TargetSettings(config.unroll_steps, config.n_step, config.gamma)
 
@@ -202,6 +215,8 @@ class MuZero(Algorithm):
                 _return_metrics=True,
             )
         self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
+        if not episodes:  # every runner is being restarted
+            return
         self.buffer.add(episodes)
         if self.buffer.get_num_timesteps() < config.learning_starts:
             return
@@ -222,6 +237,7 @@ class MuZero(Algorithm):
         """Update the learners once, and the priorities of the steps they learned from."""
         places = self.buffer.draw(self.config.total_train_batch_size)
         batch = batch_of(places, self.target_settings)
+        self._count_outside(places, batch)
         steps = self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0)
         results = self.learner_group.update(
             batch=SampleBatch(batch).as_multi_agent(),
@@ -232,6 +248,37 @@ class MuZero(Algorithm):
             errors += convert_to_numpy(result[DEFAULT_MODULE_ID].pop(TD_ERROR_KEY).peek())
         self.buffer.update_priorities(np.concatenate(errors) + LEAST_PRIORITY)
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+    def _count_outside(self, places: list[Place], batch: Mapping[str, np.ndarray]) -> None:
+        """Log which share of the targets lies outside its support, where it is clipped to the
+        nearest end; tell the user of the first reward or return that does.
+
+        Targets of values also hold what the search found, which is of no account before the network
+        has learned; so the user is told of sums of rewards alone.
+
+        Args:
+            places: the steps learned from.
+            batch: what `batch_of` made of them.
+        """
+        config = self.config
+        gains = [return_from(place, config.gamma) for place in places]
+        for name, seen in (("value", np.array(gains)), ("reward", _known(batch, "reward"))):
+            ends = getattr(config, f"{name}_support")
+            support, key = Support(*ends), f"{name}_outside_support"
+            learned = torch.from_numpy(_known(batch, name))
+            share = support.outside(learned).sum() / max(1, len(learned))
+            self.metrics.log_value(
+                (LEARNER_RESULTS, DEFAULT_MODULE_ID, key), float(share), window=config.updates
+            )
+            far = seen[support.outside(torch.from_numpy(seen)).numpy()]
+            if len(far) and name not in self._told:
+                self._told.add(name)
+                note(
+                    f"{name}_support={ends}: a {name} of {far[np.abs(far).argmax()]:.6g} is "
+                    f"outside, and learned as the nearest end; give {name}_support=(least, "
+                    f"greatest, bins) that holds all {name}s, or scale the rewards (metric {key}: "
+                    "share of the targets that are clipped)"
+                )
 
     def _reanalyze(self, count: int) -> None:
         """Search `count` stored steps anew with the players' weights (MuZero, appendix H)."""
@@ -256,6 +303,27 @@ class MuZero(Algorithm):
         super().set_state(state)
         if BUFFER in state:
             self.buffer.set_state(state[BUFFER])
+
+
+def _action_space(config: MuZeroConfig) -> gym.Space[Any]:
+    """Return the actions of a configuration's environment, by making one unless they are given."""
+    if config.action_space is not None:
+        return config.action_space
+    if isinstance(config.env, str) and not _global_registry.contains(ENV_CREATOR, config.env):
+        env = gym.make(config.env, **config.env_config)
+    else:
+        create = config.env
+        if isinstance(create, str):
+            create = _global_registry.get(ENV_CREATOR, create)
+        env = create(EnvContext(config.env_config, worker_index=0))
+    with contextlib.closing(env):
+        return env.action_space
+
+
+def _known(batch: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Return the targets that are learned, of values or rewards, [n]."""
+    known: np.ndarray = batch[f"{name}s"][batch[f"{name}_mask"] > 0]
+    return known
 
 
 def _tensors(seen: Any, device: torch.device) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
@@ -48,10 +49,7 @@ class MuZeroModule(TorchRLModule):
         """
         config = self.model_config
         spaces = self.observation_space, self.action_space
-        if not hasattr(spaces[1], "n"):
-            raise SettingError(
-                f"MuZero plays environments of Discrete actions; this one's are {spaces[1]}"
-            )
+        check_actions(spaces[1])
         self.value_support = Support(*config["value_support"])
         self.reward_support = Support(*config["reward_support"])
         factory = config["network"]
@@ -119,3 +117,20 @@ class MuZeroModule(TorchRLModule):
             POLICIES: torch.stack(policies, 1),
             REWARDS: torch.stack(rewards, 1) if rewards else empty,
         }
+
+
+def check_actions(space: gym.Space[Any]) -> None:
+    """Refuse an action space that MuZero cannot search in.
+
+    Args:
+        space: actions of an environment.
+
+    Raises:
+        SettingError: the actions are not discrete.
+    """
+    if not isinstance(space, gym.spaces.Discrete):
+        raise SettingError(
+            f"MuZero plays environments of Discrete actions; this one's are {space}. Choose a "
+            'form of it with discrete actions (a grid for rates, plies for moves), or "sac" or '
+            '"ppo" for continuous ones'
+        )

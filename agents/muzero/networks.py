@@ -123,6 +123,12 @@ class Support(nn.Module):
         target = torch.zeros(*numbers.shape, self.bins, device=numbers.device)
         return target.scatter(-1, index, 1 - share).scatter(-1, index + 1, share)
 
+    def outside(self, numbers: Tensor) -> Tensor:
+        """Return bool [...]: which numbers [...] lie beyond the support, rounding aside."""
+        place = transform(numbers.double())
+        slack = 1e-5 * (self.atoms[-1] - self.atoms[0])
+        return (place < self.atoms[0] - slack) | (place > self.atoms[-1] + slack)
+
     def around(self, numbers: Tensor) -> Tensor:
         """Return logits [..., bins] of normal distributions one bin wide around numbers [...]."""
         low, high = self.atoms[0], self.atoms[-1]

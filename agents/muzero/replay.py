@@ -168,6 +168,17 @@ def _return(
     return gain + (settings.discount**steps * found[until] if until < length else 0.0)
 
 
+def return_from(place: Place, discount: float) -> float:
+    """Sum the discounted rewards from a step to the last known one of its episode.
+
+    Args:
+        place: the step.
+        discount: discount of the environment.
+    """
+    rewards = np.asarray(place.episode.get_rewards(), np.float64)[place.t :]
+    return float(rewards @ discount ** np.arange(len(rewards)))
+
+
 def batch_of(places: list[Place], settings: TargetSettings) -> dict[str, Any]:
     """Make a batch of the observations and targets of B steps.
 
