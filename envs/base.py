@@ -87,12 +87,20 @@ class _OfFamily(Generic[I]):
             seed: of the reset to come; None draws for the present state.
         """
 
+    def __copy__(self) -> Self:
+        twin = object.__new__(type(self))
+        # A space belongs to one environment.
+        twin.__setstate__(self.__getstate__() | {"action_space": copy.copy(self.action_space)})
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        # In place: whoever was copied along with the environment holds this very space.
         if isinstance(self.action_space, Legal):
-            space = copy.copy(self.action_space)
-            space.belong_to(self._draw_legal)
-            self.action_space = space
+            self.action_space.belong_to(self._draw_legal)
 
 
 class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
@@ -141,8 +149,8 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         self.instances = self._gathered(instances, settings or {})
         self._window = Window()
         self._begun = False
-        # By id(): the instances live as long as the environment.
-        self._starts: dict[int, Any] = {}
+        # By id(), beside the instance: the id is another's once its owner is gone.
+        self._starts: dict[int, tuple[I, Any]] = {}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -232,7 +240,7 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         self._window.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: part for key, part in self.__dict__.items() if key != "_window"}
+        return {key: part for key, part in super().__getstate__().items() if key != "_window"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -279,11 +287,11 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
 
     def _start_of(self, instance: I) -> Any:
         """Return `_make_start(instance)`, computed once if the instance is one of `instances`."""
-        start = self._starts.get(id(instance))
-        if start is None:
+        kept, start = self._starts.get(id(instance), (None, None))
+        if kept is not instance:
             start = self._make_start(instance)
             if any(instance is member for member in self.instances):
-                self._starts[id(instance)] = start
+                self._starts[id(instance)] = instance, start
         return start
 
     def _make_start(self, instance: I) -> Any:

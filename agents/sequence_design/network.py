@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
 
     Attributes:
         context: float32 [B, d]; the reader's state after the letters so far.
-        beside: float32 [B, 5]; "progress" and "values" of the observations.
+        beside: float32 [B, 5]; "progress" and "proxy_values" of the observations.
     """
 
     context: Tensor
@@ -98,7 +98,7 @@ class SequencePolicy(nn.Module):
         """Encode B observations.
 
         Args:
-            obs: "tokens" int8 [B, L], "progress" float32 [B, 2], "values" float32 [B, 3],
+            obs: "tokens" int8 [B, L], "progress" float32 [B, 2], "proxy_values" float32 [B, 3],
                 "action_mask" int8 [B, A], and in form mutate "start" int8 [B, L].
 
         Returns:
@@ -109,7 +109,9 @@ class SequencePolicy(nn.Module):
         places = torch.arange(int(known.max()) + 1, device=tokens.device)
         states, _ = self.read(shifted(tokens)[:, : len(places)], places)
         context = states[torch.arange(len(tokens), device=tokens.device), known]
-        return Encoded(context, torch.cat([obs["progress"].float(), obs["values"].float()], dim=1))
+        return Encoded(
+            context, torch.cat([obs["progress"].float(), obs["proxy_values"].float()], dim=1)
+        )
 
     def logits(self, encoded: Encoded, obs: Observation) -> Tensor:
         """Score the actions: V letters (construct), or L * V edits and the end (mutate).

@@ -14,6 +14,7 @@ from ..actions import LegalDiscrete
 from ..base import FamilyEnv, Observation
 from .dynamics import (
     DEAD,
+    DROP,
     FINISHED,
     GOES_ON,
     OUTCOME,
@@ -65,8 +66,9 @@ class MallocGameEnv(FamilyEnv[Program]):
     `Discrete(3)`. 0, Copy: prefetch the buffer into fast memory during the idle time of slow
     memory in earlier instructions. 1, NoCopy: use it where it already is in fast memory, or write
     it there. 2, Drop: use slow memory, where needed after a write-back. `action_mask` is exact: an
-    action masked in is always taken, one masked out raises IllegalActionError. The space's own
-    `sample()` draws a legal action.
+    action masked in is always taken, one masked out raises IllegalActionError. At the end of an
+    episode the mask holds Drop, which no step takes. The space's own `sample()` draws a legal
+    action.
 
     ## Observation space
     A flat Dict of float32 in 0..1 and the mask; what is returned never changes afterwards.
@@ -106,6 +108,7 @@ class MallocGameEnv(FamilyEnv[Program]):
         "human" (needs matplotlib).
 
     ## Version history
+    v0, version 4: Drop is masked in at the end, where the mask was all zeros.
     v0, version 3: loops; a plan can be executed in the unrolled program.
     v0, version 2: six more features of a decision (density to left_fits).
     v0, version 1: first version.
@@ -172,12 +175,16 @@ class MallocGameEnv(FamilyEnv[Program]):
         return _Episode(ints, static, state, fixed_features(static), state.mask.copy())
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
-        if seed is None:
-            mask = self._episode.state.mask
-        else:
-            mask = self._start_of(self._drawn_after(seed)[0]).first_mask
-        legal = np.flatnonzero(mask)
-        return rng.choice(legal) if len(legal) else np.int64(0)
+        if seed is not None:
+            return rng.choice(np.flatnonzero(self._start_of(self._drawn_after(seed)[0]).first_mask))
+        return rng.choice(np.flatnonzero(self._mask())) if self._begun else np.int64(DROP)
+
+    def _mask(self) -> np.ndarray:
+        """Return the legal actions now, int8 [3]; Drop after the end."""
+        mask = self._episode.state.mask.astype(np.int8)
+        if self._episode.state.scalars[OUTCOME] != GOES_ON:
+            mask[DROP] = 1
+        return mask
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Make room for an observation."""
@@ -195,7 +202,7 @@ class MallocGameEnv(FamilyEnv[Program]):
             "occupancy": occupancy,
             "supply": supply,
             "globals": globals_,
-            "action_mask": self._episode.state.mask.astype(np.int8),
+            "action_mask": self._mask(),
         }
 
     def _info(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class MemoryMapping(Problem[Program]):
 
     family = "memory_mapping"
     env_id = FAMILY.env_id
-    env_version = "3"
+    env_version = "4"
     title = "Map a program's tensors to fast memory so that it runs sooner (mallocGame, 2023)"
     instance_type = Program
     sets = SETS

@@ -40,7 +40,8 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     action masked in is always taken, one masked out raises IllegalActionError. Masked out are
     letters after which no design can keep the task's rules (banned pairs, barred letters, forbidden
     motifs, changes from the references; see DesignTask), edits that break one, and edits that
-    change nothing. The space's own `sample()` draws a legal action.
+    change nothing. At the end of an episode the mask holds one action, which no step takes: letter
+    0, or the last edit. The space's own `sample()` draws a legal action.
 
     ## Observation space
     A flat Dict; what is returned never changes afterwards.
@@ -51,7 +52,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     measured) |
     | start | [L] int8 | form mutate: the measured sequence it began as |
     | progress | [2] float32 | letters or edits spent, and designs handed in, as parts of all |
-    | values | [3] float32 | proxy values of the sequence (0 while incomplete), its start (mutate)
+    | proxy_values | [3] float32 | the proxy of the sequence (0 while incomplete), its start
     and the best design so far, x / (1 + abs(x)) |
     | action_mask | [V] or [L * V + 1] int8 | 1 for legal actions; not in form batch |
 
@@ -83,7 +84,10 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         "human" (needs matplotlib).
 
     ## Version history
-    v0, version 1: first version. Version 2: another proxy, of motif networks beside perceptrons.
+    v0, version 3: key proxy_values in place of values, which libraries have attributes of; one
+    action masked in at the end.
+    v0, version 2: another proxy, of motif networks beside perceptrons.
+    v0, version 1: first version.
     """
 
     metadata: dict[str, Any] = FamilyEnv.metadata | {"render_fps": 10}
@@ -250,12 +254,13 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     def _mask(self) -> np.ndarray:
         task = self.task
         construct = self.form == "construct"
-        if self.handed_in.count == self.handed_in.size:
-            return np.zeros(task.letters if construct else task.length * task.letters + 1, np.int8)
+        if self._ended:
+            mask = np.zeros(task.letters if construct else task.length * task.letters + 1, np.int8)
+            mask[0 if construct else -1] = 1
+            return mask
         lane = self.tokens[None]
         masks = letters_at(task, lane, self._spent) if construct else edits(task, lane)
-        mask: np.ndarray = masks[0]
-        return mask
+        return masks[0]
 
     def _action_masks(self) -> np.ndarray:
         if self.form != "batch":
@@ -269,22 +274,21 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         return np.tile(~task.barred, (self.handed_in.size, 1)).ravel()
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
-        task, tokens, spent = self.instances[0], None, 0
+        task, reset = self.instances[0], None
         if seed is not None:
             task, reset = self._drawn_after(seed)
-            if self.form == "mutate":
-                tokens = starting_designs(task)[reset.integers(len(task.starts))]
-        elif not self._ended:
-            task, tokens, spent = self.task, self.tokens, self._spent
+        elif self._begun:
+            task = self.task
+            if self.form != "batch":
+                return rng.choice(np.flatnonzero(self._mask()))
         if self.form == "batch":
             return _walks(task, self.action_space.shape[0] // task.length, rng)  # type: ignore[index]
         if self.form == "construct":
-            if not has_rules(task) and (tokens is None or spent == 0):
-                return rng.integers(task.letters)
-            now = np.zeros(task.length, np.int8) if tokens is None else tokens
-            return rng.choice(np.flatnonzero(letters_at(task, now[None], spent)[0]))
-        if tokens is None:
+            nothing = np.zeros((1, task.length), np.int8)
+            return rng.choice(np.flatnonzero(letters_at(task, nothing, 0)[0]))
+        if reset is None:
             return np.int64(task.length * task.letters)
+        tokens = starting_designs(task)[reset.integers(len(task.starts))]
         return rng.choice(np.flatnonzero(edits(task, tokens[None])[0]))
 
     def _observation(self) -> Observation:
@@ -294,7 +298,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         observation: Observation = {
             "tokens": self.tokens.copy(),
             "progress": np.array(progress, np.float32),
-            "values": squashed(self._value, self._start_value, self._best),
+            "proxy_values": squashed(self._value, self._start_value, self._best),
         }
         if self.form == "mutate":
             observation["start"] = self._start.copy()

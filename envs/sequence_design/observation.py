@@ -16,7 +16,7 @@ def observation_space(task: DesignTask, form: str) -> spaces.Dict:
     parts: dict[str, spaces.Space[np.ndarray]] = {
         "tokens": spaces.Box(0, task.letters, (task.length,), np.int8),
         "progress": spaces.Box(0.0, 1.0, (len(PROGRESS),), np.float32),
-        "values": spaces.Box(-1.0, 1.0, (len(VALUES),), np.float32),
+        "proxy_values": spaces.Box(-1.0, 1.0, (len(VALUES),), np.float32),
     }
     if form == "mutate":
         parts["start"] = spaces.Box(0, task.letters, (task.length,), np.int8)

@@ -30,7 +30,7 @@ class SequenceDesign(Problem[DesignTask]):
 
     family = "sequence_design"
     env_id = FAMILY.env_id
-    env_version = "2"
+    env_version = "3"
     title = "Design biological sequences from measured ones, offline (after BIB, ICML 2023)"
     instance_type = DesignTask
     sets = SETS

@@ -211,9 +211,11 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
 
     def _mask(self) -> np.ndarray:
         mask = np.zeros((self.num_envs, self.instances[0].letters), np.int8)
-        if not self._ended:
-            for team, lanes in self._playing:
-                mask[lanes] = letters_at(team.task, self._tokens[lanes], self._at)
+        if self._ended:
+            mask[:, 0] = 1
+            return mask
+        for team, lanes in self._playing:
+            mask[lanes] = letters_at(team.task, self._tokens[lanes], self._at)
         return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> np.ndarray:
@@ -230,7 +232,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         return {
             "tokens": self._tokens.copy(),
             "progress": np.tile(np.array(progress, np.float32), (self.num_envs, 1)),
-            "values": np.ascontiguousarray(squashed(nothing, nothing, self._best).T),
+            "proxy_values": np.ascontiguousarray(squashed(nothing, nothing, self._best).T),
             "action_mask": self._mask(),
         }
 

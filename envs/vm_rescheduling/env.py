@@ -21,11 +21,6 @@ from .observation import observation_space, pm_features, vm_features
 from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of
 from .render import frame
 
-NONE_CHOSEN = np.array((-1,), np.int32)
-PHASES = np.array((0,), np.int8), np.array((1,), np.int8)
-for _constant in (NONE_CHOSEN, *PHASES):
-    _constant.flags.writeable = False
-
 
 class VMReschedulingEnv(FamilyEnv[Cluster]):
     """Migrate a few VMs so that a cluster's free cores form whole 16-core slots (VMR2L, EuroSys
@@ -50,9 +45,8 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
     is that of the VM; `destination_mask(vm)` gives the destination's.
 
     ## Observation space
-    A flat Dict, padded to P_max PMs, V_max VMs and N actions. What is returned never changes
-    afterwards: the mask is a copy, the other arrays are read-only snapshots that the observations
-    between two moves share.
+    A flat Dict, padded to P_max PMs, V_max VMs and N actions; every observation has arrays of its
+    own.
 
     | key | shape, dtype | meaning |
     |---|---|---|
@@ -102,7 +96,6 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
     family = "vm_rescheduling"
     forms = ("plies", "joint")
     reset_options: ClassVar[tuple[str, ...]] = ("instance", "elapsed_s")
-    _rows: tuple[np.ndarray, ...] = ()
 
     def __init__(
         self,
@@ -154,7 +147,6 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
         self._moves = 0
         self._last_move: tuple[int, int, int] | None = None
         self._own_episode()
-        self._snapshot()
 
     def _play(self, action: Any) -> tuple[float, bool]:
         e = self.episode
@@ -179,7 +171,6 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             self._last_move = mover, int(stride * before.vm_pm[mover] + before.vm_numa[mover]), dest
         if dest >= 0:
             self._moves = moves
-            self._snapshot()
         return reward, outcome == ENDED
 
     def destination_mask(self, vm: int) -> np.ndarray:
@@ -196,9 +187,6 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
 
     def _own_episode(self) -> None:
         self.episode = Episode(*(array.copy() for array in self.episode))
-        # Observations share these; a copy by pickle has lost the flag.
-        for array in (self.episode.vm_mask, self.episode.pm_mask, *self._rows):
-            array.flags.writeable = False
 
     def _destination_mask(self, episode: Episode, vm: int) -> np.ndarray:
         mask = np.zeros(self.max_places * self.max_pms, np.int8)
@@ -255,28 +243,19 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
         e.pm_mask[: ints[packed.N_PMS]] = 1
         return e, *begin(ints, floats, e.pms, e.vms, e.vm_pm, e.vm_mask, e.vm_legal)
 
-    def _snapshot(self) -> None:
-        """Copy what a move changes; read-only, as the observations around a ply share it."""
-        e = self.episode
-        self._rows = e.pms.copy(), e.vms.copy(), e.vm_pm.copy(), np.empty(1, np.float32)
-        self._rows[3][0] = min(1.0, self._moves / self.cluster.mnl)
-        for array in self._rows:
-            array.flags.writeable = False
-
     def _observation(self) -> Observation:
         e = self.episode
         chosen = int(e.ints[CHOSEN])
         legal = e.vm_legal if chosen < 0 else e.dest_legal
-        pms, vms, vm_pm, progress = self._rows
         return {
-            "pms": pms,
-            "vms": vms,
-            "vm_pm": vm_pm,
-            "pm_mask": e.pm_mask,
-            "vm_mask": e.vm_mask,
-            "chosen_vm": NONE_CHOSEN if chosen < 0 else np.array((chosen,), np.int32),
-            "phase": PHASES[chosen >= 0],
-            "progress": progress,
+            "pms": e.pms.copy(),
+            "vms": e.vms.copy(),
+            "vm_pm": e.vm_pm.copy(),
+            "pm_mask": e.pm_mask.copy(),
+            "vm_mask": e.vm_mask.copy(),
+            "chosen_vm": np.array((chosen,), np.int32),
+            "phase": np.array((chosen >= 0,), np.int8),
+            "progress": np.array((min(1.0, self._moves / self.cluster.mnl),), np.float32),
             "action_mask": legal[: self.n_actions].copy(),
         }
 

@@ -6,6 +6,7 @@ import gc
 import pickle
 import warnings
 from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any
 
 import gymnasium
@@ -170,7 +171,7 @@ def reachable(root: Any) -> list[Any]:
     open_ = [root]
     while open_:
         one = open_.pop()
-        if id(one) in found or type(one).__name__ in ("module", "type", "function"):
+        if id(one) in found or isinstance(one, (type, ModuleType, FunctionType)):
             continue
         found[id(one)] = one
         open_ += gc.get_referents(one)
