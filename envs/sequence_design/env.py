@@ -259,8 +259,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
             mask[0 if construct else -1] = 1
             return mask
         lane = self.tokens[None]
-        masks = letters_at(task, lane, self._spent) if construct else edits(task, lane)
-        return masks[0]
+        return (letters_at(task, lane, self._spent) if construct else edits(task, lane)).ravel()
 
     def _action_masks(self) -> np.ndarray:
         if self.form != "batch":
