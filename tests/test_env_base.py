@@ -5,6 +5,7 @@ settings from one table, and a record of how it was made that tells contenders n
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import pickle
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import sysopt_gym  # noqa: F401 (registers the environments)
 from sysopt_gym.core.errors import IllegalActionError, SettingError, SysOptError, UnknownNameError
 from sysopt_gym.core.registry import FAMILIES, load_problem
 from sysopt_gym.datasets.federated_lr.splits import SETS as FEDERATIONS
+from sysopt_gym.datasets.memory_mapping.splits import SETS as PROGRAMS
 from sysopt_gym.datasets.sequence_design.splits import SETS as TASKS
 from sysopt_gym.envs.base import FamilyEnv, FamilyVectorEnv
 from sysopt_gym.envs.federated_lr.env import FederatedLREnv
@@ -146,6 +148,14 @@ def test_a_copied_environment_of_gymnasiums_make_plays_on(family: str) -> None:
 def test_a_deep_copy_shares_the_instances_that_never_change() -> None:
     env = middle(SINGLE["federated grid"]())
     assert copy.deepcopy(env).instances[0] is env.instances[0]
+
+
+def test_a_start_is_kept_for_the_instance_and_not_for_its_place_in_memory() -> None:
+    programs = PROGRAMS.load("small:test")
+    env = MallocGameEnv(programs)
+    for program in programs[:4] * 3:
+        env.instances = [dataclasses.replace(program)]  # where one before it was
+        assert same(env.reset(seed=0), MallocGameEnv(program).reset(seed=0))
 
 
 @single
