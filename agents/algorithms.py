@@ -6,21 +6,48 @@ of the configuration.
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import gymnasium as gym
 import torch
 from torch import nn
 
-from ..core.errors import SettingError
+from ..core.errors import RegistryError, SettingError
+from ..core.lookup import check_name, resolve
 from ..core.problem import Problem
 
 # Methods of RLlib's AlgorithmConfig that a configuration may call.
-PARTS = ("env_runners", "learners", "training", "resources", "evaluation", "debugging")
+PARTS = (
+    "env_runners",
+    "learners",
+    "training",
+    "resources",
+    "evaluation",
+    "debugging",
+    "fault_tolerance",
+    "callbacks",
+    "offline_data",
+    "reporting",
+    "checkpointing",
+    "experimental",
+    "framework",
+    "multi_agent",
+    "python_environment",
+    "rl_module",
+)
+# Arguments of those methods whose texts are entry points "module:attribute": all of `callbacks`,
+# and those that end so.
+ENTRY_POINTS = ("_class", "_connector", "_function")
+
+DISCRETE = (gym.spaces.Discrete,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +56,118 @@ class Algorithm:
 
     Attributes:
         make_config: description of the network (see rl_module.PolicyModule) -> RLlib's
-            AlgorithmConfig.
+            AlgorithmConfig, with defaults for one process on these environments.
+        actions: types of the action spaces that it serves.
         policy_of: network of the algorithm's RLModule -> the family's network in it.
+        offline: whether it learns from recorded episodes (`offline_data.input_`), the environment
+            being there for evaluation only.
     """
 
     make_config: Callable[[Mapping[str, Any]], Any]
-    policy_of: Callable[[Any], nn.Module]
+    actions: tuple[type[gym.Space[Any]], ...] = DISCRETE
+    policy_of: Callable[[Any], nn.Module] = lambda network: network
+    offline: bool = False
 
 
-def _ppo(network: Mapping[str, Any]) -> Any:
-    from ray.rllib.algorithms.ppo import PPOConfig
+def _with_policy(config: Any, network: Mapping[str, Any]) -> Any:
+    """Let a configuration train the family's network: policy and value."""
     from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
     from .rl_module import PolicyModule
 
     spec = RLModuleSpec(module_class=PolicyModule, model_config=dict(network))
-    return PPOConfig().rl_module(rl_module_spec=spec)
+    return config.rl_module(rl_module_spec=spec)
+
+
+def _ppo(network: Mapping[str, Any]) -> Any:
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    return _with_policy(PPOConfig(), network)
+
+
+def _asynchronous(config: Any, network: Mapping[str, Any]) -> Any:
+    """Set what APPO and IMPALA share: rewards are summed, not discounted."""
+    config.env_runners(
+        num_env_runners=0, num_envs_per_env_runner=8, rollout_fragment_length=32
+    ).learners(num_learners=0)
+    config.training(train_batch_size_per_learner=256, lr=3e-4, gamma=1.0, grad_clip=1.0)
+    config.reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=1024)
+    return _with_policy(config, network)
+
+
+def _appo(network: Mapping[str, Any]) -> Any:
+    from ray.rllib.algorithms.appo import APPOConfig
+
+    from .watched_learners import WatchedAPPOLearner
+
+    config = APPOConfig().training(
+        learner_class=WatchedAPPOLearner, circular_buffer_num_batches=2, broadcast_interval=1
+    )
+    return _asynchronous(config, network)
+
+
+def _impala(network: Mapping[str, Any]) -> Any:
+    from ray.rllib.algorithms.impala import IMPALAConfig
+
+    from .watched_learners import WatchedIMPALALearner
+
+    config = IMPALAConfig().training(learner_class=WatchedIMPALALearner, broadcast_interval=1)
+    return _asynchronous(config, network)
+
+
+def _dqn(network: Mapping[str, Any]) -> Any:
+    from ray.rllib.algorithms.dqn import DQNConfig
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+    from .q_module import QModule
+
+    config = DQNConfig().env_runners(
+        num_env_runners=0, num_envs_per_env_runner=8, rollout_fragment_length=4
+    )
+    config.reporting(min_sample_timesteps_per_iteration=1024)
+    config.learners(num_learners=0).training(
+        lr=3e-4,
+        gamma=1.0,
+        train_batch_size_per_learner=64,
+        num_steps_sampled_before_learning_starts=1000,
+        target_network_update_freq=1000,
+        epsilon=[[0, 0.5], [20_000, 0.05]],
+        grad_clip=1.0,
+    )
+    spec = RLModuleSpec(module_class=QModule, model_config=dict(network))
+    return config.rl_module(rl_module_spec=spec)
+
+
+def _recorded(config: Any, network: Mapping[str, Any]) -> Any:
+    """Set what BC and MARWIL share: whole recorded episodes, one batch an update."""
+    config.learners(num_learners=0)
+    config.training(train_batch_size_per_learner=256, lr=1e-3)
+    config.offline_data(
+        input_read_episodes=True,
+        input_read_batch_size=1,
+        dataset_num_iters_per_learner=1,
+        map_batches_kwargs={"concurrency": 1},
+        iter_batches_kwargs={"prefetch_batches": 1},
+    )
+    config.evaluation(
+        evaluation_interval=1,
+        evaluation_num_env_runners=0,
+        evaluation_duration=4,
+        evaluation_config={"explore": False},
+    )
+    return _with_policy(config, network)
+
+
+def _bc(network: Mapping[str, Any]) -> Any:
+    from ray.rllib.algorithms.bc import BCConfig
+
+    return _recorded(BCConfig(), network)
+
+
+def _marwil(network: Mapping[str, Any]) -> Any:
+    from ray.rllib.algorithms.marwil import MARWILConfig
+
+    return _recorded(MARWILConfig().training(gamma=1.0), network)
 
 
 def _muzero(network: Mapping[str, Any]) -> Any:
@@ -56,9 +179,44 @@ def _muzero(network: Mapping[str, Any]) -> Any:
 
 # Stage of training -> its algorithm; stages follow imitation in this order.
 ALGORITHMS: dict[str, Algorithm] = {
-    "ppo": Algorithm(_ppo, policy_of=lambda network: network),
+    "bc": Algorithm(_bc, offline=True),
+    "marwil": Algorithm(_marwil, offline=True),
+    "ppo": Algorithm(_ppo),
+    "appo": Algorithm(_appo),
+    "impala": Algorithm(_impala),
+    "dqn": Algorithm(_dqn),
     "muzero": Algorithm(_muzero, policy_of=lambda network: network.policy),
 }
+
+
+def check_fits(stage: str, space: gym.Space[Any]) -> None:
+    """Refuse an algorithm that cannot choose an environment's actions.
+
+    Args:
+        stage: a key of ALGORITHMS.
+        space: the environment's action space.
+
+    Raises:
+        SettingError: it cannot; the message lists what serves.
+    """
+    own = ALGORITHMS[stage].actions
+    if isinstance(space, own):
+        return
+    serving = [name for name, one in ALGORITHMS.items() if isinstance(space, one.actions)]
+    raise SettingError(
+        f"{stage} chooses actions of {_names(own)}; this environment's are {_kind(space)}: "
+        f"{'train by ' + ', '.join(serving) if serving else 'no algorithm serves them'}, "
+        "or choose another form of the environment"
+    )
+
+
+def _kind(space: gym.Space[Any]) -> str:
+    """Return the name of Gymnasium's class that a space is, or derives from."""
+    return next(kind.__name__ for kind in type(space).__mro__ if hasattr(gym.spaces, kind.__name__))
+
+
+def _names(kinds: tuple[type[gym.Space[Any]], ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
 
 
 def build_algorithm(
@@ -68,8 +226,12 @@ def build_algorithm(
     network: Mapping[str, Any],
     seed: int,
     settings: Mapping[str, Mapping[str, Any]],
+    sets: Mapping[str, str] | None = None,
 ) -> Any:
     """Build RLlib's algorithm of a stage, ready to train.
+
+    The objective is among its metrics, see objective_metric.log_objective; env runners that die are
+    started again.
 
     Args:
         stage: a key of ALGORITHMS.
@@ -78,31 +240,114 @@ def build_algorithm(
         network: description of the network, see `Algorithm.make_config`.
         seed: seed of self-play and learning.
         settings: name of a method of AlgorithmConfig (one of PARTS) -> its keyword arguments.
+        sets: content hash of an instance -> its instance set, by which the objective is reported,
+            too.
 
     Raises:
-        SettingError: RLlib refuses a setting.
+        SettingError: RLlib refuses a setting, or the algorithm cannot choose the environment's
+            actions.
+        UnknownNameError: a part of AlgorithmConfig, or a key of one, that does not exist.
     """
+    package = __package__.rpartition(".")[0]
+    place = f"{package}:{problem.env_id}"
+    with gym.make(place, **environment) as env:
+        check_fits(stage, env.action_space)
     quiet_ray()
     config = ALGORITHMS[stage].make_config(network)
-    package = __package__.rpartition(".")[0]
-    config.environment(f"{package}:{problem.env_id}", env_config=dict(environment))
+    config.environment(place, env_config=dict(environment))
     config.debugging(seed=seed, log_level="ERROR")
+    config.fault_tolerance(restart_failed_env_runners=True)
     for part, arguments in settings.items():
-        try:
-            getattr(config, part)(**arguments)
-        except (TypeError, ValueError) as error:
-            raise SettingError(f"{stage}.algorithm.{part}: {error}") from error
+        apply_part(config, part, arguments, f"{stage}.algorithm")
+    _report_objective(config, sets or {})
+    if ALGORITHMS[stage].offline and not config.input_:
+        raise SettingError(
+            f"{stage} learns from recorded episodes: set {stage}.algorithm.offline_data.input_ to "
+            "their folders (sysopt-gym data record writes them)"
+        )
+    try:
+        config.validate()
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"{stage}.algorithm: {error}") from error
     return config.build_algo()
 
 
+def apply_part(config: Any, part: str, arguments: Mapping[str, Any], place: str) -> None:
+    """Call a method of an AlgorithmConfig as a configuration says.
+
+    Args:
+        config: RLlib's AlgorithmConfig; it is changed.
+        part: name of the method, one of PARTS.
+        arguments: its keyword arguments; texts of ENTRY_POINTS are resolved.
+        place: what error messages call the section, e.g. "ppo.algorithm".
+
+    Raises:
+        SettingError: the method refuses a value, or an entry point leads nowhere.
+        UnknownNameError: there is no such part or argument.
+    """
+    check_name(part, PARTS, f"part of {place}")
+    names = _arguments_of(config, part)
+    given = {}
+    for key, value in arguments.items():
+        check_name(key, names, f"key of {place}.{part}")
+        if part == "callbacks" or key.endswith(ENTRY_POINTS):
+            value = _resolved(value, f"{place}.{part}.{key}")
+        given[key] = value
+    try:
+        getattr(config, part)(**given)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"{place}.{part}: {error}") from error
+
+
+def _arguments_of(config: Any, part: str) -> list[str]:
+    """Return the names that a method of a configuration takes, those of its base classes
+    included.
+    """
+    methods = [vars(cls)[part] for cls in type(config).__mro__ if part in vars(cls)]
+    parameters = [p for method in methods for p in inspect.signature(method).parameters.values()]
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sorted({p.name for p in parameters if p.kind in named and p.name != "self"})
+
+
+def _resolved(value: Any, place: str) -> Any:
+    """Return the objects behind entry points "module:attribute", one or a list; others as they
+    are.
+    """
+    if isinstance(value, (list, tuple)):
+        return [_resolved(one, place) for one in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return resolve(value)
+    except (RegistryError, ImportError, ValueError) as error:
+        raise SettingError(f"{place}: {error}; write package.module:attribute") from error
+
+
+def _report_objective(config: Any, sets: Mapping[str, str]) -> None:
+    """Add the objective to a configuration's metrics, beside the callbacks that it has."""
+    from .objective_metric import log_objective
+
+    own = config.callbacks_on_episode_end or []
+    own = list(own) if isinstance(own, (list, tuple)) else [own]
+    config.callbacks(on_episode_end=[*own, partial(log_objective, sets=dict(sets))])
+
+
 def trained_policy(stage: str, algorithm: Any) -> nn.Module:
-    """Return the family's network as RLlib has trained it.
+    """Return a copy of the family's network as the learner has trained it.
 
     Args:
         stage: a key of ALGORITHMS.
         algorithm: the result of `build_algorithm` for that stage.
     """
-    return ALGORITHMS[stage].policy_of(algorithm.get_module().network)
+    from ray.rllib.core import DEFAULT_MODULE_ID
+
+    policy_of = ALGORITHMS[stage].policy_of
+
+    def copied(learner: Any) -> nn.Module:
+        return copy.deepcopy(policy_of(learner.module[DEFAULT_MODULE_ID].unwrapped().network)).cpu()
+
+    policy: nn.Module = next(iter(algorithm.learner_group.foreach_learner(copied))).get()
+    return policy
 
 
 def quiet_ray() -> None:

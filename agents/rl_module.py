@@ -1,7 +1,7 @@
-"""Wrap a family's policy network as an RLlib module, for PPO and its like.
+"""Wrap a family's policy network as an RLlib module: for PPO, APPO, IMPALA, BC and MARWIL.
 
 RLlib's default catalog refuses observations of several parts and two dimensions, so the module
-brings its own network; masks are applied inside it, with a finite minimum.
+brings its own network; masks are applied inside it, with a finite minimum. DQN takes QModule.
 """
 
 from __future__ import annotations
@@ -9,19 +9,30 @@ from __future__ import annotations
 from typing import Any
 
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis import ValueFunctionAPI
+from ray.rllib.core.learner.utils import make_target_network
+from ray.rllib.core.rl_module.apis import (
+    TARGET_NETWORK_ACTION_DIST_INPUTS,
+    InferenceOnlyAPI,
+    TargetNetworkAPI,
+    ValueFunctionAPI,
+)
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..core.errors import SettingError
 from .recipe import load_recipe
 
 
-class PolicyModule(TorchRLModule, ValueFunctionAPI):
-    """RLlib module of a recipe's network.
+class NetworkModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
+    """Base of the RLlib modules of a recipe's network.
 
     `model_config` describes the network: "family", "width", and where they are given "recipe" (an
-    entry point; "" for the family's own) and "weights" (a state dict to start from).
+    entry point; "" for the family's own) and "weights" (a state dict to start from). Learners that
+    need a slowly following copy of it get one, which env runners do without.
     """
+
+    network: Any
+    target: Any
 
     def setup(self) -> None:
         """Build the family's network."""
@@ -30,12 +41,39 @@ class PolicyModule(TorchRLModule, ValueFunctionAPI):
         if self.model_config.get("weights") is not None:
             self.network.load_state_dict(self.model_config["weights"])
 
+    def make_target_networks(self) -> None:
+        """Copy the network."""
+        self.target = make_target_network(self.network)
+
+    def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Return the network and its copy."""
+        return [(self.network, self.target)]
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """Return what env runners do without: the copy."""
+        return ["target"]
+
+
+class PolicyModule(NetworkModule, ValueFunctionAPI):
+    """RLlib module that samples actions from the network's logits and learns its value."""
+
+    def setup(self) -> None:
+        """Build the family's network.
+
+        Raises:
+            SettingError: the algorithm learns Q values.
+        """
+        if "double_q" in self.model_config:
+            raise SettingError(
+                "PolicyModule has no Q values; for DQN give RLModuleSpec(module_class="
+                "sysopt_gym.agents.q_module.QModule, ...)"
+            )
+        super().setup()
+
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         observation = batch[Columns.OBS]
         encoded = self.network.encode(observation)
-        return {
-            Columns.ACTION_DIST_INPUTS: self.network.logits(encoded, observation),
-        }
+        return {Columns.ACTION_DIST_INPUTS: self.network.logits(encoded, observation)}
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         observation = batch[Columns.OBS]
@@ -44,6 +82,16 @@ class PolicyModule(TorchRLModule, ValueFunctionAPI):
             Columns.ACTION_DIST_INPUTS: self.network.logits(encoded, observation),
             Columns.EMBEDDINGS: encoded,
         }
+
+    def forward_target(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return the copy's inputs of the action distribution.
+
+        Args:
+            batch: RLlib's batch of B observations.
+        """
+        observation = batch[Columns.OBS]
+        logits = self.target.logits(self.target.encode(observation), observation)
+        return {TARGET_NETWORK_ACTION_DIST_INPUTS: logits}
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
         """Return the expected returns, float32 [B].

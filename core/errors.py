@@ -32,6 +32,10 @@ class CheckpointError(SysOptError, ValueError):
     """A checkpoint that is missing, damaged or made for another environment version."""
 
 
+class TrainingError(SysOptError, RuntimeError):
+    """Training cannot go on: a thread or process of the learning library has died."""
+
+
 class MissingDependencyError(SysOptError, ImportError):
     """An optional package is not installed."""
 
