@@ -53,6 +53,6 @@ def _set_of(env: Any, lane: int, sets: Mapping[str, str]) -> str | None:
     if hasattr(env, "envs"):
         instance = getattr(env.envs[lane].unwrapped, "instance", None)
     else:
-        played = getattr(env, "played", None)
+        played = getattr(env, "instances_now", None)
         instance = None if played is None else played[lane]
     return None if instance is None else sets.get(instance.content_hash)

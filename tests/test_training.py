@@ -120,18 +120,18 @@ def test_a_family_of_another_package_names_its_recipe(toy: None, tmp_path: Path)
 
 
 def test_a_further_algorithm_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnknownNameError, match="'dqn'"):
-        load_config("vm_rescheduling_ppo", {"dqn.iterations": "3"})
+    with pytest.raises(UnknownNameError, match="'further'"):
+        load_config("vm_rescheduling_ppo", {"further.iterations": "3"})
     entry = Algorithm(make_config=lambda network: None, policy_of=lambda network: network)
-    monkeypatch.setitem(ALGORITHMS, "dqn", entry)
+    monkeypatch.setitem(ALGORITHMS, "further", entry)
     config = load_config(
-        "vm_rescheduling_ppo", {"dqn.iterations": "3", "dqn.algorithm.training.lr": "0.1"}
+        "vm_rescheduling_ppo", {"further.iterations": "3", "further.algorithm.training.lr": "0.1"}
     )
-    assert list(config.stages) == ["imitation", "ppo", "muzero", "dqn"]
-    assert config.stages["dqn"] == 3
-    assert config.document()["dqn"]["algorithm"] == {"training": {"lr": 0.1}}
-    with pytest.raises(UnknownNameError, match=r"part of dqn\.algorithm"):
-        load_config("vm_rescheduling_ppo", {"dqn.algorithm.trainings.lr": "1"})
+    assert list(config.stages)[-1] == "further"
+    assert config.stages["further"] == 3
+    assert config.document()["further"]["algorithm"] == {"training": {"lr": 0.1}}
+    with pytest.raises(UnknownNameError, match=r"part of further\.algorithm"):
+        load_config("vm_rescheduling_ppo", {"further.algorithm.trainings.lr": "1"})
 
 
 def test_plans_are_kept_for_one_contender_and_budget(tmp_path: Path) -> None:
