@@ -253,6 +253,41 @@ def data_generate(
     typer.echo(f"{out}: {count} instance{'s' * (count != 1)} of {family}")
 
 
+@data_app.command("record")
+def data_record(
+    family: Family,
+    contender: Annotated[str, typer.Option("--with", help="whose plans: a solver or agent")],
+    out: Annotated[Path, typer.Option("--out", help="folder for the episodes")],
+    instances: Annotated[
+        list[str] | None, typer.Option(metavar="SET|FILE ...", help="default: those of compare")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(help="wall-clock seconds per plan")] = None,
+    seeds: Annotated[int, typer.Option(help="runs on each instance")] = 1,
+    format_: Annotated[
+        str, typer.Option("--format", help="rllib (for BC, MARWIL) or minari")
+    ] = "rllib",
+    settings: Settings = None,
+) -> None:
+    """Record a contender's plans as episodes of the environment, for offline learning.
+
+    Example: `sysopt-gym data record vm_rescheduling --instances small:train --with columns --out
+    episodes`
+    """
+    from .core.registry import contender_entry, load_problem
+    from .evaluation import catalog, recording
+    from .evaluation.screens import recorded_lines
+
+    kind, problem = recording.check_format(format_), load_problem(family)
+    names = instances or problem.defaults.instances
+    found = [one for name in names for one in catalog.load(family, name, settings or [])[1]]
+    contender_entry(family, contender)
+    limit = catalog.check_budget(budget or problem.defaults.budget_s)
+    episodes = recording.record(problem, found, contender, limit, catalog.check_seeds(seeds))
+    written = recording.write(kind, episodes, problem, found, contender, out)
+    for line in recorded_lines(episodes, written):
+        typer.echo(line)
+
+
 @app.command()
 def solve(
     family: Family,

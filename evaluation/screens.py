@@ -13,6 +13,7 @@ from ..core.problem import Problem
 from ..core.registry import contender_names, family_names, load_problem
 from .doctor import Finding
 from .headline import number, percent, seconds
+from .recording import Episode
 from .replay import Replayed
 from .report import HTML, MARKDOWN
 from .single import Solved
@@ -117,6 +118,23 @@ def solved_lines(problem: Problem[Any], instance: Any, solved: Solved) -> list[s
         + (" (proven optimal)" if file.status == "optimal" else ""),
     ]
     return [*lines, *(f"violation: {text}" for text in found.violations)]
+
+
+def recorded_lines(episodes: Sequence[Episode], written: str) -> list[str]:
+    """Return lines on recorded episodes: how many, their steps and returns, and where they are.
+
+    Args:
+        episodes: what was recorded.
+        written: the file, or Minari's id of the data set.
+    """
+    steps = sum(len(episode.actions) for episode in episodes)
+    gain = sum(sum(episode.rewards) for episode in episodes) / len(episodes)
+    ended = sum(episode.terminated for episode in episodes)
+    return [
+        f"{len(episodes)} episodes, {steps} steps, mean return {gain:.4f}; {ended} ended by the "
+        "environment, the others cut off where the plan stops",
+        written,
+    ]
 
 
 def result_lines(rows: Sequence[Scored], out: Path) -> list[str]:

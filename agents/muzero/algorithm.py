@@ -308,7 +308,8 @@ class MuZero(Algorithm):
 def _action_space(config: MuZeroConfig) -> gym.Space[Any]:
     """Return the actions of a configuration's environment, by making one unless they are given."""
     if config.action_space is not None:
-        return config.action_space
+        given: gym.Space[Any] = config.action_space
+        return given
     if isinstance(config.env, str) and not _global_registry.contains(ENV_CREATOR, config.env):
         env = gym.make(config.env, **config.env_config)
     else:
@@ -317,7 +318,8 @@ def _action_space(config: MuZeroConfig) -> gym.Space[Any]:
             create = _global_registry.get(ENV_CREATOR, create)
         env = create(EnvContext(config.env_config, worker_index=0))
     with contextlib.closing(env):
-        return env.action_space
+        space: gym.Space[Any] = env.action_space
+        return space
 
 
 def _known(batch: Mapping[str, np.ndarray], name: str) -> np.ndarray:
