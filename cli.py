@@ -410,20 +410,33 @@ def compare(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="folder that compare wrote")],
+    folder: Annotated[Path, typer.Argument(help="folder that compare or train wrote")],
     replay: Annotated[bool, typer.Option("--replay", help="first judge all rows again")] = False,
+    no_solvers: Annotated[
+        bool, typer.Option("--no-solvers", help="of training: do not play the family's solvers")
+    ] = False,
 ) -> None:
-    """Write a comparison's report again from its rows.
+    """Write the report of a comparison or of training, from what its folder holds.
 
-    With --replay, the exit code is 1 if a row does not agree with the judge's new result.
+    Of a comparison it is made of the rows; with --replay, the exit code is 1 if a row does not
+    agree with the judge's new result. Of a training run, of its seeds or of a sweep it has the
+    learning curves, beside the family's solvers on the validation set, which play once. A run may
+    be under way, or have been killed.
 
-    Example: `sysopt-gym report results --replay`
+    Example: `sysopt-gym report results --replay`, `sysopt-gym report runs/vm_rescheduling_ppo`
     """
     from .evaluation.cells import Folder
     from .evaluation.replay import replay_all
     from .evaluation.report import write_report
     from .evaluation.screens import replay_lines, result_lines
+    from .evaluation.training_curves import is_training
 
+    if is_training(folder):
+        from .evaluation.training_report import write_training_report
+
+        for line in write_training_report(folder, solvers=not no_solvers):
+            typer.echo(line.replace("**", ""))
+        return
     found = replay_all(Folder(folder)) if replay else []
     for line in replay_lines(found):
         typer.echo(line)

@@ -86,8 +86,6 @@ def write_report(folder: Folder) -> list[Scored]:
         MissingDependencyError: the extra [report] is not installed.
     """
     check_installed()
-    import jinja2
-
     played = list(folder.rows().values())
     if not played:
         raise OutputError(f"{folder.path}: holds no results; `sysopt-gym compare --out` makes some")
@@ -97,6 +95,20 @@ def write_report(folder: Folder) -> list[Scored]:
     sections = [_section(folder, group, run, notes) for group in _groups(rows)]
     write_summary(rows, folder.path / SUMMARY)
     write_parquet(rows, folder.path / PARQUET)
+    environment = page_templates()
+    facts = {"sections": sections, "run": run, "how": _how(run, rows), "rows": len(rows)}
+    page = environment.get_template("report.html.j2").render(**facts)
+    write_bytes(folder.path / HTML, page.encode())
+    environment.autoescape = False
+    text = environment.get_template("report.md.j2").render(**facts)
+    write_bytes(folder.path / MARKDOWN, text.encode())
+    return rows
+
+
+def page_templates() -> Any:
+    """Return a jinja2 environment with the templates of pages."""
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__ or "", "templates"),
         autoescape=jinja2.select_autoescape(["html", "j2"]),
@@ -105,13 +117,7 @@ def write_report(folder: Folder) -> list[Scored]:
     )
     environment.filters["bold"] = _bold
     environment.filters["png"] = lambda png: base64.b64encode(png).decode()
-    facts = {"sections": sections, "run": run, "how": _how(run, rows), "rows": len(rows)}
-    page = environment.get_template("report.html.j2").render(**facts)
-    write_bytes(folder.path / HTML, page.encode())
-    environment.autoescape = False
-    text = environment.get_template("report.md.j2").render(**facts)
-    write_bytes(folder.path / MARKDOWN, text.encode())
-    return rows
+    return environment
 
 
 def _groups(rows: Sequence[Scored]) -> list[list[Scored]]:
@@ -404,7 +410,8 @@ def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]
 
 
 def _bold(text: str) -> Any:
-    """Turn **bold** into <strong>, and escape everything else."""
+    """Turn **bold** into <strong> and `code` into <code>, and escape everything else."""
     from markupsafe import Markup
 
-    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text)))
+    strong = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text))
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", strong))
