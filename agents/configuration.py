@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import yaml
 
 from ..core.errors import SettingError
 from ..core.lookup import check_name
-from ..core.registry import FAMILIES
+from ..core.registry import FAMILIES, family_names, load_problem
 from .algorithms import ALGORITHMS, PARTS
+from .checkpoints import SHIPPED, read_card
 from .recipe import Recipe, load_recipe
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -22,6 +23,7 @@ OPEN = (
     "environment",
     "algorithm",
 )  # sections of a stage with keys of others
+SHARED = ("env_runners", "learners", "fault_tolerance")  # parts that any algorithm can take over
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class ImitationConfig:
     Attributes:
         contender: name of the contender to imitate; "" if the recipe needs none.
         budget_s: budget of one of its plans, seconds.
-        instances: names of instance sets.
+        instances: sets, members of sets, files, archives or folders.
         epochs: passes over the instances; 0 leaves the stage out.
         batch_size: samples per gradient step.
         learning_rate: of the first pass; it falls linearly towards a twentieth of it.
@@ -53,7 +55,7 @@ class ReinforcementConfig:
     """Section of a stage of ALGORITHMS, e.g. `ppo`.
 
     Attributes:
-        instances: names of instance sets to play.
+        instances: instances to play, as `compare --instances` takes them.
         settings: settings of the family's instances, as `compare --set` takes them.
         environment: keyword arguments of the environment.
         iterations: iterations of RLlib's algorithm; 0 leaves the stage out.
@@ -80,7 +82,9 @@ class TrainingConfig:
         seed: seed of the first weights, of imitation and of RLlib.
         width: width of the network.
         start: policy to start from: a folder, or the name of a shipped one; "" for none.
-        validation: names of instance sets; the exported policy is the best on the first.
+        algorithm: name in ALGORITHMS of what trains in place of the file's reinforcement; "" for
+            the sections as they are.
+        validation: instances as above; the exported policy is the best on the first of the list.
         imitation: the first stage.
         reinforcement: stage -> its section, in the order in which the stages follow imitation.
     """
@@ -91,11 +95,18 @@ class TrainingConfig:
     seed: int = 0
     width: int = 32
     start: str = ""
+    algorithm: str = ""
     validation: list[str] = field(default_factory=list)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     reinforcement: dict[str, ReinforcementConfig] = field(
         default_factory=lambda: {stage: ReinforcementConfig() for stage in ALGORITHMS}
     )
+
+    @property
+    def form(self) -> str:
+        """Return the form of the environment that the policy plays in; "" for the default."""
+        on = [section for section in self.reinforcement.values() if section.iterations > 0]
+        return next((str(section.environment.get("form", "")) for section in on), "")
 
     @property
     def stages(self) -> dict[str, int]:
@@ -124,6 +135,9 @@ class TrainingConfig:
 def load_config(config: str | Path, overrides: Mapping[str, str]) -> TrainingConfig:
     """Read a configuration: defaults, then the file, then the overrides.
 
+    Files of instances and the start are named from the working directory; the result has their
+    absolute paths. A start has the say over the width unless the user gave one with it.
+
     Args:
         config: a YAML file, or the name of one in configs/.
         overrides: dotted key -> value as YAML text, e.g. {"ppo.iterations": "5"}.
@@ -132,6 +146,7 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> TrainingCon
         SettingError: the configuration cannot be read, a required key is missing, or an option
             belongs to another recipe.
         UnknownNameError: there is no such configuration, family or key.
+        CheckpointError: the start cannot be read.
     """
     path = Path(config)
     if not path.suffix:
@@ -143,7 +158,28 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> TrainingCon
         raise SettingError(f"{path}: cannot be read as a configuration ({error})") from error
     if not isinstance(document, dict):
         raise SettingError(f"{path}: a configuration is a mapping of keys to values")
-    settings = _merged(TrainingConfig().document(), document, str(path), "")
+    settings = overridden(_merged(TrainingConfig().document(), document, str(path), ""), overrides)
+    for key in ("family", "out", "validation"):
+        if not settings[key]:
+            raise SettingError(f"{path}: {key!r} is missing; give it a value")
+    if settings["start"]:
+        layer: Mapping[str, Any] = overrides if "start" in overrides else document
+        if "width" not in layer and "width" not in overrides:
+            settings["width"] = read_card(policy_folder(settings["start"])).width
+    return typed(settings)
+
+
+def overridden(settings: dict[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
+    """Lay overrides over a whole document.
+
+    Args:
+        settings: every key with its value, see `TrainingConfig.document`.
+        overrides: dotted key -> value as YAML text.
+
+    Raises:
+        SettingError: a value cannot be read, or has another type than its key.
+        UnknownNameError: there is no such key.
+    """
     for key, text in overrides.items():
         try:
             value: Any = yaml.safe_load(text)
@@ -152,13 +188,93 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> TrainingCon
         for part in reversed(key.split(".")):
             value = {part: value}
         settings = _merged(settings, value, f"override {key}", "")
-    for key in ("family", "out", "validation"):
-        if not settings[key]:
-            raise SettingError(f"{path}: {key!r} is missing; give it a value")
+    return settings
+
+
+def policy_folder(name: str) -> Path:
+    """Return the folder of the policy that `start` names.
+
+    Args:
+        name: a folder, or the name of a shipped policy.
+
+    Raises:
+        SettingError: neither.
+    """
+    if (SHIPPED / name).is_dir():
+        return SHIPPED / name
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        shipped = ", ".join(sorted(path.name for path in SHIPPED.iterdir()))
+        raise SettingError(
+            f"start: {name!r} is neither a folder nor a shipped policy; shipped: {shipped}"
+        )
+    return folder
+
+
+def typed(settings: dict[str, Any]) -> TrainingConfig:
+    """Turn a merged document into a configuration: algorithm chosen, paths absolute.
+
+    Args:
+        settings: every key with its value.
+
+    Raises:
+        SettingError: an option of imitation belongs to another recipe, or the algorithm has no
+            section to take over from.
+        UnknownNameError: there is no such family, algorithm, part of an algorithm or option.
+    """
     for stage in ALGORITHMS:
         for part in settings[stage]["algorithm"]:
             check_name(part, PARTS, f"part of {stage}.algorithm")
-    return _typed(settings)
+    settings = dict(settings)
+    if settings["algorithm"]:
+        settings |= _sections_of(
+            check_name(settings["algorithm"], ALGORITHMS, "algorithm"), settings
+        )
+    sets = load_problem(check_name(settings["family"], family_names(), "family")).sets
+    if settings["start"] and not (SHIPPED / settings["start"]).is_dir():
+        settings["start"] = str(Path(settings["start"]).expanduser().absolute())
+    settings["validation"] = _absolute(settings["validation"], sets)
+    for stage in (IMITATION, *ALGORITHMS):
+        found = _absolute(settings[stage]["instances"], sets)
+        settings[stage] = settings[stage] | {"instances": found}
+    section = settings[IMITATION]
+    settings[IMITATION] = _imitation(section, load_recipe(settings["family"], settings["recipe"]))
+    return TrainingConfig(
+        reinforcement={stage: ReinforcementConfig(**settings[stage]) for stage in ALGORITHMS},
+        **{key: value for key, value in settings.items() if key not in ALGORITHMS},
+    )
+
+
+def _absolute(arguments: list[str], sets: Container[str]) -> list[str]:
+    """Make paths among arguments of instances absolute; names of sets stay."""
+
+    def absolute(argument: str) -> str:
+        path = Path(argument).expanduser()
+        named = argument.partition("/")[0] in sets
+        return argument if named or not path.exists() else str(path.absolute())
+
+    return [absolute(str(argument)) for argument in arguments]
+
+
+def _sections_of(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of all stages when one algorithm trains in place of the others.
+
+    Its section takes over what the last section that was on says, apart from what it says itself.
+    """
+    on = [stage for stage in ALGORITHMS if settings[stage]["iterations"] > 0]
+    if not on:
+        raise SettingError(
+            f"algorithm: {name} has nothing to train on; give {name}.iterations and "
+            f"{name}.instances"
+        )
+    others = [stage for stage in on if stage != name]
+    own, source = settings[name], settings[others[-1] if others else name]
+    default = asdict(ReinforcementConfig())
+    taken = {key: source[key] if own[key] == default[key] else own[key] for key in own}
+    parts = {part: source["algorithm"][part] for part in SHARED if part in source["algorithm"]}
+    taken["algorithm"] = parts | own["algorithm"]
+    off = {stage: settings[stage] | {"iterations": 0} for stage in ALGORITHMS}
+    return off | {name: taken}
 
 
 def _merged(base: dict[str, Any], changes: Any, place: str, prefix: str) -> dict[str, Any]:
@@ -194,23 +310,18 @@ def _checked(value: Any, default: Any, place: str) -> Any:
     return value
 
 
-def _typed(settings: dict[str, Any]) -> TrainingConfig:
-    """Turn the merged document into a configuration, and check the options of imitation."""
-    section = dict(settings[IMITATION])
+def _imitation(section: Mapping[str, Any], recipe: Recipe[Any, Any, Any]) -> ImitationConfig:
+    """Turn the section into its configuration, after checking the recipe's own options."""
+    section = dict(section)
     keys = [f.name for f in fields(ImitationConfig) if f.name != "options"]
-    own = load_recipe(settings["family"], settings["recipe"]).options
-    options = dict(own)
+    options = dict(recipe.options)
     for key in [key for key in section if key not in keys]:
         value = section.pop(key)
-        if key in own:
+        if key in recipe.options:
             options[key] = value
         elif not _is_anothers_default(key, value):
-            check_name(str(key), [*keys, *own], f"key of {IMITATION}")
-    return TrainingConfig(
-        imitation=ImitationConfig(**section, options=options),
-        reinforcement={stage: ReinforcementConfig(**settings[stage]) for stage in ALGORITHMS},
-        **{key: value for key, value in settings.items() if key not in (IMITATION, *ALGORITHMS)},
-    )
+            check_name(str(key), [*keys, *recipe.options], f"key of {IMITATION}")
+    return ImitationConfig(**section, options=options)
 
 
 def _is_anothers_default(key: str, value: Any) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,16 +20,24 @@ from torch import nn
 
 from ..core.budget import Budget
 from ..core.contracts import Solver
-from ..core.errors import CheckpointError, OutputError
+from ..core.errors import CheckpointError, OutputError, UnknownNameError
 from ..core.files import write_bytes
+from ..core.notes import note
 from ..core.problem import Problem
 from ..core.registry import load_problem
-from .checkpoints import SHIPPED, Card, load_network, save_policy
-from .configuration import IMITATION, TrainingConfig
+from ..core.sources import find_instances
+from . import continuation, run_checkpoints
+from .checkpoints import Card, load_network, read_card, save_policy
+from .configuration import IMITATION, TrainingConfig, policy_folder
+from .history import HISTORY
 from .recipe import Recipe
+from .resuming import CONFIG
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+STATE, NETWORK, POLICY = "state.json", "network.pt", "policy"
+RLLIB, LEFT_OUT = "algorithm", "continuation.pkl"
 
 
 @dataclass(slots=True)
@@ -38,11 +47,19 @@ class RunState:
     Attributes:
         stage: the stage it is in.
         done: passes or iterations of the stage that are done.
+        step: passes and iterations of all stages that are done.
+        env_steps: environment steps of the run, all stages together.
+        earlier: those of the stages before the present one.
+        started_at: environment steps that the policy it started from had seen.
         best: score of the exported policy; None before the first validation.
     """
 
     stage: str = IMITATION
     done: int = 0
+    step: int = 0
+    env_steps: int = 0
+    earlier: int = 0
+    started_at: int = 0
     best: float | None = None
 
 
@@ -51,16 +68,16 @@ class Run:
     """A training run.
 
     Attributes:
-        out: its folder, with state.json, config.yaml, network.pt, plans/ (of the imitated
-            contender), algorithm/ (RLlib's checkpoint), policy/ (the best so far) and TensorBoard's
-            events.
+        out: its folder, with config.yaml, state.json, history.jsonl, checkpoints/ (the last two),
+            plans/ (of the imitated contender), policy/ (the best so far) and TensorBoard's events.
         config: its settings.
         problem: the family.
         recipe: the family's part of the training.
         network: the network that is trained.
         optimizer: optimizer of imitation.
         state: how far the run has come.
-        validation: instance set -> its instances.
+        validation: instance argument -> its instances.
+        restored: the checkpoint that it was resumed from; None for a new run.
     """
 
     out: Path
@@ -71,143 +88,256 @@ class Run:
     optimizer: torch.optim.Optimizer
     state: RunState
     validation: dict[str, list[Any]]
+    restored: Path | None = None
+    _found: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, config: TrainingConfig, resume: bool) -> Run:
         """Start a run in an empty folder, or resume the one in it.
 
         Args:
-            config: settings of the run.
+            config: settings of the run; to resume, those of `resumed_config`.
             resume: whether the folder `config.out` holds the run already.
 
         Raises:
-            CheckpointError: there is no run to resume, or it is damaged.
+            CheckpointError: the run is damaged, or the start does not fit.
+            UnknownNameError: instances of the run are not there.
             OutputError: the folder holds a run already, or cannot be written.
         """
-        problem, recipe = load_problem(config.family), config.load_recipe()
-        torch.manual_seed(config.seed)
+        problem, recipe, out = load_problem(config.family), config.load_recipe(), Path(config.out)
+        if not resume and any((out / name).exists() for name in (CONFIG, STATE, HISTORY)):
+            raise OutputError(
+                f"{out}: holds a run already; go on with --resume, or set another out=FOLDER"
+            )
+        continuation.seed_generators(config.seed)
         network = recipe.network(config.width)
-        if config.start:
-            start = load_network(_policy_folder(config.start), problem, recipe.network)
-            network.load_state_dict(start.state_dict())
         run = cls(
-            Path(config.out),
+            out,
             config,
             problem,
             recipe,
             network,
             torch.optim.Adam(network.parameters(), lr=config.imitation.learning_rate),
             RunState(),
-            {name: list(problem.sets.load(name)) for name in config.validation},
+            {name: _load(problem, name, {}, resume) for name in config.validation},
         )
-        started = (run.out / "state.json").exists()
-        if resume and not started:
-            raise CheckpointError(f"{run.out}: no run to resume; start one without --resume")
-        if started and not resume:
-            raise OutputError(
-                f"{run.out}: holds a run already; go on with --resume, or set another out=FOLDER"
-            )
         if resume:
-            run._restore()
-        else:
-            try:
-                run.out.mkdir(parents=True, exist_ok=True)
-                text = yaml.safe_dump(config.document(), sort_keys=False)
-                (run.out / "config.yaml").write_text(text)
-            except OSError as error:
-                raise OutputError(
-                    f"{run.out}: cannot be written ({error.strerror}); set another out=FOLDER"
-                ) from error
-            run.checkpoint()
+            run.restored, faults = run_checkpoints.newest_good(out)
+            for fault in faults:
+                note(f"{fault}; goes back to {run.restored}")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(config.document(), sort_keys=False)
+            write_bytes(out / CONFIG, text.encode())
+        except OSError as error:
+            raise OutputError(
+                f"{out}: cannot be written ({error.strerror}); set another out=FOLDER"
+            ) from error
+        if run.restored is not None:
+            run._restore(run.restored)
+        elif config.start:
+            run._start()
         return run
 
-    def _restore(self) -> None:
-        """Load what `checkpoint` saved."""
+    def _start(self) -> None:
+        """Take over the weights of the policy that the run starts from."""
+        folder = policy_folder(self.config.start)
+        card = read_card(folder)
+        if card.family == self.config.family:
+            own = {"": f".agents.{card.family}.recipe:RECIPE"}
+            theirs, ours = own.get(card.recipe, card.recipe), self.config.recipe
+            if theirs != own.get(ours, ours):
+                raise CheckpointError(
+                    f"start: {folder} is a policy of recipe {card.recipe!r}, but this run's is "
+                    f"{ours!r}; give recipe={card.recipe!r}, or another start"
+                )
+            if card.width != self.config.width:
+                raise CheckpointError(
+                    f"start: {folder} has width {card.width}, but this run has width "
+                    f"{self.config.width}; leave width out, or set it to {card.width}"
+                )
+        start = load_network(folder, self.problem, self.recipe.network)
+        self.network.load_state_dict(start.state_dict())
+        self.state.started_at = card.steps
+
+    def _restore(self, place: Path) -> None:
+        """Load what `checkpoint` saved, and put back what was written after it."""
         try:
-            self.state = RunState(**json.loads((self.out / "state.json").read_text()))
-            saved = torch.load(self.out / "network.pt", weights_only=True)
+            self.state = RunState(**json.loads((place / STATE).read_text()))
+            saved = torch.load(place / NETWORK, weights_only=True)
             self.network.load_state_dict(saved["network"])
             self.optimizer.load_state_dict(saved["optimizer"])
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise CheckpointError(
-                f"{self.out}: the run cannot be resumed ({error}); start another with out=FOLDER"
+                f"{place}: the run cannot be resumed ({error}); start another with out=FOLDER"
             ) from error
+        continuation.set_generators(torch.load(place / "generators.pt", weights_only=False))
+        for leftover in self.out.rglob("*.partial"):
+            leftover.unlink() if leftover.is_file() else shutil.rmtree(leftover)
+        for name in (STATE, HISTORY, *(f"{POLICY}/{file.name}" for file in place.glob("policy/*"))):
+            if (place / name).exists():
+                write_bytes(self.out / name, (place / name).read_bytes())
+            else:
+                (self.out / name).unlink(missing_ok=True)
+        run_checkpoints.prune(self.out, self.state.step)
 
-    def checkpoint(self) -> None:
-        """Save network, optimizer and state; a run killed later resumes from here."""
-        saved = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        partial = self.out / "network.pt.partial"
-        torch.save(saved, partial)
-        partial.replace(self.out / "network.pt")
-        (self.out / "state.json").write_text(json.dumps(asdict(self.state)) + "\n")
+    def checkpoint(self, algorithm: Any = None) -> None:
+        """Save everything that the run needs to go on from here, and drop the oldest checkpoint.
+
+        Args:
+            algorithm: RLlib's algorithm of the present stage; None for imitation.
+
+        Raises:
+            OutputError: the checkpoint cannot be written.
+        """
+        state = (json.dumps(asdict(self.state)) + "\n").encode()
+        with run_checkpoints.written(self.out, self.state.step) as place:
+            nets = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+            torch.save(nets, place / NETWORK)
+            torch.save(continuation.generators(), place / "generators.pt")
+            (place / STATE).write_bytes(state)
+            (place / CONFIG).write_bytes((self.out / CONFIG).read_bytes())
+            if (self.out / HISTORY).exists():
+                shutil.copyfile(self.out / HISTORY, place / HISTORY)
+            if (self.out / POLICY).is_dir():
+                shutil.copytree(self.out / POLICY, place / POLICY)
+            if algorithm is not None:
+                algorithm.save_to_path(str((place / RLLIB).resolve()))
+                continuation.save(algorithm, place / LEFT_OUT)
+        write_bytes(self.out / STATE, state)
+        run_checkpoints.prune(self.out, self.state.step)
+
+    def restore_algorithm(self, algorithm: Any) -> None:
+        """Put RLlib's algorithm of the present stage into the state of the checkpoint.
+
+        Args:
+            algorithm: the algorithm, newly built.
+
+        Raises:
+            CheckpointError: the checkpoint does not fit these versions of library and RLlib.
+        """
+        assert self.restored is not None
+        algorithm.restore_from_path(str((self.restored / RLLIB).resolve()))
+        continuation.restore(algorithm, self.restored / LEFT_OUT)
 
     def enter(self, stage: str) -> None:
         """Begin a stage, unless the run is in it already."""
         if self.state.stage != stage:
             self.state.stage, self.state.done = stage, 0
-            self.checkpoint()
+            self.state.earlier = self.state.env_steps
 
     def imitated(self) -> list[Any]:
         """Return the instances of imitation, in their form for contenders."""
-        return self._instances(self.config.imitation.instances)
+        found = self._instances(IMITATION, self.config.imitation.instances, {})
+        return [instance for instances in found.values() for instance in instances]
 
-    def played(self, stage: str) -> list[Any]:
-        """Return the instances of a stage of ALGORITHMS, its settings applied, in their form for
-        contenders.
+    def played(self, stage: str) -> dict[str, list[Any]]:
+        """Return the instances of a stage of ALGORITHMS.
+
+        Args:
+            stage: the stage.
+
+        Returns:
+            Instance argument -> instances, settings applied, in their form for contenders.
         """
         section = self.config.reinforcement[stage]
-        return self._instances(section.instances, section.settings)
+        return self._instances(stage, section.instances, section.settings)
 
-    def _instances(self, sets: Iterable[str], settings: dict[str, Any] | None = None) -> list[Any]:
-        problem = self.problem
-        found = [instance for name in sets for instance in problem.sets.load(name)]
-        if settings is not None:
-            found = [problem.apply_settings(instance, settings) for instance in found]
-        return [problem.contender_view(instance) for instance in found]
+    def _instances(
+        self, stage: str, arguments: Iterable[str], settings: Mapping[str, Any]
+    ) -> dict[str, list[Any]]:
+        if stage not in self._found:
+            again = self.restored is not None
+            self._found[stage] = {
+                argument: [
+                    self.problem.contender_view(instance)
+                    for instance in _load(self.problem, argument, settings, again)
+                ]
+                for argument in arguments
+            }
+        return self._found[stage]
 
     def trained_on(self) -> list[str]:
         """Return the content hashes of all instances of the run."""
         seen = self.imitated()
         for stage in self.config.reinforcement:
-            seen += self.played(stage)
+            for instances in self.played(stage).values():
+                seen = [*seen, *instances]
         return sorted({instance.content_hash for instance in seen})
 
-    def validate(self, where: str, writer: SummaryWriter, step: int) -> float:
-        """Score the network; export it if it is the best so far on the first validation set.
+    def validate(
+        self, where: str, trained_by: str, writer: SummaryWriter | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Score the network; export it if it is the best so far on the first validation argument.
 
         Args:
             where: where in training the network is, e.g. "ppo iteration 12".
-            writer: receives the scores.
-            step: their step in TensorBoard.
+            trained_by: name in ALGORITHMS of what trained it last, or "imitation".
+            writer: receives the scores, if it is given.
 
         Returns:
-            The score on the first set.
+            Instance argument -> name of a figure -> the figure.
         """
         expected = {
             name: self.recipe.score(self.network, instances)
             for name, instances in self.validation.items()
         }
-        for name, scores in expected.items():
-            for key, value in scores.items():
-                writer.add_scalar(f"{name}/{key}", value, step)
-        score = expected[self.config.validation[0]][self.recipe.chosen_by]
+        if writer is not None:
+            for name, scores in expected.items():
+                for key, value in scores.items():
+                    writer.add_scalar(f"{name}/{key}", value, self.state.step)
+        score = self.score_of(expected)
         if self.state.best is None or score < self.state.best:
             self.state.best = score
             card = Card(
-                self.config.family,
-                self.problem.env_version,
-                self.config.width,
-                where,
-                expected,
-                self.config.document(),
-                shlex.join(["sysopt-gym", *sys.argv[1:]]),
-                self.trained_on(),
+                family=self.config.family,
+                env_version=self.problem.env_version,
+                width=self.config.width,
+                stage=where,
+                expected=expected,
+                config=self.config.document(),
+                command=shlex.join(["sysopt-gym", *sys.argv[1:]]),
+                trained_on=self.trained_on(),
+                recipe=self.config.recipe,
+                network=type(self.network).__name__,
+                form=self.config.form,
+                algorithm=trained_by,
+                seed=self.config.seed,
+                steps=self.state.started_at + self.state.env_steps,
             )
-            save_policy(self.out / "policy", self.network.state_dict(), card)
-        return score
+            save_policy(self.out / POLICY, self.network.state_dict(), card)
+        return expected
+
+    def score_of(self, expected: Mapping[str, Mapping[str, float]]) -> float:
+        """Return the figure by which policies are chosen, lower is better.
+
+        Args:
+            expected: result of `validate`.
+        """
+        return expected[self.config.validation[0]][self.recipe.chosen_by]
+
+
+def _load(
+    problem: Problem[Any], argument: str, settings: Mapping[str, Any], resume: bool
+) -> list[Any]:
+    """Load the instances of an argument; if a run is resumed, say so where they are gone."""
+    texts = {key: _text(value) for key, value in settings.items()}
+    try:
+        return find_instances(problem, argument, texts)
+    except UnknownNameError as error:
+        if not resume:
+            raise
+        raise CheckpointError(
+            f"{argument}: instances of the run are no longer there; put the file back, or start "
+            "another run"
+        ) from error
+
+
+def _text(value: Any) -> str:
+    """Return a value of YAML as its text in `compare --set`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
 class KeptPlans:
@@ -242,17 +372,14 @@ class KeptPlans:
             seed: seed of the contender.
         """
         file = self._folder / f"{instance.content_hash}-{seed}.npy"
-        if file.exists():
+        try:
             actions: np.ndarray = np.load(file)
             return actions
+        except (OSError, ValueError, EOFError):
+            pass  # not planned yet, or damaged
         actions = self._solver(instance, self._budget, seed).actions
         if instance.content_hash in self._kept:
             content = io.BytesIO()
             np.save(content, actions)
             write_bytes(file, content.getvalue())
         return actions
-
-
-def _policy_folder(name: str) -> Path:
-    """Return the folder of a shipped policy by its name, else the folder of that path."""
-    return SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)

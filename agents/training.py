@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,13 @@ from ..core.contracts import Solver
 from ..core.errors import SettingError
 from ..core.problem import Problem
 from ..core.registry import load_contender
+from . import history
 from .algorithms import build_algorithm, trained_policy
-from .configuration import IMITATION, load_config
+from .checkpoints import read_card
+from .configuration import IMITATION, load_config, policy_folder
 from .recipe import ImitationPass
-from .runs import KeptPlans, Run
+from .resuming import resumed_config
+from .runs import POLICY, KeptPlans, Run
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -32,9 +36,10 @@ def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Pat
     """Train by a configuration and return the folder of the exported policy.
 
     Args:
-        config: a YAML file, or the name of one in configs/.
+        config: a YAML file, or the name of one in configs/; to resume, also the run's folder.
         overrides: dotted key -> value as YAML text, e.g. {"ppo.iterations": "5"}.
-        resume: whether to resume the run in the configuration's folder, optimizers included.
+        resume: whether to go on with the run in the configuration's folder, with the run's own
+            settings; see `resumed_config`.
 
     Raises:
         SettingError: the configuration cannot be read.
@@ -43,15 +48,20 @@ def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Pat
         CheckpointError: there is no run to resume.
     """
     torch.set_num_threads(1)
-    run = Run.open(load_config(config, overrides), resume)
-    stages = run.config.stages
+    wanted = resumed_config(config, overrides) if resume else load_config(config, overrides)
+    run = Run.open(wanted, resume)
+    if run.restored is None:
+        if wanted.start:
+            run.validate(f"start: {wanted.start}", read_card(policy_folder(wanted.start)).algorithm)
+        run.checkpoint()
+    stages = wanted.stages
     names = list(stages)
     for stage in names[names.index(run.state.stage) :]:
         if stages[stage] > 0:
             run.enter(stage)
             if run.state.done < stages[stage]:
                 _imitate(run) if stage == IMITATION else _reinforce(run)
-    return run.out / "policy"
+    return run.out / POLICY
 
 
 @contextmanager
@@ -64,7 +74,8 @@ def _watched(run: Run, total: int) -> Iterator[tuple[SummaryWriter, Callable[[st
     from torch.utils.tensorboard import SummaryWriter
 
     stage = run.state.stage
-    writer = SummaryWriter(str(run.out))
+    # What a run that was killed wrote after its checkpoint is written again.
+    writer = SummaryWriter(str(run.out), purge_step=run.state.step + 1)
     with Progress() as progress:
         task = progress.add_task(stage, total=total, completed=run.state.done)
 
@@ -111,14 +122,29 @@ def _imitate(run: Run) -> None:
             for group in run.optimizer.param_groups:
                 fall = (1 - LAST_RATE) * number / section.epochs
                 group["lr"] = section.learning_rate * (1 - fall)
+            begun = time.perf_counter()
             samples = run.recipe.lessons(
                 ImitationPass(number, run.network, instances, plan, rng, section.options)
             )
+            planned = time.perf_counter()
             loss = run.recipe.imitate(run.network, samples, run.optimizer, section.batch_size, rng)
-            state.done += 1
-            score = run.validate(f"imitation pass {number + 1}", writer, number + 1)
-            writer.add_scalar("imitation/loss", loss, number + 1)
+            learned = time.perf_counter()
+            state.done, state.step = number + 1, state.step + 1
+            expected = run.validate(f"imitation pass {number + 1}", IMITATION, writer)
+            validated = time.perf_counter()
+            timers = {
+                "planning": planned - begun,
+                "learning": learned - planned,
+                "validation": validated - learned,
+            }
+            writer.add_scalar("imitation/loss", loss, state.step)
+            record = history.Record(
+                IMITATION, state.done, state.env_steps, validated - begun,
+                losses={"loss": loss}, timers=timers, validation=expected,
+            )  # fmt: skip
+            history.append(run.out, record)
             run.checkpoint()
+            score = run.score_of(expected)
             show(f"loss {loss:.3f}, validation {score:.4f}, best {state.best:.4f}")
 
 
@@ -134,30 +160,51 @@ def _reinforce(run: Run) -> None:
         "width": run.config.width,
         "weights": run.network.state_dict(),
     }
-    environment = {"instances": run.played(stage)} | section.environment
+    instances = [instance for found in run.played(stage).values() for instance in found]
+    environment = {"instances": instances} | section.environment
     algorithm = build_algorithm(
         stage, run.problem, environment, network, run.config.seed, section.algorithm
     )
-    saved = str((run.out / "algorithm").resolve())
+    history.time_exactly(algorithm)
     if state.done:
-        algorithm.restore_from_path(saved)
+        run.restore_algorithm(algorithm)
+    before = [record for record in history.load(run.out) if record.stage != stage]
     try:
         with _watched(run, section.iterations) as (writer, show):
+            begun = time.perf_counter()
             while state.done < section.iterations:
                 result = algorithm.train()
-                done = state.done = state.done + 1
+                state.done, state.step = state.done + 1, state.step + 1
+                sampled = result["env_runners"].get("num_env_steps_sampled_lifetime", 0)
+                state.env_steps = state.earlier + int(sampled)
+                _write(writer, stage, state.step, result)
                 mean = result["env_runners"].get("episode_return_mean", float("nan"))
-                writer.add_scalar(f"{stage}/episode_return_mean", mean, done)
-                for key, value in result.get("learners", {}).get("default_policy", {}).items():
-                    if np.isscalar(value):
-                        writer.add_scalar(f"{stage}/{key}", value, done)
-                text = f"return {mean:.4f}"
-                if done % section.checkpoint_every == 0 or done == section.iterations:
+                text, expected, validation_s = f"return {mean:.4f}", None, 0.0
+                due = state.done % section.checkpoint_every == 0
+                due = due or state.done == section.iterations
+                if due:
                     run.network.load_state_dict(trained_policy(stage, algorithm).state_dict())
-                    score = run.validate(f"{stage} iteration {done}", writer, done)
-                    text += f", validation {score:.4f}, best {state.best:.4f}"
-                    algorithm.save_to_path(saved)
-                    run.checkpoint()
+                    trained = time.perf_counter()
+                    expected = run.validate(f"{stage} iteration {state.done}", stage, writer)
+                    validation_s = time.perf_counter() - trained
+                    text += f", validation {run.score_of(expected):.4f}, best {state.best:.4f}"
+                now = time.perf_counter()
+                record = history.of_iteration(
+                    stage, state.done, result, before, now - begun, expected, validation_s
+                )
+                begun = now
+                history.append(run.out, record)
+                if due:
+                    run.checkpoint(algorithm)
                 show(text)
     finally:
         algorithm.stop()
+
+
+def _write(writer: SummaryWriter, stage: str, step: int, result: Mapping[str, Any]) -> None:
+    """Write the figures of an iteration for TensorBoard; steps count over the whole run."""
+    mean = result["env_runners"].get("episode_return_mean", float("nan"))
+    writer.add_scalar(f"{stage}/episode_return_mean", mean, step)
+    for key, value in result.get("learners", {}).get("default_policy", {}).items():
+        if np.isscalar(value):
+            writer.add_scalar(f"{stage}/{key}", value, step)

@@ -69,7 +69,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name without its content
         partial.replace(path)
     except OSError as error:
         raise OutputError(

@@ -1,0 +1,142 @@
+"""What RLlib's checkpoints leave out, so that training with a local runner goes on bit for bit.
+
+RLlib saves weights, optimizers, connectors and metrics. It does not save PPO's adaptive
+coefficient of the KL loss, replay buffers, the environments in the middle of their episodes, nor
+any random generator.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from ray import cloudpickle
+
+from ..core.errors import CheckpointError
+
+# Attributes of RLlib's runner that its state lacks.
+RUNNER = (
+    "env",
+    "_cached_to_module",
+    "_needs_initial_reset",
+    "_ongoing_episodes",
+    "_done_episodes_for_metrics",
+    "_ongoing_episodes_for_metrics",
+    "_shared_data",
+    "_weights_seq_no",
+)
+# Attribute of the algorithms of RLlib that learn from a buffer.
+BUFFER = "local_replay_buffer"
+KL = "curr_kl_coeffs_per_module"
+
+
+def generators() -> dict[str, Any]:
+    """Return the states of the random generators that a process has one of."""
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),  # noqa: NPY002 (RLlib's)
+        "python": random.getstate(),
+    }
+
+
+def set_generators(states: Mapping[str, Any]) -> None:
+    """Restore what `generators` returned."""
+    torch.set_rng_state(states["torch"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002 (RLlib's)
+    random.setstate(states["python"])
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the random generators that a process has one of."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (RLlib's)
+    random.seed(seed)
+
+
+def is_local(algorithm: Any) -> bool:
+    """Whether an algorithm of RLlib samples and learns in this process, and so repeats itself."""
+    config, runner = algorithm.config, algorithm.env_runner
+    if config.num_env_runners or config.num_learners or runner is None or runner.env is None:
+        return False
+    return not isinstance(runner.env.unwrapped, AsyncVectorEnv)
+
+
+def save(algorithm: Any, path: Path) -> None:
+    """Write what `algorithm.save_to_path` leaves out.
+
+    Remote runners begin new episodes when training goes on; of them nothing is saved.
+
+    Args:
+        algorithm: an algorithm of RLlib.
+        path: the file.
+    """
+    (learner, *_) = algorithm.learner_group.foreach_learner(_kl_coefficients)
+    state: dict[str, Any] = {"kl": learner.get(), "buffer": getattr(algorithm, BUFFER, None)}
+    if is_local(algorithm):
+        # One pickle for all, as runner, environments and buffer share episodes and instances.
+        state["runner"] = _runner_state(algorithm.env_runner)
+        state["generators"] = generators()
+    path.write_bytes(cloudpickle.dumps(state))
+
+
+def restore(algorithm: Any, path: Path) -> None:
+    """Restore what `save` wrote, after `algorithm.restore_from_path`.
+
+    Args:
+        algorithm: an algorithm of RLlib, built with the same configuration.
+        path: the file.
+
+    Raises:
+        CheckpointError: the file does not fit this version of the library or of RLlib.
+    """
+    try:
+        state = pickle.loads(path.read_bytes())
+    except Exception as error:  # whatever a class that has changed raises when it is unpickled
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}); resume with the versions that wrote it, or start "
+            "another run with start=FOLDER of this one's policy"
+        ) from error
+    kl = state["kl"]
+    algorithm.learner_group.foreach_learner(lambda learner: _set_kl_coefficients(learner, kl))
+    if state["buffer"] is not None:
+        setattr(algorithm, BUFFER, state["buffer"])
+    if "runner" in state and is_local(algorithm):
+        _set_runner_state(algorithm.env_runner, state["runner"])
+        set_generators(state["generators"])
+
+
+def _runner_state(runner: Any) -> dict[str, Any]:
+    vector = runner.env.unwrapped
+    if isinstance(vector, SyncVectorEnv):
+        vector.env_fns = ()  # gymnasium keeps the exhausted generator that it was made from
+    kept = {name: getattr(runner, name) for name in RUNNER}
+    return {"attributes": kept, "module": _own_generators(runner.module)}
+
+
+def _set_runner_state(runner: Any, state: Mapping[str, Any]) -> None:
+    runner.env.close()
+    for name, value in state["attributes"].items():
+        setattr(runner, name, value)
+    vars(runner.module).update(state["module"])
+
+
+def _own_generators(module: Any) -> dict[str, np.random.Generator]:
+    """Return the generators that are attributes of a module, by name."""
+    found = vars(module).items()
+    return {name: value for name, value in found if isinstance(value, np.random.Generator)}
+
+
+def _kl_coefficients(learner: Any) -> dict[str, float]:
+    """Return PPO's coefficients by module; none of other algorithms."""
+    return {key: float(value) for key, value in dict(getattr(learner, KL, {})).items()}
+
+
+def _set_kl_coefficients(learner: Any, coefficients: Mapping[str, float]) -> None:
+    for key, value in coefficients.items():
+        getattr(learner, KL)[key].data.fill_(value)
