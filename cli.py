@@ -92,6 +92,10 @@ Family = Annotated[str, typer.Argument(help="a family, e.g. vm_rescheduling")]
 InstanceArgument = Annotated[
     str, typer.Argument(help="a set (small:test), one instance of it (small:test/3), or a file")
 ]
+CONTENDER = (
+    "a solver or agent; a policy's folder, runs/try/policy or PLAYER@FOLDER; your own function, "
+    "solve.py:mine; the name in the table may stand before, mine=runs/try/policy"
+)
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE ...", help="settings of the instance, e.g. mnl=25"),
@@ -292,7 +296,10 @@ def data_record(
 def solve(
     family: Family,
     instance: InstanceArgument,
-    contender: Annotated[str, typer.Option("--with", help="name of a solver or agent")],
+    contender: Annotated[
+        str,
+        typer.Option("--with", metavar="NAME|FOLDER|FILE.py:FUNCTION", help=CONTENDER),
+    ],
     budget: Annotated[float, typer.Option(help="wall-clock seconds for the plan")],
     out: Out,
     seed: Annotated[int, typer.Option(help="seed of the contender")] = 0,
@@ -380,7 +387,8 @@ def compare(
         list[str] | None, typer.Option(metavar="SET|FILE ...", help="instances to play")
     ] = None,
     contenders: Annotated[
-        list[str] | None, typer.Option(metavar="NAME ...", help="solvers and agents to compare")
+        list[str] | None,
+        typer.Option(metavar="NAME|FOLDER|FILE.py:FUNCTION ...", help=CONTENDER),
     ] = None,
     budget: Annotated[float | None, typer.Option(help="wall-clock seconds per plan")] = None,
     settings: Settings = None,
@@ -396,6 +404,9 @@ def compare(
 
     Example: `sysopt-gym compare vm_rescheduling --instances snapshot.json lookalike:test
     --contenders agent milp --budget 2 --out results`
+
+    `sysopt-gym compare vm_rescheduling --contenders mine=runs/try/policy solve.py:my_solver
+    --baseline mine --out results`
     """
     from .evaluation import comparison
     from .evaluation.screens import result_lines

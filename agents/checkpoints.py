@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from ..core.errors import CheckpointError
+from ..core.errors import CheckpointError, SysOptError
 from ..core.files import write_bytes
+from ..core.lookup import resolve
 from ..core.problem import Problem
+from ..core.registry import load_problem, tables
+from .recipe import Recipe, load_recipe
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+Loaded = TypeVar("Loaded")
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
 REMEDY = "train one with `sysopt-gym train`, or install the package again for the shipped ones"
 
@@ -201,6 +206,98 @@ def load_network(
     except RuntimeError as error:
         raise CheckpointError(f"{folder}: the weights do not fit the network ({error})") from error
     return network
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy that fits its family, with everything that made it.
+
+    Attributes:
+        card: what it is.
+        recipe: the recipe that made it.
+        network: its network, with its weights, on the CPU.
+    """
+
+    card: Card
+    recipe: Recipe[Any, Any, Any]
+    network: nn.Module
+
+    @property
+    def form(self) -> str:
+        """Form of the environment that it plays in."""
+        return self.card.form or default_form(self.card.family)
+
+    @property
+    def kind(self) -> str:
+        """What a player must be made for, as `Entry.takes` says it: the class of the network, and
+        the form where it is not the environment's default.
+        """
+        other = "" if self.form == default_form(self.card.family) else f"/{self.form}"
+        return type(self.network).__name__ + other
+
+
+def default_form(family: str) -> str:
+    """Return the form in which a family's environment is made unless another is asked for.
+
+    Args:
+        family: name of a registered family.
+    """
+    forms: Sequence[str] = getattr(resolve(tables().families[family].env), "forms", ("",))
+    return forms[0]
+
+
+def open_policy(folder: Path) -> Policy:
+    """Read a policy by its folder alone: its card says what it is for.
+
+    Args:
+        folder: the folder, see `save_policy`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged; the policy is for another version of the
+            environment; its recipe cannot be imported, or makes another network now.
+        UnknownNameError: its family is not installed.
+    """
+    card = read_card(folder)
+    problem = load_problem(card.family)
+    try:
+        recipe = load_recipe(card.family, card.recipe)
+    except (SysOptError, ModuleNotFoundError) as error:
+        raise CheckpointError(
+            f"{folder}: the recipe {card.recipe!r} that made the policy cannot be used ({error}); "
+            "install its package, or train a policy by another recipe"
+        ) from error
+    network = load_network(folder, problem, recipe.network)
+    made = type(network).__name__
+    if card.network not in ("", made):
+        raise CheckpointError(
+            f"{folder}: a policy of the network {card.network}, but its recipe "
+            f"{card.recipe or 'of the family'} makes {made}; {REMEDY}"
+        )
+    return Policy(card, recipe, network)
+
+
+def kept_by_content(load: Callable[[Path], Loaded]) -> Callable[[Path], Loaded]:
+    """Wrap a function that loads a policy's folder, so that each policy is loaded once.
+
+    A policy that has been written anew is loaded anew.
+
+    Args:
+        load: folder -> what is made of the policy.
+    """
+    kept: dict[Path, tuple[tuple[int, int], Loaded]] = {}
+
+    @wraps(load)
+    def once(folder: Path) -> Loaded:
+        try:
+            state = (folder / WEIGHTS).stat()
+        except OSError:
+            return load(folder)  # says what is missing
+        version = state.st_mtime_ns, state.st_size
+        if folder not in kept or kept[folder][0] != version:
+            kept[folder] = version, load(folder)
+        return kept[folder][1]
+
+    return once
 
 
 def shipped_for(

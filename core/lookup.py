@@ -1,4 +1,4 @@
-"""Look up names, and objects by where they are: "package.module:attribute"."""
+"""Look up names, and objects by where they are: "package.module:attribute", "file.py:attribute"."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import importlib
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from .errors import MissingDependencyError, RegistryError, UnknownNameError
+from .user_code import SUFFIX, import_file
 
 PACKAGE = (__package__ or "").rpartition(".")[0]
 
@@ -34,18 +36,21 @@ def check_name(name: str, names: Iterable[str], what: str) -> str:
 
 
 def resolve(place: str) -> Any:
-    """Import the object behind "module:attribute".
+    """Import the object behind "module:attribute" or "FILE.py:attribute".
 
     Args:
         place: where it is; a leading dot stands for this package.
 
     Raises:
         MissingDependencyError: the module needs a package that is not installed.
-        RegistryError: the module has no such attribute.
+        RegistryError: the module has no such attribute, or the file cannot be imported.
     """
-    module, _, attribute = place.partition(":")
+    module, _, attribute = place.rpartition(":")
     try:
-        found = importlib.import_module(module, PACKAGE)
+        if module.endswith(SUFFIX):
+            found: Any = import_file(Path(module))
+        else:
+            found = importlib.import_module(module, PACKAGE)
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith(PACKAGE):
             raise

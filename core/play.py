@@ -11,17 +11,18 @@ import gymnasium
 import numpy as np
 
 from .budget import Budget
+from .contender_arguments import name_contender
 from .contracts import Contender, Policy, Role, World
 from .instance import Instance
 from .problem import Problem
-from .registry import load_contender, load_problem
+from .registry import Entry, contender_entry, load_contender, load_problem
 from .solution import Played, Solution
 
 # Enough for a search to run all of its code on a warm-up instance.
 WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 1000
 MOST_WARM_UPS = 6
 
-_warm: set[tuple[str, str]] = set()
+_warm: set[tuple[str, Entry]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,10 @@ def run(contender: Contender, problem: Problem[Any], task: Task) -> Solution:
     last = World(task.world_seed) if contender.role == "oracle" else task.seed
     solution = contender.object(instance, task.budget, last)
     if not isinstance(solution, Solution):
-        raise TypeError(f"returned {type(solution).__name__}, not a Solution")
+        raise TypeError(
+            f"returned {type(solution).__name__}, not a Solution; end with `return "
+            "clock.solution(actions)`, see docs/extending.md"
+        )
     return solution
 
 
@@ -98,21 +102,24 @@ def solve(instance: Instance, with_: str, budget_s: float, seed: int = 0) -> Sol
 
     Args:
         instance: an instance of any registered family.
-        with_: name of one of the family's contenders.
+        with_: name of one of the family's contenders, a policy's folder, or where a function is;
+            see core.contender_arguments.
         budget_s: wall-clock seconds that the contender may spend.
         seed: seed of the contender and, if it plays closed loop, of the world.
 
     Raises:
         UnknownNameError: no such contender.
+        CheckpointError, RegistryError: a policy or a function that cannot play.
         SettingError: the budget is not a positive number of seconds.
         MissingDependencyError: the contender needs a package that is not installed.
     """
     task = Task(instance, Budget(budget_s), seed, seed)
     problem = load_problem(instance.FAMILY)
-    contender = load_contender(instance.FAMILY, with_)
-    if (instance.FAMILY, with_) not in _warm:
+    name = name_contender(instance.FAMILY, with_)
+    contender, entry = load_contender(instance.FAMILY, name), contender_entry(instance.FAMILY, name)
+    if (instance.FAMILY, entry) not in _warm:
         warm_up(contender, problem, budget_s)
-        _warm.add((instance.FAMILY, with_))
+        _warm.add((instance.FAMILY, entry))
     return run(contender, problem, task)
 
 

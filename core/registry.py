@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from importlib.util import resolve_name
 from pathlib import Path
@@ -31,9 +32,10 @@ from typing import Any, get_args
 import gymnasium
 
 from .contracts import Contender, Form, Role
-from .errors import RegistryError
+from .errors import CheckpointError, RegistryError
 from .lookup import PACKAGE, check_module, check_name, check_place, resolve
 from .problem import Problem
+from .user_code import SUFFIX, file_hash
 
 FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_lr")
 # Benchmarks that belong to no family: name -> lazy entry point.
@@ -76,12 +78,18 @@ class Entry:
         role: "agent", "solver" or "oracle"; set from the table that the entry is in.
         policy: folder of the trained policy that it plays, which the object at `place` is then
             given as the keyword `policy`; "" for the contender's own.
+        takes: class of the networks whose policies it can be given, as text, followed by "/FORM" if
+            they act in another form of the environment than the default; "" if it takes none.
+        digest: hash of the policy, or of the file at `place`, when the user named it; another one
+            is refused when the contender is loaded.
     """
 
     place: str
     form: Form = "planner"
     role: Role = "solver"
     policy: str = ""
+    takes: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +101,15 @@ class Tables:
         contenders: family name -> contender name -> Entry.
         formats: family name -> suffix of a file's name -> place of its reader.
         pictures: family name -> places of further sections of its report.
+        given: family name -> contender name -> Entry, of policies, functions and files that a user
+            named as contenders; they are in no list.
     """
 
     families: dict[str, Family] = field(default_factory=dict)
     contenders: dict[str, dict[str, Entry]] = field(default_factory=dict)
     formats: dict[str, dict[str, str]] = field(default_factory=dict)
     pictures: dict[str, list[str]] = field(default_factory=dict)
+    given: dict[str, dict[str, Entry]] = field(default_factory=dict)
 
 
 _tables: Tables | None = None
@@ -184,6 +195,16 @@ def contender_names(family: str, role: Role | None = None, form: Form | None = N
     ]
 
 
+def is_contender(family: str, name: str) -> bool:
+    """Whether a family has a contender of this name, registered or given by the user.
+
+    Args:
+        family: name of the family.
+        name: the contender's name.
+    """
+    return name in tables().given.get(family, {}) or name in contender_names(family)
+
+
 def contender_entry(family: str, name: str) -> Entry:
     """Look a contender up without importing it.
 
@@ -194,6 +215,9 @@ def contender_entry(family: str, name: str) -> Entry:
     Raises:
         UnknownNameError: no such contender.
     """
+    given = tables().given.get(family, {})
+    if name in given:
+        return given[name]
     check_name(name, contender_names(family), f"{family} contender")
     return tables().contenders[family][name]
 
@@ -208,9 +232,50 @@ def load_contender(family: str, name: str) -> Contender:
     Raises:
         UnknownNameError: no such contender.
         MissingDependencyError: it needs a package that is not installed.
+        CheckpointError: its policy is damaged, or has changed since the user named it.
+        RegistryError: its file has changed since, or cannot be imported.
     """
     entry = contender_entry(family, name)
-    return Contender(family, name, entry.role, entry.form, resolve(entry.place))
+    found = resolve(entry.place)
+    if entry.digest and digest_of(entry) != entry.digest:
+        kind = CheckpointError if entry.policy else RegistryError
+        raise kind(
+            f"{entry.policy or entry.place}: has changed since {name!r} began to play; run the "
+            "command again"
+        )
+    if entry.policy:
+        found = partial(found, policy=Path(entry.policy))
+    return Contender(family, name, entry.role, entry.form, found)
+
+
+def digest_of(entry: Entry) -> str:
+    """Return the hash of what a user gave as a contender, a policy or a file; "" for neither.
+
+    Args:
+        entry: of the contender.
+
+    Raises:
+        CheckpointError: the policy is missing or damaged.
+        RegistryError: the file cannot be read.
+    """
+    if entry.policy:
+        return str(resolve(".agents.checkpoints:policy_hash")(Path(entry.policy)))
+    file = entry.place.rpartition(":")[0]
+    return file_hash(Path(file)) if file.endswith(SUFFIX) else ""
+
+
+def give(family: str, name: str, entry: Entry) -> None:
+    """Let a user's policy, function or file play under a name, in this process and its workers.
+
+    It takes the place of what was given under this name before. `contender_arguments` chooses
+    names that no registered contender has.
+
+    Args:
+        family: name of a registered family.
+        name: name of the contender in tables.
+        entry: where it is.
+    """
+    tables().given.setdefault(family, {})[name] = entry
 
 
 def register_family(name: str, family: Family) -> None:
@@ -251,7 +316,9 @@ def register_family(name: str, family: Family) -> None:
         _add_family(name, family)
 
 
-def register(role: Role, family: str, name: str, place: str, form: Form = "planner") -> None:
+def register(
+    role: Role, family: str, name: str, place: str, form: Form = "planner", takes: str = ""
+) -> None:
     """Add a contender of another package, for this process and its workers.
 
     Args:
@@ -260,6 +327,7 @@ def register(role: Role, family: str, name: str, place: str, form: Form = "plann
         name: name of the contender in the registry.
         place: "package.module:attribute"; imported when the contender is used.
         form: "planner" or "player"; see Contender.
+        takes: class of the networks whose policies it can be given; see Entry.
 
     Raises:
         UnknownNameError: an unknown role, form or family.
@@ -270,7 +338,7 @@ def register(role: Role, family: str, name: str, place: str, form: Form = "plann
     contenders = tables().contenders
     check_name(family, contenders, "family")
     check_place(place)
-    entry = Entry(place, form, role)
+    entry = Entry(place, form, role, takes=takes)
     there = contenders[family].setdefault(name, entry)
     if there != entry:
         raise RegistryError(
@@ -376,7 +444,7 @@ def _add_tables(family: str, module: Any) -> None:
             f"{module!r} holds no table {', '.join(TABLES.values())}, FORMATS, PICTURES"
         )
     for name, entry in entries:
-        register(entry.role, family, name, entry.place, entry.form)
+        register(entry.role, family, name, entry.place, entry.form, entry.takes)
     for suffix, place in formats.items():
         register_format(family, suffix, resolve_name(place, package))
     for place in pictures:

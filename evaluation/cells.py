@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from ..core.errors import OutputError
 from ..core.files import write_bytes
 from ..core.instance import Instance
-from ..core.registry import load_problem
+from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
 
 CELLS, INSTANCES, RUN = "cells", "instances", "run.json"
@@ -203,6 +203,37 @@ def check_resume(
                 f"{who} was made under a budget of {row.budget_s:g} s, this is {budget_s:g} s; "
                 f"{remedy}"
             )
+
+
+def check_contenders(
+    rows: Iterable[Row], contenders: Mapping[str, Sequence[str]], path: Path
+) -> None:
+    """Refuse rows of policies and files that have changed since.
+
+    Args:
+        rows: the rows of a folder.
+        contenders: family -> names of the contenders that are about to play.
+        path: the folder, for error messages.
+
+    Raises:
+        OutputError: a contender of the same name has another policy or another file now.
+    """
+    for row in rows:
+        if row.contender not in contenders.get(row.family, ()):
+            continue
+        now = contender_entry(row.family, row.contender)
+        was = row.provenance.get("hash") or row.provenance.get("file_hash", "")
+        if row.provenance and was != now.digest:
+            raise OutputError(
+                f"{path}: the row of {row.contender} on {row.instance} was made by "
+                f"{_version(was)}, now {row.contender} is {_version(now.digest)} "
+                f"({now.policy or now.place}); rows that do not compare are not merged; let what "
+                "there is now play under another name, NAME=..., or choose another --out"
+            )
+
+
+def _version(digest: str) -> str:
+    return f"version {digest}" if digest else "the registered contender"
 
 
 def check_versions(rows: Iterable[Row], path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.contender_arguments import name_contenders, split
 from ..core.instance import Instance
 from ..core.lookup import check_name
 from ..core.problem import Problem
-from ..core.registry import contender_names, load_problem
+from ..core.registry import contender_names, is_contender, load_problem
 from ..core.sources import apply_settings, find_instances
 from .catalog import (
     check_budget,
@@ -35,11 +36,13 @@ class Request:
     Attributes:
         families: names of families; empty for all.
         instances: names of sets, of single instances in sets and of files; or instances themselves.
-        contenders: names of contenders.
+        contenders: names of contenders, folders of policies, and where functions are; see
+            core.contender_arguments.
         budget_s: wall-clock seconds per plan.
         settings: settings of the instances, as "key=value" texts.
         seeds: runs of each contender on each instance, with seeds 0, 1, and so on.
-        baseline: name of the contender that the others are compared with, pair by pair.
+        baseline: the contender that the others are compared with, pair by pair: one of those, or
+            the name in tables that one of them has.
         workers: parallel processes; with more than 1, times are less comparable.
         ray: address of a Ray cluster ("local" starts one here), or None.
         command: the command that repeats the comparison, for the report.
@@ -62,20 +65,26 @@ class Request:
 def make_plan(request: Request) -> Plan:
     """Convert a request to a plan, and refuse what cannot be played before anything is played.
 
-    With several families, each set, contender or setting applies to the families that know it.
+    With several families, each set, contender or setting applies to the families that know it; a
+    policy to the family that its card says.
 
     Raises:
         UnknownNameError: a name that no family in the request knows.
+        CheckpointError: a policy cannot be played here.
+        RegistryError: a function cannot be called, or a contender's name is taken.
         InstanceError: a file or set cannot be loaded.
         SettingError: a value cannot be used, or several families could read a file.
     """
     problems = [load_problem(name) for name in check_families(request.families)]
-    _known_somewhere(problems, request)
+    _check_settings(problems, request)
     arguments: dict[str, list[str | Instance]]
     arguments = {problem.family: list(problem.defaults.instances) for problem in problems}
     if request.instances:
         arguments = _by_family(problems, request)
-        problems = [problem for problem in problems if arguments[problem.family]]
+    families = [problem.family for problem in problems]
+    played = [family for family in families if arguments[family]]
+    named = _named(families, played, request)
+    problems = [problem for problem in problems if problem.family in played]
     entries: dict[tuple[str, str], Entry] = {}
     contenders, budgets = {}, {}
     for problem in problems:
@@ -90,9 +99,10 @@ def make_plan(request: Request) -> Plan:
             ):
                 entry = Entry(problem.family, instance, settings)
                 entries.setdefault((entry.family, entry.instance_hash), entry)
-        names = [n for n in request.contenders if n in contender_names(problem.family)]
-        baseline = request.baseline
-        if baseline not in contender_names(problem.family):
+        names = [named[text] for text in request.contenders]
+        names = [name for name in names if is_contender(problem.family, name)]
+        baseline = named.get(request.baseline or "")
+        if baseline is not None and not is_contender(problem.family, baseline):
             baseline = None
         contenders[problem.family] = choose_contenders(problem, names, baseline)
         seconds = request.budget_s
@@ -106,6 +116,7 @@ def make_plan(request: Request) -> Plan:
         check_seeds(request.seeds),
         request.workers,
         request.ray,
+        named.get(request.baseline or ""),
     )
 
 
@@ -128,7 +139,7 @@ def compare(request: Request, out: Path, resume: bool = False) -> list[Scored]:
     check_installed()
     plan = make_plan(request)
     folder = Folder(out)
-    facts = run_facts(plan, request.command, request.baseline)
+    facts = run_facts(plan, request.command, plan.baseline)
     # Written before the first cell, so that a comparison that is killed also has it.
     play(plan, folder, resume, request.quiet, lambda: folder.write_run(facts))
     return write_report(folder)
@@ -160,18 +171,30 @@ def run_facts(plan: Plan, command: str, baseline: str | None) -> dict[str, Any]:
     }
 
 
-def _known_somewhere(problems: Sequence[Problem[Any]], request: Request) -> None:
-    """Check that every contender and setting is known to at least one of the families."""
+def _check_settings(problems: Sequence[Problem[Any]], request: Request) -> None:
+    """Check that every setting is known to at least one of the families."""
     whose = f"{problems[0].family} " if len(problems) == 1 else ""
-    contenders = _union(contender_names(problem.family) for problem in problems)
-    for name in [*request.contenders, *([request.baseline] if request.baseline else [])]:
-        check_name(name, contenders, f"{whose}contender")
-    settings = _union(problem.settings for problem in problems)
-    parse_settings(request.settings, dict.fromkeys(settings), f"{whose}setting")
+    settings = {name: "" for problem in problems for name in problem.settings}
+    parse_settings(request.settings, settings, f"{whose}setting")
 
 
-def _union(lists: Iterable[Iterable[str]]) -> list[str]:
-    return list(dict.fromkeys(name for names in lists for name in names))
+def _named(families: Sequence[str], played: Sequence[str], request: Request) -> dict[str, str]:
+    """Return the name of each contender argument, the baseline's among them.
+
+    Args:
+        families: names of the request's families.
+        played: those of them that have instances.
+        request: the request.
+    """
+    texts = list(request.contenders)
+    extra = [request.baseline] if request.baseline else []
+    known = {name for family in families for name in contender_names(family)}
+    own = [text for text in (*texts, *extra) if text not in known]
+    chosen = {split(text).name for text in own}
+    if request.baseline in chosen:  # the name that a contender is given
+        own.remove(request.baseline)
+    named = {text: text for text in (*texts, *extra) if text not in own}
+    return named | name_contenders(played, own)
 
 
 def _instances(

@@ -38,6 +38,7 @@ class Section:
         sentences: the headline, one sentence per bullet.
         columns: headings of the table.
         lines: rows of the table, one per contender.
+        who: what each contender is, by column; see `_who`.
         notes: remarks below the table.
         plots: pictures as SVG, with their captions.
         instances: objectives by instance and contender.
@@ -53,6 +54,7 @@ class Section:
     sentences: list[str]
     columns: list[str]
     lines: list[dict[str, Any]]
+    who: list[dict[str, str]]
     notes: list[str]
     plots: list[dict[str, str]]
     instances: dict[str, Any]
@@ -156,6 +158,7 @@ def _section(
         sentences=[*sentences, lead] if lead else sentences,
         columns=_columns(baseline),
         lines=[_line(line, color) for line in lines],
+        who=[found for line in lines if (found := _who(rows, line.contender))],
         notes=remarks,
         plots=_plots(rows, lines, color),
         instances=_instances(rows, lines),
@@ -221,6 +224,39 @@ def _line(line: Standing, color: Mapping[str, str]) -> dict[str, Any]:
             (f"{line.proven_optimal} of {line.runs}", ""),
             (failed or "0", ""),
         ],
+    }
+
+
+def _who(rows: Sequence[Scored], contender: str) -> dict[str, str]:
+    """Return what a contender is; {} where its rows do not say.
+
+    Args:
+        rows: rows of the family.
+        contender: name of the contender.
+
+    Returns:
+        contender; what: in words; version: of its distribution, or the hash of its policy or file;
+        seed, steps: of its policy's training.
+    """
+    made = next(row.provenance for row in rows if row.contender == contender)
+    if not made:
+        return {}
+    place = made.get("entry_point", "")
+    version = " ".join(made[key] for key in ("distribution", "version") if key in made)
+    what = place
+    if "policy" in made:
+        by = f" by {made['algorithm']}" if made.get("algorithm") else ""
+        what = f"policy {made['policy']} ({made.get('network', '')}{by}), played by {place}"
+        version = made.get("hash", "")
+    elif "file_hash" in made:
+        what, version = f"function {place}", made["file_hash"]
+    steps = made.get("steps", "")
+    return {
+        "contender": contender,
+        "what": what,
+        "version": version or "–",
+        "seed": made.get("seed", ""),
+        "steps": f"{int(steps):,}" if steps.isdigit() and int(steps) else "",
     }
 
 

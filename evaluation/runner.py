@@ -32,9 +32,10 @@ from ..core import registry
 from ..core.budget import Budget
 from ..core.contracts import World
 from ..core.errors import MissingDependencyError, SettingError
+from ..core.provenance import provenance
 from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
-from .cells import Cell, Entry, Folder, check_resume
+from .cells import Cell, Entry, Folder, check_contenders, check_resume
 from .conditions import package_versions
 from .judge import anytime_curve, judged, null_objective, world_seed
 from .process import Trouble, Worker
@@ -54,6 +55,7 @@ class Plan:
         seeds: seeds of each contender's runs on each instance.
         workers: parallel processes.
         ray: address of a Ray cluster ("local" starts one here), or None.
+        baseline: name of the contender that the others are compared with; None for the families'.
     """
 
     entries: Sequence[Entry]
@@ -62,6 +64,7 @@ class Plan:
     seeds: Sequence[int]
     workers: int = 1
     ray: str | None = None
+    baseline: str | None = None
 
     def cells(self) -> list[Cell]:
         """List all cells, contender by contender, so that each is started once."""
@@ -111,6 +114,7 @@ def play(
     done = folder.rows()
     budgets = {family: budget.seconds for family, budget in plan.budgets.items()}
     check_resume(done, plan.entries, budgets, resume, folder.path)
+    check_contenders(done.values(), plan.contenders, folder.path)
     folder.prepare()
     if ready is not None:
         ready()
@@ -164,6 +168,7 @@ def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
         env_version=problem.env_version,
         timing=timing,
         versions=package_versions(),
+        provenance=provenance(contender),
     )
     if isinstance(outcome, Trouble):
         return replace(row, status=outcome.status, error=outcome.error)

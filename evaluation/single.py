@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..core.budget import Budget
+from ..core.contender_arguments import name_contender
 from ..core.contracts import World
 from ..core.errors import OutputError, SolutionError, SysOptError
 from ..core.files import write_bytes
 from ..core.problem import Problem
+from ..core.provenance import provenance
 from ..core.registry import contender_entry
 from ..core.results import plain
 from ..core.solution import SolutionFile
@@ -60,16 +62,16 @@ def solve(
     Args:
         problem: the family.
         instance: the instance with its settings applied.
-        contender: name of the contender.
+        contender: a contender, as core.contender_arguments reads it.
         budget: what the contender may spend.
         seed: seed of the contender.
         settings: settings that were applied to the instance, for the solution file.
 
     Raises:
-        UnknownNameError: no such contender.
+        SysOptError: there is no such contender, or it cannot play; see `name_contenders`.
         ContenderError: it raised, died or hung.
     """
-    contender_entry(problem.family, contender)
+    contender = name_contender(problem.family, contender)
     world = world_seed(instance.content_hash, seed)
     worker = Worker(problem.family, contender, budget)
     try:
@@ -94,7 +96,11 @@ def solve(
         status=answer.claim,
         bound=answer.bound,
         wall_s=outcome.wall_s,
-        extra={"env_version": problem.env_version, "budget_s": budget.seconds},
+        extra={
+            "env_version": problem.env_version,
+            "budget_s": budget.seconds,
+            "provenance": provenance(contender_entry(problem.family, contender)),
+        },
     )
     return Solved(file, answer, setup_s, outcome.cpu_s)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,16 @@ from ...core.budget import Budget
 from ...datasets.federated_lr.instance import Terms
 from ...envs.federated_lr.grid import mask_of, order_of_action
 from ...envs.federated_lr.problem import PROBLEM
-from ..checkpoints import SHIPPED, load_network
+from ..checkpoints import SHIPPED, kept_by_content, load_network
 from .network import RatePolicy
 
 
-@cache
-def shipped_policy(folder: Path) -> RatePolicy:
-    """Load a shipped policy.
+@kept_by_content
+def load_policy(folder: Path) -> RatePolicy:
+    """Load a policy.
+
+    Args:
+        folder: the policy's.
 
     Raises:
         CheckpointError: it is missing, damaged or for another version of the environment.
@@ -29,9 +31,16 @@ def shipped_policy(folder: Path) -> RatePolicy:
 
 
 class Ppo:
-    """The policy that PPO trained, by its likeliest actions: both rates of plain averaging."""
+    """The policy that PPO trained, by its likeliest actions: both rates of plain averaging.
+
+    Args:
+        policy: folder of another policy; None for the shipped one.
+    """
 
     FOLDER, SERVER = "federated_lr_ppo", "average"
+
+    def __init__(self, policy: Path | None = None) -> None:
+        self.folder = policy or SHIPPED / self.FOLDER
 
     def reset(self, instance: Terms, budget: Budget, seed: int) -> None:
         """Load the policy.
@@ -41,7 +50,7 @@ class Ppo:
             budget: not read; an action takes no time to speak of.
             seed: not read; the policy is deterministic.
         """
-        self.network = shipped_policy(SHIPPED / self.FOLDER)
+        self.network = load_policy(self.folder)
 
     def act(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
         """Return the next order, int64 [5].

@@ -1,12 +1,13 @@
 """Memory mapping: network, compiled play, imitation samples, and the agents as contenders.
 
 The table names the module and attribute of each agent; it is imported when it is first used.
+`takes` is the class of the networks whose trained policies it can be given.
 """
 
 from ...core.registry import Entry
 
 AGENTS = {
-    "agent": Entry(".players:solve_agent"),
-    "muzero": Entry(".players:solve_muzero"),
-    "ppo": Entry(".players:solve_ppo"),
+    "agent": Entry(".players:solve_agent", takes="DecisionPolicy"),
+    "muzero": Entry(".players:solve_muzero", takes="DecisionPolicy"),
+    "ppo": Entry(".players:solve_ppo", takes="DecisionPolicy"),
 }

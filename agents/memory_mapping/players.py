@@ -2,12 +2,12 @@
 
 `ppo` samples plans from its policy until the budget ends. `muzero` plays with the search it was
 trained with, on the game itself (known model). `agent` is a hybrid: MuZero's policy samples the
-plans that local search starts from, and says where to change them.
+plans that local search starts from, and says where to change them. Each takes the folder of a
+policy that PPO, MuZero or imitation trained in place of the shipped one.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.problem import PROBLEM
 from ...methods.memory_mapping.local_search import search
-from ..checkpoints import SHIPPED, load_network
+from ..checkpoints import SHIPPED, kept_by_content, load_network
 from .lookahead import LEAST_DOUBT, Lookahead
 from .network import DecisionPolicy
 from .playing import Player, Weights, take_weights
@@ -35,9 +35,12 @@ HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)
 PERIOD = 1500  # playouts of a turn
 
 
-@cache
-def shipped_weights(folder: Path) -> Weights:
-    """Load a shipped policy.
+@kept_by_content
+def load_weights(folder: Path) -> Weights:
+    """Load a policy for compiled play.
+
+    Args:
+        folder: the policy's.
 
     Raises:
         CheckpointError: it is missing, damaged or for another version of the environment.
@@ -45,20 +48,21 @@ def shipped_weights(folder: Path) -> Weights:
     return take_weights(load_network(folder, PROBLEM, DecisionPolicy))
 
 
-def solve_ppo(instance: Program, budget: Budget, seed: int) -> Solution:
+def solve_ppo(instance: Program, budget: Budget, seed: int, policy: Path = PPO) -> Solution:
     """Plan by sampling from the policy; the first sample takes the likeliest choices.
 
     Args:
         instance: the program.
         budget: seconds and evaluations; one evaluation is one plan.
         seed: seed of the samples.
+        policy: folder of the policy.
 
     Returns:
         The best plan sampled.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    player = Player(instance, shipped_weights(PPO))
+    player = Player(instance, load_weights(policy))
     best, plan, slowest = NEVER, np.zeros(0, np.int64), 0.0
     while best == NEVER or not (clock.expired or clock.remaining < RESERVE_S + slowest):
         began = clock.elapsed
@@ -71,7 +75,7 @@ def solve_ppo(instance: Program, budget: Budget, seed: int) -> Solution:
     return clock.solution(plan)
 
 
-def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
+def solve_muzero(instance: Program, budget: Budget, seed: int, policy: Path = MUZERO) -> Solution:
     """Plan by MuZero's search on the known model; see lookahead.py.
 
     The search starts from the best of some sampled plans. HEATS take turns, each from the best
@@ -81,13 +85,14 @@ def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
         instance: the program.
         budget: seconds and evaluations; one evaluation is one plan.
         seed: seed of the samples and of the search.
+        policy: folder of the policy.
 
     Returns:
         The best plan met.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    player = Player(instance, shipped_weights(MUZERO))
+    player = Player(instance, load_weights(policy))
     best, plan = _samples(player, clock, rng)[0]
     clock.incumbent(plan)
     lookahead = Lookahead(player, best, plan, ROOTS, SIMULATIONS)
@@ -111,7 +116,7 @@ def solve_muzero(instance: Program, budget: Budget, seed: int) -> Solution:
     return clock.solution(plan)
 
 
-def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
+def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = MUZERO) -> Solution:
     """Plan by local search from sampled plans, with changes where the policy would choose
     otherwise.
 
@@ -119,13 +124,14 @@ def solve_agent(instance: Program, budget: Budget, seed: int) -> Solution:
         instance: the program.
         budget: seconds and evaluations; one evaluation is one plan.
         seed: seed of the samples and of local search.
+        policy: folder of the policy.
 
     Returns:
         The best plan met.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    player = Player(instance, shipped_weights(MUZERO))
+    player = Player(instance, load_weights(policy))
     starts = [plan for _, plan in _samples(player, clock, rng)[:STARTS]]
 
     def doubts(plan: np.ndarray) -> np.ndarray:

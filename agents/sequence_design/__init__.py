@@ -1,12 +1,13 @@
 """Sequence design: network, play, imitation samples, and the agents as contenders.
 
 The table names the module and attribute of each agent; it is imported when it is first used.
+`takes` is the class of the networks whose trained policies it can be given.
 """
 
 from ...core.registry import Entry
 
 AGENTS = {
-    "agent": Entry(".players:solve_agent"),
-    "muzero": Entry(".players:solve_muzero"),
-    "ppo": Entry(".players:solve_ppo"),
+    "agent": Entry(".players:solve_agent", takes="SequencePolicy"),
+    "muzero": Entry(".players:solve_muzero", takes="SequencePolicy"),
+    "ppo": Entry(".players:solve_ppo", takes="SequencePolicy"),
 }

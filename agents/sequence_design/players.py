@@ -3,9 +3,10 @@ of their own.
 
 The worth of a letter differs from landscape to landscape, so a policy is for one task. All start
 from the shipped policy for this very task, where there is one, else from one that imitates the best
-measured sequences. `ppo` samples designs and learns from their values; `muzero` improves designs by
-searching in the game and learns the search's policy; `agent` is a hybrid: a genetic algorithm
-starts from the designs that PPO has found. All return the best different designs met.
+measured sequences; or from the policy that they are given. `ppo` samples designs and learns from
+their values; `muzero` improves designs by searching in the game and learns the search's policy;
+`agent` is a hybrid: a genetic algorithm starts from the designs that PPO has found. All return the
+best different designs met.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,7 +28,7 @@ from ...envs.sequence_design.observation import PROGRESS, VALUES
 from ...methods.sequence_design.genetic import evolve
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ..batches import step
-from ..checkpoints import shipped_for
+from ..checkpoints import load_network, shipped_for
 from ..muzero.forest import SearchSettings
 from .imitation import imitate_measured, surprise
 from .lookahead import Bettered, Lookahead
@@ -59,7 +61,9 @@ REPLAY = 10  # rounds whose designs are learned from
 STEPS, STEP_SIZE = 4, 128  # gradient steps of a round; designs of each
 
 
-def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+def solve_ppo(
+    instance: DesignTask, budget: Budget, seed: int, policy: Path | None = None
+) -> Solution:
     """Plan by proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347) on the proxy,
     beside imitation of the pool's best (Abolafia et al. 2018, arXiv 1801.03526).
 
@@ -67,6 +71,7 @@ def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         instance: the sealed task.
         budget: seconds and evaluations; one evaluation is one design.
         seed: seed of the proxy, the policy and the samples.
+        policy: folder of the policy to start from, whatever task it was trained on.
 
     Returns:
         The best batch of designs by the proxy.
@@ -74,11 +79,13 @@ def solve_ppo(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
-    _practise(pool, lambda: out_of_time(clock), seed, rng)
+    _practise(pool, lambda: out_of_time(clock), seed, rng, policy)
     return pool.solution()
 
 
-def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+def solve_muzero(
+    instance: DesignTask, budget: Budget, seed: int, policy: Path | None = None
+) -> Solution:
     """Plan by Gumbel MuZero with the game itself as its model; see lookahead.py.
 
     In every round the search improves designs of the pool and fresh samples, and the policy learns
@@ -88,6 +95,7 @@ def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         instance: the sealed task.
         budget: seconds and evaluations; one evaluation is one design.
         seed: seed of the proxy, the policy and the searches.
+        policy: folder of the policy to start from, whatever task it was trained on.
 
     Returns:
         The best batch of designs by the proxy.
@@ -95,7 +103,7 @@ def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
-    network = _first_policy(MUZERO, pool, seed, rng)
+    network = _first_policy(MUZERO, pool, seed, rng, policy)
     optimizer = torch.optim.Adam(network.parameters(), MUZERO_RATE)
     settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
     lookahead = Lookahead(network, pool, LANES, settings)
@@ -112,7 +120,9 @@ def solve_muzero(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     return pool.solution()
 
 
-def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
+def solve_agent(
+    instance: DesignTask, budget: Budget, seed: int, policy: Path | None = None
+) -> Solution:
     """Plan by PPO, then by a genetic algorithm on the same proxy from the best designs met.
 
     PPO gets PRACTICE_SHARE of the time that is left after the proxy's training.
@@ -121,6 +131,7 @@ def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         instance: the sealed task.
         budget: seconds and evaluations; one evaluation is one design.
         seed: seed of the proxy, the policy, the samples and the genetic algorithm.
+        policy: folder of the policy to start from, whatever task it was trained on.
 
     Returns:
         The best batch of designs by the proxy.
@@ -129,19 +140,25 @@ def solve_agent(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
     until = clock.elapsed + PRACTICE_SHARE * clock.remaining
-    _practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, seed, rng)
+    _practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, seed, rng, policy)
     asked, rest = clock.elapsed, clock.remaining_budget().start()
     best = evolve(instance, pool.proxy, pool.tokens, rest, np.random.default_rng(seed))
     return clock.finish_with(best, asked)
 
 
-def _practise(pool: Pool, enough: Callable[[], bool], seed: int, rng: np.random.Generator) -> None:
+def _practise(
+    pool: Pool,
+    enough: Callable[[], bool],
+    seed: int,
+    rng: np.random.Generator,
+    policy: Path | None,
+) -> None:
     """Train policies by PPO until `enough()`; the pool keeps their designs.
 
     Repeats are worth less the more often they were met; a policy that samples few new designs is
     replaced by the first one.
     """
-    first = _first_policy(PPO, pool, seed, rng)
+    first = _first_policy(PPO, pool, seed, rng, policy)
     while not enough():
         learner = ProximalLearner(copy.deepcopy(first), pool, rng)
         stale = 0
@@ -227,16 +244,20 @@ def _search_loss(
     return -(policy * log_chances).sum(2).mean()
 
 
-def _first_policy(name: str, pool: Pool, seed: int, rng: np.random.Generator) -> SequencePolicy:
-    """Return the policy shipped under a name for this very task, or one trained on the best
-    sequences.
+def _first_policy(
+    name: str, pool: Pool, seed: int, rng: np.random.Generator, policy: Path | None
+) -> SequencePolicy:
+    """Return the policy of a folder if one is given; else the one shipped under a name for this
+    very task, or one trained on the best sequences.
 
     Raises:
-        CheckpointError: a shipped policy is damaged or for another version of the environment.
+        CheckpointError: the policy is damaged or for another version of the environment.
     """
     torch.set_num_threads(1)
     # Through the registry: the problem's module imports the oracles, which no agent may import.
     problem = load_problem(DesignTask.FAMILY)
+    if policy is not None:
+        return load_network(policy, problem, SequencePolicy)
     shipped = shipped_for(name, problem, pool.task.content_hash, SequencePolicy)
     if shipped is not None:
         return shipped

@@ -1,13 +1,14 @@
 """VM rescheduling: networks, compiled play, imitation samples, and the agents as contenders.
 
 The table names the module and attribute of each agent; it is imported when it is first used.
+`takes` is the class of the networks whose trained policies it can be given.
 """
 
 from ...core.registry import Entry
 
 AGENTS = {
-    "agent": Entry(".players:solve_agent"),
-    "ppo": Entry(".players:solve_ppo"),
-    "ppo_greedy": Entry(".players:solve_ppo_greedy"),
-    "ppo_sample": Entry(".players:solve_ppo_sample"),
+    "agent": Entry(".players:solve_agent", takes="PriceNetwork"),
+    "ppo": Entry(".players:solve_ppo", takes="RelationalPolicy"),
+    "ppo_greedy": Entry(".players:solve_ppo_greedy", takes="RelationalPolicy"),
+    "ppo_sample": Entry(".players:solve_ppo_sample", takes="RelationalPolicy"),
 }

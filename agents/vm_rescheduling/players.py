@@ -4,13 +4,14 @@
 the right patterns at once and needs fewer rounds. `ppo` is risk-seeking (VMR2L, EuroSys 2025,
 section on risk-seeking evaluation): it samples plans until the budget ends and returns the best.
 `ppo_greedy` and `ppo_sample` return the one plan of the likeliest actions, and one sampled plan.
+Each takes the folder of a trained policy, or of trained prices, in place of the shipped one.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from ...methods.vm_rescheduling.columns import generate_columns
 from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.pricing import GridError, make_nodes
 from ...methods.vm_rescheduling.two_nodes import for_any_hosts
-from ..checkpoints import SHIPPED, load_network
+from ..checkpoints import SHIPPED, kept_by_content, load_network
 from .network import RelationalPolicy
 from .playing import Player, Weights, take_weights
 from .prices import PriceNetwork, graph_of, prices_of
@@ -37,29 +38,35 @@ RESERVE_S = 0.005  # kept back for returning the plan
 LIVE_S = 1.0
 
 
-@cache
-def shipped_weights() -> Weights:
-    """Load the shipped policy for compiled play.
+@kept_by_content
+def load_weights(folder: Path) -> Weights:
+    """Load a policy for compiled play.
+
+    Args:
+        folder: the policy's.
 
     Raises:
         CheckpointError: it is missing, damaged or for another version of the environment.
     """
-    return take_weights(load_network(POLICY, PROBLEM, RelationalPolicy))
+    return take_weights(load_network(folder, PROBLEM, RelationalPolicy))
 
 
-@cache
-def shipped_prices() -> PriceNetwork:
-    """Load the shipped price network.
+@kept_by_content
+def load_prices(folder: Path) -> PriceNetwork:
+    """Load a price network.
+
+    Args:
+        folder: the policy's.
 
     Raises:
         CheckpointError: it is missing, damaged or for another version of the environment.
     """
     torch.set_num_threads(1)
-    return load_network(PRICES, PROBLEM, PriceNetwork).eval()
+    return load_network(folder, PROBLEM, PriceNetwork).eval()
 
 
 @for_any_hosts
-def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
+def solve_agent(instance: Cluster, budget: Budget, seed: int, policy: Path = PRICES) -> Solution:
     """Plan by column generation from learned prices.
 
     Where a cluster has no such relaxation (CPU without a coarse unit), no prices are learned and
@@ -69,67 +76,78 @@ def solve_agent(instance: Cluster, budget: Budget, seed: int) -> Solution:
         instance: the cluster.
         budget: seconds and evaluations; one evaluation is one master solved in whole numbers.
         seed: of column generation.
+        policy: folder of the price network.
     """
     clock = budget.start()
     prices = None
     with contextlib.suppress(GridError):
         nodes = make_nodes(instance)
         with torch.inference_mode():
-            prices = prices_of(nodes, shipped_prices()(graph_of(nodes, instance.mnl)).numpy())
+            prices = prices_of(nodes, load_prices(policy)(graph_of(nodes, instance.mnl)).numpy())
     return generate_columns(instance, clock, seed, prices)
 
 
 @for_any_hosts
-def solve_ppo(instance: Cluster, budget: Budget, seed: int) -> Solution:
+def solve_ppo(instance: Cluster, budget: Budget, seed: int, policy: Path = POLICY) -> Solution:
     """Return the best of many sampled plans, the greedy one among them. One evaluation is one plan.
 
     Args:
         instance: the cluster.
         budget: what may be spent.
         seed: seed of the sampling.
+        policy: folder of the policy.
     """
     clock = budget.start()
-    return improve(instance, clock, seed, plans=None)
+    return improve(instance, clock, seed, load_weights(policy), plans=None)
 
 
 @for_any_hosts
-def solve_ppo_greedy(instance: Cluster, budget: Budget, seed: int) -> Solution:
+def solve_ppo_greedy(
+    instance: Cluster, budget: Budget, seed: int, policy: Path = POLICY
+) -> Solution:
     """Return the plan of the likeliest actions.
 
     Args:
         instance: the cluster.
         budget: what may be spent; one plan takes milliseconds.
         seed: not read; the plan is the same for every seed.
+        policy: folder of the policy.
     """
     clock = budget.start()
-    return improve(instance, clock, seed, plans=(0.0,))
+    return improve(instance, clock, seed, load_weights(policy), plans=(0.0,))
 
 
 @for_any_hosts
-def solve_ppo_sample(instance: Cluster, budget: Budget, seed: int) -> Solution:
+def solve_ppo_sample(
+    instance: Cluster, budget: Budget, seed: int, policy: Path = POLICY
+) -> Solution:
     """Return one plan sampled from the policy as it is.
 
     Args:
         instance: the cluster.
         budget: what may be spent; one plan takes milliseconds.
         seed: seed of the sampling.
+        policy: folder of the policy.
     """
     clock = budget.start()
-    return improve(instance, clock, seed, plans=(1.0,))
+    return improve(instance, clock, seed, load_weights(policy), plans=(1.0,))
 
 
-def improve(instance: Cluster, clock: Clock, seed: int, plans: Sequence[float] | None) -> Solution:
+def improve(
+    instance: Cluster, clock: Clock, seed: int, weights: Weights, plans: Sequence[float] | None
+) -> Solution:
     """Play plans and return the best.
 
     Args:
         instance: the cluster.
         clock: the running clock of the contender.
         seed: seed of the sampling.
+        weights: the policy.
         plans: temperature of each plan to play, 0 for the likeliest actions; None to play until the
             budget ends.
     """
     rng = np.random.default_rng(seed)
-    player = Player(instance, shipped_weights())
+    player = Player(instance, weights)
     best, kept = player.start, np.zeros(0, np.int64)
     slowest = 0.0
     count = 0

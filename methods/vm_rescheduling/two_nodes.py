@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -34,7 +35,7 @@ from ...envs.vm_rescheduling.dynamics import (
 )
 from ...envs.vm_rescheduling.objective import goal_reached, value
 
-Solve: TypeAlias = Callable[[Cluster, Budget, int], Solution]
+Solve: TypeAlias = Callable[..., Solution]
 
 SHARE = 0.7  # of the seconds, for the method; the greedy search that follows ends earlier or not
 AT_ONCE = 50_000  # moves that are tried between two looks at the clock
@@ -66,15 +67,15 @@ def for_any_hosts(solve: Solve) -> Solve:
     """
 
     @wraps(solve)
-    def solved(instance: Cluster, budget: Budget, seed: int) -> Solution:
+    def solved(instance: Cluster, budget: Budget, seed: int, **more: Path) -> Solution:
         if instance.is_plain:
-            return solve(instance, budget, seed)
+            return solve(instance, budget, seed, **more)
         clock = budget.start()
         simpler = simplified(instance)
         share = 1.0 if simpler.exact else SHARE
         limit = dataclasses.replace(budget, seconds=max(1e-3, share * clock.remaining))
         before = clock.elapsed
-        found = solve(simpler.cluster, limit, seed)
+        found = solve(simpler.cluster, limit, seed, **more)
         plan = translated(instance, simpler, found.actions)
         early = [
             Incumbent(one.seconds + before, translated(instance, simpler, one.actions))

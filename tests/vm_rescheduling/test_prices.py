@@ -9,7 +9,7 @@ import pytest
 import torch
 from sysopt_gym.agents.checkpoints import load_network
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
-from sysopt_gym.agents.vm_rescheduling.players import PRICES, shipped_prices, solve_agent
+from sysopt_gym.agents.vm_rescheduling.players import PRICES, load_prices, solve_agent
 from sysopt_gym.agents.vm_rescheduling.prices import (
     PriceNetwork,
     bound_at,
@@ -28,7 +28,7 @@ from sysopt_gym.methods.vm_rescheduling.pricing import first_prices, make_nodes,
 def test_the_shipped_prices_score_what_their_card_says() -> None:
     card = json.loads((PRICES / "policy.json").read_text())
     for name, figures in card["expected"].items():
-        found = score(shipped_prices(), SETS.load(name))
+        found = score(load_prices(PRICES), SETS.load(name))
         assert found["excess"] == pytest.approx(figures["excess"], abs=1e-3)
 
 
@@ -38,7 +38,7 @@ def test_learned_prices_bound_closer_than_rough_ones(name: str) -> None:
         nodes = make_nodes(cluster)
         rough, _ = slope(nodes, cluster.mnl, first_prices(nodes))
         with torch.inference_mode():
-            learned = shipped_prices()(graph_of(nodes, cluster.mnl))
+            learned = load_prices(PRICES)(graph_of(nodes, cluster.mnl))
         assert bound_at(nodes, cluster.mnl, learned)[0] < rough
 
 
