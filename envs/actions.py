@@ -4,16 +4,23 @@ Gymnasium's checker and random baselines call `action_space.sample()` without a 
 drawn among the actions legal now; right after `seed(s)`, among those legal after `reset(seed=s)`,
 as the checker expects of a seeded space. A pickled or copied space belongs to no environment and
 samples as its base class does.
+
+Gymnasium's vectorized environments batch such a space. A batch that belongs to no vectorized
+environment cannot know what is legal, and says so in place of drawing what is not.
 """
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+
+from ..core.errors import IllegalActionError
 
 Draw = Callable[[np.random.Generator, int | None], Any]
 
@@ -58,3 +65,52 @@ class LegalDiscrete(Legal, spaces.Discrete[np.int64]):
 
 class LegalMultiDiscrete(Legal, spaces.MultiDiscrete):
     """MultiDiscrete with legal samples."""
+
+
+class _Batch(Legal):
+    """A batch of legal spaces, an environment a row; it has to belong to them to draw samples."""
+
+    how = ""
+    """What else to do, for the message."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:
+        """Draw a legal action for each environment; with a mask, as the base class does.
+
+        Raises:
+            IllegalActionError: the space belongs to no environment, and no mask is given.
+        """
+        known = self._draw is not None and self._draw() is not None
+        if not known and mask is None and probability is None:
+            raise IllegalActionError(
+                f"these {len(self)} action spaces do not know which actions are legal now; "  # type: ignore[arg-type]
+                f'{self.how}, or make the environment with vectorization_mode="vector_entry_point"'
+            )
+        return super().sample(mask, probability)
+
+
+class BatchOfDiscrete(_Batch, spaces.MultiDiscrete):
+    """A batch of LegalDiscrete."""
+
+    how = 'draw by sample(mask=tuple(observation["action_mask"]))'
+
+
+class BatchOfMultiDiscrete(_Batch, spaces.Box):
+    """A batch of LegalMultiDiscrete, as Gymnasium batches MultiDiscrete."""
+
+    how = "draw from the action_space of each environment"
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+
+@batch_space.register(LegalDiscrete)
+def _batch_discrete(space: LegalDiscrete, n: int = 1) -> BatchOfDiscrete:
+    sizes, starts = (np.full(n, whole, space.dtype) for whole in (space.n, space.start))
+    return BatchOfDiscrete(sizes, space.dtype, copy.deepcopy(space.np_random), starts)
+
+
+@batch_space.register(LegalMultiDiscrete)
+def _batch_multi_discrete(space: LegalMultiDiscrete, n: int = 1) -> BatchOfMultiDiscrete:
+    low = np.tile(space.start, (n, *[1] * space.nvec.ndim))
+    high = low + space.nvec - 1
+    return BatchOfMultiDiscrete(low, high, dtype=space.dtype, seed=copy.deepcopy(space.np_random))

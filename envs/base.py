@@ -1,4 +1,4 @@
-"""The base classes of every family's environments, single and vectorized.
+"""The base class of every family's environment; vector.py has that of the vectorized ones.
 
 A family's own class says what an episode is: `_begin`, `_play`, `_observation`, `_info`, `_frame`.
 """
@@ -15,9 +15,6 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.utils import seeding
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
 from ..core.errors import IllegalActionError, InstanceError, SettingError
 from ..core.instance import Instance
@@ -25,14 +22,14 @@ from ..core.lookup import check_name
 from ..core.problem import Problem
 from ..core.registry import load_problem
 from ..core.sources import apply_settings, check_settings, find_instances
-from .actions import Legal, LegalMultiDiscrete
+from .actions import Legal
 from .window import Window, check_render_mode
 
 I = TypeVar("I", bound=Instance)  # noqa: E741 (the family's instance type)
 Observation = dict[str, Any]
 
 
-class _OfFamily(Generic[I]):
+class OfFamily(Generic[I]):
     """What single and vectorized environments share: instances, options, and copies that go their
     own way.
 
@@ -103,7 +100,7 @@ class _OfFamily(Generic[I]):
             self.action_space.belong_to(self._draw_legal)
 
 
-class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
+class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     """Base of a family's environment.
 
     A subclass names its `family`, makes the spaces in `__init__`, and writes the hooks `_begin`,
@@ -312,150 +309,3 @@ class FamilyEnv(_OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         if not found:
             raise InstanceError("the environment got no instances; give at least one")
         return [problem.contender_view(one) for one in found]
-
-
-class FamilyVectorEnv(  # type: ignore[misc]
-    _OfFamily[I], VectorEnv[Observation, np.ndarray, np.ndarray]
-):
-    """Base of a family's vectorized environment: lanes that are stepped in one computation.
-
-    What it returns is what `gymnasium.vector.SyncVectorEnv` would of single environments: arrays
-    with the lane first, beside each key of the infos its mask `_key`, here always true. Lane i
-    seeded with s is the single environment seeded with s + i. A subclass writes the hooks `_begin`,
-    `_play`, `_observation`, `_info` and `_draw_legal`.
-    """
-
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
-        "autoreset_mode": AutoresetMode.NEXT_STEP,
-    }
-    forms: ClassVar[tuple[str, ...]]
-    """The forms of the single environment that can be stepped together."""
-
-    def __init__(self, single: FamilyEnv[I], num_envs: int) -> None:
-        """Make the spaces.
-
-        Args:
-            single: an environment made with the same arguments.
-            num_envs: number of lanes.
-
-        Raises:
-            SettingError: a form that is not served, or no lanes.
-        """
-        if single.form not in self.forms:
-            choices = " or ".join(f'"{form}"' for form in self.forms)
-            raise SettingError(
-                f"form {single.form!r} has no vectorized environment; choose {choices}, or "
-                'gymnasium.make_vec(..., vectorization_mode="sync")'
-            )
-        if num_envs < 1:
-            raise SettingError(f"num_envs is {num_envs}; give at least 1")
-        self.num_envs, self.form = num_envs, single.form
-        self.problem, self.instances = single.problem, single.instances
-        self.single_observation_space = single.observation_space
-        self.single_action_space = single.action_space
-        self.observation_space = batch_space(single.observation_space, num_envs)
-        self.action_space = batch_space(single.action_space, num_envs)
-        if isinstance(single.action_space, gym.spaces.Discrete):
-            space = LegalMultiDiscrete(np.full(num_envs, single.action_space.n, np.int64))
-            space.belong_to(self._draw_legal)
-            self.action_space = space
-        self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
-        self._begun = False
-
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Start an episode in every lane.
-
-        Args:
-            seed: the first lane's, each further lane's one more; or one for each lane.
-            options: as of the single environment; "instance" is played by all lanes.
-
-        Raises:
-            UnknownNameError: an option that the family does not have.
-            SettingError: not one seed for each lane.
-            InstanceError: the instance does not go with the environment's.
-        """
-        instance = self._given(options)
-        seeds = _seeds_of_lanes(seed, self.num_envs)
-        if isinstance(self.action_space, Legal):
-            self.action_space.episode_begins()
-        for lane, own in enumerate(seeds):
-            if own is not None:
-                self._rngs[lane] = seeding.np_random(own)[0]
-        self._begin(instance, seeds)
-        self._begun = True
-        return self._observation(), self._masked_info()
-
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Take an action in every lane; a lane that has ended begins its next episode instead.
-
-        Args:
-            actions: [B, ...], a batch of the single environment's actions; see the class.
-
-        Returns:
-            Observations, rewards float64 [B], terminations bool [B], truncations bool [B] (never),
-            infos.
-
-        Raises:
-            IllegalActionError: an action is not legal now; nothing has changed in any lane.
-        """
-        if not self._begun:
-            raise IllegalActionError("no episode has begun; call reset")
-        rewards, ends = self._play(np.asarray(actions))
-        return self._observation(), rewards, ends, np.zeros_like(ends), self._masked_info()
-
-    def _masked_info(self) -> dict[str, Any]:
-        infos = self._info()
-        return infos | {f"_{key}": np.ones(self.num_envs, np.bool_) for key in infos}
-
-    @abstractmethod
-    def _begin(self, instance: I | None, seeds: Sequence[int | None]) -> None:
-        """Start an episode in every lane.
-
-        Args:
-            instance: what all lanes play; None where each draws its own by `_rngs`.
-            seeds: of each lane, as given; `_rngs` have been seeded with them.
-        """
-
-    @abstractmethod
-    def _play(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Take actions; return rewards float64 [B] and ends bool [B]."""
-
-    @abstractmethod
-    def _observation(self) -> Observation:
-        """Return what agents see now, the lane first."""
-
-    @abstractmethod
-    def _info(self) -> dict[str, Any]:
-        """Return figures by name, [B] each."""
-
-
-def draw_masked(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:
-    """Draw an action for each lane among those masked in.
-
-    Args:
-        rng: the generator.
-        masks: [B, N]; above 0 where an action is legal.
-
-    Returns:
-        int64 [B].
-    """
-    actions: np.ndarray = ((1.0 - rng.random(masks.shape)) * masks).argmax(axis=1)
-    return actions
-
-
-def _seeds_of_lanes(seed: int | Sequence[int | None] | None, lanes: int) -> list[int | None]:
-    """Return a seed for each lane: the first lane's and ones above it, those given, or none."""
-    if seed is None:
-        return [None] * lanes
-    if isinstance(seed, (int, np.integer)):
-        return [int(seed) + lane for lane in range(lanes)]
-    if len(seed) != lanes:
-        raise SettingError(f"{len(seed)} seeds for {lanes} lanes; give one for each lane")
-    return list(seed)

@@ -20,12 +20,13 @@ from sysopt_gym.core.registry import FAMILIES, load_problem
 from sysopt_gym.datasets.federated_lr.splits import SETS as FEDERATIONS
 from sysopt_gym.datasets.memory_mapping.splits import SETS as PROGRAMS
 from sysopt_gym.datasets.sequence_design.splits import SETS as TASKS
-from sysopt_gym.envs.base import FamilyEnv, FamilyVectorEnv
+from sysopt_gym.envs.base import FamilyEnv
 from sysopt_gym.envs.federated_lr.env import FederatedLREnv
 from sysopt_gym.envs.federated_lr.vector_env import FederatedLRVectorEnv
 from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.vector_env import SequenceDesignVectorEnv
+from sysopt_gym.envs.vector import FamilyVectorEnv
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
 
 SINGLE: dict[str, Callable[..., FamilyEnv[Any]]] = {

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
-from ...core.errors import IllegalActionError
 from ...datasets.federated_lr.instance import Federation
-from ..base import FamilyVectorEnv, Observation, draw_masked
+from ..base import Observation
+from ..vector import FamilyVectorEnv
 from .alike import check_alike
 from .dynamics import make_dynamics
 from .env import FederatedLREnv, reward_of
@@ -25,14 +26,15 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
 
     Observations, rewards, ends and infos are those of N single environments, batched as
     `gymnasium.vector.SyncVectorEnv` batches them: arrays with the lane first, and beside each key
-    of the infos its mask `_key`, here always true. Lane i seeded with s is the single environment
+    of the infos its mask `_key`. Lane i seeded with s is the single environment
     seeded with s + i. Numbers agree up to the order in which sums are taken.
 
     ## Autoreset
-    Next step (`metadata["autoreset_mode"]`), each lane for itself: the step after its terminated
-    one ignores its action, begins its next episode and returns its first observation, with reward 0
-    and no end. The final observation is therefore the one that the terminated step returns; there
-    is no `final_obs`.
+    `autoreset_mode`, each lane for itself. NextStep: the step after its terminated one ignores its
+    action, begins its next episode and returns its first observation, with reward 0 and no end;
+    the final observation is the one that the terminated step returns. SameStep: the terminated step
+    returns the next episode's first observation, and the last one's end under `final_obs` and
+    `final_info`. Disabled: `reset(options={"reset_mask": terminations})`.
 
     ## Action space
     Form grid: `MultiDiscrete([25] * N)`, an action a lane; `action_mask` [N, 25] is exact, and the
@@ -40,8 +42,8 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
 
     ## Arguments
     num_envs: N. instances (by default the first of small:test), form, server, settings, device: as
-    of the single environment. The federations must be alike in model, classes, shape of a row,
-    participants, local steps and batch size.
+    of the single environment. autoreset_mode: one of the above. The federations must be alike in
+    model, classes, shape of a row, participants, local steps and batch size.
 
     Raises:
         SettingError: form orders, or an argument that cannot be used.
@@ -58,8 +60,10 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
         server: str = "average",
         settings: Mapping[str, str] | None = None,
         device: str = "cpu",
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
-        super().__init__(FederatedLREnv(instances, form, server, settings, device), num_envs)
+        single = FederatedLREnv(instances, form, server, settings, device)
+        super().__init__(single, num_envs, autoreset_mode)
         for other in self.instances[1:]:
             check_alike(self.instances[0], other)
         self.server = server
@@ -67,53 +71,32 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
         self._observer = Observer(num_envs)
         # By round, of each lane's episode.
         self._accuracies: list[list[float]] = [[] for _ in range(num_envs)]
-        self._ended = np.zeros(num_envs, np.bool_)
 
-    def _begin(self, instance: Federation | None, seeds: Sequence[int | None]) -> None:
-        if instance is not None:
-            check_alike(self.instances[0], instance)
-        for lane, seed in enumerate(seeds):
-            self._begin_lane(lane, instance, seed)
-        self._observer.begin(self.dynamics.statistics, np.arange(self.num_envs))
+    def _check_fits(self, instance: Federation) -> None:
+        check_alike(self.instances[0], instance)
 
-    def _play(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _begin(self, lanes: np.ndarray, seeds: Sequence[int | None]) -> None:
+        for lane, seed in zip(lanes.tolist(), seeds, strict=True):
+            world = int(self._rngs[lane].integers(2**32)) if seed is None else seed
+            self.dynamics.begin(lane, self.instances_now[lane], world)
+            self._accuracies[lane] = []
+        self._observer.begin(self.dynamics.statistics, lanes)
+
+    def _play(self, actions: np.ndarray, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         s = self.dynamics.statistics
-        going, over = np.flatnonzero(~self._ended), np.flatnonzero(self._ended)
         orders = self._orders(actions, going)
-        rewards = np.zeros(self.num_envs)
         before = s.validation_loss[going].tolist()
-        if len(going):
-            self.dynamics.step(orders, going)
-            self._observer.look(s, going)
-        for lane, loss in zip(going.tolist(), before, strict=True):
-            rewards[lane] = reward_of(s, lane, loss)
+        self.dynamics.step(orders, going)
+        self._observer.look(s, going)
+        rewards = np.zeros(len(going))
+        for row, (lane, loss) in enumerate(zip(going.tolist(), before, strict=True)):
+            rewards[row] = reward_of(s, lane, loss)
             if s.step[lane] > 1:
                 self._accuracies[lane].append(float(s.validation_accuracy[lane]))
-        self._ended[going] = s.diverged[going] | (s.step[going] > s.rounds[going])
-        for lane in over.tolist():
-            self._begin_lane(lane, None, None)
-        if len(over):
-            self._observer.begin(s, over)
-        return rewards, self._ended.copy()
-
-    def _begin_lane(self, lane: int, federation: Federation | None, seed: int | None) -> None:
-        """Start an episode of the federation, or of one that the lane draws, in a lane."""
-        rng = self._rngs[lane]
-        if federation is None:
-            federation = self.instances[rng.integers(len(self.instances))]
-        world = int(rng.integers(2**32)) if seed is None else seed
-        self.dynamics.begin(lane, federation, world)
-        self._accuracies[lane] = []
-        self._ended[lane] = False
+        return rewards, s.diverged[going] | (s.step[going] > s.rounds[going])
 
     def _orders(self, actions: np.ndarray, going: np.ndarray) -> np.ndarray:
         """Return the actions of the lanes that go on as orders, int64 [n, 5]."""
-        shape = self.action_space.shape
-        if actions.shape != shape or (self.form == "grid" and actions.dtype.kind not in "iu"):
-            kind = "whole numbers, one a lane" if self.form == "grid" else "numbers, two a lane"
-            raise IllegalActionError(
-                f"actions are {kind}, {shape}; got shape {actions.shape}, dtype {actions.dtype}"
-            )
         s = self.dynamics.statistics
         rates = zip(s.alpha[going].tolist(), s.beta[going].tolist(), strict=True)
         orders = [
@@ -127,26 +110,21 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
         s = self.dynamics.statistics
         return mask_of(s.alpha, s.beta)
 
-    def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> np.ndarray:
-        if seed is None and self._begun:
-            return draw_masked(rng, self._masks())
-        lanes = range(self.num_envs)
-        first = [
-            self.instances[0] if seed is None else self._drawn_after(seed + lane)[0]
-            for lane in lanes
-        ]
-        return draw_masked(rng, np.array([mask_of(f.alpha, f.beta) for f in first]))
+    def _first_mask(self, instance: Federation) -> np.ndarray:
+        return mask_of(instance.alpha, instance.beta)
 
-    def _observation(self) -> Observation:
-        seen = {"rounds": self._observer.rounds.copy()}
+    def _observation(self, lanes: np.ndarray) -> Observation:
+        seen = {"rounds": self._observer.rounds[lanes]}
         if self.form == "grid":
-            seen["action_mask"] = self._masks()
+            seen["action_mask"] = self._masks()[lanes]
         return seen
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self, lanes: np.ndarray) -> dict[str, Any]:
         s = self.dynamics.statistics
-        objective = np.empty(self.num_envs)
-        for lane, f in enumerate(self.dynamics.federations):
-            accuracies = np.array(self._accuracies[lane])
-            objective[lane] = score(f.objective, accuracies, f.rounds, f.target)
-        return s.columns() | {"objective": objective, "feasible": self._ended.copy()}
+        objective = np.empty(len(lanes))
+        for row, lane in enumerate(lanes.tolist()):
+            f, accuracies = self.instances_now[lane], np.array(self._accuracies[lane])
+            objective[row] = score(f.objective, accuracies, f.rounds, f.target)
+        ended = s.diverged[lanes] | (s.step[lanes] > s.rounds[lanes])
+        figures = {key: column[lanes] for key, column in s.columns().items()}
+        return figures | {"objective": objective, "feasible": ended}

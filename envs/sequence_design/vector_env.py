@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
-from ...core.errors import IllegalActionError, SettingError
+from ...core.errors import SettingError
 from ...datasets.sequence_design.instance import DesignTask
-from ..base import FamilyVectorEnv, Observation, draw_masked
+from ..base import Observation
+from ..vector import FamilyVectorEnv
 from .designs import padding
 from .dynamics import append
 from .env import SequenceDesignEnv, check_alike, illegal_letter
@@ -45,15 +47,17 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
 
     Observations, rewards, ends and infos are those of N single environments, batched as
     `gymnasium.vector.SyncVectorEnv` batches them (B = N below): arrays with the lane first, and
-    beside each key of the infos its mask `_key`, here always true. Lane i seeded with s is the
+    beside each key of the infos its mask `_key`. Lane i seeded with s is the
     single environment seeded with s + i. All episodes have the same number of steps, so all lanes
     begin and end together.
 
     ## Autoreset
-    Next step (`metadata["autoreset_mode"]`): the step after a terminated one ignores its actions,
-    begins the next episode and returns its first observation, with reward 0 and no end. The final
-    observation is therefore the one that the terminated step returns, and its infos are the final
-    infos; there is no `final_obs`.
+    `autoreset_mode`, all lanes together. NextStep: the step after the terminated one ignores its
+    actions, begins the next episodes and returns their first observations, with reward 0 and no
+    end; the final observations are the ones that the terminated step returns. SameStep: the
+    terminated step returns the next episodes' first observations, and the last ones' ends under
+    `final_obs` and `final_info`. Disabled: `reset(options={"reset_mask": terminations})`, of all
+    lanes.
 
     ## Action space
     `MultiDiscrete([V] * B)`, a letter a lane; `action_mask` [B, V] is exact, as in the single
@@ -67,6 +71,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
     num_envs: B. instances, designs, kappa, proxy, settings: as of the single environment; tasks
     that ask for batches of different sizes need `designs`. form: construct; the others' episodes
     end at different steps, and are served by `gymnasium.make_vec(..., vectorization_mode="sync")`.
+    autoreset_mode: one of the above.
 
     Raises:
         SettingError: another form, or an argument that cannot be used.
@@ -84,9 +89,10 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         kappa: float = 0.0,
         proxy: Ensemble | None = None,
         settings: Mapping[str, str] | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
         single = SequenceDesignEnv(instances, form, designs, kappa, None, proxy, settings)
-        super().__init__(single, num_envs)
+        super().__init__(single, num_envs, autoreset_mode)
         sizes = {task.batch_size for task in self.instances}
         if designs is None and len(sizes) > 1:
             raise SettingError(
@@ -96,33 +102,26 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         self.kappa, self.designs, self._proxy = kappa, designs, proxy
         self._teams: dict[int, Team] = {}
         self._playing: list[tuple[Team, np.ndarray]] = []
-        self._ended = True
 
-    def _begin(self, instance: DesignTask | None, seeds: Sequence[int | None]) -> None:
-        if instance is not None:
-            check_alike(self.instances[0], instance)
-        self._start_all(instance)
+    def _check_fits(self, instance: DesignTask) -> None:
+        check_alike(self.instances[0], instance)
 
-    def _play(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rewards = np.zeros(self.num_envs)
-        if self._ended:
-            self._start_all(None)
-        else:
-            self._append(actions)
-            if self._at == self._tokens.shape[1]:
-                rewards = self._hand_in()
-        return rewards, np.full(self.num_envs, self._ended)
+    def _to_reset(self, mask: Any) -> np.ndarray:
+        lanes = super()._to_reset(mask)
+        if len(lanes) < self.num_envs:
+            raise SettingError(
+                "reset_mask: the episodes of all lanes begin and end together; mask in all, or use "
+                'gymnasium.make_vec(..., vectorization_mode="sync")'
+            )
+        return lanes
 
-    def _start_all(self, task: DesignTask | None) -> None:
-        """Start an episode of the task, or of one that the lane draws, in every lane."""
-        lanes = np.arange(self.num_envs)
-        if task is not None:
-            self._playing = [(self._team(task), lanes)]
-        else:
-            drawn = np.array([rng.integers(len(self.instances)) for rng in self._rngs])
-            for row in set(drawn.tolist()) - self._teams.keys():
-                self._teams[row] = self._team(self.instances[row])
-            self._playing = [(self._teams[row], lanes[drawn == row]) for row in np.unique(drawn)]
+    def _begin(self, lanes: np.ndarray, seeds: Sequence[int | None]) -> None:
+        of_task: dict[int, list[int]] = {}
+        for lane, task in enumerate(self.instances_now):
+            of_task.setdefault(id(task), []).append(lane)
+        self._playing = [
+            (self._team(self.instances_now[own[0]]), np.array(own)) for own in of_task.values()
+        ]
         first = self._playing[0][0]
         self._size, length = first.padding.shape
         self._count = 0
@@ -133,10 +132,30 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         self._best, self._mean, self._spread = np.zeros((3, self.num_envs))
         self._text = np.full(self.num_envs, "", object)
         self._objective = self._expected()
-        self._ended = False
         self._next_designs()
 
+    def _play(self, actions: np.ndarray, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rewards = np.zeros(self.num_envs)
+        self._append(actions)
+        if self._at == self._tokens.shape[1]:
+            rewards = self._hand_in()
+        return rewards, np.full(self.num_envs, self._over)
+
+    @property
+    def _over(self) -> bool:
+        """Whether all designs have been handed in."""
+        return self._count == self._size
+
     def _team(self, task: DesignTask) -> Team:
+        """Return what lanes of the task share, computed once if it is one of `instances`."""
+        team = self._teams.get(id(task))
+        if team is None or team.task is not task:
+            team = self._make_team(task)
+            if any(task is one for one in self.instances):
+                self._teams[id(task)] = team
+        return team
+
+    def _make_team(self, task: DesignTask) -> Team:
         size = task.batch_size if self.designs is None else self.designs
         proxy = self._proxy if self._proxy is not None else reference_proxy(task)
         rows = padding(task, size)
@@ -148,12 +167,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         self._tokens = np.full((self.num_envs, task.length), task.letters, np.int8)
 
     def _append(self, letters: np.ndarray) -> None:
-        if letters.shape != (self.num_envs,) or letters.dtype.kind not in "iu":
-            raise IllegalActionError(
-                f"actions are {self.num_envs} whole numbers, a letter a lane; got shape "
-                f"{letters.shape}, dtype {letters.dtype}"
-            )
-        letters, tokens = letters.astype(np.int64), self._tokens.copy()
+        tokens = self._tokens.copy()
         for team, lanes in self._playing:
             part = tokens[lanes]
             row = _ruled_out(team.task, part, self._at, letters[lanes])
@@ -161,7 +175,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
                 row = append(part, self._at, letters[lanes], team.task.banned)
             if row >= 0:
                 lane = int(lanes[row])
-                raise illegal_letter(team.task, int(letters[lane]), self._at, self._mask()[lane])
+                raise illegal_letter(team.task, int(letters[lane]), self._at, self._masks()[lane])
             tokens[lanes] = part
         self._tokens = tokens
         self._at += 1
@@ -187,8 +201,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         self._count += 1
         self._best = np.where(first, np.maximum(self._best, values), self._best)
         self._objective = self._expected()
-        self._ended = self._count == self._size
-        if not self._ended:
+        if not self._over:
             self._next_designs()
         return np.where(first, values, 0.0)
 
@@ -209,42 +222,38 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
             batch[lanes] = part
         return expected_median(batch)
 
-    def _mask(self) -> np.ndarray:
-        mask = np.zeros((self.num_envs, self.instances[0].letters), np.int8)
-        if self._ended:
-            mask[:, 0] = 1
-            return mask
+    def _masks(self) -> np.ndarray:
+        masks = np.zeros((self.num_envs, self.instances[0].letters), np.int8)
+        if self._over:
+            masks[:, 0] = 1
+            return masks
         for team, lanes in self._playing:
-            mask[lanes] = letters_at(team.task, self._tokens[lanes], self._at)
-        return mask
+            masks[lanes] = letters_at(team.task, self._tokens[lanes], self._at)
+        return masks
 
-    def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> np.ndarray:
-        if seed is not None:
-            tasks = [self._drawn_after(seed + lane)[0] for lane in range(self.num_envs)]
-            nothing = np.zeros((1, tasks[0].length), np.int8)
-            return draw_masked(rng, np.concatenate([letters_at(t, nothing, 0) for t in tasks]))
-        shape = self.num_envs, self.instances[0].letters
-        return draw_masked(rng, np.ones(shape) if self._ended else self._mask())
+    def _first_mask(self, instance: DesignTask) -> np.ndarray:
+        masks: np.ndarray = letters_at(instance, np.zeros((1, instance.length), np.int8), 0)
+        return masks[0]
 
-    def _observation(self) -> Observation:
-        task, nothing = self.instances[0], np.zeros(self.num_envs)
+    def _observation(self, lanes: np.ndarray) -> Observation:
+        task, nothing = self.instances[0], np.zeros(len(lanes))
         progress = self._at / task.length, self._count / self._size
         return {
-            "tokens": self._tokens.copy(),
-            "progress": np.tile(np.array(progress, np.float32), (self.num_envs, 1)),
-            "proxy_values": np.ascontiguousarray(squashed(nothing, nothing, self._best).T),
-            "action_mask": self._mask(),
+            "tokens": self._tokens[lanes],
+            "progress": np.tile(np.array(progress, np.float32), (len(lanes), 1)),
+            "proxy_values": np.ascontiguousarray(squashed(nothing, nothing, self._best[lanes]).T),
+            "action_mask": self._masks()[lanes],
         }
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self, lanes: np.ndarray) -> dict[str, Any]:
         return {
-            "objective": self._objective.copy(),
-            "feasible": np.ones(self.num_envs, np.bool_),
-            "designs": np.full(self.num_envs, self._count),
-            "uniques": self._uniques.copy(),
-            "sequence": self._text.copy(),
-            "proxy_mean": self._mean.copy(),
-            "proxy_spread": self._spread.copy(),
+            "objective": self._objective[lanes],
+            "feasible": np.ones(len(lanes), np.bool_),
+            "designs": np.full(len(lanes), self._count),
+            "uniques": self._uniques[lanes],
+            "sequence": self._text[lanes],
+            "proxy_mean": self._mean[lanes],
+            "proxy_spread": self._spread[lanes],
         }
 
 

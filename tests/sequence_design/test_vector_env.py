@@ -141,7 +141,7 @@ def test_an_illegal_letter_is_named_and_changes_no_lane(tiny_task: Tiny) -> None
     for actions, told in (
         (np.array([first, second, first]), f"letter {second} is not legal at position 1"),
         (np.array([first, first, 6]), "letter 6"),
-        (np.array([first, first]), "a letter a lane"),
+        (np.array([first, first]), "a lane a row"),
         (np.full(3, 0.5), "whole numbers"),
     ):
         with pytest.raises(IllegalActionError, match=told):
