@@ -42,6 +42,7 @@ FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_l
 BENCHMARKS = {
     "muzero_search": ".benchmarks.muzero_search:measure",
     "packing": ".benchmarks.packing:measure",
+    "vector_envs": ".benchmarks.vector_envs:measure",
 }
 # The tables of contenders that a module may hold, in the order of lists and reports.
 TABLES: Mapping[Role, str] = {"agent": "AGENTS", "solver": "SOLVERS", "oracle": "ORACLES"}

@@ -282,7 +282,7 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     def _own_episode(self) -> None:
         """Replace what actions change in place by copies, and make views into them again."""
 
-    def _start_of(self, instance: I) -> Any:
+    def start_of(self, instance: I) -> Any:
         """Return `_make_start(instance)`, computed once if the instance is one of `instances`."""
         kept, start = self._starts.get(id(instance), (None, None))
         if kept is not instance:

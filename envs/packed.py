@@ -118,6 +118,23 @@ class Layout:
         return read  # type: ignore[no-any-return]
 
 
+def widened(rows: np.ndarray, width: int) -> np.ndarray:
+    """Return rows of at least so many columns for packed arrays of unlike lengths.
+
+    Args:
+        rows: [B, n, ...], a lane a row.
+        width: columns wanted.
+
+    Returns:
+        The rows themselves where they are wide enough, else a copy with zeros behind.
+    """
+    if rows.shape[1] >= width:
+        return rows
+    wider = np.zeros((len(rows), width, *rows.shape[2:]), rows.dtype)
+    wider[:, : rows.shape[1]] = rows
+    return wider
+
+
 def _load(context: Any, builder: Any, data: Any, field: _Field, kind: Any) -> Any:
     """Emit the code that takes a field out of the packed array at `data`."""
 

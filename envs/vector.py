@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
@@ -64,7 +65,8 @@ class FamilyVectorEnv(  # type: ignore[misc]
         self.num_envs, self.form = num_envs, single.form
         self.problem, self.instances = single.problem, single.instances
         self.single_observation_space = single.observation_space
-        self.single_action_space = single.action_space
+        # A copy, which samples as its base class does: no one environment's actions are meant.
+        self.single_action_space = copy.copy(single.action_space)
         self.observation_space = batch_space(single.observation_space, num_envs)
         self.action_space = batch_space(single.action_space, num_envs)
         if isinstance(self.action_space, Legal):

@@ -24,10 +24,12 @@ from sysopt_gym.envs.base import FamilyEnv
 from sysopt_gym.envs.federated_lr.env import FederatedLREnv
 from sysopt_gym.envs.federated_lr.vector_env import FederatedLRVectorEnv
 from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
+from sysopt_gym.envs.memory_mapping.vector_env import MallocGameVectorEnv
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.vector_env import SequenceDesignVectorEnv
 from sysopt_gym.envs.vector import FamilyVectorEnv
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
+from sysopt_gym.envs.vm_rescheduling.vector_env import VMReschedulingVectorEnv
 
 SINGLE: dict[str, Callable[..., FamilyEnv[Any]]] = {
     "vm plies": lambda **k: VMReschedulingEnv("constrained-small:test", **k),
@@ -44,6 +46,8 @@ SINGLE: dict[str, Callable[..., FamilyEnv[Any]]] = {
     "federated curve": lambda **k: FederatedLREnv("curves:val", **k),
 }
 VECTOR: dict[str, Callable[[], FamilyVectorEnv[Any]]] = {
+    "vm": lambda: VMReschedulingVectorEnv(3, "small:test", allow_stop=True),
+    "memory": lambda: MallocGameVectorEnv(3, "small:test"),
     "sequence": lambda: SequenceDesignVectorEnv(3, designs=2),
     "federated": lambda: FederatedLRVectorEnv(3, "small:test/0"),
     "federated curve": lambda: FederatedLRVectorEnv(3, "curves:val", "continuous"),

@@ -133,7 +133,7 @@ class MallocGameEnv(FamilyEnv[Program]):
 
     def _begin(self, instance: Program, seed: int | None, options: Mapping[str, Any]) -> None:
         self.program = instance
-        self._episode: _Episode = self._start_of(instance)
+        self._episode: _Episode = self.start_of(instance)
         self._return = 0.0
         self._seen = self._arrays()
         restart(self._episode.ints, self._episode.fixed, *self._seen)
@@ -176,7 +176,7 @@ class MallocGameEnv(FamilyEnv[Program]):
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         if seed is not None:
-            return rng.choice(np.flatnonzero(self._start_of(self._drawn_after(seed)[0]).first_mask))
+            return rng.choice(np.flatnonzero(self.start_of(self._drawn_after(seed)[0]).first_mask))
         return rng.choice(np.flatnonzero(self._mask())) if self._begun else np.int64(DROP)
 
     def _mask(self) -> np.ndarray:

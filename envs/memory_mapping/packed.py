@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from ..packed import Layout
-from .dynamics import State, Static, make_state, reset, step
+from .dynamics import DROP, GOES_ON, OUTCOME, State, Static, make_state, reset, step
 from .observation import observe
 
 LAYOUT = Layout(Static, State)
@@ -85,3 +85,86 @@ def advance(
     saved = step(static, state, action)
     observe(static, state, fixed, decisions, occupancy, supply, globals_)
     return int(saved)
+
+
+@njit(cache=True)
+def look_lanes(
+    packed: np.ndarray, lanes: np.ndarray, scalars: np.ndarray, legal: np.ndarray
+) -> None:
+    """Note where lanes stand.
+
+    Args:
+        packed: an episode a row, int64 [B, n].
+        lanes: the rows to look at, int64 [m].
+        scalars: gets `State.scalars`, int64 [B, 6].
+        legal: gets the mask of actions, int8 [B, 3]; Drop after the end.
+    """
+    for lane in lanes:
+        state = read_state(packed[lane])
+        scalars[lane] = state.scalars
+        legal[lane] = state.mask
+        if state.scalars[OUTCOME] != GOES_ON:
+            legal[lane, DROP] = 1
+
+
+@njit(cache=True)
+def advance_lanes(
+    packed: np.ndarray,
+    lanes: np.ndarray,
+    actions: np.ndarray,
+    saved: np.ndarray,
+    scalars: np.ndarray,
+    legal: np.ndarray,
+) -> int:
+    """Take an action in each of the lanes, if all are legal.
+
+    Args:
+        packed: an episode a row, int64 [B, n].
+        lanes: the rows that go on, int64 [m].
+        actions: int64 [B].
+        saved: gets the time saved, ps, int64 [m].
+        scalars: see `look_lanes`.
+        legal: see `look_lanes`; as it was before the actions.
+
+    Returns:
+        -1, or the first lane whose action is not legal; then nothing has changed.
+    """
+    for lane in lanes:
+        action = actions[lane]
+        if action < 0 or action >= legal.shape[1] or not legal[lane, action]:
+            return int(lane)
+    for row in range(len(lanes)):
+        lane = lanes[row]
+        static, state = unpack(packed[lane])
+        saved[row] = step(static, state, actions[lane])
+    look_lanes(packed, lanes, scalars, legal)
+    return -1
+
+
+@njit(cache=True)
+def observe_lanes(
+    packed: np.ndarray,
+    fixed: np.ndarray,
+    lanes: np.ndarray,
+    decisions: np.ndarray,
+    occupancy: np.ndarray,
+    supply: np.ndarray,
+    globals_: np.ndarray,
+) -> None:
+    """Observe lanes.
+
+    Args:
+        packed: an episode a row, int64 [B, n].
+        fixed: `fixed_features` of each lane's program, float32 [B, D_max, 28].
+        lanes: the rows to observe, int64 [m].
+        decisions: as of `restart`, a lane a row: [m, W, 28].
+        occupancy: likewise, [m, PAST + AHEAD, BINS].
+        supply: likewise, [m, SUPPLY].
+        globals_: likewise, [m, 8].
+    """
+    for row in range(len(lanes)):
+        lane = lanes[row]
+        static, state = unpack(packed[lane])
+        observe(
+            static, state, fixed[lane], decisions[row], occupancy[row], supply[row], globals_[row]
+        )

@@ -6,4 +6,5 @@ FAMILY = Family(
     problem=f"{__name__}.problem:PROBLEM",
     env_id="sysopt/VMRescheduling-v0",
     env=f"{__name__}.env:VMReschedulingEnv",
+    vector_env=f"{__name__}.vector_env:VMReschedulingVectorEnv",
 )

@@ -128,14 +128,14 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             self.max_pms, self.max_vms, self.n_actions, self.max_nodes
         )
         for cluster in self.instances:
-            self._check_padding(cluster)
+            self.check_padding(cluster)
 
     def _begin(self, instance: Cluster, seed: int | None, options: Mapping[str, Any]) -> None:
-        self._check_padding(instance)
+        self.check_padding(instance)
         self.cluster = instance
         elapsed_s = options.get("elapsed_s")
         if elapsed_s is None:
-            start = self._start_of(instance)
+            start = self.start_of(instance)
         elif instance.mode == "live":
             start = self._packed(*_pack_churned(instance, seed or 0, float(elapsed_s)), live=True)
         else:
@@ -204,7 +204,7 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
         return super()._action_masks()
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
-        episode = self.episode if seed is None else self._start_of(self._drawn_after(seed)[0])[0]
+        episode = self.episode if seed is None else self.start_of(self._drawn_after(seed)[0])[0]
         second = episode.ints[CHOSEN] >= 0
         legal = np.flatnonzero(episode.dest_legal if second else episode.vm_legal)
         action = rng.choice(legal) if len(legal) else np.int64(0)
@@ -278,7 +278,12 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             + (" and destination_mask(vm)" if self.form == "joint" else "")
         )
 
-    def _check_padding(self, cluster: Cluster) -> None:
+    def check_padding(self, cluster: Cluster) -> None:
+        """Refuse a cluster that is larger than the padding.
+
+        Raises:
+            InstanceError: with the arguments that fit it.
+        """
         if cluster.n_pms > self.max_pms or cluster.n_vms > self.max_vms:
             raise InstanceError(
                 f"{cluster.name}: {cluster.n_pms} PMs and {cluster.n_vms} VMs are more than the "

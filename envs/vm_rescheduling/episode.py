@@ -23,7 +23,17 @@ from .dynamics import (
 )
 from .objective import fragment_rate, goal_reached, reward_scale, value
 from .observation import write_pm, write_vm
-from .packed import ALLOW_STOP, CHOSEN, LIVE, N_LEGAL, OVER, REWARD_SCALE, Index, unpack
+from .packed import (
+    ALLOW_STOP,
+    CHOSEN,
+    LIVE,
+    N_LEGAL,
+    OVER,
+    REWARD_SCALE,
+    Episode,
+    Index,
+    unpack,
+)
 
 ILLEGAL, GOES_ON, ENDED = -1, 0, 1
 
@@ -313,3 +323,51 @@ def play(
         if outcome != ILLEGAL:
             ints[CHOSEN] = -1
     return outcome, reward, value(static, totals), fragment_rate(totals), totals[MOVES]
+
+
+@njit(cache=True)
+def play_lanes(
+    episodes: Episode,
+    lanes: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+    ended: np.ndarray,
+    figures: np.ndarray,
+    moves: np.ndarray,
+) -> int:
+    """Play a ply in each of the lanes, if all are legal; not for the live mode.
+
+    Args:
+        episodes: each buffer with the lane first, [B, ...].
+        lanes: the lanes that go on, int64 [m].
+        actions: int64 [B]; VMs, V to stop, or destinations.
+        rewards: float64 [m], written to.
+        ended: bool [m], written to.
+        figures: float64 [B, 2]; objective and fragment rate, written to.
+        moves: int64 [B]; moves made, written to.
+
+    Returns:
+        -1, or the first lane whose action is not legal; then nothing has changed.
+    """
+    ints = episodes.ints
+    for lane in lanes:
+        action = actions[lane]
+        legal = episodes.vm_legal[lane] if ints[lane, CHOSEN] < 0 else episodes.dest_legal[lane]
+        if action < 0 or action >= len(legal) or not legal[action]:
+            return int(lane)
+    for row in range(len(lanes)):
+        lane = lanes[row]
+        first = ints[lane, CHOSEN] < 0
+        outcome, rewards[row], figures[lane, 0], figures[lane, 1], moves[lane] = play(
+            ints[lane],
+            episodes.floats[lane],
+            episodes.pms[lane],
+            episodes.vms[lane],
+            episodes.vm_pm[lane],
+            episodes.vm_legal[lane],
+            episodes.dest_legal[lane],
+            actions[lane] if first else -1,
+            -1 if first else actions[lane],
+        )
+        ended[row] = outcome == ENDED
+    return -1

@@ -126,7 +126,7 @@ def test_an_illegal_action_is_named_by_its_lane_and_changes_no_lane(world: World
     for actions, told in (
         (np.array([STAY, STAY, 24]), "lane 2: action 24 is not legal at alpha 100"),
         (np.array([STAY, -1, STAY]), "lane 1"),
-        (np.array([STAY, STAY]), "one a lane"),
+        (np.array([STAY, STAY]), "a lane a row"),
         (np.full(3, 12.0), "whole numbers"),
     ):
         with pytest.raises(IllegalActionError, match=told):
@@ -135,7 +135,7 @@ def test_an_illegal_action_is_named_by_its_lane_and_changes_no_lane(world: World
     assert (later["step"] == 1).all() and (infos["step"] == 0).all()
     assert (before["rounds"] == kept).all(), "what was returned stays as it was"
     assert (after["rounds"][:, 1] == kept[:, 0]).all()
-    with pytest.raises(IllegalActionError, match="two a lane"):
+    with pytest.raises(IllegalActionError, match="a lane a row"):
         wide = make("vector_entry_point", 3, instances=world(), form="continuous")
         wide.reset()
         wide.step(np.zeros(3))
