@@ -105,12 +105,12 @@ class BatchOfMultiDiscrete(_Batch, spaces.Box):
 
 @batch_space.register(LegalDiscrete)
 def _batch_discrete(space: LegalDiscrete, n: int = 1) -> BatchOfDiscrete:
-    sizes, starts = (np.full(n, whole, space.dtype) for whole in (space.n, space.start))
-    return BatchOfDiscrete(sizes, space.dtype, copy.deepcopy(space.np_random), starts)
+    sizes, starts = (np.full(n, whole, np.int64) for whole in (space.n, space.start))
+    return BatchOfDiscrete(sizes, np.int64, copy.deepcopy(space.np_random), starts)
 
 
 @batch_space.register(LegalMultiDiscrete)
 def _batch_multi_discrete(space: LegalMultiDiscrete, n: int = 1) -> BatchOfMultiDiscrete:
     low = np.tile(space.start, (n, *[1] * space.nvec.ndim))
     high = low + space.nvec - 1
-    return BatchOfMultiDiscrete(low, high, dtype=space.dtype, seed=copy.deepcopy(space.np_random))
+    return BatchOfMultiDiscrete(low, high, dtype=np.int64, seed=copy.deepcopy(space.np_random))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
@@ -16,6 +16,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError
 from sysopt_gym.core.registry import load_problem
+from sysopt_gym.datasets.sequence_design.generator import generate
+from sysopt_gym.envs.sequence_design.proxy import fit
 from sysopt_gym.envs.vector import FamilyVectorEnv
 
 LANES = 5
@@ -30,6 +32,11 @@ def clusters() -> tuple[Any, ...]:
     return *plain[:2], *constrained[:2]
 
 
+def tasks() -> tuple[Any, ...]:
+    """Two small tasks."""
+    return tuple(generate({"rows": "256", "length": "9"}, seed) for seed in (0, 1))
+
+
 # Family, the environment's arguments, and steps that end several episodes.
 KINDS: dict[str, tuple[str, Callable[[], dict[str, Any]], int]] = {
     "vm": ("vm_rescheduling", lambda: {"instances": clusters(), "allow_stop": True}, 120),
@@ -39,7 +46,7 @@ KINDS: dict[str, tuple[str, Callable[[], dict[str, Any]], int]] = {
         lambda: {"instances": "small:train", "settings": {"dead_end": "terminate"}},
         150,
     ),
-    "sequence": ("sequence_design", lambda: {"designs": 1}, 80),
+    "sequence": ("sequence_design", lambda: {"instances": tasks(), "designs": 2}, 60),
     "federated": ("federated_lr", lambda: {"instances": "curves:val"}, 70),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -68,6 +75,16 @@ def assert_same(one: Any, other: Any, where: str = "") -> None:
                 assert_same(mine, its, where)
         else:
             assert np.array_equal(one, other), where
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_training() -> Iterator[None]:
+    """Proxies are good enough for these tests after few steps; none is kept for other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "FEWEST_STEPS", 20)
+        patch.setattr(fit, "REFERENCE_STEPS", 20)
+        patch.setattr(fit, "_REFERENCE", {})
+        yield
 
 
 @kinds
@@ -175,7 +192,7 @@ def test_without_autoreset_a_lane_that_ended_takes_no_action() -> None:
     env.reset(seed=0)
     ends = np.zeros(LANES, np.bool_)
     while not ends.any():
-        _, _, ends, _, _ = env.step(env.action_space.sample())
+        ends = env.step(env.action_space.sample())[2]
     with pytest.raises(IllegalActionError, match=r"lanes \[0, 1, 2, 3, 4\] are over.*reset_mask"):
         env.step(env.action_space.sample())
 
