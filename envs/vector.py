@@ -16,6 +16,7 @@ from ..core.errors import IllegalActionError, SettingError
 from ..core.instance import Instance
 from .actions import Legal
 from .base import FamilyEnv, Observation, OfFamily
+from .window import check_render_mode
 
 I = TypeVar("I", bound=Instance)  # noqa: E741 (the family's instance type)
 
@@ -28,11 +29,13 @@ class FamilyVectorEnv(  # type: ignore[misc]
     What it returns is what `gymnasium.vector.SyncVectorEnv` would of single environments: arrays
     with the lane first, beside each key of the infos its mask `_key`. Lane i seeded with s is the
     single environment seeded with s + i. All of Gymnasium's autoreset modes are served. A subclass
-    writes the hooks `_begin`, `_play`, `_observation`, `_info`, `_masks` and `_first_mask`.
+    writes the hooks `_begin`, `_play`, `_observation`, `_info`, `_masks`, `_first_mask` and
+    `_frame`.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (as the base class declares it)
         "autoreset_mode": AutoresetMode.NEXT_STEP,
+        "render_modes": ["rgb_array"],
     }
     forms: ClassVar[tuple[str, ...]]
     """The forms of the single environment that can be stepped together."""
@@ -50,7 +53,7 @@ class FamilyVectorEnv(  # type: ignore[misc]
             autoreset_mode: "NextStep", "SameStep" or "Disabled"; see Gymnasium's AutoresetMode.
 
         Raises:
-            SettingError: a form that is not served, no lanes, or an unknown mode.
+            SettingError: a form or a render mode that is not served, no lanes, or an unknown mode.
         """
         if single.form not in self.forms:
             choices = " or ".join(f'"{form}"' for form in self.forms)
@@ -60,8 +63,13 @@ class FamilyVectorEnv(  # type: ignore[misc]
             )
         if num_envs < 1:
             raise SettingError(f"num_envs is {num_envs}; give at least 1")
+        check_render_mode(single.render_mode, self.metadata["render_modes"])
+        self.render_mode = single.render_mode
         self.autoreset_mode = _mode(autoreset_mode)
-        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
+        self.metadata = self.metadata | {
+            "autoreset_mode": self.autoreset_mode,
+            "render_fps": single.metadata["render_fps"],
+        }
         self.num_envs, self.form = num_envs, single.form
         self.problem, self.instances = single.problem, single.instances
         self.single_observation_space = single.observation_space
@@ -145,6 +153,12 @@ class FamilyVectorEnv(  # type: ignore[misc]
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             self._begin_anew(np.flatnonzero(ended), seen, infos)
         return seen, rewards, ended, np.zeros_like(ended), infos
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Draw the state of every lane, uint8 [H, W, 3] each; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return tuple(self._frame(lane) for lane in range(self.num_envs))
 
     def _begin_anew(self, lanes: np.ndarray, seen: Observation, infos: dict[str, Any]) -> None:
         """Begin the next episode in lanes; put what they ended with under `final_obs`, `final_info`
@@ -253,6 +267,10 @@ class FamilyVectorEnv(  # type: ignore[misc]
     @abstractmethod
     def _first_mask(self, instance: I) -> np.ndarray:
         """Return the mask at the start of an instance, int8 [A]."""
+
+    @abstractmethod
+    def _frame(self, lane: int) -> np.ndarray:
+        """Draw the state of a lane, uint8 [H, W, 3]."""
 
 
 def draw_masked(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:

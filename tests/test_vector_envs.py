@@ -261,3 +261,24 @@ def test_a_copied_action_space_is_not_tied_to_the_environment(kind: str) -> None
     with pytest.raises(IllegalActionError, match="do not know"):
         copy.deepcopy(env.action_space).sample()
     assert env.single_action_space.contains(env.single_action_space.sample())
+
+
+@kinds
+def test_lanes_are_drawn_as_single_environments_are(kind: str) -> None:
+    together: Vector = make(kind, lanes=2, render_mode="rgb_array")
+    apart: Vector = make(kind, "sync", 2, render_mode="rgb_array")
+    together.action_space.seed(0)
+    together.reset(seed=0)
+    apart.reset(seed=0)
+    for _ in range(9):
+        actions = together.action_space.sample()
+        together.step(actions)
+        apart.step(actions)
+        pictures: Any = together.render()
+        for picture, alone in zip(pictures, apart.render(), strict=True):  # type: ignore[arg-type]
+            assert np.array_equal(picture, alone)
+
+
+def test_a_window_for_many_lanes_is_refused() -> None:
+    with pytest.raises(SettingError, match="rgb_array"):
+        make("memory", render_mode="human")

@@ -19,6 +19,7 @@ from .forms import order_of
 from .grid import mask_of
 from .objective import score
 from .observation import Observer
+from .render import frame
 
 
 class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
@@ -42,8 +43,9 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
 
     ## Arguments
     num_envs: N. instances (by default the first of small:test), form, server, settings, device: as
-    of the single environment. autoreset_mode: one of the above. The federations must be alike in
-    model, classes, shape of a row, participants, local steps and batch size.
+    of the single environment. autoreset_mode: one of the above. render_mode: "rgb_array", a picture
+    of each lane. The federations must be alike in model, classes, shape of a row, participants,
+    local steps and batch size.
 
     Raises:
         SettingError: form orders, or an argument that cannot be used.
@@ -61,8 +63,9 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
         settings: Mapping[str, str] | None = None,
         device: str = "cpu",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
     ) -> None:
-        single = FederatedLREnv(instances, form, server, settings, device)
+        single = FederatedLREnv(instances, form, server, settings, device, render_mode)
         super().__init__(single, num_envs, autoreset_mode)
         for other in self.instances[1:]:
             check_alike(self.instances[0], other)
@@ -71,6 +74,7 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
         self._observer = Observer(num_envs)
         # By round, of each lane's episode.
         self._accuracies: list[list[float]] = [[] for _ in range(num_envs)]
+        self._traces: list[list[dict[str, Any]]] = [[] for _ in range(num_envs)]  # for pictures
 
     def _check_fits(self, instance: Federation) -> None:
         check_alike(self.instances[0], instance)
@@ -80,6 +84,7 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
             world = int(self._rngs[lane].integers(2**32)) if seed is None else seed
             self.dynamics.begin(lane, self.instances_now[lane], world)
             self._accuracies[lane] = []
+            self._traces[lane] = [self.dynamics.statistics.row(lane)]
         self._observer.begin(self.dynamics.statistics, lanes)
 
     def _play(self, actions: np.ndarray, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,6 +96,8 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
         rewards = np.zeros(len(going))
         for row, (lane, loss) in enumerate(zip(going.tolist(), before, strict=True)):
             rewards[row] = reward_of(s, lane, loss)
+            if self.render_mode is not None:
+                self._traces[lane].append(s.row(lane))
             if s.step[lane] > 1:
                 self._accuracies[lane].append(float(s.validation_accuracy[lane]))
         return rewards, s.diverged[going] | (s.step[going] > s.rounds[going])
@@ -112,6 +119,9 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
 
     def _first_mask(self, instance: Federation) -> np.ndarray:
         return mask_of(instance.alpha, instance.beta)
+
+    def _frame(self, lane: int) -> np.ndarray:
+        return frame(self._traces[lane])
 
     def _observation(self, lanes: np.ndarray) -> Observation:
         seen = {"rounds": self._observer.rounds[lanes]}

@@ -17,7 +17,8 @@ from ..vector import FamilyVectorEnv
 from .dynamics import DEAD, FINISHED, GOES_ON, OUTCOME, POSITION, REWINDS, STALL, TIME
 from .env import MallocGameEnv
 from .observation import AHEAD, BINS, DECISION_FEATURES, GLOBAL_FEATURES, PAST, SUPPLY, WINDOW
-from .packed import advance_lanes, look_lanes, observe_lanes
+from .packed import advance_lanes, look_lanes, observe_lanes, state_in
+from .render import frame
 
 
 class MallocGameVectorEnv(FamilyVectorEnv[Program]):
@@ -44,7 +45,7 @@ class MallocGameVectorEnv(FamilyVectorEnv[Program]):
 
     ## Arguments
     num_envs: N. instances, window, settings: as of the single environment. autoreset_mode: one of
-        the above.
+        the above. render_mode: "rgb_array", a picture of each lane.
     """
 
     forms = ("",)
@@ -56,8 +57,9 @@ class MallocGameVectorEnv(FamilyVectorEnv[Program]):
         window: int = WINDOW,
         settings: Mapping[str, str] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
     ) -> None:
-        self._single = MallocGameEnv(instances, window, settings)
+        self._single = MallocGameEnv(instances, window, settings, render_mode)
         super().__init__(self._single, num_envs, autoreset_mode)
         self.window = window
         self._packed = np.zeros((num_envs, 0), np.int64)
@@ -98,6 +100,10 @@ class MallocGameVectorEnv(FamilyVectorEnv[Program]):
 
     def _first_mask(self, instance: Program) -> np.ndarray:
         return self._single.start_of(instance).first_mask.astype(np.int8)
+
+    def _frame(self, lane: int) -> np.ndarray:
+        static = self._single.start_of(self.instances_now[lane]).static
+        return frame(static, state_in(self._packed[lane]))
 
     def _observation(self, lanes: np.ndarray) -> Observation:
         count = len(lanes)

@@ -22,6 +22,7 @@ from .env import SequenceDesignEnv, check_alike, illegal_letter
 from .objective import expected_median
 from .observation import squashed
 from .proxy import Ensemble, reference_proxy
+from .render import frame
 from .rules import has_rules, letters_at
 
 
@@ -71,7 +72,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
     num_envs: B. instances, designs, kappa, proxy, settings: as of the single environment; tasks
     that ask for batches of different sizes need `designs`. form: construct; the others' episodes
     end at different steps, and are served by `gymnasium.make_vec(..., vectorization_mode="sync")`.
-    autoreset_mode: one of the above.
+    autoreset_mode: one of the above. render_mode: "rgb_array", a picture of each lane.
 
     Raises:
         SettingError: another form, or an argument that cannot be used.
@@ -90,8 +91,11 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         proxy: Ensemble | None = None,
         settings: Mapping[str, str] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
     ) -> None:
-        single = SequenceDesignEnv(instances, form, designs, kappa, None, proxy, settings)
+        single = SequenceDesignEnv(
+            instances, form, designs, kappa, None, proxy, settings, render_mode
+        )
         super().__init__(single, num_envs, autoreset_mode)
         sizes = {task.batch_size for task in self.instances}
         if designs is None and len(sizes) > 1:
@@ -234,6 +238,11 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
     def _first_mask(self, instance: DesignTask) -> np.ndarray:
         masks: np.ndarray = letters_at(instance, np.zeros((1, instance.length), np.int8), 0)
         return masks[0]
+
+    def _frame(self, lane: int) -> np.ndarray:
+        first = {row.tobytes(): row for row in self._handed_in[lane, : self._count]}
+        rows = np.stack([*first.values(), self._tokens[lane]])
+        return frame(rows, self.instances_now[lane].letters, self._size)
 
     def _observation(self, lanes: np.ndarray) -> Observation:
         task, nothing = self.instances[0], np.zeros(len(lanes))

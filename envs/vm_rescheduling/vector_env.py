@@ -16,9 +16,11 @@ from ...datasets.vm_rescheduling.instance import Cluster
 from ..base import Observation
 from ..packed import widened
 from ..vector import FamilyVectorEnv
+from .dynamics import State, make_static
 from .env import VMReschedulingEnv
 from .episode import play_lanes
-from .packed import CHOSEN, Episode
+from .packed import CHOSEN, Episode, state_of
+from .render import frame
 
 
 class VMReschedulingVectorEnv(FamilyVectorEnv[Cluster]):
@@ -46,7 +48,8 @@ class VMReschedulingVectorEnv(FamilyVectorEnv[Cluster]):
     ## Arguments
     num_envs: N. instances, allow_stop, max_pms, max_vms, settings: as of the single environment.
         form: plies; joint is served by `gymnasium.make_vec(..., vectorization_mode="sync")`, as is
-        the reset option elapsed_s. autoreset_mode: one of the above.
+        the reset option elapsed_s. autoreset_mode: one of the above. render_mode:
+        "rgb_array", a picture of each lane.
     """
 
     forms = ("plies",)
@@ -61,8 +64,17 @@ class VMReschedulingVectorEnv(FamilyVectorEnv[Cluster]):
         max_vms: int | None = None,
         settings: Mapping[str, str] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
     ) -> None:
-        single = VMReschedulingEnv(instances, form, allow_stop, max_pms, max_vms, settings)  # type: ignore[arg-type]
+        single = VMReschedulingEnv(
+            instances,
+            form,  # type: ignore[arg-type]
+            allow_stop,
+            max_pms,
+            max_vms,
+            settings,
+            render_mode,
+        )
         super().__init__(single, num_envs, autoreset_mode)
         self._single, self.n_actions = single, single.n_actions
         blank = single.start_of(self.instances[0])[0]
@@ -71,6 +83,8 @@ class VMReschedulingVectorEnv(FamilyVectorEnv[Cluster]):
         self._figures = np.zeros((num_envs, 2))
         self._moves = np.zeros(num_envs, np.int64)
         self._mnl = np.ones(num_envs, np.int64)
+        # By lane, kept for pictures: the VM moved last, and its places before and after.
+        self._last_moves: list[tuple[int, int, int] | None] = [None] * num_envs
 
     def _check_fits(self, instance: Cluster) -> None:
         self._single.check_padding(instance)
@@ -84,10 +98,13 @@ class VMReschedulingVectorEnv(FamilyVectorEnv[Cluster]):
             for buffer, part in zip(self._episodes, start, strict=True):
                 buffer[lane, : len(part)] = part
             self._mnl[lane] = cluster.mnl
+            self._last_moves[lane] = None
         self._moves[lanes] = 0
 
     def _play(self, actions: np.ndarray, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rewards, ended = np.empty(len(going)), np.empty(len(going), np.bool_)
+        made = self._moves.copy()
+        moves = [] if self.render_mode is None else self._moves_of(actions, going)
         wrong = play_lanes(
             self._episodes, going, actions, rewards, ended, self._figures, self._moves
         )
@@ -97,7 +114,30 @@ class VMReschedulingVectorEnv(FamilyVectorEnv[Cluster]):
                 f"lane {wrong}, {self.instances_now[wrong].name}: after {self._moves[wrong]} moves "
                 f'{ply} {actions[wrong]} is not legal; choose among observation["action_mask"]'
             )
+        for lane, move in moves:
+            if self._moves[lane] > made[lane]:  # else it no longer fitted
+                self._last_moves[lane] = move
         return rewards, ended
+
+    def _moves_of(
+        self, actions: np.ndarray, going: np.ndarray
+    ) -> list[tuple[int, tuple[int, int, int]]]:
+        """Return the lanes that are about to move a VM, and for each the VM and its places."""
+        moves = []
+        for lane in going[self._episodes.ints[going, CHOSEN] >= 0].tolist():
+            vm, state = int(self._episodes.ints[lane, CHOSEN]), self._state(lane)
+            place = self.instances_now[lane].stride * state.vm_pm[vm] + state.vm_numa[vm]
+            moves.append((lane, (vm, int(place), int(actions[lane]))))
+        return moves
+
+    def _state(self, lane: int) -> State:
+        return state_of(self._episodes._replace(ints=self._episodes.ints[lane]))
+
+    def _frame(self, lane: int) -> np.ndarray:
+        cluster = self.instances_now[lane]
+        return frame(
+            make_static(cluster), self._state(lane), cluster.numa_cpu, self._last_moves[lane]
+        )
 
     def _masks(self) -> np.ndarray:
         return self._masks_of(self._lanes)
