@@ -99,7 +99,8 @@ class MallocGameVectorEnv(FamilyVectorEnv[Program]):
         return self._legal
 
     def _first_mask(self, instance: Program) -> np.ndarray:
-        return self._single.start_of(instance).first_mask.astype(np.int8)
+        mask: np.ndarray = self._single.start_of(instance).first_mask
+        return mask.astype(np.int8)
 
     def _frame(self, lane: int) -> np.ndarray:
         static = self._single.start_of(self.instances_now[lane]).static

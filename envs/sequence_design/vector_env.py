@@ -148,7 +148,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
     @property
     def _over(self) -> bool:
         """Whether all designs have been handed in."""
-        return self._count == self._size
+        return bool(self._count == self._size)
 
     def _team(self, task: DesignTask) -> Team:
         """Return what lanes of the task share, computed once if it is one of `instances`."""
@@ -236,8 +236,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         return masks
 
     def _first_mask(self, instance: DesignTask) -> np.ndarray:
-        masks: np.ndarray = letters_at(instance, np.zeros((1, instance.length), np.int8), 0)
-        return masks[0]
+        return letters_at(instance, np.zeros((1, instance.length), np.int8), 0).ravel()
 
     def _frame(self, lane: int) -> np.ndarray:
         first = {row.tobytes(): row for row in self._handed_in[lane, : self._count]}
