@@ -72,6 +72,27 @@ class ReinforcementConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepConfig:
+    """Section `sweep`: runs that try values of any keys, see agents/sweep.py.
+
+    Attributes:
+        space: dotted key -> one of sweep.SPACES with its values, e.g. {"width": {"choice": [16,
+            32]}}; a run is no sweep if it is empty.
+        samples: draws from the space; each point of its grids is tried in each.
+        scheduler: "none", "asha" or "pbt".
+        metric: figure of validation that the trials are compared by, "SET/FIGURE"; lower is better;
+            "" for the recipe's own on the first validation set.
+        concurrent: trials at a time.
+    """
+
+    space: dict[str, dict[str, Any]] = field(default_factory=dict)
+    samples: int = 1
+    scheduler: str = "none"
+    metric: str = ""
+    concurrent: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """Settings of a training run.
 
@@ -80,11 +101,14 @@ class TrainingConfig:
         recipe: lazy entry point "module:attribute" of a recipe; "" for the family's own.
         out: folder of the run.
         seed: seed of the first weights, of imitation and of RLlib.
+        seeds: runs that differ in their seed alone, from `seed` on.
         width: width of the network.
         start: policy to start from: a folder, or the name of a shipped one; "" for none.
         algorithm: name in ALGORITHMS of what trains in place of the file's reinforcement; "" for
             the sections as they are.
         validation: instances as above; the exported policy is the best on the first of the list.
+        trackers: names in trackers.TRACKERS of what is told of every pass and iteration.
+        sweep: what is varied from run to run.
         imitation: the first stage.
         reinforcement: stage -> its section, in the order in which the stages follow imitation.
     """
@@ -93,10 +117,13 @@ class TrainingConfig:
     recipe: str = ""
     out: str = ""
     seed: int = 0
+    seeds: int = 1
     width: int = 32
     start: str = ""
     algorithm: str = ""
     validation: list[str] = field(default_factory=list)
+    trackers: list[str] = field(default_factory=list)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     reinforcement: dict[str, ReinforcementConfig] = field(
         default_factory=lambda: {stage: ReinforcementConfig() for stage in ALGORITHMS}
@@ -239,6 +266,7 @@ def typed(settings: dict[str, Any]) -> TrainingConfig:
         settings[stage] = settings[stage] | {"instances": found}
     section = settings[IMITATION]
     settings[IMITATION] = _imitation(section, load_recipe(settings["family"], settings["recipe"]))
+    settings["sweep"] = SweepConfig(**settings["sweep"])
     return TrainingConfig(
         reinforcement={stage: ReinforcementConfig(**settings[stage]) for stage in ALGORITHMS},
         **{key: value for key, value in settings.items() if key not in ALGORITHMS},
@@ -285,7 +313,10 @@ def _merged(base: dict[str, Any], changes: Any, place: str, prefix: str) -> dict
     """
     if not isinstance(changes, dict):
         raise SettingError(f"{place}: {prefix or 'the document'} must be a mapping")
-    free = tuple(prefix.split(".")[:2]) in {(s, part) for s in ALGORITHMS for part in OPEN}
+    free = tuple(prefix.split(".")[:2]) in {
+        ("sweep", "space"),
+        *((stage, part) for stage in ALGORITHMS for part in OPEN),
+    }
     merged = dict(base)
     for key, value in changes.items():
         if not free and prefix != f"{IMITATION}.":

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import CheckpointError, OutputError
-from ..core.files import write_bytes
 
 HISTORY = "history.jsonl"
 ALL = "all"  # key of the mean over all instance sets
@@ -118,28 +117,6 @@ def append(folder: Path, record: Record) -> None:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror}); choose another place"
         ) from error
-
-
-def cut_back(folder: Path, order: Sequence[str], stage: str, done: int) -> list[Record]:
-    """Remove what came after a checkpoint, as a resumed run does it again.
-
-    Args:
-        folder: the run's folder.
-        order: names of the stages, in the order in which they run.
-        stage: stage of the checkpoint.
-        done: passes or iterations of that stage in the checkpoint.
-
-    Returns:
-        The records that are left.
-    """
-    place = {name: number for number, name in enumerate(order)}
-    kept = [
-        record
-        for record in load(folder)
-        if (place.get(record.stage, -1), record.done) <= (place[stage], done)
-    ]
-    write_bytes(folder / HISTORY, b"".join(map(_line, kept)))
-    return kept
 
 
 def of_iteration(

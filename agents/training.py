@@ -21,10 +21,12 @@ from ..core.registry import load_contender
 from . import history
 from .algorithms import build_algorithm, trained_policy
 from .checkpoints import read_card
-from .configuration import IMITATION, load_config, policy_folder
+from .configuration import IMITATION, TrainingConfig, load_config, policy_folder
+from .history import Record
 from .recipe import ImitationPass
 from .resuming import resumed_config
 from .runs import POLICY, KeptPlans, Run
+from .trackers import Observer, tracked
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -47,20 +49,45 @@ def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Pat
         OutputError: the folder holds another run, or cannot be written.
         CheckpointError: there is no run to resume.
     """
-    torch.set_num_threads(1)
     wanted = resumed_config(config, overrides) if resume else load_config(config, overrides)
-    run = Run.open(wanted, resume)
+    if wanted.sweep.space or wanted.seeds > 1:
+        from .sweep import run_sweep, train_seeds
+
+        return run_sweep(wanted, resume) if wanted.sweep.space else train_seeds(wanted, resume)
+    return train_run(wanted, resume)
+
+
+def train_run(config: TrainingConfig, resume: bool, observe: Observer | None = None) -> Path:
+    """Train one run and return the folder of the exported policy.
+
+    Args:
+        config: its settings; those on seeds and sweeps do not count.
+        resume: whether to go on with the run in `config.out`.
+        observe: called with the record of every pass and iteration, after its checkpoint.
+
+    Raises:
+        SysOptError: see `train`; or a tracker is not installed.
+    """
+    torch.set_num_threads(1)
+    run = Run.open(config, resume)
     if run.restored is None:
-        if wanted.start:
-            run.validate(f"start: {wanted.start}", read_card(policy_folder(wanted.start)).algorithm)
+        if config.start:
+            run.validate(f"start: {config.start}", read_card(policy_folder(config.start)).algorithm)
         run.checkpoint()
-    stages = wanted.stages
+    stages = config.stages
     names = list(stages)
-    for stage in names[names.index(run.state.stage) :]:
-        if stages[stage] > 0:
-            run.enter(stage)
-            if run.state.done < stages[stage]:
-                _imitate(run) if stage == IMITATION else _reinforce(run)
+    with tracked(config) as track:
+
+        def tell(record: Record) -> None:
+            track(record)
+            if observe is not None:
+                observe(record)
+
+        for stage in names[names.index(run.state.stage) :]:
+            if stages[stage] > 0:
+                run.enter(stage)
+                if run.state.done < stages[stage]:
+                    _imitate(run, tell) if stage == IMITATION else _reinforce(run, tell)
     return run.out / POLICY
 
 
@@ -110,8 +137,8 @@ def _planner(run: Run, instances: list[Any]) -> Callable[[Any], np.ndarray]:
     return KeptPlans(run.out, section.contender, solver, budget, instances).plan
 
 
-def _imitate(run: Run) -> None:
-    """Run the passes of imitation that are left."""
+def _imitate(run: Run, tell: Observer) -> None:
+    """Run the passes of imitation that are left, and tell of each."""
     section, state = run.config.imitation, run.state
     instances = run.imitated()
     plan = _planner(run, instances)
@@ -144,12 +171,13 @@ def _imitate(run: Run) -> None:
             )  # fmt: skip
             history.append(run.out, record)
             run.checkpoint()
+            tell(record)
             score = run.score_of(expected)
             show(f"loss {loss:.3f}, validation {score:.4f}, best {state.best:.4f}")
 
 
-def _reinforce(run: Run) -> None:
-    """Run the iterations of the present stage that are left."""
+def _reinforce(run: Run, tell: Observer) -> None:
+    """Run the iterations of the present stage that are left, and tell of each."""
     stage, state = run.state.stage, run.state
     section = run.config.reinforcement[stage]
     if not hasattr(run.network, "encode"):
@@ -196,6 +224,7 @@ def _reinforce(run: Run) -> None:
                 history.append(run.out, record)
                 if due:
                     run.checkpoint(algorithm)
+                tell(record)
                 show(text)
     finally:
         algorithm.stop()

@@ -73,18 +73,6 @@ def test_a_history_is_read_as_it_was_written_but_for_a_torn_last_line(tmp_path: 
         history.load(run)
 
 
-@pytest.mark.parametrize(
-    ("stage", "done", "left"), [("ppo", 1, 3), ("ppo", 0, 2), ("imitation", 1, 1)]
-)
-def test_a_history_is_cut_back_to_a_checkpoint(
-    stage: str, done: int, left: int, tmp_path: Path
-) -> None:
-    run = make_run(tmp_path / "run")
-    whole = history.load(run)
-    kept = history.cut_back(run, ["imitation", "ppo"], stage, done)
-    assert kept == whole[:left] == history.load(run)
-
-
 def test_steps_of_a_stage_count_on_from_those_of_earlier_stages() -> None:
     before = [Record("ppo", 1, 500, 1.0)]
     result = {
