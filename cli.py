@@ -376,7 +376,9 @@ def train(
     from .evaluation.catalog import parse_overrides
 
     values = parse_overrides(overrides or [])
-    resolve(".agents.training:train")(config, values, resume)
+    policy: Path = resolve(".agents.training:train")(config, values, resume)
+    typer.echo(f"policy: {policy}")
+    _write_training_page(policy.parent)
 
 
 @app.command()
@@ -490,6 +492,17 @@ def doctor() -> None:
     _print(health(findings))
     if any(finding.health == "off" for finding in findings):
         raise typer.Exit(1)
+
+
+def _write_training_page(folder: Path) -> None:
+    """Write the page beside a policy; what has been trained is not lost where it cannot be."""
+    from .evaluation.training_report import write_training_report
+
+    try:
+        for line in write_training_report(folder, solvers=False):
+            typer.echo(line.replace("**", ""))
+    except SysOptError as error:
+        _note(f"no report of the training: {error}")
 
 
 def _first(instances: list[Any], argument: str) -> Any:
