@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from ..core.errors import CheckpointError, SysOptError
+from ..core.errors import CheckpointError
 from ..core.files import write_bytes
 from ..core.lookup import resolve
 from ..core.problem import Problem
@@ -261,7 +261,7 @@ def open_policy(folder: Path) -> Policy:
     problem = load_problem(card.family)
     try:
         recipe = load_recipe(card.family, card.recipe)
-    except (SysOptError, ModuleNotFoundError) as error:
+    except Exception as error:  # whatever the recipe's module raises when it is imported
         raise CheckpointError(
             f"{folder}: the recipe {card.recipe!r} that made the policy cannot be used ({error}); "
             "install its package, or train a policy by another recipe"

@@ -14,10 +14,11 @@ from rich.progress import Progress
 
 from ..core import play
 from ..core.budget import Budget
+from ..core.contender_arguments import name_contender
 from ..core.contracts import Solver
 from ..core.errors import SettingError
 from ..core.problem import Problem
-from ..core.registry import load_contender
+from ..core.registry import contender_entry, load_contender
 from . import history
 from .algorithms import build_algorithm, trained_policy
 from .checkpoints import read_card
@@ -116,7 +117,7 @@ def _watched(run: Run, total: int) -> Iterator[tuple[SummaryWriter, Callable[[st
 
 
 def _as_solver(problem: Problem[Any], name: str) -> Solver:
-    """Make a solver of a contender; its seed is also the world's."""
+    """Make a solver of a contender, by its registered name; its seed is also the world's."""
     contender = load_contender(problem.family, name)
     return lambda instance, budget, seed: play.run(
         contender, problem, play.Task(instance, budget, seed, seed)
@@ -132,9 +133,12 @@ def _planner(run: Run, instances: list[Any]) -> Callable[[Any], np.ndarray]:
             raise SettingError("imitation.contender: name the contender that is imitated")
 
         return refuse
-    solver, budget = _as_solver(run.problem, section.contender), Budget(section.budget_s)
+    name = name_contender(run.problem.family, section.contender)
+    solver, budget = _as_solver(run.problem, name), Budget(section.budget_s)
     solver(run.problem.warm_up_instance(), budget, 0)
-    return KeptPlans(run.out, section.contender, solver, budget, instances).plan
+    # Another policy or file under the same name makes plans of its own.
+    kept_as = name + contender_entry(run.problem.family, name).digest
+    return KeptPlans(run.out, kept_as, solver, budget, instances).plan
 
 
 def _imitate(run: Run, tell: Observer) -> None:

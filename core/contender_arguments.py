@@ -117,7 +117,7 @@ def name_contenders(families: Sequence[str], texts: Sequence[str]) -> dict[str, 
             found[text] = argument, _function(families, argument, *argument.function)
         else:
             found[text] = argument, _policy(families, argument)
-    named |= _short_names(found)
+    named |= _short_names(families, found)
     for text, (_, one) in found.items():
         give(one.family, named[text], one.entry)
     return {text: named[text] for text in texts}
@@ -148,30 +148,35 @@ def _is_registered(families: Sequence[str], name: str) -> bool:
     return known
 
 
-def _short_names(found: Mapping[str, tuple[Argument, Found]]) -> dict[str, str]:
+def _short_names(
+    families: Sequence[str], found: Mapping[str, tuple[Argument, Found]]
+) -> dict[str, str]:
     """Choose names: those given, else the shortest that no other contender has.
+
+    A name is taken if any of the families has it: each plays the contenders that it knows.
 
     Raises:
         RegistryError: a given name is taken.
     """
     named: dict[str, str] = {}
-    for text, (argument, one) in found.items():
+    registered = {name for family in families for name in contender_names(family)}
+    for text, (argument, _) in found.items():
         if argument.name:
             if argument.name in named.values():
                 raise RegistryError(
                     f"{text}: two contenders are named {argument.name!r}; give one another name, "
                     "NAME=..."
                 )
-            if argument.name in contender_names(one.family):
+            if argument.name in registered:
                 raise RegistryError(
-                    f"{text}: {argument.name!r} is a registered {one.family} contender; give yours "
-                    f"another name, e.g. my_{argument.name}=..."
+                    f"{text}: {argument.name!r} is a registered contender; give yours another "
+                    f"name, e.g. my_{argument.name}=..."
                 )
             named[text] = argument.name
     free = {text: one for text, (_, one) in found.items() if text not in named}
     wished = Counter(name for one in free.values() for name in set(one.names))
     for text, one in free.items():
-        taken = {*contender_names(one.family), *named.values()}
+        taken = {*registered, *named.values()}
         for name in one.names:
             if name not in taken and wished[name] == 1:
                 named[text] = name
@@ -329,6 +334,11 @@ def _unknown(families: Sequence[str], argument: Argument) -> UnknownNameError:
     if argument.place.endswith(SUFFIX) and file.is_file():
         return UnknownNameError(
             f"{argument.text}: name the function in the file, e.g. {argument.place}:solve"
+        )
+    if argument.place in names:
+        return UnknownNameError(
+            f"{argument.text}: {argument.place!r} is a registered contender, which has that name "
+            f"alone; give {argument.place}, or the folder of a policy"
         )
     if "/" in argument.place or argument.player or argument.name:
         return UnknownNameError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from .errors import CheckpointError
 from .lookup import PACKAGE, resolve
 from .registry import Entry
 from .user_code import SUFFIX
@@ -25,9 +27,6 @@ def provenance(entry: Entry) -> dict[str, str]:
         entry_point: where it is. distribution, version: of its package, if it is of an installed
         one. file_hash: of a user's file. policy, hash, network, algorithm, seed, steps: the folder
         of its policy, the policy's hash, and the network and training that its card tells of.
-
-    Raises:
-        CheckpointError: its policy is damaged.
     """
     module = entry.place.rpartition(":")[0]
     found = {"entry_point": entry.place}
@@ -36,15 +35,11 @@ def provenance(entry: Entry) -> dict[str, str]:
     else:
         found |= _distribution(module.partition(".")[0])
     if entry.policy:
-        card = resolve(".agents.checkpoints:read_card")(Path(entry.policy))
-        found |= {
-            "policy": entry.policy,
-            "hash": entry.digest,
-            "network": card.network,
-            "algorithm": card.algorithm,
-            "seed": str(card.seed),
-            "steps": str(card.steps),
-        }
+        found |= {"policy": entry.policy, "hash": entry.digest}
+        with suppress(CheckpointError):  # removed meanwhile; who cannot load it has a row, too
+            card = resolve(".agents.checkpoints:read_card")(Path(entry.policy))
+            found |= {"network": card.network, "algorithm": card.algorithm}
+            found |= {"seed": str(card.seed), "steps": str(card.steps)}
     return found
 
 

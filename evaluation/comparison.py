@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.contender_arguments import name_contenders, split
+from ..core.contender_arguments import name_contenders
 from ..core.instance import Instance
 from ..core.lookup import check_name
 from ..core.problem import Problem
@@ -186,15 +186,19 @@ def _named(families: Sequence[str], played: Sequence[str], request: Request) -> 
         played: those of them that have instances.
         request: the request.
     """
-    texts = list(request.contenders)
-    extra = [request.baseline] if request.baseline else []
-    known = {name for family in families for name in contender_names(family)}
-    own = [text for text in (*texts, *extra) if text not in known]
-    chosen = {split(text).name for text in own}
-    if request.baseline in chosen:  # the name that a contender is given
-        own.remove(request.baseline)
-    named = {text: text for text in (*texts, *extra) if text not in own}
-    return named | name_contenders(played, own)
+
+    def known(names: Sequence[str]) -> set[str]:
+        return {name for family in names for name in contender_names(family)}
+
+    elsewhere, baseline = known(families) - known(played), request.baseline
+    texts = [text for text in request.contenders if text not in elsewhere]
+    named = name_contenders(played, texts)
+    if baseline and baseline not in elsewhere:
+        if baseline in named.values():  # the name by which one of them is known
+            named[baseline] = baseline
+        else:
+            named = name_contenders(played, [*texts, baseline])
+    return {text: text for text in elsewhere} | named
 
 
 def _instances(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,6 @@ import toy_family
 from sysopt_gym import Budget, load_contender, load_problem, solve
 from sysopt_gym.agents.checkpoints import SHIPPED, Card, open_policy, policy_hash, save_policy
 from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
-from sysopt_gym.agents.network import Encoded, mask_logits
-from sysopt_gym.agents.recipe import Recipe
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.core import registry
 from sysopt_gym.core.contender_arguments import name_contender, name_contenders, split
@@ -73,6 +70,26 @@ class Picky(Lowest):
         pass
 
 NUMBER = 3
+"""
+
+# A recipe of the toy family: its policy likes the items in a fixed order.
+TOY_RECIPE = """
+import torch
+from sysopt_gym.agents.network import Encoded, mask_logits
+from sysopt_gym.agents.recipe import Recipe
+
+class Favorites(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.liking = torch.nn.Parameter(torch.zeros(width))
+
+    def encode(self, obs):
+        return Encoded(self.liking.expand(len(obs["action_mask"]), -1))
+
+    def logits(self, encoded, obs):
+        return mask_logits(encoded.context, obs["action_mask"])
+
+RECIPE = Recipe(Favorites, lambda lesson: [], lambda *rest: 0.0, lambda *rest: {}, "none")
 """
 
 Save = Callable[..., Path]
@@ -255,6 +272,7 @@ def test_a_policy_that_cannot_play_is_refused_at_once(save: Save, tmp_path: Path
         f"agent@{good}": "agent of vm_rescheduling plays policies of PriceNetwork.*ppo",
         f"ppo@{prices}": "this is one of PriceNetwork; it is played by agent",
         f"columns@{good}": "columns of vm_rescheduling takes no policy",
+        "mine=columns": "'columns' is a registered contender, which has that name alone",
         f"nobody@{good}": "unknown vm_rescheduling agent 'nobody'",
     }
     for text, why in refused.items():
@@ -290,47 +308,40 @@ def test_the_card_decides_which_of_several_families_a_policy_is_for(save: Save) 
     assert plan.baseline == "mine" and "ppo" in plan.contenders[VM]
 
 
-class Favorites(torch.nn.Module):
-    """A policy of the toy family: it likes the items in a fixed order."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.liking = torch.nn.Parameter(torch.zeros(width))
-
-    def encode(self, obs: dict[str, torch.Tensor]) -> Encoded:
-        return Encoded(self.liking.expand(len(obs["action_mask"]), -1))
-
-    def logits(self, encoded: Encoded, obs: dict[str, torch.Tensor]) -> torch.Tensor:
-        return mask_logits(encoded.context, obs["action_mask"])
+def test_a_baseline_is_any_contender_by_its_name_or_as_it_is_given(save: Save) -> None:
+    mine, other = save(), save("other")
+    for text, name in (("try", "try"), (str(mine), "try"), ("columns", "columns"), ("o=?", "o")):
+        text = text.replace("?", str(other))
+        plan = make_plan(Request([VM], ["small:test/0"], [str(mine)], baseline=text))
+        assert plan.baseline == name and {"try", name} <= set(plan.contenders[VM])
 
 
 @pytest.fixture
-def toy_recipe(toy: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    recipe: Recipe[Any, Any, Any] = Recipe(
-        Favorites, lambda lesson: [], lambda *rest: 0.0, lambda network, items: {}, "none"
-    )
-    monkeypatch.setitem(__import__("sys").modules, "toy_recipe", SimpleNamespace(RECIPE=recipe))
-    yield "toy_recipe:RECIPE"
+def likes(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Saves a policy of the toy family that likes its items in an order; see TOY_RECIPE."""
+    (tmp_path / "toy_recipe.py").write_text(TOY_RECIPE)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(name: str, liking: list[float]) -> Path:
+        weights = {"liking": torch.tensor(liking)}
+        card = Card("toy", "1", 8, "test", {}, {}, "test", recipe="toy_recipe:RECIPE", seed=7)
+        save_policy(tmp_path / name, weights, card)
+        return tmp_path / name
+
+    return make
 
 
-def test_a_policy_of_another_packages_family_plays_by_its_likeliest_actions(
-    toy_recipe: str, tmp_path: Path
-) -> None:
-    network = Favorites(8)
-    network.liking.data = torch.tensor([0.0, 5.0, 4.0, 3.0, 2.0, 1.0, 9.0, 9.0])
-    card = Card("toy", "1", 8, "test", {}, {}, "test", recipe=toy_recipe, network="Favorites")
-    save_policy(tmp_path / "likes", network.state_dict(), card)
+def test_a_policy_of_another_packages_family_plays_by_its_likeliest_actions(likes: Save) -> None:
+    folder = likes("likes", [0.0, 5.0, 4.0, 3.0, 2.0, 1.0, 9.0, 9.0])
     items = toy_family.make_items(0)
-    found = solve(items, str(tmp_path / "likes"), 5.0)
     left, wanted = items.capacity, []
     for item in (1, 2, 3, 4, 5, 0):
         if items.weight[item] <= left:
             left -= int(items.weight[item])
             wanted.append(item)
-    assert found.actions.tolist() == wanted
-    network.liking.data = -network.liking.data  # trained on, in the same folder
-    save_policy(tmp_path / "likes", network.state_dict(), card)
-    assert solve(items, str(tmp_path / "likes"), 5.0).actions[0] == 0
+    assert solve(items, str(folder), 5.0).actions.tolist() == wanted
+    likes("likes", [5.0, 0.0, 1.0, 2.0, 3.0, 4.0, 9.0, 9.0])  # trained on, in the same folder
+    assert solve(items, str(folder), 5.0).actions[0] == 0
 
 
 @pytest.mark.usefixtures("toy")
@@ -410,30 +421,22 @@ def table(rows: list[Scored]) -> dict[tuple[str, str], tuple[Any, ...]]:
 
 
 def test_own_contenders_play_in_the_table_and_a_stopped_comparison_goes_on(
-    save: Save, file: Path, tmp_path: Path
+    likes: Save, file: Path, tmp_path: Path
 ) -> None:
-    folder, out = save(), tmp_path / "out"
-    texts = [f"mine=ppo_greedy@{folder}", f"ppo_greedy@{folder}", f"{file}:mine"]
-    request = Request([VM], ["small:test/0"], texts, 2.0, baseline="mine", quiet=True)
-    with pytest.raises(RegistryError, match="registered vm_rescheduling contender"):
-        compare(Request([VM], ["small:test/0"], [f"ppo={folder}"]), out)
-    texts[2] = f"nothing={file}:mine"
-    request = dataclasses.replace(request, contenders=texts)
+    folder, out = likes("runs/try/policy", [1.0, 5.0, 4.0, 3.0, 2.0, 0.0, 0.0, 0.0]), tmp_path / "o"
+    texts = [f"mine={folder}", str(folder), f"{file}:Lowest"]
+    request = Request(["toy"], ["toy/0", "toy/1"], texts, 1.0, baseline="mine", quiet=True)
     rows = compare(request, out)
-    names = {row.contender for row in rows}
-    assert {"mine", "ppo_greedy@try", "nothing"} <= names
-    assert all(row.status == "feasible" for row in rows if row.contender != "random")
+    assert {row.contender for row in rows} == {"mine", "try", "Lowest", "greedy", "random"}
+    assert all(row.status == "feasible" for row in rows)
     first = table(rows)
-    assert first["mine", rows[0].instance] == first["ppo_greedy@try", rows[0].instance]
+    assert first["mine", "toy/0"] == first["try", "toy/0"]
     report = (out / "report.md").read_text()
     assert "better than mine" in report and policy_hash(folder) in report
-    for path in (out / "cells").glob("*mine*"):
-        path.unlink()  # as if it had been killed before
-    assert (
-        table(compare(request, out, resume=True))["mine", rows[0].instance]
-        == (first["mine", rows[0].instance])
-    )
-    save(seed=1)
+    for path in (out / "cells").glob("*mine-toy_1*"):
+        path.unlink()  # as if the comparison had been killed before
+    assert table(compare(request, out, resume=True)) == first
+    likes("runs/try/policy", [0.0] * 8)
     with pytest.raises(OutputError, match=r"made by version \w+, now .* is version .*NAME="):
         compare(request, out, resume=True)
     shutil.rmtree(folder)
