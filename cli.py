@@ -16,14 +16,16 @@ from .core.errors import SettingError, SysOptError
 from .core.notes import told_to
 
 INTERRUPTED, REFUSED = 130, 2
-LIST_OPTIONS = ("--instances", "--contenders", "--set")
+DEFAULT = "default"  # stands for the values of a list option that may have none
+LIST_OPTIONS = ("--instances", "--contenders", "--set", "--then-compare")
 
 
 def expand_lists(arguments: list[str]) -> list[str]:
     """Repeat a list option before each of its values.
 
     `--contenders a b` becomes `--contenders a --contenders b`. A list ends at the next option; for
-    --set also at the first text without "=". "--" ends the expansion.
+    --set also at the first text without "=", for --then-compare at the first with one.
+    --then-compare without values gets DEFAULT. "--" ends the expansion.
 
     Args:
         arguments: the command's arguments.
@@ -32,9 +34,13 @@ def expand_lists(arguments: list[str]) -> list[str]:
     option = ""
     taken = 0
     for at, argument in enumerate(arguments):
+        ends = argument.startswith("-") and argument != "-"
+        if option == "--then-compare" and (ends or "=" in argument):
+            expanded += [] if taken else [DEFAULT]
+            option = ""
         if argument == "--":
             return expanded + arguments[at:]
-        if argument.startswith("-") and argument != "-":
+        if ends:
             option, taken = (argument, 0) if argument in LIST_OPTIONS else ("", 0)
             expanded.append(argument)
             continue
@@ -44,7 +50,7 @@ def expand_lists(arguments: list[str]) -> list[str]:
             expanded.append(option)
         taken += 1
         expanded.append(argument)
-    return expanded
+    return expanded + [DEFAULT] * (option == "--then-compare" and not taken)
 
 
 class Commands(TyperGroup):
@@ -362,15 +368,33 @@ def validate(
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="a YAML file, or the name of one in configs/")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="a YAML file, or the name of one in configs/; with --resume, also a run's folder"
+        ),
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="continue from the last checkpoint")
+        bool, typer.Option("--resume", help="go on from the last checkpoint, as it was started")
     ] = False,
+    then_compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[SET|FILE ...]",
+            help="then compare the policy with the family's contenders on these instances; by "
+            "default on the family's own, less those trained on",
+        ),
+    ] = None,
 ) -> None:
     """Train an agent from a configuration.
 
     Example: `sysopt-gym train vm_rescheduling_ppo seed=3`
+
+    `sysopt-gym train vm_rescheduling_ppo out=runs/x start=vm_rescheduling_ppo
+    ppo.instances=[eight.zip] validation=[eight.zip] --then-compare four.zip`
+
+    `sysopt-gym train --resume runs/x`
     """
     from .core.lookup import resolve
     from .evaluation.catalog import parse_overrides
@@ -379,6 +403,18 @@ def train(
     policy: Path = resolve(".agents.training:train")(config, values, resume)
     typer.echo(f"policy: {policy}")
     _write_training_page(policy.parent)
+    if then_compare is None:
+        return
+    from .evaluation.after_training import OUT, request_after
+    from .evaluation.comparison import compare
+    from .evaluation.screens import result_lines
+
+    named = [argument for argument in then_compare if argument != DEFAULT]
+    request = request_after(policy.parent, named)
+    typer.echo(request.command)
+    out = policy.parent / OUT
+    for line in result_lines(compare(request, out, resume and out.exists()), out):
+        typer.echo(line)
 
 
 @app.command()

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
-from ray import cloudpickle
 
 from ..core.errors import CheckpointError
 
@@ -76,6 +75,8 @@ def save(algorithm: Any, path: Path) -> None:
         algorithm: an algorithm of RLlib.
         path: the file.
     """
+    from ray import cloudpickle
+
     (learner, *_) = algorithm.learner_group.foreach_learner(_kl_coefficients)
     state: dict[str, Any] = {"kl": learner.get(), "buffer": getattr(algorithm, BUFFER, None)}
     if is_local(algorithm):

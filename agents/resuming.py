@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import CheckpointError, SettingError
+from ..core.errors import CheckpointError, SettingError, SysOptError
 from ..core.notes import note
 from .configuration import TrainingConfig, load_config, overridden, typed
 from .run_checkpoints import newest_good
@@ -79,8 +79,13 @@ def _saved(folder: Path) -> TrainingConfig:
             raise CheckpointError(
                 f"{path}: damaged, and the run has no checkpoint yet; start another with out=FOLDER"
             ) from error
-    saved = load_config(place / CONFIG, {"out": str(folder)})
-    if not path.exists() or path.read_bytes() != (place / CONFIG).read_bytes():
+    out = {"out": str(folder)}
+    saved = load_config(place / CONFIG, out)
+    try:
+        same = load_config(path, out) == saved
+    except SysOptError:
+        same = False
+    if not same:
         note(
             f"{path}: missing or changed since the checkpoint, whose settings hold; to change one, "
             "write KEY=VALUE behind --resume"

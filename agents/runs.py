@@ -51,6 +51,7 @@ class RunState:
         env_steps: environment steps of the run, all stages together.
         earlier: those of the stages before the present one.
         started_at: environment steps that the policy it started from had seen.
+        started_on: content hashes of the instances that that policy was trained on.
         best: score of the exported policy; None before the first validation.
     """
 
@@ -60,6 +61,7 @@ class RunState:
     env_steps: int = 0
     earlier: int = 0
     started_at: int = 0
+    started_on: list[str] = field(default_factory=list)
     best: float | None = None
 
 
@@ -158,7 +160,7 @@ class Run:
                 )
         start = load_network(folder, self.problem, self.recipe.network)
         self.network.load_state_dict(start.state_dict())
-        self.state.started_at = card.steps
+        self.state.started_at, self.state.started_on = card.steps, card.trained_on
 
     def _restore(self, place: Path) -> None:
         """Load what `checkpoint` saved, and put back what was written after it."""
@@ -258,12 +260,15 @@ class Run:
         return self._found[stage]
 
     def trained_on(self) -> list[str]:
-        """Return the content hashes of all instances of the run."""
-        seen = self.imitated()
-        for stage in self.config.reinforcement:
+        """Return the content hashes of all instances of the run, and of those that the policy it
+        started from was trained on.
+        """
+        lengths = self.config.stages
+        seen = self.imitated() if lengths[IMITATION] > 0 else []
+        for stage in (stage for stage in self.config.reinforcement if lengths[stage] > 0):
             for instances in self.played(stage).values():
                 seen = [*seen, *instances]
-        return sorted({instance.content_hash for instance in seen})
+        return sorted({*self.state.started_on, *(instance.content_hash for instance in seen)})
 
     def validate(
         self, where: str, trained_by: str, writer: SummaryWriter | None = None

@@ -192,10 +192,12 @@ def _reinforce(run: Run, tell: Observer) -> None:
         "width": run.config.width,
         "weights": run.network.state_dict(),
     }
-    instances = [instance for found in run.played(stage).values() for instance in found]
+    played = run.played(stage)
+    instances = [instance for found in played.values() for instance in found]
     environment = {"instances": instances} | section.environment
+    sets = {one.content_hash: name for name, found in played.items() for one in found}
     algorithm = build_algorithm(
-        stage, run.problem, environment, network, run.config.seed, section.algorithm
+        stage, run.problem, environment, network, run.config.seed, section.algorithm, sets
     )
     history.time_exactly(algorithm)
     if state.done:
@@ -207,10 +209,11 @@ def _reinforce(run: Run, tell: Observer) -> None:
             while state.done < section.iterations:
                 result = algorithm.train()
                 state.done, state.step = state.done + 1, state.step + 1
-                sampled = result["env_runners"].get("num_env_steps_sampled_lifetime", 0)
+                runners = result.get("env_runners", {})  # none where it learns from records
+                sampled = runners.get("num_env_steps_sampled_lifetime", 0)
                 state.env_steps = state.earlier + int(sampled)
                 _write(writer, stage, state.step, result)
-                mean = result["env_runners"].get("episode_return_mean", float("nan"))
+                mean = runners.get("episode_return_mean", float("nan"))
                 text, expected, validation_s = f"return {mean:.4f}", None, 0.0
                 due = state.done % section.checkpoint_every == 0
                 due = due or state.done == section.iterations
@@ -236,8 +239,10 @@ def _reinforce(run: Run, tell: Observer) -> None:
 
 def _write(writer: SummaryWriter, stage: str, step: int, result: Mapping[str, Any]) -> None:
     """Write the figures of an iteration for TensorBoard; steps count over the whole run."""
-    mean = result["env_runners"].get("episode_return_mean", float("nan"))
-    writer.add_scalar(f"{stage}/episode_return_mean", mean, step)
+    runners = result.get("env_runners", {})
+    for key in ("episode_return_mean", "objective"):
+        if key in runners:
+            writer.add_scalar(f"{stage}/{key}", runners[key], step)
     for key, value in result.get("learners", {}).get("default_policy", {}).items():
         if np.isscalar(value):
             writer.add_scalar(f"{stage}/{key}", value, step)
