@@ -195,7 +195,7 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
 
         Returns:
             bool [N] of a `Discrete` action space; of a `MultiDiscrete` one the masks of its parts
-            one after the other, [sum of nvec]. At the end of an episode one action is masked in.
+            one after the other, [sum of nvec]. Never all False, nor at the end.
 
         Raises:
             IllegalActionError: no episode has begun.
