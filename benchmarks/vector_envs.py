@@ -65,8 +65,8 @@ class _OneLane:
         if self._ended:
             self._ended = False
             return self.reset(seed=0)[0], 0.0, False, False, {}
-        observation, reward, self._ended, *rest = self._env.step(actions[0])
-        return self._lane(observation), reward, self._ended, *rest
+        observation, reward, self._ended, truncated, info = self._env.step(actions[0])
+        return self._lane(observation), reward, self._ended, truncated, info
 
     def _lane(self, observation: dict[str, Any]) -> dict[str, Any]:
         return {"action_mask": observation["action_mask"][None]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -282,3 +283,38 @@ def test_lanes_are_drawn_as_single_environments_are(kind: str) -> None:
 def test_a_window_for_many_lanes_is_refused() -> None:
     with pytest.raises(SettingError, match="rgb_array"):
         make("memory", render_mode="human")
+
+
+@pytest.mark.parametrize("kind", ["vm", "memory"])
+def test_rllib_samples_from_all_lanes_and_knows_whose_objective_it_is(kind: str) -> None:
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+    from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+    from sysopt_gym.agents.objective_metric import log_objective
+    from sysopt_gym.agents.rl_module import PolicyModule
+
+    family, arguments, _ = KINDS[kind]
+    problem = load_problem(family)
+    network = {"family": family, "width": 8}
+    config = (
+        PPOConfig()
+        .environment(f"sysopt_gym:{problem.env_id}", env_config=arguments())
+        .env_runners(
+            num_env_runners=0,
+            num_envs_per_env_runner=3,
+            gym_env_vectorize_mode="vector_entry_point",
+        )
+        .rl_module(rl_module_spec=RLModuleSpec(module_class=PolicyModule, model_config=network))
+    )
+    instances = make(kind).unwrapped.instances
+    names = {one.content_hash: one.name for one in instances}
+    config.callbacks(on_episode_end=partial(log_objective, sets=names))
+    runner = SingleAgentEnvRunner(config=config)
+    assert isinstance(runner.env.unwrapped, FamilyVectorEnv)
+    episodes = [one for one in runner.sample(num_episodes=4) if one.is_done]
+    ends = [one.get_infos(-1)["objective"] for one in episodes]
+    assert len(ends) >= 4
+    assert runner.metrics.peek("objective") == pytest.approx(np.mean(ends))
+    by_set = runner.metrics.peek("objective_by_set")
+    assert by_set and set(by_set) <= set(names.values())
+    assert min(ends) <= min(by_set.values()) and max(by_set.values()) <= max(ends)
