@@ -61,7 +61,8 @@ def training_plots(
         dashed = ""
         if levels and judged is not None:
             dashed = f" Dashed: solvers' plans on the same instances, in {judged.name}."
-        caption = f"Points are validations, where checkpoints are; the star is exported.{dashed}"
+        star = "; the star is exported" if any(found.best.values()) else ""
+        caption = f"Points are validations, where checkpoints are{star}.{dashed}"
         plots.append(_plot(title, caption + _band_text(training), [found]))
     further = [
         panel(f"{one}\n{name}", {one: _validated(name, one)})

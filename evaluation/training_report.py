@@ -70,7 +70,7 @@ def page_facts(training: Training) -> dict[str, Any]:
     standings = [_standing(run, *chosen) for run in training.runs]
     leader = min(standings, key=lambda one: np.inf if one.value is None else one.value)
     levels = solver_levels(training)
-    shown = [leader] if training.kind == "run" else standings
+    shown = standings if training.kind == "seeds" else [leader]
     spent = where_time_went(leader.run)
     return {
         "title": f"Training of {family}: {training.folder.resolve().name}",
@@ -211,7 +211,7 @@ def _table(
                 "first": one is leader,
                 "cells": [
                     one.run.name,
-                    *(str(flat[one.run.name].get(key, "–")) for key in differing),
+                    *(_cell(flat[one.run.name].get(key, "–")) for key in differing),
                     number(one.value),
                     one.where or "–",
                     f"{one.run.records[-1].env_steps:,}",
@@ -222,6 +222,10 @@ def _table(
             for one in order
         ],
     }
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
