@@ -1,5 +1,6 @@
 # make compare: from a fresh clone to a comparison report.  make test: from a fresh clone through the tests.
 # make check: lint, types, import contracts and the same tests; what continuous integration runs.
+# make check-newest: the tests that need no ray, with the newest gymnasium, numpy and the rest.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ FAMILIES ?= vm_rescheduling memory_mapping
 # One compute thread a process: rollouts and solvers run side by side, and seconds compare.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check lint types contracts bench clean
+.PHONY: compare test check check-newest lint types contracts bench clean
 
 compare: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym compare $(FAMILIES) --out $(OUT) --resume
@@ -21,6 +22,22 @@ test: $(VENV)/dev.stamp
 	$(BIN)/pytest -n auto
 
 check: lint types contracts test
+
+# The newest of every dependency but torch, whose newest builds bring CUDA where no index of CPU
+# builds is named (TORCH=torch, with PIP_EXTRA_INDEX_URL), and without ray, which pins gymnasium: what
+# needs neither ray nor a pinned package, in an environment of its own.
+NEWEST := .venv-newest
+TORCH ?= torch==2.13.0
+NEEDS_RAY := ray|agents|flwr|sb3|torchrl|minari|botorch|RNA|transformers|jax
+check-newest:
+	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/pip install --quiet --no-compile '$(TORCH)'
+	$(NEWEST)/bin/pip install --quiet --no-compile --upgrade --upgrade-strategy eager \
+		-e '.[federated,report,solvers]' '$(TORCH)' torch-geometric hypothesis jsonschema pytest
+	$(NEWEST)/bin/pip list | grep -iE '^(gymnasium|numba|numpy|torch|torch.geometric|scipy) '
+	$(NEWEST)/bin/python -m pytest -m 'not slow' -k 'not ppo_trains and not where_its_table' \
+		tests/test_contracts.py tests/test_env_base.py tests/test_evaluation_judge.py \
+		$$(grep -rLE '$(NEEDS_RAY)' tests --include='test_*.py' | grep -vE 'packaging|examples|readme')
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -52,4 +69,4 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy build dist *.egg-info
+	rm -rf $(VENV) $(NEWEST) .mypy build dist *.egg-info
