@@ -283,17 +283,18 @@ def data_record(
     Example: `sysopt-gym data record vm_rescheduling --instances small:train --with columns --out
     episodes`
     """
-    from .core.registry import contender_entry, load_problem
+    from .core.contender_arguments import name_contender
+    from .core.registry import load_problem
     from .evaluation import catalog, recording
     from .evaluation.screens import recorded_lines
 
     kind, problem = recording.check_format(format_), load_problem(family)
     names = instances or problem.defaults.instances
-    found = [one for name in names for one in catalog.load(family, name, settings or [])[1]]
-    contender_entry(family, contender)
+    found = [one for named in names for one in catalog.load(family, named, settings or [])[1]]
+    name = name_contender(family, contender)
     limit = catalog.check_budget(budget or problem.defaults.budget_s)
-    episodes = recording.record(problem, found, contender, limit, catalog.check_seeds(seeds))
-    written = recording.write(kind, episodes, problem, found, contender, out)
+    episodes = recording.record(problem, found, name, limit, catalog.check_seeds(seeds))
+    written = recording.write(kind, episodes, problem, found, name, out)
     for line in recorded_lines(episodes, written):
         typer.echo(line)
 

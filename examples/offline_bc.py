@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+import ray
 import torch
 from ray.rllib.algorithms.bc import BCConfig
 from ray.rllib.algorithms.marwil import MARWILConfig
@@ -39,6 +40,7 @@ def play(module, program):
     return info["objective"]
 
 
+ray.init(include_dashboard=False, log_to_driver=False)
 plans = recording.record(problem, programs, "local_search", Budget(0.5), range(1))
 recording.write_rllib(plans, EPISODES)
 env = gym.make(problem.env_id, instances="small:train")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+import ray
 import torch
 from ray import tune
 from ray.rllib.algorithms.ppo import PPOConfig
@@ -32,6 +33,7 @@ def play(module, program):
     return info["objective"]
 
 
+ray.init(include_dashboard=False, log_to_driver=False)
 spec = RLModuleSpec(PolicyModule, model_config={"family": "memory_mapping", "width": 32})
 config = PPOConfig().environment(f"sysopt_gym:{ID}", env_config={"instances": "small:train"})
 config.rl_module(rl_module_spec=spec)

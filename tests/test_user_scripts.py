@@ -21,6 +21,8 @@ LENGTHS = {
     "rllib_tune.py": ["--steps", "1", "--trials", "1"],
     "torchrl_ppo.py": ["--steps", "64"],
 }
+# A busy machine takes its time to start ray.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300"}
 
 
 def lines_of_code(path: Path) -> int:
@@ -48,7 +50,7 @@ def test_a_script_trains_and_prints_the_objective_beside_a_solvers(
 ) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *LENGTHS[name]], cwd=tmp_path,
-        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, env=os.environ | ENVIRONMENT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     told = done.stdout[-600:]
