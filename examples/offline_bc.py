@@ -52,10 +52,12 @@ config.offline_data(input_=[str(EPISODES)], input_read_episodes=True, input_read
 config.offline_data(dataset_num_iters_per_learner=UPDATES, map_batches_kwargs={"concurrency": 1})
 config.training(train_batch_size_per_learner=BATCH, lr=1e-3)
 algorithm = config.build_algo()
-before = np.mean([play(algorithm.get_module(), program) for program in tests])
+(learner,) = algorithm.learner_group.foreach_learner(lambda learner: learner.module)
+module = learner.get()["default_policy"]
+before = np.mean([play(module, program) for program in tests])
 for _ in range(max(1, arguments.steps // (BATCH * UPDATES))):
     loss = algorithm.train()["learners"]["default_policy"]["policy_loss"]
-after = np.mean([play(algorithm.get_module(), program) for program in tests])
+after = np.mean([play(module, program) for program in tests])
 found = [problem.validate(t, solve(t, "greedy", 0.5).actions, World()) for t in tests]
 solver = np.mean([verdict.objective for verdict in found])
 print(f"{arguments.algorithm}: loss {loss:.3f}; mean speed-up: untrained {before:.4f}, ", end="")

@@ -13,7 +13,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=100_000, help="environment steps")
 updates = max(1, parser.parse_args().steps // (LANES * LENGTH))
 problem, same_step = load_problem("memory_mapping"), gym.vector.AutoresetMode.SAME_STEP
-envs = gym.make_vec(ID, LANES, vector_kwargs={"autoreset_mode": same_step}, instances="small:train")
+envs = gym.make_vec(ID, LANES, autoreset_mode=same_step, instances="small:train")
 torch.manual_seed(0)
 net = torch.nn.Sequential(torch.nn.LazyLinear(128), torch.nn.Tanh(), torch.nn.Linear(128, 4))
 
