@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from .contracts import Form
+from .entries import digest_of
 from .errors import CheckpointError, RegistryError, SettingError, UnknownNameError
 from .lookup import PACKAGE, check_module, check_name, resolve
 from .notes import note
-from .registry import Entry, contender_entry, contender_names, digest_of, give, tables
+from .registry import Entry, contender_entry, contender_names, give, tables
 from .user_code import SUFFIX
 
 CARD = "policy.json"  # the file by which a folder is known to hold a policy

@@ -22,7 +22,7 @@ import importlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from importlib.util import resolve_name
@@ -32,10 +32,13 @@ from typing import Any, get_args
 import gymnasium
 
 from .contracts import Contender, Form, Role
+from .entries import Entry as Entry
+from .entries import Family as Family
+from .entries import Tables as Tables
+from .entries import digest_of
 from .errors import CheckpointError, RegistryError
 from .lookup import PACKAGE, check_module, check_name, check_place, resolve
 from .problem import Problem
-from .user_code import SUFFIX, file_hash
 
 FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_lr")
 # Benchmarks that belong to no family: name -> lazy entry point.
@@ -47,70 +50,6 @@ BENCHMARKS = {
 # The tables of contenders that a module may hold, in the order of lists and reports.
 TABLES: Mapping[Role, str] = {"agent": "AGENTS", "solver": "SOLVERS", "oracle": "ORACLES"}
 FAMILY_GROUP, CONTENDER_GROUP = "sysopt_gym.families", "sysopt_gym.contenders"
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Where the parts of a family are, as "package.module:attribute".
-
-    Attributes:
-        problem: its Problem object.
-        env_id: the Gymnasium id of its environment, the same as its Problem's.
-        env: the class of its environment.
-        vector_env: the class that steps many environments at once; None for Gymnasium's own.
-        contenders: modules with tables: SOLVERS, AGENTS, ORACLES (name -> Entry), FORMATS (suffix
-            -> place), PICTURES (places).
-    """
-
-    problem: str
-    env_id: str
-    env: str
-    vector_env: str | None = None
-    contenders: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a contender is, and how it plays.
-
-    Attributes:
-        place: "package.module:attribute"; in a table, a leading dot stands for the table's package.
-        form: "planner" or "player"; see Contender.
-        role: "agent", "solver" or "oracle"; set from the table that the entry is in.
-        policy: folder of the trained policy that it plays, which the object at `place` is then
-            given as the keyword `policy`; "" for the contender's own.
-        takes: class of the networks whose policies it can be given, as text, followed by "/FORM" if
-            they act in another form of the environment than the default; "" if it takes none.
-        digest: hash of the policy, or of the file at `place`, when the user named it; another one
-            is refused when the contender is loaded.
-    """
-
-    place: str
-    form: Form = "planner"
-    role: Role = "solver"
-    policy: str = ""
-    takes: str = ""
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """Everything that is registered.
-
-    Attributes:
-        families: family name -> Family.
-        contenders: family name -> contender name -> Entry.
-        formats: family name -> suffix of a file's name -> place of its reader.
-        pictures: family name -> places of further sections of its report.
-        given: family name -> contender name -> Entry, of policies, functions and files that a user
-            named as contenders; they are in no list.
-    """
-
-    families: dict[str, Family] = field(default_factory=dict)
-    contenders: dict[str, dict[str, Entry]] = field(default_factory=dict)
-    formats: dict[str, dict[str, str]] = field(default_factory=dict)
-    pictures: dict[str, list[str]] = field(default_factory=dict)
-    given: dict[str, dict[str, Entry]] = field(default_factory=dict)
 
 
 _tables: Tables | None = None
@@ -247,22 +186,6 @@ def load_contender(family: str, name: str) -> Contender:
     if entry.policy:
         found = partial(found, policy=Path(entry.policy))
     return Contender(family, name, entry.role, entry.form, found)
-
-
-def digest_of(entry: Entry) -> str:
-    """Return the hash of what a user gave as a contender, a policy or a file; "" for neither.
-
-    Args:
-        entry: of the contender.
-
-    Raises:
-        CheckpointError: the policy is missing or damaged.
-        RegistryError: the file cannot be read.
-    """
-    if entry.policy:
-        return str(resolve(".agents.checkpoints:policy_hash")(Path(entry.policy)))
-    file = entry.place.rpartition(":")[0]
-    return file_hash(Path(file)) if file.endswith(SUFFIX) else ""
 
 
 def give(family: str, name: str, entry: Entry) -> None:
