@@ -231,14 +231,19 @@ def test_doctor_names_the_remedy_for_a_back_end_that_fails(monkeypatch: pytest.M
     assert "--force-reinstall" in result.stdout
 
 
-def test_train_hands_over_configuration_and_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_hands_over_configuration_and_overrides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     called: list[Any] = []
+
+    def train(*arguments: Any) -> Path:
+        called.append(arguments)
+        return tmp_path / "run" / "policy"
+
     real = __import__("sysopt_gym.core.registry", fromlist=["resolve"]).resolve
     monkeypatch.setattr(
         "sysopt_gym.core.lookup.resolve",
-        lambda entry: (
-            (lambda *a: called.append(a)) if entry == ".agents.training:train" else real(entry)
-        ),
+        lambda entry: train if entry == ".agents.training:train" else real(entry),
     )
     run("train", "some_config", "seed=3", "lr=1e-4", "--resume")
     assert called == [("some_config", {"seed": "3", "lr": "1e-4"}, True)]
