@@ -204,7 +204,10 @@ def load_network(
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{folder}: the weights do not fit the network ({error})") from error
+        made = type(network).__name__
+        raise CheckpointError(
+            f"{folder}: the weights do not fit the network, {made} of width {card.width}; {REMEDY}"
+        ) from error
     return network
 
 
