@@ -1,8 +1,8 @@
 """What RLlib's checkpoints leave out, so that training with a local runner goes on bit for bit.
 
 RLlib saves weights, optimizers, connectors and metrics. It does not save PPO's adaptive
-coefficient of the KL loss, replay buffers, the environments in the middle of their episodes, nor
-any random generator.
+coefficient of the KL loss, when target networks were updated, replay buffers, the environments in
+the middle of their episodes, nor any random generator.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from ..core.errors import CheckpointError
+from ..core.notes import note
 
 # Attributes of RLlib's runner that its state lacks.
 RUNNER = (
@@ -32,7 +33,9 @@ RUNNER = (
 )
 # Attribute of the algorithms of RLlib that learn from a buffer.
 BUFFER = "local_replay_buffer"
-KL = "curr_kl_coeffs_per_module"
+# Attributes of RLlib's learners, module -> number, that their state lacks: PPO's coefficient of the
+# KL loss, and when the target networks were last updated.
+LEARNER = ("curr_kl_coeffs_per_module", "last_update_ts_by_mid")
 
 
 def generators() -> dict[str, Any]:
@@ -77,13 +80,21 @@ def save(algorithm: Any, path: Path) -> None:
     """
     from ray import cloudpickle
 
-    (learner, *_) = algorithm.learner_group.foreach_learner(_kl_coefficients)
-    state: dict[str, Any] = {"kl": learner.get(), "buffer": getattr(algorithm, BUFFER, None)}
+    (learner, *_) = algorithm.learner_group.foreach_learner(_learner_state)
+    state: dict[str, Any] = {"learner": learner.get(), "buffer": getattr(algorithm, BUFFER, None)}
     if is_local(algorithm):
         # One pickle for all, as runner, environments and buffer share episodes and instances.
         state["runner"] = _runner_state(algorithm.env_runner)
         state["generators"] = generators()
-    path.write_bytes(cloudpickle.dumps(state))
+    try:
+        content = cloudpickle.dumps(state)
+    except Exception as error:  # whatever an environment of another package raises
+        note(
+            f"{algorithm.config.env}: the environments cannot be pickled ({error}); a resumed run "
+            "begins new episodes"
+        )
+        content = cloudpickle.dumps(state | {"runner": None})
+    path.write_bytes(content)
 
 
 def restore(algorithm: Any, path: Path) -> None:
@@ -103,11 +114,11 @@ def restore(algorithm: Any, path: Path) -> None:
             f"{path}: cannot be read ({error}); resume with the versions that wrote it, or start "
             "another run with start=FOLDER of this one's policy"
         ) from error
-    kl = state["kl"]
-    algorithm.learner_group.foreach_learner(lambda learner: _set_kl_coefficients(learner, kl))
+    of_learner = state["learner"]
+    algorithm.learner_group.foreach_learner(lambda one: _set_learner_state(one, of_learner))
     if state["buffer"] is not None:
         setattr(algorithm, BUFFER, state["buffer"])
-    if "runner" in state and is_local(algorithm):
+    if state.get("runner") and is_local(algorithm):
         _set_runner_state(algorithm.env_runner, state["runner"])
         set_generators(state["generators"])
 
@@ -133,11 +144,20 @@ def _own_generators(module: Any) -> dict[str, np.random.Generator]:
     return {name: value for name, value in found if isinstance(value, np.random.Generator)}
 
 
-def _kl_coefficients(learner: Any) -> dict[str, float]:
-    """Return PPO's coefficients by module; none of other algorithms."""
-    return {key: float(value) for key, value in dict(getattr(learner, KL, {})).items()}
+def _learner_state(learner: Any) -> dict[str, dict[str, float]]:
+    """Return those of LEARNER that the algorithm's learner has."""
+    return {
+        name: {module: float(value) for module, value in dict(getattr(learner, name)).items()}
+        for name in LEARNER
+        if hasattr(learner, name)
+    }
 
 
-def _set_kl_coefficients(learner: Any, coefficients: Mapping[str, float]) -> None:
-    for key, value in coefficients.items():
-        getattr(learner, KL)[key].data.fill_(value)
+def _set_learner_state(learner: Any, state: Mapping[str, Mapping[str, float]]) -> None:
+    for name, values in state.items():
+        numbers = getattr(learner, name)
+        for module, value in values.items():
+            if isinstance(numbers[module], torch.Tensor):
+                numbers[module].data.fill_(value)
+            else:
+                numbers[module] = value
