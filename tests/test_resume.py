@@ -115,6 +115,48 @@ def test_two_iterations_and_two_more_are_four(finished: Path, run: Path) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("config", "overrides"),
+    [
+        (
+            "vm_rescheduling_ppo",
+            TINY
+            | {
+                "algorithm": "dqn",
+                "imitation.epochs": "0",
+                "dqn.algorithm.training": "{train_batch_size_per_learner: 16,"
+                " num_steps_sampled_before_learning_starts: 32, target_network_update_freq: 24}",
+                "dqn.algorithm.reporting": "{min_sample_timesteps_per_iteration: 40}",
+            },
+        ),
+        (
+            "memory_mapping_muzero",
+            {
+                "width": "8",
+                "start": "",
+                "validation": "[small:val/0]",
+                "imitation.epochs": "0",
+                "muzero.instances": "[small:train/0]",
+                "muzero.iterations": "4",
+                "muzero.checkpoint_every": "2",
+                "muzero.algorithm.env_runners": "{num_envs_per_env_runner: 2,"
+                " rollout_fragment_length: 8}",
+                "muzero.algorithm.training": "{simulations: 2, learning_starts: 16, updates: 2,"
+                " train_batch_size_per_learner: 8}",
+            },
+        ),
+    ],
+    ids=["dqn", "muzero"],
+)
+def test_algorithms_with_a_buffer_go_on_with_it(
+    config: str, overrides: dict[str, str], tmp_path: Path
+) -> None:
+    train(config, overrides | {"out": str(tmp_path / "run")}, resume=False)
+    again = Path(shutil.copytree(tmp_path / "run", tmp_path / "again"))
+    train(back_by_one(again), {}, resume=True)
+    assert outcome(again) == outcome(tmp_path / "run")
+
+
 def test_a_run_that_has_ended_ends_again_without_a_step(run: Path) -> None:
     before = outcome(run)
     train("vm_rescheduling_ppo", TINY | {"out": str(run)}, resume=True)
