@@ -82,7 +82,11 @@ def _with_policy(config: Any, network: Mapping[str, Any]) -> Any:
 def _ppo(network: Mapping[str, Any]) -> Any:
     from ray.rllib.algorithms.ppo import PPOConfig
 
-    return _with_policy(PPOConfig(), network)
+    config = PPOConfig().env_runners(num_env_runners=0, num_envs_per_env_runner=8)
+    config.learners(num_learners=0).training(
+        train_batch_size_per_learner=1024, minibatch_size=128, num_epochs=4, lr=3e-4, gamma=1.0
+    )
+    return _with_policy(config, network)
 
 
 def _asynchronous(config: Any, network: Mapping[str, Any]) -> Any:
@@ -317,10 +321,12 @@ def _resolved(value: Any, place: str) -> Any:
         return [_resolved(one, place) for one in value]
     if not isinstance(value, str):
         return value
+    if ":" not in value:
+        raise SettingError(f"{place}: {value!r} is no entry point; write package.module:attribute")
     try:
         return resolve(value)
-    except (RegistryError, ImportError, ValueError) as error:
-        raise SettingError(f"{place}: {error}; write package.module:attribute") from error
+    except (RegistryError, ImportError) as error:
+        raise SettingError(f"{place}: {error}") from error
 
 
 def _report_objective(config: Any, sets: Mapping[str, str]) -> None:
