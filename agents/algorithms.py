@@ -143,12 +143,22 @@ def _dqn(network: Mapping[str, Any]) -> Any:
 
 
 def _recorded(config: Any, network: Mapping[str, Any]) -> Any:
-    """Set what BC and MARWIL share: whole recorded episodes, one batch an update."""
+    """Set what BC and MARWIL share: whole recorded episodes, one batch an update.
+
+    Batches are made once and kept: MARWIL's targets are the recorded returns (its `lambda_` is 1),
+    which do not change with the weights, and a worker started for every update costs far more than
+    the update.
+    """
+    from ray.data import DataContext
+
+    DataContext.get_current().enable_progress_bars = False
     config.learners(num_learners=0)
     config.training(train_batch_size_per_learner=256, lr=1e-3)
     config.offline_data(
         input_read_episodes=True,
         input_read_batch_size=1,
+        materialize_data=False,
+        materialize_mapped_data=True,
         dataset_num_iters_per_learner=1,
         map_batches_kwargs={"concurrency": 1},
         iter_batches_kwargs={"prefetch_batches": 1},
@@ -365,7 +375,7 @@ def quiet_ray() -> None:
     verbose = bool(os.environ.get("SYSOPT_VERBOSE"))
     level = logging.INFO if verbose else logging.ERROR
     if not verbose:
-        for name in ("ray", "ray.rllib", "ray.rllib.algorithms.algorithm_config"):
+        for name in ("ray", "ray.data", "ray.rllib", "ray.rllib.algorithms.algorithm_config"):
             logging.getLogger(name).setLevel(level)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
     if not ray.is_initialized():

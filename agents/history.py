@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import CheckpointError, OutputError
+from .objective_metric import results_of_play
 
 HISTORY = "history.jsonl"
 ALL = "all"  # key of the mean over all instance sets
@@ -139,11 +140,11 @@ def of_iteration(
         validation: instance set -> figures, if the iteration ended with validation.
         validation_s: wall seconds of that validation.
     """
-    runners = result.get("env_runners", {})
+    runners, played = result.get("env_runners", {}), results_of_play(result)
     earlier = max((record.env_steps for record in before if record.stage != stage), default=0)
     lifetime = _number(runners.get("num_env_steps_sampled_lifetime")) or 0.0
-    objective = _numbers(runners.get("objective_by_set", {}))
-    if (overall := _number(runners.get("objective"))) is not None:
+    objective = _numbers(played.get("objective_by_set", {}))
+    if (overall := _number(played.get("objective"))) is not None:
         objective[ALL] = overall
     figures = _numbers(result.get("learners", {}).get("default_policy", {}))
     timers = _seconds(TIMERS, result.get("timers", {})) | _seconds(RUNNERS, runners)
@@ -154,7 +155,7 @@ def of_iteration(
         done=done,
         env_steps=earlier + int(lifetime),
         seconds=seconds,
-        return_mean=_number(runners.get("episode_return_mean")),
+        return_mean=_number(played.get("episode_return_mean")),
         objective=objective,
         losses={key: value for key, value in figures.items() if not key.startswith(COUNTERS)},
         timers=timers,

@@ -48,6 +48,20 @@ def log_objective(
         metrics_logger.log_value((BY_SET, name), float(objective), window=window)
 
 
+def results_of_play(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the figures of the episodes that an iteration played.
+
+    Args:
+        result: what RLlib's `train` returned. An algorithm that learns from recordings plays for
+            evaluation only.
+
+    Returns:
+        RLlib's figures by name, OBJECTIVE and BY_SET among them; empty if nothing was played.
+    """
+    played: Mapping[str, Any] = result.get("env_runners") or {}
+    return played or (result.get("evaluation") or {}).get("env_runners") or {}
+
+
 def _set_of(env: Any, lane: int, sets: Mapping[str, str]) -> str | None:
     """Return the instance set of what a lane has played; None if it cannot be known."""
     if hasattr(env, "envs"):

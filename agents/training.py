@@ -24,6 +24,7 @@ from .algorithms import build_algorithm, trained_policy
 from .checkpoints import read_card
 from .configuration import IMITATION, TrainingConfig, load_config, policy_folder
 from .history import Record
+from .objective_metric import results_of_play
 from .recipe import ImitationPass
 from .resuming import resumed_config
 from .runs import POLICY, KeptPlans, Run
@@ -213,7 +214,7 @@ def _reinforce(run: Run, tell: Observer) -> None:
                 sampled = runners.get("num_env_steps_sampled_lifetime", 0)
                 state.env_steps = state.earlier + int(sampled)
                 _write(writer, stage, state.step, result)
-                mean = runners.get("episode_return_mean", float("nan"))
+                mean = results_of_play(result).get("episode_return_mean", float("nan"))
                 text, expected, validation_s = f"return {mean:.4f}", None, 0.0
                 due = state.done % section.checkpoint_every == 0
                 due = due or state.done == section.iterations
@@ -239,10 +240,10 @@ def _reinforce(run: Run, tell: Observer) -> None:
 
 def _write(writer: SummaryWriter, stage: str, step: int, result: Mapping[str, Any]) -> None:
     """Write the figures of an iteration for TensorBoard; steps count over the whole run."""
-    runners = result.get("env_runners", {})
+    played = results_of_play(result)
     for key in ("episode_return_mean", "objective"):
-        if key in runners:
-            writer.add_scalar(f"{stage}/{key}", runners[key], step)
+        if key in played:
+            writer.add_scalar(f"{stage}/{key}", played[key], step)
     for key, value in result.get("learners", {}).get("default_policy", {}).items():
         if np.isscalar(value):
             writer.add_scalar(f"{stage}/{key}", value, step)

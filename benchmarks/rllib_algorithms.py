@@ -22,6 +22,7 @@ import gymnasium as gym
 
 from ..agents.algorithms import ALGORITHMS, build_algorithm, trained_policy
 from ..agents.configuration import CONFIGS, TrainingConfig, load_config
+from ..agents.objective_metric import results_of_play
 from ..core.budget import Budget
 from ..core.errors import SysOptError
 from ..core.registry import FAMILIES, load_problem
@@ -176,8 +177,7 @@ def train_all(bench: Bench, stages: Sequence[str], minutes: float) -> Iterator[s
 
 def _objective(result: Mapping[str, Any]) -> str:
     """Return the mean objective of an iteration's episodes, or those of its evaluation."""
-    played = result.get("env_runners") or result.get("evaluation", {}).get("env_runners", {})
-    return f"{played.get('objective', float('nan')):.4g}"
+    return f"{results_of_play(result).get('objective', float('nan')):.4g}"
 
 
 def _figures(scores: Mapping[str, float]) -> str:

@@ -99,24 +99,17 @@ def test_an_algorithm_changes_the_network_and_reports_objectives(
     assert np.isfinite(results[-1]["env_runners"]["objective"])
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.mark.slow
+def test_recorded_plans_become_likelier(tmp_path: Path, stopping: list[Any]) -> None:
     problem = load_problem("vm_rescheduling")
     instances = [problem.contender_view(one) for one in problem.sets.load("small:train")][:2]
-    folder = tmp_path_factory.mktemp("recorded")
-    write_rllib(record(problem, instances, "ha", Budget(5.0), range(1)), folder)
-    return folder
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["bc", "marwil"])
-def test_recorded_plans_become_likelier(stage: str, recorded: Path, stopping: list[Any]) -> None:
+    write_rllib(record(problem, instances, "ha", Budget(5.0), range(1)), tmp_path)
     offline = {
-        "offline_data": {"input_": [str(recorded)]},
+        "offline_data": {"input_": [str(tmp_path)]},
         "training": {"train_batch_size_per_learner": 32, "lr": 0.01},
         "evaluation": {"evaluation_interval": 4, "evaluation_duration": 1},
     }
-    algorithm = build(stage, "vm_rescheduling", "small:train", offline)
+    algorithm = build("marwil", "vm_rescheduling", instances, offline)
     stopping.append(algorithm)
     results = [algorithm.train() for _ in range(4)]
     losses = [result["learners"]["default_policy"]["policy_loss"] for result in results]
