@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from torch import nn
@@ -103,6 +104,9 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
             names none; "" for the closed-loop player of players.py.
         judged: the figure of `score` by which solvers are drawn beside learning curves; None if the
             score is of something else than plans.
+        actions: types of the action spaces that the network chooses in.
+        forms: form of the environment -> entry point of the recipe whose network acts in it, where
+            this one's does not.
     """
 
     network: Callable[[int], AnyNetwork]
@@ -113,6 +117,8 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
     options: Mapping[str, Any] = field(default_factory=dict)
     player: str = ""
     judged: JudgedFigure | None = None
+    actions: tuple[type[gym.Space[Any]], ...] = (gym.spaces.Discrete,)
+    forms: Mapping[str, str] = field(default_factory=dict)
 
 
 def score_plans(plays: Iterable[Callable[[float], float]]) -> dict[str, float]:
@@ -151,3 +157,29 @@ def load_recipe(family: str, entry: str = "") -> Recipe[Any, Any, Any]:
         raise SettingError(f"recipe: name the recipe that trains {family}, as 'module:attribute'")
     recipe: Recipe[Any, Any, Any] = resolve(entry or f".agents.{family}.recipe:RECIPE")
     return recipe
+
+
+def recipe_for(family: str, entry: str, space: gym.Space[Any]) -> Recipe[Any, Any, Any]:
+    """Return the recipe whose network chooses in an action space.
+
+    Args:
+        family: name of the family.
+        entry: see `load_recipe`; where it is "", the recipes of the family's other forms are tried
+            after its own.
+        space: the action space.
+
+    Raises:
+        UnknownNameError: there is no such family.
+        SettingError: no network chooses such actions; the message lists what serves.
+    """
+    own = load_recipe(family, entry)
+    recipes = [own] + ([] if entry else [load_recipe(family, at) for at in own.forms.values()])
+    for recipe in recipes:
+        if isinstance(space, recipe.actions):
+            return recipe
+    served = sorted({kind.__name__ for recipe in recipes for kind in recipe.actions})
+    others = f"; or take recipe {' or '.join(own.forms.values())}" if entry and own.forms else ""
+    raise SettingError(
+        f"no network of {family} chooses actions of {space}; make the environment in a form whose "
+        f"actions are {' or '.join(served)}{others}"
+    )

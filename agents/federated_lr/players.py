@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...core.budget import Budget
 from ...datasets.federated_lr.instance import Terms
-from ...envs.federated_lr.grid import mask_of, order_of_action
 from ...envs.federated_lr.problem import PROBLEM
 from ..checkpoints import SHIPPED, kept_by_content, load_network
 from .network import RatePolicy
@@ -59,14 +57,7 @@ class Ppo:
             observation: the environment's; "rounds" is read.
             info: the environment's; "alpha" and "beta", the rates now, are read.
         """
-        mask = mask_of(info["alpha"], info["beta"])
-        obs = {
-            "rounds": torch.from_numpy(observation["rounds"][None]),
-            "action_mask": torch.from_numpy(mask[None]),
-        }
-        with torch.inference_mode():
-            action = int(self.network.logits(self.network.encode(obs), obs).argmax())
-        return order_of_action(action, info["alpha"], info["beta"], self.SERVER)
+        return self.network.order(observation["rounds"], info["alpha"], info["beta"], self.SERVER)
 
 
 class MuZero(Ppo):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
-import torch
 
+from ...core.errors import SettingError
 from ...datasets.federated_lr.instance import Federation
 from ...envs.federated_lr.env import FederatedLREnv
-from ..batches import imitate_choices, stack
-from ..recipe import JudgedFigure, Recipe
+from ..batches import imitate_choices
+from ..recipe import ImitationPass, JudgedFigure, Recipe
 from .imitation import lessons
-from .network import RatePolicy
+from .network import LogRatePolicy, OrderPolicy, RatePolicy
 
 
 def score(
@@ -25,7 +27,7 @@ def score(
     Args:
         network: the policy.
         instances: the federations.
-        server: server rule of the environment.
+        server: the rule that alpha is the rate of; orders name theirs.
 
     Returns:
         final_error: 1 - final validation accuracy; mean_error: the same over all rounds;
@@ -33,14 +35,12 @@ def score(
     """
     rows = []
     for federation in instances:
-        env = FederatedLREnv(federation, server=server)
+        env = FederatedLREnv(federation, form="orders")
         observation, info = env.reset(seed=0)
         ended, accuracies = False, []
         while not ended:
-            with torch.inference_mode():
-                obs = stack([observation])
-                action = int(network.logits(network.encode(obs), obs).argmax())
-            observation, _, ended, _, info = env.step(action)
+            order = network.order(observation["rounds"], info["alpha"], info["beta"], server)
+            observation, _, ended, _, info = env.step(order)
             accuracies.append(info["validation_accuracy"])
         short = federation.rounds + 1 - len(accuracies)
         accuracies += [0.0] * short
@@ -50,6 +50,19 @@ def score(
     return dict(zip(("final_error", "mean_error", "loss_left"), map(float, means), strict=True))
 
 
+def refuse_imitation(imitation: ImitationPass[Any, Federation]) -> list[Any]:
+    """Refuse lessons, which are of actions on the grid.
+
+    Raises:
+        SettingError: always.
+    """
+    raise SettingError(
+        "imitation.epochs: only policies of form grid learn from plans; leave it at 0, or train "
+        "with the recipe '' and environment.form grid"
+    )
+
+
+_HERE = ".agents.federated_lr.recipe"
 RECIPE = Recipe(
     network=RatePolicy,
     lessons=lessons,
@@ -58,5 +71,10 @@ RECIPE = Recipe(
     chosen_by="final_error",
     judged=JudgedFigure("final_error", lambda accuracy: 1.0 - accuracy, "final_accuracy"),
     player="ppo",
+    forms={"continuous": f"{_HERE}:CONTINUOUS", "orders": f"{_HERE}:ORDERS"},
 )
 ADAM = dataclasses.replace(RECIPE, score=partial(score, server="adam"), player="agent")
+CONTINUOUS = dataclasses.replace(
+    RECIPE, network=LogRatePolicy, lessons=refuse_imitation, actions=(gym.spaces.Box,)
+)
+ORDERS = dataclasses.replace(CONTINUOUS, network=OrderPolicy, actions=(gym.spaces.MultiDiscrete,))

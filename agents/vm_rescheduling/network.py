@@ -189,17 +189,51 @@ class RelationalPolicy(nn.Module):
         Returns:
             float32 [B, N]; MASKED for illegal actions.
         """
+        first = self._first_scores(encoded, obs)
+        dest = self.dest_logits(encoded, obs)
+        second = nn.functional.pad(dest, (0, first.shape[1] - dest.shape[1]))
+        scores = torch.where(obs["phase"] > 0, second, first)
+        return mask_logits(scores, obs["action_mask"])
+
+    def _first_scores(self, encoded: Encoded, obs: Observation) -> Tensor:
+        """Score the first ply's actions, without masks: float32 [B, N]."""
         vm = self.vm_logits(encoded)
         stop = self.stop_score(encoded.context)
-        n_actions = obs["action_mask"].shape[1]
         # Every index after the instance's last VM has the score of stop; the mask allows at most
         # one of them.
         vm = torch.where(obs["vm_mask"] > 0, vm, stop)
-        first = torch.cat([vm, stop.expand(-1, n_actions - vm.shape[1])], dim=1)
-        dest = self.dest_logits(encoded, obs)
-        second = nn.functional.pad(dest, (0, n_actions - dest.shape[1]))
-        scores = torch.where(obs["phase"] > 0, second, first)
-        return mask_logits(scores, obs["action_mask"])
+        return torch.cat([vm, stop.expand(-1, obs["action_mask"].shape[1] - vm.shape[1])], dim=1)
+
+    def first_logits(self, encoded: Encoded, obs: Observation) -> Tensor:
+        """Score the VMs of joint actions: float32 [B, V + 1], MASKED for illegal ones.
+
+        Args:
+            encoded: result of `encode`.
+            obs: the same observations, of the environment's form "joint".
+        """
+        return mask_logits(self._first_scores(encoded, obs), obs["action_mask"])
+
+    def second_logits(self, encoded: Encoded, obs: Observation, first: Tensor) -> Tensor:
+        """Score the destinations of joint actions, given their VMs.
+
+        Args:
+            encoded: result of `encode`.
+            obs: the same observations; "destinations" is uint8 [B, V, 2P / 8].
+            first: int64 [B]; the VMs.
+
+        Returns:
+            float32 [B, 2P]; MASKED for illegal destinations. After the stop action 0 is legal.
+        """
+        packed = obs["destinations"]
+        vm = first.clamp(max=packed.shape[1] - 1).unsqueeze(1)
+        scores = self.dest_logits(encoded, {**obs, "chosen_vm": vm})
+        rows = packed[torch.arange(len(packed), device=packed.device), vm.squeeze(1)]
+        bits = torch.arange(8, device=packed.device, dtype=packed.dtype)
+        legal = ((rows.unsqueeze(-1) >> bits) & 1).flatten(1)[:, : scores.shape[1]]
+        nowhere = (legal.sum(1) == 0) | (first >= packed.shape[1])
+        legal = torch.where(nowhere.unsqueeze(1), torch.zeros_like(legal), legal)
+        legal[:, 0] |= nowhere
+        return mask_logits(scores, legal)
 
     def value(self, encoded: Encoded) -> Tensor:
         """Return the expected return from each observation, float32 [B]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import gymnasium as gym
 import numpy as np
 from torch import nn
 
@@ -42,4 +43,5 @@ RECIPE = Recipe(
     options={"own_play_from": 10**6},
     judged=JudgedFigure("greedy", of=float),
     player="ppo",
+    actions=(gym.spaces.Discrete, gym.spaces.MultiDiscrete),
 )

@@ -16,7 +16,7 @@ from ..actions import LegalDiscrete, LegalMultiDiscrete
 from ..base import FamilyEnv, Observation
 from . import packed
 from .dynamics import State, make_state, make_static
-from .episode import ENDED, ILLEGAL, begin, destination_mask, play
+from .episode import ENDED, ILLEGAL, begin, destination_mask, pack_destinations, play
 from .observation import observation_space, pm_features, vm_features
 from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of
 from .render import frame
@@ -42,7 +42,8 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
     raises IllegalActionError. The space's own `sample()` draws a legal action.
 
     Form "joint": `MultiDiscrete([V_max + 1, 2 * P_max])`, one step a move. The observation's mask
-    is that of the VM; `destination_mask(vm)` gives the destination's.
+    is that of the VM; `observation["destinations"]` holds the destination's for every VM, exact,
+    and `destination_mask(vm)` gives it for one. After the stop action's VM any destination will do.
 
     ## Observation space
     A flat Dict, padded to P_max PMs, V_max VMs and N actions; every observation has arrays of its
@@ -58,8 +59,12 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
     | phase | [1] int8 | 0 before the first ply, 1 before the second |
     | progress | [1] float32 | moves made / MNL |
     | action_mask | [N] int8 | 1 for legal actions |
+    | destinations | [V_max, D] uint8 | form joint: where each VM may go, in bits |
 
-    With NUMA nodes above two, pms has 5 more columns for each, and vms 3.
+    With NUMA nodes above two, pms has 5 more columns for each, and vms 3. In row v of destinations,
+    bit d % 8 of byte d // 8 (0 is the lowest bit) is 1 where VM v may go to destination d; rows of
+    VMs masked out are 0. They make a step of 118 VMs on 16 PMs 0.06 ms long in place of 0.03, one
+    of 2,089 VMs on 279 PMs 3 ms in place of 0.05, and its observation 146 KB longer.
 
     ## Rewards
     (objective before the move - after) * `objective.reward_scale` at the start on the second ply, 0
@@ -125,7 +130,11 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             )
         self.action_space.belong_to(self._draw_legal)
         self.observation_space = observation_space(
-            self.max_pms, self.max_vms, self.n_actions, self.max_nodes
+            self.max_pms,
+            self.max_vms,
+            self.n_actions,
+            self.max_nodes,
+            self._bytes_of_destinations(),
         )
         for cluster in self.instances:
             self.check_padding(cluster)
@@ -247,6 +256,12 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
         e = self.episode
         chosen = int(e.ints[CHOSEN])
         legal = e.vm_legal if chosen < 0 else e.dest_legal
+        masks = {}
+        if self.form == "joint":
+            masks["destinations"] = np.zeros(
+                (self.max_vms, self._bytes_of_destinations()), np.uint8
+            )
+            pack_destinations(e.ints, e.vm_legal, masks["destinations"])
         return {
             "pms": e.pms.copy(),
             "vms": e.vms.copy(),
@@ -257,7 +272,11 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             "phase": np.array((chosen >= 0,), np.int8),
             "progress": np.array((min(1.0, self._moves / self.cluster.mnl),), np.float32),
             "action_mask": legal[: self.n_actions].copy(),
+            **masks,
         }
+
+    def _bytes_of_destinations(self) -> int:
+        return -(-self.max_places * self.max_pms // 8) if self.form == "joint" else 0
 
     def _info(self) -> dict[str, Any]:
         objective, rate = self._reported

@@ -180,6 +180,24 @@ def destination_mask(ints: np.ndarray, vm: int, dest_legal: np.ndarray) -> int:
 
 
 @njit(cache=True)
+def pack_destinations(ints: np.ndarray, vm_legal: np.ndarray, packed: np.ndarray) -> None:
+    """Write the second ply's masks of all VMs, eight destinations a byte, the first the lowest bit.
+
+    Args:
+        ints: int64 buffer; see packed.py.
+        vm_legal: int8 [N]; the first ply's mask. A VM masked out has no destinations.
+        packed: uint8 [V_max, >= S*P / 8], zeros; written to.
+    """
+    static, state, _ = unpack(ints)
+    mask = np.zeros(static.stride * len(static.pm_status), np.int8)
+    for vm in range(len(state.vm_pm)):
+        if vm_legal[vm]:
+            destinations(static, state, vm, mask)
+            for place in range(len(mask)):
+                packed[vm, place // 8] |= np.uint8(mask[place]) << np.uint8(place % 8)
+
+
+@njit(cache=True)
 def begin(
     ints: np.ndarray,
     floats: np.ndarray,

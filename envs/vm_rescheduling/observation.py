@@ -84,7 +84,9 @@ VM_RESIDUE = (Vm.RESIDUE_0, Vm.RESIDUE_1)
 N_PM_KINDS, N_VM_KINDS, N_PM_OWN, N_VM_OWN = map(len, (PM_OF_NODES, VM_OF_NODES, PM_OWN, VM_OWN))
 
 
-def observation_space(max_pms: int, max_vms: int, n_actions: int, nodes: int = 2) -> spaces.Dict:
+def observation_space(
+    max_pms: int, max_vms: int, n_actions: int, nodes: int = 2, destinations: int = 0
+) -> spaces.Dict:
     """Make the space of padded observations; see the environment's docstring.
 
     Args:
@@ -92,7 +94,11 @@ def observation_space(max_pms: int, max_vms: int, n_actions: int, nodes: int = 2
         max_vms: rows for VMs.
         n_actions: length of the mask.
         nodes: the most NUMA nodes of a PM, at least 2.
+        destinations: bytes of the second masks of each VM; 0 leaves them out.
     """
+    masks: dict[str, spaces.Space[np.ndarray]] = {}
+    if destinations:
+        masks["destinations"] = spaces.Box(0, 255, (max_vms, destinations), np.uint8)
     return spaces.Dict(
         {
             "pms": spaces.Box(0.0, 1.0, (max_pms, len(pm_features(nodes))), np.float32),
@@ -105,6 +111,7 @@ def observation_space(max_pms: int, max_vms: int, n_actions: int, nodes: int = 2
             "progress": spaces.Box(0.0, 1.0, (1,), np.float32),
             "action_mask": spaces.Box(0, 1, (n_actions,), np.int8),
         }
+        | masks
     )
 
 
