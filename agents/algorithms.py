@@ -23,6 +23,7 @@ from torch import nn
 from ..core.errors import RegistryError, SettingError
 from ..core.lookup import check_name, resolve
 from ..core.problem import Problem
+from .recipe import recipe_for
 
 # Methods of RLlib's AlgorithmConfig that a configuration may call.
 PARTS = (
@@ -48,6 +49,7 @@ PARTS = (
 ENTRY_POINTS = ("_class", "_connector", "_function")
 
 DISCRETE = (gym.spaces.Discrete,)
+ANY = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.Box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,30 @@ def _dqn(network: Mapping[str, Any]) -> Any:
     return config.rl_module(rl_module_spec=spec)
 
 
+def _sac(network: Mapping[str, Any]) -> Any:
+    from ray.rllib.algorithms.sac import SACConfig
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+    from .sac_module import SACModule
+
+    config = SACConfig().env_runners(
+        num_env_runners=0, num_envs_per_env_runner=8, rollout_fragment_length=1
+    )
+    config.reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=512)
+    config.learners(num_learners=0).training(
+        actor_lr=3e-4,
+        critic_lr=1e-3,
+        alpha_lr=1e-3,
+        initial_alpha=0.01,
+        gamma=1.0,
+        train_batch_size_per_learner=256,
+        num_steps_sampled_before_learning_starts=512,
+        grad_clip=1.0,
+    )
+    spec = RLModuleSpec(module_class=SACModule, model_config=dict(network))
+    return config.rl_module(rl_module_spec=spec)
+
+
 def _recorded(config: Any, network: Mapping[str, Any]) -> Any:
     """Set what BC and MARWIL share: whole recorded episodes, one batch an update.
 
@@ -193,12 +219,13 @@ def _muzero(network: Mapping[str, Any]) -> Any:
 
 # Stage of training -> its algorithm; stages follow imitation in this order.
 ALGORITHMS: dict[str, Algorithm] = {
-    "bc": Algorithm(_bc, offline=True),
-    "marwil": Algorithm(_marwil, offline=True),
-    "ppo": Algorithm(_ppo),
-    "appo": Algorithm(_appo),
-    "impala": Algorithm(_impala),
+    "bc": Algorithm(_bc, ANY, offline=True),
+    "marwil": Algorithm(_marwil, ANY, offline=True),
+    "ppo": Algorithm(_ppo, ANY),
+    "appo": Algorithm(_appo, ANY),
+    "impala": Algorithm(_impala, ANY),
     "dqn": Algorithm(_dqn),
+    "sac": Algorithm(_sac, (gym.spaces.Box,)),
     "muzero": Algorithm(_muzero, policy_of=lambda network: network.policy),
 }
 
@@ -258,14 +285,15 @@ def build_algorithm(
             too.
 
     Raises:
-        SettingError: RLlib refuses a setting, or the algorithm cannot choose the environment's
-            actions.
+        SettingError: RLlib refuses a setting, or the algorithm or the network cannot choose the
+            environment's actions.
         UnknownNameError: a part of AlgorithmConfig, or a key of one, that does not exist.
     """
     package = __package__.rpartition(".")[0]
     place = f"{package}:{problem.env_id}"
     with gym.make(place, **environment) as env:
         check_fits(stage, env.action_space)
+        recipe_for(problem.family, network.get("recipe", ""), env.action_space)
     quiet_ray()
     config = ALGORITHMS[stage].make_config(network)
     config.environment(place, env_config=dict(environment))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -267,10 +267,13 @@ def typed(settings: dict[str, Any]) -> TrainingConfig:
     section = settings[IMITATION]
     settings[IMITATION] = _imitation(section, load_recipe(settings["family"], settings["recipe"]))
     settings["sweep"] = SweepConfig(**settings["sweep"])
-    return TrainingConfig(
+    found = TrainingConfig(
         reinforcement={stage: ReinforcementConfig(**settings[stage]) for stage in ALGORITHMS},
         **{key: value for key, value in settings.items() if key not in ALGORITHMS},
     )
+    if found.recipe or not found.form:
+        return found
+    return replace(found, recipe=load_recipe(found.family).forms.get(found.form, ""))
 
 
 def _absolute(arguments: list[str], sets: Container[str]) -> list[str]:

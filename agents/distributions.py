@@ -160,21 +160,25 @@ def distribution_of(network: Any, space: gym.Space[Any]) -> type[Distribution]:
             `distribution`.
         space: the action space.
     """
+    found: type[Distribution]
     own = getattr(network, "distribution", "")
     if own:
-        found: type[Distribution] = resolve(own)
+        found = resolve(own)
         return found
     if is_two_stage(network, space):
-        sizes = tuple(map(int, space.nvec))
-        return TwoStage.get_partial_dist_cls(sizes=sizes)
-    if isinstance(space, gym.spaces.Box):
-        return SquashedGaussian
-    return TorchCategorical
+        sizes = tuple(map(int, space.nvec))  # type: ignore[attr-defined]
+        found = TwoStage.get_partial_dist_cls(sizes=sizes)
+    elif isinstance(space, gym.spaces.Box):
+        found = SquashedGaussian
+    else:
+        found = TorchCategorical
+    return found
 
 
 def drawn(logits: Tensor) -> Tensor:
     """Draw a first part by its probabilities; see Choose."""
-    return torch.distributions.Categorical(logits=logits, validate_args=False).sample()
+    choice: Tensor = torch.distributions.Categorical(logits=logits, validate_args=False).sample()
+    return choice
 
 
 def likeliest(logits: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Wrap a family's policy network as an RLlib module: for PPO, APPO, IMPALA, BC and MARWIL.
 
 RLlib's default catalog refuses observations of several parts and two dimensions, so the module
-brings its own network; masks are applied inside it, with a finite minimum. DQN takes QModule.
+brings its own network; masks are applied inside it, with a finite minimum. DQN takes QModule, SAC
+takes SACModule.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor, nn
 
 from ..core.errors import SettingError
-from .recipe import load_recipe
+from .distributions import Choose, action_inputs, distribution_of, drawn, likeliest, taken
+from .recipe import recipe_for
 
 
 class NetworkModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
@@ -35,8 +37,13 @@ class NetworkModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
     target: Any
 
     def setup(self) -> None:
-        """Build the family's network."""
-        recipe = load_recipe(self.model_config["family"], self.model_config.get("recipe", ""))
+        """Build the family's network for the action space.
+
+        Raises:
+            SettingError: the family has no network for such actions.
+        """
+        family, entry = self.model_config["family"], self.model_config.get("recipe", "")
+        recipe = recipe_for(family, entry, self.action_space)
         self.network = recipe.network(int(self.model_config["width"]))
         if self.model_config.get("weights") is not None:
             self.network.load_state_dict(self.model_config["weights"])
@@ -55,33 +62,46 @@ class NetworkModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
 
 
 class PolicyModule(NetworkModule, ValueFunctionAPI):
-    """RLlib module that samples actions from the network's logits and learns its value."""
+    """RLlib module that samples actions by the network's outputs and learns its value."""
 
     def setup(self) -> None:
         """Build the family's network.
 
         Raises:
-            SettingError: the algorithm learns Q values.
+            SettingError: the algorithm learns Q values, or the family has no network for the
+                actions.
         """
+        if "twin_q" in self.model_config:
+            raise SettingError(
+                "PolicyModule has no critics; for SAC give RLModuleSpec(module_class="
+                "sysopt_gym.agents.sac_module.SACModule, ...)"
+            )
         if "double_q" in self.model_config:
             raise SettingError(
                 "PolicyModule has no Q values; for DQN give RLModuleSpec(module_class="
                 "sysopt_gym.agents.q_module.QModule, ...)"
             )
         super().setup()
+        self.action_dist_cls = distribution_of(self.network, self.action_space)
 
-    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        observation = batch[Columns.OBS]
-        encoded = self.network.encode(observation)
-        return {Columns.ACTION_DIST_INPUTS: self.network.logits(encoded, observation)}
+    def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._outputs(batch, drawn)
+
+    def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._outputs(batch, likeliest)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        encoded = self.network.encode(batch[Columns.OBS])
+        return self._outputs(batch, taken(batch), encoded) | {Columns.EMBEDDINGS: encoded}
+
+    def _outputs(
+        self, batch: dict[str, Any], choose: Choose, encoded: Any = None
+    ) -> dict[str, Any]:
+        """Compute inputs of the action distribution; see `action_inputs`."""
         observation = batch[Columns.OBS]
-        encoded = self.network.encode(observation)
-        return {
-            Columns.ACTION_DIST_INPUTS: self.network.logits(encoded, observation),
-            Columns.EMBEDDINGS: encoded,
-        }
+        encoded = self.network.encode(observation) if encoded is None else encoded
+        inputs = action_inputs(self.network, self.action_space, encoded, observation, choose)
+        return {Columns.ACTION_DIST_INPUTS: inputs}
 
     def forward_target(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the copy's inputs of the action distribution.
@@ -90,8 +110,9 @@ class PolicyModule(NetworkModule, ValueFunctionAPI):
             batch: RLlib's batch of B observations.
         """
         observation = batch[Columns.OBS]
-        logits = self.target.logits(self.target.encode(observation), observation)
-        return {TARGET_NETWORK_ACTION_DIST_INPUTS: logits}
+        encoded = self.target.encode(observation)
+        inputs = action_inputs(self.target, self.action_space, encoded, observation, taken(batch))
+        return {TARGET_NETWORK_ACTION_DIST_INPUTS: inputs}
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
         """Return the expected returns, float32 [B].

@@ -60,7 +60,8 @@ class SACModule(DefaultSACTorchRLModule):
     @property
     def network(self) -> nn.Module:
         """The actor: the family's network."""
-        return self.pi_encoder.network
+        actor: nn.Module = self.pi_encoder.network
+        return actor
 
 
 class _Actor(nn.Module):

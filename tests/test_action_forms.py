@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorical
 from sysopt_gym.agents.algorithms import build_algorithm, trained_policy
 from sysopt_gym.agents.batches import stack
+from sysopt_gym.agents.checkpoints import Card, save_policy
 from sysopt_gym.agents.distributions import (
     SquashedGaussian,
     TwoStage,
@@ -24,8 +27,12 @@ from sysopt_gym.agents.distributions import (
 )
 from sysopt_gym.agents.federated_lr.distribution import OrderDistribution
 from sysopt_gym.agents.federated_lr.network import LogRatePolicy, OrderPolicy
+from sysopt_gym.agents.federated_lr.players import Ppo
 from sysopt_gym.agents.recipe import load_recipe, recipe_for
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
+from sysopt_gym.core import play
+from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.contracts import Contender, World
 from sysopt_gym.core.errors import SettingError
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
@@ -34,6 +41,7 @@ from sysopt_gym.envs.federated_lr.env import FederatedLREnv
 from sysopt_gym.envs.federated_lr.orders import SIZES
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
+from sysopt_gym.evaluation.judge import judge
 
 SEEDS = st.integers(0, 10**6)
 LOC_AND_SCALE = st.tuples(st.floats(-2.0, 2.0), st.floats(-2.5, 0.5))
@@ -194,16 +202,88 @@ def test_each_form_finds_its_network_and_others_are_refused_by_what_serves() -> 
         recipe_for("sequence_design", "", SequenceDesignEnv(form="batch").action_space)
 
 
-def trained(stage: str, form: str, parts: Mapping[str, Mapping[str, Any]]) -> tuple[Any, Any]:
-    """Two iterations on one tiny federation: results of the last, and the network."""
-    recipe = load_recipe("federated_lr").forms[form]
-    network = {"family": "federated_lr", "recipe": recipe, "width": 8}
-    environment = {"instances": "small:test/0", "form": form}
-    problem = load_problem("federated_lr")
-    algorithm = build_algorithm(stage, problem, environment, network, 0, parts)
+PPO = {
+    "env_runners": {"num_env_runners": 0, "num_envs_per_env_runner": 2},
+    "training": {"train_batch_size_per_learner": 64, "minibatch_size": 32, "num_epochs": 1},
+}
+SAC = {
+    "env_runners": {"num_envs_per_env_runner": 2},
+    "training": {
+        "train_batch_size_per_learner": 16,
+        "num_steps_sampled_before_learning_starts": 16,
+    },
+    "reporting": {"min_sample_timesteps_per_iteration": 32},
+}
+
+
+def trained(
+    stage: str, family: str, environment: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], Any]:
+    """Train two iterations: the last one's figures of learning, and the network."""
+    network = {"family": family, "width": 8}
+    algorithm = build_algorithm(stage, load_problem(family), environment, network, 0, parts)
     try:
         algorithm.train()
-        result = algorithm.train()
-        return result["learners"]["default_policy"], trained_policy(stage, algorithm)
+        figures = algorithm.train()["learners"]["default_policy"]
+        return figures, trained_policy(stage, algorithm)
     finally:
         algorithm.stop()
+
+
+def test_ppo_trains_joint_actions() -> None:
+    environment = {"instances": "constrained-small:train", "form": "joint"}
+    figures, network = trained("ppo", "vm_rescheduling", environment, PPO)
+    assert isinstance(network, RelationalPolicy)
+    assert 0 <= float(figures["mean_kl_loss"]) < 1
+    assert float(figures["entropy"]) > 1  # of two parts, and of hundreds of pairs
+
+
+@pytest.mark.parametrize(
+    ("stage", "form", "parts"), [("ppo", "orders", PPO), ("sac", "continuous", SAC)]
+)
+def test_policies_of_every_form_of_rates_are_judged(
+    stage: str, form: str, parts: Mapping[str, Mapping[str, Any]], tmp_path: Path
+) -> None:
+    environment = {"instances": "small:test/0", "form": form}
+    figures, network = trained(stage, "federated_lr", environment, parts)
+    assert np.isfinite([float(value) for value in figures.values() if np.isscalar(value)]).all()
+    problem = load_problem("federated_lr")
+    recipe = load_recipe("federated_lr").forms[form]
+    card = Card(
+        "federated_lr", problem.env_version, 8, stage, {}, {}, "", recipe=recipe,
+        network=type(network).__name__, form=form,
+    )  # fmt: skip
+    save_policy(tmp_path, network.state_dict(), card)
+    instance = problem.sets.load("small:test/0")[0]
+    player = Contender("federated_lr", "mine", "agent", "player", partial(Ppo, policy=tmp_path))
+    task = play.Task(problem.contender_view(instance), Budget(30.0), 0, 0)
+    plan = play.run(player, problem, task).actions
+    verdict = judge(problem, instance, plan, World(0, 0.0))
+    assert verdict.feasible and verdict.agree
+    score = load_recipe("federated_lr", recipe).score(network, [task.instance])
+    assert score["final_error"] == pytest.approx(1.0 - validation_accuracy(task.instance, plan))
+
+
+def validation_accuracy(federation: Any, plan: np.ndarray) -> float:
+    """The accuracy that a plan reaches on validation rows in the world of seed 0."""
+    env = FederatedLREnv(federation, form="orders")
+    env.reset(seed=0)
+    for order in plan:
+        *_, info = env.step(order)
+    return float(info["validation_accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "family", "form", "serving"),
+    [
+        ("sac", "federated_lr", "grid", "ppo, appo, impala, dqn, muzero"),
+        ("sac", "vm_rescheduling", "joint", "ppo, appo, impala"),
+        ("dqn", "federated_lr", "continuous", "ppo, appo, impala, sac"),
+    ],
+)
+def test_algorithms_that_cannot_choose_a_form_s_actions_are_refused(
+    stage: str, family: str, form: str, serving: str
+) -> None:
+    environment = {"instances": "small:test", "form": form}
+    with pytest.raises(SettingError, match=serving):
+        trained(stage, family, environment, {})

@@ -1,13 +1,15 @@
 """Federated learning rates: network, imitation samples, and the agents as contenders.
 
 The table names the module and attribute of each agent; it is imported when it is first used.
-`takes` is the class of the networks whose trained policies it can be given.
+`takes` lists the classes of the networks whose trained policies it can be given, with the forms
+that they act in.
 """
 
 from ...core.registry import Entry
 
+TAKES = "RatePolicy LogRatePolicy/continuous OrderPolicy/orders"
 AGENTS = {
-    "agent": Entry(".players:Agent", "player", takes="RatePolicy"),
+    "agent": Entry(".players:Agent", "player", takes=TAKES),
     "muzero": Entry(".players:MuZero", "player", takes="RatePolicy"),
-    "ppo": Entry(".players:Ppo", "player", takes="RatePolicy"),
+    "ppo": Entry(".players:Ppo", "player", takes=TAKES),
 }

@@ -11,13 +11,14 @@ import numpy as np
 from ...core.budget import Budget
 from ...datasets.federated_lr.instance import Terms
 from ...envs.federated_lr.problem import PROBLEM
-from ..checkpoints import SHIPPED, kept_by_content, load_network
+from ..checkpoints import SHIPPED, kept_by_content, load_network, read_card
+from ..recipe import load_recipe
 from .network import RatePolicy
 
 
 @kept_by_content
 def load_policy(folder: Path) -> RatePolicy:
-    """Load a policy.
+    """Load a policy of any form.
 
     Args:
         folder: the policy's.
@@ -25,7 +26,9 @@ def load_policy(folder: Path) -> RatePolicy:
     Raises:
         CheckpointError: it is missing, damaged or for another version of the environment.
     """
-    return load_network(folder, PROBLEM, RatePolicy).eval()
+    recipe = load_recipe(PROBLEM.family, read_card(folder).recipe)
+    network: RatePolicy = load_network(folder, PROBLEM, recipe.network).eval()
+    return network
 
 
 class Ppo:

@@ -6,9 +6,10 @@ The table names the module and attribute of each agent; it is imported when it i
 
 from ...core.registry import Entry
 
+TAKES = "RelationalPolicy RelationalPolicy/joint"  # one network acts in both forms
 AGENTS = {
     "agent": Entry(".players:solve_agent", takes="PriceNetwork"),
-    "ppo": Entry(".players:solve_ppo", takes="RelationalPolicy"),
-    "ppo_greedy": Entry(".players:solve_ppo_greedy", takes="RelationalPolicy"),
-    "ppo_sample": Entry(".players:solve_ppo_sample", takes="RelationalPolicy"),
+    "ppo": Entry(".players:solve_ppo", takes=TAKES),
+    "ppo_greedy": Entry(".players:solve_ppo_greedy", takes=TAKES),
+    "ppo_sample": Entry(".players:solve_ppo_sample", takes=TAKES),
 }
