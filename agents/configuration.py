@@ -267,13 +267,13 @@ def typed(settings: dict[str, Any]) -> TrainingConfig:
     section = settings[IMITATION]
     settings[IMITATION] = _imitation(section, load_recipe(settings["family"], settings["recipe"]))
     settings["sweep"] = SweepConfig(**settings["sweep"])
-    found = TrainingConfig(
+    read = TrainingConfig(
         reinforcement={stage: ReinforcementConfig(**settings[stage]) for stage in ALGORITHMS},
         **{key: value for key, value in settings.items() if key not in ALGORITHMS},
     )
-    if found.recipe or not found.form:
-        return found
-    return replace(found, recipe=load_recipe(found.family).forms.get(found.form, ""))
+    if read.recipe or not read.form:
+        return read
+    return replace(read, recipe=load_recipe(read.family).forms.get(read.form, ""))
 
 
 def _absolute(arguments: list[str], sets: Container[str]) -> list[str]:
