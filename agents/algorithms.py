@@ -302,7 +302,7 @@ def build_algorithm(
     for part, arguments in settings.items():
         apply_part(config, part, arguments, f"{stage}.algorithm")
     _report_objective(config, sets or {})
-    if ALGORITHMS[stage].offline and not config.input_:
+    if ALGORITHMS[stage].offline and config.input_ in (None, "sampler", []):
         raise SettingError(
             f"{stage} learns from recorded episodes: set {stage}.algorithm.offline_data.input_ to "
             "their folders (sysopt-gym data record writes them)"
