@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -21,15 +20,12 @@ from sysopt_gym.agents.algorithms import (
     check_fits,
     trained_policy,
 )
-from sysopt_gym.agents.batches import stack
 from sysopt_gym.agents.network import MASKED
 from sysopt_gym.agents.q_module import QF_PREDS, QModule
 from sysopt_gym.agents.recipe import load_recipe
 from sysopt_gym.agents.rl_module import PolicyModule
-from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import SettingError, TrainingError, UnknownNameError
 from sysopt_gym.core.registry import load_problem
-from sysopt_gym.evaluation.recording import record, write_rllib
 
 LANES = {"env_runners": {"num_env_runners": 0, "num_envs_per_env_runner": 2}}
 SHORT: dict[str, dict[str, Any]] = {
@@ -98,33 +94,6 @@ def test_an_algorithm_changes_the_network_and_reports_objectives(
     assert all(torch.isfinite(values).all() for values in after.values())
     load_recipe(family).network(8).load_state_dict(after)
     assert np.isfinite(results[-1]["env_runners"]["objective"])
-
-
-@pytest.mark.slow
-def test_recorded_plans_become_likelier(tmp_path: Path, stopping: list[Any]) -> None:
-    problem = load_problem("vm_rescheduling")
-    instances = [problem.contender_view(one) for one in problem.sets.load("small:train")][:2]
-    episodes = record(problem, instances, "ha", Budget(5.0), range(1))
-    write_rllib(episodes, tmp_path)
-    offline = {
-        "offline_data": {"input_": [str(tmp_path)]},
-        "training": {"train_batch_size_per_learner": 32, "lr": 0.01},
-        "evaluation": {"evaluation_interval": 4, "evaluation_duration": 1},
-    }
-    algorithm = build("marwil", "vm_rescheduling", instances, offline)
-    stopping.append(algorithm)
-
-    def likelihood() -> float:
-        network = trained_policy("marwil", algorithm)
-        seen = stack([obs for one in episodes for obs in one.observations[:-1]])
-        chosen = torch.tensor([int(action) for one in episodes for action in one.actions])
-        logits = network.logits(network.encode(seen), seen)
-        return -float(torch.nn.functional.cross_entropy(logits, chosen))
-
-    before = likelihood()
-    results = [algorithm.train() for _ in range(4)]
-    assert likelihood() > before
-    assert np.isfinite(results[-1]["evaluation"]["env_runners"]["objective"])
 
 
 @pytest.mark.slow

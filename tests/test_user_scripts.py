@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 LENGTHS = {
     "continuous_rates_sb3.py": ["--steps", "64"],
     "maskable_ppo_sb3.py": ["--steps", "128"],
-    "offline_bc.py": ["--steps", "1", "--programs", "2"],
+    "offline_bc.py": ["--steps", "1", "--programs", "2", "--algorithm", "marwil"],
     "ppo_cleanrl.py": ["--steps", "1"],
     "rllib_tune.py": ["--steps", "1", "--trials", "1"],
     "torchrl_ppo.py": ["--steps", "64"],
