@@ -10,79 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from .core.errors import SettingError, SysOptError
-from .core.notes import told_to
-
-INTERRUPTED, REFUSED = 130, 2
-DEFAULT = "default"  # stands for the values of a list option that may have none
-LIST_OPTIONS = ("--instances", "--contenders", "--set", "--then-compare")
-
-
-def expand_lists(arguments: list[str]) -> list[str]:
-    """Repeat a list option before each of its values.
-
-    `--contenders a b` becomes `--contenders a --contenders b`. A list ends at the next option; for
-    --set also at the first text without "=", for --then-compare at the first with one.
-    --then-compare without values gets DEFAULT. "--" ends the expansion.
-
-    Args:
-        arguments: the command's arguments.
-    """
-    expanded: list[str] = []
-    option = ""
-    taken = 0
-    for at, argument in enumerate(arguments):
-        ends = argument.startswith("-") and argument != "-"
-        if option == "--then-compare" and (ends or "=" in argument):
-            expanded += [] if taken else [DEFAULT]
-            option = ""
-        if argument == "--":
-            return expanded + arguments[at:]
-        if ends:
-            option, taken = (argument, 0) if argument in LIST_OPTIONS else ("", 0)
-            expanded.append(argument)
-            continue
-        if option and taken and option == "--set" and "=" not in argument:
-            option = ""
-        if option and taken:
-            expanded.append(option)
-        taken += 1
-        expanded.append(argument)
-    return expanded + [DEFAULT] * (option == "--then-compare" and not taken)
-
-
-class Commands(TyperGroup):
-    """The top-level command group: accepts list options, reports our errors without a traceback."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Expand list options, then parse as in the base class.
-
-        Args:
-            ctx: the click context.
-            args: the command's arguments.
-        """
-        return super().parse_args(ctx, expand_lists(args))
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; report errors of this library in one message and an exit code."""
-        try:
-            with told_to(_note):
-                return super().invoke(ctx)
-        except SysOptError as error:
-            typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            typer.echo(str(error), err=True)
-            raise typer.Exit(REFUSED) from error
-        except KeyboardInterrupt as error:
-            hint = "; finished cells are kept, add --resume to go on"
-            typer.echo(f"\ninterrupted{hint if 'compare' in sys.argv else ''}", err=True)
-            raise typer.Exit(INTERRUPTED) from error
-
-
-def _note(message: str) -> None:
-    typer.echo(f"note: {message}", err=True)
-
+from .words import DEFAULT, Commands, import_words, write_note
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
@@ -192,31 +122,6 @@ def data_import(
     save(instances, out)
     _print(facts(problem, instances))
     typer.echo(f"{out}: {len(instances)} instance{'s' * (len(instances) != 1)} of {problem.family}")
-
-
-def import_words(words: list[str]) -> tuple[str | None, Path, list[str]]:
-    """Split the arguments of `data import`.
-
-    Args:
-        words: the arguments.
-
-    Returns:
-        The family, None if it is not named; the file; the settings as "key=value" texts.
-
-    Raises:
-        typer.BadParameter: no file, or more than one.
-    """
-    names, pairs = [], []
-    rest = iter(words)
-    for word in rest:
-        if word.startswith("--"):
-            key, given, value = word[2:].partition("=")
-            pairs.append(f"{key}={value if given else next(rest, '')}")
-        else:
-            names.append(word)
-    if len(names) not in (1, 2):
-        raise typer.BadParameter(f"give one file, with or without its family; got {names}")
-    return names[0] if len(names) == 2 else None, Path(names[-1]), pairs
 
 
 @data_app.command("template")
@@ -539,12 +444,14 @@ def _write_training_page(folder: Path) -> None:
         for line in write_training_report(folder, solvers=False):
             typer.echo(line.replace("**", ""))
     except SysOptError as error:
-        _note(f"no report of the training: {error}")
+        write_note(f"no report of the training: {error}")
 
 
 def _first(instances: list[Any], argument: str) -> Any:
     if len(instances) > 1:
-        _note(f"{argument} holds {len(instances)} instances; taking the first, {instances[0].name}")
+        write_note(
+            f"{argument} holds {len(instances)} instances; taking the first, {instances[0].name}"
+        )
     return instances[0]
 
 

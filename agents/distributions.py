@@ -111,9 +111,9 @@ class TwoStage(Distribution):
         """Refuse: choices have no gradient.
 
         Raises:
-            NotImplementedError: always.
+            TypeError: always.
         """
-        raise NotImplementedError("joint choices cannot be reparameterized")
+        raise TypeError("joint choices cannot be reparameterized")
 
     def logp(self, value: Tensor, **kwargs: Any) -> Tensor:
         """Return log-probabilities of actions whose first part is the chosen one, float32 [B].

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import toy_family
-from sysopt_gym.cli import app, expand_lists
+from sysopt_gym.cli import app
 from sysopt_gym.core.instance import load_archive
+from sysopt_gym.words import expand_lists
 from typer.testing import CliRunner
 
 COMMANDS = ("list", "data", "solve", "validate", "train", "compare", "report", "bench", "doctor")

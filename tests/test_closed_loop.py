@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import sysopt_gym
 from sysopt_gym.agents.checkpoints import SHIPPED, policy_hash, read_card
-from sysopt_gym.cli import app, expand_lists
+from sysopt_gym.cli import app
 from sysopt_gym.core.instance import load_archive
 from sysopt_gym.core.notes import told_to
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.evaluation.after_training import request_after
+from sysopt_gym.words import expand_lists
 from typer.testing import CliRunner
 
 SMALL_RUN = (

@@ -133,7 +133,7 @@ def file(tmp_path: Path) -> Path:
         ("agent@runs/try/policy", "", "agent", "runs/try/policy"),
         ("mine=agent@runs/try/policy", "mine", "agent", "runs/try/policy"),
         ("runs/lr=0.1/policy", "", "", "runs/lr=0.1/policy"),
-        ("/home/me@work/policy", "", "", "/home/me@work/policy"),
+        ("/srv/me@here/policy", "", "", "/srv/me@here/policy"),
         ("mine=my.module:solve", "mine", "", "my.module:solve"),
         ("dir/solve.py:mine", "", "", "dir/solve.py:mine"),
     ],

@@ -61,9 +61,9 @@ class OrderDistribution(Distribution):
         """Refuse: orders are whole numbers.
 
         Raises:
-            NotImplementedError: always.
+            TypeError: always.
         """
-        raise NotImplementedError("orders cannot be reparameterized")
+        raise TypeError("orders cannot be reparameterized")
 
     def logp(self, value: Tensor, **kwargs: Any) -> Tensor:
         """Return the log-probabilities of orders, int64 [B, 5]: float32 [B]."""
