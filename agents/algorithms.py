@@ -271,8 +271,8 @@ def build_algorithm(
 ) -> Any:
     """Build RLlib's algorithm of a stage, ready to train.
 
-    The objective is among its metrics, see objective_metric.log_objective; env runners that die are
-    started again.
+    The objective is among its metrics, see objective_metric.log_objective; RLlib is asked to start
+    env runners that die again, and goes on without them.
 
     Args:
         stage: a key of ALGORITHMS.

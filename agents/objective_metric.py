@@ -2,8 +2,8 @@
 
     config.callbacks(on_episode_end=log_objective)
 
-Then `result["env_runners"]["objective"]` is the mean over the last episodes that ended, as
-`episode_return_mean` is of their returns. Training by a configuration does this by itself, and
+Then `result["env_runners"]["objective"]` is the mean over the episodes that ended in the iteration,
+as `episode_return_mean` is of their returns. Training by a configuration does this by itself, and
 reports the mean of each instance set, too.
 """
 

@@ -234,7 +234,7 @@ def test_ppo_trains_joint_actions() -> None:
     environment = {"instances": "constrained-small:test/0", "form": "joint"}
     figures, network = trained("ppo", "vm_rescheduling", environment, PPO)
     assert isinstance(network, RelationalPolicy)
-    assert 0 <= float(figures["mean_kl_loss"]) < 1
+    assert abs(float(figures["mean_kl_loss"])) < 1
     assert float(figures["entropy"]) > 1  # of two parts, and of hundreds of pairs
 
 
