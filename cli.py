@@ -387,6 +387,11 @@ def report(
     from .evaluation.training_curves import is_training
 
     if is_training(folder):
+        if replay:
+            raise SettingError(
+                f"--replay is for the rows of a comparison; {folder} holds training, whose policy "
+                f"is judged by `sysopt-gym compare --contenders mine={folder}/policy`"
+            )
         from .evaluation.training_report import write_training_report
 
         for line in write_training_report(folder, solvers=not no_solvers):

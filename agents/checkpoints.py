@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from ..core.contender_arguments import CARD
 from ..core.errors import CheckpointError
 from ..core.files import write_bytes
 from ..core.lookup import resolve
@@ -24,7 +25,7 @@ from .recipe import Recipe, load_recipe
 SHIPPED = Path(__file__).parent / "checkpoints"
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 Loaded = TypeVar("Loaded")
-WEIGHTS, CARD = "policy.safetensors", "policy.json"
+WEIGHTS = "policy.safetensors"
 REMEDY = "train one with `sysopt-gym train`, or install the package again for the shipped ones"
 
 

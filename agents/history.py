@@ -16,8 +16,8 @@ from typing import Any
 
 from ..core.errors import CheckpointError, OutputError
 from .objective_metric import results_of_play
+from .run_folder import HISTORY
 
-HISTORY = "history.jsonl"
 ALL = "all"  # key of the mean over all instance sets
 # Part of an iteration -> RLlib's timers of it; one algorithm has one of them.
 TIMERS = {

@@ -10,8 +10,8 @@ from ..core.errors import CheckpointError, SettingError, SysOptError
 from ..core.notes import note
 from .configuration import TrainingConfig, load_config, overridden, typed
 from .run_checkpoints import newest_good
+from .run_folder import CONFIG
 
-CONFIG = "config.yaml"
 # Last parts of the keys that may change between two sessions of a run.
 CHANGEABLE = ("iterations", "epochs", "checkpoint_every", "num_env_runners", "trackers")
 

@@ -29,15 +29,14 @@ from ..core.sources import find_instances
 from . import continuation, run_checkpoints
 from .checkpoints import Card, load_network, read_card, save_policy
 from .configuration import IMITATION, TrainingConfig, policy_folder
-from .history import HISTORY
 from .recipe import Recipe
-from .resuming import CONFIG
+from .run_folder import CONFIG, HISTORY, POLICY, STATE
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-STATE, NETWORK, POLICY = "state.json", "network.pt", "policy"
-RLLIB, LEFT_OUT = "algorithm", "continuation.pkl"
+# Of a checkpoint.
+NETWORK, RLLIB, LEFT_OUT = "network.pt", "algorithm", "continuation.pkl"
 
 
 @dataclass(slots=True)
@@ -176,7 +175,11 @@ class Run:
         continuation.set_generators(torch.load(place / "generators.pt", weights_only=False))
         for leftover in self.out.rglob("*.partial"):
             leftover.unlink() if leftover.is_file() else shutil.rmtree(leftover)
-        for name in (STATE, HISTORY, *(f"{POLICY}/{file.name}" for file in place.glob("policy/*"))):
+        for name in (
+            STATE,
+            HISTORY,
+            *(f"{POLICY}/{file.name}" for file in place.glob(f"{POLICY}/*")),
+        ):
             if (place / name).exists():
                 write_bytes(self.out / name, (place / name).read_bytes())
             else:

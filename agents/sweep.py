@@ -24,11 +24,10 @@ from .algorithms import quiet_ray
 from .checkpoints import read_card
 from .configuration import IMITATION, SweepConfig, TrainingConfig, overridden, typed
 from .history import Record
-from .resuming import CONFIG
-from .runs import POLICY
+from .run_folder import CONFIG, POLICY, SEED, TRIALS
 from .training import train_run
 
-TRIALS, TUNE = "trials", "tune"  # folders of a sweep: its runs, and Tune's own state
+TUNE = "tune"  # folder of Tune's own state, in the sweep's
 SCORE = "score"  # the metric, as Tune sees it
 SCHEDULERS = "none", "asha", "pbt"
 # Name of a kind of space -> how many bounds it has; None for a list of values.
@@ -52,7 +51,7 @@ def train_seeds(config: TrainingConfig, resume: bool) -> Path:
     _begin(config, resume)
     folders = []
     for seed in range(config.seed, config.seed + config.seeds):
-        folder = out / f"seed-{seed}"
+        folder = out / f"{SEED}{seed}"
         own = replace(config, seed=seed, seeds=1, out=str(folder))
         train_run(own, resume and (folder / CONFIG).exists())
         folders.append(folder)

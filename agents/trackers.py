@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MissingDependencyError
 from ..core.lookup import check_name
+from . import history
 from .history import Record
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _mlflow(config: TrainingConfig) -> Iterator[Callable[[Mapping[str, float]], 
         run_name=out.name,
         create_experiment_if_not_exists=True,
     )
-    step = 0
+    step = len(history.load(out))  # a resumed run goes on counting
 
     def log(figures: Mapping[str, float]) -> None:
         nonlocal step

@@ -27,7 +27,8 @@ from .history import Record
 from .objective_metric import results_of_play
 from .recipe import ImitationPass
 from .resuming import resumed_config
-from .runs import POLICY, KeptPlans, Run
+from .run_folder import POLICY
+from .runs import KeptPlans, Run
 from .trackers import Observer, tracked
 
 if TYPE_CHECKING:

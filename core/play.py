@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,20 +125,20 @@ def solve(instance: Instance, with_: str, budget_s: float, seed: int = 0) -> Sol
 
 
 def make_environment(
-    problem: Problem[Any], instance: Any, **arguments: Any
+    problem: Problem[Any], instances: Sequence[Any], **arguments: Any
 ) -> gymnasium.Env[Any, Any]:
     """Make the environment whose actions are the rows of a plan.
 
     Args:
         problem: the family.
-        instance: an instance; the environment's observation is large enough for it.
+        instances: the environment's observation is large enough for all of them.
         **arguments: of the environment, beside `problem.env_arguments`.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="gymnasium")
         return gymnasium.make(
             problem.env_id,
-            instances=(instance,),
+            instances=tuple(instances),
             disable_env_checker=True,
             **problem.env_arguments,
             **arguments,
@@ -156,7 +157,7 @@ def play_policy(problem: Problem[Any], policy: Policy, task: Task) -> Solution:
         The actions played, with the objective and feasibility that the environment reported last.
     """
     clock = task.budget.start()
-    env = make_environment(problem, task.instance)
+    env = make_environment(problem, [task.instance])
     try:
         policy.reset(problem.policy_view(task.instance), task.budget, task.seed)
         observation, info = env.reset(seed=task.world_seed, options={"instance": task.instance})

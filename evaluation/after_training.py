@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agents.checkpoints import read_card
+from ..agents.run_folder import POLICY
 from ..core.errors import SettingError
 from ..core.notes import note
 from ..core.problem import Problem
@@ -34,7 +35,7 @@ def request_after(run: Path, arguments: Sequence[str]) -> Request:
         CheckpointError: the run's policy cannot be read.
         SysOptError: the instances cannot be read.
     """
-    card = read_card(run / "policy")
+    card = read_card(run / POLICY)
     problem = load_problem(card.family)
     seen = set(card.trained_on)
     if arguments:

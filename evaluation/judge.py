@@ -267,7 +267,7 @@ def _replay(problem: Problem[Any], instance: Any, actions: np.ndarray, world: Wo
     step = 0
     env: gymnasium.Env[Any, Any] | None = None
     try:
-        env = make_environment(problem, instance, **problem.replay_arguments)
+        env = make_environment(problem, [instance], **problem.replay_arguments)
         options = {"instance": instance}
         if problem.is_live(instance):
             options["elapsed_s"] = world.elapsed_s

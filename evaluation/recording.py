@@ -23,6 +23,7 @@ from ..core.errors import IllegalActionError, MissingDependencyError, OutputErro
 from ..core.files import write_bytes
 from ..core.lookup import check_name
 from ..core.notes import note
+from ..core.play import make_environment
 from ..core.problem import Problem
 from .judge import as_action, world_seed
 from .process import Trouble, Worker
@@ -55,21 +56,6 @@ class Episode:
     objective: float
 
 
-def environment_for(problem: Problem[Any], instances: Sequence[Any]) -> gymnasium.Env[Any, Any]:
-    """Make the environment in which plans for any of the instances are recorded.
-
-    Args:
-        problem: the family.
-        instances: all of them, so that observations of all have one shape.
-    """
-    return gymnasium.make(
-        problem.env_id,
-        instances=tuple(instances),
-        disable_env_checker=True,
-        **problem.env_arguments,
-    )
-
-
 def record(
     problem: Problem[Any], instances: Sequence[Any], contender: str, budget: Budget, seeds: range
 ) -> list[Episode]:
@@ -90,7 +76,7 @@ def record(
     Raises:
         SolutionError: no plan could be recorded.
     """
-    worker, env = Worker(problem.family, contender, budget), environment_for(problem, instances)
+    worker, env = Worker(problem.family, contender, budget), make_environment(problem, instances)
     episodes: list[Episode] = []
     why = "no instances"
     try:
@@ -118,7 +104,7 @@ def play(env: gymnasium.Env[Any, Any], instance: Any, actions: np.ndarray, seed:
     """Replay a plan in an environment.
 
     Args:
-        env: made by `environment_for`.
+        env: made by `core.play.make_environment`.
         instance: what the plan is for.
         actions: int64, one row per step.
         seed: seed of what the world draws.
@@ -194,6 +180,8 @@ def write(
         OutputError: the folder cannot be written, or holds that data set.
     """
     if kind == "rllib":
+        if (folder / RLLIB_FILE).exists():
+            raise OutputError(f"{folder / RLLIB_FILE}: is there already; give another --out")
         return str(write_rllib(episodes, folder))
     return write_minari(episodes, problem, instances, contender, folder)
 
@@ -266,7 +254,7 @@ def write_minari(
     dataset = f"{problem.family}/{name}-v0"
     if (folder / dataset).exists():
         raise OutputError(f"{folder / dataset}: is there already; give another --out")
-    env = environment_for(problem, instances)
+    env = make_environment(problem, instances)
     buffers = [
         EpisodeBuffer(
             id=number,
@@ -283,8 +271,6 @@ def write_minari(
     before = os.environ.get("MINARI_DATASETS_PATH")
     os.environ["MINARI_DATASETS_PATH"] = str(folder.resolve())
     try:
-        # Minari warns of each particular of an author that is not given.
-        warnings.filterwarnings("ignore", module="minari")
         with warnings.catch_warnings():
             # Of particulars of an author, of which there are none.
             warnings.filterwarnings("ignore", module="minari")

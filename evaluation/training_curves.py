@@ -14,6 +14,8 @@ import yaml
 
 from ..agents import history
 from ..agents.history import Record
+from ..agents.run_folder import CONFIG, HISTORY, POLICY, SEED, TRIALS
+from ..core.contender_arguments import CARD
 from ..core.errors import OutputError
 
 Axis = Literal["steps", "passes", "seconds"]
@@ -23,7 +25,6 @@ AXIS_LABELS = {
     "passes": "passes of imitation",
     "seconds": "seconds of training",
 }
-TRIALS = "trials"  # folder of a sweep's runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class TrainedRun:
     def card(self) -> dict[str, Any]:
         """Return the card of the exported policy; empty before there is one."""
         try:
-            found = json.loads((self.folder / "policy" / "policy.json").read_text())
+            found = json.loads((self.folder / POLICY / CARD).read_text())
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -144,13 +145,13 @@ def read_training(folder: Path) -> Training:
     """
     kind, folders = _run_folders(folder)
     runs = [
-        TrainedRun(path.resolve().name, path, _config(path / "config.yaml"), history.load(path))
+        TrainedRun(path.resolve().name, path, _config(path / CONFIG), history.load(path))
         for path in folders
     ]
     begun = [run for run in runs if run.records]
     if not begun:
         raise OutputError(
-            f"{folder}: holds no {history.HISTORY} of a training run yet; `sysopt-gym train` "
+            f"{folder}: holds no {HISTORY} of a training run yet; `sysopt-gym train` "
             "writes one line per pass or iteration"
         )
     return Training(folder, kind, begun)
@@ -158,13 +159,13 @@ def read_training(folder: Path) -> Training:
 
 def _run_folders(folder: Path) -> tuple[Kind, list[Path]]:
     """Return what kind of training a folder holds, and the folders of its runs."""
-    trials = sorted(path.parent for path in (folder / TRIALS).glob("*/config.yaml"))
+    trials = sorted(path.parent for path in (folder / TRIALS).glob(f"*/{CONFIG}"))
     if trials:
         return "sweep", trials
-    seeds = [path.parent for path in folder.glob("seed-*/config.yaml")]
+    seeds = [path.parent for path in folder.glob(f"{SEED}*/{CONFIG}")]
     if seeds:
         return "seeds", sorted(seeds, key=lambda path: (len(path.name), path.name))
-    return "run", [folder] if (folder / "config.yaml").exists() else []
+    return "run", [folder] if (folder / CONFIG).exists() else []
 
 
 def _config(path: Path) -> dict[str, Any]:

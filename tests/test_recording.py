@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.core.errors import IllegalActionError, SolutionError
+from sysopt_gym.core.errors import IllegalActionError, OutputError, SolutionError
 from sysopt_gym.core.notes import InputNote
+from sysopt_gym.core.play import make_environment
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.evaluation import recording
 from sysopt_gym.evaluation.recording import Episode
@@ -39,7 +40,7 @@ def test_an_episode_is_what_the_environment_says_of_the_plan(
     assert [episode.instance for episode in episodes] == [
         program.name for program in programs for _ in range(2)
     ]
-    env = recording.environment_for(PROBLEM, programs)
+    env = make_environment(PROBLEM, programs)
     for episode, program in zip(episodes, [p for p in programs for _ in range(2)], strict=True):
         seen, info = env.reset(seed=episode.seed, options={"instance": program})
         ended = False
@@ -57,7 +58,7 @@ def test_an_episode_is_what_the_environment_says_of_the_plan(
 def test_a_plan_that_stops_early_is_cut_off_and_not_ended() -> None:
     problem = load_problem("vm_rescheduling")
     cluster = problem.warm_up_instance()
-    env = recording.environment_for(problem, [cluster])
+    env = make_environment(problem, [cluster])
     observation, _ = env.reset(seed=0, options={"instance": cluster})
     vm = int(np.flatnonzero(observation["action_mask"])[0])
     observation, *_ = env.step(vm)
@@ -157,3 +158,12 @@ def test_what_the_command_records_behavior_cloning_imitates(tmp_path: Path) -> N
     algorithm.stop()
     # Of three actions, evenly chosen: log 3 = 1.1.
     assert losses[-1] < losses[0] < 1.2 and losses[-1] < 0.6
+
+
+def test_what_was_recorded_is_not_written_over(
+    episodes: list[Episode], programs: list[Any], tmp_path: Path
+) -> None:
+    for kind in ("rllib", "minari"):
+        recording.write(kind, episodes, PROBLEM, programs, "greedy", tmp_path)
+        with pytest.raises(OutputError, match="is there already; give another --out"):
+            recording.write(kind, episodes, PROBLEM, programs, "greedy", tmp_path)

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from sysopt_gym.agents import history
 from sysopt_gym.agents.history import Record
+from sysopt_gym.agents.run_folder import HISTORY
+from sysopt_gym.cli import app
 from sysopt_gym.core.errors import CheckpointError, OutputError
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.evaluation.cells import Folder
@@ -23,6 +25,7 @@ from sysopt_gym.evaluation.training_curves import (
 )
 from sysopt_gym.evaluation.training_levels import SOLVERS, play_solvers, solver_levels
 from sysopt_gym.evaluation.training_report import page_facts, write_training_report
+from typer.testing import CliRunner
 
 FIGURES = (0.5, 0.4, 0.45, 0.3)
 
@@ -64,11 +67,11 @@ def test_a_history_is_read_as_it_was_written_but_for_a_torn_last_line(tmp_path: 
     run = make_run(tmp_path / "run")
     whole = history.load(run)
     assert [record.done for record in whole] == [1, 2, 1, 2]
-    with (run / history.HISTORY).open("ab") as file:
+    with (run / HISTORY).open("ab") as file:
         file.write(b'{"stage": "ppo", "do')
     assert history.load(run) == whole
     assert history.load(tmp_path / "nowhere") == []
-    (run / history.HISTORY).write_text("{}\n")
+    (run / HISTORY).write_text("{}\n")
     with pytest.raises(CheckpointError, match=r"history\.jsonl, line 1: damaged"):
         history.load(run)
 
@@ -155,7 +158,7 @@ def test_sampling_is_divided_by_what_the_runners_did(tmp_path: Path) -> None:
 
 def test_the_report_of_a_killed_run_says_where_it_stands_and_how_to_go_on(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until=3)
-    with (run / history.HISTORY).open("ab") as file:
+    with (run / HISTORY).open("ab") as file:
         file.write(b'{"stage": "ppo", "done": 2')
     first, second, third, _ = write_training_report(run, solvers=False)
     assert "imitation 2 of 2, ppo 1 of 2" in first and "train --resume" in first
@@ -203,3 +206,10 @@ def test_solvers_play_once_and_are_levels_in_the_figure_of_validation(
     assert any("0.2 s a plan, same instances" in sentence for sentence in sentences)
     kept = json.loads((training.folder / SOLVERS / "levels.json").read_text())
     assert list(kept.values()) == [pytest.approx(rows[0].objective)]
+
+
+def test_rows_of_training_cannot_be_replayed(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    told = CliRunner().invoke(app, ["report", str(run), "--replay"])
+    assert told.exit_code != 0 and "--replay is for the rows of a comparison" in told.output
+    assert not (run / "report.html").exists()
