@@ -58,6 +58,25 @@ def _count_rooms(static: Static, state: State, counts: np.ndarray, pm: int, sign
 
 
 @njit(cache=True)
+def _write_rooms(static: Static, state: State, flavor: int, mask: np.ndarray) -> None:
+    """Write 1 where a PM accepts VMs and has room for the flavor, 0 elsewhere, int8 [>= S*P]."""
+    stride = static.stride
+    cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
+    spread = static.flavor_nodes[flavor]
+    status, pm_moves, cap = static.pm_status, state.pm_moves, static.pm_move_cap
+    nodes, free_cpu, free_mem = static.pm_nodes, state.free_cpu, state.free_mem
+    for pm in range(len(status)):
+        enters = accepts(status[pm], pm_moves[pm], cap)
+        if static.plain:
+            first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu, mem, spread)
+            mask[2 * pm], mask[2 * pm + 1] = enters & first, enters & second
+            continue
+        for place in range(stride):
+            fits = enters and place_fits(static, state, flavor, pm, place)
+            mask[stride * pm + place] = fits
+
+
+@njit(cache=True)
 def destinations(static: Static, state: State, vm: int, dest_legal: np.ndarray) -> int:
     """Write the second ply's mask, exact for the VM.
 
@@ -75,20 +94,7 @@ def destinations(static: Static, state: State, vm: int, dest_legal: np.ndarray) 
     if state.totals[MOVES] >= static.mnl or not may_leave(static, state, vm):
         dest_legal[: stride * n_pms] = 0
         return 0
-    flavor = static.vm_flavor[vm]
-    cpu, mem = static.flavor_cpu[flavor], static.flavor_mem[flavor]
-    spread = static.flavor_nodes[flavor]
-    status, pm_moves, cap = static.pm_status, state.pm_moves, static.pm_move_cap
-    nodes, free_cpu, free_mem = static.pm_nodes, state.free_cpu, state.free_mem
-    for pm in range(n_pms):
-        enters = accepts(status[pm], pm_moves[pm], cap)
-        if static.plain:
-            first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu, mem, spread)
-            dest_legal[2 * pm], dest_legal[2 * pm + 1] = enters & first, enters & second
-            continue
-        for place in range(stride):
-            fits = enters and place_fits(static, state, flavor, pm, place)
-            dest_legal[stride * pm + place] = fits
+    _write_rooms(static, state, static.vm_flavor[vm], dest_legal)
     dest_legal[stride * state.vm_pm[vm] + state.vm_numa[vm]] = 0
     for i in range(static.vm_set_start[vm], static.vm_set_start[vm + 1]):
         group = static.vm_sets[i]
@@ -188,13 +194,33 @@ def pack_destinations(ints: np.ndarray, vm_legal: np.ndarray, packed: np.ndarray
         vm_legal: int8 [N]; the first ply's mask. A VM masked out has no destinations.
         packed: uint8 [V_max, >= S*P / 8], zeros; written to.
     """
-    static, state, _ = unpack(ints)
-    mask = np.zeros(static.stride * len(static.pm_status), np.int8)
-    for vm in range(len(state.vm_pm)):
-        if vm_legal[vm]:
-            destinations(static, state, vm, mask)
-            for place in range(len(mask)):
-                packed[vm, place // 8] |= np.uint8(mask[place]) << np.uint8(place % 8)
+    static, state, index = unpack(ints)
+    stride = static.stride
+    mask = np.zeros(stride * len(static.pm_status), np.int8)
+    bits = np.zeros(packed.shape[1], np.uint8)
+    for flavor in range(len(index.rooms)):
+        # Without deployment sets, VMs of a flavor differ only in the place that each has now.
+        _write_rooms(static, state, flavor, mask)
+        _pack_bits(mask, bits)
+        for i in range(index.flavor_start[flavor], index.flavor_start[flavor + 1]):
+            vm = index.flavor_vms[i]
+            if not vm_legal[vm]:
+                continue
+            if index.barred[vm]:
+                destinations(static, state, vm, mask)
+                _pack_bits(mask, packed[vm])
+                continue
+            packed[vm] = bits
+            own = stride * state.vm_pm[vm] + state.vm_numa[vm]
+            packed[vm, own // 8] &= ~(np.uint8(1) << np.uint8(own % 8))
+
+
+@njit(cache=True)
+def _pack_bits(mask: np.ndarray, bits: np.ndarray) -> None:
+    """Write a mask, int8 [n], as bits, uint8 [>= n / 8], the first the lowest of its byte."""
+    bits[:] = 0
+    for place in range(len(mask)):
+        bits[place // 8] |= np.uint8(mask[place]) << np.uint8(place % 8)
 
 
 @njit(cache=True)
