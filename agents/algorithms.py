@@ -294,9 +294,12 @@ def build_algorithm(
     with gym.make(place, **environment) as env:
         check_fits(stage, env.action_space)
         recipe_for(problem.family, network.get("recipe", ""), env.action_space)
+        spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
     quiet_ray()
     config = ALGORITHMS[stage].make_config(network)
     config.environment(place, env_config=dict(environment))
+    if ALGORITHMS[stage].offline:  # without evaluation, no runner is there to ask for them
+        config.environment(**spaces)
     config.debugging(seed=seed, log_level="ERROR")
     config.fault_tolerance(restart_failed_env_runners=True)
     for part, arguments in settings.items():

@@ -40,8 +40,9 @@ class Entry:
         role: "agent", "solver" or "oracle"; set from the table that the entry is in.
         policy: folder of the trained policy that it plays, which the object at `place` is then
             given as the keyword `policy`; "" for the contender's own.
-        takes: class of the networks whose policies it can be given, as text, followed by "/FORM" if
-            they act in another form of the environment than the default; "" if it takes none.
+        takes: classes of the networks whose policies it can be given, separated by spaces, each
+            followed by "/FORM" if they act in another form of the environment than the default; ""
+            if it takes none.
         digest: hash of the policy, or of the file at `place`, when the user named it; another one
             is refused when the contender is loaded.
     """

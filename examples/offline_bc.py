@@ -50,6 +50,7 @@ config.environment(observation_space=env.observation_space, action_space=env.act
 config.rl_module(rl_module_spec=spec).debugging(seed=0)
 config.offline_data(input_=[str(EPISODES)], input_read_episodes=True, input_read_batch_size=1)
 config.offline_data(dataset_num_iters_per_learner=UPDATES, map_batches_kwargs={"concurrency": 1})
+config.offline_data(materialize_data=False, materialize_mapped_data=True)  # batches are made once
 config.training(train_batch_size_per_learner=BATCH, lr=1e-3)
 algorithm = config.build_algo()
 (learner,) = algorithm.learner_group.foreach_learner(lambda learner: learner.module)

@@ -128,31 +128,20 @@ def test_minari_reads_the_episodes_as_they_were_played(
 
 @pytest.mark.slow
 def test_what_the_command_records_behavior_cloning_imitates(tmp_path: Path) -> None:
-    from ray.rllib.algorithms.bc import BCConfig
-    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-    from sysopt_gym.agents.algorithms import quiet_ray
-    from sysopt_gym.agents.rl_module import PolicyModule
+    from sysopt_gym.agents.algorithms import build_algorithm
     from sysopt_gym.cli import app
 
     out = tmp_path / "episodes"
     words = ["data", "record", "memory_mapping", "--instances", "small:train/0", "--with"]
     told = CliRunner().invoke(app, [*words, "greedy", "--budget", "0.2", "--out", str(out)])
     assert told.exit_code == 0 and "1 episodes, 74 steps" in told.output, told.output
-    quiet_ray()
-    env = gym.make(PROBLEM.env_id, instances="small:train/0")
-    spec = RLModuleSpec(PolicyModule, model_config={"family": "memory_mapping", "width": 8})
-    algorithm = (
-        BCConfig()
-        .environment(observation_space=env.observation_space, action_space=env.action_space)
-        .rl_module(rl_module_spec=spec)
-        .offline_data(
-            input_=[str(out)], input_read_episodes=True, input_read_batch_size=1,
-            dataset_num_iters_per_learner=8, map_batches_kwargs={"concurrency": 1},
-        )
-        .training(train_batch_size_per_learner=64, lr=1e-2)
-        .learners(num_learners=0)
-        .debugging(seed=0, log_level="ERROR")
-        .build_algo()
+    algorithm = build_algorithm(
+        "bc", PROBLEM, {"instances": "small:train/0"}, {"family": "memory_mapping", "width": 8}, 0,
+        {
+            "offline_data": {"input_": [str(out)], "dataset_num_iters_per_learner": 8},
+            "training": {"train_batch_size_per_learner": 64, "lr": 1e-2},
+            "evaluation": {"evaluation_interval": None},
+        },
     )  # fmt: skip
     losses = [algorithm.train()["learners"]["default_policy"]["policy_loss"] for _ in range(2)]
     algorithm.stop()

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import toy_family
 import yaml
+from sysopt_gym.agents import history
 from sysopt_gym.agents.algorithms import ALGORITHMS, Algorithm
 from sysopt_gym.agents.checkpoints import (
     SHIPPED,
@@ -19,6 +21,7 @@ from sysopt_gym.agents.checkpoints import (
     shipped_for,
 )
 from sysopt_gym.agents.configuration import CONFIGS, load_config
+from sysopt_gym.agents.recipe import load_recipe
 from sysopt_gym.agents.runs import KeptPlans
 from sysopt_gym.agents.sequence_design.network import SequencePolicy
 from sysopt_gym.agents.sequence_design.recipe import score
@@ -232,7 +235,17 @@ def test_the_same_muzero_goes_on_from_a_policy_of_any_family(
     }
     folder = train(f"{family}_muzero", overrides, resume=False)
     _, card = load_policy(folder, load_problem(family))
-    assert card.stage.startswith("muzero iteration")
+    recipe, problem = load_recipe(family), load_problem(family)
+    network = load_network(SHIPPED / shipped, problem, recipe.network)
+    began_at = recipe.score(network, problem.sets.load("small:val/0"))["sample"]
+    trained = [one.validation["small:val/0"]["sample"] for one in history.load(folder.parent)]
+    assert len(trained) == 2
+    # Nothing is exported that is worse than the start.
+    assert card.expected["small:val/0"]["sample"] == min(began_at, *trained)
+    kept = "muzero iteration" if min(trained) < began_at else "start: "
+    assert card.stage.startswith(kept)
+    last = torch.load(folder.parent / "checkpoints/000002/network.pt", weights_only=True)["network"]
+    assert any(not torch.equal(last[name], part) for name, part in network.state_dict().items())
     train(f"{family}_muzero", overrides | {"muzero.iterations": "3"}, resume=True)
     state = json.loads((tmp_path / "run" / "state.json").read_text())
     assert (state["stage"], state["done"]) == ("muzero", 3)
