@@ -343,6 +343,9 @@ def compare(
         str | None, typer.Option(metavar="ADDRESS", help="run each cell as a job on a Ray cluster")
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="compare the others with this one")] = None,
+    nonce: Annotated[
+        str | None, typer.Option(help="of an earlier comparison, to meet the same worlds again")
+    ] = None,
 ) -> None:
     """Play contenders on instances under one budget and one judge, and write the report.
 
@@ -357,7 +360,7 @@ def compare(
 
     request = comparison.Request(
         families or (), instances or (), contenders or (), budget, settings or (), seeds, baseline,
-        workers, ray, shlex.join(["sysopt-gym", *sys.argv[1:]]),
+        workers, ray, nonce, shlex.join(["sysopt-gym", *sys.argv[1:]]),
     )  # fmt: skip
     for line in result_lines(comparison.compare(request, out, resume), out):
         typer.echo(line)

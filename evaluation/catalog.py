@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,19 @@ def check_seed(seed: int) -> int:
     if seed < 0:
         raise SettingError(f"--seed {seed}: give a whole number of at least 0")
     return seed
+
+
+def check_nonce(text: str | None) -> str | None:
+    """Return a nonce if it can be written in a command and in a file.
+
+    Raises:
+        SettingError: it cannot.
+    """
+    if text is not None and not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", text):
+        raise SettingError(
+            f"--nonce {text!r}: give up to 64 letters, digits, '-' and '_', or leave it out"
+        )
+    return text
 
 
 def load(

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import OutputError
+from ..core.errors import InstanceError, OutputError
 from ..core.files import write_bytes
 from ..core.instance import Instance
 from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
+from .judge import world_seed
 
-CELLS, INSTANCES, RUN = "cells", "instances", "run.json"
+CELLS, INSTANCES, RUN, NONCE = "cells", "instances", "run.json", "nonce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,13 @@ class Cell:
         entry: the instance.
         contender: name of the contender.
         seed: seed of the contender.
+        world_seed: seed of the environment and of the validator.
     """
 
     entry: Entry
     contender: str
     seed: int
+    world_seed: int
 
     @property
     def key(self) -> str:
@@ -68,6 +71,10 @@ class Folder:
     Each row is one file, written atomically as soon as the run has ended, so that a comparison that
     is killed loses only the cell in progress. The instances are stored beside the rows, so that
     rows can be replayed.
+
+    Between `seal` and `open_up` it holds nothing that contenders must not know, except the nonce,
+    in a file that only its owner can read: rows are written without their world seeds, which follow
+    from the nonce, and instances with hidden parts are not written yet.
 
     Attributes:
         path: the folder.
@@ -102,13 +109,70 @@ class Folder:
             row: the cell's row.
         """
         path = self.path / CELLS / f"{cell.key}.json"
-        write_bytes(path, (json.dumps(row.to_json()) + "\n").encode())
+        facts = row.to_json()
+        del facts["world_seed"]
+        write_bytes(path, (json.dumps(facts) + "\n").encode())
 
     def keep_instance(self, entry: Entry) -> None:
         """Write the instance with its settings, unless it has been written."""
-        path = self.path / INSTANCES / f"{entry.instance_hash}.npz"
+        path = self._instance_file(entry.instance_hash)
         if not path.exists():
             entry.instance.save(path)
+
+    def seal(self, nonce: str, entries: Iterable[Entry]) -> None:
+        """Prepare the folder for contenders that may read it; see above.
+
+        Args:
+            nonce: the comparison's.
+            entries: its instances; those of which contenders see everything are written.
+
+        Raises:
+            OutputError: a file cannot be written or removed.
+        """
+        path = self.path / NONCE
+        try:
+            path.unlink(missing_ok=True)
+            if nonce:
+                path.touch(0o600)
+                path.write_text(nonce)
+            for entry in entries:
+                problem, instance = load_problem(entry.family), entry.instance
+                if problem.contender_view(instance) is instance:
+                    self.keep_instance(entry)
+                else:
+                    self._instance_file(entry.instance_hash).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{error.filename}: cannot be written ({error.strerror}); choose another --out"
+            ) from error
+
+    def open_up(self, entries: Iterable[Entry]) -> None:
+        """Complete the folder after the last contender: all instances, and the nonce for everybody.
+
+        Args:
+            entries: the comparison's instances.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        for entry in entries:
+            self.keep_instance(entry)
+        path = self.path / NONCE
+        if path.exists():
+            path.chmod(0o644)
+
+    def nonce(self) -> str:
+        """Return the nonce that world seeds are made with; empty in folders without one.
+
+        Raises:
+            OutputError: its file cannot be read.
+        """
+        try:
+            return (self.path / NONCE).read_text().strip()
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise OutputError(f"{self.path / NONCE}: cannot be read ({error})") from error
 
     def rows(self) -> dict[str, Row]:
         """Read all rows.
@@ -119,7 +183,9 @@ class Folder:
         Raises:
             OutputError: a row is damaged.
         """
-        return {path.stem: _read(path) for path in sorted((self.path / CELLS).glob("*.json"))}
+        nonce = self.nonce()
+        paths = sorted((self.path / CELLS).glob("*.json"))
+        return {path.stem: _read(path, nonce) for path in paths}
 
     def instance(self, row: Row) -> Instance:
         """Load the instance that a row was played on.
@@ -127,8 +193,15 @@ class Folder:
         Raises:
             InstanceError: its file is missing or damaged.
         """
-        path = self.path / INSTANCES / f"{row.instance_hash}.npz"
+        path = self._instance_file(row.instance_hash)
+        if not path.exists():
+            raise InstanceError(
+                f"{path}: no such file; if the comparison was killed, go on with `compare --resume`"
+            )
         return load_problem(row.family).instance_type.load(path)
+
+    def _instance_file(self, instance_hash: str) -> Path:
+        return self.path / INSTANCES / f"{instance_hash}.npz"
 
     def write_run(self, facts: Mapping[str, Any]) -> None:
         """Write the facts on how the comparison was made."""
@@ -143,9 +216,13 @@ class Folder:
         return facts if isinstance(facts, dict) else {}
 
 
-def _read(path: Path) -> Row:
+def _read(path: Path, nonce: str) -> Row:
     try:
-        return Row.from_json(json.loads(path.read_text()), str(path))
+        facts = json.loads(path.read_text())
+        if isinstance(facts, dict) and "world_seed" not in facts:
+            seed = world_seed(str(facts.get("instance_hash")), facts.get("seed", 0), nonce)
+            facts["world_seed"] = seed
+        return Row.from_json(facts, str(path))
     except (OSError, ValueError) as error:
         problem = f"{path}: not a row of results ({error})"
     except OutputError as error:

@@ -17,6 +17,7 @@ from ..core.sources import apply_settings, find_instances
 from .catalog import (
     check_budget,
     check_families,
+    check_nonce,
     check_seeds,
     choose_contenders,
     parse_settings,
@@ -45,6 +46,8 @@ class Request:
             the name in tables that one of them has.
         workers: parallel processes; with more than 1, times are less comparable.
         ray: address of a Ray cluster ("local" starts one here), or None.
+        nonce: text that world seeds are made with, so that the same worlds are met again; None for
+            a new one, which nobody can know beforehand, or that of the folder.
         command: the command that repeats the comparison, for the report.
         quiet: whether to hide the progress bar.
     """
@@ -58,6 +61,7 @@ class Request:
     baseline: str | None = None
     workers: int = 1
     ray: str | None = None
+    nonce: str | None = None
     command: str = ""
     quiet: bool = False
 
@@ -117,6 +121,7 @@ def make_plan(request: Request) -> Plan:
         request.workers,
         request.ray,
         named.get(request.baseline or ""),
+        check_nonce(request.nonce),
     )
 
 

@@ -86,14 +86,17 @@ class _Replay:
     broken: str = ""
 
 
-def world_seed(instance_hash: str, seed: int) -> int:
-    """Return the world seed of a run, the same for every contender.
+def world_seed(instance_hash: str, seed: int, nonce: str = "") -> int:
+    """Return the world seed of a run, the same for every contender of a comparison.
 
     Args:
         instance_hash: content hash of the instance with its settings.
         seed: seed of the contender's run, counted from 0.
+        nonce: the comparison's; empty gives worlds that anybody can compute, for plans that are no
+            contest: `solve`, recordings, measurements.
     """
-    digest = hashlib.sha256(f"world/{instance_hash}/{seed}".encode()).digest()
+    text = f"world/{nonce}/{instance_hash}/{seed}" if nonce else f"world/{instance_hash}/{seed}"
+    digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 

@@ -16,7 +16,8 @@ from typing import IO, Any, Literal
 
 from ..core.budget import Budget
 from ..core.play import Task, view
-from ..core.registry import contender_entry, load_problem, tables
+from ..core.problem import Problem
+from ..core.registry import Entry, contender_entry, load_problem, tables
 from .protocol import Failure, Outcome, Start
 
 SETUP_LIMIT_S = 600.0
@@ -42,6 +43,13 @@ class Trouble:
 
     status: Literal["crashed", "hung"]
     error: str
+
+
+def _needs_world(problem: Problem[Any], entry: Entry, instance: Any) -> bool:
+    """Whether a contender's process needs the world's seed: an oracle's, and a player's if its
+    environment, which is played in that process, draws from it.
+    """
+    return entry.role == "oracle" or (entry.form == "player" and problem.is_random(instance))
 
 
 def answer_limit(budget: Budget) -> float:
@@ -108,9 +116,10 @@ class Worker:
         self.start()
         if self._failed_start is not None:
             return self._failed_start
-        role = contender_entry(self.family, self.contender).role
-        seen = view(load_problem(self.family), role, instance)
-        task = Task(seen, self.budget, seed, world_seed)
+        problem, entry = load_problem(self.family), contender_entry(self.family, self.contender)
+        seen = view(problem, entry.role, instance)
+        told = world_seed if _needs_world(problem, entry, instance) else 0
+        task = Task(seen, self.budget, seed, told)
         answer = self._ask(task, answer_limit(self.budget), "no answer")
         if isinstance(answer, Failure):
             return Trouble("crashed", answer.error)

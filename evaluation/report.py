@@ -94,6 +94,8 @@ def write_report(folder: Folder) -> list[Scored]:
     check_versions(played, folder.path)
     rows, notes = score(played)
     run = folder.read_run()
+    if run.get("command") and (nonce := folder.nonce()) and "--nonce" not in run["command"]:
+        run["command"] += f" --nonce {nonce}"  # the same worlds again
     sections = [_section(folder, group, run, notes) for group in _groups(rows)]
     write_summary(rows, folder.path / SUMMARY)
     write_parquet(rows, folder.path / PARQUET)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,7 @@ from rich.progress import (
 from ..core import registry
 from ..core.budget import Budget
 from ..core.contracts import World
-from ..core.errors import MissingDependencyError, SettingError
+from ..core.errors import MissingDependencyError, OutputError, SettingError
 from ..core.provenance import provenance
 from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
@@ -56,6 +57,8 @@ class Plan:
         workers: parallel processes.
         ray: address of a Ray cluster ("local" starts one here), or None.
         baseline: name of the contender that the others are compared with; None for the families'.
+        nonce: what world seeds are made with, beside instance and seed; None for that of the
+            folder, or a new one.
     """
 
     entries: Sequence[Entry]
@@ -65,11 +68,16 @@ class Plan:
     workers: int = 1
     ray: str | None = None
     baseline: str | None = None
+    nonce: str | None = None
 
-    def cells(self) -> list[Cell]:
-        """List all cells, contender by contender, so that each is started once."""
+    def cells(self, nonce: str) -> list[Cell]:
+        """List all cells, contender by contender, so that each is started once.
+
+        Args:
+            nonce: what world seeds are made with.
+        """
         return [
-            Cell(entry, name, seed)
+            Cell(entry, name, seed, world_seed(entry.instance_hash, seed, nonce))
             for family, names in self.contenders.items()
             for name in names
             for entry in self.entries
@@ -115,17 +123,37 @@ def play(
     budgets = {family: budget.seconds for family, budget in plan.budgets.items()}
     check_resume(done, plan.entries, budgets, resume, folder.path)
     check_contenders(done.values(), plan.contenders, folder.path)
+    nonce = _choose_nonce(plan, folder, bool(done))
     folder.prepare()
     if ready is not None:
         ready()
-    for entry in plan.entries:
-        folder.keep_instance(entry)
-    open_cells = [cell for cell in plan.cells() if cell.key not in done]
-    with _progress(len(open_cells), quiet) as advance:
-        for cell, row in _run(plan, open_cells, advance):
-            folder.keep(cell, row)
-            advance(cell, True)
+    folder.seal(nonce, plan.entries)
+    open_cells = [cell for cell in plan.cells(nonce) if cell.key not in done]
+    try:
+        with _progress(len(open_cells), quiet) as advance:
+            for cell, row in _run(plan, open_cells, advance):
+                folder.keep(cell, row)
+                advance(cell, True)
+    finally:
+        folder.open_up(plan.entries)
     return list(folder.rows().values())
+
+
+def _choose_nonce(plan: Plan, folder: Folder, begun: bool) -> str:
+    """Return the nonce of a comparison: the folder's if it has rows, else the plan's or a new one.
+
+    Raises:
+        OutputError: the folder's rows were played with another nonce than the plan's.
+    """
+    if not begun:
+        return secrets.token_hex(8) if plan.nonce is None else plan.nonce
+    was = folder.nonce()
+    if plan.nonce not in (None, was):
+        raise OutputError(
+            f"{folder.path}: its rows were played in the worlds of --nonce {was!r}, this is "
+            f"{plan.nonce!r}; leave --nonce out, or choose another --out"
+        )
+    return was
 
 
 def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
@@ -137,7 +165,7 @@ def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
         timing: conditions under which times are measured, in words.
     """
     entry, problem = cell.entry, load_problem(cell.entry.family)
-    seed = world_seed(entry.instance_hash, cell.seed)
+    seed = cell.world_seed
     outcome = worker.play(entry.instance, cell.seed, seed)
     objective = problem.objective(entry.instance)
     known_best = problem.best_known(entry.instance)

@@ -56,6 +56,7 @@ def play_solvers(training: Training, quiet: bool = False) -> None:
         {problem.family: list(dict.fromkeys(name for name in wanted if name in solvers))},
         {problem.family: Budget(problem.defaults.budget_s)},
         [0],
+        nonce="",
     )
     folder = Folder(training.folder / SOLVERS)
     facts = run_facts(plan, f"sysopt-gym report {training.folder}", None)
