@@ -1,5 +1,6 @@
 # make compare: from a fresh clone to a comparison report.  make test: from a fresh clone through the tests.
 # make check: lint, types, import contracts and the same tests; what continuous integration runs.
+# make mutants: plants faults and counts who notices them (FAMILY=vm_rescheduling for one family's).
 # make check-newest: the tests that need no ray, with the newest gymnasium, numpy and the rest.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ FAMILIES ?= vm_rescheduling memory_mapping
 # One compute thread a process: rollouts and solvers run side by side, and seconds compare.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check check-newest lint types contracts bench clean
+.PHONY: compare test check check-newest lint types contracts mutants bench clean
 
 compare: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym compare $(FAMILIES) --out $(OUT) --resume
@@ -50,6 +51,11 @@ types: $(VENV)/dev.stamp
 
 contracts: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
+
+# Faults planted one at a time; FAMILY narrows it to one family, JOBS are worker processes.
+JOBS ?= 1
+mutants: $(VENV)/dev.stamp
+	PYTHONPATH=tests $(BIN)/python -m mutants.run $(FAMILY) --jobs $(JOBS)
 
 bench: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym bench

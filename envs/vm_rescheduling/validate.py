@@ -24,8 +24,8 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
 
     The plan is int64 [n], plies in turn: a VM, then its destination S * pm + place (S is 2 and the
     place a node, but for hosts of more NUMA nodes or VMs of unequal parts). A VM ply of
-    n_vms or more stops the plan. The episode is over after that, after mnl moves, or (objective
-    moves_to_goal) when the goal rate is reached.
+    n_vms stops the plan. The episode is over after that, after mnl moves, when no VM has a legal
+    move left, or (objective moves_to_goal) when the goal rate is reached.
 
     In static mode an illegal move, or anything after the end, makes the plan infeasible. In live
     mode the plan is applied to the cluster as it is after `world.elapsed_s` seconds of churn: a
@@ -43,10 +43,8 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
         sets, how many have two VMs in one place before the plan and after it.
     """
     book = _Book.open(cluster)
-    plies, malformed = _read(cluster, np.asarray(actions), book.stride)
-    if malformed:
-        return Verdict(math.nan, False, (malformed,))
     live = cluster.mode == "live"
+    plies, malformed = _read(cluster, np.asarray(actions), book.stride)
     if live:
         book.churn(world.seed, world.elapsed_s)
     skipped, broken_before = 0, book.broken_sets()
@@ -54,16 +52,19 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
     ended = _goal_met(book)
     for at in range(0, len(plies), 2):
         step, vm = at // 2 + 1, plies[at]
-        if ended:
+        # An episode that is over before its first ply takes a stop, which is all it can take.
+        if ended and (at or vm != cluster.n_vms):
             if not live:
                 violations.append(
                     f"step {step}: the episode is over after {book.moves} moves ({ended})"
                 )
             break
-        if vm >= cluster.n_vms:
+        if vm == cluster.n_vms:
             following = len(plies) - at - 1
             if following and not live:
                 violations.append(f"step {step}: {following} plies follow the stop")
+            elif at and not live and book.stuck():
+                violations.append(f"step {step}: the episode is over, no VM has a legal move left")
             break
         pm, number = divmod(plies[at + 1], book.stride)
         broken = book.broken(vm, pm, number)
@@ -79,6 +80,8 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
             violations += [
                 f"step {step}: VM {cluster.vm_ids[vm]} to {target}: {why}" for why in broken
             ]
+    if malformed and not (live and (ended or book.stuck())):
+        return Verdict(math.nan, False, (malformed,))
     detail = {
         "moves": float(book.moves),
         "skipped": float(skipped),
@@ -93,7 +96,10 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
 
 
 def _read(cluster: Cluster, actions: np.ndarray, stride: int) -> tuple[list[int], str]:
-    """Return the plies of the plan, and what is wrong with their form ("" if nothing)."""
+    """Return the plies of the plan up to one that is malformed, and what is wrong with that one.
+
+    The reason is "" if all are well-formed up to the stop or the end.
+    """
     if actions.size == 0:
         return [], ""
     if actions.ndim != 1 or not np.issubdtype(actions.dtype, np.integer):
@@ -106,13 +112,17 @@ def _read(cluster: Cluster, actions: np.ndarray, stride: int) -> tuple[list[int]
     while at < len(plies):
         step, vm = at // 2 + 1, plies[at]
         if vm < 0:
-            return [], f"step {step}: VM index {vm} is negative"
-        if vm >= cluster.n_vms:
+            return plies[:at], f"step {step}: VM index {vm} is negative"
+        if vm > cluster.n_vms:
+            return plies[:at], f"step {step}: VM index {vm} is above {cluster.n_vms}, the stop"
+        if vm == cluster.n_vms:
             break
         if at + 1 == len(plies):
-            return [], f"step {step}: VM {cluster.vm_ids[vm]} is chosen, but no destination follows"
+            return plies[:at], (
+                f"step {step}: VM {cluster.vm_ids[vm]} is chosen, but no destination follows"
+            )
         if not 0 <= plies[at + 1] < stride * cluster.n_pms:
-            return [], (
+            return plies[:at], (
                 f"step {step}: destination {plies[at + 1]} is outside "
                 f"0..{stride * cluster.n_pms - 1} ({stride} * PM + NUMA node)"
             )
@@ -278,6 +288,16 @@ class _Book:
             if self.mem[place] < mem:
                 why.append(f"node {place[1]} has {self.mem[place]} MB free, the VM needs {mem}")
         return why + self._kept_apart(vm, pm)
+
+    def stuck(self) -> bool:
+        """Whether no VM of the snapshot has a legal move now."""
+        return not any(
+            not self.broken(vm, pm, number)
+            for vm in self.host
+            if vm < self.cluster.n_vms
+            for pm in range(self.cluster.n_pms)
+            for number in range(len(self.ways(vm)))
+        )
 
     def _kept_apart(self, vm: int, pm: int) -> list[str]:
         """Return one clause for each member of the VM's deployment sets in the way on host `pm`."""

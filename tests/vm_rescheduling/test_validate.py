@@ -17,7 +17,9 @@ from sysopt_gym.datasets.vm_rescheduling.instance import OBJECTIVES, Cluster
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling.dynamics import broken_sets
 from sysopt_gym.envs.vm_rescheduling.objective import goal_reached, value
+from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 from sysopt_gym.envs.vm_rescheduling.validate import validate
+from sysopt_gym.evaluation.judge import judge
 
 SEEDS = st.integers(0, 10**6)
 STILL = World()
@@ -152,6 +154,12 @@ A0, A1, B0, B1, C0, C1 = range(6)
         ({}, [3, B1], "step 1: VM v3 to b/1: a VM on two nodes is addressed by node 0"),
         ({"mnl": 1}, [0, C0, 3, B0], r"step 2: the episode is over after 1 moves \(mnl is 1\)"),
         ({}, [0, C0, 5, 1], "step 2: 1 plies follow the stop"),
+        ({}, [0, C0, 6], "step 2: VM index 6 is above 5, the stop"),
+        (
+            {"vm_pinned": np.array([False, True, True, True, True]), "pm_move_cap": 1},
+            [0, C0, 5],
+            "step 2: the episode is over, no VM has a legal move left",
+        ),
         ({"pm_move_cap": 1}, [0, C0, 3, B0], "host c has taken part in 1 moves already"),
         (
             {"pm_status": np.array([0, 0, 1], np.int8)},
@@ -187,6 +195,23 @@ def test_a_corrupted_plan_is_infeasible_and_says_why(
     assert not verdict.feasible
     assert math.isnan(verdict.objective)
     assert any(re.search(message, line) for line in verdict.violations)
+
+
+def test_an_episode_that_is_over_before_its_first_ply_takes_a_stop(
+    trio: Callable[..., Cluster],
+) -> None:
+    reached = trio(objective="moves_to_goal", goal_rate=1.0)
+    for cluster in (reached, trio(vm_pinned=np.ones(5, np.bool_))):
+        found = judge(PROBLEM, cluster, np.array([5], np.int64), STILL)
+        assert found.feasible and found.agree
+
+
+def test_what_follows_the_last_legal_move_is_ignored_in_live_mode(
+    trio: Callable[..., Cluster],
+) -> None:
+    live = trio(mode="live", vm_pinned=np.ones(5, np.bool_))
+    for plies in ([0], [-1], [0, 99], [7, 0]):
+        assert judge(PROBLEM, live, np.array(plies, np.int64), STILL).feasible
 
 
 def test_a_set_by_host_lets_its_members_share_a_rack(trio: Callable[..., Cluster]) -> None:

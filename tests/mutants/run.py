@@ -1,0 +1,285 @@
+"""Plants the mutants one at a time and says who notices: the judge, the family's tests, or nobody.
+
+Run by `make mutants`, or `PYTHONPATH=tests python -m mutants.run FAMILY...`. Every worker has a
+copy of the tree. The judge plays the family's cases (`mutants/FAMILY_plans.py`) in a process of its
+own with the fault planted; it notices by finding that its two halves disagree, or by crashing.
+Compiled code runs uncompiled there, which on tiny instances is faster than to compile it again for
+each mutant. The family's tests are run for what the judge does not notice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from mutants.mutant import FAMILIES, Mutant
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[2]
+LEFT_OUT = (".git", ".venv*", ".mypy*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info",
+            "results", "runs", "build", "dist", "docs", "shared")  # fmt: skip
+BY_THE_JUDGE = 0.95  # share that the judge must notice where two halves exist
+LEAST_S, TIMES_THE_CLEAN_RUN = 60.0, 10.0  # time limit of the judge
+TESTS_S = 1200.0
+# Imported before a process is forked for each mutant; nothing of the tree, and no threads.
+HEAVY = ("numpy", "numba", "gymnasium", "networkx", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of a mutant.
+
+    Attributes:
+        judge: how the judge noticed; empty if it did not.
+        tests: the test that failed; empty if none did or none was run.
+        seconds: wall-clock time that it took.
+    """
+
+    judge: str
+    tests: str
+    seconds: float
+
+    @property
+    def said(self) -> str:
+        """Who noticed what, in a line."""
+        if self.judge:
+            return f"judge: {self.judge.strip().splitlines()[-1]}"
+        return f"tests: {self.tests}" if self.tests else "SURVIVES"
+
+
+class Workshop:
+    """A copy of the tree in which a worker plants faults."""
+
+    def __init__(self, family: str, folder: Path) -> None:
+        self.family, self.folder = family, folder
+        self.tree = folder / "sysopt_gym"
+        shutil.copytree(ROOT, self.tree, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+        for name in HEAVY:
+            importlib.import_module(name)
+        self.cases = folder / "cases.pickle"
+        began = time.perf_counter()
+        _apart(partial(_make_cases, family, self.tree, self.cases), 600.0)
+        found = self._judge(600.0, most=10)
+        if found:
+            raise RuntimeError(f"{family}: the judge disagrees without any fault:\n{found}")
+        self.limit_s = max(LEAST_S, TIMES_THE_CLEAN_RUN * (time.perf_counter() - began))
+
+    def _judge(self, limit_s: float, most: int = 1) -> str:
+        return _apart(partial(_play_cases, self.family, self.tree, self.cases, most), limit_s)
+
+    def try_out(self, mutant: Mutant) -> Found:
+        """Plant a mutant, have the judge and perhaps the tests look at it, and take it out."""
+        began = time.perf_counter()
+        file = self.tree / mutant.path
+        before = mutant.plant(self.tree)
+        stale = Path(importlib.util.cache_from_source(str(file)))
+        stale.unlink(missing_ok=True)
+        try:
+            judge = self._judge(self.limit_s)
+            tests = "" if judge else self._test(mutant)
+        finally:
+            file.write_text(before)
+            stale.unlink(missing_ok=True)
+        return Found(judge, tests, time.perf_counter() - began)
+
+    def _test(self, mutant: Mutant) -> str:
+        """Run the tests; return the first that fails, or ""."""
+        compiled = (
+            self.folder / "numba"
+        )  # numba does not see that a function in another file changed
+        shutil.rmtree(compiled, ignore_errors=True)
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(map(str, (self.folder, self.tree / "tests"))),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NUMBA_CACHE_DIR": str(compiled),
+            "NUMBA_DISABLE_JIT": "0",
+        }
+        files = mutant.tests or (f"tests/{self.family}",)
+        command = [sys.executable, "-m", "pytest", *files, "-x", "-q", "-n", "0", "-m", "not slow"]
+        try:
+            done = subprocess.run(
+                command, cwd=self.tree, env=environment, timeout=TESTS_S, capture_output=True,
+                text=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return "the tests did not end"
+        failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        if done.returncode == 0:
+            return ""
+        if not failed:
+            raise RuntimeError(f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return failed[0].split(" - ")[0].removeprefix("FAILED ").removeprefix("ERROR ")
+
+
+def _apart(work: Callable[[], str], limit_s: float) -> str:
+    """Do work in a forked process, whose imports do not stay; say so if it crashes or hangs."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(work, there))
+    process.start()
+    there.close()
+    try:
+        return str(here.recv()) if here.poll(limit_s) else f"no end after {limit_s:.0f} s"
+    except EOFError:
+        return "crash of the process"
+    finally:
+        process.kill()
+        process.join()
+        here.close()
+
+
+def _report(work: Callable[[], str], there: Connection) -> None:
+    try:
+        there.send(work())
+    except BaseException:
+        there.send("crash: " + traceback.format_exc())
+
+
+def _enter(tree: Path) -> None:
+    """Import the package from the copy from now on, without compiling it."""
+    assert not any(name.startswith("sysopt_gym") for name in sys.modules)
+    sys.dont_write_bytecode = True
+    sys.path[:0] = [str(tree.parent), str(tree / "tests")]
+    from sysopt_gym.envs import borrowed, packed
+
+    # What compiled code does without reference counts, Python does with them.
+    borrowed.borrow = lambda given: given
+    packed.Layout.reader = lambda self, kind: partial(self.view, kind=kind)
+
+
+def _make_cases(family: str, tree: Path, file: Path) -> str:
+    _enter(tree)
+    plans = importlib.import_module(f"mutants.{family}_plans")
+    file.write_bytes(pickle.dumps(list(plans.cases())))
+    return ""
+
+
+def _play_cases(family: str, tree: Path, file: Path, most: int) -> str:
+    """Judge all cases, up to so many on which the halves disagree; say how, or ""."""
+    _enter(tree)
+    from sysopt_gym.core.registry import load_problem
+    from sysopt_gym.evaluation.judge import judge
+
+    problem, told = load_problem(family), []
+    for number, (name, instance, actions, world) in enumerate(pickle.loads(file.read_bytes())):
+        found = judge(problem, instance, actions, world)
+        if not found.agree:
+            told.append(f"case {number} ({name}): {found.violations[0]}")
+        if len(told) == most:
+            break
+    return "\n".join(told)
+
+
+_workshop: Workshop | None = None
+
+
+def _try_out(family: str, folder: str, mutant: Mutant) -> Found:
+    """Try a mutant out in this worker's copy, which is made for the first one."""
+    global _workshop
+    if _workshop is None:
+        _workshop = Workshop(family, Path(tempfile.mkdtemp(dir=folder)))
+    return _workshop.try_out(mutant)
+
+
+def mutants_of(family: str) -> tuple[Mutant, ...]:
+    """Return a family's list."""
+    return tuple(importlib.import_module(f"mutants.{family}").MUTANTS)
+
+
+def try_all(family: str, mutants: tuple[Mutant, ...], jobs: int, console: Console) -> list[Found]:
+    """Try mutants out and print what came of each.
+
+    Args:
+        family: its name.
+        mutants: of the family.
+        jobs: worker processes, each with a copy of the tree.
+        console: what is printed to.
+    """
+    found = []
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+        ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool,
+    ):
+        all_found = pool.map(partial(_try_out, family, folder), mutants)
+        for mutant, one in zip(mutants, all_found, strict=True):
+            found.append(one)
+            console.print(
+                f"{one.seconds:6.1f} s  {mutant.path}: {mutant.what}\n    {one.said}",
+                markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
+    return found
+
+
+def misses(family: str, mutants: tuple[Mutant, ...], found: list[Found]) -> list[str]:
+    """Return what falls short of the thresholds, in sentences; none if nothing does."""
+    pairs = list(zip(mutants, found, strict=True))
+    halves = [one for mutant, one in pairs if mutant.halves and not mutant.equivalent]
+    missed = [
+        f"{family}: {mutant.what} ({mutant.path}) survives"
+        for mutant, one in pairs
+        if not (one.judge or one.tests or mutant.equivalent)
+    ]
+    missed += [
+        f"{family}: {mutant.what} ({mutant.path}) is no equivalent: {one.judge or one.tests}"
+        for mutant, one in pairs
+        if mutant.equivalent and (one.judge or one.tests)
+    ]
+    share = sum(bool(one.judge) for one in halves) / max(len(halves), 1)
+    if share < BY_THE_JUDGE:
+        missed.append(f"{family}: the judge notices {share:.0%} of those of two halves")
+    return missed
+
+
+def main() -> int:
+    """Try out the mutants of the families named, and print a table of who noticed how many."""
+    parser = argparse.ArgumentParser(description="plant faults and see who notices")
+    parser.add_argument("families", nargs="*", help=f"of {', '.join(FAMILIES)}; all if none")
+    parser.add_argument("--only", default="", help="mutants whose path or description has this")
+    parser.add_argument("--jobs", type=int, default=1, help="worker processes")
+    arguments = parser.parse_args()
+    os.environ |= {"NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
+    console, missed = Console(), []
+    table = Table("family", "faults", "of two halves", "judge", "judge and tests", "equivalent")
+    for family in arguments.families or FAMILIES:
+        mutants = tuple(
+            mutant
+            for mutant in mutants_of(family)
+            if arguments.only in f"{mutant.path} {mutant.what}"
+        )
+        found = try_all(family, mutants, arguments.jobs, console)
+        halves = [mutant.halves and not mutant.equivalent for mutant in mutants]
+        noticed = [bool(one.judge) for one in found]
+        table.add_row(
+            family,
+            str(len(mutants)),
+            str(sum(halves)),
+            f"{sum(map(min, halves, noticed))} of {sum(halves)}",
+            f"{sum(bool(one.judge or one.tests) for one in found)} of {len(mutants)}",
+            str(sum(bool(mutant.equivalent) for mutant in mutants)),
+        )
+        missed += misses(family, mutants, found)
+    console.print(table)
+    for sentence in missed:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
