@@ -159,6 +159,8 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
 
     def _play(self, action: Any) -> tuple[float, bool]:
         e = self.episode
+        if e.ints[OVER] and e.ints[LIVE]:
+            return 0.0, True  # what follows the end is ignored
         chosen = int(e.ints[CHOSEN])
         if self.form == "joint":
             vm, dest = int(action[0]), int(action[1])
