@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-FAMILIES = ("vm_rescheduling",)  # that have a list
+FAMILIES = ("vm_rescheduling", "federated_lr")  # that have a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Mutant:
         what: the fault in a few words.
         halves: whether the environment and the validator each compute what is changed, so that the
             judge can notice. False for what one of them alone knows, such as sealed rows.
-        tests: test files or tests that are run if the judge does not notice; all of the family's
+        tests: test files or tests that are run if the judge does not notice; the TESTS of the list
             if there are none.
         equivalent: why no plan or test can notice; empty for all but mutants that change nothing.
     """

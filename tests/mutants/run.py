@@ -21,8 +21,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -49,19 +50,10 @@ class Found:
     Attributes:
         judge: how the judge noticed; empty if it did not.
         tests: the test that failed; empty if none did or none was run.
-        seconds: wall-clock time that it took.
     """
 
     judge: str
     tests: str
-    seconds: float
-
-    @property
-    def said(self) -> str:
-        """Who noticed what, in a line."""
-        if self.judge:
-            return f"judge: {self.judge.strip().splitlines()[-1]}"
-        return f"tests: {self.tests}" if self.tests else "SURVIVES"
 
 
 class Workshop:
@@ -84,26 +76,32 @@ class Workshop:
     def _judge(self, limit_s: float, most: int = 1) -> str:
         return _apart(partial(_play_cases, self.family, self.tree, self.cases, most), limit_s)
 
-    def try_out(self, mutant: Mutant) -> Found:
-        """Plant a mutant, have the judge and perhaps the tests look at it, and take it out."""
-        began = time.perf_counter()
+    def ask_the_judge(self, mutant: Mutant) -> str:
+        """Return how the judge notices a mutant; empty if it does not."""
+        with self._planted(mutant):
+            return self._judge(self.limit_s)
+
+    def run_tests(self, mutant: Mutant) -> str:
+        """Return the test that notices a mutant; empty if none does."""
+        with self._planted(mutant):
+            return self._test(mutant)
+
+    @contextmanager
+    def _planted(self, mutant: Mutant) -> Iterator[None]:
         file = self.tree / mutant.path
         before = mutant.plant(self.tree)
         stale = Path(importlib.util.cache_from_source(str(file)))
         stale.unlink(missing_ok=True)
         try:
-            judge = self._judge(self.limit_s)
-            tests = "" if judge else self._test(mutant)
+            yield
         finally:
             file.write_text(before)
             stale.unlink(missing_ok=True)
-        return Found(judge, tests, time.perf_counter() - began)
 
     def _test(self, mutant: Mutant) -> str:
         """Run the tests; return the first that fails, or ""."""
-        compiled = (
-            self.folder / "numba"
-        )  # numba does not see that a function in another file changed
+        # A new folder, as numba does not see that a function in another file has changed.
+        compiled = self.folder / "numba"
         shutil.rmtree(compiled, ignore_errors=True)
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(map(str, (self.folder, self.tree / "tests"))),
@@ -111,7 +109,7 @@ class Workshop:
             "NUMBA_CACHE_DIR": str(compiled),
             "NUMBA_DISABLE_JIT": "0",
         }
-        files = mutant.tests or (f"tests/{self.family}",)
+        files = mutant.tests or tests_of(self.family)
         command = [sys.executable, "-m", "pytest", *files, "-x", "-q", "-n", "0", "-m", "not slow"]
         try:
             done = subprocess.run(
@@ -190,12 +188,17 @@ def _play_cases(family: str, tree: Path, file: Path, most: int) -> str:
 _workshop: Workshop | None = None
 
 
-def _try_out(family: str, folder: str, mutant: Mutant) -> Found:
-    """Try a mutant out in this worker's copy, which is made for the first one."""
+def _work(family: str, folder: str, what: str, mutant: Mutant) -> tuple[str, float]:
+    """Do one method of the workshop in this worker's copy, which is made for the first mutant.
+
+    Returns:
+        What it says, and the seconds that it took.
+    """
     global _workshop
     if _workshop is None:
         _workshop = Workshop(family, Path(tempfile.mkdtemp(dir=folder)))
-    return _workshop.try_out(mutant)
+    began = time.perf_counter()
+    return getattr(_workshop, what)(mutant), time.perf_counter() - began
 
 
 def mutants_of(family: str) -> tuple[Mutant, ...]:
@@ -203,8 +206,14 @@ def mutants_of(family: str) -> tuple[Mutant, ...]:
     return tuple(importlib.import_module(f"mutants.{family}").MUTANTS)
 
 
+def tests_of(family: str) -> tuple[str, ...]:
+    """Return the family's tests that are run for mutants which name none."""
+    return tuple(importlib.import_module(f"mutants.{family}").TESTS)
+
+
 def try_all(family: str, mutants: tuple[Mutant, ...], jobs: int, console: Console) -> list[Found]:
-    """Try mutants out and print what came of each.
+    """Try mutants out and print what came of each: all of them before the judge, then its misses
+    in the tests.
 
     Args:
         family: its name.
@@ -212,19 +221,23 @@ def try_all(family: str, mutants: tuple[Mutant, ...], jobs: int, console: Consol
         jobs: worker processes, each with a copy of the tree.
         console: what is printed to.
     """
-    found = []
     with (
         tempfile.TemporaryDirectory(prefix="mutants-") as folder,
         ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool,
     ):
-        all_found = pool.map(partial(_try_out, family, folder), mutants)
-        for mutant, one in zip(mutants, all_found, strict=True):
-            found.append(one)
-            console.print(
-                f"{one.seconds:6.1f} s  {mutant.path}: {mutant.what}\n    {one.said}",
-                markup=False, highlight=False, soft_wrap=True,
-            )  # fmt: skip
-    return found
+
+        def each(some: Sequence[Mutant], what: str) -> Iterator[str]:
+            work = partial(_work, family, folder, what)
+            for mutant, (said, seconds) in zip(some, pool.map(work, some), strict=True):
+                text = f"{seconds:6.1f} s  {mutant.path}: {mutant.what}"
+                text += f"\n    {what}: {said.strip().splitlines()[-1] if said else 'nothing'}"
+                console.print(text, markup=False, highlight=False, soft_wrap=True)
+                yield said
+
+        judge = list(each(mutants, "ask_the_judge"))
+        rest = [mutant for mutant, said in zip(mutants, judge, strict=True) if not said]
+        tests = iter(list(each(rest, "run_tests")))
+    return [Found(said, "" if said else next(tests)) for said in judge]
 
 
 def misses(family: str, mutants: tuple[Mutant, ...], found: list[Found]) -> list[str]:
