@@ -29,6 +29,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy
 from mutants.mutant import FAMILIES, Mutant
 from rich.console import Console
 from rich.table import Table
@@ -155,6 +156,7 @@ def _enter(tree: Path) -> None:
     assert not any(name.startswith("sysopt_gym") for name in sys.modules)
     sys.dont_write_bytecode = True
     sys.path[:0] = [str(tree.parent), str(tree / "tests")]
+    numpy.seterr(all="ignore")  # as compiled code does
     from sysopt_gym.envs import borrowed, packed
 
     # What compiled code does without reference counts, Python does with them.
