@@ -37,6 +37,10 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE ...", help="settings of the instance, e.g. mnl=25"),
 ]
 Out = Annotated[Path, typer.Option("--out", help="where to write")]
+Cores = Annotated[int, typer.Option(help="cores of each contender; more CPU time makes it late")]
+Memory = Annotated[
+    float | None, typer.Option(help="GiB of each contender; default: its part of the machine's")
+]
 
 
 class Listing(StrEnum):
@@ -219,6 +223,8 @@ def solve(
     plan: Annotated[
         Path | None, typer.Option(help="also write the plan for operators, as .csv or .json")
     ] = None,
+    cores: Cores = 1,
+    memory: Memory = None,
 ) -> None:
     """Run one contender on one instance, judge its plan and write the solution.
 
@@ -228,6 +234,7 @@ def solve(
     import numpy as np
 
     from .evaluation import catalog, single
+    from .evaluation.process import Limits
     from .evaluation.screens import solved_lines
 
     problem, instances, values = catalog.load(family, instance, settings or [])
@@ -235,7 +242,10 @@ def solve(
     first = _first(instances, instance)
     if plan is not None:
         single.check_plan_name(plan)
-    solved = single.solve(problem, first, contender, limit, catalog.check_seed(seed), values)
+    limits = Limits.shared(cores, memory, workers=1)
+    solved = single.solve(
+        problem, first, contender, limit, catalog.check_seed(seed), values, limits
+    )
     solved.file.save(out)
     for line in solved_lines(problem, first, solved):
         typer.echo(line)
@@ -346,6 +356,8 @@ def compare(
     nonce: Annotated[
         str | None, typer.Option(help="of an earlier comparison, to meet the same worlds again")
     ] = None,
+    cores: Cores = 1,
+    memory: Memory = None,
 ) -> None:
     """Play contenders on instances under one budget and one judge, and write the report.
 
@@ -360,7 +372,8 @@ def compare(
 
     request = comparison.Request(
         families or (), instances or (), contenders or (), budget, settings or (), seeds, baseline,
-        workers, ray, nonce, shlex.join(["sysopt-gym", *sys.argv[1:]]),
+        workers, ray, nonce, shlex.join(["sysopt-gym", *sys.argv[1:]]), cores=cores,
+        memory_gib=memory,
     )  # fmt: skip
     for line in result_lines(comparison.compare(request, out, resume), out):
         typer.echo(line)

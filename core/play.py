@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from .contracts import Contender, Policy, Role, World
 from .instance import Instance
 from .problem import Problem
 from .registry import Entry, contender_entry, load_contender, load_problem
-from .solution import Played, Solution
+from .solution import Incumbent, Played, Solution
 
 # Enough for a search to run all of its code on a warm-up instance.
 WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 1000
@@ -145,31 +145,44 @@ def make_environment(
         )
 
 
-def play_policy(problem: Problem[Any], policy: Policy, task: Task) -> Solution:
+def as_action(row: Any) -> Any:
+    """Convert one row of a plan to an action: an int, or an int64 array."""
+    return int(row) if np.ndim(row) == 0 else np.asarray(row)
+
+
+def play_policy(
+    problem: Problem[Any],
+    policy: Policy,
+    task: Task,
+    seconds: Callable[[], float] | None = None,
+) -> Solution:
     """Play an episode closed loop until it ends or the budget is spent.
 
     Args:
         problem: the family.
         policy: the player; it is reset first, with its view of the instance.
         task: the instance as contenders see it, the episode's budget and the seeds.
+        seconds: returns the seconds that the policy has taken; by default those since the start of
+            this function, with the environment's.
 
     Returns:
         The actions played, with the objective and feasibility that the environment reported last.
     """
     clock = task.budget.start()
+    taken = seconds or (lambda: clock.elapsed)
     env = make_environment(problem, [task.instance])
     try:
         policy.reset(problem.policy_view(task.instance), task.budget, task.seed)
         observation, info = env.reset(seed=task.world_seed, options={"instance": task.instance})
         actions: list[Any] = []
         ended = False
-        while not ended and not clock.expired:
+        while not ended and taken() < task.budget.seconds:
             action = policy.act(observation, info)
             observation, _, terminated, truncated, info = env.step(action)
             actions.append(action)
             ended = bool(terminated or truncated)
-        found = clock.solution(np.asarray(actions, dtype=np.int64))
+        plan = np.asarray(actions, dtype=np.int64)
         played = Played(float(info["objective"]), bool(info["feasible"]))
-        return replace(found, played=played)
+        return Solution(plan, incumbents=(Incumbent(taken(), plan),), played=played)
     finally:
         env.close()  # type: ignore[no-untyped-call]

@@ -81,15 +81,17 @@ class Row:
     is_random: bool = False
     """Whether the world seed changes the problem that the instance poses."""
     wall_s: float | None = None
-    """Wall-clock seconds from the instance to the plan; None without a plan."""
+    """Seconds from the instance to the plan by the judge's clock; None without a plan."""
     cpu_s: float | None = None
-    """CPU seconds of all threads and child processes; None without a plan."""
+    """CPU seconds of its process and of all that it started; None without a plan."""
     setup_s: float
     """Seconds of loading and compiling before the first instance; not part of `wall_s`."""
     budget_s: float
     """Wall-clock seconds that the contender was given."""
+    cores: int = 1
+    """Cores that the contender was given."""
     late: bool = False
-    """Whether it overran its budget beyond the grace."""
+    """Whether it overran its budget beyond the grace, or took more cores than it was given."""
     env_version: str
     """Version of the family's environment."""
     timing: str = ""
@@ -99,7 +101,9 @@ class Row:
     curve: tuple[tuple[float, float], ...] = ()
     """Anytime curve: (seconds, objective of the best plan found by then)."""
     error: str = ""
-    """Why there is no plan; empty where there is one."""
+    """Why there is no plan, or how it took too many cores; empty where all is well."""
+    note: str = ""
+    """What the contender claimed that does not stand; empty if all does."""
     detail: Mapping[str, float] = field(default_factory=dict)
     """Further figures of the family, by name."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -130,7 +134,7 @@ class Row:
         """Why the run failed, in a few words; empty if it did not."""
         if not self.failed:
             return ""
-        if self.status == "late":
+        if self.status == "late" and not self.error:
             return f"took {self.wall_s:.2f} s of {self.budget_s:g} s"
         return self.error or "; ".join(self.violations[:1]) or self.status
 

@@ -234,6 +234,7 @@ def check_resume(
     rows: Mapping[str, Row],
     entries: Iterable[Entry],
     budgets: Mapping[str, float],
+    cores: int,
     resume: bool,
     path: Path,
 ) -> None:
@@ -243,13 +244,14 @@ def check_resume(
         rows: rows in the folder, by cell key.
         entries: the instances to play.
         budgets: wall-clock seconds per plan, by family.
+        cores: cores of each contender.
         resume: whether the user asked to continue the comparison in the folder.
         path: the folder, for error messages.
 
     Raises:
         OutputError: there are rows and `resume` is false, or a row was made with another
-            environment version, on an instance that is not in this comparison, or under another
-            budget.
+            environment version, on an instance that is not in this comparison, under another
+            budget, or with other cores.
     """
     if not rows:
         return
@@ -279,6 +281,10 @@ def check_resume(
             raise OutputError(
                 f"{who} was made under a budget of {row.budget_s:g} s, this is {budget_s:g} s; "
                 f"{remedy}"
+            )
+        if row.cores != cores:
+            raise OutputError(
+                f"{who} was made with --cores {row.cores}, this is --cores {cores}; {remedy}"
             )
 
 

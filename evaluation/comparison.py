@@ -44,12 +44,14 @@ class Request:
         seeds: runs of each contender on each instance, with seeds 0, 1, and so on.
         baseline: the contender that the others are compared with, pair by pair: one of those, or
             the name in tables that one of them has.
-        workers: parallel processes; with more than 1, times are less comparable.
+        workers: contenders that play at a time; with more than 1, times are less comparable.
         ray: address of a Ray cluster ("local" starts one here), or None.
         nonce: text that world seeds are made with, so that the same worlds are met again; None for
             a new one, which nobody can know beforehand, or that of the folder.
         command: the command that repeats the comparison, for the report.
         quiet: whether to hide the progress bar.
+        cores: cores of each contender.
+        memory_gib: memory of each contender, in GiB; None for its part of the machine's.
     """
 
     families: Sequence[str] = ()
@@ -64,6 +66,8 @@ class Request:
     nonce: str | None = None
     command: str = ""
     quiet: bool = False
+    cores: int = 1
+    memory_gib: float | None = None
 
 
 def make_plan(request: Request) -> Plan:
@@ -122,6 +126,8 @@ def make_plan(request: Request) -> Plan:
         request.ray,
         named.get(request.baseline or ""),
         check_nonce(request.nonce),
+        request.cores,
+        request.memory_gib,
     )
 
 

@@ -17,14 +17,15 @@ import numpy as np
 from ..core.budget import Budget
 from ..core.contracts import Verdict, World
 from ..core.errors import IllegalActionError
-from ..core.play import make_environment
+from ..core.play import as_action, make_environment
 from ..core.problem import Problem
 from ..core.results import Status
 from ..core.solution import Incumbent, Played
 from ..core.solution import Status as Claim
-from .protocol import Outcome
+from .process import Outcome
 
 TOLERANCE = 1e-9
+PROOF_TOLERANCE = 1e-6  # relative; solvers stop at such a distance from their bound
 CURVE_POINTS = 40
 LATE_FACTOR, LATE_GRACE_S = 1.05, 0.02
 
@@ -56,9 +57,11 @@ class Judged:
         found: the judgement of the plan.
         status: outcome of the run.
         scored_objective: objective the run is ranked by; that of the null plan if it failed.
-        late: whether the contender overran its budget by more than the grace period.
+        late: whether the contender overran its budget by more than the grace period, or took more
+            cores than it was given.
         claim: "optimal" if the contender proved that no plan is better, else "feasible".
         bound: bound on the objective that the contender proved, or None.
+        note: what the contender claimed that does not stand; empty if all does.
     """
 
     found: Judgement
@@ -67,6 +70,7 @@ class Judged:
     late: bool
     claim: Claim
     bound: float | None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +128,37 @@ def judged(
     """
     solution = outcome.solution
     found = judge(problem, instance, np.asarray(solution.actions), world, solution.played)
-    late = is_late(outcome.wall_s, budget.seconds)
+    late = is_late(outcome.wall_s, budget.seconds) or bool(outcome.excess)
     # A proof holds for the given instance; in a live world the plan meets a changed one.
     live = problem.is_live(instance)
-    claim: Claim = "feasible" if live else solution.status
+    bound = None if live else solution.bound
+    note = "" if live or solution.status == "feasible" else _unproven(found.objective, bound)
+    claim: Claim = "feasible" if live or note else solution.status
     status: Status = "late" if late else claim
     if not found.feasible:
         status = "infeasible" if found.agree else "disagreement"
     scored = found.objective
     if late or not found.feasible:
         scored = null_objective(problem, instance, World(world.seed, budget.seconds))
-    bound = math.nan if live or solution.bound is None else float(solution.bound)
-    return Judged(found, status, scored, late, claim, None if math.isnan(bound) else bound)
+    return Judged(found, status, scored, late, claim, bound, note)
+
+
+def _unproven(objective: float, bound: float | None) -> str:
+    """Return why a plan that is said to be optimal is not proven to be; empty if it is.
+
+    Args:
+        objective: of the plan; NaN if it is infeasible.
+        bound: that the contender proved, or None.
+    """
+    if bound is None:
+        return "said to be optimal without a bound: not counted as a proof"
+    scale = max(1.0, abs(bound))
+    if math.isnan(objective) or abs(objective - bound) <= PROOF_TOLERANCE * scale:
+        return ""
+    return (
+        f"said to be optimal with a bound of {bound:.6g}, yet the objective is {objective:.6g}: "
+        "not counted as a proof"
+    )
 
 
 def judge(
@@ -156,7 +179,11 @@ def judge(
             the same, except in a live world, which has gone on since. None for a planner.
     """
     replay = _replay(problem, instance, actions, world)
-    verdict = problem.validate(instance, actions, world)
+    try:
+        verdict = problem.validate(instance, actions, world)
+    except Exception as error:
+        text = f"the validator raised {type(error).__name__}: {error}"
+        return Judgement(math.nan, False, False, (text,))
     detail = dict(verdict.detail or {})
     text = _disagreement(replay, verdict, None if problem.is_live(instance) else played)
     if text:
@@ -259,11 +286,6 @@ def anytime_curve(
         if verdict.feasible:
             curve.append((float(moment), float(verdict.objective)))
     return curve
-
-
-def as_action(row: Any) -> Any:
-    """Convert one row of a plan to an action: an int, or an int64 array."""
-    return int(row) if np.ndim(row) == 0 else np.asarray(row)
 
 
 def _replay(problem: Problem[Any], instance: Any, actions: np.ndarray, world: World) -> _Replay:

@@ -23,9 +23,9 @@ from ..core.errors import IllegalActionError, MissingDependencyError, OutputErro
 from ..core.files import write_bytes
 from ..core.lookup import check_name
 from ..core.notes import note
-from ..core.play import make_environment
+from ..core.play import as_action, make_environment
 from ..core.problem import Problem
-from .judge import as_action, world_seed
+from .judge import world_seed
 from .process import Trouble, Worker
 
 Format = Literal["rllib", "minari"]

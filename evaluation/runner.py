@@ -7,7 +7,6 @@ processes or on a Ray cluster.
 from __future__ import annotations
 
 import math
-import os
 import pickle
 import secrets
 import sys
@@ -39,10 +38,7 @@ from ..core.results import Row
 from .cells import Cell, Entry, Folder, check_contenders, check_resume
 from .conditions import package_versions
 from .judge import anytime_curve, judged, null_objective, world_seed
-from .process import Trouble, Worker
-from .protocol import Outcome
-
-STARTED_TOGETHER = 16  # most processes that are started together; each takes up to half a GiB
+from .process import Limits, Outcome, Trouble, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +50,13 @@ class Plan:
         contenders: family -> names of contenders.
         budgets: family -> budget of a plan.
         seeds: seeds of each contender's runs on each instance.
-        workers: parallel processes.
+        workers: contenders that play at a time.
         ray: address of a Ray cluster ("local" starts one here), or None.
         baseline: name of the contender that the others are compared with; None for the families'.
         nonce: what world seeds are made with, beside instance and seed; None for that of the
             folder, or a new one.
+        cores: cores of each contender.
+        memory_gib: memory of each contender, in GiB; None for its part of the machine's.
     """
 
     entries: Sequence[Entry]
@@ -69,6 +67,13 @@ class Plan:
     ray: str | None = None
     baseline: str | None = None
     nonce: str | None = None
+    cores: int = 1
+    memory_gib: float | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What each contender's process may use."""
+        return Limits.shared(self.cores, self.memory_gib, self.workers)
 
     def cells(self, nonce: str) -> list[Cell]:
         """List all cells, contender by contender, so that each is started once.
@@ -89,10 +94,12 @@ class Plan:
     def timing(self) -> str:
         """Conditions under which times are measured, in words."""
         if self.ray:
-            return "cells side by side on a Ray cluster: seconds include what neighbors take"
-        if self.workers > 1:
-            return f"{self.workers} processes at a time: seconds include what neighbors take"
-        return "one contender at a time"
+            how = "cells side by side on a Ray cluster: seconds include what neighbors take"
+        elif self.workers > 1:
+            how = f"{self.workers} processes at a time: seconds include what neighbors take"
+        else:
+            how = "one contender at a time"
+        return f"{how}; {self.limits}"
 
 
 def play(
@@ -114,14 +121,14 @@ def play(
     Raises:
         OutputError: the folder cannot be written, or holds rows that do not belong to this
             comparison.
-        SettingError: fewer than one worker.
+        SettingError: fewer than one worker, or limits that no contender can keep.
         MissingDependencyError: Ray is asked for and not installed.
     """
     if plan.workers < 1:
         raise SettingError(f"--workers {plan.workers}: give at least 1")
     done = folder.rows()
     budgets = {family: budget.seconds for family, budget in plan.budgets.items()}
-    check_resume(done, plan.entries, budgets, resume, folder.path)
+    check_resume(done, plan.entries, budgets, plan.limits.cores, resume, folder.path)
     check_contenders(done.values(), plan.contenders, folder.path)
     nonce = _choose_nonce(plan, folder, bool(done))
     folder.prepare()
@@ -197,6 +204,7 @@ def run_cell(cell: Cell, worker: Worker, timing: str) -> Row:
         timing=timing,
         versions=package_versions(),
         provenance=provenance(contender),
+        cores=worker.limits.cores,
     )
     if isinstance(outcome, Trouble):
         return replace(row, status=outcome.status, error=outcome.error)
@@ -228,6 +236,8 @@ def _with_plan(row: Row, cell: Cell, outcome: Outcome, budget: Budget) -> Row:
         wall_s=outcome.wall_s,
         cpu_s=outcome.cpu_s,
         late=answer.late,
+        error=outcome.excess,
+        note=answer.note,
         actions=np.asarray(solution.actions).tolist(),
         curve=tuple(curve),
         detail={key: float(value) for key, value in found.detail.items()},
@@ -251,7 +261,7 @@ def _run(plan: Plan, cells: list[Cell], advance: Advance) -> Iterator[tuple[Cell
 
 def _worker(plan: Plan, cells: list[Cell]) -> Worker:
     family = cells[0].entry.family
-    return Worker(family, cells[0].contender, plan.budgets[family])
+    return Worker(family, cells[0].contender, plan.budgets[family], plan.limits)
 
 
 def _run_group(
@@ -269,24 +279,9 @@ def _run_group(
 def _run_in_turn(
     plan: Plan, groups: list[list[Cell]], advance: Advance
 ) -> Iterator[tuple[Cell, Row]]:
-    """Play one contender at a time.
-
-    As many processes as fit in memory are started together beforehand, because loading and
-    compiling on a new machine can take longer than the runs.
-    """
-    for first in range(0, len(groups), STARTED_TOGETHER):
-        some = groups[first : first + STARTED_TOGETHER]
-        workers = [_worker(plan, group) for group in some]
-        pool = ThreadPoolExecutor(os.cpu_count())
-        try:
-            for start in [pool.submit(worker.start) for worker in workers]:
-                start.result()
-            for worker, group in zip(workers, some, strict=True):
-                yield from _run_group(plan, group, worker, advance)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:
-                worker.close()
+    """Play one contender at a time; no other's process is there meanwhile."""
+    for group in groups:
+        yield from _run_group(plan, group, _worker(plan, group), advance)
 
 
 def _run_in_parallel(
@@ -349,7 +344,7 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
         jobs = {}
         for cell in cells:
             job = pickle.dumps(
-                (cell, plan.budgets[cell.entry.family], plan.timing, registry.tables())
+                (cell, plan.budgets[cell.entry.family], plan.limits, plan.timing, registry.tables())
             )
             jobs[task.remote(job, list(sys.path))] = cell
         while jobs:
@@ -362,9 +357,9 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
 def _ray_cell(job: bytes, search_path: list[str]) -> Row:
     """Play a cell on a node of the cluster, with the sender's registry and search path."""
     sys.path += [place for place in search_path if place not in sys.path]
-    cell, budget, timing, tables = pickle.loads(job)
+    cell, budget, limits, timing, tables = pickle.loads(job)
     registry.adopt(tables)
-    worker = Worker(cell.entry.family, cell.contender, budget)
+    worker = Worker(cell.entry.family, cell.contender, budget, limits)
     try:
         return run_cell(cell, worker, timing)
     finally:

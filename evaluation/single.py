@@ -25,7 +25,7 @@ from ..core.results import plain
 from ..core.solution import SolutionFile
 from ..core.sources import apply_settings
 from .judge import Judged, judge, judged, world_seed
-from .process import Trouble, Worker
+from .process import Limits, Trouble, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Solved:
         file: the solution to be written.
         answer: the judge's result.
         setup_s: seconds of loading and compiling before the instance.
-        cpu_s: CPU seconds of all threads and child processes.
+        cpu_s: CPU seconds of its process and of all that it started.
     """
 
     file: SolutionFile
@@ -56,6 +56,7 @@ def solve(
     budget: Budget,
     seed: int,
     settings: Mapping[str, str],
+    limits: Limits | None = None,
 ) -> Solved:
     """Run a contender in its own process, and judge its plan.
 
@@ -66,6 +67,7 @@ def solve(
         budget: what the contender may spend.
         seed: seed of the contender.
         settings: settings that were applied to the instance, for the solution file.
+        limits: what the contender's process may use; None for one core and most of the memory.
 
     Raises:
         SysOptError: there is no such contender, or it cannot play; see `name_contenders`.
@@ -73,7 +75,7 @@ def solve(
     """
     contender = name_contender(problem.family, contender)
     world = world_seed(instance.content_hash, seed)
-    worker = Worker(problem.family, contender, budget)
+    worker = Worker(problem.family, contender, budget, limits)
     try:
         outcome = worker.play(instance, seed, world)
         setup_s = worker.setup_s

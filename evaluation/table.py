@@ -7,12 +7,12 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.files import write_bytes
-from ..core.results import Row, plain
+from ..core.results import Row, Status, plain
 
 SUMMARY, PARQUET = "summary.json", "results.parquet"
 HEAVY = ("actions", "curve")
@@ -59,19 +59,18 @@ def score(rows: Iterable[Row]) -> tuple[list[Scored], list[str]]:
         rows: rows of one comparison.
 
     Returns:
-        The rows with their gaps, in the same order, and one sentence for each bound that a feasible
-        plan contradicts.
+        The rows with their gaps, in the same order, and a sentence for each claim that does not
+        stand.
     """
-    rows, notes = list(rows), dict[str, None]()
     groups: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
-    for row in rows:
+    checked = standing_claims(rows)
+    for row in checked:
         groups[row.world].append(row)
     references = {}
     for world, group in groups.items():
         sign = group[0].sign
+        bound = _best([row.bound for row in group if row.bound is not None], -sign)
         plans = [row.objective for row in group if row.feasible and row.role != "oracle"]
-        bound, found = _tightest(group, _best(plans, sign))
-        notes |= dict.fromkeys(found)
         # Objectives known from elsewhere are rounded, so a bound proven here limits them.
         known = [row.best_known for row in group if row.best_known is not None]
         if bound is not None:
@@ -79,23 +78,52 @@ def score(rows: Iterable[Row]) -> tuple[list[Scored], list[str]]:
         ranked = [row.scored_objective for row in group if not math.isnan(row.scored_objective)]
         worst = max(ranked, key=lambda value: sign * value, default=math.nan)
         references[world] = _best(plans + known, sign), bound, worst
-    return [_scored(row, *references[row.world]) for row in rows], list(notes)
+    notes = [f"{row.contender} on {row.instance}: {row.note}." for row in checked if row.note]
+    return [_scored(row, *references[row.world]) for row in checked], list(dict.fromkeys(notes))
 
 
-def _tightest(group: Sequence[Row], best: float | None) -> tuple[float | None, list[str]]:
-    """Return the tightest bound that holds, and a sentence for each that a plan contradicts."""
-    sign, bounds, notes = group[0].sign, [], []
-    for row in group:
-        if row.bound is None or row.is_live:
-            continue
-        if best is not None and gap(best, row.bound, sign) < -TOLERANCE:
-            notes.append(
-                f"{row.contender} claims that no plan for {row.instance} is better than "
-                f"{row.bound:.6g}, yet there is one of {best:.6g}; its bound is left out"
-            )
-        else:
-            bounds.append(row.bound)
-    return max(bounds, key=lambda value: sign * value, default=None), notes
+def standing_claims(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows, without the bounds and proofs that a feasible plan contradicts.
+
+    A note says so in the row that made the claim and in the one whose plan is better. No claim
+    stands in a live world.
+
+    Args:
+        rows: rows of one comparison.
+    """
+    rows = list(rows)
+    best: dict[tuple[str, str, int], Row] = {}
+    for row in rows:
+        if row.feasible and row.role != "oracle":
+            held = best.get(row.world)
+            if held is None or row.sign * row.objective < held.sign * held.objective:
+                best[row.world] = row
+    beaten = [
+        row for row in rows
+        if row.bound is not None and row.world in best and not row.is_live
+        and gap(best[row.world].objective, row.bound, row.sign) < -TOLERANCE
+    ]  # fmt: skip
+    notes: dict[int, list[str]] = defaultdict(list)
+    for row in beaten:
+        better = best[row.world]
+        notes[id(row)].append(
+            f"claims that no plan is better than {row.bound:.6g}, yet {better.contender} has one "
+            f"of {better.objective:.6g}: neither bound nor proof counts"
+        )
+        notes[id(better)].append(
+            f"its plan of {better.objective:.6g} is better than the bound of {row.bound:.6g} that "
+            f"{row.contender} claims"
+        )
+    lost = {id(row) for row in beaten}
+    return [_noted(row, notes[id(row)], id(row) in lost) for row in rows]
+
+
+def _noted(row: Row, notes: Sequence[str], lost: bool) -> Row:
+    """Return a row with further notes, and without its bound and proof if it has lost them."""
+    bound = None if lost or row.is_live else row.bound
+    status: Status = "feasible" if lost and row.status == "optimal" else row.status
+    note = "; ".join([*filter(None, [row.note]), *notes])
+    return replace(row, bound=bound, status=status, note=note)
 
 
 def _best(values: Sequence[float], sign: float) -> float | None:

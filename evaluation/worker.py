@@ -1,32 +1,61 @@
-"""The process a contender runs in: `python -m sysopt_gym.evaluation.worker FD`.
+"""The process a contender runs in: `python -m sysopt_gym.evaluation.worker SOCKET LIFELINE MEMORY`.
 
-Over one pipe the parent sends a `Start` and gets "ready" or a `Failure`; then it repeatedly sends a
-`Task` and gets an `Outcome` or a `Failure`, until it closes the pipe.
+SOCKET is the file descriptor of a socket, LIFELINE that of a pipe that ends with the judge, MEMORY
+the bytes of private memory that the process may map. The judge first sends arrays, to measure how
+long messages take, then a `Start`, then questions (see messages.py), each of which is answered.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import os
-import signal
+import pickle
+import resource
+import socket
 import sys
-import threading
-import time
-import traceback
-from multiprocessing.connection import Connection
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core import registry
-from ..core.contracts import Contender
+from ..core.contracts import Contender, Policy
 from ..core.errors import SysOptError
 from ..core.play import Task, run, warm_up
 from ..core.problem import Problem
-from .protocol import Failure, Outcome, Start
+from .channel import Channel
+from .messages import (
+    Acted,
+    Answer,
+    Array,
+    Begin,
+    Begun,
+    Failed,
+    Observe,
+    Plan,
+    Question,
+    Ready,
+    Rest,
+    Start,
+    encode,
+    one_line,
+    planned,
+    whole_rows,
+)
+from .parent_death import end_with_parent
+
+FOREVER = float("inf")
+MOST_QUESTION = 2**40  # bytes; the judge is trusted
 
 
-def serve(pipe: Connection) -> None:
-    """Answer the parent's messages until it closes the pipe."""
-    start: Start = pipe.recv()
+def serve(channel: Channel) -> None:
+    """Answer the judge's messages until it closes the channel."""
+    start = _receive(channel)
+    while isinstance(start, np.ndarray):
+        _send(channel, Ready())
+        start = _receive(channel)
+    assert isinstance(start, Start)
     sys.path[:] = start.search_path
     try:
         registry.adopt(start.registry)
@@ -34,63 +63,76 @@ def serve(pipe: Connection) -> None:
         contender = registry.load_contender(start.family, start.contender)
         warm_up(contender, problem, start.budget.seconds)
     except Exception as error:
-        pipe.send(_failure("before the first instance: ", error))
+        _send(channel, _failed(0, error, "before the first instance: "))
         return
-    pipe.send("ready")
+    answer = answers(problem, contender)
+    question: Question | Rest = Rest()
     while True:
-        try:
-            task: Task = pipe.recv()
-        except EOFError:
-            return
-        try:
-            pipe.send(play(problem, contender, task))
-        except Exception as error:
-            pipe.send(_failure("", error))
+        if isinstance(question, Rest):
+            gc.collect()
+            _send(channel, Ready())
+        else:
+            try:
+                found = answer(question)
+            except Exception as error:
+                found = _failed(question.number, error)
+            _send(channel, found)
+        question = _receive(channel)
 
 
-def play(problem: Problem[Any], contender: Contender, task: Task) -> Outcome:
-    """Run a contender and measure its seconds.
+def answers(problem: Problem[Any], contender: Contender) -> Callable[[Question], Answer]:
+    """Return what answers the judge's questions to a contender.
 
     Args:
         problem: the family.
-        contender: the contender to run.
-        task: the instance, the budget and the seeds.
-
-    Raises:
-        TypeError: the contender did not return a Solution.
+        contender: the contender to ask.
     """
-    gc.collect()
-    wall, cpu = time.perf_counter(), _cpu_seconds()
-    solution = run(contender, problem, task)
-    return Outcome(solution, time.perf_counter() - wall, _cpu_seconds() - cpu)
+    policies: list[Policy] = []
+
+    def answer(question: Question) -> Answer:
+        if isinstance(question, Plan):
+            budget = question.budget
+            task = Task(question.instance, budget, question.seed, question.world_seed)
+            return planned(question.number, run(contender, problem, task))
+        if isinstance(question, Begin):
+            policies[:] = [contender.object()]
+            policies[0].reset(question.instance, question.budget, question.seed)
+            return Begun(question.number)
+        assert isinstance(question, Observe)
+        action = policies[0].act(question.observation, question.info)
+        return Acted(question.number, Array.of(whole_rows(action)))
+
+    return answer
 
 
-def _cpu_seconds() -> float:
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system
+def _receive(channel: Channel) -> Any:
+    return pickle.loads(channel.receive(FOREVER, MOST_QUESTION))
 
 
-def _failure(when: str, error: Exception) -> Failure:
-    kind = "" if isinstance(error, SysOptError) else f"{type(error).__name__}: "
-    return Failure(f"{when}{kind}{error}", traceback.format_exc())
+def _send(channel: Channel, message: Ready | Answer) -> None:
+    channel.send(encode(message), FOREVER)
 
 
-def _end_with_parent() -> None:
-    """End this process and all that it started when the parent dies, even during a computation."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.killpg(0, signal.SIGKILL)
+def _failed(number: int, error: Exception, when: str = "") -> Failed:
+    return Failed(number, when + one_line(error, plain=isinstance(error, SysOptError)))
+
+
+def _limit_memory(most: int) -> None:
+    """Let allocations of more than so many bytes fail, and be ended first where memory runs out."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def main() -> None:
-    """Run the worker on the pipe whose file descriptor is the first argument."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    pipe = Connection(int(sys.argv[1]))
-    try:
-        serve(pipe)
-    except (BrokenPipeError, ConnectionResetError, EOFError):
-        return
+    """Run the worker on the descriptors that the arguments name."""
+    end, lifeline, memory = map(int, sys.argv[1:])
+    end_with_parent(lifeline)
+    _limit_memory(memory)
+    channel = Channel(socket.socket(fileno=end))
+    with contextlib.suppress(EOFError, OSError):
+        serve(channel)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from sysopt_gym.evaluation.judge import (
     null_objective,
     world_seed,
 )
-from sysopt_gym.evaluation.protocol import Outcome
+from sysopt_gym.evaluation.process import Outcome
 
 PROBLEM = toy_family.PROBLEM
 ITEMS = toy_family.make_items(0)
