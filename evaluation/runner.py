@@ -7,6 +7,7 @@ processes or on a Ray cluster.
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import secrets
 import sys
@@ -73,7 +74,8 @@ class Plan:
     @property
     def limits(self) -> Limits:
         """What each contender's process may use."""
-        return Limits.shared(self.cores, self.memory_gib, self.workers)
+        at_a_time = os.cpu_count() or 1 if self.ray else self.workers
+        return Limits.shared(self.cores, self.memory_gib, at_a_time)
 
     def cells(self, nonce: str) -> list[Cell]:
         """List all cells, contender by contender, so that each is started once.
@@ -340,7 +342,7 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
             "or give --ray local"
         ) from error
     try:
-        task = ray.remote(max_retries=0)(_ray_cell).options(num_cpus=1)
+        task = ray.remote(max_retries=0)(_ray_cell).options(num_cpus=plan.cores)
         jobs = {}
         for cell in cells:
             job = pickle.dumps(

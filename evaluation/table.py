@@ -110,10 +110,11 @@ def standing_claims(rows: Iterable[Row]) -> list[Row]:
             f"claims that no plan is better than {row.bound:.6g}, yet {better.contender} has one "
             f"of {better.objective:.6g}: neither bound nor proof counts"
         )
-        notes[id(better)].append(
-            f"its plan of {better.objective:.6g} is better than the bound of {row.bound:.6g} that "
-            f"{row.contender} claims"
-        )
+        if better is not row:
+            notes[id(better)].append(
+                f"its plan of {better.objective:.6g} is better than the bound of {row.bound:.6g} "
+                f"that {row.contender} claims"
+            )
     lost = {id(row) for row in beaten}
     return [_noted(row, notes[id(row)], id(row) in lost) for row in rows]
 

@@ -131,7 +131,7 @@ def test_an_infeasible_row_never_sets_the_best() -> None:
 def test_a_bound_that_a_plan_beats_is_left_out_and_told() -> None:
     rows = [row("a", "x", 0.3, bound=0.35), row("b", "x", 0.3, bound=0.2)]
     rows, notes = score(rows)
-    assert len(notes) == 1 and notes[0].startswith("a claims")
+    assert len(notes) == 1 and notes[0].startswith("a on x: claims")
     assert rows[0].proven_bound == 0.2
 
 
