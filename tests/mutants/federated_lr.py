@@ -159,6 +159,8 @@ MUTANTS = (
         "        trend = self._now.last[at].repeat_interleave(m, dim=0)\n",
         "        trend = self._now.update[at].repeat_interleave(m, dim=0)\n",
         "FedHyper's trend is the update in hand",
+        equivalent="once it is applied, the update in hand is the last one; before the first both "
+        "are 0, also after a return",
     ),
     # --- Models -------------------------------------------------------------------------------
     Mutant(

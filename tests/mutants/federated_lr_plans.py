@@ -83,6 +83,12 @@ def _rules() -> Iterator[Case]:
     for rule in LOCAL_RULES:
         for one, beta in ((f, 0.3), (wide, 0.05)):
             yield played(f"local {rule}", one, 3, [order(1.0, beta, local=rule)] * (ROUNDS + 1))
+    # Rules that find their distance begin with steps of a thousandth; the server enlarges them.
+    slow = federation(seed=40, local_steps=8)
+    for rule in ("dog", "d_adaptation_half", "prodigy_dual_averaging", "d_adaptation", "prodigy"):
+        for alpha in (20.0, 100.0):
+            plan = [order(alpha, 0.1, local=rule)] * (ROUNDS + 1)
+            yield played(f"local {rule}, enlarged", slow, 3, plan)
     for rule in SERVER_RULES:
         for tau in (1e-3, 0.1) if rule in ADAPTIVE else (1e-3,):
             alpha = 0.05 if rule in ADAPTIVE else 1.0

@@ -101,9 +101,10 @@ class Workshop:
 
     def _test(self, mutant: Mutant) -> str:
         """Run the tests; return the first that fails, or ""."""
-        # A new folder, as numba does not see that a function in another file has changed.
-        compiled = self.folder / "numba"
-        shutil.rmtree(compiled, ignore_errors=True)
+        # Anew where compiled code has the fault: numba does not see that another file has changed.
+        fresh = "njit" in (self.tree / mutant.path).read_text()
+        compiled = self.folder / ("numba-once" if fresh else "numba")
+        shutil.rmtree(self.folder / "numba-once", ignore_errors=True)
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(map(str, (self.folder, self.tree / "tests"))),
             "PYTHONDONTWRITEBYTECODE": "1",

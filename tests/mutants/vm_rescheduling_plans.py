@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.vm_rescheduling.instance import DEFAULT_TASK, OBJECTIVES, Cluster
+from sysopt_gym.envs.vm_rescheduling.dynamics import FRAGMENT, FREE, make_state, make_static
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
 from tiny_clusters import make_cluster
 from wide_clusters import make_wide_cluster
@@ -22,6 +23,8 @@ STILL = World()
 def cases() -> Iterator[Case]:
     """The judge's cases, those that tell most of the rules first: name, instance, plan, world."""
     yield from _breaking()
+    for seed in range(40):
+        yield from _whole_slots(seed)
     for seed in range(40):
         yield from _still(seed)
     for seed in range(30):
@@ -84,6 +87,13 @@ def _breaking() -> Iterator[Case]:
         rows = [[65536, 65536], [first, second], [65536, 65536], [65536, 0]]
         return alone | {"numa_mem": np.array(rows)}
 
+    weightless = {  # v5 needs nothing at all
+        "flavor_names": tuple("abcde"),
+        "flavor_cpu": np.array([4, 32, 8, 2, 0]),
+        "flavor_mem": np.array([4, 4, 4, 64, 0]) * 1024,
+        "flavor_nodes": np.array([1, 1, 2, 1, 1]),
+        "vm_flavor": np.array([0, 0, 0, 2, 1, 4]),
+    }
     roomy = {
         "vm_flavor": np.array([0, 0, 0, 2, 1, 3]),
         "numa_mem": np.array([[64, 64], [64, 64], [64, 72], [64, 0]]) * 1024,
@@ -140,6 +150,7 @@ def _breaking() -> Iterator[Case]:
         ("both nodes addressed by the second", {}, [3, B1]),
         ("no second node", alone, [0, D1]),
         ("no second node for both", alone, [3, D0]),
+        ("no second node for a VM that needs nothing", alone | weightless, [5, D1]),
         ("out of an outage", status(2, 0, 0, 0), [0, C0]),
         ("within an outage", status(0, 0, 2, 0), [5, C0]),
         ("into an outage", status(0, 0, 2, 0), [0, C0]),
@@ -172,6 +183,19 @@ def _breaking() -> Iterator[Case]:
     for name, changes, plies in every:
         yield _case(name, by_hand(**changes), plies)
         yield _case(f"{name}, live", by_hand(**changes, mode="live"), plies, World(3, 5.0))
+
+
+def _whole_slots(seed: int) -> Iterator[Case]:
+    """Goals that are missed by a whole number of slots, but for an error of rounding."""
+    cluster = make_cluster(seed, cpu_per_core=1 + seed % 2)
+    static = make_static(cluster)
+    totals = make_state(cluster, static).totals
+    fragments, free = int(totals[FRAGMENT]), int(totals[FREE])
+    for slots in range(1, fragments // static.unit):
+        goal = (fragments - slots * static.unit) / free
+        if (fragments / free - goal) * free / static.unit > slots:
+            one = dataclasses.replace(cluster, objective="moves_to_goal", goal_rate=goal)
+            yield _case("whole slots missing", one, [])
 
 
 def _goals(cluster: Cluster, plies: list[int]) -> Iterator[Cluster]:
@@ -228,7 +252,7 @@ def _still(seed: int) -> Iterator[Case]:
     rng = np.random.default_rng([seed, 1])
     cluster = make_cluster(
         seed, objective=OBJECTIVES[seed % 4], drain_pms=np.array([0, 1]), mnl=4 + seed % 3,
-        pm_move_cap=seed % 4, cpu_per_core=1 + seed % 2, weights=np.array([1.0, 2.0, 3.0]),
+        pm_move_cap=seed % 4, cpu_per_core=1 + seed // 4 % 2, weights=np.array([1.0, 2.0, 3.0]),
     )  # fmt: skip
     plies = walk(cluster, seed)
     yield _case("legal", cluster, plies)
@@ -248,7 +272,7 @@ def _live(seed: int) -> Iterator[Case]:
         cluster = make_cluster(
             seed, objective=OBJECTIVES[seed % 4], drain_pms=np.array([0, 1]), mnl=6 + seed % 20,
             pm_move_cap=3 * (seed % 3), mode="live", churn_per_min=120.0, goal_rate=0.05,
-            cpu_per_core=1 + seed % 2,
+            cpu_per_core=1 + seed // 4 % 2,
         )  # fmt: skip
         plies = walk(dataclasses.replace(cluster, mode="static"), seed)
         world = World(seed + 100, elapsed_s)
