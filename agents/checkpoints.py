@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import wraps
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 from ..core.contender_arguments import CARD
 from ..core.errors import CheckpointError
-from ..core.files import write_bytes
+from ..core.files import PARTIAL, write_bytes
 from ..core.lookup import resolve
 from ..core.problem import Problem
 from ..core.registry import load_problem, tables
 from .recipe import Recipe, load_recipe
+from .run_folder import GO_ON
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -112,8 +114,20 @@ def save_policy(folder: Path, weights: Mapping[str, Tensor], card: Card) -> None
         OutputError: the folder cannot be written.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-    write_bytes(folder / WEIGHTS, save(tensors))
-    write_bytes(folder / CARD, (json.dumps(asdict(card), indent=1) + "\n").encode())
+    write_bytes(folder / WEIGHTS, save(tensors), GO_ON)
+    write_bytes(folder / CARD, (json.dumps(asdict(card), indent=1) + "\n").encode(), GO_ON)
+
+
+def copy_policy(folder: Path, to: Path) -> None:
+    """Copy a policy's folder to a place where there is none.
+
+    Raises:
+        OSError: it cannot be read, or the copy cannot be written.
+    """
+    to.mkdir()
+    for file in folder.iterdir():
+        if not file.name.endswith(PARTIAL):
+            shutil.copyfile(file, to / file.name)
 
 
 def load_policy(folder: Path, problem: Problem[Any]) -> tuple[dict[str, Tensor], Card]:
@@ -288,7 +302,7 @@ def kept_by_content(load: Callable[[Path], Loaded]) -> Callable[[Path], Loaded]:
     Args:
         load: folder -> what is made of the policy.
     """
-    kept: dict[Path, tuple[tuple[int, int], Loaded]] = {}
+    kept: dict[Path, tuple[tuple[int, int, int], Loaded]] = {}
 
     @wraps(load)
     def once(folder: Path) -> Loaded:
@@ -296,7 +310,8 @@ def kept_by_content(load: Callable[[Path], Loaded]) -> Callable[[Path], Loaded]:
             state = (folder / WEIGHTS).stat()
         except OSError:
             return load(folder)  # says what is missing
-        version = state.st_mtime_ns, state.st_size
+        # A clock that was set back can repeat a time, but what is written anew is another file.
+        version = state.st_mtime_ns, state.st_size, state.st_ino
         if folder not in kept or kept[folder][0] != version:
             kept[folder] = version, load(folder)
         return kept[folder][1]

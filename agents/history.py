@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import CheckpointError, OutputError
+from ..core.files import unwritable
 from .objective_metric import results_of_play
-from .run_folder import HISTORY
+from .run_folder import ELSEWHERE, GO_ON, HISTORY
 
 ALL = "all"  # key of the mean over all instance sets
 # Part of an iteration -> RLlib's timers of it; one algorithm has one of them.
@@ -115,9 +116,7 @@ def append(folder: Path, record: Record) -> None:
         with path.open("ab") as file:
             file.write(_line(record))
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place"
-        ) from error
+        raise OutputError(f"{path}: {unwritable(error, GO_ON, ELSEWHERE)}") from error
 
 
 def of_iteration(

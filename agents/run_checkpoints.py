@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import CheckpointError, OutputError
+from ..core.files import PARTIAL, unwritable
+from .run_folder import ELSEWHERE, GO_ON
 
-FOLDER, MANIFEST, PARTIAL = "checkpoints", "manifest.json", ".partial"
+FOLDER, MANIFEST = "checkpoints", "manifest.json"
 KEPT = 2
 
 
@@ -45,9 +47,9 @@ def written(run: Path, step: int) -> Iterator[Path]:
         partial.rename(place)
         _sync(place.parent)
     except OSError as error:
-        raise OutputError(
-            f"{place}: cannot be written ({error.strerror}); make room, then go on with --resume"
-        ) from error
+        raise OutputError(f"{place}: {unwritable(error, GO_ON, ELSEWHERE)}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # what is half written takes up room
 
 
 def prune(run: Path, step: int) -> None:

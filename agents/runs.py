@@ -21,16 +21,16 @@ from torch import nn
 from ..core.budget import Budget
 from ..core.contracts import Solver
 from ..core.errors import CheckpointError, OutputError, UnknownNameError
-from ..core.files import write_bytes
+from ..core.files import PARTIAL, write_bytes
 from ..core.notes import note
 from ..core.problem import Problem
 from ..core.registry import load_problem
 from ..core.sources import find_instances
 from . import continuation, run_checkpoints
-from .checkpoints import Card, load_network, read_card, save_policy
+from .checkpoints import Card, copy_policy, load_network, read_card, save_policy
 from .configuration import IMITATION, TrainingConfig, policy_folder
 from .recipe import Recipe
-from .run_folder import CONFIG, HISTORY, POLICY, STATE
+from .run_folder import CONFIG, GO_ON, HISTORY, POLICY, STATE
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -126,14 +126,8 @@ class Run:
             run.restored, faults = run_checkpoints.newest_good(out)
             for fault in faults:
                 note(f"{fault}; goes back to {run.restored}")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(config.document(), sort_keys=False)
-            write_bytes(out / CONFIG, text.encode())
-        except OSError as error:
-            raise OutputError(
-                f"{out}: cannot be written ({error.strerror}); set another out=FOLDER"
-            ) from error
+        text = yaml.safe_dump(config.document(), sort_keys=False)
+        write_bytes(out / CONFIG, text.encode(), GO_ON)
         if run.restored is not None:
             run._restore(run.restored)
         elif config.start:
@@ -173,7 +167,7 @@ class Run:
                 f"{place}: the run cannot be resumed ({error}); start another with out=FOLDER"
             ) from error
         continuation.set_generators(torch.load(place / "generators.pt", weights_only=False))
-        for leftover in self.out.rglob("*.partial"):
+        for leftover in self.out.rglob(f"*{PARTIAL}"):
             leftover.unlink() if leftover.is_file() else shutil.rmtree(leftover)
         for name in (
             STATE,
@@ -181,7 +175,7 @@ class Run:
             *(f"{POLICY}/{file.name}" for file in place.glob(f"{POLICY}/*")),
         ):
             if (place / name).exists():
-                write_bytes(self.out / name, (place / name).read_bytes())
+                write_bytes(self.out / name, (place / name).read_bytes(), GO_ON)
             else:
                 (self.out / name).unlink(missing_ok=True)
         run_checkpoints.prune(self.out, self.state.step)
@@ -198,18 +192,18 @@ class Run:
         state = (json.dumps(asdict(self.state)) + "\n").encode()
         with run_checkpoints.written(self.out, self.state.step) as place:
             nets = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-            torch.save(nets, place / NETWORK)
-            torch.save(continuation.generators(), place / "generators.pt")
+            _save(nets, place / NETWORK)
+            _save(continuation.generators(), place / "generators.pt")
             (place / STATE).write_bytes(state)
             (place / CONFIG).write_bytes((self.out / CONFIG).read_bytes())
             if (self.out / HISTORY).exists():
                 shutil.copyfile(self.out / HISTORY, place / HISTORY)
             if (self.out / POLICY).is_dir():
-                shutil.copytree(self.out / POLICY, place / POLICY)
+                copy_policy(self.out / POLICY, place / POLICY)
             if algorithm is not None:
                 algorithm.save_to_path(str((place / RLLIB).resolve()))
                 continuation.save(algorithm, place / LEFT_OUT)
-        write_bytes(self.out / STATE, state)
+        write_bytes(self.out / STATE, state, GO_ON)
         run_checkpoints.prune(self.out, self.state.step)
 
     def restore_algorithm(self, algorithm: Any) -> None:
@@ -325,6 +319,13 @@ class Run:
         return expected[self.config.validation[0]][self.recipe.chosen_by]
 
 
+def _save(state: Any, path: Path) -> None:
+    """Write as `torch.save` does, which reports a full disk by an error of its own."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    path.write_bytes(content.getvalue())
+
+
 def _load(
     problem: Problem[Any], argument: str, settings: Mapping[str, Any], resume: bool
 ) -> list[Any]:
@@ -389,5 +390,5 @@ class KeptPlans:
         if instance.content_hash in self._kept:
             content = io.BytesIO()
             np.save(content, actions)
-            write_bytes(file, content.getvalue())
+            write_bytes(file, content.getvalue(), GO_ON)
         return actions

@@ -17,18 +17,20 @@ import numpy as np
 import yaml
 
 from ..core.errors import CheckpointError, OutputError, SettingError
-from ..core.files import write_bytes
+from ..core.files import unwritable, write_bytes
+from ..core.folder_lock import sole_writer
 from ..core.lookup import check_name
 from ..core.notes import note
 from .algorithms import quiet_ray
-from .checkpoints import read_card
+from .checkpoints import copy_policy, read_card
 from .configuration import IMITATION, SweepConfig, TrainingConfig, overridden, typed
 from .history import Record
-from .run_folder import CONFIG, POLICY, SEED, TRIALS
+from .run_folder import CONFIG, ELSEWHERE, GO_ON, POLICY, SEED, TRIALS
 from .training import train_run
 
 TUNE = "tune"  # folder of Tune's own state, in the sweep's
 SCORE = "score"  # the metric, as Tune sees it
+PATIENCE_S = 30.0  # how long a trial waits for one before it that is being ended
 SCHEDULERS = "none", "asha", "pbt"
 # Name of a kind of space -> how many bounds it has; None for a list of values.
 SPACES = {
@@ -201,7 +203,7 @@ def _begin(config: TrainingConfig, resume: bool) -> None:
         )
     if resume and not begun:
         raise CheckpointError(f"{out}: no run to resume; start one without --resume")
-    write_bytes(out / CONFIG, yaml.safe_dump(config.document(), sort_keys=False).encode())
+    write_bytes(out / CONFIG, yaml.safe_dump(config.document(), sort_keys=False).encode(), GO_ON)
 
 
 def _export(out: Path, folders: Iterable[Path], instances: str, figure: str) -> Path:
@@ -213,10 +215,14 @@ def _export(out: Path, folders: Iterable[Path], instances: str, figure: str) -> 
     if not scores:
         raise OutputError(f"{out}: no run got as far as a validation; see the notes above")
     best, partial = min(scores, key=lambda folder: scores[folder]), out / f"{POLICY}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(best / POLICY, partial)
-    shutil.rmtree(out / POLICY, ignore_errors=True)
-    partial.replace(out / POLICY)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        copy_policy(best / POLICY, partial)
+        shutil.rmtree(out / POLICY, ignore_errors=True)
+        partial.replace(out / POLICY)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OutputError(f"{out / POLICY}: {unwritable(error, GO_ON, ELSEWHERE)}") from error
     note(f"{out / POLICY}: from {best.name}, {figure} {scores[best]:.4g} on {instances}")
     return out / POLICY
 
@@ -279,6 +285,8 @@ def _trial(
     values = {key: _text(value) for key, value in settings.items()}
     config = typed(overridden(base, values) | {"out": str(folder)})
     checkpoint = tune.get_checkpoint()
+    with sole_writer(folder, ELSEWHERE, PATIENCE_S):
+        pass  # a trial of a sweep that was killed may still be about to end
     shutil.rmtree(folder, ignore_errors=True)
     if checkpoint is not None:
         checkpoint.to_directory(str(folder))

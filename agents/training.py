@@ -17,6 +17,7 @@ from ..core.budget import Budget
 from ..core.contender_arguments import name_contender
 from ..core.contracts import Solver
 from ..core.errors import SettingError
+from ..core.folder_lock import sole_writer
 from ..core.problem import Problem
 from ..core.registry import contender_entry, load_contender
 from . import history
@@ -27,7 +28,7 @@ from .history import Record
 from .objective_metric import results_of_play
 from .recipe import ImitationPass
 from .resuming import resumed_config
-from .run_folder import POLICY
+from .run_folder import ELSEWHERE, POLICY
 from .runs import KeptPlans, Run
 from .trackers import Observer, tracked
 
@@ -56,7 +57,9 @@ def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Pat
     if wanted.sweep.space or wanted.seeds > 1:
         from .sweep import run_sweep, train_seeds
 
-        return run_sweep(wanted, resume) if wanted.sweep.space else train_seeds(wanted, resume)
+        train_all = run_sweep if wanted.sweep.space else train_seeds
+        with sole_writer(Path(wanted.out), ELSEWHERE):
+            return train_all(wanted, resume)
     return train_run(wanted, resume)
 
 
@@ -72,7 +75,13 @@ def train_run(config: TrainingConfig, resume: bool, observe: Observer | None = N
         SysOptError: see `train`; or a tracker is not installed.
     """
     torch.set_num_threads(1)
-    run = Run.open(config, resume)
+    with sole_writer(Path(config.out), ELSEWHERE):
+        return _train(Run.open(config, resume), observe)
+
+
+def _train(run: Run, observe: Observer | None) -> Path:
+    """Train an opened run to its end and return the folder of the exported policy."""
+    config = run.config
     if run.restored is None:
         if config.start:
             run.validate(f"start: {config.start}", read_card(policy_folder(config.start)).algorithm)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import secrets
 from pathlib import Path
 
 from .errors import InstanceError, OutputError, SettingError
 
 MEGABYTE = 2**20
 LIMIT_MB = 64
+PARTIAL = ".partial"  # how the names end of files that are being written
+AGAIN = "try again; what was there before is kept"
 
 
 def size_limit() -> int:
@@ -56,25 +60,51 @@ def read_bytes(path: Path, advice: str = "") -> bytes:
         raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, afterwards: str = AGAIN) -> None:
     """Write a file atomically: on failure, an older version stays as it was.
 
+    Several processes may write one file at once: the last one's version stays, whole.
+
     Args:
-        path: the file; missing folders are created.
+        path: the file, or a link to one; missing folders are created.
         data: its whole content.
+        afterwards: what to do once a full disk has room again, such as "go on with --resume".
 
     Raises:
         OutputError: the file cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the new name without its content
-        partial.replace(path)
+        place = Path(os.path.realpath(path))
+        if place.exists() and not place.is_file():  # such as /dev/null, not to be replaced
+            place.write_bytes(data)
+            return
+        partial = place.with_name(f"{place.name}.{secrets.token_hex(4)}{PARTIAL}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave the new name without content
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place"
-        ) from error
+        raise OutputError(f"{path}: {unwritable(error, afterwards)}") from error
+
+
+def unwritable(error: OSError, afterwards: str = AGAIN, elsewhere: str = "another place") -> str:
+    """Say why something cannot be written, and what to do.
+
+    Args:
+        error: what the system said.
+        afterwards: what to do once a full disk has room again.
+        elsewhere: what else the user may name, such as "another --out".
+    """
+    reason = error.strerror or str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = "there is a file, or a link to nothing, where a folder must be"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"cannot be written ({reason}); make room, then {afterwards}"
+    if error.errno == errno.EFBIG:
+        return f"cannot be written ({reason}); raise the limit, ulimit -f, then {afterwards}"
+    return f"cannot be written ({reason}); choose {elsewhere}"

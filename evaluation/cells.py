@@ -5,19 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD
 from ..core.errors import InstanceError, OutputError
 from ..core.files import write_bytes
+=======
+from ..core.errors import OutputError
+from ..core.files import PARTIAL, unwritable, write_bytes
+from ..core.folder_lock import sole_writer
+>>>>>>> 64b62b8 (One process at a time writes into a folder of results or of a run; a full disk says what to do)
 from ..core.instance import Instance
+from ..core.notes import note
 from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
 from .judge import world_seed
 
+<<<<<<< HEAD
 CELLS, INSTANCES, RUN, NONCE = "cells", "instances", "run.json", "nonce"
+=======
+CELLS, INSTANCES, RUN = "cells", "instances", "run.json"
+GO_ON = "go on with --resume; all rows so far are kept"
+>>>>>>> 64b62b8 (One process at a time writes into a folder of results or of a run; a full disk says what to do)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +96,35 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def prepare(self) -> None:
-        """Create the folder and check that it can be written to.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other comparisons out of the folder during the block.
 
         Raises:
-            OutputError: it cannot.
+            OutputError: another process writes there, or the folder cannot be written.
+        """
+        with sole_writer(self.path, "another --out"):
+            yield
+
+    def prepare(self) -> None:
+        """Create the folder, clear away what was left half written, and check that rows can be
+        written.
+
+        Raises:
+            OutputError: they cannot.
         """
         try:
             (self.path / CELLS).mkdir(parents=True, exist_ok=True)
             (self.path / INSTANCES).mkdir(exist_ok=True)
-            probe = self.path / ".writable"
+            for kind in (CELLS, INSTANCES):
+                for leftover in (self.path / kind).glob(f"*{PARTIAL}"):
+                    leftover.unlink()
+            probe = self.path / CELLS / f"probe{PARTIAL}"
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
             raise OutputError(
-                f"{self.path}: results cannot be written there ({error.strerror}); choose another "
-                "--out"
+                f"{self.path}: {unwritable(error, elsewhere='another --out')}"
             ) from error
 
     def keep(self, cell: Cell, row: Row) -> None:
@@ -109,9 +135,13 @@ class Folder:
             row: the cell's row.
         """
         path = self.path / CELLS / f"{cell.key}.json"
+<<<<<<< HEAD
         facts = row.to_json()
         del facts["world_seed"]
         write_bytes(path, (json.dumps(facts) + "\n").encode())
+=======
+        write_bytes(path, (json.dumps(row.to_json()) + "\n").encode(), GO_ON)
+>>>>>>> 64b62b8 (One process at a time writes into a folder of results or of a run; a full disk says what to do)
 
     def keep_instance(self, entry: Entry) -> None:
         """Write the instance with its settings, unless it has been written."""
@@ -187,6 +217,22 @@ class Folder:
         paths = sorted((self.path / CELLS).glob("*.json"))
         return {path.stem: _read(path, nonce) for path in paths}
 
+    def drop_half_written(self) -> None:
+        """Remove files of rows that break off, with a note, so that their cells are played again.
+
+        Rows are written atomically; a disk or a copy of the folder can still cut them off.
+
+        Raises:
+            OutputError: one cannot be read or removed.
+        """
+        for path in sorted((self.path / CELLS).glob("*.json")):
+            try:
+                if not _is_whole(path.read_bytes()):
+                    path.unlink()
+                    note(f"{path}: a row that was cut off; its cell is played again")
+            except OSError as error:
+                raise OutputError(f"{path}: {unwritable(error, GO_ON)}") from error
+
     def instance(self, row: Row) -> Instance:
         """Load the instance that a row was played on.
 
@@ -205,7 +251,7 @@ class Folder:
 
     def write_run(self, facts: Mapping[str, Any]) -> None:
         """Write the facts on how the comparison was made."""
-        write_bytes(self.path / RUN, (json.dumps(facts, indent=1) + "\n").encode())
+        write_bytes(self.path / RUN, (json.dumps(facts, indent=1) + "\n").encode(), GO_ON)
 
     def read_run(self) -> dict[str, Any]:
         """Read the facts on how the comparison was made; empty if they were never written."""
@@ -216,7 +262,20 @@ class Folder:
         return facts if isinstance(facts, dict) else {}
 
 
+<<<<<<< HEAD
 def _read(path: Path, nonce: str) -> Row:
+=======
+def _is_whole(data: bytes) -> bool:
+    """Whether a row's file has not been cut off, whatever it says."""
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read(path: Path) -> Row:
+>>>>>>> 64b62b8 (One process at a time writes into a folder of results or of a run; a full disk says what to do)
     try:
         facts = json.loads(path.read_text())
         if isinstance(facts, dict) and "world_seed" not in facts:

@@ -152,8 +152,9 @@ def compare(request: Request, out: Path, resume: bool = False) -> list[Scored]:
     folder = Folder(out)
     facts = run_facts(plan, request.command, plan.baseline)
     # Written before the first cell, so that a comparison that is killed also has it.
-    play(plan, folder, resume, request.quiet, lambda: folder.write_run(facts))
-    return write_report(folder)
+    with folder.held():
+        play(plan, folder, resume, request.quiet, lambda: folder.write_run(facts))
+        return write_report(folder)
 
 
 def run_facts(plan: Plan, command: str, baseline: str | None) -> dict[str, Any]:

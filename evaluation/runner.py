@@ -128,6 +128,8 @@ def play(
     """
     if plan.workers < 1:
         raise SettingError(f"--workers {plan.workers}: give at least 1")
+    if resume:
+        folder.drop_half_written()
     done = folder.rows()
     budgets = {family: budget.seconds for family, budget in plan.budgets.items()}
     check_resume(done, plan.entries, budgets, plan.limits.cores, resume, folder.path)

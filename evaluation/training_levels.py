@@ -60,9 +60,10 @@ def play_solvers(training: Training, quiet: bool = False) -> None:
     )
     folder = Folder(training.folder / SOLVERS)
     facts = run_facts(plan, f"sysopt-gym report {training.folder}", None)
-    begun = bool(folder.rows())
-    play(plan, folder, begun, quiet, lambda: folder.write_run(facts))
-    write_report(folder)
+    with folder.held():
+        begun = bool(folder.rows())
+        play(plan, folder, begun, quiet, lambda: folder.write_run(facts))
+        write_report(folder)
 
 
 def solver_levels(training: Training) -> dict[str, float]:
