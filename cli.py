@@ -193,6 +193,7 @@ def data_record(
     episodes`
     """
     from .core.contender_arguments import name_contender
+    from .core.folder_lock import sole_writer
     from .core.registry import load_problem
     from .evaluation import catalog, recording
     from .evaluation.screens import recorded_lines
@@ -202,8 +203,10 @@ def data_record(
     found = [one for named in names for one in catalog.load(family, named, settings or [])[1]]
     name = name_contender(family, contender)
     limit = catalog.check_budget(budget or problem.defaults.budget_s)
-    episodes = recording.record(problem, found, name, limit, catalog.check_seeds(seeds))
-    written = recording.write(kind, episodes, problem, found, name, out)
+    with sole_writer(out, "another --out"):
+        recording.check_free(kind, problem, name, out)
+        episodes = recording.record(problem, found, name, limit, catalog.check_seeds(seeds))
+        written = recording.write(kind, episodes, problem, found, name, out)
     for line in recorded_lines(episodes, written):
         typer.echo(line)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,12 @@ from typer.core import TyperGroup
 from .core.errors import SysOptError
 from .core.notes import told_to
 
-INTERRUPTED, REFUSED = 130, 2
+INTERRUPTED, TERMINATED, REFUSED = 130, 128 + signal.SIGTERM, 2
+# Command -> what becomes of its work when it is stopped.
+KEPT = {
+    "compare": "; finished cells are kept, add --resume to go on",
+    "train": "; the run is kept up to its last checkpoint, add --resume to go on",
+}
 DEFAULT = "default"  # stands for the values of a list option that may have none
 LIST_OPTIONS = ("--instances", "--contenders", "--set", "--then-compare")
 
@@ -65,16 +73,42 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; report errors of this library in one message and an exit code."""
         try:
-            with told_to(write_note):
+            with told_to(write_note), _stopped_by_sigterm():
                 return super().invoke(ctx)
         except SysOptError as error:
             typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
             typer.echo(str(error), err=True)
             raise typer.Exit(REFUSED) from error
-        except KeyboardInterrupt as error:
-            hint = "; finished cells are kept, add --resume to go on"
-            typer.echo(f"\ninterrupted{hint if 'compare' in sys.argv else ''}", err=True)
-            raise typer.Exit(INTERRUPTED) from error
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Ray has SIGTERM raise SystemExit in a process that it was started in.
+            if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
+                raise
+            terminated = not isinstance(error, KeyboardInterrupt) or isinstance(error, _Terminated)
+            how = "ended by SIGTERM" if terminated else "interrupted"
+            typer.echo(f"\n{how}{KEPT.get(ctx.invoked_subcommand, '')}", err=True)
+            raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from error
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came, as if the user had pressed Ctrl-C."""
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM stop the block as Ctrl-C does: workers end, the terminal is put right."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some send it twice, to be sure
+        raise _Terminated
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is stop:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def write_note(message: str) -> None:

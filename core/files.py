@@ -60,7 +60,7 @@ def read_bytes(path: Path, advice: str = "") -> bytes:
         raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def write_bytes(path: Path, data: bytes, afterwards: str = AGAIN) -> None:
+def write_bytes(path: Path, data: bytes, afterwards: str = AGAIN, *, mode: int = 0o666) -> None:
     """Write a file atomically: on failure, an older version stays as it was.
 
     Several processes may write one file at once: the last one's version stays, whole.
@@ -69,6 +69,7 @@ def write_bytes(path: Path, data: bytes, afterwards: str = AGAIN) -> None:
         path: the file, or a link to one; missing folders are created.
         data: its whole content.
         afterwards: what to do once a full disk has room again, such as "go on with --resume".
+        mode: permissions of the file, less those that the user's umask takes away.
 
     Raises:
         OutputError: the file cannot be written.
@@ -81,7 +82,8 @@ def write_bytes(path: Path, data: bytes, afterwards: str = AGAIN) -> None:
         partial = place.with_name(f"{place.name}.{secrets.token_hex(4)}{PARTIAL}")
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open("wb") as file:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())  # else a power cut may leave the new name without content

@@ -35,15 +35,15 @@ def sole_writer(folder: Path, elsewhere: str, patience_s: float = 0.0) -> Iterat
     path, last = folder / LOCK, time.monotonic() + patience_s
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        while (descriptor := _locked(path)) is None:
-            if time.monotonic() >= last:
-                raise OutputError(
-                    f"{folder}: {_holder(path)} writes there; wait until it has ended, or choose "
-                    f"{elsewhere}"
-                )
+        while (descriptor := _locked(path)) is None and time.monotonic() < last:
             time.sleep(BETWEEN_TRIES_S)
     except OSError as error:
         raise OutputError(f"{folder}: {unwritable(error, elsewhere=elsewhere)}") from error
+    if descriptor is None:
+        raise OutputError(
+            f"{folder}: {_holder(path)} writes there; wait until it has ended, or choose "
+            f"{elsewhere}"
+        )
     try:
         yield
     finally:

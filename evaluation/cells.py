@@ -11,26 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
 from ..core.errors import InstanceError, OutputError
-from ..core.files import write_bytes
-=======
-from ..core.errors import OutputError
 from ..core.files import PARTIAL, unwritable, write_bytes
 from ..core.folder_lock import sole_writer
->>>>>>> 64b62b8 (One process at a time writes into a folder of results or of a run; a full disk says what to do)
 from ..core.instance import Instance
 from ..core.notes import note
 from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
 from .judge import world_seed
 
-<<<<<<< HEAD
 CELLS, INSTANCES, RUN, NONCE = "cells", "instances", "run.json", "nonce"
-=======
-CELLS, INSTANCES, RUN = "cells", "instances", "run.json"
 GO_ON = "go on with --resume; all rows so far are kept"
->>>>>>> 64b62b8 (One process at a time writes into a folder of results or of a run; a full disk says what to do)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +126,9 @@ class Folder:
             row: the cell's row.
         """
         path = self.path / CELLS / f"{cell.key}.json"
-<<<<<<< HEAD
         facts = row.to_json()
         del facts["world_seed"]
-        write_bytes(path, (json.dumps(facts) + "\n").encode())
-=======
-        write_bytes(path, (json.dumps(row.to_json()) + "\n").encode(), GO_ON)
->>>>>>> 64b62b8 (One process at a time writes into a folder of results or of a run; a full disk says what to do)
+        write_bytes(path, (json.dumps(facts) + "\n").encode(), GO_ON)
 
     def keep_instance(self, entry: Entry) -> None:
         """Write the instance with its settings, unless it has been written."""
@@ -161,19 +148,21 @@ class Folder:
         """
         path = self.path / NONCE
         try:
-            path.unlink(missing_ok=True)
-            if nonce:
-                path.touch(0o600)
-                path.write_text(nonce)
+            if nonce:  # never without it: rows that are there need it
+                write_bytes(path, nonce.encode(), GO_ON, mode=0o600)
+            else:
+                path.unlink(missing_ok=True)
             for entry in entries:
                 problem, instance = load_problem(entry.family), entry.instance
                 if problem.contender_view(instance) is instance:
                     self.keep_instance(entry)
                 else:
                     self._instance_file(entry.instance_hash).unlink(missing_ok=True)
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(
-                f"{error.filename}: cannot be written ({error.strerror}); choose another --out"
+                f"{error.filename}: {unwritable(error, GO_ON, 'another --out')}"
             ) from error
 
     def open_up(self, entries: Iterable[Entry]) -> None:
@@ -262,9 +251,6 @@ class Folder:
         return facts if isinstance(facts, dict) else {}
 
 
-<<<<<<< HEAD
-def _read(path: Path, nonce: str) -> Row:
-=======
 def _is_whole(data: bytes) -> bool:
     """Whether a row's file has not been cut off, whatever it says."""
     try:
@@ -274,8 +260,7 @@ def _is_whole(data: bytes) -> bool:
     return True
 
 
-def _read(path: Path) -> Row:
->>>>>>> 64b62b8 (One process at a time writes into a folder of results or of a run; a full disk says what to do)
+def _read(path: Path, nonce: str) -> Row:
     try:
         facts = json.loads(path.read_text())
         if isinstance(facts, dict) and "world_seed" not in facts:

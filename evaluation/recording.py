@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import shutil
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import numpy as np
 
 from ..core.budget import Budget
 from ..core.errors import IllegalActionError, MissingDependencyError, OutputError, SolutionError
-from ..core.files import write_bytes
+from ..core.files import unwritable, write_bytes
 from ..core.lookup import check_name
 from ..core.notes import note
 from ..core.play import as_action, make_environment
@@ -158,6 +159,29 @@ def check_format(name: str) -> Format:
     return "minari" if name == "minari" else "rllib"
 
 
+def check_free(kind: Format, problem: Problem[Any], contender: str, folder: Path) -> None:
+    """Check that nothing would be written over, before anything is played.
+
+    Args:
+        kind: the format.
+        problem: the family.
+        contender: the one that is recorded.
+        folder: where the episodes are written.
+
+    Raises:
+        OutputError: the folder holds that data set.
+    """
+    path = folder / (RLLIB_FILE if kind == "rllib" else _dataset(problem, contender))
+    if path.exists():
+        raise OutputError(f"{path}: is there already; give another --out")
+
+
+def _dataset(problem: Problem[Any], contender: str) -> str:
+    """Return the id of Minari's data set of a contender's episodes."""
+    name = "".join(letter if letter.isalnum() else "_" for letter in contender)
+    return f"{problem.family}/{name}-v0"
+
+
 def write(
     kind: Format,
     episodes: Sequence[Episode],
@@ -179,9 +203,8 @@ def write(
     Raises:
         OutputError: the folder cannot be written, or holds that data set.
     """
+    check_free(kind, problem, contender, folder)
     if kind == "rllib":
-        if (folder / RLLIB_FILE).exists():
-            raise OutputError(f"{folder / RLLIB_FILE}: is there already; give another --out")
         return str(write_rllib(episodes, folder))
     return write_minari(episodes, problem, instances, contender, folder)
 
@@ -245,15 +268,12 @@ def write_minari(
         The id by which `minari.load_dataset` finds it.
 
     Raises:
-        OutputError: such a data set is there already.
+        OutputError: the folder cannot be written.
     """
     import minari
     from minari.data_collector import EpisodeBuffer
 
-    name = "".join(letter if letter.isalnum() else "_" for letter in contender)
-    dataset = f"{problem.family}/{name}-v0"
-    if (folder / dataset).exists():
-        raise OutputError(f"{folder / dataset}: is there already; give another --out")
+    dataset = _dataset(problem, contender)
     env = make_environment(problem, instances)
     buffers = [
         EpisodeBuffer(
@@ -279,6 +299,11 @@ def write_minari(
                 observation_space=env.observation_space, algorithm_name=contender,
                 description=f"{problem.title}: plans of {contender}", data_format="arrow",
             )  # fmt: skip
+    except BaseException as error:
+        shutil.rmtree(folder / dataset, ignore_errors=True)  # half of it would be taken for all
+        if isinstance(error, OSError):
+            raise OutputError(f"{folder / dataset}: {unwritable(error)}") from error
+        raise
     finally:
         env.close()  # type: ignore[no-untyped-call]
         if before is None:
