@@ -30,7 +30,8 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
 
     The plan is int64 [n], letters in the order they were set, L per design, at most batch_size
     designs; an unfinished last one does not count. It is feasible if every letter is in the
-    alphabet and may follow the one before it, and every design keeps the task's rules. Repeats
+    alphabet and may follow the one before it, every design keeps the task's rules, and an
+    unfinished one can still be completed so that it does. Repeats
     count once, and an incomplete batch is padded with the best different sequences of the offline
     set, those that keep the rules first. The oracle is asked once for each
     different batch.
@@ -105,7 +106,47 @@ def _read(task: DesignTask, plan: np.ndarray) -> tuple[list[tuple[int, ...]], st
     for number, one in enumerate(designs):
         if wrong := _broken_rule(task, one):
             return [], f"step {(number + 1) * length}, design {number}: {wrong}"
+    rest = letters[whole * length :]
+    if task.ruled and rest and not _can_be_completed(task, rest):
+        text = "".join(task.alphabet[letter] for letter in rest)
+        return [], f"step {len(letters)}, design {whole}: no design that begins {text} is allowed"
     return designs, ""
+
+
+def _can_be_completed(task: DesignTask, begun: list[int]) -> bool:
+    """Return whether some design that keeps the task's rules begins with some letters.
+
+    Of all that the rest of a design depends on, the ends of what forbidden motifs and banned pairs
+    begin with, the fewest changes are kept, position by position and reference by reference.
+    """
+    pairs = [task.alphabet[a] + task.alphabet[b] for a, b in np.argwhere(task.banned)]
+    motifs = [*task.forbidden, *pairs]
+    heads = {motif[:length] for motif in motifs for length in range(len(motif))} | {""}
+    allowed = [
+        [letter for place, letter in enumerate(task.alphabet) if not barred[place]]
+        for barred in task.barred.tolist()
+    ]
+    allowed[: len(begun)] = [
+        [task.alphabet[letter]] if task.alphabet[letter] in free else []
+        for letter, free in zip(begun, allowed, strict=False)
+    ]
+    most = task.most_changes or task.length
+    for reference in task.references if task.most_changes else task.sequences[:1]:
+        fewest = {"": 0}
+        for original, letters in zip(task.text(reference), allowed, strict=True):
+            further: dict[str, int] = {}
+            for end, changes in fewest.items():
+                for letter in letters:
+                    text, spent = end + letter, changes + (letter != original)
+                    if spent > most or any(text.endswith(motif) for motif in motifs):
+                        continue
+                    while text not in heads:
+                        text = text[1:]
+                    further[text] = min(spent, further.get(text, spent))
+            fewest = further
+        if fewest:
+            return True
+    return False
 
 
 def _broken_rule(task: DesignTask, design: tuple[int, ...]) -> str:

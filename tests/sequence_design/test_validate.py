@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruled_designs import draw_ruled, every_legal
 from scipy import stats
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.datasets.sequence_design.ehrlich import from_handle
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
 from sysopt_gym.datasets.sequence_design.landscapes import Oracle
+from sysopt_gym.envs.sequence_design import env
 from sysopt_gym.envs.sequence_design import validate as judge_module
 from sysopt_gym.envs.sequence_design.designs import best_offline
 from sysopt_gym.envs.sequence_design.plan import export_plan
@@ -118,6 +120,29 @@ def test_a_banned_pair_is_infeasible_in_the_environment_and_here(tiny_task: Tiny
     verdict = judge(load_problem("sequence_design"), task, np.array([first, second]), World())
     assert verdict.agree and not verdict.feasible
     assert "banned" in verdict.violations[0]
+
+
+class Constant:
+    """A proxy that predicts the same of all sequences."""
+
+    def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones(len(tokens)), np.zeros(len(tokens))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_unfinished_design_is_refused_by_both_where_no_rest_keeps_the_rules(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (env, judge_module):
+        monkeypatch.setattr(module, "reference_proxy", lambda task: Constant())
+    task = draw_ruled(seed, 3, length=4)
+    good = every_legal(task)
+    for count in range(1, task.length):
+        for begun in itertools.product(range(3), repeat=count):
+            plan = np.array([*good[0], *begun], np.int64)
+            found = judge(load_problem("sequence_design"), task, plan, World())
+            assert found.agree
+            assert found.feasible == (good[:, :count] == begun).all(axis=1).any()
 
 
 def test_the_judge_accepts_a_plan_and_tells_the_objective_not_the_proxys(tiny_task: Tiny) -> None:
