@@ -42,6 +42,13 @@ Memory = Annotated[
     float | None, typer.Option(help="GiB of each contender; default: its part of the machine's")
 ]
 
+Isolate = Annotated[
+    bool,
+    typer.Option(
+        "--isolate", help="show contenders their own files and nothing else; see docs/trust.md"
+    ),
+]
+
 
 class Listing(StrEnum):
     """The kinds of things that `list` can list."""
@@ -228,6 +235,7 @@ def solve(
     ] = None,
     cores: Cores = 1,
     memory: Memory = None,
+    isolate: Isolate = False,
 ) -> None:
     """Run one contender on one instance, judge its plan and write the solution.
 
@@ -236,7 +244,7 @@ def solve(
     """
     import numpy as np
 
-    from .evaluation import catalog, single
+    from .evaluation import catalog, isolation, single
     from .evaluation.process import Limits
     from .evaluation.screens import solved_lines
 
@@ -246,8 +254,9 @@ def solve(
     if plan is not None:
         single.check_plan_name(plan)
     limits = Limits.shared(cores, memory, workers=1)
+    hidden = isolation.hidden_from([instance]) if isolate else None
     solved = single.solve(
-        problem, first, contender, limit, catalog.check_seed(seed), values, limits
+        problem, first, contender, limit, catalog.check_seed(seed), values, limits, hidden
     )
     solved.file.save(out)
     for line in solved_lines(problem, first, solved):
@@ -361,6 +370,7 @@ def compare(
     ] = None,
     cores: Cores = 1,
     memory: Memory = None,
+    isolate: Isolate = False,
 ) -> None:
     """Play contenders on instances under one budget and one judge, and write the report.
 
@@ -376,7 +386,7 @@ def compare(
     request = comparison.Request(
         families or (), instances or (), contenders or (), budget, settings or (), seeds, baseline,
         workers, ray, nonce, shlex.join(["sysopt-gym", *sys.argv[1:]]), cores=cores,
-        memory_gib=memory,
+        memory_gib=memory, isolate=isolate,
     )  # fmt: skip
     for line in result_lines(comparison.compare(request, out, resume), out):
         typer.echo(line)

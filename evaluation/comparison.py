@@ -14,6 +14,7 @@ from ..core.lookup import check_name
 from ..core.problem import Problem
 from ..core.registry import contender_names, is_contender, load_problem
 from ..core.sources import apply_settings, find_instances
+from . import isolation
 from .catalog import (
     check_budget,
     check_families,
@@ -52,6 +53,7 @@ class Request:
         quiet: whether to hide the progress bar.
         cores: cores of each contender.
         memory_gib: memory of each contender, in GiB; None for its part of the machine's.
+        isolate: whether contenders see nothing but the system, this package and their own files.
     """
 
     families: Sequence[str] = ()
@@ -68,6 +70,7 @@ class Request:
     quiet: bool = False
     cores: int = 1
     memory_gib: float | None = None
+    isolate: bool = False
 
 
 def make_plan(request: Request) -> Plan:
@@ -81,8 +84,12 @@ def make_plan(request: Request) -> Plan:
         CheckpointError: a policy cannot be played here.
         RegistryError: a function cannot be called, or a contender's name is taken.
         InstanceError: a file or set cannot be loaded.
-        SettingError: a value cannot be used, or several families could read a file.
+        SettingError: a value cannot be used, several families could read a file, or contenders
+            cannot be isolated here.
     """
+    hidden = None
+    if request.isolate:
+        hidden = isolation.hidden_from(one for one in request.instances if isinstance(one, str))
     problems = [load_problem(name) for name in check_families(request.families)]
     _check_settings(problems, request)
     arguments: dict[str, list[str | Instance]]
@@ -128,6 +135,7 @@ def make_plan(request: Request) -> Plan:
         check_nonce(request.nonce),
         request.cores,
         request.memory_gib,
+        hidden,
     )
 
 

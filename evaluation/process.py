@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..core.problem import Problem
 from ..core.registry import Entry, contender_entry, load_problem, tables
 from ..core.solution import Solution
 from .channel import Channel, TimeUp, TooLong
+from .isolation import isolated, needed
 from .messages import (
     MOST_BYTES,
     Acted,
@@ -168,14 +170,21 @@ class Worker:
         contender: name of the contender.
         budget: the budget of each run.
         limits: what its process may use.
+        hidden: files and folders that its process, which is isolated, does not see; None for one
+            that is not isolated.
         setup_s: seconds of starting, loading and warming up.
     """
 
     def __init__(
-        self, family: str, contender: str, budget: Budget, limits: Limits | None = None
+        self,
+        family: str,
+        contender: str,
+        budget: Budget,
+        limits: Limits | None = None,
+        hidden: Sequence[Path] | None = None,
     ) -> None:
         self.family, self.contender, self.budget = family, contender, budget
-        self.limits = limits or Limits.shared(1, None, 1)
+        self.limits, self.hidden = limits or Limits.shared(1, None, 1), hidden
         self.setup_s = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._tree: ProcessTree | None = None
@@ -279,16 +288,14 @@ class Worker:
         ours, theirs = socket.socketpair()
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 (closed in close)
         lifeline, self._lifeline = os.pipe()
+        command = [sys.executable, "-m", f"{__package__}.worker"]
+        command += [str(theirs.fileno()), str(lifeline), str(self.limits.memory)]
+        if self.hidden is not None:
+            entry = contender_entry(self.family, self.contender)
+            command = isolated(command, needed(entry), self.hidden)
         with theirs:
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    f"{__package__}.worker",
-                    str(theirs.fileno()),
-                    str(lifeline),
-                    str(self.limits.memory),
-                ],
+                command,
                 env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(self.limits.cores)),
                 pass_fds=[theirs.fileno(), lifeline],
                 stdin=subprocess.DEVNULL,

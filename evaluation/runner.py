@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from queue import Queue
 
 import numpy as np
@@ -58,6 +59,8 @@ class Plan:
             folder, or a new one.
         cores: cores of each contender.
         memory_gib: memory of each contender, in GiB; None for its part of the machine's.
+        hidden: files and folders that isolated contenders do not see, beside the folder of the
+            rows; None for contenders that are not isolated.
     """
 
     entries: Sequence[Entry]
@@ -70,6 +73,7 @@ class Plan:
     nonce: str | None = None
     cores: int = 1
     memory_gib: float | None = None
+    hidden: tuple[Path, ...] | None = None
 
     @property
     def limits(self) -> Limits:
@@ -101,7 +105,7 @@ class Plan:
             how = f"{self.workers} processes at a time: seconds include what neighbors take"
         else:
             how = "one contender at a time"
-        return f"{how}; {self.limits}"
+        return f"{how}; {self.limits}{'' if self.hidden is None else '; isolated'}"
 
 
 def play(
@@ -139,6 +143,8 @@ def play(
     if ready is not None:
         ready()
     folder.seal(nonce, plan.entries)
+    if plan.hidden is not None:
+        plan = replace(plan, hidden=(*plan.hidden, folder.path))
     open_cells = [cell for cell in plan.cells(nonce) if cell.key not in done]
     try:
         with _progress(len(open_cells), quiet) as advance:
@@ -265,7 +271,7 @@ def _run(plan: Plan, cells: list[Cell], advance: Advance) -> Iterator[tuple[Cell
 
 def _worker(plan: Plan, cells: list[Cell]) -> Worker:
     family = cells[0].entry.family
-    return Worker(family, cells[0].contender, plan.budgets[family], plan.limits)
+    return Worker(family, cells[0].contender, plan.budgets[family], plan.limits, plan.hidden)
 
 
 def _run_group(
@@ -347,9 +353,8 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
         task = ray.remote(max_retries=0)(_ray_cell).options(num_cpus=plan.cores)
         jobs = {}
         for cell in cells:
-            job = pickle.dumps(
-                (cell, plan.budgets[cell.entry.family], plan.limits, plan.timing, registry.tables())
-            )
+            about = plan.budgets[cell.entry.family], plan.limits, plan.hidden
+            job = pickle.dumps((cell, *about, plan.timing, registry.tables()))
             jobs[task.remote(job, list(sys.path))] = cell
         while jobs:
             (ended,), _ = ray.wait(list(jobs), num_returns=1)
@@ -361,9 +366,9 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
 def _ray_cell(job: bytes, search_path: list[str]) -> Row:
     """Play a cell on a node of the cluster, with the sender's registry and search path."""
     sys.path += [place for place in search_path if place not in sys.path]
-    cell, budget, limits, timing, tables = pickle.loads(job)
+    cell, budget, limits, hidden, timing, tables = pickle.loads(job)
     registry.adopt(tables)
-    worker = Worker(cell.entry.family, cell.contender, budget, limits)
+    worker = Worker(cell.entry.family, cell.contender, budget, limits, hidden)
     try:
         return run_cell(cell, worker, timing)
     finally:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ def solve(
     seed: int,
     settings: Mapping[str, str],
     limits: Limits | None = None,
+    hidden: Sequence[Path] | None = None,
 ) -> Solved:
     """Run a contender in its own process, and judge its plan.
 
@@ -68,6 +69,8 @@ def solve(
         seed: seed of the contender.
         settings: settings that were applied to the instance, for the solution file.
         limits: what the contender's process may use; None for one core and most of the memory.
+        hidden: files and folders that the contender, which is isolated, does not see; None for one
+            that is not isolated.
 
     Raises:
         SysOptError: there is no such contender, or it cannot play; see `name_contenders`.
@@ -75,7 +78,7 @@ def solve(
     """
     contender = name_contender(problem.family, contender)
     world = world_seed(instance.content_hash, seed)
-    worker = Worker(problem.family, contender, budget, limits)
+    worker = Worker(problem.family, contender, budget, limits, hidden)
     try:
         outcome = worker.play(instance, seed, world)
         setup_s = worker.setup_s

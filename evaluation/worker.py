@@ -25,6 +25,7 @@ from ..core.errors import SysOptError
 from ..core.play import Task, run, warm_up
 from ..core.problem import Problem
 from .channel import Channel
+from .isolation import settle
 from .messages import (
     Acted,
     Answer,
@@ -130,6 +131,7 @@ def main() -> None:
     end, lifeline, memory = map(int, sys.argv[1:])
     end_with_parent(lifeline)
     _limit_memory(memory)
+    settle()
     channel = Channel(socket.socket(fileno=end))
     with contextlib.suppress(EOFError, OSError):
         serve(channel)
