@@ -203,12 +203,13 @@ def data_record(
     from .core.folder_lock import sole_writer
     from .core.registry import load_problem
     from .evaluation import catalog, recording
+    from .evaluation.looking import look
     from .evaluation.screens import recorded_lines
 
     kind, problem = recording.check_format(format_), load_problem(family)
     names = instances or problem.defaults.instances
     found = [one for named in names for one in catalog.load(family, named, settings or [])[1]]
-    name = name_contender(family, contender)
+    name = name_contender(family, contender, look)
     limit = catalog.check_budget(budget or problem.defaults.budget_s)
     with sole_writer(out, "another --out"):
         recording.check_free(kind, problem, name, out)

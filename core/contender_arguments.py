@@ -16,7 +16,7 @@ import difflib
 import inspect
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from .user_code import SUFFIX
 CARD = "policy.json"  # the file by which a folder is known to hold a policy
 GENERIC = f"{PACKAGE}.agents.players:LikeliestActions"
 CHECK_GENERIC = f"{PACKAGE}.agents.players:check_playable"
+Look = Callable[[str], Form]
 _NAME = re.compile(r"([^/:@=\\]+)=(.+)", re.DOTALL)
 _PLAYER = re.compile(r"([^/:@=\\]+)@(.+)", re.DOTALL)
 _FUNCTION = re.compile(r"(.+\.py|[^\W\d]\w*(?:\.\w+)*):([^\W\d]\w*)")
@@ -75,20 +76,37 @@ class Found:
     names: list[str]
 
 
-def name_contender(family: str, text: str) -> str:
+def form_of(place: str) -> Form:
+    """Import a function or class, and return how it plays.
+
+    Args:
+        place: "package.module:attribute" or "FILE.py:attribute".
+
+    Raises:
+        RegistryError: it cannot be imported, or is neither a function of three arguments nor a
+            class of a player.
+        MissingDependencyError: it imports a package that is not installed.
+    """
+    return _form_of(resolve(place), place)
+
+
+def name_contender(family: str, text: str, look: Look = form_of) -> str:
     """Return the registered name of the contender that an argument names.
 
     Args:
         family: name of the family.
         text: the argument, see above.
+        look: see `name_contenders`.
 
     Raises:
         SysOptError: see `name_contenders`.
     """
-    return name_contenders([family], [text])[text]
+    return name_contenders([family], [text], look)[text]
 
 
-def name_contenders(families: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
+def name_contenders(
+    families: Sequence[str], texts: Sequence[str], look: Look = form_of
+) -> dict[str, str]:
     """Register what arguments name, and return the names by which they are known from now on.
 
     A policy is for the family that its card says. A registered name wins over a folder of that
@@ -97,6 +115,8 @@ def name_contenders(families: Sequence[str], texts: Sequence[str]) -> dict[str, 
     Args:
         families: names of the families that are played.
         texts: the arguments, see above. Registered names of any family stay as they are.
+        look: (where a function or class is) -> how it plays. By default it is imported here; a
+            judge asks another process.
 
     Returns:
         Each text -> its name, in the order of the texts.
@@ -115,7 +135,7 @@ def name_contenders(families: Sequence[str], texts: Sequence[str]) -> dict[str, 
         if argument.place == text and _is_registered(families, text):
             named[text] = text
         elif argument.function:
-            found[text] = argument, _function(families, argument, *argument.function)
+            found[text] = argument, _function(families, argument, look, *argument.function)
         else:
             found[text] = argument, _policy(families, argument)
     named |= _short_names(families, found)
@@ -189,7 +209,9 @@ def _short_names(
     return named
 
 
-def _function(families: Sequence[str], argument: Argument, module: str, name: str) -> Found:
+def _function(
+    families: Sequence[str], argument: Argument, look: Look, module: str, name: str
+) -> Found:
     """Check a function or class, and return what it is.
 
     Raises:
@@ -211,7 +233,7 @@ def _function(families: Sequence[str], argument: Argument, module: str, name: st
         check_module(module, argument.text)
         stem = module.rpartition(".")[2]
     place = f"{module}:{name}"
-    form = _form_of(resolve(place), place)
+    form = look(place)
     entry = Entry(place, form, "agent" if form == "player" else "solver")
     entry = replace(entry, digest=digest_of(entry))
     folder = Path(module).parent.name if module.endswith(SUFFIX) else module.rpartition(".")[0]

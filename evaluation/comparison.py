@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .catalog import (
 )
 from .cells import Entry, Folder
 from .conditions import conditions
+from .looking import look
 from .report import check_installed, write_report
 from .runner import Plan, play
 from .table import Scored
@@ -212,12 +214,13 @@ def _named(families: Sequence[str], played: Sequence[str], request: Request) -> 
 
     elsewhere, baseline = known(families) - known(played), request.baseline
     texts = [text for text in request.contenders if text not in elsewhere]
-    named = name_contenders(played, texts)
+    look_at = partial(look, isolate=request.isolate)
+    named = name_contenders(played, texts, look_at)
     if baseline and baseline not in elsewhere:
         if baseline in named.values():  # the name by which one of them is known
             named[baseline] = baseline
         else:
-            named = name_contenders(played, [*texts, baseline])
+            named = name_contenders(played, [*texts, baseline], look_at)
     return {text: text for text in elsewhere} | named
 
 

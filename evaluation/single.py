@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..core.results import plain
 from ..core.solution import SolutionFile
 from ..core.sources import apply_settings
 from .judge import Judged, judge, judged, world_seed
+from .looking import look
 from .process import Limits, Trouble, Worker
 
 
@@ -76,7 +78,8 @@ def solve(
         SysOptError: there is no such contender, or it cannot play; see `name_contenders`.
         ContenderError: it raised, died or hung.
     """
-    contender = name_contender(problem.family, contender)
+    look_at = partial(look, isolate=hidden is not None)
+    contender = name_contender(problem.family, contender, look_at)
     world = world_seed(instance.content_hash, seed)
     worker = Worker(problem.family, contender, budget, limits, hidden)
     try:

@@ -20,10 +20,10 @@ import psutil
 import pytest
 import toy_family
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.core.errors import InstanceError, OutputError, SettingError
+from sysopt_gym.core.errors import InstanceError, OutputError, RegistryError, SettingError
 from sysopt_gym.core.registry import contender_entry, load_problem
 from sysopt_gym.core.results import Row
-from sysopt_gym.evaluation import isolation
+from sysopt_gym.evaluation import isolation, judge
 from sysopt_gym.evaluation.cells import Entry, Folder
 from sysopt_gym.evaluation.comparison import Request, compare, make_plan
 from sysopt_gym.evaluation.judge import world_seed
@@ -261,6 +261,30 @@ def test_an_isolated_contender_plays_and_does_not_see_the_folder(tmp_path: Path)
     assert rows["play"].status == "feasible" and "isolated" in rows["play"].timing
     assert rows["look"].status == "crashed" and "nonce" in rows["look"].error
     assert "No such file" in rows["look"].error
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("isolate", [False, True])
+def test_the_file_of_a_contender_is_not_run_in_the_judges_process(
+    isolate: bool, tmp_path: Path
+) -> None:
+    if isolate and not any(map(works, WAYS)):
+        pytest.skip("nothing can isolate on this system")
+    file = tmp_path / "solve.py"
+    file.write_text(
+        "import os\nfrom pathlib import Path\nfrom sysopt_gym.evaluation import judge\n"
+        "judge.TOLERANCE = 1e9\nprint('{}')\nos.environ['LOOKED'] = '1'\n"
+        "class Lowest:\n"
+        "    def reset(self, instance, budget, seed): pass\n"
+        "    def act(self, observation, info): return int(observation['action_mask'].argmax())\n"
+    )
+    request = Request(["toy"], ["toy/0"], [f"{file}:Lowest"], isolate=isolate)
+    plan = make_plan(request)
+    assert contender_entry("toy", "Lowest").form == "player" and "Lowest" in plan.contenders["toy"]
+    assert judge.TOLERANCE < 1 and "LOOKED" not in os.environ
+    file.write_text("import os\nos._exit(0)\n")
+    with pytest.raises(RegistryError, match=r"solve\.py:Lowest: .*correct the file"):
+        make_plan(request)
 
 
 def test_isolation_is_refused_where_it_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
