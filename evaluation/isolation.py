@@ -7,6 +7,7 @@ no privileges are needed, and none are kept.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shlex
 import shutil
@@ -75,8 +76,12 @@ def hidden_from(arguments: Iterable[str]) -> tuple[Path, ...]:
         SettingError: contenders cannot be isolated here.
     """
     _way()
-    paths = [Path(argument).expanduser().absolute() for argument in arguments]
-    return tuple(path for path in paths if path.exists())
+    found = []
+    for argument in arguments:
+        with contextlib.suppress(RuntimeError, OSError):  # what is no path at all is refused later
+            path = Path(argument).expanduser().absolute()
+            found += [path] if path.exists() else []
+    return tuple(found)
 
 
 def settle() -> None:

@@ -4,6 +4,7 @@ afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -233,6 +234,15 @@ def test_an_isolated_process_reaches_nothing_but_its_own_files(tmp_path: Path) -
     assert managed >= {"environment", "rows", "a row", "instance", "write a row", "network"}
 
 
+def names(processes: list[psutil.Process]) -> list[str]:
+    """Names of those that are still there."""
+    found = []
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(one.name())
+    return found
+
+
 @pytest.mark.parametrize("way", WAYS, indirect=True)
 @pytest.mark.usefixtures("way")
 def test_an_isolated_process_ends_with_the_one_that_started_it() -> None:
@@ -240,7 +250,7 @@ def test_an_isolated_process_ends_with_the_one_that_started_it() -> None:
     starter = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(60)"
     judge = subprocess.Popen([sys.executable, "-c", starter, *command])
     whole: list[psutil.Process] = []
-    while not any(one.name() == "sleep" for one in whole):
+    while "sleep" not in names(whole):
         whole = psutil.Process(judge.pid).children(recursive=True)
     judge.send_signal(signal.SIGKILL)
     judge.wait()
