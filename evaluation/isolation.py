@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import os
 import shlex
 import shutil
@@ -31,6 +32,7 @@ SYSTEM = (
 PASSING = ("/tmp", "/var/tmp", "/dev", "/proc")  # these are new and empty, or the process's own
 DEVICES = ("null", "zero", "full", "random", "urandom")
 CACHES = "/tmp/numba-caches"
+_PR_SET_DUMPABLE = 4
 
 Way = Callable[[list[str], Sequence[Path], Sequence[Path]], list[str]]
 
@@ -53,6 +55,23 @@ def isolated(command: list[str], visible: Iterable[Path], hidden: Iterable[Path]
         SettingError: this system offers no way to do it.
     """
     return _way()(command, [*_base(), *visible], list(hidden))
+
+
+@contextlib.contextmanager
+def closed_memory() -> Iterator[None]:
+    """Close this process's memory, environment and open files to its user's other processes.
+
+    On Linux only, and not to root's, which may read everything.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def needed(entry: Entry) -> list[Path]:

@@ -39,6 +39,7 @@ from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
 from .cells import Cell, Entry, Folder, check_contenders, check_resume
 from .conditions import package_versions
+from .isolation import closed_memory
 from .judge import anytime_curve, judged, null_objective, world_seed
 from .process import Limits, Outcome, Trouble, Worker
 
@@ -147,7 +148,7 @@ def play(
         plan = replace(plan, hidden=(*plan.hidden, folder.path))
     open_cells = [cell for cell in plan.cells(nonce) if cell.key not in done]
     try:
-        with _progress(len(open_cells), quiet) as advance:
+        with closed_memory(), _progress(len(open_cells), quiet) as advance:
             for cell, row in _run(plan, open_cells, advance):
                 folder.keep(cell, row)
                 advance(cell, True)

@@ -297,6 +297,40 @@ def test_the_file_of_a_contender_is_not_run_in_the_judges_process(
         make_plan(request)
 
 
+READS = """
+import ctypes, os
+from sysopt_gym.evaluation.isolation import closed_memory
+
+if os.getuid() == 0:  # who may read everything
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+
+def is_read():
+    judge, contender = os.getpid(), os.fork()
+    if not contender:
+        try:
+            open(f"/proc/{judge}/mem", "rb")
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(contender, 0)[1] == 0
+
+before = is_read()
+with closed_memory():
+    during = is_read()
+print(before, during, is_read())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has /proc")
+def test_processes_of_the_same_user_do_not_read_the_judges_memory() -> None:
+    said = subprocess.run([sys.executable, "-c", READS], capture_output=True, text=True)
+    before, during, after = said.stdout.split()
+    if before == "False":
+        pytest.skip("this system lets no process read another's memory")
+    assert (during, after) == ("False", "True")
+
+
 def test_isolation_is_refused_where_it_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: None)
     isolation._way.cache_clear()
