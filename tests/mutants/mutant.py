@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-FAMILIES = ("vm_rescheduling", "federated_lr")  # that have a list
+FAMILIES = ("vm_rescheduling", "federated_lr", "memory_mapping", "sequence_design")
 
 
 @dataclass(frozen=True, slots=True)

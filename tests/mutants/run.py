@@ -2,9 +2,10 @@
 
 Run by `make mutants`, or `PYTHONPATH=tests python -m mutants.run FAMILY...`. Every worker has a
 copy of the tree. The judge plays the family's cases (`mutants/FAMILY_plans.py`) in a process of its
-own with the fault planted; it notices by finding that its two halves disagree, or by crashing.
-Compiled code runs uncompiled there, which on tiny instances is faster than to compile it again for
-each mutant. The family's tests are run for what the judge does not notice.
+own with the fault planted, after the `prepare()` of that module if it has one; it notices by
+finding that its two halves disagree, or by crashing. Compiled code runs uncompiled there, which on
+tiny instances is faster than to compile it again for each mutant. The family's tests are run for
+what the judge does not notice, or cannot because it has no second half.
 """
 
 from __future__ import annotations
@@ -175,6 +176,9 @@ def _make_cases(family: str, tree: Path, file: Path) -> str:
 def _play_cases(family: str, tree: Path, file: Path, most: int) -> str:
     """Judge all cases, up to so many on which the halves disagree; say how, or ""."""
     _enter(tree)
+    plans = importlib.import_module(f"mutants.{family}_plans")
+    if hasattr(plans, "prepare"):
+        plans.prepare()
     from sysopt_gym.core.registry import load_problem
     from sysopt_gym.evaluation.judge import judge
 
@@ -215,8 +219,8 @@ def tests_of(family: str) -> tuple[str, ...]:
 
 
 def try_all(family: str, mutants: tuple[Mutant, ...], jobs: int, console: Console) -> list[Found]:
-    """Try mutants out and print what came of each: all of them before the judge, then its misses
-    in the tests.
+    """Try mutants out and print what came of each: those of two halves before the judge, then its
+    misses and the others in the tests, unless nothing can notice them.
 
     Args:
         family: its name.
@@ -237,10 +241,11 @@ def try_all(family: str, mutants: tuple[Mutant, ...], jobs: int, console: Consol
                 console.print(text, markup=False, highlight=False, soft_wrap=True)
                 yield said
 
-        judge = list(each(mutants, "ask_the_judge"))
-        rest = [mutant for mutant, said in zip(mutants, judge, strict=True) if not said]
-        tests = iter(list(each(rest, "run_tests")))
-    return [Found(said, "" if said else next(tests)) for said in judge]
+        halves = [mutant for mutant in mutants if mutant.halves]
+        judge = dict(zip(halves, each(halves, "ask_the_judge"), strict=True))
+        rest = [one for one in mutants if not (judge.get(one) or one.equivalent)]
+        tests = dict(zip(rest, each(rest, "run_tests"), strict=True))
+    return [Found(judge.get(one, ""), tests.get(one, "")) for one in mutants]
 
 
 def misses(family: str, mutants: tuple[Mutant, ...], found: list[Found]) -> list[str]:
