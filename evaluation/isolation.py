@@ -29,9 +29,11 @@ SYSTEM = (
     "/etc/group", "/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd",
     "/sys/devices/system/cpu",
 )  # fmt: skip
-PASSING = ("/tmp", "/var/tmp", "/dev", "/proc")  # these are new and empty, or the process's own
+PASSING = ("/tmp", "/dev", "/proc")  # these are new and empty, or the process's own
+SCRATCH, SCRATCH_BYTES = ("/tmp", "/dev/shm"), 2**28  # where it may write, in memory
 DEVICES = ("null", "zero", "full", "random", "urandom")
 CACHES = "/tmp/numba-caches"
+ENVIRONMENT = {"HOME": "/tmp", "TMPDIR": "/tmp", "NUMBA_CACHE_DIR": CACHES}
 _PR_SET_DUMPABLE = 4
 
 Way = Callable[[list[str], Sequence[Path], Sequence[Path]], list[str]]
@@ -42,8 +44,9 @@ def isolated(command: list[str], visible: Iterable[Path], hidden: Iterable[Path]
 
     The process has no network and no other processes to see. It sees the system's programs, Python
     with all that can be imported, this package, and what is visible, and may change none of it.
-    Folders for temporary files are empty and its own. Open file descriptors are handed down. All
-    that it starts ends with it, and it ends with the process that starts it.
+    Folders for temporary files, its home among them, are empty, small and its own. Open file
+    descriptors are handed down. All that it starts ends with it, and it ends with the process that
+    starts it.
 
     Args:
         command: the command.
@@ -153,7 +156,10 @@ def _by_bubblewrap(
 ) -> list[str]:
     mounts, here = _mounts(visible, hidden), str(Path.cwd())
     words = ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc"]
-    words += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--dir", "/tmp"]
+    words += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    words += ["--proc", "/proc", "--dev", "/dev"]
+    for place in SCRATCH:
+        words += ["--size", str(SCRATCH_BYTES), "--tmpfs", place]
     for path, shown in mounts:
         if shown:
             words += ["--ro-bind", str(path), str(path)]
@@ -163,15 +169,21 @@ def _by_bubblewrap(
             )
     for link, target in _links(visible, mounts).items():
         words += ["--symlink", str(target), str(link)]
-    words += ["--proc", "/proc", "--dev", "/dev", "--dir", here, "--chdir", here]
-    return [*words, "--setenv", "NUMBA_CACHE_DIR", CACHES, "--", *command]
+    words += ["--dir", here, "--chdir", here]
+    for place in ("/", "/dev", *(str(path) for path in _covered(mounts))):
+        words += ["--remount-ro", place]
+    for name, value in ENVIRONMENT.items():
+        words += ["--setenv", name, value]
+    return [*words, "--", *command]
 
 
 def _by_unshare(command: list[str], visible: Sequence[Path], hidden: Sequence[Path]) -> list[str]:
     root, here = _empty_folder(), shlex.quote(str(Path.cwd()))
     mounts = _mounts(visible, hidden)
-    lines = ["set -e", f"mount -t tmpfs tmpfs {root}", f"mkdir -p {root}/proc {root}/dev/shm"]
-    lines += [f"mkdir -m 1777 {root}/tmp"]
+    lines = ["set -e", f"mount -t tmpfs tmpfs {root}", f"mkdir {root}/proc"]
+    for place in SCRATCH:
+        lines += [f"mkdir -p {root}{place}"]
+        lines += [f"mount -t tmpfs -o size={SCRATCH_BYTES} tmpfs {root}{place}"]
     for path, shown in mounts:
         lines += _mount(path, root, shown)
     for link, target in _links(visible, mounts).items():
@@ -180,7 +192,10 @@ def _by_unshare(command: list[str], visible: Sequence[Path], hidden: Sequence[Pa
     for device in DEVICES:
         lines += [f"touch {root}/dev/{device}", f"mount --bind /dev/{device} {root}/dev/{device}"]
     lines += [f"mount -t proc proc {root}/proc", f"mkdir -p {root}{here}", f"cd {root}"]
-    lines += ["pivot_root . .", "umount -l .", f"cd {here}", f"export NUMBA_CACHE_DIR={CACHES}"]
+    lines += ["pivot_root . .", "umount -l .", f"cd {here}"]
+    for place in ("/", *(shlex.quote(str(path)) for path in _covered(mounts))):
+        lines += [f"mount -o remount,ro {place}"]
+    lines += [f"export {name}={value}" for name, value in ENVIRONMENT.items()]
     # The first process of a namespace is deaf to signals from within: the command is the second.
     lines += ["exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all -- \\"]
     lines += ["""sh -c 'setsid "$@"; exit $?' sh "$@\""""]
@@ -194,11 +209,12 @@ def _mount(path: Path, root: str, shown: bool) -> list[str]:
     place, source = _quoted(root, path), shlex.quote(str(path))
     if not path.is_dir():
         lines = [f"mkdir -p {_quoted(root, path.parent)}", f"test -e {place} || touch {place}"]
-        return [*lines, f"mount --bind {source if shown else os.devnull} {place}"]
-    if shown:
+        lines += [f"mount --bind {source if shown else os.devnull} {place}"]
+    elif shown:
         lines = [f"mkdir -p {place}", f"mount --rbind {source} {place}"]
-        return [*lines, f"mount -o remount,bind,ro {place}"]
-    return [f"mount -t tmpfs tmpfs {place}"]
+    else:
+        return [f"mount -t tmpfs tmpfs {place}"]
+    return [*lines, f"mount -o remount,bind,ro {place}"] if shown else lines
 
 
 def _quoted(root: str, path: Path) -> str:
@@ -223,6 +239,11 @@ def _mounts(visible: Iterable[Path], hidden: Iterable[Path]) -> list[tuple[Path,
         if wanted[path] != _is_shown(path, mounts):
             mounts.append((path, wanted[path]))
     return mounts
+
+
+def _covered(mounts: Sequence[tuple[Path, bool]]) -> list[Path]:
+    """Return the folders among what is covered, which are to be empty and stay so."""
+    return [path for path, shown in mounts if not shown and path.is_dir()]
 
 
 def _is_shown(path: Path, mounts: Sequence[tuple[Path, bool]]) -> bool:

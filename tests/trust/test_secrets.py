@@ -234,6 +234,40 @@ def test_an_isolated_process_reaches_nothing_but_its_own_files(tmp_path: Path) -
     assert managed >= {"environment", "rows", "a row", "instance", "write a row", "network"}
 
 
+ROOM = """
+import json, os
+from pathlib import Path
+
+def may_write(place):
+    try:
+        Path(place, "mine").write_text("x")
+    except OSError:
+        return False
+    return True
+
+places = ["/", "/dev", os.environ["COVERED"], os.environ["HOME"], "/tmp", "/dev/shm"]
+print(json.dumps([
+    [may_write(place) for place in places],
+    [os.statvfs(place).f_blocks * os.statvfs(place).f_frsize for place in places[-2:]],
+]))
+"""
+
+
+@pytest.mark.parametrize("way", WAYS, indirect=True)
+@pytest.mark.usefixtures("way")
+def test_an_isolated_process_writes_in_a_small_room_of_its_own(tmp_path: Path) -> None:
+    covered = tmp_path / "shown" / "covered"
+    covered.mkdir(parents=True)
+    command = isolation.isolated([sys.executable, "-c", ROOM], [covered.parent], [covered])
+    environment = os.environ | {"COVERED": str(covered)}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    written, sizes = json.loads(said.stdout)
+    assert written == [False, False, False, True, True, True]
+    assert sizes == [isolation.SCRATCH_BYTES] * 2
+    assert not Path("/tmp/mine").exists() and not list(covered.iterdir())
+
+
 def names(processes: list[psutil.Process]) -> list[str]:
     """Names of those that are still there."""
     found = []
