@@ -94,6 +94,11 @@ def _rules() -> Iterator[Case]:
             alpha = 0.05 if rule in ADAPTIVE else 1.0
             plan = [order(alpha, 0.2, server=rule, tau=tau)] * (ROUNDS + 1)
             yield played(f"server {rule}", f, 4, plan)
+    # What second moments forget shows after many rounds.
+    long = federation(seed=41, rounds=30, local_steps=2)
+    for rule in ADAPTIVE:
+        plan = [order(0.2, 0.5 if t < 5 else 0.02, server=rule) for t in range(31)]
+        yield played(f"server {rule}, many rounds", long, 4, plan)
     for seed in range(3):
         falling = [order(2.0 / (1 + t), 0.4 * 0.8**t) for t in range(ROUNDS + 1)]
         yield played("falling rates", f, seed, falling)

@@ -16,6 +16,7 @@ import importlib.util
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -272,7 +273,7 @@ def main() -> int:
     """Try out the mutants of the families named, and print a table of who noticed how many."""
     parser = argparse.ArgumentParser(description="plant faults and see who notices")
     parser.add_argument("families", nargs="*", help=f"of {', '.join(FAMILIES)}; all if none")
-    parser.add_argument("--only", default="", help="mutants whose path or description has this")
+    parser.add_argument("--only", default="", help="expression that is in path or description")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes")
     arguments = parser.parse_args()
     os.environ |= {"NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
@@ -282,7 +283,7 @@ def main() -> int:
         mutants = tuple(
             mutant
             for mutant in mutants_of(family)
-            if arguments.only in f"{mutant.path} {mutant.what}"
+            if re.search(arguments.only, f"{mutant.path} {mutant.what}")
         )
         found = try_all(family, mutants, arguments.jobs, console)
         halves = [mutant.halves and not mutant.equivalent for mutant in mutants]
