@@ -132,6 +132,28 @@ def test_rounds_to_fedavg_are_those_to_the_accuracy_fedavg_ends_with(world: Worl
     assert found.objective > never.objective
 
 
+def test_rounds_to_fedavg_are_counted_on_test_rows_in_the_same_world(world: World) -> None:
+    f = world(rounds=6, beta=0.2)
+    counted = set()
+    for seed in map(Seed, range(6)):
+        reached = validate(f, constant(terms_of(f)), seed).objective
+        aims = dataclasses.replace(f, objective="rounds_to_target", target=reached)
+        plan = np.tile(order(1.0, 0.1), (7, 1))
+        rounds = validate(aims, plan, seed).objective
+        assert validate(f, plan, seed).detail["rounds_to_fedavg"] == rounds
+        counted.add(rounds)
+    assert len(counted) > 2
+
+
+def test_divergence_in_the_last_round_is_told(world: World) -> None:
+    f = world(rounds=4)
+    calm = order(1.0, 0.1)
+    plan = [calm, calm, calm, order(1.0, 10.0), order(100.0, 0.1)]
+    found = validate(f, np.array(plan), Seed(0))
+    assert found.feasible and found.objective == 0 and found.detail["diverged"] == 1
+    assert validate(f, np.tile(calm, (5, 1)), Seed(0)).detail["diverged"] == 0
+
+
 def test_a_sealed_federation_cannot_be_judged(world: World) -> None:
     with pytest.raises(InstanceError, match="judge it with its test rows"):
         validate(seal(world()), constant(terms_of(world())), Seed())
