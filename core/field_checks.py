@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .fields import Field, declarations
+from .fields import Field, declarations, is_writable
 
 
 def _declared(instance: Any) -> dict[str, Field]:
@@ -39,6 +39,8 @@ def problem(instance: Any) -> str:
         name: (declaration, getattr(instance, name))
         for name, declaration in _declared(instance).items()
     }
+    if wrong := _wrong_kind(instance):
+        return wrong
     sizes = _sizes(instance)
     for name, (declaration, value) in fields.items():
         if wrong := declaration.check_form(value, sizes):
@@ -52,8 +54,26 @@ def problem(instance: Any) -> str:
     return next(filter(None, checks), "")
 
 
+def _wrong_kind(instance: Any) -> str:
+    """Return which field is not of its kind at all, as in a damaged file; empty if none is."""
+    if not (isinstance(instance.name, str) and is_writable(instance.name)):
+        return f"the name is {ascii(instance.name)[:60]}; give a text of whole characters"
+    for name, declaration in _declared(instance).items():
+        value = getattr(instance, name)
+        left_out = value is None and declaration.optional
+        if not (left_out or declaration.is_kind(value)):
+            found = f"{type(value).__name__} {ascii(value)[:60]}"
+            return f"{name} is {found}; it is {declaration.describe()}"
+    return ""
+
+
 def fill_blanks(instance: Any) -> None:
-    """Give the optional arrays that were left out their blank value; changes the instance."""
+    """Give the optional arrays that were left out their blank value; changes the instance.
+
+    Nothing is given to an instance with a field of a wrong kind, which `problem` refuses.
+    """
+    if _wrong_kind(instance):
+        return
     for name, declaration in _declared(instance).items():
         if declaration.optional and getattr(instance, name) is None:
             blank = declaration.blank(_sizes(instance, blank=True))

@@ -34,7 +34,17 @@ import numpy as np
 T = TypeVar("T")
 Bound = float | str | None  # a number, an expression such as "P-1", or None for no limit
 Sizes = Mapping[str, float]  # symbol -> size, and name -> value of numeric fields
+LARGEST_INT = np.iinfo(np.int64).max
 BLANK = "blank"  # the default of a field that may be left out; type checkers look for `default`
+
+
+def is_writable(text: str) -> bool:
+    """Whether a text can be written to files and terminals: it holds no half of a character.
+
+    Args:
+        text: perhaps of a JSON document, whose escapes may be such halves.
+    """
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +88,14 @@ class Field:
         """
         return {}
 
+    def is_kind(self, value: Any) -> bool:
+        """Whether a value is of the field's kind at all: a text, a number, names, an array.
+
+        Args:
+            value: the field's value, as a file may hold it.
+        """
+        return isinstance(value, str) and is_writable(value)
+
     def check_form(self, value: Any, sizes: Sizes) -> str:
         """Return what is wrong with a value's shape or dtype; empty if nothing is.
 
@@ -108,6 +126,11 @@ class _Names(Field):
 
     def blank(self, sizes: Sizes) -> Any:
         return ()
+
+    def is_kind(self, value: Any) -> bool:
+        """Whether a value is a tuple of texts, or one text."""
+        each = (value,) if isinstance(value, str) else value
+        return isinstance(each, tuple) and all(isinstance(n, str) and is_writable(n) for n in each)
 
     def describe(self) -> str:
         return f"{self.symbol} names{', all different' * self.unique}. {self.doc}"
@@ -162,6 +185,12 @@ class _Number(_Ranged):
     def blank(self, sizes: Sizes) -> Any:
         return 0
 
+    def is_kind(self, value: Any) -> bool:
+        """Whether a value is a number that NumPy holds; True and False are none."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return abs(value) <= LARGEST_INT
+        return isinstance(value, float | np.integer | np.floating)
+
     def describe(self) -> str:
         return self.facts(("int" if self.whole else "float") + ", above 0" * self.positive)
 
@@ -199,6 +228,10 @@ class _Array(_Ranged):
         known = (_size(size, sizes) for size in self.shape)
         shape = tuple(0 if isinstance(size, str) else int(size or 0) for size in known)
         return np.zeros(shape, self.dtypes[0])
+
+    def is_kind(self, value: Any) -> bool:
+        """Whether a value is an array."""
+        return isinstance(value, np.ndarray)
 
     def describe(self) -> str:
         return self.facts(f"{' or '.join(self.dtypes)} [{', '.join(self.shape)}]")

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...core.errors import InstanceError
 from .hardware import Hardware
-from .instance import DEAD_ENDS, FREE, Program
+from .instance import DEAD_ENDS, FREE, MAX_BYTES, MAX_TOTAL_BYTES, Program
 from .loops import MAX_REPEAT, Loop
 from .settings import DEFAULT_CAPACITY, with_settings
 
@@ -124,7 +125,8 @@ class Builder:
         if trips == 0:
             del self.instrs[first:], self.flops[first:], self.compute_s[first:]
             del self.ops[self.op_start[first] :], self.op_start[first + 1 :]
-            self.loops = [loop for loop in self.loops if loop.first < first]
+            while self.loops and self.loops[-1].first >= first:
+                self.loops.pop()
         self._close_loop(first, len(self.instrs) - 1, trips)
 
     def _close_loop(self, first: int, last: int, trips: int) -> None:
@@ -149,7 +151,14 @@ class Builder:
             SettingError: the capacity cannot be read.
             InstanceError: the program is impossible.
         """
-        ops = np.array(self.ops, np.int64).reshape(-1, 3)
+        if (total := sum(self.sizes)) > MAX_TOTAL_BYTES:
+            raise InstanceError(
+                f"{name}: its tensors have {total} bytes together, more than {MAX_TOTAL_BYTES}; "
+                "correct their sizes"
+            )
+        # What is too large is refused by Program, and must fit its array.
+        operands = [(tensor, min(amount, MAX_BYTES + 1), w) for tensor, amount, w in self.ops]
+        ops = np.array(operands, np.int64).reshape(-1, 3)
         loops = sorted(self.loops, key=lambda loop: (loop.first, -loop.last))
         bodies = np.array(loops, np.int64).reshape(-1, 3)
         program = Program(
@@ -185,12 +194,13 @@ class Builder:
 def _unique(names: list[str]) -> tuple[str, ...]:
     """Make names unique by a number (the names of a computation that is called twice, say)."""
     taken: set[str] = set()
+    last: dict[str, int] = {}  # number of the last one of each name
     result = []
     for name in names:
-        own, number = name, 1
+        own = name
         while own in taken:
-            number += 1
-            own = f"{name}#{number}"
+            last[name] = last.get(name, 1) + 1
+            own = f"{name}#{last[name]}"
         taken.add(own)
         result.append(own)
     return tuple(result)

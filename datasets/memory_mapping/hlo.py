@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterator
 
 from ...core.errors import InstanceError
+from ..files import naming
 from .builder import Builder
 from .hardware import Hardware
 from .hlo_async import without_starts
 from .hlo_lowering import Lowering
-from .hlo_module import Module
+from .hlo_module import Module, integer
 from .hlo_text import closing, parse_module
 from .hlo_values import Value, leaves, part_of
 from .instance import ARG, OUT, TMP, Program
@@ -51,7 +52,15 @@ def load_hlo(
             the file and the line.
         SettingError: the capacity cannot be read.
     """
-    module = parse_module(place, text)
+    try:
+        return _program(parse_module(place, text), name, hardware, capacity, unknown_trips)
+    except RecursionError:
+        raise InstanceError(f"{place}: computations are nested too deep; inline some") from None
+
+
+def _program(
+    module: Module, name: str, hardware: Hardware, capacity: str, unknown_trips: int
+) -> Program:
     without_starts(module)
     lowering = Lowering(module, Builder(hardware), unknown_trips)
     arguments: dict[int, Value] = {}
@@ -59,10 +68,7 @@ def load_hlo(
         if instr.opcode == "parameter":
             arguments[instr.parameter] = lowering.fresh(instr, instr.name, instr.shape, ARG)
     ordered = [arguments[k] for k in sorted(arguments)]
-    try:
-        result = lowering.run(module.entry, ordered)
-    except RecursionError:
-        raise InstanceError(f"{place}: computations are nested too deep; inline some") from None
+    result = lowering.run(module.entry, ordered)
     builder = lowering.builder
     for tensor in leaves(result):
         if builder.kinds[tensor] == TMP:
@@ -70,7 +76,8 @@ def load_hlo(
     for output, argument in _donated(module, result, ordered):
         lowering.alias(output, argument)
     lowering.tell()
-    return builder.build(name, capacity)
+    with naming(module.place):
+        return builder.build(name, capacity)
 
 
 def _donated(module: Module, result: Value, arguments: list[Value]) -> Iterator[tuple[int, int]]:
@@ -85,4 +92,4 @@ def _donated(module: Module, result: Value, arguments: list[Value]) -> Iterator[
 
 
 def _path(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(",") if number.strip())
+    return tuple(integer(number.strip()) for number in text.split(",") if number.strip())

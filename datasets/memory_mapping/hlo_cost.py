@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from .effort import COPIED
 from .hlo_library import library_flops
 from .hlo_module import Computation, HloInstr, Module
 from .hlo_window import convolution_macs, window_of
@@ -46,6 +47,7 @@ def computation_flops(module: Module, computation: Computation) -> float:
         module: the module, for computations that are called.
         computation: the computation.
     """
+    module.effort.spend(COPIED * len(computation.instrs))
     return sum(flops_of(module, computation, instr) for instr in computation.instrs)
 
 

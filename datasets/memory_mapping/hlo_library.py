@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .hlo_module import HloInstr
+from .hlo_module import HloInstr, integer
 from .hlo_window import convolution_macs
 
 Dims = tuple[int, ...]
@@ -106,7 +106,7 @@ def _stated(instr: HloInstr) -> float | None:
     if not isinstance(estimate, dict) or "flops" not in estimate:
         return None
     counts = [str(estimate.get(key, 0)) for key in ("flops", "transcendentals")]
-    return float(sum(int(count) for count in counts if count.isdecimal()))
+    return float(sum(integer(count) for count in counts if count.isdecimal()))
 
 
 def _find(config: Any, key: str) -> Any:
@@ -122,7 +122,7 @@ def _extent(dims: Dims, numbers: Any) -> int | None:
     """Return the product of some dimensions; None if the numbers are missing or do not fit."""
     if not isinstance(numbers, dict | list) or not numbers:
         return None
-    axes = [int(number) if str(number).isdecimal() else -1 for number in numbers]
+    axes = [integer(text) if text.isdecimal() else -1 for text in map(str, numbers)]
     return math.prod(dims[a] for a in axes) if all(0 <= a < len(dims) for a in axes) else None
 
 
@@ -178,7 +178,7 @@ def _attention(instr: HloInstr, operands: Sequence[Dims], out: Dims) -> float:
         return 0.0
     width = operands[0][-1]
     if isinstance(stated, list) and all(str(size).isdecimal() for size in stated):
-        scores = math.prod(int(size) for size in stated)
+        scores = math.prod(float(integer(str(size))) for size in stated)
     else:  # queries and keys each have batch x heads x length x width elements
         heads = operands[0][0] * (operands[0][1] if len(operands[0]) > 3 else 1)
         queries = math.prod(operands[0]) // max(1, width * heads)

@@ -7,6 +7,7 @@ if the old state is read after the new one is made.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from .hlo_module import Computation, HloInstr
@@ -57,6 +58,7 @@ def lower_loop(lowering: Lowering, scope: Scope, instr: HloInstr, state: Value) 
             late = uses.after(uses.position.get(maker, -1), parameter, path)
             shared = root >= first_new and (small or not late) and lowering.alias(new, old)
             if not shared and not small:
+                lowering.module.effort.spend(_parts(result))
                 result = _replaced(result, path, _copy(lowering, f"{instr.name}.next", new, old))
     return result
 
@@ -66,7 +68,7 @@ def _own_state(
 ) -> Value:
     """Copy the parts of a loop's state that it changes although they are needed otherwise."""
     builder = lowering.builder
-    roots = [lowering.builder.root(tensor) for tensor in leaves(state)]
+    counts = Counter(lowering.builder.root(tensor) for tensor in leaves(state))
     for path in changed:
         old = part_of(state, path)
         if not isinstance(old, int) or builder.sizes[old] < SMALLEST_BYTES:
@@ -75,9 +77,10 @@ def _own_state(
         if (
             scope.used_later(old)
             or root in lowering.kept
-            or roots.count(root) > 1
+            or counts[root] > 1
             or builder.kinds[root] == CONST
         ):
+            lowering.module.effort.spend(_parts(state))
             state = _replaced(state, path, _copy(lowering, f"{name}.state", old))
     return state
 
@@ -98,6 +101,10 @@ def _replaced(value: Value, path: Path, tensor: int) -> Value:
     return [
         _replaced(part, path[1:], tensor) if k == path[0] else part for k, part in enumerate(value)
     ]
+
+
+def _parts(value: Value) -> int:
+    return len(value) if isinstance(value, list) else 1
 
 
 def _is_large(condition: Computation) -> bool:

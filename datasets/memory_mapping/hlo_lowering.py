@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ...core.notes import note
 from .builder import Builder, Use
+from .effort import LAID_OUT
 from .hlo_cost import KNOWN, flops_of
 from .hlo_library import is_known
 from .hlo_loops import lower_loop
@@ -95,7 +96,7 @@ class Lowering:
         self.on_host = False
         self.empty: set[int] = set()
         self.around: list[str] = []
-        self.said: dict[str, list[str]] = {}
+        self.said: dict[str, dict[str, None]] = {}
         self.times = Times(module, builder.hardware, unknown_trips)
 
     def say(self, instr: HloInstr, what: str) -> None:
@@ -106,15 +107,13 @@ class Lowering:
             what: the same words for the same kind of thing.
         """
         at = f"{instr.place.removeprefix(self.module.place + ': ')}, %{instr.name}"
-        places = self.said.setdefault(what, [])
-        if at not in places:
-            places.append(at)
+        self.said.setdefault(what, {})[at] = None
 
     def tell(self) -> None:
         """Give one note for each kind of thing said."""
         for what, places in self.said.items():
             more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-            note(f"{self.module.place}: {what} ({'; '.join(places[:3])}{more})")
+            note(f"{self.module.place}: {what} ({'; '.join([*places][:3])}{more})")
 
     def fresh(self, instr: HloInstr, name: str, shape: Shape, kind: int) -> Value:
         """Add new tensors of a shape.
@@ -136,6 +135,7 @@ class Lowering:
             ]
         if shape.space not in (*DEVICE, HOST) and shape.bytes >= SMALLEST_BYTES:
             self.say(instr, f"memory space {shape.space} is unknown and counts as the device's")
+        self.module.effort.spend(LAID_OUT // 10)
         if shape.bytes > MAX_BYTES:
             instr.refuse(f"its result has {shape.bytes} bytes, more than {MAX_BYTES}")
         pin = AWAY if shape.space == HOST else FREE
@@ -186,6 +186,7 @@ class Lowering:
         self.around.append(computation.name)
         scope = Scope(computation, Uses(computation))
         for at, instr in enumerate(computation.instrs):
+            self.module.effort.spend(LAID_OUT)
             scope.at = at
             if instr.opcode == "parameter":
                 number = instr.parameter
@@ -205,6 +206,8 @@ class Lowering:
         if opcode == "constant":
             return self.fresh(instr, instr.name, instr.shape, CONST)
         if opcode == "tuple":
+            for _ in leaves(operands):  # tuples of the same tuples have many
+                self.module.effort.spend(1)
             return operands
         if opcode == "get-tuple-element":
             part = part_of(operands[0], (instr.number("index", -1),)) if operands else None
@@ -301,6 +304,8 @@ class Lowering:
                 shared.append(pair)
                 taken.add(root)
         traffic = traffic_of(module, computation, instr, shared)
+        for _ in leaves(operands):
+            module.effort.spend(1)
         reads = [
             Use(tensor, amount)
             for value, amount in zip(operands, traffic.reads, strict=True)

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ...core.errors import InstanceError
+from .effort import Effort
 
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _WIDTHS = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128, "token": 0, "opaque": 0}
-_ITEM = re.compile(r"(?:[su]|f)(\d+)(?:e\d+m\d+[a-z0-9]*)?")
+_ITEM = re.compile(r"(?:[su]|f)(\d{1,3})(?:e\d+m\d+[a-z0-9]*)?")
+_SUMS = ("width", "elements", "bytes")  # of a tuple's parts
+LARGEST = 10**18  # stands for every larger number in a text
+
+
+def integer(text: str) -> int:
+    """Return a whole number of HLO text; LARGEST for larger ones, which no program can have.
+
+    Args:
+        text: decimal digits, perhaps after a minus sign.
+    """
+    digits = text.lstrip("-")
+    size = LARGEST if len(digits) > len(str(LARGEST)) else min(int(digits), LARGEST)
+    return -size if text.startswith("-") else size
 
 
 def item_bits(item: str) -> int | None:
@@ -38,6 +53,9 @@ class Shape:
         parts: shapes of a tuple's parts.
         space: memory it is in: 0 the device's, 1 its fast memory, 5 the host's.
         packed: bits of an element in memory; 0 for those of its type.
+        width: number of arrays and tuples in it, itself included.
+        elements: number of elements; for a tuple, of all its parts.
+        bytes: number of bytes without padding; for a tuple, of all its parts.
     """
 
     item: str
@@ -45,23 +63,17 @@ class Shape:
     parts: tuple[Shape, ...] = ()
     space: int = 0
     packed: int = 0
+    width: int = field(init=False, repr=False, compare=False)
+    elements: int = field(init=False, repr=False, compare=False)
+    bytes: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def elements(self) -> int:
-        """Number of elements; for a tuple, of all its parts."""
-        if not self.item:
-            return sum(part.elements for part in self.parts)
-        count = 1
-        for extent in self.dims:
-            count *= extent
-        return count
-
-    @property
-    def bytes(self) -> int:
-        """Number of bytes without padding; for a tuple, of all its parts."""
-        if not self.item:
-            return sum(part.bytes for part in self.parts)
-        return self.bytes_of(self.elements)
+    def __post_init__(self) -> None:
+        # Kept, not computed when asked for: tuples of the same tuples have many parts.
+        sums = [sum(getattr(part, of) for part in self.parts) for of in _SUMS]
+        if self.item:
+            sums = [0, math.prod(self.dims), self.bytes_of(math.prod(self.dims))]
+        for of, total in zip(_SUMS, sums, strict=True):
+            object.__setattr__(self, of, total + (of == "width"))
 
     def bytes_of(self, elements: int) -> int:
         """Return the bytes of some of an array's elements.
@@ -119,7 +131,7 @@ class HloInstr:
         """
         if len(self.operands) != 1 or not self.operands[0].isdecimal():
             self.refuse("a parameter needs its number")
-        return int(self.operands[0])
+        return integer(self.operands[0])
 
     def computation(self, key: str) -> str:
         """Return the computation named in an attribute such as calls=%f, "" if there is none.
@@ -147,7 +159,7 @@ class HloInstr:
             default: what it is where the attribute is missing.
         """
         match = re.search(rf"\b{key}=(\d+)", self.attributes)
-        return int(match[1]) if match else default
+        return integer(match[1]) if match else default
 
     @property
     def target(self) -> str:
@@ -164,7 +176,7 @@ class HloInstr:
             text = json.loads(match[0]) if match else ""
         try:
             config = json.JSONDecoder().raw_decode(text)[0] if found else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             config = {}
         return config if isinstance(config, dict) else {}
 
@@ -175,7 +187,7 @@ class HloInstr:
             key: name of the attribute.
         """
         match = re.search(rf"\b{key}={{([\d,\s]*)}}", self.attributes)
-        return tuple(int(n) for n in re.findall(r"\d+", match[1])) if match else ()
+        return tuple(map(integer, re.findall(r"\d+", match[1]))) if match else ()
 
 
 @dataclass(slots=True)
@@ -184,12 +196,14 @@ class Computation:
 
     Attributes:
         name: its name.
+        effort: steps spent on its module.
         instrs: the instructions, in order.
         by_name: name -> instruction.
         root: name of the instruction whose result is the computation's.
     """
 
     name: str
+    effort: Effort
     instrs: list[HloInstr] = field(default_factory=list)
     by_name: dict[str, HloInstr] = field(default_factory=dict)
     root: str = ""
@@ -204,12 +218,14 @@ class Module:
         header: its first line.
         computations: name -> computation.
         entry: the computation that runs first.
+        effort: steps spent on it.
     """
 
     place: str
     header: str
     computations: dict[str, Computation]
     entry: Computation
+    effort: Effort
 
     def __getitem__(self, name: str) -> Computation:
         if name not in self.computations:

@@ -10,15 +10,18 @@ import re
 from collections.abc import Iterator
 
 from ...core.errors import InstanceError
-from .hlo_module import Computation, HloInstr, Module, Shape, item_bits
+from .effort import FOR_EACH, Effort
+from .hlo_module import Computation, HloInstr, Module, Shape, integer, item_bits
 
 _HEADER = re.compile(r"^(ENTRY\s+)?%?([\w.\-]+)\s*(\(.*\)\s*->.*)?\{$")
 _INSTR = re.compile(r"^(ROOT\s+)?%?([\w.\-]+)\s+=\s+(.*)$")
 _BEGINS = re.compile(r"(?:ROOT\s+)?%?[\w.\-]+\s+=\s+(?:\(|[a-z]\w*[\[(])")
 _ARRAY = re.compile(r"([a-z]\w*)\[([^\]]*)\](\{[^}]*\})?")
-_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+# What is not closed ends with its line, or the text: to look for an end again from every mark would
+# take as long as the text is, squared.
+_STRING = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"?')
 _SPACE, _PACKED = re.compile(r"S\((\d+)\)"), re.compile(r"E\((\d+)\)")
-_ASIDE = re.compile(r'"(?:[^"\\\n]|\\.)*"|/\*.*?\*/|//[^\n]*', re.DOTALL)
+_ASIDE = re.compile(rf"{_STRING.pattern}|/\*.*?(?:\*/|\Z)|//[^\n]*", re.DOTALL)
 # The fewest operands of instructions whose operands are told apart by their position.
 _LEAST = {
     "get-tuple-element": 1, "bitcast": 1, "copy": 1, "copy-start": 1, "while": 1, "conditional": 2,
@@ -28,6 +31,9 @@ _LEAST = {
     "add-dependency": 1, "domain": 1, "opt-barrier": 1,
 }  # fmt: skip
 _OPENS, _CLOSES = "([{", ")]}"
+MOST_NESTED, MOST_DIMENSIONS = 50, 50  # of tuples and arrays
+MOST_LINES = 100  # of a computation's head
+MOST_ELEMENTS = 2**100  # products of three such numbers are still floats
 _CLOSERS = tuple(_CLOSES)
 
 
@@ -50,15 +56,17 @@ def parse_module(place: str, text: str) -> Module:
             f"{place}: line {starts[1] + 1}: another module begins; give each in a file of its own"
         )
     start = starts[0]
-    header, body = lines[start], start + 1
-    while header.rstrip().endswith(",") and body < len(lines):
-        header, body = f"{header.rstrip()} {lines[body].strip()}", body + 1
+    body = start + 1
+    while lines[body - 1].rstrip().endswith(",") and body < len(lines):
+        body += 1
+    header = " ".join([lines[start].rstrip(), *map(str.strip, lines[start + 1 : body])])
     if "is_scheduled=true" not in header:
         raise InstanceError(
             f"{place}: line {start + 1}: the module is not scheduled (is_scheduled=true is "
             "missing), so there is no program order; dump with --xla_dump_hlo_as_text and take the "
             "file ending in after_optimizations.txt, or `jit(f).lower(...).compile().as_text()`"
         )
+    effort = Effort(place)
     computations: dict[str, Computation] = {}
     entry: Computation | None = None
     current: Computation | None = None
@@ -67,7 +75,7 @@ def parse_module(place: str, text: str) -> Module:
         if current is None:
             match = _HEADER.match(line) if line.endswith("{") else None
             if match:
-                current = Computation(match[2])
+                current = Computation(match[2], effort)
                 computations[current.name] = current
                 if match[1]:
                     entry = current
@@ -83,7 +91,8 @@ def parse_module(place: str, text: str) -> Module:
         )
     if entry is None:
         raise InstanceError(f"{place}: no ENTRY computation; the dump is incomplete")
-    return Module(place, header, computations, entry)
+    effort.most += FOR_EACH * sum(len(one.instrs) for one in computations.values())
+    return Module(place, header, computations, entry, effort)
 
 
 def _without_comment(found: re.Match[str]) -> str:
@@ -97,38 +106,50 @@ def _statements(lines: list[str], start: int) -> Iterator[tuple[int, str]]:
     A statement goes on where its opcode is to come, it has an open bracket or ends with a comma,
     unless the next line begins an instruction: then it is malformed, and left so.
     """
-    number, parts = 0, ""
+    number, depth = 0, 0
+    parts: list[str] = []
     for at, raw in enumerate(lines[start:], start=start + 1):
         line = raw.strip()
         if not line:
             continue
-        if parts and not _BEGINS.match(line):
-            parts = f"{parts} {line}"
-        else:
-            if parts:
-                yield number, parts
-            number, parts = at, line
-        if not _goes_on(parts):
-            yield number, parts
-            parts = ""
+        if parts and _BEGINS.match(line):
+            yield number, " ".join(parts)
+            parts = []
+        if not parts:
+            number, depth = at, 0
+        parts.append(line)
+        depth += _opened(line)
+        if not _goes_on(parts, depth):
+            yield number, " ".join(parts)
+            parts = []
     if parts:
-        yield number, parts
+        yield number, " ".join(parts)
 
 
-def _goes_on(statement: str) -> bool:
-    """Whether a statement is not complete: its opcode is to come, or a bracket is open."""
-    if statement.endswith((",", "=")):
+def _opened(line: str) -> int:
+    """Return how many more brackets a line opens than it closes, those in strings left out."""
+    line = _STRING.sub("", line) if '"' in line else line
+    opened, closed = (sum(map(line.count, some)) for some in (_OPENS, _CLOSES))
+    return opened - closed
+
+
+def _goes_on(parts: list[str], depth: int) -> bool:
+    """Whether a statement is not complete: its opcode is to come, or a bracket is open.
+
+    Args:
+        parts: its lines so far.
+        depth: brackets that are open.
+    """
+    last = parts[-1]
+    if last.endswith((",", "=")):
         return True
-    match = _INSTR.match(statement)
-    if match and statement.endswith(_CLOSERS) and _only_shape(match[3]):
-        return True
-    if statement.endswith("{") and _HEADER.match(statement):
+    if last.endswith("{") and len(parts) < MOST_LINES and _HEADER.match(" ".join(parts)):
         return False
-    opened, closed = (sum(map(statement.count, some)) for some in (_OPENS, _CLOSES))
-    if opened > closed and '"' in statement:
-        statement = _STRING.sub("", statement)
-        opened, closed = (sum(map(statement.count, some)) for some in (_OPENS, _CLOSES))
-    return opened > closed
+    if depth > 0:
+        return True
+    statement = " ".join(parts) if last.endswith(_CLOSERS) else ""
+    match = _INSTR.match(statement)
+    return bool(match and _only_shape(match[3]))
 
 
 def _only_shape(text: str) -> bool:
@@ -137,6 +158,15 @@ def _only_shape(text: str) -> bool:
         end = closing(text[1:])
         return end + 2 == len(text)
     return bool(_ARRAY.fullmatch(text))
+
+
+def _nested(text: str) -> int:
+    """Return how deep brackets are nested in a text."""
+    depth = deepest = 0
+    for char in text:
+        depth += (char in _OPENS) - (char in _CLOSES)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _add(computation: Computation, where: str, line: str) -> None:
@@ -217,6 +247,10 @@ def _split(text: str) -> list[str]:
 
 def _shape(text: str, where: str) -> Shape:
     if text.startswith("("):
+        if _nested(text) > MOST_NESTED:
+            raise InstanceError(
+                f"{where}: tuples are nested more than {MOST_NESTED} deep; write them flat"
+            )
         parts = _split(text[1:-1])
         return Shape("", parts=tuple(_shape(part.strip(), where) for part in parts))
     if text.startswith("b(") and text.endswith(")"):  # a buffer of the array in brackets
@@ -233,11 +267,14 @@ def _shape(text: str, where: str) -> Shape:
             f"{where}: the shape {match[0]} is dynamic, so its size is unknown; compile for fixed "
             "shapes (pad to the bound)"
         )
-    if not all(extent.isdecimal() for extent in extents):
-        raise InstanceError(f"{where}: {match[0]!r} is no shape")
+    if not all(extent.isdecimal() for extent in extents) or len(extents) > MOST_DIMENSIONS:
+        raise InstanceError(f"{where}: {match[0][:80]!r} is no shape")
     layout = match[3] or ""
     space, packed = _SPACE.search(layout), _PACKED.search(layout)
-    return Shape(
-        match[1], tuple(int(extent) for extent in extents),
-        space=int(space[1]) if space else 0, packed=int(packed[1]) if packed else 0,
+    shape = Shape(
+        match[1], tuple(map(integer, extents)),
+        space=integer(space[1]) if space else 0, packed=integer(packed[1]) if packed else 0,
     )  # fmt: skip
+    if max(shape.bytes, shape.elements) > MOST_ELEMENTS:
+        raise InstanceError(f"{where}: {match[0][:80]!r} has more elements than can be; correct it")
+    return shape

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from .hlo_cost import ELEMENTWISE
-from .hlo_module import Computation, HloInstr, Module
+from .hlo_module import Computation, HloInstr, Module, integer
 from .hlo_text import closing
 from .hlo_values import Origin, flat_body, forwards, origin, origins
 
@@ -74,7 +74,7 @@ def body_of(module: Module, computation: Computation, instr: HloInstr) -> Comput
         return flat_body(module, called) if called else None
     if instr.opcode not in SPARSE:
         return None
-    body = Computation(instr.name, root=instr.name)
+    body = Computation(instr.name, module.effort, root=instr.name)
     names = tuple(f"{number} of {instr.name}" for number in range(len(instr.operands)))
     for number, (name, operand) in enumerate(zip(names, instr.operands, strict=True)):
         shape = computation.by_name[operand].shape
@@ -111,11 +111,11 @@ def _stated(instr: HloInstr) -> list[InPlace]:
     _, found, text = instr.attributes.partition("output_to_operand_aliasing={")
     text = text[: closing(text)] if found else ""
     pairs = re.findall(r"{([\d, ]*)}:\s*\((\d+),\s*{([\d, ]*)}", text)
-    return [InPlace(_path(output), int(at), _path(path)) for output, at, path in pairs]
+    return [InPlace(_path(output), integer(at), _path(path)) for output, at, path in pairs]
 
 
 def _path(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(",") if number.strip())
+    return tuple(integer(number.strip()) for number in text.split(",") if number.strip())
 
 
 def _updated(body: Computation, output: tuple[int, ...]) -> InPlace | None:
@@ -207,6 +207,7 @@ class _Needs:
         instr = self.body.by_name.get(name)
         if instr is None:
             return
+        self.module.effort.spend(instr.shape.width)
         size = dict(instr.shape.leaves()).get(path, instr.shape).elements
         more = size if elements is None else elements
         self.wanted[name, path] = min(size, self.wanted.get((name, path), 0) + more)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .hlo_module import Computation, HloInstr, Module
+from .hlo_module import Computation, HloInstr, Module, integer
 from .hlo_values import flat_body, origin
 
 _KNOWN = re.compile(r'known_trip_count"?\s*[:=]\s*{\s*"?n"?\s*[:=]\s*"?(\d+)')
@@ -40,7 +40,7 @@ def trip_count(module: Module, around: Computation, loop: HloInstr) -> int | Non
     """
     known = _KNOWN.search(loop.attributes.replace("\\", ""))
     if known:
-        return int(known[1])
+        return integer(known[1])
     condition = flat_body(module, loop.computation("condition"))
     name, _ = origin(condition, condition.root)
     test = condition.by_name.get(name)
@@ -90,7 +90,7 @@ def _line(computation: Computation, name: str, path: tuple[int, ...] = ()) -> Li
         return Line(0, 1, path)
     if instr.opcode == "constant":
         text = instr.literal.strip().strip("{} ")
-        return Line(int(text)) if re.fullmatch(r"-?\d+", text) else None
+        return Line(integer(text)) if re.fullmatch(r"-?\d+", text) else None
     if instr.opcode in ("copy", "convert", "reshape", "fusion") and len(instr.operands) == 1:
         return _line(computation, instr.operands[0]) if instr.opcode != "fusion" else None
     joins: dict[str, Callable[[Line, Line], Line | None]] = {

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from .effort import COPIED
 from .hlo_module import Computation, HloInstr, Module
 
 FORWARDS = ("bitcast", "opt-barrier", "optimization-barrier", "domain", "add-dependency")
@@ -82,8 +83,10 @@ def origin(computation: Computation, name: str, path: tuple[int, ...] = ()) -> O
         name: name of the instruction whose result the value is.
         path: path into its tuple.
     """
+    steps = 1
     while name in computation.by_name:
         instr = computation.by_name[name]
+        steps += 1
         if forwards(computation, instr):
             name = instr.operands[0]
         elif instr.opcode == "get-tuple-element" and instr.operands:
@@ -94,6 +97,7 @@ def origin(computation: Computation, name: str, path: tuple[int, ...] = ()) -> O
             name = instr.operands[0]
         else:
             break
+    computation.effort.spend(steps)
     return name, path
 
 
@@ -139,7 +143,7 @@ class Uses:
         self._note(computation.root, len(computation.instrs))
 
     def _note(self, operand: str, at: int) -> None:
-        for name, path in origins(self.computation, operand):
+        for name, path in origins(self.computation, operand):  # each of them spends effort
             self.last.setdefault(name, []).append((path, at))
 
     def after(self, at: int, name: str, path: tuple[int, ...] = ()) -> bool:
@@ -151,9 +155,11 @@ class Uses:
             path: path into its tuple.
         """
         made, path = origin(self.computation, name, path)
+        uses = self.last.get(made, ())
+        self.computation.effort.spend(len(uses))
         return any(
             when > at and (other[: len(path)] == path or path[: len(other)] == other)
-            for other, when in self.last.get(made, ())
+            for other, when in uses
         )
 
 
@@ -175,11 +181,12 @@ def _flat(module: Module, computation: Computation, around: tuple[str, ...]) -> 
         return computation
     if computation.name in around:
         computation.instrs[0].refuse(f"computation {computation.name!r} contains itself")
-    flat = Computation(computation.name, root=computation.root)
+    flat = Computation(computation.name, module.effort, root=computation.root)
     for instr in computation.instrs:
         called = instr.computation("calls") or instr.computation("to_apply")
         if instr.opcode in ("fusion", "call") and called:
             inner = _flat(module, module[called], (*around, computation.name))
+            module.effort.spend(COPIED * len(inner.instrs))
             flat.instrs += _placed(inner, instr)
             root = f"{instr.name}/{inner.root}"
             flat.instrs.append(replace(instr, opcode="bitcast", operands=(root,)))

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from .convolution import valid_taps
-from .hlo_module import HloInstr
+from .hlo_module import HloInstr, integer
 
 _SIGNED = re.compile(r"-?\d+")
 
@@ -46,7 +46,7 @@ def window_of(instr: HloInstr, dimensions: int) -> Window:
 
     def read(key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         texts = fields[key].split("x") if key in fields else []
-        found = [[int(n) for n in _SIGNED.findall(text)] for text in texts]
+        found = [[integer(n) for n in _SIGNED.findall(text)] for text in texts]
         if key not in fields:
             default = int(key != "pad")
             found = [[default, default]] * dimensions

@@ -17,6 +17,7 @@ PIN_NAMES = ("free", "slow", "host")
 DEAD_ENDS = ("backup", "terminate", "reserve")
 SMALLEST_BYTES = 4096
 MAX_BYTES = 2**46
+MAX_TOTAL_BYTES = 2**60  # of all tensors together, or of the fast memory
 MAX_SECONDS = 3600.0
 MAX_TOTAL_S = 10**6  # seconds of the whole program; picoseconds are counted in 64 bits
 
@@ -35,9 +36,9 @@ class Program(Instance):
 
     hardware: str = string("Name of the profile that the times were made with, for reports.")
     capacity: int = whole(
-        "Size of fast memory.", low=1, unit="bytes",
+        "Size of fast memory.", low=1, high=MAX_TOTAL_BYTES, unit="bytes",
         remedy="fast memory needs some bytes (set capacity=8MiB, or a fraction of the peak such as "
-        "capacity=1/4)",
+        "capacity=1/4), 2**60 at most",
     )  # fmt: skip
     alignment: int = whole(
         "Offsets in fast memory are multiples of it.",
@@ -98,7 +99,8 @@ class Program(Instance):
     )
     loop_trips: np.ndarray = array(
         "int64", "L", "Times each loop's body is executed, each time it is entered.",
-        low=2, high=MAX_REPEAT, remedy="a body that runs once is no loop; leave it out",
+        low=2, high=MAX_REPEAT,
+        remedy="a body that runs once is no loop; lower what is larger, or give a part of the loop",
     )  # fmt: skip
     op_start: np.ndarray = array(
         "int64", "I+1", "Instruction i has the operands op_start[i]:op_start[i+1]."
@@ -156,19 +158,37 @@ class Program(Instance):
         starts, n = self.op_start, len(self.op_tensor)
         if starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
             self.refuse(f"op_start must rise from 0 to {n}, the number of operands")
+        self._check_sizes()
         self._check_loops()
         self._check_operands()
         self._check_decisions()
 
+    def _check_sizes(self) -> None:
+        """Check that bytes can be added up in 64 bits."""
+        total = float(self.tensor_size.sum(dtype=np.float64))
+        if total > MAX_TOTAL_BYTES:
+            self.refuse(
+                f"its tensors have {total:.3g} bytes together, more than {MAX_TOTAL_BYTES}; "
+                "correct their sizes"
+            )
+
     def _check_loops(self) -> None:
-        """Check that loops are nested or apart, and that times can be counted in picoseconds."""
+        """Check that loops are nested or apart, and that bytes and picoseconds can be counted."""
         if fault := loop_fault(self.loops):
             self.refuse(fault)
         instr = np.repeat(np.arange(self.n_instrs), np.diff(self.op_start))
         moved = np.bincount(instr, self.op_bytes, self.n_instrs)
+        traffic = float((self.instr_repeat * moved).sum())
+        if traffic > MAX_TOTAL_BYTES:
+            self.refuse(
+                f"its operands move {traffic:.3g} bytes in all executions, more than "
+                f"{MAX_TOTAL_BYTES}; lower their bytes or the trips of its loops"
+            )
         slowest = min(self.slow_bw, self.fast_read_bw, self.fast_write_bw)
-        seconds = float((self.instr_repeat * (self.instr_compute_s + moved / slowest)).sum())
-        if seconds > MAX_TOTAL_S:
+        with np.errstate(over="ignore", invalid="ignore"):
+            per_run = self.instr_compute_s + moved / slowest
+        seconds = float((self.instr_repeat * per_run).sum())
+        if not seconds <= MAX_TOTAL_S:
             self.refuse(
                 f"the program may take {seconds:.3g} seconds, more than {MAX_TOTAL_S}; lower the "
                 "trips of its loops, or give a part of it"

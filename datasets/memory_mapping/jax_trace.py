@@ -160,7 +160,7 @@ class _Tracer(Layout):
                 return self.fresh("literal", atom.aval, CONST)
             return values[atom]
 
-        with self.scope() as scope:
+        with self.scope(len(jaxpr.eqns)) as scope:
             for var, tensor in values.items():
                 self.keep(tensor, last.get(var, -1))
             for scope.at, equation in enumerate(jaxpr.eqns):

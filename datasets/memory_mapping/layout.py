@@ -14,6 +14,7 @@ from typing import Any
 
 from ...core.notes import note
 from .builder import Builder, Use
+from .effort import LAID_OUT, MOST_STEPS, Effort
 from .instance import ARG, CONST, OUT, SMALLEST_BYTES, TMP
 
 FOREVER = 1 << 62
@@ -41,6 +42,7 @@ class Layout:
         owned: arguments that the program may overwrite (donated, or updated by the model).
         scopes: the graphs at hand, the outermost first.
         said: what is to be told to the user, with the places.
+        effort: steps spent on it.
     """
 
     def __init__(self, name: str, builder: Builder) -> None:
@@ -49,6 +51,7 @@ class Layout:
         self.owned: set[int] = set()
         self.scopes: list[Scope] = []
         self.said: dict[str, dict[str, None]] = {}
+        self.effort = Effort(name, 10 * MOST_STEPS)
 
     def say(self, what: str, place: str) -> None:
         """Remember something to tell the user.
@@ -66,8 +69,16 @@ class Layout:
             note(f"{self.name}: {what} ({', '.join([*places][:3])}{more})")
 
     @contextmanager
-    def scope(self) -> Iterator[Scope]:
-        """Lay out a graph in the block."""
+    def scope(self, nodes: int = 0) -> Iterator[Scope]:
+        """Lay out a graph in the block.
+
+        Args:
+            nodes: how many it has.
+
+        Raises:
+            InstanceError: with what it calls, the program is too large.
+        """
+        self.effort.spend(LAID_OUT * (1 + nodes))
         self.scopes.append(Scope())
         yield self.scopes[-1]
         self.scopes.pop()

@@ -172,13 +172,14 @@ def _row(record: Record, rows: dict[str, int]) -> int:
 def _instrs(document: Record, builder: Builder, rows: dict[str, int]) -> None:
     """Add the instructions, inside the loops that the document states."""
     instrs = document.get("instrs").items("name", "ops")
-    loops = _loops(document, instrs)
+    beginning: dict[int, list[Loop]] = {}
+    for loop in _loops(document, instrs):
+        beginning.setdefault(loop.first, []).append(loop)
     opened: list[tuple[int, AbstractContextManager[None]]] = []
     for number, instr in enumerate(instrs):
-        for loop in loops:
-            if loop.first == number:
-                opened.append((loop.last, builder.loop(loop.trips)))
-                opened[-1][1].__enter__()
+        for loop in beginning.get(number, ()):
+            opened.append((loop.last, builder.loop(loop.trips)))
+            opened[-1][1].__enter__()
         _instr(instr, builder, rows)
         while opened and opened[-1][0] == number:
             opened.pop()[1].__exit__(None, None, None)
@@ -190,38 +191,48 @@ def _loops(document: Record, instrs: list[Record]) -> list[Loop]:
         instr.get("repeat").whole(1, MAX_REPEAT) if instr.has("repeat") else 1 for instr in instrs
     ]
     if not document.has("loops"):
-        return loops_of_repeats(repeats)
-    names = [instr.get("name").text() for instr in instrs]
+        with naming(document.file):
+            return loops_of_repeats(repeats)
+    rows: dict[str, list[int]] = {}
+    for row, instr in enumerate(instrs):
+        rows.setdefault(instr.get("name").text(), []).append(row)
     trips: dict[tuple[int, int], int] = {}
-    executions = np.ones(len(instrs), object)
     for record in document.get("loops").items("first", "last", "trips"):
-        body = (_place(record.get("first"), names), _place(record.get("last"), names))
-        times = record.get("trips").whole(0, MAX_REPEAT)
-        trips[body] = trips.get(body, 1) * times
-        executions[body[0] : body[1] + 1] *= times
+        first, last = (_place(record.get(end), rows, len(instrs)) for end in ("first", "last"))
+        times = trips.get((first, last), 1) * record.get("trips").whole(0, MAX_REPEAT)
+        trips[first, last] = min(times, MAX_REPEAT + 1)  # which is refused
     loops = sorted(
         (Loop(*body, times) for body, times in trips.items()),
         key=lambda loop: (loop.first, -loop.last),
     )
     if fault := loop_fault(loops):
         document.get("loops").refuse(fault)
-    for instr, repeat, times in zip(instrs, repeats, executions, strict=True):
-        if instr.has("repeat") and repeat != times:
+    executions = np.ones(len(instrs), np.int64)
+    for loop in loops:
+        executions[loop.first : loop.last + 1] *= loop.trips
+    for instr, repeat, runs in zip(instrs, repeats, executions.tolist(), strict=True):
+        if instr.has("repeat") and repeat != runs:
             instr.get("repeat").refuse(
-                f"is {repeat}, but the loops around it make {times} executions; leave it out, or "
+                f"is {repeat}, but the loops around it make {runs} executions; leave it out, or "
                 "correct the loops"
             )
     return loops
 
 
-def _place(record: Record, names: list[str]) -> int:
-    """Return the instruction that a loop's end names, or whose index (from 0) it is."""
+def _place(record: Record, rows: Mapping[str, list[int]], count: int) -> int:
+    """Return the instruction that a loop's end names, or whose index (from 0) it is.
+
+    Args:
+        record: the end.
+        rows: the instructions of each name.
+        count: number of instructions.
+    """
     if not isinstance(record.value, str):
-        return record.whole(0, len(names) - 1)
-    found = [row for row, name in enumerate(names) if name == record.value]
+        return record.whole(0, count - 1)
+    found = rows.get(record.value, [])
     if len(found) != 1:
-        count = "no instruction has" if not found else f"{len(found)} instructions have"
-        record.refuse(f"{count} the name {record.value!r}; give the index of one, from 0")
+        have = "no instruction has" if not found else f"{len(found)} instructions have"
+        record.refuse(f"{have} the name {record.value!r}; give the index of one, from 0")
     return found[0]
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from ...core.errors import InstanceError
+
+MOST_NESTED = 64  # loops around one instruction
 MAX_REPEAT = 10**9  # executions of an instruction, all loops around it together
 
 
@@ -26,14 +29,21 @@ def loops_of_repeats(repeats: Sequence[int]) -> list[Loop]:
 
     Args:
         repeats: executions of each instruction, 1 or more.
+
+    Raises:
+        InstanceError: more than MOST_NESTED numbers, none of which divides the next.
     """
     found: list[Loop] = []
-    _find_loops(repeats, 0, found)
+    _find_loops(repeats, 0, found, 0)
     return found
 
 
-def _find_loops(repeats: Sequence[int], start: int, found: list[Loop]) -> None:
+def _find_loops(repeats: Sequence[int], start: int, found: list[Loop], depth: int) -> None:
     """Append the loops of neighboring instructions, the first of which is `start`."""
+    if depth > MOST_NESTED:
+        raise InstanceError(
+            "the numbers of times that instructions are executed are of no loops; state the loops"
+        )
     for looped, run in groupby(enumerate(repeats, start), lambda one: one[1] > 1):
         if not looped:
             continue
@@ -42,12 +52,12 @@ def _find_loops(repeats: Sequence[int], start: int, found: list[Loop]) -> None:
         trips = min(counts)
         if all(count % trips == 0 for count in counts):
             found.append(Loop(rows[0], rows[-1], trips))
-            _find_loops([count // trips for count in counts], rows[0], found)
+            _find_loops([count // trips for count in counts], rows[0], found, depth + 1)
             continue
         divided = [count % trips == 0 for count in counts]
         for _, part in groupby(range(len(body)), divided.__getitem__):
             inner = list(part)
-            _find_loops([counts[row] for row in inner], rows[inner[0]], found)
+            _find_loops([counts[row] for row in inner], rows[inner[0]], found, depth + 1)
 
 
 def loop_fault(loops: Iterable[Loop]) -> str:
@@ -76,6 +86,8 @@ def loop_fault(loops: Iterable[Loop]) -> str:
             if loop.last > outer.last:
                 return f"{body} and {other}, overlap; nest them (outer first) or keep them apart"
             executions *= times
+        if len(around) >= MOST_NESTED:
+            return f"{body} is inside {len(around)} others; nest {MOST_NESTED} at most"
         if executions > MAX_REPEAT:
             return (
                 f"{body} is executed {executions} times in all, more than {MAX_REPEAT}; lower its "

@@ -181,7 +181,12 @@ def load_packing(path: Path) -> Packing:
         relation = "at most" if late else "less than"
         why = f"{columns['lower']} must be {relation} {columns['upper']}"
         table.refuse(int(wrong[0]), columns["lower"], why)
-    stated = re.search(r"\.(\d{1,18})\.csv(\.gz)?$", path.name, re.IGNORECASE)
+    stated = re.search(r"\.(\d+)\.csv(\.gz)?$", path.name, re.IGNORECASE)
+    if stated and (len(stated[1]) > len(str(MAX_NUMBER)) or int(stated[1]) > MAX_NUMBER):
+        raise InstanceError(
+            f"{path}: its name gives a capacity of {stated[1][:30]}... bytes, more than "
+            f"{MAX_NUMBER}; call it NAME.CAPACITY.csv"
+        )
     packing = Packing(
         name=re.sub(r"\.csv(\.gz)?$", "", path.name, flags=re.IGNORECASE),
         ids=tuple(table.unique(columns["id"])),
@@ -192,6 +197,11 @@ def load_packing(path: Path) -> Packing:
         alignment=_numbers(table, "alignment", 1, 1),
         offset=_numbers(table, "offset", 0, FREE),
     )
+    if (total := float(packing.size.sum(dtype=np.float64))) > MAX_NUMBER:
+        raise InstanceError(
+            f"{path}: its buffers have {total:.3g} bytes together, more than {MAX_NUMBER}; correct "
+            "the column 'size'"
+        )
     crooked = np.flatnonzero((packing.offset > 0) & (packing.offset % packing.alignment > 0))
     if crooked.size:
         row = int(crooked[0])

@@ -13,6 +13,9 @@ UNITS = {
     "": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9,
 }  # fmt: skip
 
+MOST_CHARACTERS = 50
+_PLAIN = re.compile(r"[\d./%\s]*[a-z]*", re.ASCII)  # no exponents, which make numbers of any size
+
 
 def read_capacity(text: str, peak: Callable[[], int]) -> int:
     """Convert text to bytes: "1048576", "8MiB", or a fraction of the peak: "1/4", "0.25", "25%".
@@ -29,6 +32,8 @@ def read_capacity(text: str, peak: Callable[[], int]) -> int:
     """
     stated = text.strip().lower()
     fraction: Fraction | None = None
+    if len(stated) > MOST_CHARACTERS or not _PLAIN.fullmatch(stated):
+        _refuse(text)
     try:
         if stated.endswith("%"):
             fraction = Fraction(stated[:-1]) / 100
@@ -51,6 +56,6 @@ def read_capacity(text: str, peak: Callable[[], int]) -> int:
 
 def _refuse(text: str) -> NoReturn:
     raise SettingError(
-        f"capacity {text!r} cannot be used; give positive bytes (8388608, 8MiB) or a fraction of "
-        "the program's peak (1/4, 0.25, 25%)"
+        f"capacity {text[:60]!r} cannot be used; give positive bytes (8388608, 8MiB) or a fraction "
+        "of the program's peak (1/4, 0.25, 25%)"
     )

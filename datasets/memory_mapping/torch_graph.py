@@ -118,7 +118,7 @@ class Reader(Layout):
         last |= dict.fromkeys(nodes[-1].all_input_nodes, FOREVER)
         given = iter(inputs)
         results: list[Value] = []
-        with self.scope() as scope:
+        with self.scope(len(nodes)) as scope:
             for scope.at, node in enumerate(nodes):
                 if node.op == "placeholder":
                     self.values[node] = next(given)
