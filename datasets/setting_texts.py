@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from ..core.errors import SettingError
 
+LONGEST = 60  # characters of a text that a message repeats
+
 
 def whole(values: Mapping[str, str], key: str, most: int, least: int = 0) -> int:
     """Read an integer setting.
@@ -23,7 +25,7 @@ def whole(values: Mapping[str, str], key: str, most: int, least: int = 0) -> int
     text = values[key].strip()
     plain = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
     if not plain or not least <= int(text) <= most:
-        raise SettingError(f"{key}={values[key]!r}; give a whole number from {least} to {most}")
+        raise SettingError(f"{key}={cut(values[key])}; give a whole number from {least} to {most}")
     return int(text)
 
 
@@ -46,7 +48,7 @@ def real(
         value = math.nan
     if not limits[0] <= value <= limits[1]:
         within = "" if math.isinf(limits[1]) else f" from {limits[0]:g} to {limits[1]:g}"
-        raise SettingError(f"{key}={values[key]!r}; give a number{within}")
+        raise SettingError(f"{key}={cut(values[key])}; give a number{within}")
     return value
 
 
@@ -63,5 +65,14 @@ def choice(values: Mapping[str, str], key: str, known: tuple[str, ...]) -> str:
     """
     text = values.get(key, known[0]).strip().lower()
     if text not in known:
-        raise SettingError(f"{key}={text!r}; give one of {', '.join(known)}")
+        raise SettingError(f"{key}={cut(text)}; give one of {', '.join(known)}")
     return text
+
+
+def cut(text: str) -> str:
+    """Quote a user's text for an error message; of a long one the beginning.
+
+    Args:
+        text: of any length, perhaps with characters that cannot be printed.
+    """
+    return ascii(text) if len(text) <= LONGEST else f"{text[:LONGEST]!a}..."

@@ -19,7 +19,7 @@ KINDS = ("synthetic", CURVE)
 LEAST_ROWS = 10  # fewest rows of a synthetic client, before some are held out
 MOST_TIMES = 20  # most rows in multiples of the median, against a log-normal's tail
 FALL = 1.2  # feature j has the variance j**-FALL
-MOST_NUMBERS = 50_000_000  # most clients * rows * features
+MOST_NUMBERS = 50_000_000  # most clients * (rows + classes) * features
 
 _TERMS = (
     "rounds", "participants", "local_steps", "batch", "alpha", "beta", "model", "width", "drift",
@@ -87,10 +87,11 @@ def generate(values: Mapping[str, str], seed: int) -> Federation:
     clients, features, classes, rows = (
         whole(texts, key, most, least) for key, (least, most) in _WHOLE.items()
     )
-    if clients * rows * features > MOST_NUMBERS:
+    if clients * (rows + classes) * features > MOST_NUMBERS:
         raise SettingError(
-            f"clients={clients}, rows={rows} and features={features} make more than "
-            f"{MOST_NUMBERS:,} numbers; set fewer rows"
+            f"clients={clients}, rows={rows}, features={features} and classes={classes} make "
+            f"{clients * (rows + classes) * features:.2g} numbers, more than {MOST_NUMBERS:,}; set "
+            "fewer rows or clients"
         )
     a, b = (real(texts, key, (0.0, 10.0)) for key in ("a", "b"))
     drawn = synthetic(clients, features, classes, a, b, rows, np.random.default_rng([seed, 0x5E]))

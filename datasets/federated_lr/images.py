@@ -13,6 +13,7 @@ from ..files import read_file
 
 IDX = b"\x00\x00\x08"  # first bytes of an idx file of bytes; the fourth counts its dimensions
 BRIGHTEST = 255
+MOST_DIMENSIONS = 4
 CIFAR_SIDE, CIFAR_CLASSES = 32, 10
 CIFAR_RECORD = 1 + 3 * CIFAR_SIDE**2  # a label, then red, green and blue
 # Parts of the names of a pair: train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz.
@@ -86,7 +87,13 @@ def _idx(path: Path, data: bytes) -> np.ndarray:
     start = 4 + 4 * data[3]
     if not data[3] or len(data) < start:
         raise InstanceError(f"{path}: ends within its head of {start} bytes; download it again")
+    if data[3] > MOST_DIMENSIONS:
+        raise InstanceError(
+            f"{path}: has {data[3]} dimensions; expected images [N, height, width] or labels [N]"
+        )
     shape = tuple(int(n) for n in np.frombuffer(data[4:start], ">u4"))
+    if 0 in shape:
+        raise InstanceError(f"{path}: is empty ({' x '.join(map(str, shape))} values)")
     size = start + math.prod(shape)
     if len(data) != size:
         raise InstanceError(

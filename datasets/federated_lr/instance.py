@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +24,8 @@ MOST = {
     "batch_size": 100_000,
     "width": 10_000,
 }
+MOST_PARAMETERS = 100_000_000  # of the model
+MOST_WORK, PER_DAY = 1e15, 1e14  # uses of a weight in training; what a core does in a day
 LARGEST = float(np.finfo(np.float32).max)  # largest number in inputs
 MOST_CLASSES = 10_000
 LEAST_SIDE = 4  # least height and width of images that cnn can read, pixels
@@ -149,6 +152,7 @@ class Federation(Instance):
         self._check_rows("val_inputs", self.val_inputs, self.val_labels)
         if not self.sealed:
             self._check_rows("test_inputs", self.test_inputs, self.test_labels)
+        self._check_work()
         present = np.unique(self.owner)
         gaps = np.flatnonzero(present != np.arange(len(present)))
         if len(gaps):
@@ -194,6 +198,40 @@ class Federation(Instance):
                 self.refuse(f"{name} holds characters outside 0..{self.classes - 1}")
         elif inputs.dtype != np.float32:
             self.refuse(f"{name} has dtype {inputs.dtype}, expected float32")
+
+    @property
+    def parameters(self) -> int:
+        """Number of the model's parameters, biases aside; 0 of a learning curve."""
+        width, classes = self.width, self.classes
+        features = math.prod(self.inputs.shape[1:])
+        if self.model == CURVE:
+            return 0
+        if self.model in TEXT:
+            gates = 3 if self.model == "gru" else 4
+            return gates * width * (width + classes) + width * classes
+        if self.model in IMAGE:
+            channels, height, across = map(int, self.inputs.shape[1:])
+            kernels = 9 * width * (channels + 2 * width)
+            return kernels + 2 * width * (height // 4) * (across // 4) * classes
+        return features * classes if not width else width * (features + classes)
+
+    def _check_work(self) -> None:
+        """Refuse what would be trained for weeks, or does not fit memory."""
+        if self.parameters > MOST_PARAMETERS:
+            self.refuse(
+                f"{self.model} of width {self.width} has {self.parameters:.2g} parameters, more "
+                f"than {MOST_PARAMETERS:.0g}; set a smaller width, or give fewer features"
+            )
+        rows = float(self.rounds) * self.participants * self.local_steps * self.batch_size
+        # A weight is used at each character of a text, and of a kernel at each pixel.
+        uses = math.prod(self.inputs.shape[-2:]) if self.model in IMAGE else self.inputs.shape[-1]
+        work = rows * self.parameters * (uses if self.model in (*IMAGE, *TEXT) else 1)
+        if work > MOST_WORK:
+            self.refuse(
+                f"{self.rounds} rounds of {self.participants} participants, {self.local_steps} "
+                f"steps each of {self.batch_size} rows would train for some {work / PER_DAY:.2g} "
+                "days; lower rounds, participants, local_steps, batch or width"
+            )
 
     def _check_law(self) -> None:
         law = self.law

@@ -13,6 +13,8 @@ HELD = 0.15  # default share of rows held out for validation, and again for the 
 CLIENTS = 100  # default, if there are ROWS_A_CLIENT rows for each
 ROWS_A_CLIENT = 10
 PARTICIPANTS = 10
+MOST_SHARES = 10_000_000  # clients x classes
+MOST_LOOKS = 20_000_000_000  # clients x rows: every client without a row is given one of another's
 SKEW = 0.5  # Dirichlet(0.5), as in FedHyper's experiments
 
 
@@ -139,12 +141,18 @@ def partition(
         Client of each row, int64 [N].
 
     Raises:
-        InstanceError: fewer rows than clients, or a skew for text.
+        InstanceError: fewer rows than clients, too many clients, or a skew for text.
     """
     if not 1 <= clients <= len(labels):
         raise InstanceError(
             f"{name}: {len(labels)} rows to train on cannot be shared among {clients} clients, each"
             f" with at least one; set clients to a number from 1 to {len(labels)}"
+        )
+    kinds = int(labels.max()) + 1 if labels.ndim == 1 else 1
+    if clients * kinds > MOST_SHARES or clients * len(labels) > MOST_LOOKS:
+        raise InstanceError(
+            f"{name}: {len(labels)} rows of {kinds} classes shared among {clients} clients would "
+            "take minutes; set fewer clients"
         )
     if skew is None:
         return rng.permutation(np.arange(len(labels)) % clients)

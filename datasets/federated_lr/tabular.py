@@ -43,6 +43,7 @@ NONE = "none"  # client_column=none: rows belong to nobody
 _NUMBERED = frozenset({"", "index", "id", "row", "rowid", "rowindex", "rownumber", "rownum",
                        "sampleid", "recordid", "caseid", "uid", "idx"})  # fmt: skip
 MOST_CATEGORIES = 50  # different texts in a column that become a feature each
+MOST_NUMBERS = 2**26  # of all rows together: they are copied several times
 _EXACT = 2.0**53  # whole numbers below are exact in float64
 MOST_VALUES = 20  # different numbers in a column of labels, unless each stands for many rows
 ROWS_A_VALUE = 10
@@ -87,7 +88,15 @@ def table_federation(
     table = _complete(table, [*features, label, *([] if client is None else [client])])
     labels = _coded(table, label)
     owner = None if client is None else _owners(table, client)
-    inputs = np.column_stack([_feature(table, at) for at in features])
+    parts: list[np.ndarray] = []
+    for at in features:
+        parts.append(_feature(table, at))
+        if len(table.rows) * sum(part.shape[1] for part in parts) > MOST_NUMBERS:
+            raise InstanceError(
+                f"{place}: its columns of texts make more than {MOST_NUMBERS:,} numbers, one "
+                "feature for each text; drop some, or give numbers"
+            )
+    inputs = np.column_stack(parts)
     return _scaled(name, inputs, labels, owner, int(labels.max()) + 1)
 
 

@@ -19,7 +19,7 @@ from ...core.errors import InstanceError
 from ...core.notes import note
 from ..columns import plain
 from ..files import UserFile, read_file
-from .instance import encode
+from .instance import MOST_LETTERS, encode
 from .landscape_tables import DNA, PROTEIN
 from .letters import alphabet_of, readable
 from .measured import WILD_TYPES
@@ -29,6 +29,7 @@ NUMPY_MAGIC = b"\x93NUMPY"
 BLOSUM = "ARNDCQEGHILKMFPSTWYV"  # the order of gfp
 _KNOWN = {"tfbind": DNA, "utr": DNA, "gfp": BLOSUM}  # by how the name begins
 _NAME = re.compile(r"(.*?)(?<![A-Za-z0-9])([xyXY])((?:[-_.]\d+)?)(\.npy(?:\..+)?)")
+MOST_NUMBERS = 2**26  # of an array: they are copied several times
 _NEAR = 0.8  # share of letters by which a sequence is one of a known protein's family
 
 
@@ -145,6 +146,11 @@ def _codes(
     path: Path, x: np.ndarray, places: list[str], settings: Mapping[str, str]
 ) -> tuple[np.ndarray, int]:
     """Return codes int64 [N, L], and how many letters there are; 0 if that is not known."""
+    if x.size > MOST_NUMBERS or (x.ndim == 3 and min(x.shape[1:]) > MOST_LETTERS):
+        raise InstanceError(
+            f"{path}: has shape {x.shape}; give {MOST_NUMBERS:,} numbers at most, and of one-hot "
+            f"rows [N, L, V] {MOST_LETTERS} letters at most"
+        )
     if x.ndim == 3 and x.dtype.kind in "fiub":
         hot = x.astype(np.float64)
         if not np.isclose(hot.sum(axis=2), 1).all() and np.isclose(hot.sum(axis=1), 1).all():
@@ -171,6 +177,11 @@ def _codes(
     if low < 0:
         row = int(np.argwhere(x < 0)[0, 0])
         raise InstanceError(f"{places[row]}: has the code {low}; codes count from 0")
+    if x.max() >= MOST_LETTERS:
+        row = int(np.argwhere(x >= MOST_LETTERS)[0, 0])
+        raise InstanceError(
+            f"{places[row]}: has the code {x.max()}; codes count letters, {MOST_LETTERS} at most"
+        )
     return x.astype(np.int64), 0
 
 

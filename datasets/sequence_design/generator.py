@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
+from .. import setting_texts
 from . import rna
 from .ehrlich import draw_ehrlich
 from .instance import DesignTask, distinct, encode, make_task
@@ -269,22 +270,10 @@ def tf_binding_task(name: str, factor: str, lowest: int | None) -> DesignTask:
 
 
 def _whole(parameters: Mapping[str, str], key: str) -> int:
-    text, (low, high) = parameters.get(key, PARAMETERS[key].default), _WHOLE[key]
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise SettingError(
-            f"generate sequence_design: {key}={text!r}; give a whole number in {low}..{high}"
-        )
-    return int(text)
+    low, high = _WHOLE[key]
+    return setting_texts.whole({key: parameters.get(key, PARAMETERS[key].default)}, key, high, low)
 
 
 def _real(parameters: Mapping[str, str], key: str) -> float:
-    text, (low, high) = parameters.get(key, PARAMETERS[key].default), _REAL[key]
-    try:
-        value = float(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise SettingError(
-            f"generate sequence_design: {key}={text!r}; give a number in {low:g}..{high:g}"
-        )
-    return value
+    text = parameters.get(key, PARAMETERS[key].default)
+    return setting_texts.real({key: text}, key, _REAL[key])

@@ -58,6 +58,8 @@ def _gb1(handle: Mapping[str, Any], letters: int, length: int) -> str:
 def _rna(handle: Mapping[str, Any], letters: int, length: int) -> str:
     targets, region = handle.get("targets"), handle.get("conserved")
     known = range(len(rna.TARGETS))
+    if targets is None:
+        return ""  # what a handle lacks is said where the oracle is opened
     if not isinstance(targets, list) or not targets or not all(t in known for t in targets):
         return f"targets must be a list of numbers from 0 to {known[-1]}"
     if region is not None:

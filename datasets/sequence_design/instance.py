@@ -12,13 +12,18 @@ import numpy as np
 from ...core.errors import InstanceError
 from ...core.fields import BLANK, array, declared, names, string, whole
 from ...core.instance import Instance
+from .handles import handle_fault
 from .motifs import automaton, least_changes
 
 BATCH_SIZE = 128
 START_POOL = 128
 MEASURED = "measured"  # name of a landscape that is known only by measured rows
 MOST_LETTERS = 100
+LAST_LETTER = 255  # code of the last letter of Latin-1
 MOST_LENGTH = 4096
+MOST_DESIGNS = 1_000_000
+MOST_CELLS = 2**24  # references x positions x states of the automaton, which tables of masks hold
+LARGEST, LEAST_SPREAD = 1e100, 1e-100  # of scores: their squares and ratios are still numbers
 
 
 @declared
@@ -53,7 +58,10 @@ class DesignTask(Instance):
         empty="starts must hold rows of the offline set, at least one",
     )  # fmt: skip
     batch_size: int = whole(
-        "Designs that are asked for.", low=1, remedy="ask for at least 1 design"
+        "Designs that are asked for.",
+        low=1,
+        high=MOST_DESIGNS,
+        remedy=f"ask for at least 1 design, {MOST_DESIGNS} at most",
     )
     banned: np.ndarray = array(
         "bool", "V,V", "Letter b may not follow letter a where banned[a, b].", exact=True
@@ -140,9 +148,11 @@ class DesignTask(Instance):
             InstanceError: names the field, the row and the remedy.
         """
         v, length = self.letters, self.length
-        if v < 2 or v > MOST_LETTERS or len(set(self.alphabet)) < v:
+        odd = v < 2 or v > MOST_LETTERS or len(set(self.alphabet)) < v
+        if odd or max(map(ord, self.alphabet)) > LAST_LETTER:
             self.refuse(
-                f"alphabet {self.alphabet!r}: give 2 to {MOST_LETTERS} characters, none twice"
+                f"alphabet {self.alphabet[:MOST_LETTERS]!r}: give 2 to {MOST_LETTERS} characters "
+                "of Latin-1, none twice"
             )
         if not 1 <= length <= MOST_LENGTH:
             self.refuse(f"sequences of {length} letters; give 1 to {MOST_LENGTH}")
@@ -150,6 +160,17 @@ class DesignTask(Instance):
             self.refuse(
                 f"all {len(self.scores)} scores are {self.scores[0]:g}; there is nothing to learn "
                 "from, give sequences of different scores"
+            )
+        every = np.concatenate([self.scores, self.hidden_scores])
+        if np.abs(every).max() > LARGEST:
+            self.refuse(
+                f"scores reach {np.abs(every).max():g}, beyond {LARGEST:g}; give them in a larger "
+                "unit"
+            )
+        if self.scores.max() - self.scores.min() < LEAST_SPREAD:
+            self.refuse(
+                f"its scores differ by {self.scores.max() - self.scores.min():g} only, which is "
+                "lost in rounding; give them in a smaller unit"
             )
         self._check_duplicates()
         self._check_banned()
@@ -207,7 +228,20 @@ class DesignTask(Instance):
                 f"{len(self.references)} references and most_changes {self.most_changes}; give "
                 "both or none"
             )
-        if self.ruled and not self._has_designs():
+        if not self.ruled:
+            return
+        letters = sum(map(len, self.forbidden))
+        if letters * self.letters > MOST_CELLS:
+            self.refuse(f"{letters} letters of forbidden motifs are too many; name fewer motifs")
+        step = self.automaton()
+        length = self.length
+        cells = len(step) * length
+        if cells > MOST_CELLS or len(self.references[1:]) * cells > MOST_CELLS:
+            self.refuse(
+                f"{len(self.references)} references of {length} letters with {letters} letters of "
+                f"forbidden motifs need a table of more than {MOST_CELLS} cells; name fewer"
+            )
+        if not self._has_designs(step):
             near = f", {self.most_changes} letters at most from a reference" * bool(
                 self.references.size
             )
@@ -217,9 +251,9 @@ class DesignTask(Instance):
                 f"{int(self.banned.sum())} banned pairs); relax one"
             )
 
-    def _has_designs(self) -> bool:
-        """Return whether some sequence keeps all rules."""
-        step, barred, counts = self.automaton(), np.array(self.barred), self.most_changes > 0
+    def _has_designs(self, step: np.ndarray) -> bool:
+        """Return whether some sequence keeps all rules, of which `step` is the automaton."""
+        barred, counts = np.array(self.barred), self.most_changes > 0
         references = np.array(self.references if counts else self.sequences[:1])
         return any(
             int(least_changes(one[None], barred, step, counts)[0, 0, 0]) <= self.most_changes
@@ -234,13 +268,15 @@ class DesignTask(Instance):
     def _check_handle(self) -> None:
         try:
             handle = json.loads(self.oracle)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             handle = error
         if not isinstance(handle, dict) or not isinstance(handle.get("landscape"), str):
             self.refuse(
                 f"oracle {self.oracle[:60]!r} is no handle; expected a JSON object with a "
                 "'landscape'"
             )
+        if fault := handle_fault(handle, self.letters, self.length):
+            self.refuse(f"the oracle's handle of landscape {handle['landscape']}: {fault}")
 
     def text(self, tokens: np.ndarray) -> str:
         """Convert tokens to letters.

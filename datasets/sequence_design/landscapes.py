@@ -56,7 +56,7 @@ def open_oracle(task: DesignTask) -> Oracle:
     landscape = check_name(task.handle()["landscape"], _OPENERS, "landscape")
     try:
         return _OPENERS[landscape](task)
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, OverflowError) as error:
         raise InstanceError(
             f"{task.name}: the oracle's handle lacks what {landscape} needs ({error!r}); import "
             "the task again"

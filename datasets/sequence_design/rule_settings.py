@@ -16,12 +16,12 @@ import numpy as np
 from ...core.contracts import Setting
 from ...core.errors import InstanceError, SettingError
 from ...core.notes import note
-from .instance import DesignTask, distinct
+from ..setting_texts import cut, whole
+from .instance import MOST_CELLS, MOST_LENGTH, DesignTask, distinct
 from .motifs import NEVER, least_changes
 
 CONSTANT, MEASURED_REACH, NONE = "constant", "measured", "none"
 MOST_REFERENCES = 2000
-MOST_CELLS = 2**24  # references x positions x states of the automaton, which tables of masks hold
 MOST_MOTIFS = 1000
 TYPICAL = 0.9  # share of the measured sequences that say how far designs may go
 
@@ -128,11 +128,13 @@ def positions(task: DesignTask, text: str, setting: str) -> np.ndarray:
         SettingError: neither, or outside the sequence.
     """
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())
+    if found and max(map(len, found[0].split("-"))) > len(str(task.length)):
+        found = None  # of more digits than any position
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not 1 <= first <= last <= task.length:
         raise SettingError(
-            f"{setting}: {text.strip()!r} is no position; give one from 1 to {task.length}, or a "
-            "range such as 1-10"
+            f"{setting}: {cut(text.strip())} is no position; give one from 1 to {task.length}, or "
+            "a range such as 1-10"
         )
     return np.arange(first - 1, last)
 
@@ -267,14 +269,15 @@ def _limited(task: DesignTask, text: str) -> DesignTask:
         if needed.min() == NEVER:
             return task  # no sequence keeps the rules, which is refused elsewhere
         most = reach(task.sequences[best], references) + int(needed.min())
-    elif text.isdecimal() and int(text) > 0:
-        most = int(text)
-        references = references[:1] if wild else references
     else:
-        raise SettingError(
-            f"max_mutations={text!r}; give a whole number of letters, at least 1, {NONE} or "
-            f"{MEASURED_REACH}"
-        )
+        try:
+            most = whole({"max_mutations": text}, "max_mutations", MOST_LENGTH, 1)
+        except SettingError as error:
+            raise SettingError(
+                f"max_mutations={cut(text)}; give a whole number of letters, at least 1, {NONE} or "
+                f"{MEASURED_REACH}"
+            ) from error
+        references = references[:1] if wild else references
     free = (~task.barred).sum(axis=1) > 1
     if most >= task.length or (
         most >= free.sum() and not task.barred[np.arange(task.length), references].any()

@@ -11,7 +11,8 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import InstanceError, SettingError
-from .instance import BATCH_SIZE, MOST_LETTERS, START_POOL, DesignTask
+from ..setting_texts import cut, whole
+from .instance import BATCH_SIZE, MOST_DESIGNS, MOST_LETTERS, START_POOL, DesignTask
 from .landscape_tables import DNA, PROTEIN
 from .rule_settings import RULE_SETTINGS, with_rules
 
@@ -79,10 +80,7 @@ def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
     if "offline" in values:
         changes |= _divided_rows(task, _share(values["offline"]))
     if "batch" in values:
-        text = values["batch"]
-        if not text.isdecimal() or int(text) < 1:
-            raise SettingError(f"batch={text!r}; give a whole number of designs, at least 1")
-        changes["batch_size"] = int(text)
+        changes["batch_size"] = whole(values, "batch", MOST_DESIGNS, 1)
     if changes:
         task = dataclasses.replace(task, **changes)
     if "offline" in values and len(task.references) > 1 and "max_mutations" not in values:
@@ -100,7 +98,7 @@ def chosen_alphabet(text: str) -> str:
     odd = not letters.isascii() or len(set(letters)) < len(letters)
     if odd or not 2 <= len(letters) <= MOST_LETTERS:
         raise SettingError(
-            f"alphabet={text!r}; give 2 to {MOST_LETTERS} letters, none twice, or "
+            f"alphabet={cut(text)}; give 2 to {MOST_LETTERS} letters, none twice, or "
             f"{', '.join(ALPHABETS)}"
         )
     return letters
@@ -108,7 +106,7 @@ def chosen_alphabet(text: str) -> str:
 
 def _yes_or_no(name: str, text: str) -> int:
     if text.strip().lower() not in YES_OR_NO:
-        raise SettingError(f"{name}={text!r}; give 1 or 0")
+        raise SettingError(f"{name}={cut(text)}; give 1 or 0")
     return YES_OR_NO[text.strip().lower()]
 
 
@@ -161,7 +159,7 @@ def _share(text: str) -> float:
     except ValueError:
         share = math.nan
     if not 0 < share <= 1:
-        raise SettingError(f"offline={text!r}; give a share above 0, up to 1")
+        raise SettingError(f"offline={cut(text)}; give a share above 0, up to 1")
     return share
 
 
