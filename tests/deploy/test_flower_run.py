@@ -18,8 +18,9 @@ import pytest
 
 HERE = Path(__file__).parent
 # Of flower_app/logistic/server.py: alpha and beta, step by step.
-PLAN = [(1.0, 0.5), (1.5, 0.2), (0.5, 0.8), (1.0, 0.1), (2.0, 0.3), (1.2, 0.1)]
-ROUNDS = 5
+PLAN = [(1.0, 0.5), (1.5, 0.2), (0.5, 0.8), (1.0, 0.1)]
+# Every client of every round is a process that begins by importing its libraries.
+ROUNDS, ROUNDS_OF_TORCH = 3, 2
 PATIENCE_S = 500  # a busy machine starts a process in many seconds
 
 
@@ -175,7 +176,7 @@ def test_the_model_of_a_real_run_improves(notes: Path) -> None:
     assert losses[0] == pytest.approx(0.6931, abs=1e-4)
     assert loss < losses[3] < losses[2] < losses[1] == losses[0]
     assert accuracy > 0.75 > server["history"][0]["validation_accuracy"]
-    assert [server["metrics"][t]["alpha"] for t in "12345"] == pytest.approx(
+    assert [server["metrics"][t]["alpha"] for t in "123"] == pytest.approx(
         [alpha for alpha, _ in PLAN[1:]], rel=1e-5
     )
 
@@ -184,7 +185,7 @@ def test_the_model_of_a_real_run_improves(notes: Path) -> None:
 def test_models_of_pytorch_train_in_processes_of_their_own(send: Callable[[str], Path]) -> None:
     """A CNN with BatchNorm, a transformer with tied embeddings and an LSTM, under FedAdam."""
     server = json.loads((send("torch_app") / "server.json").read_text())
-    assert server["rounds"] == list(range(1, ROUNDS + 1))
+    assert server["rounds"] == list(range(1, ROUNDS_OF_TORCH + 1))
     assert server["last"] < server["losses"][0]
     before = nets.made(nets.Together).state_dict()
     assert server["kinds"] == {
@@ -192,4 +193,4 @@ def test_models_of_pytorch_train_in_processes_of_their_own(send: Callable[[str],
     }
     constant = {f"transformer.{name}" for name in ("positions", "mask", "seen")}
     assert set(before) - set(server["changed"]) == constant
-    assert server["batches"] == 3 * ROUNDS and server["least variance"] > 0
+    assert server["batches"] == 3 * ROUNDS_OF_TORCH and server["least variance"] > 0

@@ -16,10 +16,10 @@ from sysopt_gym.envs.federated_lr.orders import order
 from .model import FEATURES, loss_and_gradient, rows
 
 TERMS = Terms(
-    rounds=5, clients=2, participants=2, local_steps=4, batch_size=32, alpha=1.0, beta=0.5
+    rounds=3, clients=2, participants=2, local_steps=4, batch_size=32, alpha=1.0, beta=0.5
 )
 # Alpha and beta, step by step.
-PLAN = [(1.0, 0.5), (1.5, 0.2), (0.5, 0.8), (1.0, 0.1), (2.0, 0.3), (1.2, 0.1)]
+PLAN = [(1.0, 0.5), (1.5, 0.2), (0.5, 0.8), (1.0, 0.1)]
 
 app = ServerApp()
 

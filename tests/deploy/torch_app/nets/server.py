@@ -13,7 +13,7 @@ from sysopt_gym.datasets.federated_lr.instance import Terms
 from sysopt_gym.deploy.flower.strategy import controller_strategy
 
 TERMS = Terms(
-    rounds=5, clients=2, participants=2, local_steps=3, batch_size=24, alpha=1.0, beta=0.2
+    rounds=2, clients=2, participants=2, local_steps=3, batch_size=24, alpha=1.0, beta=0.2
 )
 
 app = ServerApp()
