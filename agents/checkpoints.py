@@ -16,8 +16,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from ..core.contender_arguments import CARD
-from ..core.errors import CheckpointError
-from ..core.files import PARTIAL, write_bytes
+from ..core.documents import read_json
+from ..core.errors import CheckpointError, InstanceError
+from ..core.files import MEGABYTE, PARTIAL, kind_of, read_bytes, write_bytes
 from ..core.lookup import resolve
 from ..core.problem import Problem
 from ..core.registry import load_problem, tables
@@ -25,6 +26,7 @@ from .recipe import Recipe, load_recipe
 from .run_folder import GO_ON
 
 SHIPPED = Path(__file__).parent / "checkpoints"
+MOST_WEIGHTS = 2048 * MEGABYTE
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 Loaded = TypeVar("Loaded")
 WEIGHTS = "policy.safetensors"
@@ -188,12 +190,13 @@ def _read(folder: Path) -> tuple[Card, bytes]:
         CheckpointError: a file is missing or damaged.
     """
     try:
-        card = Card.from_json(json.loads((folder / CARD).read_text()))
-        content = (folder / WEIGHTS).read_bytes()
+        missing = [name for name in (CARD, WEIGHTS) if kind_of(folder / name) == "nothing"]
+        if missing:
+            raise CheckpointError(f"{folder / missing[0]}: no such file; {REMEDY}")
+        card = Card.from_json(read_json(folder / CARD))
+        content = read_bytes(folder / WEIGHTS, limit=MOST_WEIGHTS)
         load(content)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{error.filename}: no such file; {REMEDY}") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError, SafetensorError) as error:
+    except (InstanceError, TypeError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: the policy is damaged ({error}); {REMEDY}") from error
     return card, content
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..core.errors import SettingError
+from ..core.documents import MOST_DEPTH
+from ..core.errors import InstanceError, SettingError
+from ..core.files import kind_of, user_path
 from ..core.lookup import check_name
 from ..core.registry import FAMILIES, family_names, load_problem
 from .algorithms import ALGORITHMS, PARTS
+from .bounded_yaml import parse_yaml, read_yaml
 from .checkpoints import SHIPPED, read_card
 from .recipe import Recipe, load_recipe
 
@@ -23,6 +25,13 @@ OPEN = (
     "environment",
     "algorithm",
 )  # sections of a stage with keys of others
+# What numbers of any section may be, by their names.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1), "seeds": (1, 1000), "width": (1, 2**16), "epochs": (0, 10**9),
+    "budget_s": (1e-3, 10**6), "batch_size": (1, 10**6), "learning_rate": (1e-12, 1e3),
+    "iterations": (0, 10**9), "checkpoint_every": (1, 10**9), "samples": (1, 10**6),
+    "concurrent": (1, 10**4),
+}  # fmt: skip
 SHARED = ("env_runners", "learners", "fault_tolerance")  # parts that any algorithm can take over
 
 
@@ -180,9 +189,9 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> TrainingCon
         names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
         path = CONFIGS / f"{check_name(str(config), names, 'training configuration')}.yaml"
     try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingError(f"{path}: cannot be read as a configuration ({error})") from error
+        document = read_yaml(path)
+    except InstanceError as error:
+        raise SettingError(f"{error}; no configuration") from error
     if not isinstance(document, dict):
         raise SettingError(f"{path}: a configuration is a mapping of keys to values")
     settings = overridden(_merged(TrainingConfig().document(), document, str(path), ""), overrides)
@@ -209,13 +218,24 @@ def overridden(settings: dict[str, Any], overrides: Mapping[str, str]) -> dict[s
     """
     for key, text in overrides.items():
         try:
-            value: Any = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingError(f"{key}={text!r} cannot be read ({error})") from error
+            value: Any = parse_yaml(f"{key}={text[:100]}", text)
+        except InstanceError as error:
+            raise SettingError(str(error)) from error
+        if key.count(".") > MOST_DEPTH:
+            raise SettingError(f"{key[:100]}: there is no such key")
         for part in reversed(key.split(".")):
             value = {part: value}
         settings = _merged(settings, value, f"override {key}", "")
     return settings
+
+
+def is_shipped(name: str) -> bool:
+    """Whether this package has a policy of this name.
+
+    Args:
+        name: the name.
+    """
+    return any(name == folder.name for folder in SHIPPED.iterdir())
 
 
 def policy_folder(name: str) -> Path:
@@ -227,10 +247,10 @@ def policy_folder(name: str) -> Path:
     Raises:
         SettingError: neither.
     """
-    if (SHIPPED / name).is_dir():
+    if is_shipped(name):
         return SHIPPED / name
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+    folder = user_path(name)
+    if kind_of(folder) != "folder":
         shipped = ", ".join(sorted(path.name for path in SHIPPED.iterdir()))
         raise SettingError(
             f"start: {name!r} is neither a folder nor a shipped policy; shipped: {shipped}"
@@ -258,8 +278,8 @@ def typed(settings: dict[str, Any]) -> TrainingConfig:
             check_name(settings["algorithm"], ALGORITHMS, "algorithm"), settings
         )
     sets = load_problem(check_name(settings["family"], family_names(), "family")).sets
-    if settings["start"] and not (SHIPPED / settings["start"]).is_dir():
-        settings["start"] = str(Path(settings["start"]).expanduser().absolute())
+    if settings["start"] and not is_shipped(settings["start"]):
+        settings["start"] = str(user_path(settings["start"]).absolute())
     settings["validation"] = _absolute(settings["validation"], sets)
     for stage in (IMITATION, *ALGORITHMS):
         found = _absolute(settings[stage]["instances"], sets)
@@ -280,9 +300,10 @@ def _absolute(arguments: list[str], sets: Container[str]) -> list[str]:
     """Make paths among arguments of instances absolute; names of sets stay."""
 
     def absolute(argument: str) -> str:
-        path = Path(argument).expanduser()
-        named = argument.partition("/")[0] in sets
-        return argument if named or not path.exists() else str(path.absolute())
+        if argument.partition("/")[0] in sets:
+            return argument
+        path = user_path(argument)
+        return argument if kind_of(path) == "nothing" else str(path.absolute())
 
     return [absolute(str(argument)) for argument in arguments]
 
@@ -328,19 +349,24 @@ def _merged(base: dict[str, Any], changes: Any, place: str, prefix: str) -> dict
         if isinstance(inner, dict) and (isinstance(value, dict) or not free):
             value = _merged(inner, value, place, f"{prefix}{key}.")
         elif isinstance(inner, (str, int, float, list)) and not free:
-            value = _checked(value, inner, f"{place}: {prefix}{key}")
+            value = _checked(value, inner, f"{place}: {prefix}{key}", RANGES.get(key))
         merged[key] = value
     return merged
 
 
-def _checked(value: Any, default: Any, place: str) -> Any:
+def _checked(
+    value: Any, default: Any, place: str, allowed: tuple[float, float] | None = None
+) -> Any:
     """Return a value if it has the type of its key's default; null stands for an empty text."""
     if value is None and isinstance(default, str):
         return ""
     kind = (int, float) if isinstance(default, float) else type(default)
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
         names = {str: "text", int: "a whole number", float: "a number", list: "a list"}
-        raise SettingError(f"{place}: {value!r} is not {names[type(default)]}")
+        raise SettingError(f"{place}: {value!r} is not {names.get(type(default), 'true or false')}")
+    low, high = allowed or (-math.inf, math.inf)
+    if isinstance(value, (int, float)) and not low <= value <= high:
+        raise SettingError(f"{place}: {value!r} is outside {low:g}..{high:g}; correct it")
     return value
 
 

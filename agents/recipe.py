@@ -150,12 +150,15 @@ def load_recipe(family: str, entry: str = "") -> Recipe[Any, Any, Any]:
 
     Raises:
         UnknownNameError: there is no such family.
-        SettingError: the family is another package's, whose recipes have no fixed place.
+        SettingError: the family is another package's, whose recipes have no fixed place; or there
+            is no recipe at that place.
     """
     check_name(family, family_names(), "family")
     if not entry and family not in FAMILIES:
         raise SettingError(f"recipe: name the recipe that trains {family}, as 'module:attribute'")
-    recipe: Recipe[Any, Any, Any] = resolve(entry or f".agents.{family}.recipe:RECIPE")
+    recipe = resolve(entry or f".agents.{family}.recipe:RECIPE")
+    if not isinstance(recipe, Recipe):
+        raise SettingError(f"recipe: {entry} is no sysopt_gym.agents.recipe.Recipe; name one")
     return recipe
 
 

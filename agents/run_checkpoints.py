@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..core.documents import read_json
 from ..core.errors import CheckpointError, OutputError
 from ..core.files import PARTIAL, unwritable
 from .run_folder import ELSEWHERE, GO_ON
@@ -97,7 +98,7 @@ def _fault(place: Path) -> str:
     """Say what is wrong with a checkpoint; "" if nothing is."""
     manifest = place / MANIFEST
     try:
-        expected = json.loads(manifest.read_text())
+        expected = read_json(manifest)
         for name, digest in expected.items():
             if _digest(place / name) != digest:
                 return f"{place / name} is damaged"

@@ -18,10 +18,12 @@ import torch
 import yaml
 from torch import nn
 
+from ..core.archives import read_array
 from ..core.budget import Budget
 from ..core.contracts import Solver
-from ..core.errors import CheckpointError, OutputError, UnknownNameError
-from ..core.files import PARTIAL, write_bytes
+from ..core.documents import read_json
+from ..core.errors import CheckpointError, InstanceError, OutputError, UnknownNameError
+from ..core.files import PARTIAL, read_bytes, write_bytes
 from ..core.notes import note
 from ..core.problem import Problem
 from ..core.registry import load_problem
@@ -158,7 +160,7 @@ class Run:
     def _restore(self, place: Path) -> None:
         """Load what `checkpoint` saved, and put back what was written after it."""
         try:
-            self.state = RunState(**json.loads((place / STATE).read_text()))
+            self.state = RunState(**read_json(place / STATE))
             saved = torch.load(place / NETWORK, weights_only=True)
             self.network.load_state_dict(saved["network"])
             self.optimizer.load_state_dict(saved["optimizer"])
@@ -382,9 +384,8 @@ class KeptPlans:
         """
         file = self._folder / f"{instance.content_hash}-{seed}.npy"
         try:
-            actions: np.ndarray = np.load(file)
-            return actions
-        except (OSError, ValueError, EOFError):
+            return read_array(str(file), read_bytes(file))
+        except InstanceError:
             pass  # not planned yet, or damaged
         actions = self._solver(instance, self._budget, seed).actions
         if instance.content_hash in self._kept:

@@ -24,10 +24,11 @@ from typing import Any
 from .contracts import Form
 from .entries import digest_of
 from .errors import CheckpointError, RegistryError, SettingError, UnknownNameError
+from .files import kind_of, user_path
 from .lookup import PACKAGE, check_module, check_name, resolve
 from .notes import note
 from .registry import Entry, contender_entry, contender_names, give, tables
-from .user_code import SUFFIX
+from .user_code import SUFFIX, file_hash
 
 CARD = "policy.json"  # the file by which a folder is known to hold a policy
 GENERIC = f"{PACKAGE}.agents.players:LikeliestActions"
@@ -58,7 +59,8 @@ class Argument:
     def function(self) -> tuple[str, str] | None:
         """Module or file, and attribute, of a function or class; None of anything else."""
         match = _FUNCTION.fullmatch(self.place)
-        return None if match is None or Path(self.place).is_dir() else (match[1], match[2])
+        is_folder = match is not None and kind_of(Path(self.place)) == "folder"
+        return None if match is None or is_folder else (match[1], match[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,9 @@ def _function(
             f"{families[0]} --contenders {argument.text}`"
         )
     if module.endswith(SUFFIX):
-        module = str(Path(module).expanduser().resolve())
+        file = user_path(module)
+        file_hash(file)  # refuses one that cannot be read
+        module = str(file.resolve())
         stem = Path(module).stem
     else:
         check_module(module, argument.text)
@@ -290,10 +294,10 @@ def _policy(families: Sequence[str], argument: Argument) -> Found:
     Raises:
         UnknownNameError, CheckpointError, MissingDependencyError: see `name_contenders`.
     """
-    folder = Path(argument.place).expanduser()
-    if not folder.is_dir():
+    folder = user_path(argument.place)
+    if kind_of(folder) != "folder":
         raise _unknown(families, argument)
-    if not (folder / CARD).is_file():
+    if kind_of(folder / CARD) == "nothing":
         inside = sorted(path.parent for path in folder.glob(f"*/{CARD}"))
         hint = f"; did you mean {inside[0]}?" if inside else ""
         raise CheckpointError(
@@ -354,7 +358,7 @@ def _unknown(families: Sequence[str], argument: Argument) -> UnknownNameError:
     """Return the error about an argument that names nothing."""
     names = list(dict.fromkeys(name for family in families for name in contender_names(family)))
     file = Path(argument.place.rpartition(":")[0] or argument.place)
-    if argument.place.endswith(SUFFIX) and file.is_file():
+    if argument.place.endswith(SUFFIX) and kind_of(file) == "file":
         return UnknownNameError(
             f"{argument.text}: name the function in the file, e.g. {argument.place}:solve"
         )

@@ -1,8 +1,29 @@
 """Exceptions of this library; every message names the place and what to do about it."""
 
+import re
+
+MOST_CHARACTERS = 4000  # of a message; what a file holds must not flood the terminal
+# Halves of characters, which no encoding takes, and codes that control the terminal.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return a text that any terminal and any file takes; file names may hold anything.
+
+    Args:
+        text: the text; a long one loses its middle.
+    """
+    if len(text) > MOST_CHARACTERS:
+        half = MOST_CHARACTERS // 2
+        text = f"{text[:half]} [...] {text[-half:]}"
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 class SysOptError(Exception):
-    """Base of every error this library raises on purpose."""
+    """Base of every error this library raises on purpose; its message can always be printed."""
+
+    def __str__(self) -> str:
+        return printable(str(self.args[0])) if self.args else ""
 
 
 class InstanceError(SysOptError, ValueError):
@@ -11,9 +32,6 @@ class InstanceError(SysOptError, ValueError):
 
 class UnknownNameError(SysOptError, KeyError):
     """A family, instance set, contender or setting that nobody registered."""
-
-    def __str__(self) -> str:  # KeyError would print the repr
-        return str(self.args[0]) if self.args else ""
 
 
 class SettingError(SysOptError, ValueError):

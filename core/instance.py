@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,9 +13,17 @@ from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 import numpy as np
 
+from .archives import (
+    opened_zip,
+    read_arrays,
+    refuse_unpacked,
+    unpacked_member,
+    unpacked_size,
+)
+from .documents import parse_json
 from .errors import InstanceError
 from .field_checks import fill_blanks, is_blank, may_be_left_out, problem, stored_name
-from .files import read_bytes, write_bytes
+from .files import opened, read_bytes, write_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,29 +120,11 @@ class Instance:
         Raises:
             InstanceError: not such a file, another family or schema, or an impossible instance.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                meta = json.loads(str(archive["meta"]))
-                arrays = {key: archive[key] for key in archive.files if key != "meta"}
-        except (
-            ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error
-        ) as error:  # fmt: skip
-            raise InstanceError(
-                f"{place}: not an instance file of this library ({error})"
-            ) from error
-        schema = meta.get("schema")
-        if meta.get("family") != cls.FAMILY or schema not in (*cls.OLDER_SCHEMAS, cls.SCHEMA):
-            raise InstanceError(
-                f"{place}: holds {meta.get('family')} schema {schema}, expected "
-                f"{cls.FAMILY} schema {cls.SCHEMA}; import the source file "
-                "again with `sysopt-gym data import`"
-            )
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in meta["fields"].items()
-        } | arrays
+        arrays = read_arrays(place, data)
+        schema, values = cls._described(place, arrays.pop("meta", None))
+        values |= arrays
         if schema != cls.SCHEMA:
-            values = cls.upgraded(schema, values)
+            values = cls._of_older(place, schema, values)
         stored = {stored_name(cls, spec.name): spec.name for spec in fields(cls)}
         optional = may_be_left_out(cls)
         if odd_ones := (values.keys() ^ stored.keys()) - (optional - values.keys()):
@@ -143,7 +132,56 @@ class Instance:
             raise InstanceError(
                 f"{place}: field {odd!r} is missing or unknown; import the file again"
             )
-        return cls(**{stored[name]: value for name, value in values.items()})
+        try:
+            return cls(**{stored[name]: value for name, value in values.items()})
+        except InstanceError as error:
+            raise InstanceError(f"{place}: {error}") from error
+
+    @classmethod
+    def _described(cls, place: str, meta: np.ndarray | None) -> tuple[int, dict[str, Any]]:
+        """Return the schema of a file, and its fields that are no arrays.
+
+        Args:
+            place: what errors call the file.
+            meta: the array that holds the JSON text of them; None if there is none.
+
+        Raises:
+            InstanceError: the text is not as `to_bytes` writes it, or of another family or schema.
+        """
+        if meta is None or meta.shape != () or meta.dtype.kind != "U":
+            raise InstanceError(f"{place}: not an instance file of this library; save it again")
+        document = parse_json(f"{place}, array meta", str(meta))
+        kept = document.get("fields") if isinstance(document, dict) else None
+        if not isinstance(kept, dict):
+            raise InstanceError(
+                f"{place}: not an instance file of this library (no fields); save it again"
+            )
+        family, schema = document.get("family"), document.get("schema")
+        is_known = type(schema) is int and schema in (*cls.OLDER_SCHEMAS, cls.SCHEMA)
+        if family != cls.FAMILY or not is_known:
+            raise InstanceError(
+                f"{place}: holds {family} schema {schema}, expected "
+                f"{cls.FAMILY} schema {cls.SCHEMA}; import the source file "
+                "again with `sysopt-gym data import`"
+            )
+        return schema, {
+            key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()
+        }
+
+    @classmethod
+    def _of_older(cls, place: str, schema: int, values: dict[str, Any]) -> dict[str, Any]:
+        """Return what `upgraded` makes of an older file's fields.
+
+        Raises:
+            InstanceError: they are not those of that schema.
+        """
+        try:
+            return cls.upgraded(schema, values)
+        except Exception as error:  # its fields have not been checked yet
+            raise InstanceError(
+                f"{place}: not a file of schema {schema} ({type(error).__name__}: {error}); import "
+                "the source file again"
+            ) from error
 
     @classmethod
     def upgraded(cls, schema: int, values: dict[str, Any]) -> dict[str, Any]:
@@ -181,6 +219,7 @@ class Instance:
 
 AnyInstance = TypeVar("AnyInstance", bound=Instance)
 SUFFIX = ".npz"  # of a saved instance's file name
+ZIP_MAGIC = b"PK\x03\x04"
 
 
 def save_archive(instances: Sequence[Instance], path: Path) -> None:
@@ -211,11 +250,16 @@ def holds_instances(path: Path) -> bool:
 
     Args:
         path: the file.
+
+    Raises:
+        InstanceError: it cannot be opened.
     """
+    with opened(path) as stream:
+        if stream.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
+            return path.suffix == ".zip"
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+        names = opened_zip(str(path), read_bytes(path)).namelist()
+    except InstanceError:
         return path.suffix == ".zip"
     return any(name.endswith(SUFFIX) for name in names)
 
@@ -234,20 +278,20 @@ def load_archive(
         InstanceError: not such a file, or a member is damaged.
     """
     data = read_bytes(path) if data is None else data
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = sorted(archive.namelist())
-            if "meta.npy" in names:
-                return [kind.from_bytes(data, str(path))]
-            odd = [name for name in names if not name.endswith(SUFFIX)]
-            if odd:
-                raise InstanceError(
-                    f"{path}: holds {', '.join(odd[:5])}, no instances of this library; unzip it "
-                    "and give one of the files"
-                )
-            members = [(f"{path}, member {name}", archive.read(name)) for name in names]
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InstanceError(f"{path}: damaged ({error}); copy or save it again") from error
+    archive = opened_zip(str(path), data)
+    names = sorted(archive.namelist())
+    if "meta.npy" in names:
+        return [kind.from_bytes(data, str(path))]
+    odd = [name for name in names if not name.endswith(SUFFIX)]
+    if odd:
+        raise InstanceError(
+            f"{path}: holds {', '.join(odd[:5])}, no instances of this library; unzip it "
+            "and give one of the files"
+        )
+    members = [
+        (f"{path}, member {name}", unpacked_member(str(path), archive, name)) for name in names
+    ]
+    refuse_unpacked(str(path), sum(unpacked_size(place, member) for place, member in members))
     return [kind.from_bytes(member, place) for place, member in members]
 
 

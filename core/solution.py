@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import OutputError, SolutionError
+from .documents import read_json
+from .errors import InstanceError, OutputError, SolutionError
+from .files import kind_of
 
 Status = Literal["optimal", "feasible"]
 
@@ -118,13 +120,11 @@ class SolutionFile:
             SolutionError: the file is missing, is not JSON, or lacks a field.
         """
         try:
-            document = json.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise SolutionError(
-                f"{path}: no such file; `sysopt-gym solve --out` makes one"
-            ) from error
-        except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-            raise SolutionError(f"{path}: not a solution file ({error})") from error
+            if kind_of(path) == "nothing":
+                raise SolutionError(f"{path}: no such file; `sysopt-gym solve --out` makes one")
+            document = read_json(path)
+        except InstanceError as error:
+            raise SolutionError(f"{error}; not a solution file") from error
         if not isinstance(document, dict):
             raise SolutionError(f"{path}: a solution file holds one JSON object")
         needed = ("family", "instance", "instance_hash", "actions")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InstanceError, UnknownNameError
+from .files import files_in, kind_of, user_path
 from .instance import holds_instances, load_archive
 from .lookup import check_name
 from .problem import Problem
@@ -30,27 +31,28 @@ def find_instances(problem: Problem[Any], argument: str, settings: Mapping[str, 
         InstanceError: the file or the set's data is missing or malformed.
         SettingError: a setting cannot be used.
     """
-    path = Path(argument).expanduser()
     if argument.partition("/")[0] in problem.sets:
         found = list(problem.sets.load(argument))
-    elif path.is_dir() and not problem.reads_folders:
+        return [apply_settings(problem, one, settings) for one in found]
+    path = user_path(argument)
+    kind = kind_of(path)
+    if kind == "nothing":
+        raise _neither(problem, argument, path)
+    if kind == "folder" and not problem.reads_folders:
         raise InstanceError(f"{argument}: is a folder; give one of the files in it")
-    elif path.is_dir() or (path.exists() and not holds_instances(path)):
+    if kind == "folder" or not holds_instances(path):
         check_settings(problem, settings)
         return [read_file(problem, path, settings)]
-    elif path.exists():
-        found = list(load_archive(problem.instance_type, path))
-    else:
-        raise _neither(problem, argument, path)
+    found = load_archive(problem.instance_type, path)
     return [apply_settings(problem, one, settings) for one in found]
 
 
 def _neither(problem: Problem[Any], argument: str, path: Path) -> UnknownNameError:
     near = difflib.get_close_matches(argument.partition("/")[0], problem.sets, n=1)
-    nearby = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-    near_file = difflib.get_close_matches(path.name, nearby, n=1)
+    nearby = files_in(path.parent) if kind_of(path.parent) == "folder" else []
+    near_file = difflib.get_close_matches(path.name, [one.name for one in nearby], n=1)
     hints = [f"the set {name!r}" for name in near]
-    hints += [f"the file {str(path.parent / name)!r}" for name in near_file]
+    hints += [f"the file {str(path.parent / name)!r}" for name in near_file if name != path.name]
     did_you_mean = f"did you mean {' or '.join(hints)}? " if hints else ""
     return UnknownNameError(
         f"{argument!r} is neither a {problem.family} instance set nor a file; {did_you_mean}"

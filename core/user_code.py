@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from .errors import MissingDependencyError, RegistryError
+from .errors import InstanceError, MissingDependencyError, RegistryError
+from .files import kind_of, read_bytes
 
 SUFFIX = ".py"
 
@@ -41,8 +43,9 @@ def import_file(path: Path) -> ModuleType:
             the line.
         MissingDependencyError: it imports a package that is not installed.
     """
+    content = _content(path)
     path = path.resolve()
-    digest = hashlib.sha256(str(path).encode() + b"\0" + _content(path)).hexdigest()[:12]
+    digest = hashlib.sha256(os.fsencode(path) + b"\0" + content).hexdigest()[:12]
     name = f"sysopt_gym_file_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
@@ -63,11 +66,11 @@ def import_file(path: Path) -> ModuleType:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise RegistryError(f"{path}: no such file; give the file that holds it") from None
-    except OSError as error:
-        raise RegistryError(f"{path}: cannot be read ({error.strerror})") from error
+        if kind_of(path) == "nothing":
+            raise RegistryError(f"{path}: no such file; give the file that holds it")
+        return read_bytes(path)
+    except InstanceError as error:
+        raise RegistryError(str(error)) from error
 
 
 @contextmanager

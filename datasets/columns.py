@@ -83,7 +83,8 @@ def _given(table: Table, wanted: Wanted, given: str) -> int:
     names = table.columns
     found = [at for at, name in enumerate(names) if name in (exact, given.strip().lower())]
     found = found or [at for at, name in enumerate(names) if plain(name) == plain(given)]
-    if not found and given.isascii() and given.isdecimal() and 0 < int(given) <= len(names):
+    is_place = given.isascii() and given.isdecimal() and len(given) < 10
+    if not found and is_place and 0 < int(given) <= len(names):
         found = [int(given) - 1]
     if len(found) == 1:
         return found[0]

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.archives import opened_zip
 from ..core.errors import InstanceError
 from ..core.files import read_bytes
-from .unpacking import ZIP_MAGIC, decoded, member, opened_zip, unpacked
+from ..core.instance import ZIP_MAGIC
+from .unpacking import decoded, member, unpacked
 
 NO_SETTINGS: Mapping[str, str] = {}
 
@@ -42,8 +44,7 @@ class UserFile:
         Raises:
             InstanceError: the zip is damaged.
         """
-        with opened_zip(self.path, self.data) as archive:
-            return archive.namelist()
+        return opened_zip(str(self.path), self.data).namelist()
 
     def member(self, name: str) -> UserFile:
         """Unpack a member of a zip.

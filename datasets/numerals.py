@@ -14,7 +14,7 @@ MISSING = frozenset(
 )  # fmt: skip
 # Those that may be words of their own, in a column of texts.
 WORDS = frozenset({"none", "nil", "missing", "nd", "n.d.", "-", "--", "."})
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_PLAIN = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _INFINITE = re.compile(r"[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})  # a minus sign, a dash

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
+from ..core import documents
 from ..core.errors import InstanceError
 from .files import listed
 
@@ -171,37 +171,17 @@ class Record:
 
 
 def parse_json(place: str, text: str, finite: bool = True) -> Record:
-    """Parse a JSON document.
+    """Parse a JSON document within the bounds of core.documents.
 
     Args:
         place: the file, for error messages.
         text: the document.
-        finite: whether NaN and infinities, which JSON does not have, are refused here; if not, the
-            code that reads the values must refuse them.
+        finite: whether NaN and infinities are refused here; see core.documents.parse_json.
 
     Raises:
-        InstanceError: not valid JSON; names line and column.
+        InstanceError: see core.documents.parse_json.
     """
-
-    def constant(token: str) -> float:
-        if finite:
-            raise InstanceError(
-                f"{place}: holds the number {token}, which is no quantity; give a finite one"
-            )
-        return float(token)
-
-    try:
-        return Record(place, "the document", json.loads(text, parse_constant=constant))
-    except InstanceError:
-        raise
-    except json.JSONDecodeError as error:
-        end = " (the file seems cut off)" if error.pos >= len(text.rstrip()) else ""
-        raise InstanceError(
-            f"{place}: not valid JSON at line {error.lineno}, column {error.colno}: "
-            f"{error.msg}{end}; copy or export it again"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise InstanceError(f"{place}: cannot be read as JSON ({error})") from error
+    return Record(place, "the document", documents.parse_json(place, text, finite))
 
 
 def _kind(value: object) -> str:

@@ -135,7 +135,8 @@ class Sets(InstanceSets[I]):
         instances = self._loaded[key]
         if not slash:
             return list(instances)
-        if not index.isdecimal() or int(index) >= len(instances):
+        is_place = index.isdecimal() and len(index) < 10  # int() takes no thousands of digits
+        if not is_place or int(index) >= len(instances):
             raise UnknownNameError(
                 f"{base} has no instance {index!r}; it holds {base}/0 to "
                 f"{base}/{len(instances) - 1}"

@@ -26,6 +26,9 @@ from .numerals import (
 )
 
 SEPARATORS = "\t;,| "  # of equal ones, the first is meant
+DIGITS = 20  # an int64 has fewer
+LONGEST_LINE = 2**23  # characters; its cells are parsed before their number is known
+MOST_CELLS = 20_000_000
 SNIFFED = 50  # lines that tell the separator
 _TOLD_SEPARATOR = re.compile(r"""["']?sep=(\\t|.)["']?""", re.IGNORECASE)
 
@@ -184,8 +187,10 @@ class Table:
             row = int(broken[0])
             self.refuse(row, column, f"is {values[row]:g}, expected a whole number")
         exact = [
-            int(cell) if cell.isascii() and cell.isdecimal() else int(float(cell)) for cell in cells
-        ]
+            int(cell) if len(cell) < DIGITS and cell.isascii() and cell.isdecimal()
+            else int(float(cell))
+            for cell in cells
+        ]  # fmt: skip
         return np.array(exact, np.int64)
 
 
@@ -271,15 +276,21 @@ def read_table(place: str, text: str, needed: Iterable[str], ragged: bool = Fals
 
     Raises:
         InstanceError: needed columns are missing (all are named) or twice there, there are no rows,
-            or a row has another number of cells.
+            a row has another number of cells, or the table is too large.
     """
     lines = io.StringIO(text, newline=None).readlines()
+    if max(map(len, lines), default=0) > LONGEST_LINE:
+        raise InstanceError(
+            f"{place}: has a line of more than {LONGEST_LINE} characters; give a part of it"
+        )
     skipped = _start(lines)
     told = _TOLD_SEPARATOR.fullmatch(lines[skipped].rstrip("\n")) if lines else None
     skipped += told is not None  # Excel's own first line
     body = lines[skipped:]
     separator = told[1] if told else _separator([line for line in body[:SNIFFED] if line.strip()])
     separator = "\t" if separator == "\\t" else separator
+    if text.count(separator) > MOST_CELLS:
+        raise InstanceError(f"{place}: has more than {MOST_CELLS} cells; give a part of it")
     reader = _cells(body, separator)
     try:
         columns = column_names(next(reader, []))

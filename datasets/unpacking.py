@@ -6,20 +6,18 @@ import bz2
 import gzip
 import io
 import lzma
-import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..core.archives import most_unpacked, opened_zip, refuse_unpacked, unpacked_member
 from ..core.errors import InstanceError
-from ..core.files import MEGABYTE
+from ..core.instance import ZIP_MAGIC
 from ..core.notes import note
 
-MOST_UNPACKED = 512 * MEGABYTE
 MOST_LAYERS = 4  # a gzip in a zip is two
-GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
+GZIP_MAGIC = b"\x1f\x8b"
 _PACKED: Mapping[bytes, tuple[str, Callable[[BinaryIO], Any]]] = {
     GZIP_MAGIC: ("gzip", gzip.open), b"BZh": ("bzip2", bz2.open), b"\xfd7zXZ\x00": ("xz", lzma.open)
 }  # fmt: skip
@@ -55,7 +53,7 @@ def unpacked(path: Path, data: bytes) -> bytes:
         data: its content.
 
     Raises:
-        InstanceError: damaged, larger than MOST_UNPACKED, or a workbook.
+        InstanceError: damaged, too large (see `most_unpacked`), or a workbook.
     """
     for _ in range(MOST_LAYERS):
         packed = next((way for magic, way in _PACKED.items() if data.startswith(magic)), None)
@@ -71,37 +69,16 @@ def unpacked(path: Path, data: bytes) -> bytes:
 def _decompressed(path: Path, data: bytes, kind: str, opener: Callable[[BinaryIO], Any]) -> bytes:
     try:
         with opener(io.BytesIO(data)) as stream:
-            return _bounded(path, stream.read(MOST_UNPACKED + 1))
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            content: bytes = stream.read(most_unpacked() + 1)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError) as error:
         raise InstanceError(f"{path}: damaged {kind} file ({error}); copy it again") from error
-
-
-@contextmanager
-def opened_zip(path: Path, data: bytes) -> Iterator[zipfile.ZipFile]:
-    """Open a zip.
-
-    Args:
-        path: the file, for error messages.
-        data: its content.
-
-    Raises:
-        InstanceError: the zip, or what the block reads of it, is damaged or encrypted.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InstanceError(f"{path}: damaged ({error}); copy it again") from error
-    except RuntimeError as error:
-        raise InstanceError(
-            f"{path}: cannot be opened ({error}); unzip it and give the file in it"
-        ) from error
+    refuse_unpacked(str(path), len(content))
+    return content
 
 
 def _only_member(path: Path, data: bytes) -> str | None:
     """Return the name of a zip's only file; None if it has several, or holds a saved instance."""
-    with opened_zip(path, data) as archive:
-        names = archive.namelist()
+    names = opened_zip(str(path), data).namelist()
     office = next((what for name, what in _OFFICE.items() if name in names), None)
     if office:
         raise InstanceError(f"{path}: {office}; save the sheet as CSV (UTF-8) and give that")
@@ -127,18 +104,9 @@ def member(path: Path, data: bytes, name: str) -> bytes:
         name: name of the member.
 
     Raises:
-        InstanceError: the zip is damaged, or the member is larger than MOST_UNPACKED.
+        InstanceError: see `opened_zip` and `unpacked_member`.
     """
-    with opened_zip(path, data) as archive, archive.open(name) as stream:
-        return _bounded(path, stream.read(MOST_UNPACKED + 1))
-
-
-def _bounded(path: Path, content: bytes) -> bytes:
-    if len(content) > MOST_UNPACKED:
-        raise InstanceError(
-            f"{path}: holds more than {MOST_UNPACKED // MEGABYTE} MB; unpack it and give a part"
-        )
-    return content
+    return unpacked_member(str(path), opened_zip(str(path), data), name)
 
 
 def decoded(path: Path, data: bytes, expected: str, encoding: str | None = None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.budget import Budget
 from ..core.errors import InstanceError, OutputError, SettingError, UnknownNameError
+from ..core.files import kind_of, user_path
 from ..core.instance import save_archive
 from ..core.lookup import check_name
 from ..core.problem import Problem
@@ -174,7 +175,7 @@ def reader_of(
             return False
         return True
 
-    if not Path(argument).expanduser().exists():
+    if kind_of(user_path(argument)) == "nothing":
         raise UnknownNameError(
             f"{argument!r} is neither an instance set of {', '.join(p.family for p in problems)} "
             "nor a file; `sysopt-gym list instances` names the sets"
@@ -205,7 +206,7 @@ def import_file(
         InstanceError: no such file, or malformed.
         SysOptError: see `load` and `reader_of`.
     """
-    if not path.exists():
+    if kind_of(path) == "nothing":
         raise InstanceError(f"{path}: no such file; give the file to import")
     if family is None:
         problems = [load_problem(name) for name in family_names()]

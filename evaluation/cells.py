@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.documents import read_json
 from ..core.errors import InstanceError, OutputError
 from ..core.files import PARTIAL, unwritable, write_bytes
 from ..core.folder_lock import sole_writer
@@ -245,7 +246,7 @@ class Folder:
     def read_run(self) -> dict[str, Any]:
         """Read the facts on how the comparison was made; empty if they were never written."""
         try:
-            facts = json.loads((self.path / RUN).read_text())
+            facts = read_json(self.path / RUN)
         except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
@@ -262,12 +263,12 @@ def _is_whole(data: bytes) -> bool:
 
 def _read(path: Path, nonce: str) -> Row:
     try:
-        facts = json.loads(path.read_text())
+        facts = read_json(path)
         if isinstance(facts, dict) and "world_seed" not in facts:
             seed = world_seed(str(facts.get("instance_hash")), facts.get("seed", 0), nonce)
             facts["world_seed"] = seed
         return Row.from_json(facts, str(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         problem = f"{path}: not a row of results ({error})"
     except OutputError as error:
         problem = str(error)

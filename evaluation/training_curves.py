@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from ..agents import history
+from ..agents.bounded_yaml import read_yaml
 from ..agents.history import Record
 from ..agents.run_folder import CONFIG, HISTORY, POLICY, SEED, TRIALS
 from ..core.contender_arguments import CARD
-from ..core.errors import OutputError
+from ..core.documents import read_json
+from ..core.errors import InstanceError, OutputError
 
 Axis = Literal["steps", "passes", "seconds"]
 Kind = Literal["run", "seeds", "sweep"]
@@ -64,7 +64,7 @@ class TrainedRun:
     def card(self) -> dict[str, Any]:
         """Return the card of the exported policy; empty before there is one."""
         try:
-            found = json.loads((self.folder / POLICY / CARD).read_text())
+            found = read_json(self.folder / POLICY / CARD)
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -170,9 +170,9 @@ def _run_folders(folder: Path) -> tuple[Kind, list[Path]]:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OutputError(f"{path}: cannot be read as a configuration ({error})") from error
+        found = read_yaml(path)
+    except InstanceError as error:
+        raise OutputError(str(error)) from error
     return found if isinstance(found, dict) else {}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..agents.recipe import JudgedFigure, load_recipe
 from ..core.budget import Budget
 from ..core.contracts import World
+from ..core.documents import read_json
 from ..core.files import write_bytes
 from ..core.problem import Problem
 from ..core.registry import contender_names, load_problem
@@ -96,7 +97,7 @@ def solver_levels(training: Training) -> dict[str, float]:
 def _known(folder: Folder) -> Mapping[str, float]:
     """Return the figures of rows that were computed before, by the row's key."""
     try:
-        found = json.loads((folder.path / LEVELS).read_text())
+        found = read_json(folder.path / LEVELS)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from sysopt_gym.core.errors import InstanceError, OutputError, SettingError
 from sysopt_gym.core.files import MEGABYTE, read_bytes, size_limit, write_bytes
-from sysopt_gym.datasets import unpacking
 from sysopt_gym.datasets.files import naming, read_file
 from sysopt_gym.datasets.records import parse_json
 
@@ -65,7 +64,8 @@ def test_a_gzip_is_read_as_what_is_in_it_and_never_past_the_bound(
     path.write_bytes(gzip.compress(b"\xef\xbb\xbfa,b"))
     file = read_file(path)
     assert (file.stem, file.text(), file.is_zip) == ("trace", "a,b", False)
-    monkeypatch.setattr(unpacking, "MOST_UNPACKED", 4)
+    path.write_bytes(gzip.compress(bytes(10**5)))
+    monkeypatch.setenv("SYSOPT_MAX_FILE_MB", "0.01")
     with pytest.raises(InstanceError, match=r"trace.csv.gz: holds more than"):
         read_file(path)
 
@@ -87,7 +87,9 @@ def test_a_zip_of_one_file_is_read_as_that_file_and_never_past_the_bound(
     packed = tmp_path / "twice.zip.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert read_file(packed).text() == "a,b"
-    monkeypatch.setattr(unpacking, "MOST_UNPACKED", 2)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("table.csv", bytes(10**5))
+    monkeypatch.setenv("SYSOPT_MAX_FILE_MB", "0.01")
     with pytest.raises(InstanceError, match="holds more than"):
         read_file(path)
 

@@ -6,7 +6,6 @@ t), but those of gfp as a BLOSUM matrix has them.
 
 from __future__ import annotations
 
-import io
 import re
 import string
 from collections.abc import Mapping
@@ -15,7 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...core.archives import read_array
 from ...core.errors import InstanceError
+from ...core.files import files_in
 from ...core.notes import note
 from ..columns import plain
 from ..files import UserFile, read_file
@@ -103,7 +104,7 @@ def _shards(path: Path, head: str, letter: str, number: str, tail: str) -> list[
     y = "y" if letter.islower() else "Y"
     mark = number[:1]
     own = re.compile(re.escape(f"{head}{x}{mark}") + r"(\d+)" + re.escape(tail))
-    found = {int(m[1]): p for p in path.parent.iterdir() if mark and (m := own.fullmatch(p.name))}
+    found = {int(m[1]): p for p in files_in(path.parent) if mark and (m := own.fullmatch(p.name))}
     paths = [found[at] for at in sorted(found)] or [path.with_name(f"{head}{x}{number}{tail}")]
     if found and len(found) <= max(found):
         gap = next(at for at in range(max(found)) if at not in found)
@@ -132,14 +133,7 @@ def _pair(x_path: Path, y_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
 
 
 def _array(path: Path) -> np.ndarray:
-    try:
-        loaded: np.ndarray = np.load(io.BytesIO(read_file(path).data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        why = "Python objects; save numbers" if "object" in str(error).lower() else f"{error}"
-        raise InstanceError(
-            f"{path}: not a readable array ({why}); save or copy it again"
-        ) from error
-    return loaded
+    return read_array(str(path), read_file(path).data)
 
 
 def _codes(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...core.errors import InstanceError
+from ...core.files import files_in
 from ..files import UserFile, listed, read_file
 from ..records import Record
 from ..tables import Table, read_table
@@ -82,7 +83,7 @@ def load_pair(path: Path, archive: UserFile | None, reading: Reading) -> Cluster
     Raises:
         InstanceError: names file, row, column and remedy.
     """
-    names = archive.members() if archive else sorted(one.name for one in path.iterdir())
+    names = archive.members() if archive else [one.name for one in files_in(path)]
     tables = {}
     for what in ("hosts", "vms"):
         name = _named(what, names)

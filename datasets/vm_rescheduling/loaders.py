@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...core.errors import InstanceError
+from ...core.files import files_in, kind_of, opened
 from ...core.instance import load_single
 from ..files import NO_SETTINGS, read_file
 from .assembly import Reading
@@ -53,13 +54,10 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> Cluster:
 
 def _read(path: Path, reading: Reading) -> tuple[Cluster, tuple[str, ...]]:
     """Return the cluster, and the settings that it was read with."""
-    if path.is_dir() and is_pair([one.name for one in path.iterdir()]):
+    if kind_of(path) == "folder" and is_pair([one.name for one in files_in(path)]):
         return load_pair(path, None, reading), READ_BY_FILES
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(16)
-    except OSError as error:
-        raise InstanceError(f"{path}: cannot be read ({error.strerror})") from error
+    with opened(path) as stream:
+        head = stream.read(16)
     if head == SQLITE_MAGIC:
         return load_azure(path), ()
     file = read_file(path, "split the snapshot by cluster")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import zlib
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
+from ...core.files import files_in, opened
 from ..files import read_file
 from ..tables import Table, header_of, read_table
 from ..unpacking import GZIP_MAGIC
@@ -93,7 +95,7 @@ def pair_of(path: Path, columns: tuple[str, ...]) -> Path:
     """
     found = [
         other
-        for other in sorted(path.parent.iterdir())
+        for other in files_in(path.parent)
         if other != path
         and other.name.endswith((".csv", ".csv.gz"))
         and set(columns) <= set(_header(other))
@@ -112,11 +114,12 @@ def pair_of(path: Path, columns: tuple[str, ...]) -> Path:
 
 def _header(path: Path) -> tuple[str, ...]:
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        with gzip.open(path) if packed else path.open("rb") as stream:
-            return header_of(stream.readline(10_000).decode("utf-8-sig", "replace"))
-    except (OSError, EOFError, zlib.error):
+            stream.seek(0)
+            lines = gzip.GzipFile(fileobj=stream) if packed else stream
+            return header_of(lines.readline(10_000).decode("utf-8-sig", "replace"))
+    except (OSError, EOFError, zlib.error, csv.Error, InstanceError):
         return ()
 
 

@@ -9,11 +9,13 @@ import math
 import sqlite3
 from array import array
 from pathlib import Path
+from time import thread_time
 from typing import NamedTuple
 
 import numpy as np
 
 from ...core.errors import InstanceError
+from ...core.files import MEGABYTE, opened
 from ...core.notes import note
 from ..files import read_file
 from ..tables import Table, header_of, read_table
@@ -35,6 +37,8 @@ AZURE_COLUMNS = {
 MAX_TIME = 1e15
 SLACK = 1e-6  # of a unit: what floating point may take from a whole number
 MOST_PARTS, FINE = 20_000, 10**6  # parts of a machine
+MOST_VMS = 10_000_000  # of an Azure trace
+MOST_SECONDS, STEPS = 30, 100_000  # of CPU, looked at after so many steps of sqlite
 ADVICE = "give a part of the trace"
 
 
@@ -204,19 +208,25 @@ def load_azure(
     try:
         base = _opened(path)
         try:
+            _bound(base)
             for table in AZURE_COLUMNS:
                 _check_columns(path, base, table)
             stays, per_core = _stays(path, base, _shares(path, base, machine), host)
         finally:
             base.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
+        if "interrupted" in str(error):
+            raise InstanceError(
+                f"{path}: its tables took more than {MOST_SECONDS} s to read; write the rows of "
+                "fewer VMs into a new file"
+            ) from error
         raise InstanceError(f"{path}: damaged sqlite file ({error}); copy it again") from error
     return snapshot(str(path), stays, host, time, hosts, per_core)
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     """Open a trace to be read, as it lies on disk or, if it is packed, in memory."""
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         packed = stream.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC
     if not packed:
         # immutable: a trace may lie in a folder where sqlite cannot write its lock
@@ -226,7 +236,22 @@ def _opened(path: Path) -> sqlite3.Connection:
     return base
 
 
+def _bound(base: sqlite3.Connection) -> None:
+    """Bound the time of queries and the length of values; the schema of a trace is a stranger's."""
+    end = thread_time() + MOST_SECONDS
+    base.set_progress_handler(lambda: thread_time() > end, STEPS)
+    base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MEGABYTE)
+    base.execute("PRAGMA trusted_schema = OFF")
+
+
 def _check_columns(path: Path, base: sqlite3.Connection, table: str) -> None:
+    kind, sql = base.execute(
+        "SELECT type, sql FROM sqlite_master WHERE lower(name) = lower(?)", (table,)
+    ).fetchone() or ("table", "")
+    if kind != "table" or "VIRTUAL" in str(sql).upper().split("(")[0].split():
+        raise InstanceError(
+            f"{path}: {table!r} is no table with rows of its own; write its rows into one"
+        )
     known = {str(row[1]) for row in base.execute(f"PRAGMA table_info({table})")}
     if not known:
         raise InstanceError(
@@ -295,6 +320,8 @@ def _stays(
     for vm, kind, start, end in base.execute("SELECT vmId, vmTypeId, starttime, endtime FROM vm"):
         if kind not in at:
             continue
+        if len(names) == MOST_VMS:
+            raise InstanceError(f"{path}: table vm has more than {MOST_VMS} VMs; give a part of it")
         begin = _number(path, "vm", vm, "starttime", start, -MAX_TIME, MAX_TIME)
         stop = math.inf
         if end is not None:

@@ -13,7 +13,6 @@ import pytest
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.core.instance import save_archive
 from sysopt_gym.core.notes import told_to
-from sysopt_gym.datasets import unpacking
 from sysopt_gym.datasets.federated_lr.generator import generate
 from sysopt_gym.datasets.federated_lr.images import pooled
 from sysopt_gym.datasets.federated_lr.instance import Federation
@@ -103,8 +102,8 @@ def test_a_damaged_gzip_and_one_without_end_are_refused(
     path.write_bytes(gzip.compress(bytes(5000))[:-9])
     with pytest.raises(InstanceError, match=r"damaged gzip .*copy it again"):
         load_file(path)
-    monkeypatch.setattr(unpacking, "MOST_UNPACKED", 4000)
-    path.write_bytes(gzip.compress(bytes(5000)))
+    monkeypatch.setenv("SYSOPT_MAX_FILE_MB", "0.01")
+    path.write_bytes(gzip.compress(bytes(10**5)))
     with pytest.raises(InstanceError, match="holds more than"):
         load_file(path)
 
