@@ -173,7 +173,7 @@ def read_array(place: str, data: bytes) -> np.ndarray:
             f"{place}: no readable array ({type(error).__name__}: {error}); save it again"
         ) from error
     if dtype.hasobject:
-        raise InstanceError(f"{place}: no readable array (Python objects); save numbers")
+        raise InstanceError(f"{place}: holds Python objects; save numbers")
     size, there = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
     if min(shape, default=0) < 0 or dtype.itemsize == 0 or size != there:
         raise InstanceError(

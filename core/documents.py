@@ -12,7 +12,7 @@ from .errors import InstanceError
 from .files import read_text
 
 MOST_DEPTH = 100  # objects and lists inside each other
-MOST_DIGITS = 400  # of a number; a float has up to 309 before its point
+MOST_DIGITS = 500  # of a number; a float has up to 309 before its point
 _LONG = re.compile(rf"\d{{{MOST_DIGITS + 1}}}", re.ASCII)
 _LARGE = re.compile(r"\d{300}|[eE]\+?\d{3}", re.ASCII)  # what may be too large for a float
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character outside Unicode's first plane

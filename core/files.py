@@ -132,8 +132,7 @@ def read_bytes(path: Path, advice: str = "", limit: int | None = None) -> bytes:
     with opened(path) as stream:
         try:
             size = os.fstat(stream.fileno()).st_size
-            # The kernel's own files say that they are empty, whatever they give.
-            data = b"" if size > limit else stream.read(limit + 1) or b""
+            data = b"" if size > limit else _content(stream, limit + 1)
         except OSError as error:
             raise _unreadable(path, error) from error
     size = max(size, len(data))
@@ -144,6 +143,19 @@ def read_bytes(path: Path, advice: str = "", limit: int | None = None) -> bytes:
             "instance"
         )
     return data
+
+
+def _content(stream: BinaryIO, most: int) -> bytes:
+    """Read up to `most` bytes, whatever the size of the file is said to be.
+
+    The kernel's own files say that they are empty, and one to whose end something is written has
+    more than it had.
+    """
+    parts = []
+    while most > 0 and (part := stream.read(min(most, MEGABYTE))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 def read_text(path: Path) -> str:

@@ -17,6 +17,7 @@ from ..agents.run_folder import CONFIG, HISTORY, POLICY, SEED, TRIALS
 from ..core.contender_arguments import CARD
 from ..core.documents import read_json
 from ..core.errors import InstanceError, OutputError
+from ..core.files import kind_of
 
 Axis = Literal["steps", "passes", "seconds"]
 Kind = Literal["run", "seeds", "sweep"]
@@ -159,6 +160,8 @@ def read_training(folder: Path) -> Training:
 
 def _run_folders(folder: Path) -> tuple[Kind, list[Path]]:
     """Return what kind of training a folder holds, and the folders of its runs."""
+    if kind_of(folder) != "folder":
+        return "run", []
     trials = sorted(path.parent for path in (folder / TRIALS).glob(f"*/{CONFIG}"))
     if trials:
         return "sweep", trials
