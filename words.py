@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -68,6 +69,12 @@ class Commands(TyperGroup):
             ctx: the click context.
             args: the command's arguments.
         """
+        try:
+            nul = b"\0" in os.fsencode("".join(args))
+        except UnicodeEncodeError:
+            nul = True
+        if nul:  # never from a shell
+            raise typer.BadParameter("an argument holds a character that no name can have")
         return super().parse_args(ctx, expand_lists(args))
 
     def invoke(self, ctx: Any) -> Any:

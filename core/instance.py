@@ -282,6 +282,8 @@ def load_archive(
     names = sorted(archive.namelist())
     if "meta.npy" in names:
         return [kind.from_bytes(data, str(path))]
+    if not names:
+        raise InstanceError(f"{path}: an empty zip, without instances; copy or save it again")
     odd = [name for name in names if not name.endswith(SUFFIX)]
     if odd:
         raise InstanceError(

@@ -36,7 +36,7 @@ from .entries import Entry as Entry
 from .entries import Family as Family
 from .entries import Tables as Tables
 from .entries import digest_of
-from .errors import CheckpointError, RegistryError
+from .errors import CheckpointError, InstanceError, RegistryError, SettingError
 from .lookup import PACKAGE, check_module, check_name, check_place, resolve
 from .problem import Problem
 
@@ -329,10 +329,16 @@ def read_file(problem: Problem[Any], path: Path, settings: Mapping[str, str]) ->
         InstanceError: the file is malformed or of no known format.
         SettingError: a setting cannot be used.
     """
-    for suffix, place in tables().formats.get(problem.family, {}).items():
-        if path.name.endswith(suffix):
+    formats = tables().formats.get(problem.family, {}).items()
+    place = next((place for suffix, place in formats if path.name.endswith(suffix)), None)
+    try:
+        if place is not None:
             return resolve(place)(path, settings)
-    return problem.load_file(path, settings)
+        return problem.load_file(path, settings)
+    except (InstanceError, SettingError) as error:
+        if path.name in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 @contextmanager

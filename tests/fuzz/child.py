@@ -15,6 +15,8 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +24,54 @@ CASE_SECONDS = 10.0  # of CPU
 MEMORY = 6 * 2**30  # bytes of address space; importing torch takes more than one of them
 
 
-def read(loader: str, path: Path) -> None:
-    """Read a file the way that a user's command does, and use what it holds."""
-    family, slash, _ = loader.partition("/")
-    if slash:
-        from sysopt_gym.core.registry import load_problem
-        from sysopt_gym.core.sources import find_instances
-
-        problem = load_problem(family)
-        for one in find_instances(problem, str(path), {}):
-            problem.describe(one)
-            problem.contender_view(one)
-            kept = type(one).from_bytes(one.to_bytes(), "again")
-            assert kept.content_hash == one.content_hash
-            one.name.encode()
-    elif loader == "packing":
+def reader_of(loader: str) -> Callable[[Path], object]:
+    """Return what reads such files the way that a user's command does, with all it imports."""
+    if loader == "packing":
         from sysopt_gym.datasets.memory_mapping.packing import load_packing
 
-        load_packing(path)
-    elif loader == "solution":
+        return load_packing
+    if loader == "solution":
         from sysopt_gym.core.solution import SolutionFile
 
-        SolutionFile.load(path).action_array(path)
-    elif loader == "result":
+        return lambda path: SolutionFile.load(path).action_array(path)
+    if loader == "result":
         from sysopt_gym.evaluation.cells import Folder
 
-        Folder(path).rows()
-    elif loader == "configuration":
-        from sysopt_gym.agents.configuration import load_config
+        return lambda path: Folder(path).rows()
+    if loader == "configuration":
+        from sysopt_gym.agents.configuration import load_config, load_recipe
 
-        load_config(path, {})
-    elif loader == "policy card":
+        load_recipe("vm_rescheduling")
+        return lambda path: load_config(path, {})
+    if loader == "policy card":
         from sysopt_gym.agents.checkpoints import policy_hash
 
-        policy_hash(path)
-    else:
-        raise ValueError(loader)
+        return policy_hash
+    return partial(_use, loader.partition("/")[0])
+
+
+def _use(family: str, path: Path) -> None:
+    """Load a family's file and use what it holds."""
+    from sysopt_gym.core.registry import load_problem
+    from sysopt_gym.core.sources import find_instances
+
+    problem = load_problem(family)
+    for one in find_instances(problem, str(path), {}):
+        problem.describe(one)
+        problem.contender_view(one)
+        kept = type(one).from_bytes(one.to_bytes(), "again")
+        assert kept.content_hash == one.content_hash
+        one.name.encode()
 
 
 def attempt(loader: str, path: Path) -> tuple[str, str]:
     """Read a file, and return how that ended and what was said."""
     from sysopt_gym.core.errors import SysOptError
 
+    read = reader_of(loader)
     signal.setitimer(signal.ITIMER_PROF, CASE_SECONDS)
     try:
-        read(loader, path)
+        read(path)
         return "ok", ""
     except SysOptError as error:
         return "refused", str(error)

@@ -55,12 +55,19 @@ condition {
 
 ENTRY main {
   p = f32[64,64]{1,0} parameter(0)
-  n = f32[64,64]{1,0} negate(p)
+  a = f32[64,64]{1,0} negate(p)
+  b = f32[64,64]{1,0} exponential(p)
+  c = f32[64,64]{1,0} add(a, b)
+  d = f32[64,64]{1,0} multiply(a, c)
+  e = f32[64,64]{1,0} add(b, d)
   z = s32[] constant(0)
-  t = (s32[], f32[64,64]{1,0}) tuple(z, n)
+  t = (s32[], f32[64,64]{1,0}) tuple(z, e)
   w = (s32[], f32[64,64]{1,0}) while(t), condition=condition, body=body
   g = f32[64,64]{1,0} get-tuple-element(w), index=1
-  ROOT s = f32[8,64]{1,0} slice(g), slice={[0:8], [0:64]}
+  h = f32[64,64]{1,0} add(g, a)
+  i = f32[64,64]{1,0} add(h, b)
+  j = f32[64,64]{1,0} add(i, c)
+  ROOT k = f32[64,64]{1,0} add(j, d)
 }
 """
 PACKING = "id,lower,upper,size\n" + "".join(f"b{k},{k},{k + 4},{64 * k + 64}\n" for k in range(12))
@@ -139,8 +146,10 @@ def _measured(folder: Path) -> Target:
 
 
 def _mutants(folder: Path) -> Target:
-    rows = ["M1V,1.5", "A4G,2", "K2R:Q9H,0.25", "Y5W,3", "R10K,-1", "T3S,4", "I6L:A7V,2.5", "WT,1"]
-    return _one(folder / "mutants.csv", "mutant,score\n" + "\n".join(rows) + "\nMKTAYIAKQR,0\n")
+    rows = {"WT": "MKTAYIAKQR", "A4G": "MKTGYIAKQR", "K2R:Q9H": "MRTAYIAKHR", "Y5W": "MKTAWIAKQR",
+            "M1V": "VKTAYIAKQR", "R10K": "MKTAYIAKQK", "T3S": "MKSAYIAKQR"}  # fmt: skip
+    lines = [f"{name},{text},{at}.5" for at, (name, text) in enumerate(rows.items())]
+    return _one(folder / "mutants.csv", "mutant,mutated_sequence,score\n" + "\n".join(lines) + "\n")
 
 
 def _arrays(folder: Path) -> Target:

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "40"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 BATCH = 20
-PATIENCE = 120.0  # seconds on the clock, for a machine that is busy
+PATIENCE = 240.0  # seconds on the clock, for a machine that is busy
 
 
 class Reader:
