@@ -1,5 +1,6 @@
 # make compare: from a fresh clone to a comparison report.  make test: from a fresh clone through the tests.
 # make check: lint, types, import contracts and the same tests; what continuous integration runs.
+# make fuzz: breaks files for every loader for FUZZ_SECONDS, otherwise than the tests did.
 # make mutants: plants faults and counts who notices them (FAMILY=vm_rescheduling for one family's).
 # make check-newest: the tests that need no ray, with the newest gymnasium, numpy and the rest.
 
@@ -13,7 +14,7 @@ FAMILIES ?= vm_rescheduling memory_mapping
 # One compute thread a process: rollouts and solvers run side by side, and seconds compare.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check check-newest lint types contracts mutants bench clean
+.PHONY: compare test check check-newest lint types contracts fuzz mutants bench clean
 
 compare: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym compare $(FAMILIES) --out $(OUT) --resume
@@ -51,6 +52,12 @@ types: $(VENV)/dev.stamp
 
 contracts: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
+
+# FUZZ_SEED=N tries again what a run with that seed tried.
+FUZZ_SECONDS ?= 1200
+FUZZ_SEED ?= $(shell date +%s)
+fuzz: $(VENV)/dev.stamp
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/pytest -n 0 tests/trust/test_fuzz.py
 
 # Faults planted one at a time; FAMILY narrows it to one family, JOBS are worker processes.
 JOBS ?= 1
