@@ -37,6 +37,19 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE ...", help="settings of the instance, e.g. mnl=25"),
 ]
 Out = Annotated[Path, typer.Option("--out", help="where to write")]
+
+
+def _trust(said: bool) -> None:
+    from .core.trust import trust_files
+
+    if said:
+        trust_files()
+
+
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", callback=_trust, help="read files that may run code when read (.pt2)"),
+]
 Cores = Annotated[int, typer.Option(help="cores of each contender; more CPU time makes it late")]
 Memory = Annotated[
     float | None, typer.Option(help="GiB of each contender; default: its part of the machine's")
@@ -89,7 +102,9 @@ def list_(what: Annotated[Listing | None, typer.Argument(help="default: all")] =
 
 
 @data_app.command("info")
-def data_info(family: Family, instance: InstanceArgument, settings: Settings = None) -> None:
+def data_info(
+    family: Family, instance: InstanceArgument, settings: Settings = None, trust: Trust = False
+) -> None:
     """Describe an instance, or each instance of a set.
 
     Example: `sysopt-gym data info vm_rescheduling lookalike:test`
@@ -114,6 +129,7 @@ def data_import(
         Path | None, typer.Option("--out", help="where to write (default: FILE's name with .npz)")
     ] = None,
     settings: Settings = None,
+    trust: Trust = False,
 ) -> None:
     """Convert your own file into instances, and describe them.
 
@@ -193,6 +209,7 @@ def data_record(
         str, typer.Option("--format", help="rllib (for BC, MARWIL) or minari")
     ] = "rllib",
     settings: Settings = None,
+    trust: Trust = False,
 ) -> None:
     """Record a contender's plans as episodes of the environment, for offline learning.
 
@@ -237,6 +254,7 @@ def solve(
     cores: Cores = 1,
     memory: Memory = None,
     isolate: Isolate = False,
+    trust: Trust = False,
 ) -> None:
     """Run one contender on one instance, judge its plan and write the solution.
 
@@ -274,6 +292,7 @@ def validate(
     instance: InstanceArgument,
     solution: Annotated[Path, typer.Argument(help="a solution file that solve wrote")],
     settings: Settings = None,
+    trust: Trust = False,
 ) -> None:
     """Judge a solution and print objective, feasible and violations as JSON.
 
@@ -315,6 +334,7 @@ def train(
             "default on the family's own, less those trained on",
         ),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Train an agent from a configuration.
 
@@ -372,6 +392,7 @@ def compare(
     cores: Cores = 1,
     memory: Memory = None,
     isolate: Isolate = False,
+    trust: Trust = False,
 ) -> None:
     """Play contenders on instances under one budget and one judge, and write the report.
 

@@ -27,6 +27,8 @@ from .packing import is_packing
 from .settings import DEFAULT_CAPACITY, read_trips, with_settings
 
 JSON_FORMAT = "sysopt-gym program 1"
+# Members by which archives of torch.export are known, of torch from 2.8 and before.
+OF_TORCH = ("archive_format", "serialized_exported_program.json")
 FORMATS = (
     "scheduled HLO text, program JSON, a torch.export .pt2, or an instance saved by this library"
 )
@@ -38,8 +40,9 @@ def load_file(
     """Read the program in a user's file.
 
     Supported are: scheduled XLA HLO text, plain or gzipped; this library's JSON (the schema is in
-    docs/memory_mapping.md); a program saved by torch.export (.pt2, needs torch); and what this
-    library saved itself (.npz, or a .zip set of one instance).
+    docs/memory_mapping.md); a program saved by torch.export (.pt2, needs torch, and the user's
+    `--trust`: torch can run code hidden in such a file); and what this library saved itself (.npz,
+    or a .zip set of one instance).
 
     Args:
         path: the file.
@@ -82,6 +85,8 @@ def load_file(
 def _load_archive(file: UserFile, hardware: str, capacity: str | None, trips: int) -> Program:
     if all(name.endswith((".npz", ".npy")) for name in file.members()):
         return load_single(Program, file.path, file.data)
+    if not any(name.rsplit("/", 1)[-1] in OF_TORCH for name in file.members()):
+        raise InstanceError(f"{file.path}: an archive of no known format; give {FORMATS}")
     from .torch_export import load_pt2
 
     return load_pt2(file.path, load_hardware(hardware), capacity or DEFAULT_CAPACITY, trips)

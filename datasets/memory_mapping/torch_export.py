@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InstanceError, MissingDependencyError
+from ...core.trust import trusts_files
 from .builder import Builder
 from .hardware import DEFAULT, Hardware, load_hardware
 from .instance import Program
@@ -65,7 +66,12 @@ def program_of_model(
 def load_pt2(
     path: Path, hardware: Hardware, capacity: str = DEFAULT_CAPACITY, trips: int = 1
 ) -> Program:
-    """Make a program of a file that torch.export.save wrote.
+    """Make a program of a file that torch.export.save wrote, if the user trusts it.
+
+    To load such a file can run code that somebody has put into it: torch unpickles parts of it
+    (with weights_only=False where the safe way fails), evaluates its expressions, and calls the
+    functions that its graph names. No way of reading it is free of that, so it is refused unless
+    the user says `--trust`.
 
     Args:
         path: the file, .pt2.
@@ -74,10 +80,17 @@ def load_pt2(
         trips: how often a while loop runs that does not count to a constant.
 
     Raises:
-        InstanceError: torch cannot load it (its reason is passed on), or a shape is dynamic.
+        InstanceError: the user has not said `--trust`, torch cannot load it (its reason is passed
+            on), or a shape is dynamic.
         SettingError: the capacity cannot be read.
         MissingDependencyError: torch is not installed.
     """
+    if not trusts_files():
+        raise InstanceError(
+            f"{path}: PyTorch can run code that is hidden in such a file when it is loaded; if you "
+            "trust whoever made it, add --trust (or set SYSOPT_TRUST=1), else give the program as "
+            "HLO text or program JSON"
+        )
     torch = _torch()
     try:
         exported = torch.export.load(str(path))

@@ -20,7 +20,7 @@ from ...core.files import files_in
 from ...core.notes import note
 from ..columns import plain
 from ..files import UserFile, read_file
-from .instance import MOST_LETTERS, encode
+from .instance import MOST_LENGTH, MOST_LETTERS, encode
 from .landscape_tables import DNA, PROTEIN
 from .letters import alphabet_of, readable
 from .measured import WILD_TYPES
@@ -140,10 +140,11 @@ def _codes(
     path: Path, x: np.ndarray, places: list[str], settings: Mapping[str, str]
 ) -> tuple[np.ndarray, int]:
     """Return codes int64 [N, L], and how many letters there are; 0 if that is not known."""
-    if x.size > MOST_NUMBERS or (x.ndim == 3 and min(x.shape[1:]) > MOST_LETTERS):
+    few, many = sorted(x.shape[1:]) if x.ndim == 3 else (0, 0)
+    if x.size > MOST_NUMBERS or few > MOST_LETTERS or many > MOST_LENGTH:
         raise InstanceError(
             f"{path}: has shape {x.shape}; give {MOST_NUMBERS:,} numbers at most, and of one-hot "
-            f"rows [N, L, V] {MOST_LETTERS} letters at most"
+            f"rows [N, L, V] {MOST_LENGTH} positions and {MOST_LETTERS} letters at most"
         )
     if x.ndim == 3 and x.dtype.kind in "fiub":
         hot = x.astype(np.float64)

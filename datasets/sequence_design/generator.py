@@ -56,8 +56,11 @@ def generate(parameters: Mapping[str, str], seed: int) -> DesignTask:
         SettingError: a parameter cannot be read, is out of range, or allows no function.
         InstanceError: the task is impossible: all scores are equal, say.
     """
-    whole = {key: _whole(parameters, key) for key in _WHOLE}
-    real = {key: _real(parameters, key) for key in _REAL}
+    try:
+        whole = {key: _whole(parameters, key) for key in _WHOLE}
+        real = {key: _real(parameters, key) for key in _REAL}
+    except SettingError as error:
+        raise SettingError(f"generate sequence_design: {error}") from error
     if whole["quantization"] > whole["motif_length"]:
         raise SettingError(
             f"generate sequence_design: quantization={whole['quantization']} exceeds "

@@ -146,6 +146,7 @@ def assemble(
     row = {host.name: at for at, host in enumerate(hosts)}
     flavors: dict[tuple[str, tuple[tuple[int, int], ...]], int] = {}
     placed = []
+    numbers: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}  # of places, by equal parts
     for guest in guests:
         if guest.host not in row:
             guest.entry.refuse(
@@ -158,10 +159,14 @@ def assemble(
         # Larger parts first, equal ones by their node: VMs that are alike get one flavor.
         parts = sorted(guest.parts, key=lambda part: (-part[1], -part[2], part[0]))
         sizes = tuple((cpu, mem) for _, cpu, mem in parts)
-        try:
-            place = places_of(sizes, width).index(tuple(node for node, *_ in parts))
-        except InstanceError as error:
-            guest.entry.refuse(str(error))
+        alike = tuple(map(sizes.index, sizes))
+        if alike not in numbers:
+            try:
+                places = places_of(sizes, width)
+            except InstanceError as error:
+                guest.entry.refuse(str(error))
+            numbers[alike] = {nodes: number for number, nodes in enumerate(places)}
+        place = numbers[alike][tuple(node for node, *_ in parts)]
         key = (guest.kind or _size_name(sizes), sizes)
         placed.append((flavors.setdefault(key, len(flavors)), row[guest.host], place))
     flavor, host, place_numbers = np.array(placed, np.int64).T

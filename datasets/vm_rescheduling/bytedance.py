@@ -10,7 +10,7 @@ from ...core.notes import note
 from ..files import listed, naming
 from ..records import Record, parse_json
 from .assembly import MAX_CPU, MAX_MEM_MB, Group, Guest, Host, Reading, assemble
-from .instance import ACTIVE, STATUS_NAMES, Cluster
+from .instance import ACTIVE, MOST_NODES, STATUS_NAMES, Cluster
 
 MOST_NAMED = 8  # records that a message lists
 MEMORY_KEYS = ("memory_huge_total_mb", "memory_total_mb", "total_mem_mb")
@@ -52,6 +52,10 @@ class _Snapshot:
         self.members = document.get("cluster_list").items("host_info", "vm_instance")
         self.hosts = [one for member in self.members for one in member.get("host_info").items()]
         self.vms = [one for member in self.members for one in member.get("vm_instance").items()]
+        self.types: dict[str, Record] = {}
+        if document.has("vm_type_list"):
+            for kind in document.get("vm_type_list").items("vm_type"):
+                self.types.setdefault(kind.get("vm_type").text(), kind)
         self.groups = [
             group
             for member in self.members
@@ -134,6 +138,8 @@ class _Snapshot:
         entries = record.get("numa").items() if record.has("numa") else []
         if record.has("numa") and not entries:
             record.get("numa").refuse("has 0 NUMA nodes; give a host at least one")
+        if len(entries) > MOST_NODES:
+            record.get("numa").refuse(f"has {len(entries)} NUMA nodes, more than {MOST_NODES}")
         count = max(1, len(entries))
         nodes: dict[int, tuple[int, int]] = {}
         for place, entry in enumerate(entries):
@@ -189,7 +195,10 @@ class _Snapshot:
         if not record.has("numa"):
             return self._parts_by_type(record, nodes)
         parts: list[tuple[int, int, int]] = []
-        for part in record.get("numa").items():
+        given = record.get("numa").items()
+        if len(given) > MOST_NODES:
+            record.get("numa").refuse(f"has {len(given)} NUMA nodes, more than {MOST_NODES}")
+        for part in given:
             node = part.get("node").whole(0, MAX_CPU) if part.has("node") else 0
             if any(node == other for other, *_ in parts):
                 part.refuse(f"node {node} stands twice; the parts of a VM are on different nodes")
@@ -202,9 +211,7 @@ class _Snapshot:
     def _type_of(self, vm: Record) -> Record | None:
         if not (vm.has("instance_type") and self.document.has("vm_type_list")):
             return None
-        name = vm.get("instance_type").value
-        kinds = self.document.get("vm_type_list").items("vm_type")
-        return next((kind for kind in kinds if kind.value["vm_type"] == name), None)
+        return self.types.get(vm.get("instance_type").text())
 
     def _parts_by_type(self, vm: Record, nodes: int) -> list[tuple[int, int, int]]:
         """Return the parts of a VM that its type tells: the same on each node of its host."""
@@ -283,7 +290,7 @@ def _ratio(record: Record, key: str) -> float:
 
 
 def _members(data: Record, vm_row: dict[str, int]) -> list[int]:
-    rows: list[int] = []
+    rows: dict[int, None] = {}
     for entry in data.items():
         name = entry.text()
         if name not in vm_row:
@@ -292,5 +299,5 @@ def _members(data: Record, vm_row: dict[str, int]) -> list[int]:
             )
         if vm_row[name] in rows:
             entry.refuse(f"{name!r} stands twice in this deployment set; remove one")
-        rows.append(vm_row[name])
-    return rows
+        rows[vm_row[name]] = None
+    return list(rows)

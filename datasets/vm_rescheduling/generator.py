@@ -8,6 +8,7 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import InstanceError, SettingError
+from ..setting_texts import real, whole
 from .instance import ACTIVE, DEFAULT_TASK, Cluster
 
 NODE_CPU, NODE_MEM_MB = 44, 184_388
@@ -28,13 +29,15 @@ MEDIUM_FLAVORS = (
     ("22xlarge", 44, 2, 4),
     ("xlarge-double", 2, 2, 3),
 )
-MEDIUM_PMS = 279
+MEDIUM_PMS, MEDIUM_VMS = 279, 2089
+MOST_PMS = 10_000  # with 75,000 VMs, which are placed one by one in half a minute
+MOST_SETS, MOST_DRAWS = 10_000, 2e8
 PMS_PER_RACK = 28
 EXIT_FRACTION = 0.035
 BIG_CORES = 32
 
 PARAMETERS: Mapping[str, Setting] = {
-    "pms": Setting(str(MEDIUM_PMS), "physical machines (at least 2)"),
+    "pms": Setting(str(MEDIUM_PMS), f"physical machines (2 to {MOST_PMS})"),
     "exits": Setting(
         str(EXIT_FRACTION), "fraction of VMs that leave after placement: higher is emptier"
     ),
@@ -60,17 +63,18 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
         SettingError: a parameter cannot be read or is out of range.
         InstanceError: the mix of VMs found no placement.
     """
+    texts = {key: setting.default for key, setting in PARAMETERS.items()} | dict(parameters)
     try:
-        pms = int(parameters.get("pms", PARAMETERS["pms"].default))
-        exits = float(parameters.get("exits", PARAMETERS["exits"].default))
-        sets = int(parameters.get("sets", "0"))
-        rack_sets = int(parameters.get("rack_sets", "0"))
-        pinned = float(parameters.get("pinned", "0"))
-    except ValueError as error:
+        pms = whole(texts, "pms", MOST_PMS, 2)
+        sets, rack_sets = (whole(texts, key, MOST_SETS) for key in ("sets", "rack_sets"))
+        exits, pinned = real(texts, "exits", (0.0, 0.999)), real(texts, "pinned", (0.0, 1.0))
+    except SettingError as error:
         raise SettingError(f"generate vm_rescheduling: {error}") from error
-    if pms < 2 or not 0 <= exits < 1 or not 0 <= pinned <= 1 or sets < 0 or rack_sets < 0:
+    vms = round(pms * MEDIUM_VMS / MEDIUM_PMS)
+    if (sets + rack_sets) * vms > MOST_DRAWS:
         raise SettingError(
-            "generate vm_rescheduling: needs pms >= 2, 0 <= exits < 1, 0 <= pinned <= 1, sets >= 0"
+            f"generate vm_rescheduling: sets={sets} and rack_sets={rack_sets} of about {vms} VMs "
+            f"need {(sets + rack_sets) * vms:.2g} draws, more than {MOST_DRAWS:.0e}; set fewer"
         )
     rng = np.random.default_rng([seed, pms])
     for _attempt in range(20):

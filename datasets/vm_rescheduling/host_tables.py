@@ -21,7 +21,7 @@ from ..files import UserFile, listed, read_file
 from ..records import Record
 from ..tables import Table, read_table
 from .assembly import MAX_CPU, MAX_MEM_MB, Group, Guest, Host, Reading, assemble
-from .instance import ACTIVE, STATUS_NAMES, Cluster
+from .instance import ACTIVE, MOST_NODES, STATUS_NAMES, Cluster
 
 # The columns of each table, with other names that they may have.
 HOST_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -44,6 +44,7 @@ VM_COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 NEEDED = {"hosts.csv": ("host", "cpu", "memory_mb"), "vms.csv": ("vm", "host", "cpu", "memory_mb")}
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".txt")
+MOST_DIGITS = 18  # of a number that 64 bits hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,11 @@ def _read_hosts(columns: _Columns, reading: Reading) -> list[Host]:
         zip(names, columns.texts("status"), columns.texts("rack"), strict=True)
     ):
         entry = _Row(table, row)
-        if counts[row] and not (counts[row].isdecimal() and 0 < int(counts[row]) <= 64):
-            entry.refuse(f"nodes is {counts[row]!r}, expected a whole number from 1 to 64")
+        plain = counts[row].isdecimal() and len(counts[row]) <= MOST_DIGITS
+        if counts[row] and not (plain and 0 < int(counts[row]) <= MOST_NODES):
+            entry.refuse(
+                f"nodes is {counts[row][:40]!r}, expected a whole number from 1 to {MOST_NODES}"
+            )
         count = int(counts[row] or 1)
         if cpu[row] % count or memory[row] % count:
             entry.refuse(
@@ -211,11 +215,14 @@ def _shared(entry: _Row, what: str, cell: str, count: int, high: int) -> list[in
 
 
 def _whole_parts(entry: _Row, what: str, cell: str, high: int) -> list[int]:
-    found = []
+    found: list[int] = []
     for part in cell.split("+"):
         text = part.strip().removesuffix(".0")
-        if not (text.isascii() and text.isdecimal() and int(text) <= high):
-            entry.refuse(f"{what} is {cell!r}, expected whole numbers such as 8 or 8+4")
+        plain = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+        if not plain or int(text) > high or len(found) >= MOST_NODES:
+            entry.refuse(
+                f"{what} is {cell[:40]!r}, expected whole numbers up to {high} such as 8 or 8+4"
+            )
         found.append(int(text))
     return found
 

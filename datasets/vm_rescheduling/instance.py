@@ -18,6 +18,13 @@ FRAGMENT_CORES = 16
 LARGE_CORES = 64
 LARGE_MEM_MB = 64 * 1024
 PEAK_CHURN_PER_MIN = 175.0
+MOST_CHURN_PER_MIN = 10_000.0  # fifty times the published peak; each event is played one by one
+MOST_MOVES = 1_000_000
+MOST_NODES = 64  # NUMA nodes of a host
+MOST_UNITS = 10**9  # of CPU in a core
+LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
+MOST_TOTAL = 2.0**62  # of CPU or memory, added up in 64 bits
+MOST_DESTINATIONS = 20_000_000  # places of a VM on all hosts together
 
 
 @declared
@@ -88,14 +95,18 @@ class Cluster(Instance):
     set_by_rack: np.ndarray = array(
         "bool", "S", "No VM may move to a host (or, if True, a rack) that holds another of its set."
     )
-    cpu_per_core: int = whole("Units of CPU in one core (1, or 1000 for millicores).", low=1)
+    cpu_per_core: int = whole(
+        "Units of CPU in one core (1, or 1000 for millicores).", low=1, high=MOST_UNITS
+    )
     mnl: int = whole(
         "Migration number limit, the most moves in a plan.",
-        low=1, remedy="a plan needs at least one move (mnl >= 1)",
+        low=1, high=MOST_MOVES,
+        remedy=f"a plan needs at least one move (mnl >= 1), and {MOST_MOVES} at most",
     )  # fmt: skip
     pm_move_cap: int = whole(
         "The most moves a PM may take part in, as source or destination; 0 for no limit.",
-        low=0, remedy="give 0 for no limit, or a positive number",
+        low=0, high=MOST_MOVES,
+        remedy=f"give 0 for no limit, or a positive number, {MOST_MOVES} at most",
     )  # fmt: skip
     objective: str = choice(OBJECTIVES, "What a plan is for; see the family's documentation.")
     goal_rate: float = number(
@@ -108,12 +119,16 @@ class Cluster(Instance):
     weights: np.ndarray = array(
         "float64", "3",
         "Of the 16-core, 64-core and 64-GiB memory fragment rates (objective mixed).",
-        low=0, remedy="the weights of the rates must be finite, not negative, and not all 0",
+        low=0, high=MOST_WEIGHT,
+        remedy="the weights of the rates must be finite, not negative, not all 0, and no larger "
+        f"than {MOST_WEIGHT:g}: only their ratios count",
     )  # fmt: skip
     mode: str = choice(MODES, "In live mode VMs arrive and leave while a contender computes.")
     churn_per_min: float = number(
         "VM arrivals and exits together, in live mode.",
-        low=0, unit="1/min", remedy="give a finite rate of at least 0",
+        low=0, high=MOST_CHURN_PER_MIN, unit="1/min",
+        remedy=f"give a finite rate from 0 to {MOST_CHURN_PER_MIN:g} (the published peak is "
+        f"{PEAK_CHURN_PER_MIN:g}); more would take longer to play than it lasts",
     )  # fmt: skip
     part_cpu: np.ndarray = array(
         "int64", "K,C",
@@ -219,8 +234,12 @@ class Cluster(Instance):
         self._check_nodes()
         if self.objective == "drain" and len(self.drain_pms) == 0:
             self.refuse("objective drain needs hosts to drain; set drain=HOST,HOST")
-        if not self.weights.any():
-            self.refuse(f"weights {self.weights.tolist()} must be finite and not all 0")
+        if self.weights.max() < LEAST_WEIGHT:
+            self.refuse(
+                f"weights {self.weights.tolist()} must be finite and not all 0 (one of them "
+                f"{LEAST_WEIGHT:g} at least); only their ratios count"
+            )
+        self._check_totals()
         free_cpu, free_mem = self.free()
         for what, free in (("CPU", free_cpu), ("memory", free_mem)):
             pm, node = np.unravel_index(int(free.argmin()), free.shape)
@@ -231,10 +250,26 @@ class Cluster(Instance):
                     "give the factors that such hosts are sold by: --set overcommit=CPU,MEMORY"
                 )
 
+    def _check_totals(self) -> None:
+        """Refuse sizes that do not add up in 64 bits."""
+        parts = self.flavor_nodes[self.vm_flavor]
+        for what, has, needs in (
+            ("CPU", self.numa_cpu, self.flavor_cpu), ("memory", self.numa_mem, self.flavor_mem)
+        ):  # fmt: skip
+            asked = float(needs[self.vm_flavor].astype(np.float64) @ parts)
+            total = max(float(has.sum(dtype=np.float64)), asked)
+            if total > MOST_TOTAL:
+                self.refuse(
+                    f"its hosts have, or its VMs need, {total:.3g} units of {what} together; "
+                    "correct the sizes, or split the snapshot by cluster"
+                )
+
     def _check_nodes(self) -> None:
         """Refuse wrong parts of flavors, and places that are none."""
         if self.n_nodes < 2:
             self.refuse("numa_cpu has one column; give hosts of one NUMA node a second one of 0")
+        if self.n_nodes > MOST_NODES:
+            self.refuse(f"numa_cpu has {self.n_nodes} columns, more than {MOST_NODES} NUMA nodes")
         gaps = np.argwhere((self.numa_cpu[:, 1:] > 0) & (self.numa_cpu[:, :-1] == 0))
         if gaps.size and self.n_nodes > 2:
             self.refuse(
@@ -251,6 +286,11 @@ class Cluster(Instance):
             if not all(map(np.array_equal, largest, (self.flavor_cpu, self.flavor_mem))):
                 self.refuse("flavor_cpu and flavor_mem must be the largest part of each flavor")
         places = self.places()
+        if places.stride * self.n_pms > MOST_DESTINATIONS:
+            self.refuse(
+                f"{self.n_pms} hosts with {places.stride} places each for a VM are more than "
+                f"{MOST_DESTINATIONS}; make the parts of VMs equal, or split the snapshot"
+            )
         wrong = np.flatnonzero(self.vm_numa >= places.count[self.vm_flavor])
         if wrong.size:
             vm = int(wrong[0])

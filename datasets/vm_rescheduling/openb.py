@@ -24,6 +24,7 @@ POD_COLUMNS = (
 )  # fmt: skip
 GPU_MILLI = 1000  # a whole GPU
 MAX_CPU, MAX_MEM, MAX_GPUS, MAX_TIME = 10**9, 10**12, 64, 1e15
+MOST_TRIES = 5 * 10**9  # events x nodes: each event looks at every node
 
 
 def load_openb(nodes: Path, pods: Path, time: float | None = None) -> Cluster:
@@ -124,7 +125,8 @@ def _header(path: Path) -> tuple[str, ...]:
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> Table:
-    return read_table(str(path), read_file(path).text("a CSV file in UTF-8"), columns)
+    text = read_file(path).text("a CSV file in UTF-8", "utf-8-sig")
+    return read_table(str(path), text, columns)
 
 
 def _events(pods: Table, time: float | None) -> list[tuple[int, bool]]:
@@ -174,6 +176,11 @@ def _place(
         frozenset(spec): np.array([not spec or model in spec for model in models]) for spec in specs
     }
     counts = nodes.wholes("gpu", 0, MAX_GPUS)
+    if len(events) * len(capacity) > MOST_TRIES:
+        raise InstanceError(
+            f"{pods.place}: {len(events)} arrivals and exits on {len(capacity)} nodes would take "
+            "minutes to place; give a part of the trace"
+        )
     free = capacity.copy()
     free_gpu = np.where(np.arange(max(counts.max(), 1)) < counts[:, None], GPU_MILLI, -1)
     at = np.full(len(demand), -1, np.int64)

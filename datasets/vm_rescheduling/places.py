@@ -7,6 +7,7 @@ parts has one place on a host of two nodes, and one of two unequal parts has two
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,6 +16,7 @@ import numpy as np
 from ...core.errors import InstanceError
 
 MOST_PLACES = 2000  # of a flavor on one host
+MOST_CELLS = 20_000_000  # flavors x places x nodes, which tables hold
 Part = tuple[int, int]  # CPU and memory
 
 
@@ -46,10 +48,25 @@ def places_of(parts: tuple[Part, ...], nodes: int) -> list[tuple[int, ...]]:
 
     Returns:
         The places in ascending order; of a VM of one part, place s is node s.
+
+    Raises:
+        InstanceError: there are more than MOST_PLACES.
     """
     alike: dict[Part, list[int]] = {}
     for at, part in enumerate(parts):
         alike.setdefault(part, []).append(at)
+    count, left = 1, nodes
+    for group in alike.values():
+        count *= math.comb(left, len(group))
+        left -= len(group)
+        if count > MOST_PLACES:
+            raise InstanceError(
+                f"a VM of {len(parts)} parts ({len(alike)} different ones) has more than "
+                f"{MOST_PLACES} places on a host of {nodes} NUMA nodes; make its parts equal, or "
+                "fewer"
+            )
+        if left < 0:
+            break  # more parts than nodes: no place
     found: list[dict[int, int]] = [{}]
     for group in alike.values():
         found = [
@@ -59,11 +76,6 @@ def places_of(parts: tuple[Part, ...], nodes: int) -> list[tuple[int, ...]]:
                 [node for node in range(nodes) if node not in place.values()], len(group)
             )
         ]
-        if len(found) > MOST_PLACES:
-            raise InstanceError(
-                f"a VM of {len(parts)} parts ({len(alike)} different ones) has more than "
-                f"{MOST_PLACES} places on a host of {nodes} NUMA nodes; make its parts equal"
-            )
     return sorted(tuple(place[at] for at in range(len(parts))) for place in found)
 
 
@@ -75,7 +87,7 @@ def make_places(flavors: list[tuple[Part, ...]], nodes: int) -> Places:
         nodes: the most NUMA nodes of a host.
 
     Raises:
-        InstanceError: a flavor has more than MOST_PLACES places.
+        InstanceError: a flavor has more than MOST_PLACES places, or all have too many.
     """
     alike: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     of_flavor = []
@@ -85,6 +97,11 @@ def make_places(flavors: list[tuple[Part, ...]], nodes: int) -> Places:
             alike[shape] = places_of(parts, nodes)
         of_flavor.append(alike[shape])
     stride = max(2, *map(len, of_flavor)) if of_flavor else 2
+    if len(flavors) * stride * nodes > MOST_CELLS:
+        raise InstanceError(
+            f"{len(flavors)} flavors with {stride} places each on hosts of {nodes} NUMA nodes are "
+            f"more than {MOST_CELLS} cells; make the parts of VMs equal, or split the snapshot"
+        )
     cpu = np.zeros((len(flavors), stride, nodes), np.int64)
     mem, uses = np.zeros_like(cpu), np.zeros(cpu.shape, np.bool_)
     for k, (parts, places) in enumerate(zip(flavors, of_flavor, strict=True)):

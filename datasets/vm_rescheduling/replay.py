@@ -17,6 +17,7 @@ from ...core.errors import InstanceError
 from ...core.notes import note
 from .instance import ACTIVE, DEFAULT_TASK, Cluster
 
+MOST_TRIES = 2 * 10**10  # hosts that are looked at for all arrivals together: half a minute
 MILLI = 1000  # units of CPU in a core, unless others are asked for: traces give fractions
 MB_PER_GB = 1024
 
@@ -133,6 +134,11 @@ def snapshot(
         room_mem,
         len(came) if hosts is None else hosts,
     )
+    if opened < 0:
+        raise InstanceError(
+            f"{place}: {len(came)} VMs on thousands of hosts would take minutes to place; give a "
+            "part of the trace"
+        )
     running = np.flatnonzero((at >= 0) & (stays.end > moment))
     if running.size == 0:
         events = np.concatenate([stays.start, stays.end])
@@ -179,8 +185,9 @@ def _best_fit(
 
     Returns:
         Host of each VM, int64 [N], -1 if it never ran or found no room; and the number of hosts
-        used.
+        used, -1 if that takes more than MOST_TRIES looks at a host.
     """
+    tries = 0
     at = np.full(len(cpu), -1, np.int64)
     free_cpu = np.full(hosts, room_cpu, np.int64)
     free_mem = np.full(hosts, room_mem, np.int64)
@@ -192,6 +199,9 @@ def _best_fit(
                 free_cpu[at[vm]] += cpu[vm]
                 free_mem[at[vm]] += mem[vm]
             continue
+        tries += opened
+        if tries > MOST_TRIES:
+            return at, -1
         best = -1
         for pm in range(opened):
             fits = free_cpu[pm] >= cpu[vm] and free_mem[pm] >= mem[vm]

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
+from ..setting_texts import cut, whole
 from .assembly import Reading
-from .instance import DEFAULT_TASK, MODES, OBJECTIVES, STATUS_NAMES, Cluster
+from .instance import DEFAULT_TASK, MODES, MOST_MOVES, OBJECTIVES, STATUS_NAMES, Cluster
 
 SETTINGS: Mapping[str, Setting] = {
     "mnl": Setting("50", "the most moves in a plan (a file or set may bring its own)"),
@@ -91,7 +92,7 @@ def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
     for key, text in values.items():
         try:
             if key in ("mnl", "pm_move_cap"):
-                changes[key] = int(text)
+                changes[key] = whole(values, key, MOST_MOVES)
             elif key in ("goal_rate", "churn_per_min"):
                 changes[key] = float(text)
             elif key == "weights":
@@ -105,7 +106,7 @@ def with_settings(cluster: Cluster, values: Mapping[str, str]) -> Cluster:
             else:
                 changes[key] = text
         except ValueError as error:
-            raise SettingError(f"setting {key}={text!r} cannot be read ({error})") from error
+            raise SettingError(f"setting {key}={cut(text)} cannot be read ({error})") from error
     return dataclasses.replace(cluster, **changes) if changes else cluster  # type: ignore[arg-type]
 
 

@@ -380,6 +380,8 @@ def _denominator(shares: np.ndarray) -> int:
         shares: float64 [K]; fractions.
     """
     different = np.unique(shares)
+    if len(different) > MOST_PARTS:  # more than there are fractions with small denominators
+        return 0
     decimals = (d for d in range(4, 7) if (np.abs(different - different.round(d)) < 1e-12).all())
     slack = 0.501 * 10.0 ** -next(decimals, 6)
     for parts in range(1, MOST_PARTS + 1):

@@ -306,7 +306,9 @@ def make_model() -> Any:
     return Model()
 
 
-def test_a_model_becomes_a_program_whose_views_cost_nothing(tmp_path: Path) -> None:
+def test_a_model_becomes_a_program_whose_views_cost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from sysopt_gym.datasets.memory_mapping.torch_export import program_of_model
 
@@ -321,6 +323,7 @@ def test_a_model_becomes_a_program_whose_views_cost_nothing(tmp_path: Path) -> N
     assert a.read[read].tolist() == [32 * 256 * 4]  # both halves of one buffer
     assert (p.tensor_kind == OUT).sum() == 1
     torch.export.save(torch.export.export(model, inputs), tmp_path / "m.pt2")
+    monkeypatch.setenv("SYSOPT_TRUST", "1")
     assert load_file(tmp_path / "m.pt2", {"capacity": "1MiB"}).instr_names == p.instr_names
 
 
@@ -368,12 +371,19 @@ def test_a_model_that_torch_refuses_is_refused_with_torchs_reason() -> None:
         program_of_export(dynamic, "rows", load_hardware("tpu-like"))
 
 
-def test_a_file_that_torch_cannot_load_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_torch_cannot_load_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import zipfile
 
     path = tmp_path / "m.pt2"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("nothing", "here")
+        archive.writestr("m/nothing", "here")
         archive.writestr("nor", "there")
+    with pytest.raises(InstanceError, match="an archive of no known format"):
+        load_file(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("m/archive_format", "pt2")
+    monkeypatch.setenv("SYSOPT_TRUST", "1")
     with pytest.raises(InstanceError, match="cannot load it"):
         load_file(path)
