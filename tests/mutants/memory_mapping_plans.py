@@ -26,7 +26,7 @@ from sysopt_gym.envs.memory_mapping import dynamics as d
 from tiny_programs import KIB, ROUND, make_looped_program, make_program
 
 Case = tuple[str, Program, np.ndarray, World]
-PROGRAMS, LONG_PROGRAMS = 110, 4
+PROGRAMS, COARSE_PROGRAMS, LONG_PROGRAMS = 110, 12, 4
 SPOILED = 3  # plans with an illegal action, of each walk
 # Weights of Copy, NoCopy and Drop in random walks.
 TASTES = ((1.0, 1.0, 1.0), (8.0, 8.0, 1.0), (1.0, 1.0, 4.0))
@@ -65,6 +65,8 @@ def programs() -> Iterator[Program]:
             seed, int(rng.integers(3, 15)), DEAD_ENDS[seed // 2 % 3], rng.choice([0.2, 0.4, 0.7])
         )
         yield varied(program, seed, rng)
+    for seed in range(COARSE_PROGRAMS):
+        yield coarse(make_program(seed, 16, DEAD_ENDS[seed % 3], 0.5))
 
 
 def varied(program: Program, seed: int, rng: np.random.Generator) -> Program:
@@ -85,6 +87,20 @@ def varied(program: Program, seed: int, rng: np.random.Generator) -> Program:
         steps = np.round(program.instr_compute_s / 1e-6)
         program = changed(program, instr_compute_s=steps * KIB * 1e-9)
     return program
+
+
+def coarse(program: Program) -> Program:
+    """Return a program whose buffers have one, two or three times the same size, so that gaps of
+    equal size are common.
+    """
+    size, step = program.tensor_size, 12 * KIB
+    rounded = np.where(size >= SMALLEST_BYTES, -(-size // step) * step, size)
+    whole = program.op_bytes == size[program.op_tensor]
+    moved = np.where(whole, rounded[program.op_tensor], program.op_bytes)
+    return changed(
+        program, name=f"coarse {program.name}", tensor_size=rounded, op_bytes=moved,
+        capacity=6 * step,
+    )  # fmt: skip
 
 
 def changed(program: Program, **changes: object) -> Program:
