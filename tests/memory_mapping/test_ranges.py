@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.envs.memory_mapping import ranges as r
 
-CAPACITY = 64
+CAPACITY = 200
 
 
 def plain_best_fit(held: list[list[int]], since: int, size: int) -> int:
@@ -30,7 +30,7 @@ def test_the_two_parts_of_the_table_answer_as_one_list_would(seed: int) -> None:
     held: list[list[int]] = []
     for buffer in range(150):
         now = buffer
-        since = max(0, now - int(rng.choice([0, 0, 1, 3, 10, 60])))
+        since = max(0, now - int(rng.choice([0, 0, 1, 3, 10, 24, 28, 33, 60])))
         size, end = int(rng.integers(1, 24)), now + int(rng.integers(0, 6))
         offset = r.best_fit(rects, counts, since, size, CAPACITY)
         assert offset == plain_best_fit(held, since, size)

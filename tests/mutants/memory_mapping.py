@@ -12,6 +12,10 @@ STATIC, RULES, RANGES, RINGS = (
 DYNAMICS, OBJECTIVE, SHELL = (f"{ENV}/{name}.py" for name in ("dynamics", "objective", "env"))
 ACCESSES = "datasets/memory_mapping/instance.py"
 LOOPS = "datasets/memory_mapping/loops.py"
+NOTHING_LATER = (
+    "Every range starts at or before the instruction being decided, so what is in the way up to a "
+    "later one is in the way up to this one."
+)
 TESTS = tuple(
     f"tests/memory_mapping/test_{name}.py"
     for name in ("dynamics", "validate", "audit", "instance", "ranges", "loops", "solvers")
@@ -318,7 +322,8 @@ LIVES = (
         "        until = static.dec_until[d] if static.dec_writes[d] else instr\n"
         "        stays = end >= 0",
         "        until = instr\n        stays = end >= 0",
-        "a write in place stays where its room ends before the next use",
+        "a write in place asks for its room only up to itself",
+        equivalent=NOTHING_LATER,
     ),
     Mutant(
         RULES,
@@ -544,7 +549,8 @@ TRIPS = (
         RINGS,
         "return max(until, rings[ring, UNTIL]) if ring != NONE else until",
         "return until",
-        "a buffer may stay in a loop that has no room for it to its end",
+        "what stays in a loop asks for its room only up to its use",
+        equivalent=NOTHING_LATER,
     ),
     Mutant(
         RINGS,

@@ -8,6 +8,7 @@ ago. On each, legal walks, and the same walks with one illegal action, too short
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,6 +28,7 @@ from tiny_programs import KIB, ROUND, make_looped_program, make_program
 
 Case = tuple[str, Program, np.ndarray, World]
 PROGRAMS, COARSE_PROGRAMS, LONG_PROGRAMS = 110, 12, 4
+FEW = 4  # decisions of which all plans are played
 SPOILED = 3  # plans with an illegal action, of each walk
 # Weights of Copy, NoCopy and Drop in random walks.
 TASTES = ((1.0, 1.0, 1.0), (8.0, 8.0, 1.0), (1.0, 1.0, 4.0))
@@ -34,6 +36,9 @@ TASTES = ((1.0, 1.0, 1.0), (8.0, 8.0, 1.0), (1.0, 1.0, 4.0))
 
 def cases() -> Iterator[Case]:
     """Yield name, program, plan and world; the order is the same each time."""
+    for program in (one for one in programs() if one.n_decisions <= FEW):
+        for every in itertools.product(range(3), repeat=program.n_decisions):
+            yield f"{program.name}, {every}", program, np.array(every, np.int64), World()
     for program in programs():
         rng = np.random.default_rng(len(program.name) + program.n_decisions)
         yield program.name, program, np.full(program.n_decisions, d.DROP, np.int64), World()
@@ -132,6 +137,49 @@ def by_hand() -> Iterator[Program]:
         edges = new.build(f"edges {dead_end}", str(20 * KIB), dead_end)
         yield edges
         yield dataclasses.replace(edges, name=f"odd {dead_end}", capacity=20 * KIB + 3, alignment=8)
+    new = Builder(ROUND)
+    small, out = new.tensor("small", 100, ARG), new.tensor("out", 12 * KIB, OUT)
+    for name, written in (
+        ("make", [out]),
+        ("think", []),
+        ("last", [new.tensor("t", 9 * KIB, TMP)]),
+    ):
+        new.instr(name, [small], written, compute_s=1e-5)
+    for dead_end in DEAD_ENDS:  # the last instruction has no room beside the output
+        yield new.build(f"last {dead_end}", str(20 * KIB), dead_end)
+    new = Builder(ROUND)
+    small, first = new.tensor("small", 100, ARG), new.tensor("first", 12 * KIB, TMP)
+    beside = new.tensor("beside", 12 * KIB, TMP)
+    new.instr("make", [small], [first], compute_s=1e-4)
+    new.instr("use", [first], [], compute_s=1e-4)
+    new.instr("make both", [small], [beside, first], compute_s=1e-4)
+    for dead_end in DEAD_ENDS:  # `beside` may take the room of `first`, which then cannot stay
+        yield new.build(f"beside {dead_end}", str(20 * KIB), dead_end)
+    new = Builder(ROUND)
+    small, out = new.tensor("small", 100, ARG), new.tensor("out", 12 * KIB, OUT)
+    other = new.tensor("other", 12 * KIB, ARG)
+    new.instr("make", [small], [out], compute_s=1e-4)
+    new.instr("write back", [small], [], compute_s=1e-4)
+    new.instr("use", [out], [], compute_s=1e-4)
+    new.instr("use slowly", [out], [])
+    new.instr("copied", [other], [], compute_s=1e-4)
+    yield new.build("given up", str(20 * KIB))  # `out` is held to `use`, when `other` is copied
+    just = (12 * KIB + 100) / ROUND.slow_bw  # for `small`, and for a copy of the others
+    new = Builder(ROUND)
+    small, given = new.tensor("small", 100, ARG), new.tensor("given", 12 * KIB, ARG)
+    made = new.tensor("made", 12 * KIB, TMP)
+    new.instr("copy", [small], [], compute_s=just)
+    new.instr("make", [given], [made])
+    new.instr("write back", [small], [], compute_s=just)
+    new.instr("use", [made], [])
+    yield new.build("just in time", str(40 * KIB))
+    new = Builder(ROUND)
+    small, first = new.tensor("small", 100, ARG), new.tensor("first", 12 * KIB, TMP)
+    new.instr("make", [small], [first])
+    new.instr("write back", [first], [], compute_s=1e-4)
+    new.instr("make other", [small], [new.tensor("other", 12 * KIB, TMP)])
+    new.instr("use", [first], [])
+    yield new.build("there and back", str(36 * KIB))  # there is no time after the write-back
     # No time passes, whatever is done.
     still = dataclasses.replace(edges, name="still", op_bytes=edges.op_bytes * 0)
     yield dataclasses.replace(still, instr_compute_s=still.instr_compute_s * 0.0)
