@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -148,7 +148,8 @@ def play(
         plan = replace(plan, hidden=(*plan.hidden, folder.path))
     open_cells = [cell for cell in plan.cells(nonce) if cell.key not in done]
     try:
-        with closed_memory(), _progress(len(open_cells), quiet) as advance:
+        closed = nullcontext() if plan.ray else closed_memory()  # Ray looks at its driver
+        with closed, _progress(len(open_cells), quiet) as advance:
             for cell, row in _run(plan, open_cells, advance):
                 folder.keep(cell, row)
                 advance(cell, True)
