@@ -324,7 +324,7 @@ ARCHIVES: list[tuple[str, dict[str, Any], str]] = [
     ("memory_mapping", {"slow_bw": 1e-300}, "may take"),
     ("memory_mapping", {"capacity": 2**62}, "capacity is"),
     ("memory_mapping", {"tensor_names": {"a": 1}}, "tensor_names is dict"),
-    ("memory_mapping", {"name": "\ud800"}, "the name is '.ud800'"),
+    ("memory_mapping", {"name": "\ud800"}, "half of a character"),
     ("memory_mapping", {"hardware": None}, "hardware is NoneType"),
     ("sequence_design", {"oracle": '{"landscape": "ehrlich"}'}, "motifs and offsets"),
     ("sequence_design", {"oracle": "[" * 100_000}, "no handle"),
@@ -335,7 +335,7 @@ ARCHIVES: list[tuple[str, dict[str, Any], str]] = [
     ("federated_lr", {"rounds": 1e12}, "rounds is"),
     ("federated_lr", {"rounds": 10**12}, "rounds is 1000000000000"),
     ("federated_lr", {"alpha": None}, "alpha is NoneType"),
-    ("federated_lr", {"beta": float("nan")}, "beta is nan"),
+    ("federated_lr", {"beta": float("nan")}, "holds the number NaN"),
     ("federated_lr", {"classes": True}, "classes is bool"),
 ]
 
