@@ -2,6 +2,7 @@
 # make check: lint, types, import contracts and the same tests; what continuous integration runs.
 # make fuzz: breaks files for every loader for FUZZ_SECONDS, otherwise than the tests did.
 # make mutants: plants faults and counts who notices them (FAMILY=vm_rescheduling for one family's).
+# make soak: random legal play over all families for an hour (MINUTES), with memory watched.
 # make check-newest: the tests that need no ray, with the newest gymnasium, numpy and the rest.
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ FAMILIES ?= vm_rescheduling memory_mapping
 # One compute thread a process: rollouts and solvers run side by side, and seconds compare.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check check-newest lint types contracts fuzz mutants bench clean
+.PHONY: compare test check check-newest lint types contracts fuzz mutants soak bench clean
 
 compare: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym compare $(FAMILIES) --out $(OUT) --resume
@@ -63,6 +64,10 @@ fuzz: $(VENV)/dev.stamp
 JOBS ?= 1
 mutants: $(VENV)/dev.stamp
 	PYTHONPATH=tests $(BIN)/python -m mutants.run $(FAMILY) --jobs $(JOBS)
+
+MINUTES ?= 60
+soak: $(VENV)/run.stamp
+	$(BIN)/python -m sysopt_gym.benchmarks.soak --minutes $(MINUTES)
 
 bench: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym bench

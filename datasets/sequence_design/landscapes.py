@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import InstanceError
+from ...core.kept import kept
 from ...core.lookup import check_name
 from . import ehrlich, landscape_tables, rna
 from .instance import MEASURED, DesignTask
@@ -87,16 +88,17 @@ def _rna(task: DesignTask) -> Oracle:
 
 # Content hash of a task -> its oracle; fitting takes seconds, and the judge repeats tasks.
 _FITTED: dict[str, Oracle] = {}
+MOST_KEPT = 16
 
 
 def _measured(task: DesignTask) -> Oracle:
-    key = task.content_hash
-    if key not in _FITTED:
+    def make() -> Oracle:
         sequences = np.concatenate([task.sequences, task.hidden_sequences])
         scores = np.concatenate([task.scores, task.hidden_scores])
         score = fit_estimate(sequences, scores).score
-        _FITTED[key] = Oracle(score, float(scores.min()), float(scores.max()), exact=False)
-    return _FITTED[key]
+        return Oracle(score, float(scores.min()), float(scores.max()), exact=False)
+
+    return kept(_FITTED, task.content_hash, MOST_KEPT, make)
 
 
 _OPENERS: dict[str, Callable[[DesignTask], Oracle]] = {

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ....core.kept import kept
 from ....core.notes import note
 from ....datasets.sequence_design.instance import DesignTask, seal
 from .model import CHUNK, Ensemble
@@ -214,18 +215,22 @@ def stacking_weights(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray
     return best
 
 
+# Content hash of a sealed task -> its proxy, 0.6 to a few MB each.
 _REFERENCE: dict[str, Ensemble] = {}
+MOST_KEPT = 64
 
 
 def reference_proxy(task: DesignTask) -> Ensemble:
     """Return the task's own proxy, which environments reward by and the judge predicts with.
 
     It is trained at the first call of the process, with a fixed seed, so that it is the same for
-    the same task on the same machine.
+    the same task on the same machine. A process keeps the proxies of the last MOST_KEPT tasks.
     """
-    key = seal(task).content_hash
-    if key not in _REFERENCE:
-        _REFERENCE[key] = fit_proxy(task, np.random.default_rng(0), most_steps=REFERENCE_STEPS)
-        if _REFERENCE[key].choice:
-            note(f"{task.name}: the proxy is the {_REFERENCE[key].choice}")
-    return _REFERENCE[key]
+
+    def make() -> Ensemble:
+        proxy = fit_proxy(task, np.random.default_rng(0), most_steps=REFERENCE_STEPS)
+        if proxy.choice:
+            note(f"{task.name}: the proxy is the {proxy.choice}")
+        return proxy
+
+    return kept(_REFERENCE, seal(task).content_hash, MOST_KEPT, make)
