@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .core.errors import SettingError, SysOptError
-from .words import DEFAULT, Commands, import_words, write_note
+from .words import DEFAULT, Commands, import_words, tell, write_note
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
@@ -148,7 +148,7 @@ def data_import(
         out = Path(file.name.partition(".")[0] + (".npz" if len(instances) == 1 else ".zip"))
     save(instances, out)
     _print(facts(problem, instances))
-    typer.echo(f"{out}: {len(instances)} instance{'s' * (len(instances) != 1)} of {problem.family}")
+    tell(f"{out}: {len(instances)} instance{'s' * (len(instances) != 1)} of {problem.family}")
 
 
 @data_app.command("template")
@@ -172,7 +172,7 @@ def data_template(
     if path.exists():
         raise SettingError(f"{path}: is there already; give another name with --out")
     write_bytes(path, found[1].encode())
-    typer.echo(f"{path}: change it, and try `sysopt-gym data info {family} {path}`")
+    tell(f"{path}: change it, and try `sysopt-gym data info {family} {path}`")
 
 
 @data_app.command("generate")
@@ -192,7 +192,7 @@ def data_generate(
     from .evaluation.catalog import generate, save
 
     save(generate(load_problem(family), count, seed, settings or []), out)
-    typer.echo(f"{out}: {count} instance{'s' * (count != 1)} of {family}")
+    tell(f"{out}: {count} instance{'s' * (count != 1)} of {family}")
 
 
 @data_app.command("record")
@@ -233,7 +233,7 @@ def data_record(
         episodes = recording.record(problem, found, name, limit, catalog.check_seeds(seeds))
         written = recording.write(kind, episodes, problem, found, name, out)
     for line in recorded_lines(episodes, written):
-        typer.echo(line)
+        tell(line)
 
 
 @app.command()
@@ -279,11 +279,11 @@ def solve(
     )
     solved.file.save(out)
     for line in solved_lines(problem, first, solved):
-        typer.echo(line)
+        tell(line)
     if plan is not None:
         single.write_plan(problem, first, np.asarray(solved.file.actions, np.int64), plan)
-        typer.echo(f"plan: {plan}")
-    typer.echo(f"solution: {out}")
+        tell(f"plan: {plan}")
+    tell(f"solution: {out}")
 
 
 @app.command()
@@ -350,7 +350,7 @@ def train(
 
     values = parse_overrides(overrides or [])
     policy: Path = resolve(".agents.training:train")(config, values, resume)
-    typer.echo(f"policy: {policy}")
+    tell(f"policy: {policy}")
     _write_training_page(policy.parent)
     if then_compare is None:
         return
@@ -360,10 +360,10 @@ def train(
 
     named = [argument for argument in then_compare if argument != DEFAULT]
     request = request_after(policy.parent, named)
-    typer.echo(request.command)
+    tell(request.command)
     out = policy.parent / OUT
     for line in result_lines(compare(request, out, resume and out.exists()), out):
-        typer.echo(line)
+        tell(line)
 
 
 @app.command()
@@ -411,7 +411,7 @@ def compare(
         memory_gib=memory, isolate=isolate,
     )  # fmt: skip
     for line in result_lines(comparison.compare(request, out, resume), out):
-        typer.echo(line)
+        tell(line)
 
 
 @app.command()
@@ -446,13 +446,13 @@ def report(
         from .evaluation.training_report import write_training_report
 
         for line in write_training_report(folder, solvers=not no_solvers):
-            typer.echo(line.replace("**", ""))
+            tell(line)
         return
     found = replay_all(Folder(folder)) if replay else []
     for line in replay_lines(found):
-        typer.echo(line)
+        tell(line)
     for line in result_lines(write_report(Folder(folder)), folder):
-        typer.echo(line)
+        tell(line)
     if not all(judged.agrees for judged in found):
         raise typer.Exit(1)
 
@@ -471,7 +471,7 @@ def bench(
     from .evaluation import bench as benchmarks
     from .evaluation.screens import speeds
 
-    found = benchmarks.measure(names or [], lambda line: typer.echo(line, err=True))
+    found = benchmarks.measure(names or [], lambda line: tell(line, err=True))
     _print(speeds(found))
     if json_file is not None:
         benchmarks.write_json(found, json_file)
@@ -498,7 +498,7 @@ def _write_training_page(folder: Path) -> None:
 
     try:
         for line in write_training_report(folder, solvers=False):
-            typer.echo(line.replace("**", ""))
+            tell(line)
     except SysOptError as error:
         write_note(f"no report of the training: {error}")
 

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from .core.errors import SysOptError
 from .core.notes import told_to
+from .core.printable import printable
 
 INTERRUPTED, TERMINATED, REFUSED = 130, 128 + signal.SIGTERM, 2
 # Command -> what becomes of its work when it is stopped.
@@ -84,7 +85,7 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
         except SysOptError as error:
             typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            typer.echo(str(error), err=True)
+            tell(str(error), err=True, keep="\n")
             raise typer.Exit(REFUSED) from error
         except (KeyboardInterrupt, SystemExit) as error:
             # Ray has SIGTERM raise SystemExit in a process that it was started in.
@@ -124,7 +125,18 @@ def write_note(message: str) -> None:
     Args:
         message: the note.
     """
-    typer.echo(f"note: {message}", err=True)
+    tell(f"note: {message}", err=True, keep="\n")
+
+
+def tell(text: str, err: bool = False, keep: str = "") -> None:
+    r"""Write a line in which others' texts may stand: they move no cursor, and begin no line.
+
+    Args:
+        text: the line.
+        err: whether to write it to the standard error.
+        keep: what is written as it is all the same, such as "\n" of messages of several lines.
+    """
+    typer.echo(printable(text, keep), err=err)
 
 
 def import_words(words: list[str]) -> tuple[str | None, Path, list[str]]:

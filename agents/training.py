@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..core import play
 from ..core.budget import Budget
@@ -18,6 +18,7 @@ from ..core.contender_arguments import name_contender
 from ..core.contracts import Solver
 from ..core.errors import SettingError
 from ..core.folder_lock import sole_writer
+from ..core.printable import printable
 from ..core.problem import Problem
 from ..core.registry import contender_entry, load_contender
 from . import history
@@ -115,11 +116,17 @@ def _watched(run: Run, total: int) -> Iterator[tuple[SummaryWriter, Callable[[st
     stage = run.state.stage
     # What a run that was killed wrote after its checkpoint is written again.
     writer = SummaryWriter(str(run.out), purge_step=run.state.step + 1)
-    with Progress() as progress:
+    columns = (
+        TextColumn("{task.description}", markup=False),  # brackets in names are no markup
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
         task = progress.add_task(stage, total=total, completed=run.state.done)
 
         def show(text: str) -> None:
-            progress.update(task, advance=1, description=f"{stage}: {text}")
+            progress.update(task, advance=1, description=printable(f"{stage}: {text}"))
 
         try:
             yield writer, show

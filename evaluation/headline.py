@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
 from ..core.results import Row, Status
+from .prose import literal
 from .statistics import Estimate, Standing, anytime, paired_difference, paired_record
 from .table import Scored
+
+Named = TypeVar("Named", Scored, Standing)
 
 ROUGH_BELOW = 10
 LEAD_RATIO = 2.0
@@ -63,6 +68,7 @@ def headline(rows: Sequence[Scored], lines: Sequence[Standing], baseline: str) -
         lines: standings of their contenders.
         baseline: name of the contender that the others are compared with.
     """
+    rows, lines, baseline = _named_literally(rows), _named_literally(lines), literal(baseline)
     lines, oracles = (
         [line for line in lines if (line.role == "oracle") == wanted] for wanted in (False, True)
     )
@@ -82,6 +88,11 @@ def headline(rows: Sequence[Scored], lines: Sequence[Standing], baseline: str) -
         )
         sentences.append(f"Runs that count as doing nothing: {names}.")
     return [sentence for sentence in sentences if sentence]
+
+
+def _named_literally(ones: Sequence[Named]) -> list[Named]:
+    """Return rows or standings whose contender is written as in a sentence."""
+    return [replace(one, contender=literal(one.contender)) for one in ones]
 
 
 def _all_failed(line: Standing) -> bool:
@@ -264,6 +275,7 @@ def leaders(rows: Sequence[Scored], names: Sequence[str], grid: np.ndarray, budg
     changes = [pair for pair, after in pairwise(kept) if pair[0] != after[0]]
     if not changes:
         return ""
+    names = [literal(name) for name in names]
     parts = [f"until {seconds(end)} {names[who]}" for who, end in changes]
     return (
         f"Stopped earlier, the best plans are held {', '.join(parts)}, then {names[kept[-1][0]]}."

@@ -191,6 +191,7 @@ def load_pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["text.parse_math"] = False  # dollars in names are no formulas
     from matplotlib import pyplot
 
     return pyplot

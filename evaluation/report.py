@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,11 @@ from ..core.contracts import Picture
 from ..core.errors import MissingDependencyError, OutputError
 from ..core.files import write_bytes
 from ..core.lookup import resolve
+from ..core.printable import labels
 from ..core.registry import contender_names, load_problem, pictures_of
 from .cells import Folder, check_versions
 from .headline import headline, interval, leaders, number, percent, seconds
+from .prose import templates
 from .statistics import Standing, mean, standings, time_grid
 from .table import PARQUET, SUMMARY, Scored, score, write_parquet, write_summary
 
@@ -99,29 +100,22 @@ def write_report(folder: Folder) -> list[Scored]:
     sections = [_section(folder, group, run, notes) for group in _groups(rows)]
     write_summary(rows, folder.path / SUMMARY)
     write_parquet(rows, folder.path / PARQUET)
-    environment = page_templates()
     facts = {"sections": sections, "run": run, "how": _how(run, rows), "rows": len(rows)}
-    page = environment.get_template("report.html.j2").render(**facts)
-    write_bytes(folder.path / HTML, page.encode())
-    environment.autoescape = False
-    text = environment.get_template("report.md.j2").render(**facts)
-    write_bytes(folder.path / MARKDOWN, text.encode())
+    write_pages("report", facts, folder.path)
     return rows
 
 
-def page_templates() -> Any:
-    """Return a jinja2 environment with the templates of pages."""
-    import jinja2
+def write_pages(name: str, facts: Mapping[str, Any], folder: Path) -> None:
+    """Write report.html and report.md.
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__ or "", "templates"),
-        autoescape=jinja2.select_autoescape(["html", "j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["bold"] = _bold
-    environment.filters["png"] = lambda png: base64.b64encode(png).decode()
-    return environment
+    Args:
+        name: of the templates.
+        facts: what they show.
+        folder: where the pages go.
+    """
+    for form, file in (("html", HTML), ("md", MARKDOWN)):
+        page = templates(form).get_template(f"{name}.{form}.j2").render(**facts)
+        write_bytes(folder / file, page.encode())
 
 
 def _groups(rows: Sequence[Scored]) -> list[list[Scored]]:
@@ -147,7 +141,8 @@ def _section(
     rivals = [line.contender for line in lines if line.role != "oracle"]
     lead = leaders(rows, rivals, time_grid(rows), first.budget_s)
     remarks = [note for note in notes if any(row.instance in note for row in rows)]
-    pictures, trouble = _pictures(folder, rows, color, pictures_of(problem))
+    drawn = _as_drawn(rows, lines, color)
+    pictures, trouble = _pictures(folder, drawn.rows, drawn.color, pictures_of(problem))
     remarks += trouble
     remarks += _busy(rows)
     timing = sorted({row.timing for row in rows})
@@ -162,7 +157,7 @@ def _section(
         lines=[_line(line, color) for line in lines],
         who=[found for line in lines if (found := _who(rows, line.contender))],
         notes=remarks,
-        plots=_plots(rows, lines, color),
+        plots=_plots(drawn.rows, drawn.lines, drawn.color),
         instances=_instances(rows, lines),
         figures=_figures(rows, lines, lambda row: row.instance_hash),
         by_instance=_by_instance(rows, lines),
@@ -269,6 +264,31 @@ def _rank(line: Standing) -> str:
 def _ranks(line: Standing) -> str:
     low, high = line.rank.low, line.rank.high
     return "" if low is None or high is None else f"[{low:.1f}, {high:.1f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Rows, standings and colors with contenders and instances called by their labels."""
+
+    rows: list[Scored]
+    lines: list[Standing]
+    color: dict[str, str]
+
+
+def _as_drawn(
+    rows: Sequence[Scored], lines: Sequence[Standing], color: Mapping[str, str]
+) -> _Drawn:
+    """Call contenders and instances by labels that drawings can hold; ordinary names stay."""
+    label = labels(line.contender for line in lines)
+    place = labels(row.instance for row in rows)
+    return _Drawn(
+        [
+            replace(row, contender=label[row.contender], instance=place[row.instance])
+            for row in rows
+        ],
+        [replace(line, contender=label[line.contender]) for line in lines],
+        {label[name]: shade for name, shade in color.items() if name in label},
+    )
 
 
 def _plots(
@@ -410,15 +430,25 @@ def _pictures(
     Returns:
         The pictures, and a sentence for each function that failed.
     """
+    from .plots import load_pyplot
+
+    load_pyplot()  # which takes names as they are
     drawn: list[Picture] = []
     notes = []
     for place in places:
         try:
-            instances = {row.instance_hash: folder.instance(row) for row in rows}
+            instances = {
+                row.instance_hash: _called(folder.instance(row), row.instance) for row in rows
+            }
             drawn += resolve(place)(rows, instances, color)
         except Exception as error:
             notes.append(f"The family's own pictures could not be drawn: {error}.")
     return drawn, notes
+
+
+def _called(instance: Any, name: str) -> Any:
+    """Return an instance under another name, unless it has it."""
+    return instance if instance.name == name else replace(instance, name=name)
 
 
 def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]]:
@@ -445,11 +475,3 @@ def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
     return [(label, text) for label, text in facts if text.strip()]
-
-
-def _bold(text: str) -> Any:
-    """Turn **bold** into <strong> and `code` into <code>, and escape everything else."""
-    from markupsafe import Markup
-
-    strong = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text))
-    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", strong))

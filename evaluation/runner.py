@@ -34,6 +34,7 @@ from ..core import registry
 from ..core.budget import Budget
 from ..core.contracts import World
 from ..core.errors import MissingDependencyError, OutputError, SettingError
+from ..core.printable import printable, shortened
 from ..core.provenance import provenance
 from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
@@ -42,6 +43,8 @@ from .conditions import package_versions
 from .isolation import closed_memory
 from .judge import anytime_curve, judged, null_objective, world_seed
 from .process import Limits, Outcome, Trouble, Worker
+
+LONGEST_SHOWN = 60  # characters beside the progress bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +384,7 @@ def _ray_cell(job: bytes, search_path: list[str]) -> Row:
 def _progress(total: int, quiet: bool) -> Iterator[Advance]:
     """Show a progress bar over the cells, with contender, instance and the time left."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -393,6 +396,10 @@ def _progress(total: int, quiet: bool) -> Iterator[Advance]:
 
         def advance(cell: Cell, ended: bool) -> None:
             text = f"{cell.contender} on {cell.entry.instance.name}"
-            bar.update(task, description=text, advance=1 if ended else 0)
+            bar.update(
+                task,
+                description=shortened(printable(text), LONGEST_SHOWN),
+                advance=1 if ended else 0,
+            )
 
         yield advance

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from ..core.contracts import Role, Throughput
+from ..core.printable import printable
 from ..core.problem import Problem
 from ..core.registry import contender_names, family_names, load_problem
 from .doctor import Finding
@@ -38,17 +40,28 @@ def listing(what: str | None) -> list[Table]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=_text(title), title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
     for column in columns:
-        table.add_column(column, overflow="fold", header_style="bold cyan")
+        table.add_column(_text(column, "bold cyan"), overflow="fold")
     return table
+
+
+def _text(cell: str, style: str = "") -> Text:
+    """Return a text as a cell that shows it as it is: rich reads brackets in others as markup."""
+    return Text(printable(cell), style)
+
+
+def _add(table: Table, *cells: str) -> None:
+    table.add_row(*map(_text, cells))
 
 
 def _families() -> Table:
     table = _table("Families", "family", "environment", "what it is")
     for family in family_names():
         problem = load_problem(family)
-        table.add_row(family, f"{problem.env_id} (version {problem.env_version})", problem.title)
+        _add(table, family, f"{problem.env_id} (version {problem.env_version})", problem.title)
     return table
 
 
@@ -56,7 +69,7 @@ def _instances() -> Table:
     table = _table("Instance sets", "family", "set", "what it holds")
     for family in family_names():
         for name, line in load_problem(family).sets.items():
-            table.add_row(family, name, line)
+            _add(table, family, name, line)
     return table
 
 
@@ -77,7 +90,7 @@ def _contenders(table: Table, roles: Sequence[Role]) -> Table:
         for role in roles:
             for name in contender_names(family, role):
                 mark = "yes" if name in played else ""
-                table.add_row(family, name, "baseline" if name == defaults.baseline else mark)
+                _add(table, family, name, "baseline" if name == defaults.baseline else mark)
     return table
 
 
@@ -94,7 +107,7 @@ def facts(problem: Problem[Any], instances: Sequence[Any]) -> Table:
     names = (instance.name for instance in shown)
     table = _table(f"{problem.family}{more}", "", *names)
     for fact in dict.fromkeys(key for facts in described for key in facts):
-        table.add_row(fact, *(str(facts.get(fact, "")) for facts in described))
+        _add(table, fact, *(str(facts.get(fact, "")) for facts in described))
     return table
 
 
@@ -195,7 +208,8 @@ def speeds(found: dict[str, list[Throughput]]) -> Table:
     table = _table("Throughput", "family", "what", "speed", "reference", "its speed", "ratio", "±")
     for family, measured in found.items():
         for speed in measured:
-            table.add_row(
+            _add(
+                table,
                 family,
                 speed.name,
                 f"{_figure(speed.per_second)} {speed.unit}",
@@ -215,6 +229,6 @@ def health(findings: Sequence[Finding]) -> Table:
     """Return a table of the doctor's findings, with remedies."""
     table = _table("Doctor", "", "what", "found", "remedy")
     for finding in findings:
-        mark = f"[{COLORS[finding.health]}]{finding.health}[/]"
-        table.add_row(mark, finding.what, finding.text, finding.remedy)
+        mark = _text(finding.health, COLORS[finding.health])
+        table.add_row(mark, *map(_text, (finding.what, finding.text, finding.remedy)))
     return table

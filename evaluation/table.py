@@ -185,4 +185,13 @@ def _flat(row: Scored) -> dict[str, Any]:
     columns["violations"] = list(row.violations)
     columns["curve_seconds"] = [seconds for seconds, _ in curve]
     columns["curve_objective"] = [objective for _, objective in curve]
-    return columns
+    return {name: _encodable(value) for name, value in columns.items()}
+
+
+def _encodable(value: Any) -> Any:
+    """Return a text, or each of a list, without halves of surrogate pairs, which UTF-8 has not."""
+    if isinstance(value, list):
+        return [_encodable(one) for one in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

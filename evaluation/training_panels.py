@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..agents.history import ALL, Record
 from ..core.errors import SysOptError
+from ..core.printable import labels
 from ..core.registry import contender_names, load_problem
 from ..core.sources import find_instances
 from .plots import colors
@@ -65,7 +66,7 @@ def training_plots(
         caption = f"Points are validations, where checkpoints are{star}.{dashed}"
         plots.append(_plot(title, caption + _band_text(training), [found]))
     further = [
-        panel(f"{one}\n{name}", {one: _validated(name, one)})
+        panel(f"{one}\n{labels([name])[name]}", {one: _validated(name, one)})
         for name, ones in figures.items()
         for one in ones
         if name != instances or one not in first

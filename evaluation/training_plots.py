@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.printable import labels
 from .plots import PALETTE, STYLE, as_svg, load_pyplot
 from .training_curves import AXIS_LABELS, Axis, Curve
 
@@ -75,7 +76,14 @@ def _draw(axes: Any, panel: Panel, axis: Axis) -> None:
     for color, curve in zip(_cycle(shades, len(shown)), shown, strict=True):
         mark = "o" if len(curve.x) <= FEW_POINTS else None
         axes.plot(
-            curve.x, curve.y, color=color, lw=1.8, marker=mark, ms=3.5, label=curve.label, zorder=3
+            curve.x,
+            curve.y,
+            color=color,
+            lw=1.8,
+            marker=mark,
+            ms=3.5,
+            label=_label(curve.label),
+            zorder=3,
         )
         if (curve.low != curve.high).any():
             axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.18, lw=0)
@@ -84,7 +92,7 @@ def _draw(axes: Any, panel: Panel, axis: Axis) -> None:
         beyond = " (above)" if level > top else ""
         axes.plot(
             [], [], color=panel.colors.get(name, SOFT), lw=1.2, ls=(0, (4, 2)),
-            label=f"{name}  {level:.4g}{beyond}",
+            label=f"{_label(name)}  {level:.4g}{beyond}",
         )  # fmt: skip
         if not beyond:
             axes.axhline(level, color=panel.colors.get(name, SOFT), lw=1.2, ls=(0, (4, 2)))
@@ -95,6 +103,10 @@ def _draw(axes: Any, panel: Panel, axis: Axis) -> None:
             x, y, ls="", marker="*", ms=13, mfc="#ffd23f", mec=INK, mew=0.9, zorder=4,
             label="exported",
         )  # fmt: skip
+
+
+def _label(name: str) -> str:
+    return labels([name])[name]
 
 
 def _top(shown: Sequence[Curve], levels: Mapping[str, float]) -> float:

@@ -11,10 +11,10 @@ import yaml
 
 from ..agents.history import Record
 from ..agents.recipe import load_recipe
-from ..core.files import write_bytes
 from ..core.registry import load_problem
 from .headline import number
-from .report import HTML, MARKDOWN, check_installed, page_templates
+from .prose import literal, plain_sentence
+from .report import HTML, MARKDOWN, check_installed, write_pages
 from .training_curves import (
     Spread,
     Standing,
@@ -53,13 +53,9 @@ def write_training_report(folder: Path, solvers: bool) -> list[str]:
     if solvers and judged_figure(training) is not None:
         play_solvers(training)
     facts = page_facts(training)
-    templates = page_templates()
-    page = templates.get_template("training.html.j2").render(**facts)
-    write_bytes(folder / HTML, page.encode())
-    templates.autoescape = False
-    text = templates.get_template("training.md.j2").render(**facts)
-    write_bytes(folder / MARKDOWN, text.encode())
-    return [*facts["sentences"], f"{folder / HTML}, {folder / MARKDOWN}"]
+    write_pages("training", facts, folder)
+    told = [plain_sentence(sentence) for sentence in facts["sentences"]]
+    return [*told, f"{folder / HTML}, {folder / MARKDOWN}"]
 
 
 def page_facts(training: Training) -> dict[str, Any]:
@@ -125,6 +121,7 @@ def _sentences(
     levels: Mapping[str, float],
 ) -> list[str]:
     instances, figure = chosen
+    shown, named = literal(instances), literal(figure)
     runs = training.runs
     steps = sum(run.records[-1].env_steps for run in runs)
     seconds = sum(record.seconds for run in runs for record in run.records)
@@ -136,22 +133,22 @@ def _sentences(
     elif training.kind == "run":
         lines = [
             f"The run is under way, or was stopped, at {_progress(runs[0])}: {cost} If it was "
-            f"stopped, `sysopt-gym train --resume {training.folder}` goes on."
+            f"stopped, `sysopt-gym train --resume {literal(str(training.folder))}` goes on."
         ]
     else:
         lines = [f"{what[training.kind]}, {len(open_runs)} of them not at their end: {cost}"]
     if leader.value is None:
         return [*lines, "There was no validation yet, and no policy is exported."]
-    whose = "" if training.kind == "run" else f" of **{leader.run.name}**"
+    whose = "" if training.kind == "run" else f" of **{literal(leader.run.name)}**"
     first = next(r for r in leader.run.records if figure in r.validation.get(instances, {}))
     at_first = number(first.validation[instances][figure])
     lines.append(
-        f"The exported policy is that{whose} at **{leader.where}**: {figure} "
-        f"**{number(leader.value)}** on {instances} ({LOWER}); the first validation, at "
+        f"The exported policy is that{whose} at **{leader.where}**: {named} "
+        f"**{number(leader.value)}** on {shown} ({LOWER}); the first validation, at "
         f"{_where(first)}, gave {at_first}."
     )
     if training.kind == "seeds" and (over := spread(one.value for one in standings)):
-        lines.append(f"Over the seeds: {figure} {spread_text(over)}.")
+        lines.append(f"Over the seeds: {named} {spread_text(over)}.")
     lines += _against_solvers(training, leader, instances, levels)
     return lines
 
@@ -174,13 +171,14 @@ def _against_solvers(
     if not levels:
         return [
             "Solvers are not drawn yet: "
-            f"`sysopt-gym report {training.folder}` plays them on {instances} once."
+            f"`sysopt-gym report {literal(str(training.folder))}` plays them on "
+            f"{literal(instances)} once."
         ]
     value = leader.run.records[leader.place].validation[instances].get(figure.name)
     if value is None:
         return []
-    better = [name for name, level in levels.items() if level < value]
-    worse = [name for name in levels if name not in better]
+    better = [literal(name) for name, level in levels.items() if level < value]
+    worse = [literal(name) for name, level in levels.items() if not level < value]
     ahead = f"behind it {', '.join(worse)}" if worse else "no solver is behind it"
     before = f"ahead of it {', '.join(better)}" if better else "no solver is ahead of it"
     seconds = load_problem(training.config["family"]).defaults.budget_s

@@ -162,7 +162,7 @@ def test_the_report_of_a_killed_run_says_where_it_stands_and_how_to_go_on(tmp_pa
         file.write(b'{"stage": "ppo", "done": 2')
     first, second, third, _ = write_training_report(run, solvers=False)
     assert "imitation 2 of 2, ppo 1 of 2" in first and "train --resume" in first
-    assert "imitation pass 2" in second and "**0.4**" in second
+    assert "imitation pass 2: sample 0.4 on small:val/0" in second
     assert "Solvers are not drawn yet" in third
     page = (run / "report.html").read_text()
     for heading in ("Validation on small:val/0", "Return", "Parts of the loss", "Where the time"):

@@ -39,9 +39,11 @@ def test_the_slope_of_growing_memory_is_found_and_that_of_noise_includes_zero() 
     rng = np.random.default_rng(0)
     seconds = np.arange(0.0, 3600.0, 5.0)
     noise = rng.normal(0.0, 3.0, len(seconds))
-    grown, half = slope([(s, 500 + s / 60 + n, 5, 1) for s, n in zip(seconds, noise)], 900.0)
+    grown, half = slope(
+        [(s, 500 + s / 60 + n, 5, 1) for s, n in zip(seconds, noise, strict=True)], 900.0
+    )
     assert abs(grown - 60) < half < 10
-    still, half = slope([(s, 500 + n, 5, 1) for s, n in zip(seconds, noise)], 900.0)
+    still, half = slope([(s, 500 + n, 5, 1) for s, n in zip(seconds, noise, strict=True)], 900.0)
     assert abs(still) < half
     few = slope([(s, 500.0, 5, 1) for s in range(BLOCKS - 1)], 0.0)
     assert np.isnan(few).all()
