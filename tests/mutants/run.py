@@ -41,7 +41,7 @@ LEFT_OUT = (".git", ".venv*", ".mypy*", ".*_cache", ".hypothesis", "__pycache__"
             "results", "runs", "build", "dist", "docs", "shared")  # fmt: skip
 BY_THE_JUDGE = 0.95  # share that the judge must notice where two halves exist
 LEAST_S, TIMES_THE_CLEAN_RUN = 60.0, 10.0  # time limit of the judge
-TESTS_S = 1200.0
+TESTS_S = 3600.0
 # Imported before a process is forked for each mutant; nothing of the tree, and no threads.
 HEAVY = ("numpy", "numba", "gymnasium", "networkx", "torch")
 
@@ -68,9 +68,12 @@ class Workshop:
         shutil.copytree(ROOT, self.tree, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
         for name in HEAVY:
             importlib.import_module(name)
+        self._passing: set[tuple[str, ...]] = set()  # tests that pass without a fault
         self.cases = folder / "cases.pickle"
         began = time.perf_counter()
-        _apart(partial(_make_cases, family, self.tree, self.cases), 600.0)
+        found = _apart(partial(_make_cases, family, self.tree, self.cases), 600.0)
+        if found:
+            raise RuntimeError(f"{family}: no cases: {found}")
         found = self._judge(600.0, most=10)
         if found:
             raise RuntimeError(f"{family}: the judge disagrees without any fault:\n{found}")
@@ -85,9 +88,23 @@ class Workshop:
             return self._judge(self.limit_s)
 
     def run_tests(self, mutant: Mutant) -> str:
-        """Return the test that notices a mutant; empty if none does."""
+        """Return the test that notices a mutant; empty if none does.
+
+        Raises:
+            RuntimeError: a test fails without the mutant.
+        """
+        files = mutant.tests or tests_of(self.family)
+        if files not in self._passing:
+            failed = self._first_failure(files, self.folder / "numba")
+            if failed:
+                raise RuntimeError(f"{failed} fails without any fault")
+            self._passing.add(files)
+        # Compiled anew where compiled code has the fault: numba does not look into other files.
+        once = self.folder / "numba-once"
+        shutil.rmtree(once, ignore_errors=True)
+        compiled = "njit" in (self.tree / mutant.path).read_text()
         with self._planted(mutant):
-            return self._test(mutant)
+            return self._first_failure(files, once if compiled else self.folder / "numba")
 
     @contextmanager
     def _planted(self, mutant: Mutant) -> Iterator[None]:
@@ -101,19 +118,19 @@ class Workshop:
             file.write_text(before)
             stale.unlink(missing_ok=True)
 
-    def _test(self, mutant: Mutant) -> str:
-        """Run the tests; return the first that fails, or ""."""
-        # Anew where compiled code has the fault: numba does not see that another file has changed.
-        fresh = "njit" in (self.tree / mutant.path).read_text()
-        compiled = self.folder / ("numba-once" if fresh else "numba")
-        shutil.rmtree(self.folder / "numba-once", ignore_errors=True)
+    def _first_failure(self, files: tuple[str, ...], compiled: Path) -> str:
+        """Run tests; return the first that fails, or "".
+
+        Args:
+            files: files of tests, or tests.
+            compiled: folder of numba's compiled functions.
+        """
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(map(str, (self.folder, self.tree / "tests"))),
             "PYTHONDONTWRITEBYTECODE": "1",
             "NUMBA_CACHE_DIR": str(compiled),
             "NUMBA_DISABLE_JIT": "0",
         }
-        files = mutant.tests or tests_of(self.family)
         command = [sys.executable, "-m", "pytest", *files, "-x", "-q", "-n", "0", "-m", "not slow"]
         try:
             done = subprocess.run(
