@@ -266,8 +266,17 @@ def try_all(family: str, mutants: tuple[Mutant, ...], jobs: int, console: Consol
     return [Found(judge.get(one, ""), tests.get(one, "")) for one in mutants]
 
 
-def misses(family: str, mutants: tuple[Mutant, ...], found: list[Found]) -> list[str]:
-    """Return what falls short of the thresholds, in sentences; none if nothing does."""
+def misses(
+    family: str, mutants: tuple[Mutant, ...], found: list[Found], by_the_judge: float
+) -> list[str]:
+    """Return what falls short of the thresholds, in sentences; none if nothing does.
+
+    Args:
+        family: its name.
+        mutants: of the family.
+        found: what came of each.
+        by_the_judge: share that the judge must notice of those of two halves.
+    """
     pairs = list(zip(mutants, found, strict=True))
     halves = [one for mutant, one in pairs if mutant.halves and not mutant.equivalent]
     missed = [
@@ -281,7 +290,7 @@ def misses(family: str, mutants: tuple[Mutant, ...], found: list[Found]) -> list
         if mutant.equivalent and (one.judge or one.tests)
     ]
     share = sum(bool(one.judge) for one in halves) / max(len(halves), 1)
-    if share < BY_THE_JUDGE:
+    if share < by_the_judge:
         missed.append(f"{family}: the judge notices {share:.0%} of those of two halves")
     return missed
 
@@ -305,15 +314,16 @@ def main() -> int:
         found = try_all(family, mutants, arguments.jobs, console)
         halves = [mutant.halves and not mutant.equivalent for mutant in mutants]
         noticed = [bool(one.judge) for one in found]
+        same = sum(bool(mutant.equivalent) for mutant in mutants)
         table.add_row(
             family,
             str(len(mutants)),
             str(sum(halves)),
             f"{sum(map(min, halves, noticed))} of {sum(halves)}",
-            f"{sum(bool(one.judge or one.tests) for one in found)} of {len(mutants)}",
-            str(sum(bool(mutant.equivalent) for mutant in mutants)),
+            f"{sum(bool(one.judge or one.tests) for one in found)} of {len(mutants) - same}",
+            str(same),
         )
-        missed += misses(family, mutants, found)
+        missed += misses(family, mutants, found, 0.0 if arguments.only else BY_THE_JUDGE)
     console.print(table)
     for sentence in missed:
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
