@@ -502,6 +502,8 @@ TRIPS = (
         "held[*key] = max(held[*key], int(until[d]))",
         "held[*key] = max(held[*key], 0)",
         "what a loop writes is held to the loop's end only",
+        equivalent="After the first use in the loop the write must follow, which holds the room to "
+        "its own next use; what is placed in between sees the room taken either way.",
     ),
     Mutant(
         STATIC,

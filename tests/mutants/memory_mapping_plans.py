@@ -17,6 +17,7 @@ from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.datasets.memory_mapping.builder import Builder
 from sysopt_gym.datasets.memory_mapping.instance import (
     ARG,
+    AWAY,
     DEAD_ENDS,
     OUT,
     SMALLEST_BYTES,
@@ -180,6 +181,15 @@ def by_hand() -> Iterator[Program]:
     new.instr("make other", [small], [new.tensor("other", 12 * KIB, TMP)])
     new.instr("use", [first], [])
     yield new.build("there and back", str(36 * KIB))  # there is no time after the write-back
+    new = Builder(ROUND)
+    small, out = new.tensor("small", 100, ARG), new.tensor("out", 12 * KIB, OUT)
+    host = new.tensor("host", 12 * KIB, OUT, pin=AWAY)
+    new.instr("make", [small], [out, host])
+    new.instr("write back", [small], [], compute_s=1e-4)
+    new.instr("use slowly", [out], [])
+    new.instr("make other", [small], [new.tensor("other", 12 * KIB, TMP)])
+    new.instr("use", [out], [])
+    yield new.build("written back", str(36 * KIB))  # the copy for `use` may begin in `use slowly`
     # No time passes, whatever is done.
     still = dataclasses.replace(edges, name="still", op_bytes=edges.op_bytes * 0)
     yield dataclasses.replace(still, instr_compute_s=still.instr_compute_s * 0.0)
