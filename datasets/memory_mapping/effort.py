@@ -8,7 +8,7 @@ from ...core.errors import InstanceError
 
 MOST_STEPS = 10_000_000  # some 2 seconds
 FOR_EACH = 1000  # further steps for each instruction of a text
-LAID_OUT, COPIED = 200, 10  # steps of an instruction of the program, and of one in a fusion's body
+LAID_OUT, COPIED, PART = 200, 20, 5  # of an instruction, one of a fusion, a part of a tuple
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ...core.notes import note
 from .builder import Builder, Use
-from .effort import LAID_OUT
+from .effort import LAID_OUT, PART
 from .hlo_cost import KNOWN, flops_of
 from .hlo_library import is_known
 from .hlo_loops import lower_loop
@@ -207,7 +207,7 @@ class Lowering:
             return self.fresh(instr, instr.name, instr.shape, CONST)
         if opcode == "tuple":
             for _ in leaves(operands):  # tuples of the same tuples have many
-                self.module.effort.spend(1)
+                self.module.effort.spend(PART)
             return operands
         if opcode == "get-tuple-element":
             part = part_of(operands[0], (instr.number("index", -1),)) if operands else None
@@ -305,7 +305,7 @@ class Lowering:
                 taken.add(root)
         traffic = traffic_of(module, computation, instr, shared)
         for _ in leaves(operands):
-            module.effort.spend(1)
+            module.effort.spend(PART)
         reads = [
             Use(tensor, amount)
             for value, amount in zip(operands, traffic.reads, strict=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from .effort import COPIED
+from .effort import COPIED, PART
 from .hlo_module import Computation, HloInstr, Module
 
 FORWARDS = ("bitcast", "opt-barrier", "optimization-barrier", "domain", "add-dependency")
@@ -114,6 +114,7 @@ def origins(computation: Computation, name: str) -> Iterator[Origin]:
         for operand in instr.operands:
             yield from origins(computation, operand)
     else:
+        computation.effort.spend(PART)
         yield found, path
 
 
@@ -143,7 +144,7 @@ class Uses:
         self._note(computation.root, len(computation.instrs))
 
     def _note(self, operand: str, at: int) -> None:
-        for name, path in origins(self.computation, operand):  # each of them spends effort
+        for name, path in origins(self.computation, operand):
             self.last.setdefault(name, []).append((path, at))
 
     def after(self, at: int, name: str, path: tuple[int, ...] = ()) -> bool:
