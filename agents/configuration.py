@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.documents import MOST_DEPTH
-from ..core.errors import InstanceError, SettingError
+from ..core.errors import InstanceError, SettingError, UnknownNameError
 from ..core.files import kind_of, user_path
 from ..core.lookup import check_name
 from ..core.registry import FAMILIES, family_names, load_problem
@@ -189,9 +189,16 @@ def load_config(config: str | Path, overrides: Mapping[str, str]) -> TrainingCon
         names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
         path = CONFIGS / f"{check_name(str(config), names, 'training configuration')}.yaml"
     try:
-        document = read_yaml(path)
-    except InstanceError as error:
-        raise SettingError(f"{error}; no configuration") from error
+        return _loaded(path, overrides)
+    except (InstanceError, SettingError, UnknownNameError) as error:
+        kind = SettingError if isinstance(error, InstanceError) else type(error)
+        said = str(error) if path.name in str(error) else f"{path}: {error}"
+        raise kind(said) from error
+
+
+def _loaded(path: Path, overrides: Mapping[str, str]) -> TrainingConfig:
+    """Read a configuration's file; see `load_config`."""
+    document = read_yaml(path)
     if not isinstance(document, dict):
         raise SettingError(f"{path}: a configuration is a mapping of keys to values")
     settings = overridden(_merged(TrainingConfig().document(), document, str(path), ""), overrides)

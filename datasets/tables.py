@@ -208,12 +208,15 @@ def column_names(cells: Iterable[str]) -> tuple[str, ...]:
 
 
 def header_of(line: str) -> tuple[str, ...]:
-    """Return the column names in the first line of a CSV file.
+    """Return the column names in the first line of a CSV file; none if it is no CSV.
 
     Args:
         line: the first line.
     """
-    return column_names(next(_cells([line], _separator([line])), []))
+    try:
+        return column_names(next(_cells([line], _separator([line])), []))
+    except csv.Error:
+        return ()
 
 
 def _cells(lines: Iterable[str], separator: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import zlib
 from pathlib import Path
@@ -120,7 +119,7 @@ def _header(path: Path) -> tuple[str, ...]:
             stream.seek(0)
             lines = gzip.GzipFile(fileobj=stream) if packed else stream
             return header_of(lines.readline(10_000).decode("utf-8-sig", "replace"))
-    except (OSError, EOFError, zlib.error, csv.Error, InstanceError):
+    except (OSError, EOFError, zlib.error, InstanceError):
         return ()
 
 
