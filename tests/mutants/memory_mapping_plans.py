@@ -190,6 +190,14 @@ def by_hand() -> Iterator[Program]:
     new.instr("make other", [small], [new.tensor("other", 12 * KIB, TMP)])
     new.instr("use", [out], [])
     yield new.build("written back", str(36 * KIB))  # the copy for `use` may begin in `use slowly`
+    new = Builder(ROUND)
+    small, state = new.tensor("small", 100, ARG), new.tensor("state", 12 * KIB, ARG)
+    new.instr("before", [small], [], compute_s=1e-4)
+    with new.loop(3):
+        new.instr("read", [state], [], compute_s=1e-5)
+        new.instr("update", [state], [state], compute_s=1e-5)
+        new.instr("read again", [state], [], compute_s=1e-5)
+    yield new.build("in a loop", str(20 * KIB))
     # No time passes, whatever is done.
     still = dataclasses.replace(edges, name="still", op_bytes=edges.op_bytes * 0)
     yield dataclasses.replace(still, instr_compute_s=still.instr_compute_s * 0.0)

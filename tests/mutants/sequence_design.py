@@ -325,6 +325,7 @@ RULED = (
         "mask[:] = ~task.banned[np.minimum(before, task.letters - 1)]",
         "lanes at the first position are masked by the pad",
         halves=False,
+        tests=(f"{FOLDER}/test_rules.py",),
     ),
     Mutant(
         LEGALITY,

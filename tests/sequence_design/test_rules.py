@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruled_designs import draw_ruled, every_legal, every_sequence, keeps
 from sysopt_gym.core.errors import InstanceError
+from sysopt_gym.datasets.sequence_design.instance import DesignTask
 from sysopt_gym.envs.sequence_design.rules import (
     edits,
     legal,
@@ -59,6 +61,18 @@ def test_masks_of_lanes_at_different_positions_are_those_of_each_alone(seed: int
     ]
     assert np.array_equal(letters_at(task, rows, at), alone)
     assert np.array_equal(letters_after(task, rows)[np.arange(8), at], np.array(alone) > 0)
+
+
+def test_lanes_at_different_positions_keep_banned_pairs_where_there_is_no_other_rule(
+    tiny_task: Callable[..., DesignTask],
+) -> None:
+    task = next(task for task in map(tiny_task, range(20)) if task.banned[-1].any())
+    at = np.arange(8) % task.length
+    tokens = np.where(np.arange(task.length) < at[:, None], task.sequences[:8], task.letters)
+    masks = letters_at(task, tokens.astype(np.int8), at)
+    for row, place, mask in zip(tokens, at, masks, strict=True):
+        free = ~task.banned[row[place - 1]] if place else np.ones(task.letters, np.bool_)
+        assert np.array_equal(mask > 0, free)
 
 
 @given(seed=SEEDS)
