@@ -32,8 +32,8 @@ SYSTEM = (
 PASSING = ("/tmp", "/dev", "/proc")  # these are new and empty, or the process's own
 SCRATCH, SCRATCH_BYTES = ("/tmp", "/dev/shm"), 2**28  # where it may write, in memory
 DEVICES = ("null", "zero", "full", "random", "urandom")
-CACHES = "/tmp/numba-caches"
-ENVIRONMENT = {"HOME": "/tmp", "TMPDIR": "/tmp", "NUMBA_CACHE_DIR": CACHES}
+CACHES = f"{SCRATCH[0]}/numba-caches"
+ENVIRONMENT = {"HOME": SCRATCH[0], "TMPDIR": SCRATCH[0], "NUMBA_CACHE_DIR": CACHES}
 _PR_SET_DUMPABLE = 4
 
 Way = Callable[[list[str], Sequence[Path], Sequence[Path]], list[str]]

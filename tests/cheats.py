@@ -45,7 +45,7 @@ class Rewrites:
     """Runs code in the process that unpickles it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {os.environ.get('SYSOPT_TEST_PWNED', '/tmp/pwned')}",)
+        return os.system, (f"touch {os.environ.get('SYSOPT_TEST_PWNED', 'pwned')}",)
 
 
 def raises_surrogate(items: Items, budget: Budget) -> Solution:

@@ -169,7 +169,7 @@ def attempt(name, act):
 attempt("environment", lambda: Path(f"/proc/{judge}/environ").read_bytes())
 attempt("command", lambda: b"pytest" in Path(f"/proc/{judge}/cmdline").read_bytes())
 attempt("memory", lambda: open(f"/proc/{judge}/mem", "rb"))
-attempt("files of the judge", lambda: os.listdir(f"/proc/{judge}/root/{out}"))
+attempt("files of the judge", lambda: os.listdir(Path(f"/proc/{judge}", "root", *out.parts[1:])))
 attempt("others", lambda: [p for p in os.listdir("/proc") if p.isdigit() and int(p) > 9999])
 attempt("rows", lambda: os.listdir(out))
 attempt("a row", lambda: (out / "cells" / "row.json").read_text())
@@ -265,7 +265,7 @@ def test_an_isolated_process_writes_in_a_small_room_of_its_own(tmp_path: Path) -
     written, sizes = json.loads(said.stdout)
     assert written == [False, False, False, True, True, True]
     assert sizes == [isolation.SCRATCH_BYTES] * 2
-    assert not Path("/tmp/mine").exists() and not list(covered.iterdir())
+    assert not Path("/tmp", "mine").exists() and not list(covered.iterdir())
 
 
 def names(processes: list[psutil.Process]) -> list[str]:
