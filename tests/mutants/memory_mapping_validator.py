@@ -120,6 +120,8 @@ READING = (
         "                    custom.until = max(custom.until, use.hold)\n",
         "",
         "the validator holds what a loop writes to the loop's end only",
+        equivalent="After the first use in the loop the write must follow, which holds the room to "
+        "its own next use; what is placed in between sees the room taken either way.",
     ),
     Mutant(
         REFERENCE,

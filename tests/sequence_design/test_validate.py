@@ -122,6 +122,11 @@ def test_a_banned_pair_is_infeasible_in_the_environment_and_here(tiny_task: Tiny
     assert "banned" in verdict.violations[0]
 
 
+def test_scores_are_scaled_between_the_landscapes_worst_and_best() -> None:
+    oracle = Oracle(lambda tokens: np.zeros(len(tokens)), -1.0, 3.0)
+    assert oracle.normalized(np.array([-1.0, 0.0, 3.0])).tolist() == [0.0, 0.25, 1.0]
+
+
 class Constant:
     """A proxy that predicts the same of all sequences."""
 
