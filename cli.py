@@ -12,6 +12,17 @@ from typing import Annotated, Any
 import typer
 
 from .core.errors import SettingError, SysOptError
+from .options import (
+    CONTENDER,
+    Cores,
+    Family,
+    InstanceArgument,
+    Isolate,
+    Memory,
+    Out,
+    Settings,
+    Trust,
+)
 from .words import DEFAULT, Commands, import_words, tell, write_note
 
 app = typer.Typer(
@@ -23,44 +34,6 @@ data_app = typer.Typer(
     no_args_is_help=True, help="Look at instances, import your own files, generate new ones."
 )
 app.add_typer(data_app, name="data")
-
-Family = Annotated[str, typer.Argument(help="a family, e.g. vm_rescheduling")]
-InstanceArgument = Annotated[
-    str, typer.Argument(help="a set (small:test), one instance of it (small:test/3), or a file")
-]
-CONTENDER = (
-    "a solver or agent; a policy's folder, runs/try/policy or PLAYER@FOLDER; your own function, "
-    "solve.py:mine; the name in the table may stand before, mine=runs/try/policy"
-)
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE ...", help="settings of the instance, e.g. mnl=25"),
-]
-Out = Annotated[Path, typer.Option("--out", help="where to write")]
-
-
-def _trust(said: bool) -> None:
-    from .core.trust import trust_files
-
-    if said:
-        trust_files()
-
-
-Trust = Annotated[
-    bool,
-    typer.Option("--trust", callback=_trust, help="read files that may run code when read (.pt2)"),
-]
-Cores = Annotated[int, typer.Option(help="cores of each contender; more CPU time makes it late")]
-Memory = Annotated[
-    float | None, typer.Option(help="GiB of each contender; default: its part of the machine's")
-]
-
-Isolate = Annotated[
-    bool,
-    typer.Option(
-        "--isolate", help="show contenders their own files and nothing else; see docs/trust.md"
-    ),
-]
 
 
 class Listing(StrEnum):
