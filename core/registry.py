@@ -336,7 +336,8 @@ def read_file(problem: Problem[Any], path: Path, settings: Mapping[str, str]) ->
             return resolve(place)(path, settings)
         return problem.load_file(path, settings)
     except (InstanceError, SettingError) as error:
-        if path.name in str(error):
+        beside = str(path.parent) if path.parent.name else str(path)  # the other file of a pair
+        if str(path) in str(error) or beside in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
 
