@@ -310,6 +310,13 @@ def build_algorithm(
             f"{stage} learns from recorded episodes: set {stage}.algorithm.offline_data.input_ to "
             "their folders (sysopt-gym data record writes them)"
         )
+    if ALGORITHMS[stage].offline and config.evaluation_num_env_runners:
+        raise SettingError(
+            f"{stage}.algorithm.evaluation.evaluation_num_env_runners "
+            f"{config.evaluation_num_env_runners}: an algorithm that learns from recordings never "
+            "returns from remote runners (seen with Ray 2.60); leave it at 0, which evaluates in "
+            "this process"
+        )
     try:
         config.validate()
     except (TypeError, ValueError) as error:

@@ -95,7 +95,7 @@ class Bench:
             settings[part] = settings.get(part, {}) | dict(keys)
         if ALGORITHMS[stage].offline:
             settings["offline_data"] = {"input_": [str(self.episodes())]}
-            settings["evaluation"] = {"evaluation_num_env_runners": min(runners, 1)}
+            settings["evaluation"] = {"evaluation_num_env_runners": runners}
         else:
             settings["env_runners"] = settings.get("env_runners", {}) | {"num_env_runners": runners}
         return settings

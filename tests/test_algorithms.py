@@ -201,3 +201,12 @@ def test_parts_of_a_configuration_are_checked_by_their_keys() -> None:
 def test_learning_from_recordings_asks_for_them() -> None:
     with pytest.raises(SettingError, match=r"bc\.algorithm\.offline_data\.input_.*data record"):
         build("bc", "memory_mapping", "small:train/0")
+
+
+def test_learning_from_recordings_beside_remote_runners_is_refused() -> None:
+    settings = {
+        "offline_data": {"input_": ["episodes"]},
+        "evaluation": {"evaluation_num_env_runners": 1},
+    }
+    with pytest.raises(SettingError, match=r"evaluation_num_env_runners 1: .*leave it at 0"):
+        build("bc", "memory_mapping", "small:train/0", settings)
