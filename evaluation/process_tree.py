@@ -21,17 +21,23 @@ _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 20  # looks for processes that were started while others were being ended
 
 _started: set[int] = set()  # contenders' processes, by their parent's Popen
-_others: set[int] | None = None  # children that this process had before the first contender
+_others: set[int] = set()  # children that this process had before any contender ran
 
 
 def adopt_orphans() -> None:
-    """Become the parent of processes that contenders leave behind, from the first contender on."""
+    """Become the parent of processes that contenders leave behind, until no contender runs.
+
+    Processes that this one has started by now, such as those of Ray, are left alone.
+    """
     global _others
-    if _others is not None:
-        return
-    _others = {child.pid for child in psutil.Process().children()}
+    if not _started:
+        _others = {child.pid for child in psutil.Process().children()}
+        _set_subreaper(True)
+
+
+def _set_subreaper(on: bool) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
 
 
 class ProcessTree:
@@ -94,6 +100,8 @@ class ProcessTree:
     def forget(self) -> None:
         """Say that the process has ended and was waited for."""
         _started.discard(self._root.pid)
+        if not _started:
+            _set_subreaper(False)
 
 
 def _orphans() -> list[psutil.Process]:
@@ -102,7 +110,7 @@ def _orphans() -> list[psutil.Process]:
     They are children of this process that it did not start: each is in another session, because a
     contender's process leads one, and no process can join an older one.
     """
-    known, session = _started | (_others or set()), os.getsid(0)
+    known, session = _started | _others, os.getsid(0)
     found = []
     for child in psutil.Process().children():
         if child.pid not in known:
