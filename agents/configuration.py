@@ -28,7 +28,7 @@ OPEN = (
 # What numbers of any section may be, by their names.
 RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1), "seeds": (1, 1000), "width": (1, 2**16), "epochs": (0, 10**9),
-    "budget_s": (1e-3, 10**6), "batch_size": (1, 10**6), "learning_rate": (1e-12, 1e3),
+    "budget_s": (1e-3, 10**6), "batch_size": (1, 10**6), "learning_rate": (0.0, 1e3),
     "iterations": (0, 10**9), "checkpoint_every": (1, 10**9), "samples": (1, 10**6),
     "concurrent": (1, 10**4),
 }  # fmt: skip

@@ -43,7 +43,7 @@ from .messages import (
     decode,
     one_line,
 )
-from .process_tree import ProcessTree, adopt_orphans
+from .process_tree import LAUNCH, ProcessTree, adopt_orphans
 
 SETUP_LIMIT_S = 600.0
 MOST_PRINTED = 2**24  # bytes of a contender's output that are kept
@@ -284,7 +284,6 @@ class Worker:
             self._channel.close()
 
     def _launch(self) -> None:
-        adopt_orphans()
         ours, theirs = socket.socketpair()
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 (closed in close)
         lifeline, self._lifeline = os.pipe()
@@ -293,7 +292,8 @@ class Worker:
         if self.hidden is not None:
             entry = contender_entry(self.family, self.contender)
             command = isolated(command, needed(entry), self.hidden)
-        with theirs:
+        with theirs, LAUNCH:
+            adopt_orphans()
             self._process = subprocess.Popen(
                 command,
                 env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(self.limits.cores)),
@@ -303,8 +303,9 @@ class Worker:
                 stderr=self._log,
                 start_new_session=True,
             )
+            self._tree = ProcessTree(self._process.pid)
         os.close(lifeline)
-        self._tree, self._channel = ProcessTree(self._process.pid), Channel(ours)
+        self._channel = Channel(ours)
 
     def _measure_transfer(self) -> None:
         """Measure what messages take, before any code of the contender is loaded."""

@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -20,6 +21,8 @@ Figure = TypeVar("Figure")
 _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 20  # looks for processes that were started while others were being ended
 
+# Held while a contender's process is started, which is no orphan before it is known.
+LAUNCH = threading.Lock()
 _started: set[int] = set()  # contenders' processes, by their parent's Popen
 _others: set[int] = set()  # children that this process had before any contender ran
 
@@ -110,9 +113,11 @@ def _orphans() -> list[psutil.Process]:
     They are children of this process that it did not start: each is in another session, because a
     contender's process leads one, and no process can join an older one.
     """
-    known, session = _started | _others, os.getsid(0)
+    with LAUNCH:
+        children = psutil.Process().children()
+        known, session = _started | _others, os.getsid(0)
     found = []
-    for child in psutil.Process().children():
+    for child in children:
         if child.pid not in known:
             with contextlib.suppress(OSError):
                 if os.getsid(child.pid) != session:
