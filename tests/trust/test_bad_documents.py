@@ -4,72 +4,24 @@ memory.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import lzma
-import signal
 import sqlite3
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz.files import FAMILIES
+from refusals import little_memory, refused
 from sysopt_gym.agents.bounded_yaml import parse_yaml
 from sysopt_gym.agents.configuration import load_config
 from sysopt_gym.core.documents import parse_json
 from sysopt_gym.core.errors import InstanceError, RegistryError, SettingError, SysOptError
-from sysopt_gym.core.files import MEGABYTE
-from sysopt_gym.core.registry import load_problem
-from sysopt_gym.core.sources import find_instances
 from sysopt_gym.core.user_code import import_file
 from sysopt_gym.datasets.files import read_file
 from sysopt_gym.datasets.numerals import number
 from sysopt_gym.datasets.tables import read_table
 
-MOST_SECONDS = 120  # a reader that waits for a pipe, or for the end of /dev/zero, waits for ever
-
-
-@pytest.fixture(autouse=True)
-def in_time() -> Iterator[None]:
-    """The test is ended, and fails, where it takes too long."""
-
-    def end(*_: object) -> None:
-        raise TimeoutError(f"more than {MOST_SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(MOST_SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def imported() -> None:
-    """The families' code is no part of what their files cost."""
-    for family in FAMILIES:
-        load_problem(family).warm_up_instance()
-
-
-@contextlib.contextmanager
-def little_memory(megabytes: float = 40) -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < megabytes * MEGABYTE
-    finally:
-        tracemalloc.stop()
-
-
-def refused(family: str, argument: str | Path) -> str:
-    """Gives an argument to a family, which must refuse it, and returns the printable message."""
-    with pytest.raises(SysOptError) as told:
-        find_instances(load_problem(family), str(argument), {})
-    said = str(told.value)
-    said.encode()
-    assert "\0" not in said and len(said) < 5000
-    return said
+pytestmark = pytest.mark.usefixtures("in_time", "imported")
 
 
 # --- documents --------------------------------------------------------------------------------

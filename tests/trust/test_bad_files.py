@@ -10,17 +10,16 @@ import io
 import json
 import lzma
 import os
-import signal
 import socket
-import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fuzz.files import FAMILIES
+from refusals import little_memory, refused
 from sysopt_gym.agents.bounded_yaml import read_yaml
 from sysopt_gym.agents.checkpoints import read_card
 from sysopt_gym.core.archives import read_array
@@ -31,48 +30,7 @@ from sysopt_gym.core.solution import SolutionFile
 from sysopt_gym.core.sources import find_instances
 from sysopt_gym.core.user_code import import_file
 
-MOST_SECONDS = 120  # a reader that waits for a pipe, or for the end of /dev/zero, waits for ever
-
-
-@pytest.fixture(autouse=True)
-def in_time() -> Iterator[None]:
-    """The test is ended, and fails, where it takes too long."""
-
-    def end(*_: object) -> None:
-        raise TimeoutError(f"more than {MOST_SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(MOST_SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def imported() -> None:
-    """The families' code is no part of what their files cost."""
-    for family in FAMILIES:
-        load_problem(family).warm_up_instance()
-
-
-@contextlib.contextmanager
-def little_memory(megabytes: float = 40) -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < megabytes * MEGABYTE
-    finally:
-        tracemalloc.stop()
-
-
-def refused(family: str, argument: str | Path) -> str:
-    """Gives an argument to a family, which must refuse it, and returns the printable message."""
-    with pytest.raises(SysOptError) as told:
-        find_instances(load_problem(family), str(argument), {})
-    said = str(told.value)
-    said.encode()
-    assert "\0" not in said and len(said) < 5000
-    return said
+pytestmark = pytest.mark.usefixtures("in_time", "imported")
 
 
 # --- what is no regular file ------------------------------------------------------------------
