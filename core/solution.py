@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from .documents import read_json
-from .errors import InstanceError, OutputError, SolutionError
-from .files import kind_of
+from .errors import InstanceError, SolutionError
+from .files import kind_of, write_bytes
 
 Status = Literal["optimal", "feasible"]
 
@@ -101,13 +101,7 @@ class SolutionFile:
             OutputError: the file cannot be written.
         """
         document = {name: getattr(self, name) for name in self.__slots__}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(document, indent=1) + "\n")
-        except OSError as error:
-            raise OutputError(
-                f"{path}: cannot write the solution ({error.strerror}); choose another --out"
-            ) from error
+        write_bytes(path, (json.dumps(document, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> SolutionFile:
@@ -147,10 +141,28 @@ class SolutionFile:
             SolutionError: an action is not an integer, or the rows have different lengths.
         """
         try:
-            actions = np.asarray(self.actions)
-            whole = actions.size == 0 or np.issubdtype(actions.dtype, np.integer)
-        except ValueError:
-            whole = False
-        if not whole:
-            raise SolutionError(f"{path}: 'actions' must be a list of whole numbers")
-        return actions.astype(np.int64)
+            return whole_rows(self.actions)
+        except TypeError as error:
+            raise SolutionError(f"{path}: field 'actions': {error}") from error
+
+
+def whole_rows(actions: Any) -> np.ndarray:
+    """Return actions as an int64 array.
+
+    Args:
+        actions: a plan or an action, as a contender or a file gives it.
+
+    Raises:
+        TypeError: not whole numbers of 64 bits, or rows of different lengths.
+    """
+    try:
+        array = np.asarray(actions)
+    except ValueError as error:
+        raise TypeError("its actions have rows of different lengths") from error
+    if array.size == 0 and array.dtype != object:
+        return array.astype(np.int64)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"its actions are of type {array.dtype}; give whole numbers (int64)")
+    if array.dtype == np.uint64 and array.max(initial=0) > np.iinfo(np.int64).max:
+        raise TypeError("its actions hold numbers over 2**63 - 1")
+    return array.astype(np.int64)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.budget import Budget
 from ..core.registry import Tables
-from ..core.solution import Incumbent, Solution, Status
+from ..core.solution import Incumbent, Solution, Status, whole_rows
 
 MOST_BYTES = 2**28  # of an answer: a plan of a million steps with 30 incumbents
 MOST_TEXT = 2000  # characters of an error
@@ -250,28 +250,6 @@ def planned(number: int, solution: Solution) -> Planned:
     ]
     plan = Array.of(whole_rows(solution.actions))
     return Planned(number, plan, solution.status, bound, incumbents)
-
-
-def whole_rows(actions: Any) -> np.ndarray:
-    """Return actions as an int64 array.
-
-    Args:
-        actions: what a contender gave as a plan or an action.
-
-    Raises:
-        TypeError: not whole numbers, or rows of different lengths.
-    """
-    try:
-        array = np.asarray(actions)
-    except ValueError as error:
-        raise TypeError("its actions have rows of different lengths") from error
-    if array.size == 0 and array.dtype != object:
-        return array.astype(np.int64)
-    if not (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_):
-        raise TypeError(f"its actions are of type {array.dtype}; give whole numbers (int64)")
-    if array.dtype == np.uint64 and array.max(initial=0) > np.iinfo(np.int64).max:
-        raise TypeError("its actions hold numbers over 2**63 - 1")
-    return array.astype(np.int64)
 
 
 def one_line(error: BaseException, plain: bool) -> str:

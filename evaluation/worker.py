@@ -24,6 +24,7 @@ from ..core.contracts import Contender, Policy
 from ..core.errors import SysOptError
 from ..core.play import Task, run, warm_up
 from ..core.problem import Problem
+from ..core.solution import whole_rows
 from .channel import Channel
 from .isolation import settle
 from .messages import (
@@ -42,7 +43,6 @@ from .messages import (
     encode,
     one_line,
     planned,
-    whole_rows,
 )
 from .parent_death import end_with_parent
 

@@ -15,7 +15,14 @@ from refusals import little_memory, refused
 from sysopt_gym.agents.bounded_yaml import parse_yaml
 from sysopt_gym.agents.configuration import load_config
 from sysopt_gym.core.documents import parse_json
-from sysopt_gym.core.errors import InstanceError, RegistryError, SettingError, SysOptError
+from sysopt_gym.core.errors import (
+    InstanceError,
+    RegistryError,
+    SettingError,
+    SolutionError,
+    SysOptError,
+)
+from sysopt_gym.core.solution import SolutionFile
 from sysopt_gym.core.user_code import import_file
 from sysopt_gym.datasets.files import read_file
 from sysopt_gym.datasets.numerals import number
@@ -157,3 +164,21 @@ def test_a_packed_file_inside_others_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "onion").write_bytes(data)
     with pytest.raises(InstanceError, match="onion"):
         read_file(tmp_path / "onion").text("a table")
+
+
+@pytest.mark.parametrize(
+    ("actions", "told"),
+    [
+        ([2**63], "numbers over"),
+        ([2**64], "of type object"),
+        ([0.5], "of type float64"),
+        ([True], "of type bool"),
+        ([[1, 2], [3]], "rows of different lengths"),
+    ],
+)
+def test_a_solution_whose_actions_are_no_whole_numbers_is_refused(
+    actions: list[Any], told: str
+) -> None:
+    file = SolutionFile("toy", "toy/0", "0", "mine", 0, {}, actions)
+    with pytest.raises(SolutionError, match=f"^mine.json: .*{told}"):
+        file.action_array(Path("mine.json"))
