@@ -86,15 +86,19 @@ class Channel:
 
     def _exactly(self, length: int, deadline: float, watch: Callable[[], None]) -> bytes:
         parts: list[bytes] = []
+        look = time.perf_counter() + WATCH_S
         while length:
+            # Also while it arrives byte by byte.
+            if time.perf_counter() >= look:
+                watch()
+                look = time.perf_counter() + WATCH_S
+            if time.perf_counter() >= deadline:
+                raise TimeUp
             try:
                 part = self._end.recv(min(length, 2**20))
             except BlockingIOError:
-                remaining = deadline - time.perf_counter()
-                if remaining <= 0:
-                    raise TimeUp from None
-                if not select.select([self._end], [], [], min(remaining, WATCH_S))[0]:
-                    watch()
+                wait = min(deadline, look) - time.perf_counter()
+                select.select([self._end], [], [], max(wait, 0.0))
                 continue
             if not part:
                 raise EOFError

@@ -96,6 +96,13 @@ def says(data: bytes, then: Callable[[], Any] = lambda: time.sleep(60)) -> Cheat
     return answer
 
 
+def trickle() -> None:
+    """Sends a byte now and then, so that the judge is never without news."""
+    for _ in range(600):
+        os.write(socket_to_judge(), b"x")
+        time.sleep(0.1)
+
+
 def framed(data: bytes) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
@@ -114,6 +121,10 @@ def forged(**fields: Any) -> bytes:
 FORGERIES: dict[str, tuple[Cheat, str]] = {
     "a pickled object": (says(framed(pickle.dumps(Rewrites()))), "answer refused"),
     "four bytes and silence": (says(b"\1\2\3\4"), "no answer after"),
+    "byte after byte": (
+        says(struct.pack("<Q", 1000), trickle),
+        "no answer after",
+    ),
     "an endless message": (says(struct.pack("<Q", 2**60)), "over the limit"),
     "an answer to another question": (says(forged()), "a question that was not asked"),
     "bytes of another shape": (says(forged(actions={"shape": [9], "data": b""})), "refused"),
