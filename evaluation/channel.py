@@ -37,7 +37,7 @@ class Channel:
 
         Args:
             data: the message.
-            limit_s: seconds after which the other side counts as not reading.
+            limit_s: seconds after which the other side counts as not reading; may be infinite.
 
         Raises:
             TimeUp: the other side did not read it in time.
@@ -51,13 +51,13 @@ class Channel:
             remaining = deadline - time.perf_counter()
             if remaining <= 0:
                 raise TimeUp
-            select.select([], [self._end], [], remaining)
+            select.select([], [self._end], [], min(remaining, WATCH_S))
 
     def receive(self, limit_s: float, most: int, watch: Callable[[], None] = lambda: None) -> bytes:
         """Receive a message.
 
         Args:
-            limit_s: seconds until the whole message must have arrived.
+            limit_s: seconds until the whole message must have arrived; may be infinite.
             most: largest allowed length of the message, in bytes.
             watch: called every WATCH_S seconds while waiting; what it raises ends the waiting.
 

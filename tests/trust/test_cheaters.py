@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import pickle
 import re
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import OutputError, SettingError
 from sysopt_gym.core.results import Row
 from sysopt_gym.evaluation.cells import Entry, Folder
+from sysopt_gym.evaluation.channel import Channel, TimeUp
 from sysopt_gym.evaluation.process import Limits, Outcome, Worker
 from sysopt_gym.evaluation.runner import Plan, play
 from sysopt_gym.evaluation.table import score
@@ -152,3 +157,18 @@ def test_limits_that_no_contender_can_keep_are_refused(tmp_path: Path) -> None:
         entries = [Entry("toy", toy_family.make_items(0), {})]
         plan = Plan(entries, {"toy": ["best"]}, {"toy": Budget(0.3)}, range(1), cores=2)
         play(plan, Folder(tmp_path), resume=True, quiet=True)
+
+
+def test_a_message_larger_than_any_buffer_arrives_whole_with_or_without_a_limit() -> None:
+    ours, theirs = map(Channel, socket.socketpair())
+    data = bytes(range(256)) * 2**16  # 16 MiB
+    for limit_s in (60.0, math.inf):
+        sender = threading.Thread(target=theirs.send, args=(data, limit_s))
+        sender.start()
+        time.sleep(0.2)  # the buffer is full by now
+        assert ours.receive(limit_s, len(data)) == data
+        sender.join()
+    with pytest.raises(TimeUp):
+        theirs.send(data, 0.1)
+    ours.close()
+    theirs.close()
