@@ -50,6 +50,10 @@ def cases() -> Iterator[Case]:
             yield named, program, plan, World()
             for spoiled in wrong:
                 yield f"{named}, spoiled", program, np.array(spoiled, np.int64), World()
+        if program.dead_end == "terminate":  # goes on after a dead end
+            twin = changed(program, dead_end="backup")
+            goes_on = np.array(walk(twin, rng, np.array(TASTES[1]))[0], np.int64)
+            yield f"{program.name} as if backup", program, goes_on, World()
         yield f"{named}, too short", program, plan[:-1], World()
         yield f"{named}, too long", program, np.append(plan, d.DROP), World()
         for odd in (-1, 3):
@@ -198,9 +202,50 @@ def by_hand() -> Iterator[Program]:
         new.instr("update", [state], [state], compute_s=1e-5)
         new.instr("read again", [state], [], compute_s=1e-5)
     yield new.build("in a loop", str(20 * KIB))
+    yield from loops_by_hand()
     # No time passes, whatever is done.
     still = dataclasses.replace(edges, name="still", op_bytes=edges.op_bytes * 0)
     yield dataclasses.replace(still, instr_compute_s=still.instr_compute_s * 0.0)
+
+
+def loops_by_hand() -> Iterator[Program]:
+    """Yield programs with loops whose copies can be made in one place alone."""
+    new = Builder(ROUND)
+    small, state = new.tensor("small", 100, ARG), new.tensor("state", 12 * KIB, TMP)
+    new.instr("make", [small], [state], compute_s=1e-4)
+    with new.loop(2):
+        new.instr("make anew", [small], [state])
+        with new.loop(2):
+            new.instr("use", [state], [])
+            new.instr("beside", [small], [new.tensor("other", 12 * KIB, TMP)])
+    for room in (20 * KIB, 28 * KIB):  # of `state`, which all inner trips find, and of `other`
+        yield new.build(f"made anew {room}", str(room))
+    new = Builder(ROUND)
+    small, state = new.tensor("small", 100, ARG), new.tensor("state", 12 * KIB, TMP)
+    with new.loop(2):
+        new.instr("make", [small], [state])
+        new.instr("wait", [small], [], compute_s=1e-4)
+    new.instr("use", [state], [])
+    yield new.build("no time after", str(20 * KIB))  # `state` is made again after `wait`
+    new = Builder(ROUND)
+    small, state = new.tensor("small", 100, ARG), new.tensor("state", 12 * KIB, ARG)
+    new.instr("before", [small], [], compute_s=1e-4)
+    with new.loop(2):
+        new.instr("use slowly", [state], [])
+        with new.loop(2):
+            new.instr("wait", [small], [], compute_s=1e-4)
+            new.instr("use", [state], [])
+        new.instr("change", [state], [state])
+    yield new.build("changed later", str(20 * KIB))  # the copy for `use` is made in `wait`
+    new = Builder(ROUND)
+    small, state = new.tensor("small", 100, ARG), new.tensor("state", 12 * KIB, TMP)
+    new.instr("make", [small], [state])
+    new.instr("write back", [state], [], compute_s=1e-4)
+    new.instr("make other", [small], [new.tensor("other", 12 * KIB, TMP)])
+    with new.loop(2):
+        new.instr("wait", [small], [], compute_s=1e-4)
+        new.instr("use", [state], [])
+    yield new.build("back in a loop", str(36 * KIB))  # before the loop there is no time left
 
 
 def walk(
