@@ -23,6 +23,7 @@ from torch import nn
 from ..core.errors import RegistryError, SettingError
 from ..core.lookup import check_name, resolve
 from ..core.problem import Problem
+from ..core.signals import own_sigterm
 from .recipe import recipe_for
 
 # Methods of RLlib's AlgorithmConfig that a configuration may call.
@@ -417,9 +418,10 @@ def quiet_ray() -> None:
             logging.getLogger(name).setLevel(level)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
     if not ray.is_initialized():
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=verbose,
-            logging_level=level,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-        )
+        with own_sigterm():
+            ray.init(
+                include_dashboard=False,
+                log_to_driver=verbose,
+                logging_level=level,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            )

@@ -38,6 +38,7 @@ from ..core.printable import printable, shortened
 from ..core.provenance import provenance
 from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
+from ..core.signals import own_sigterm
 from .cells import Cell, Entry, Folder, check_contenders, check_resume
 from .conditions import package_versions
 from .isolation import closed_memory
@@ -347,7 +348,8 @@ def _run_on_ray(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, Row]]:
         ) from error
     address = None if plan.ray == "local" else plan.ray
     try:
-        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+        with own_sigterm():
+            ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
     except (ConnectionError, ValueError) as error:
         raise SettingError(
             f"--ray {plan.ray}: no Ray cluster answers there ({error}); start one with `ray start "

@@ -33,6 +33,10 @@ FEW = 4  # decisions of which all plans are played
 SPOILED = 3  # plans with an illegal action, of each walk
 # Weights of Copy, NoCopy and Drop in random walks.
 TASTES = ((1.0, 1.0, 1.0), (8.0, 8.0, 1.0), (1.0, 1.0, 4.0))
+# The last action leads to a dead end that the first use in a loop is to blame for.
+DEAD_END_IN_A_LOOP = (
+    1, 0, 0, 1, 2, 2, 2, 2, 1, 2, 2, 2, 1, 2, 0, 1, 2, 1, 1, 2, 2, 2, 2, 1, 2, 2, 2, 2, 1,
+)  # fmt: skip
 
 
 def cases() -> Iterator[Case]:
@@ -58,6 +62,8 @@ def cases() -> Iterator[Case]:
         yield f"{named}, too long", program, np.append(plan, d.DROP), World()
         for odd in (-1, 3):
             yield f"{named}, no action", program, np.append(plan[:-1], odd), World()
+    program = make_looped_program(714, 15, "backup", 0.4)
+    yield "dead end in a loop", program, np.array(DEAD_END_IN_A_LOOP, np.int64), World()
     for seed in range(LONG_PROGRAMS):
         program = make_program(seed, 110, DEAD_ENDS[seed % 3], 0.2)
         taste = np.array(TASTES[seed % 2])

@@ -24,6 +24,7 @@ from sysopt_gym.cli import app
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.core.files import write_bytes
 from sysopt_gym.core.folder_lock import sole_writer
+from sysopt_gym.core.signals import own_sigterm
 from typer.testing import CliRunner
 
 
@@ -107,6 +108,7 @@ import os, sys, time, random
 from pathlib import Path
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.core.folder_lock import sole_writer
+from sysopt_gym.core.signals import own_sigterm
 folder = Path(sys.argv[1])
 for turn in range(40):
     try:
@@ -425,6 +427,19 @@ def test_training_on_a_full_disk_keeps_its_last_checkpoint(
     filler.unlink()
     train(out, {"imitation.epochs": "3"}, resume=True)
     assert [one["done"] for one in trained(out)[0]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_ray_does_not_take_over_sigterm(fails: bool) -> None:
+    before = signal.signal(signal.SIGTERM, answer := lambda *_: None)
+    try:
+        with contextlib.suppress(ConnectionError), own_sigterm():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+            if fails:
+                raise ConnectionError
+        assert signal.getsignal(signal.SIGTERM) is answer
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # The clock.

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import toy_family
 import yaml
@@ -246,16 +247,24 @@ def test_labels_of_drawings_are_short_differ_and_are_all_in_the_legend() -> None
     assert found["plain"] == "plain"
 
 
-@pytest.mark.parametrize("family", ["vm_rescheduling", "memory_mapping"])
+NAME = "layer[/0] <b> $\\frac{ \n\x1b|" + "x" * 300
+PLANNERS = {
+    "vm_rescheduling": "greedy",
+    "memory_mapping": "greedy",
+    "federated_lr": "fedavg",
+    "sequence_design": "ga",
+}
+
+
+@pytest.mark.parametrize("family", PLANNERS)
 def test_pictures_of_a_family_are_drawn_under_any_name(family: str) -> None:
     problem = registry.load_problem(family)
-    contender = registry.load_contender(family, "greedy")
+    contender = registry.load_contender(family, PLANNERS[family])
     instance = problem.warm_up_instance()
     solution = run(contender, problem, Task(instance, Budget(1.0), 0, 0))
-    name = "layer[/0] <b> $\\frac{ \n\x1b|" + "x" * 300
-    played = replace(instance, name=name)
+    played = replace(instance, name=NAME)
     load_pyplot()
-    place = labels([name])[name]
+    place = labels([NAME])[NAME]
     row = replace(
         make_row(place, place), family=family, instance_hash=instance.content_hash,
         actions=solution.actions.tolist(),
@@ -272,19 +281,33 @@ def test_pictures_of_a_family_are_drawn_under_any_name(family: str) -> None:
     assert drawn and all(picture.png.startswith(b"\x89PNG") for picture in drawn)
 
 
-def test_a_page_of_training_shows_its_folder_and_sets_as_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", PLANNERS)
+def test_an_environment_draws_an_instance_of_any_name(family: str) -> None:
+    problem = registry.load_problem(family)
+    instance = replace(problem.warm_up_instance(), name=NAME)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with gym.make(
+            f"sysopt_gym:{problem.env_id}", instances=[instance], render_mode="rgb_array"
+        ) as env:
+            env.reset(seed=0)
+            assert env.render().ndim == 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("stage", ["ppo", "muzero"])
+def test_a_page_of_training_shows_its_folder_and_sets_as_text(tmp_path: Path, stage: str) -> None:
     name = "<b>[bold]|`x` **y**\nz $\\frac{"
     folder = tmp_path / name.replace("/", "")
     folder.mkdir()
     instances = "<i>|set[0]"
     config = {
         "family": "vm_rescheduling", "recipe": "", "out": str(folder), "seed": 0,
-        "validation": [instances], "ppo": {"iterations": 2, "instances": ["small:train/0"]},
+        "validation": [instances], stage: {"iterations": 2, "instances": ["small:train/0"]},
     }  # fmt: skip
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     for done in (1, 2):
         history.append(folder, Record(
-            "ppo", done, 100 * done, 1.0, return_mean=0.1 * done, objective={instances: 0.5},
+            stage, done, 100 * done, 1.0, return_mean=0.1 * done, objective={instances: 0.5},
             losses={"loss<script>": 1.0 / done}, timers={"sampling": 1.0},
             validation={instances: {"sample": 0.5 / done, "greedy": 0.4}},
         ))  # fmt: skip
