@@ -39,7 +39,7 @@ NAMES = tuple(contender_names("sequence_design", "solver"))
 SEARCHES = tuple(
     name for name in NAMES if not name.startswith(("offline_best", "random", "bib", "bdi"))
 )
-BUDGET = Budget(seconds=20.0, evaluations=1500)
+BUDGET = Budget(seconds=120.0, evaluations=1500)  # the seconds matter on a busy machine only
 SEEDS = st.integers(0, 10**6)
 
 
