@@ -12,6 +12,7 @@ PPO and MuZero, where a configuration has them, and the others' are the table's 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +127,7 @@ def try_all(bench: Bench, stages: Sequence[str], runners: Sequence[int]) -> Iter
                         result = algorithm.train()
                 finally:
                     algorithm.stop()
-                text = f"works; objective {_objective(result)}"
+                text = f"works; {_objective(result)}"
             except SysOptError as error:
                 text = f"refused: {error}"
             seconds = time.perf_counter() - begun
@@ -176,8 +177,9 @@ def train_all(bench: Bench, stages: Sequence[str], minutes: float) -> Iterator[s
 
 
 def _objective(result: Mapping[str, Any]) -> str:
-    """Return the mean objective of an iteration's episodes, or those of its evaluation."""
-    return f"{results_of_play(result).get('objective', float('nan')):.4g}"
+    """Say the mean objective of an iteration's episodes, or of those of its evaluation."""
+    mean = results_of_play(result).get("objective", math.nan)
+    return "no episode ended" if math.isnan(mean) else f"objective {mean:.4g}"
 
 
 def _figures(scores: Mapping[str, float]) -> str:
