@@ -68,6 +68,17 @@ def test_few_designs_are_judged_in_the_order_they_were_handed_in(
     assert detail["median@16"] == 0.0
 
 
+def test_the_proxy_is_too_optimistic_by_what_it_expects_more_than_is_found(tiny_task: Tiny) -> None:
+    task = tiny_task(0)
+    worst = np.argsort(task.scores)[: task.batch_size]
+    verdict = validate(task, task.sequences[worst].ravel().astype(np.int64), World())
+    assert verdict.detail is not None and verdict.replayed is not None
+    low, high = task.scores.min(), task.scores.max()
+    gap = low + verdict.replayed * (high - low) - verdict.objective
+    assert abs(gap) > 0.01
+    assert verdict.detail["optimism_gap"] == pytest.approx(gap)
+
+
 @given(seed=SEEDS)
 @settings(max_examples=15, deadline=None)
 def test_diversity_novelty_and_rank_correlation_are_as_by_hand(seed: int) -> None:
