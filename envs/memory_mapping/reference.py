@@ -10,8 +10,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from ...datasets.memory_mapping.instance import ARG, AWAY, CONST, FREE, OUT, Program
+from .reference_lookups import Timeline
 
 SMALLEST_BYTES = 4096  # smaller buffers stay in slow memory, without a decision
 PICO = 10**12  # picoseconds in a second
@@ -165,10 +167,10 @@ class Task:
                 program.loop_first, program.loop_last, program.loop_trips, strict=True
             )
         ]
-        nest = [
-            [row for row, body in enumerate(bodies) if body.first <= i <= body.last]
-            for i in range(program.n_instrs)
-        ]
+        nest: list[list[int]] = [[] for _ in range(program.n_instrs)]
+        for row, body in enumerate(bodies):
+            for i in range(body.first, body.last + 1):
+                nest[i].append(row)
         compute, slow, uses = [], [], []
         exists = set(starts)
         for i in range(program.n_instrs):
@@ -266,8 +268,9 @@ class Task:
         trips = [2] * len(self.bodies)
         for row in range(len(trips)):
             steps = sum(math.prod(trips[r] for r in around) for around in self.nest)
-            if steps > MOST_STEPS:
-                trips[row] = 1
+            if steps <= MOST_STEPS:
+                break
+            trips[row] = 1
         counts = [0] * len(trips)
         at = 0
         while at < len(self.nest):
@@ -303,19 +306,25 @@ class Record:
     copies: list[tuple[Transfer, Range, Use]] = field(default_factory=list)
     write_backs: list[tuple[Transfer, Range]] = field(default_factory=list)
 
+    def lists(self) -> tuple[list[Any], ...]:
+        """Return all of its lists."""
+        return self.ranges, self.accesses, self.copies, self.write_backs
+
 
 def audit_space(task: Task, record: Record) -> list[str]:
     """Check that ranges lie in fast memory, aligned and apart; return one sentence per fault."""
     found = []
     names = task.program.tensor_names
-    for at, one in enumerate(record.ranges):
+    placed = Timeline[Range]()
+    for one in record.ranges:
         if one.offset < 0 or one.offset + one.size > task.room:
             found.append(f"{names[one.buffer]}: its range ends beyond fast memory")
         if one.offset % task.program.alignment:
             found.append(f"{names[one.buffer]}: its offset {one.offset} is not aligned")
-        for other in record.ranges[:at]:
+        for other in placed.during(one.start, one.end):
             if _meet(one, other) and one.start <= other.end and other.start <= one.end:
                 found.append(f"{names[one.buffer]} and {names[other.buffer]} overlap")
+        placed.add(one)
     for use, place, _ in record.accesses:
         if place is not None and not place.start <= use.instr <= place.end:
             found.append(f"{names[use.buffer]} is not in fast memory at {use.instr}")
@@ -360,7 +369,7 @@ class Trips:
 
     def follow(self) -> list[str]:
         """Execute the program; return the faults."""
-        before: list[Range] = []
+        before: set[Range] = set()
         for i, first, last in self.task.steps():
             for copy, place, needed in self.closing[i]:
                 if all(first[copy.depth :]):
@@ -378,7 +387,7 @@ class Trips:
                 if place not in before:
                     for other in [o for o in self.fast if o is not place and _meet(o, place)]:
                         del self.fast[other]
-            before = self.active[i]
+            before = set(self.active[i])
             for use, held, through in self.uses[i]:
                 self._use(use, held, through)
             for back, place in self.saving[i]:

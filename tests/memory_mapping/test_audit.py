@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sysopt_gym.core.contracts import World
 from sysopt_gym.datasets.memory_mapping.builder import Builder
 from sysopt_gym.datasets.memory_mapping.instance import ARG, OUT, TMP, Program
-from sysopt_gym.envs.memory_mapping import validate as validator
+from sysopt_gym.envs.memory_mapping import reference_game
 from sysopt_gym.envs.memory_mapping.reference import (
     Range,
     Record,
@@ -18,6 +19,7 @@ from sysopt_gym.envs.memory_mapping.reference import (
     Trips,
     audit_space,
 )
+from sysopt_gym.envs.memory_mapping.validate import validate
 
 KIB = 1024
 New = Callable[[], Builder]
@@ -122,10 +124,10 @@ def test_a_copy_whose_room_is_overwritten_meanwhile_is_found(task: Task) -> None
     assert "a is overwritten while it is copied at 1" in Trips(task, record).follow()
 
 
-def drops(task: Task) -> validator._Game:
-    game = validator._Game(task)
+def drops(task: Task) -> reference_game.Game:
+    game = reference_game.Game(task)
     while game.position < len(task.uses):
-        game.take(validator.DROP, game.options(set())[validator.DROP])
+        game.take(reference_game.DROP, game.options(set())[reference_game.DROP])
     return game
 
 
@@ -159,7 +161,7 @@ def test_a_copy_may_take_all_the_time_that_slow_memory_has_and_no_more(task: Tas
 def test_the_validator_refuses_a_plan_whose_audit_finds_something(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validator, "audit_space", lambda task, record: ["a and made overlap"])
-    plan = np.full(program.n_decisions, validator.DROP)
-    verdict = validator.validate(program, plan, validator.World())
+    monkeypatch.setattr(reference_game, "audit_space", lambda task, record: ["a and made overlap"])
+    plan = np.full(program.n_decisions, reference_game.DROP)
+    verdict = validate(program, plan, World())
     assert not verdict.feasible and verdict.violations == ("a and made overlap",)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from mutants.mutant import Mutant
 
-JUDGE, REFERENCE = (f"envs/memory_mapping/{name}.py" for name in ("validate", "reference"))
+JUDGE, GAME, REFERENCE = (
+    f"envs/memory_mapping/{name}.py" for name in ("validate", "reference_game", "reference")
+)
 
 READING = (
     Mutant(
@@ -145,129 +147,129 @@ READING = (
 
 PLAYING = (
     Mutant(
-        JUDGE,
+        GAME,
         "return self.time(i) - self.slow[i] - self.taken_by_copies[i]",
         "return self.time(i) - self.slow[i]",
         "the validator lets idle time be booked again",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "return max(self.task.compute[i], self.slow[i] + self.fast[i])",
         "return max(self.task.compute[i], self.slow[i], self.fast[i])",
         "the validator has both memories work at once",
     ),
     Mutant(
-        JUDGE,
-        "            if missing == 0:\n",
-        "            if missing == 0 and part < self._spare(i):\n",
+        GAME,
+        "            if missing == 0:\n                transfer.opens",
+        "            if missing == 0 and part < self._spare(i):\n                transfer.opens",
         "the validator refuses a copy that needs just the idle time there is",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "range(before - 1, lowest - 1, -1)",
         "range(lowest, before)",
         "the validator copies as soon, not as late, as it can",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "            and other.start <= end\n",
         "            and other.start < end\n",
         "the validator holds a range to where another begins",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "            and other.offset < high\n",
         "            and other.offset <= high\n",
         "the validator has a range above in the way of the one below",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "            if r.start <= end and start <= r.end\n",
         "            if r.start <= end and start < r.end\n",
         "the validator reuses addresses in the last instruction they are held for",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "            if offset - low >= size:\n",
         "            if offset - low > size:\n",
         "the validator refuses exact fits",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "Range(buffer, min(gaps)[1], size, start, end, since)",
         "Range(buffer, gaps[0][1], size, start, end, since)",
         "the validator takes the first gap",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "low = max(low, top)",
         "low = top",
         "the validator lets a short range hide the top of a longer one",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "first, before = task.last_around(wrote, inside) + 1,",
         "first, before = task.last_around(wrote, inside),",
         "the validator begins a write-back in the instruction that writes",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "                since_when = eviction.closes + 1\n",
         "                since_when = eviction.closes\n",
         "the validator copies back before the write-back has ended",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "lowest = max(since, task.bodies[inside[-1]].first if inside else 0)",
         "lowest = max(0, task.bodies[inside[-1]].first if inside else 0)",
         "the validator copies before slow memory has the data",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "lowest = max(since, task.bodies[inside[-1]].first if inside else 0)",
         "lowest = since",
         "the validator has a copy in each trip begin before the trip",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "                self.held.pop(buffer, None)\n",
         "                pass\n",
         "the validator keeps a fast copy that a slow write made old",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "self.fast[i] += use.fast",
         "self.fast[i] += use.slow",
         "the validator has fast memory as slow as the other",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         'self.task.program.dead_end == "reserve" or self._starts_slow(use, place.since)',
         'self.task.program.dead_end == "reserve"',
         "the validator does not write through what the next trip reads in slow memory",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "            self.slow[i] += use.through\n",
         "",
         "the validator writes through for nothing",
     ),
     Mutant(
-        JUDGE,
-        "held.end = needed if buffer in self.task.ends else max(held.end, needed)",
-        "held.end = max(held.end, needed)",
+        GAME,
+        "end = needed if buffer in self.task.ends else max(held.end, needed)",
+        "end = max(held.end, needed)",
         "the validator keeps an output's room after its write-back",
     ),
     Mutant(
-        JUDGE,
-        "for i in range(self.task.last_around(wrote, []) + 1, last + 1):",
-        "for i in range(wrote + 1, last + 1):",
+        GAME,
+        "after = range(self.task.last_around(wrote, []) + 1, last + 1)",
+        "after = range(wrote + 1, last + 1)",
         "the validator writes an output back while its loop goes on",
     ),
     Mutant(
-        JUDGE,
-        "for i in range(self.task.last_around(wrote, []) + 1, last + 1):",
-        "for i in range(self.task.last_around(wrote, []) + 1, last):",
+        GAME,
+        "after = range(self.task.last_around(wrote, []) + 1, last + 1)",
+        "after = range(self.task.last_around(wrote, []) + 1, last)",
         "the validator writes no output back during the last instruction",
     ),
     Mutant(
@@ -307,19 +309,19 @@ PLAYING = (
         "the validator does not read on after the program's end",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "                if custom.changed and custom.entry != self.position:\n",
         "                if custom.changed:\n",
         "the validator lets not even the first use in a loop drop what the loop changes",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "                place.since = i  # every trip makes it anew here\n",
         "                pass\n",
         "the validator takes what a trip makes anew for what was there before",
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "same = custom.entry == self.position or not custom.changed",
         "same = True",
         "the validator copies a later use of what a loop changes before the loop",
@@ -392,14 +394,14 @@ AUDIT = (
         halves=False,
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "            if sum(transfer.parts.values()) != transfer.needs:\n",
         "            if not transfer.parts:\n",
         "the audit lets a copy take less time than it needs",
         halves=False,
     ),
     Mutant(
-        JUDGE,
+        GAME,
         "            if part + self.slow[i] > self.time(i):\n",
         "            if part > self.time(i):\n",
         "the audit lets slow memory move more than it can",
