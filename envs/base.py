@@ -183,12 +183,32 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         Raises:
             IllegalActionError: the action is not legal now; nothing has changed.
         """
+        reward, ended = self.advance(action)
+        return self._observation(), reward, ended, False, self._info()
+
+    def advance(self, action: Any) -> tuple[float, bool]:
+        """Take an action as `step` does, without looking at the state, which takes longer than the
+        action itself on large instances.
+
+        Args:
+            action: a member of the action space that is legal now.
+
+        Returns:
+            The reward, and whether the episode has ended.
+
+        Raises:
+            IllegalActionError: the action is not legal now; nothing has changed.
+        """
         if not self._begun:
             raise IllegalActionError("no episode has begun; call reset")
         reward, ended = self._play(action)
         if self.render_mode == "human":
             self.render()
-        return self._observation(), reward, ended, False, self._info()
+        return reward, ended
+
+    def report(self) -> dict[str, Any]:
+        """Return what `step` gives as its information, of the present state."""
+        return self._info()
 
     def action_masks(self) -> np.ndarray:
         """Return which actions are legal now; sb3-contrib's MaskablePPO asks for it by this name.

@@ -22,6 +22,7 @@ from ..core.problem import Problem
 from ..core.results import Status
 from ..core.solution import Incumbent, Played
 from ..core.solution import Status as Claim
+from ..envs.base import FamilyEnv
 from .process import Outcome
 
 TOLERANCE = 1e-9
@@ -305,8 +306,13 @@ def _replay(problem: Problem[Any], instance: Any, actions: np.ndarray, world: Wo
                 return _Replay(
                     math.nan, False, f"step {step}: the episode ended after {step - 1} steps"
                 )
-            _, _, terminated, truncated, info = env.step(as_action(row))
-            ended = bool(terminated or truncated)
+            if isinstance(env.unwrapped, FamilyEnv):
+                _, ended = env.unwrapped.advance(as_action(row))
+            else:
+                _, _, terminated, truncated, info = env.step(as_action(row))
+                ended = bool(terminated or truncated)
+        if isinstance(env.unwrapped, FamilyEnv):
+            info = env.unwrapped.report()
         return _Replay(float(info["objective"]), bool(info["feasible"]))
     except IllegalActionError as error:
         return _Replay(math.nan, False, f"step {step}: {error}")
