@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sysopt_gym.benchmarks import scale
 from sysopt_gym.benchmarks.timing import beside, take_turns
 
 
@@ -24,3 +25,23 @@ def test_a_throughput_stands_beside_its_reference_with_the_larger_spread() -> No
     (found,) = beside({"fast": lambda: 8.0}, "steps/s", "plain", lambda: next(known))
     assert (found.name, found.per_second, found.unit) == ("fast", 8.0, "steps/s")
     assert (found.reference, found.ratio, found.spread) == ("plain", 4.0, pytest.approx(0.5))
+
+
+def test_an_exponent_is_the_power_of_the_size_that_time_grows_with() -> None:
+    assert scale.exponent([1, 10, 100], [3.0, 30.0, 300.0]) == pytest.approx(1.0)
+    assert scale.exponent([1, 10, 100], [3.0, 300.0, 30_000.0]) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("family", "size"),
+    [
+        ("vm_rescheduling", 12),
+        ("memory_mapping", 2),
+        ("sequence_design", 256),
+        ("federated_lr", 2),
+    ],
+)
+def test_every_part_of_a_small_instance_is_timed(family: str, size: int) -> None:
+    found = scale.measure(family, size)
+    assert found.steps > 0 and set(found.seconds) == set(scale.PARTS)
+    assert all(found.seconds[part] > 0 for part in ("generate", "reset", "step", "judge"))
