@@ -298,7 +298,10 @@ def _replay(problem: Problem[Any], instance: Any, actions: np.ndarray, world: Wo
         if problem.is_live(instance):
             options["elapsed_s"] = world.elapsed_s
         _, info = env.reset(seed=world.seed, options=options)
-        ended = False
+        plain, ended = env.unwrapped, False
+        unseen: FamilyEnv[Any] | None = None  # what an environment with a step of its own is not
+        if isinstance(plain, FamilyEnv) and type(plain).step is FamilyEnv.step:
+            unseen = plain
         for step, row in enumerate(actions, start=1):
             if ended:
                 if problem.is_live(instance):
@@ -306,13 +309,13 @@ def _replay(problem: Problem[Any], instance: Any, actions: np.ndarray, world: Wo
                 return _Replay(
                     math.nan, False, f"step {step}: the episode ended after {step - 1} steps"
                 )
-            if isinstance(env.unwrapped, FamilyEnv):
-                _, ended = env.unwrapped.advance(as_action(row))
+            if unseen is not None:
+                _, ended = unseen.advance(as_action(row))
             else:
                 _, _, terminated, truncated, info = env.step(as_action(row))
                 ended = bool(terminated or truncated)
-        if isinstance(env.unwrapped, FamilyEnv):
-            info = env.unwrapped.report()
+        if unseen is not None:
+            info = unseen.report()
         return _Replay(float(info["objective"]), bool(info["feasible"]))
     except IllegalActionError as error:
         return _Replay(math.nan, False, f"step {step}: {error}")

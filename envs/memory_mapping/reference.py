@@ -13,7 +13,6 @@ from fractions import Fraction
 from typing import Any
 
 from ...datasets.memory_mapping.instance import ARG, AWAY, CONST, FREE, OUT, Program
-from .reference_lookups import Timeline
 
 SMALLEST_BYTES = 4096  # smaller buffers stay in slow memory, without a decision
 PICO = 10**12  # picoseconds in a second
@@ -315,16 +314,21 @@ def audit_space(task: Task, record: Record) -> list[str]:
     """Check that ranges lie in fast memory, aligned and apart; return one sentence per fault."""
     found = []
     names = task.program.tensor_names
-    placed = Timeline[Range]()
     for one in record.ranges:
         if one.offset < 0 or one.offset + one.size > task.room:
             found.append(f"{names[one.buffer]}: its range ends beyond fast memory")
         if one.offset % task.program.alignment:
             found.append(f"{names[one.buffer]}: its offset {one.offset} is not aligned")
-        for other in placed.during(one.start, one.end):
-            if _meet(one, other) and one.start <= other.end and other.start <= one.end:
-                found.append(f"{names[one.buffer]} and {names[other.buffer]} overlap")
-        placed.add(one)
+    order = {place: at for at, place in enumerate(record.ranges)}
+    pairs: dict[tuple[Range, ...], None] = {}
+    for together in at_once(task, record):
+        highest: Range | None = None
+        for one in sorted(together, key=lambda place: place.offset):
+            if highest is not None and _meet(one, highest):
+                pairs[tuple(sorted((one, highest), key=order.__getitem__))] = None
+            if highest is None or one.offset + one.size > highest.offset + highest.size:
+                highest = one
+    found += [f"{names[b.buffer]} and {names[a.buffer]} overlap" for a, b in pairs]
     for use, place, _ in record.accesses:
         if place is not None and not place.start <= use.instr <= place.end:
             found.append(f"{names[use.buffer]} is not in fast memory at {use.instr}")
@@ -334,6 +338,16 @@ def audit_space(task: Task, record: Record) -> list[str]:
 def _meet(one: Range, other: Range) -> bool:
     """Whether two ranges share addresses."""
     return one.offset < other.offset + other.size and other.offset < one.offset + one.size
+
+
+def at_once(task: Task, record: Record) -> list[list[Range]]:
+    """Return the ranges that are in fast memory during each instruction."""
+    count = len(task.nest)
+    found: list[list[Range]] = [[] for _ in range(count)]
+    for place in record.ranges:
+        for i in range(max(0, place.start), min(count, place.end + 1)):
+            found[i].append(place)
+    return found
 
 
 class Trips:
@@ -350,10 +364,7 @@ class Trips:
         self.slow = {b: 0 if b in task.starts else -1 for b in task.size}  # version there
         self.fast: dict[Range, int] = {}  # version in each range; of one being filled, -1
         count = len(task.nest)
-        self.active: list[list[Range]] = [[] for _ in range(count)]
-        for place in record.ranges:
-            for i in range(max(0, place.start), min(count, place.end + 1)):
-                self.active[i].append(place)
+        self.active = at_once(task, record)
         self.uses: list[list[tuple[Use, Range | None, bool]]] = [[] for _ in range(count)]
         for access in record.accesses:
             self.uses[access[0].instr].append(access)

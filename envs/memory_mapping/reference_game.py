@@ -118,11 +118,7 @@ class Game:
         instructions start..end.
         """
         return any(
-            other is not but
-            and other.offset < high
-            and low < other.offset + other.size
-            and other.start <= end
-            and start <= other.end
+            other is not but and other.offset < high and low < other.offset + other.size
             for other in self.placed.during(start, end)
         )
 
@@ -131,11 +127,7 @@ class Game:
         equals.
         """
         size = self.task.size[buffer]
-        busy = sorted(
-            (r.offset, r.offset + r.size)
-            for r in self.placed.during(start, end)
-            if r.start <= end and start <= r.end
-        )
+        busy = sorted((r.offset, r.offset + r.size) for r in self.placed.during(start, end))
         gaps, low = [], 0
         for offset, top in [*busy, (self.task.room, self.task.room)]:
             if offset - low >= size:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mutants.mutant import Mutant
 
-JUDGE, GAME, REFERENCE = (
-    f"envs/memory_mapping/{name}.py" for name in ("validate", "reference_game", "reference")
+JUDGE, GAME, LOOKUPS, REFERENCE = (
+    f"envs/memory_mapping/{name}.py"
+    for name in ("validate", "reference_game", "reference_lookups", "reference")
 )
 
 READING = (
@@ -171,21 +172,21 @@ PLAYING = (
         "the validator copies as soon, not as late, as it can",
     ),
     Mutant(
-        GAME,
-        "            and other.start <= end\n",
-        "            and other.start < end\n",
+        LOOKUPS,
+        "if span.start <= end and start <= span.end:",
+        "if span.start < end and start <= span.end:",
         "the validator holds a range to where another begins",
     ),
     Mutant(
         GAME,
-        "            and other.offset < high\n",
-        "            and other.offset <= high\n",
+        "and other.offset < high and",
+        "and other.offset <= high and",
         "the validator has a range above in the way of the one below",
     ),
     Mutant(
-        GAME,
-        "            if r.start <= end and start <= r.end\n",
-        "            if r.start <= end and start < r.end\n",
+        LOOKUPS,
+        "if span.start <= end and start <= span.end:",
+        "if span.start <= end and start < span.end:",
         "the validator reuses addresses in the last instruction they are held for",
     ),
     Mutant(
@@ -346,8 +347,8 @@ AUDIT = (
     ),
     Mutant(
         REFERENCE,
-        "if _meet(one, other) and one.start <= other.end and other.start <= one.end:",
-        "if _meet(one, other) and one.start < other.end and other.start < one.end:",
+        "min(count, place.end + 1)",
+        "min(count, place.end)",
         "the audit lets ranges overlap in one instruction",
         halves=False,
     ),
