@@ -56,6 +56,11 @@ if what == "clock":
 """
 
 
+def hear_sigint() -> None:
+    """Undo in a child that a shell makes what it runs in the background deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Command:
     """A command of the toy family's command line in a process of its own.
 
@@ -74,7 +79,10 @@ class Command:
             own["REPORT"] = "1"
         popen = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | popen
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, *map(str, words)], env=os.environ | own, **popen
+            [sys.executable, "-c", RUN, *map(str, words)],
+            env=os.environ | own,
+            preexec_fn=hear_sigint,
+            **popen,
         )
 
     def send(self, number: signal.Signals) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import toy_family
+from stopped_commands import hear_sigint
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import OutputError, SettingError, UnknownNameError
 from sysopt_gym.core.registry import contender_names, family_names
@@ -228,8 +229,7 @@ def run_cli(*arguments: str) -> subprocess.Popen[bytes]:
         env=os.environ | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # A shell makes what it runs in the background deaf to SIGINT, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hear_sigint,
     )
 
 
