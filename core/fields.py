@@ -259,6 +259,8 @@ class _Array(_Ranged):
         limited, floating = low is not None or high is not None, value.dtype.kind == "f"
         if not (limited or floating):
             return ""
+        if value.size and _within(value.min(), value.max(), low, high):
+            return ""  # without arrays as large as the value
         bad = ~np.isfinite(value) if floating else np.zeros(value.shape, np.bool_)
         if low is not None:
             bad |= value < low
@@ -446,6 +448,16 @@ def describe(cls: type) -> str:
                       subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False)
         for name, declaration in declarations(cls).items()
     )  # fmt: skip
+
+
+def _within(least: Any, most: Any, low: Bound, high: Bound) -> bool:
+    """Return whether numbers from `least` to `most` are finite and between the bounds."""
+    return bool(
+        np.isfinite(least)
+        and np.isfinite(most)
+        and (low is None or least >= low)
+        and (high is None or most <= high)
+    )
 
 
 def _size(bound: Bound, sizes: Sizes) -> Bound:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
@@ -26,8 +26,15 @@ from .field_checks import fill_blanks, is_blank, may_be_left_out, problem, store
 from .files import opened, read_bytes, write_bytes
 
 
+class _Memory:
+    """Room for what `remembered` keeps with an instance; no part of its content."""
+
+    __slots__ = ("_known",)
+    _known: dict[Callable[..., Any], Any]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Instance:
+class Instance(_Memory):
     """Base class of every family's instances.
 
     A subclass is a frozen, slotted dataclass whose fields are NumPy arrays, strings, numbers or
@@ -77,8 +84,11 @@ class Instance:
     @property
     def content_hash(self) -> str:
         """16 hex digits of a SHA-256 over every field but the name, blank ones left out; equal for
-        equal problems.
+        equal problems. It is computed once for each object.
         """
+        return remembered(self, Instance._hashed)
+
+    def _hashed(self) -> str:
         digest = hashlib.sha256(f"{self.FAMILY}/{self.SCHEMA}".encode())
         for spec in fields(self):
             if spec.name == "name" or is_blank(self, spec.name):
@@ -87,10 +97,27 @@ class Instance:
             digest.update(stored_name(type(self), spec.name).encode())
             if isinstance(value, np.ndarray):
                 digest.update(f"{value.dtype.str}{value.shape}".encode())
-                digest.update(value.tobytes())
+                digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
             else:
                 digest.update(json.dumps(value).encode())
         return digest.hexdigest()[:16]
+
+    def part(self, **changes: Any) -> Self:
+        """Return a copy with some fields replaced, which is not checked again.
+
+        It is for parts of an instance that cannot contradict each other, as the instance itself has
+        been checked: checks of millions of rows take seconds.
+
+        Args:
+            **changes: values by field, of the declared types and sizes.
+        """
+        twin = object.__new__(type(self))
+        for spec in fields(self):
+            value = changes[spec.name] if spec.name in changes else getattr(self, spec.name)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+            object.__setattr__(twin, spec.name, value)
+        return twin
 
     def to_bytes(self) -> bytes:
         """Encode the instance as a .npz file: its arrays, and one JSON text of the other fields."""
@@ -218,8 +245,29 @@ class Instance:
 
 
 AnyInstance = TypeVar("AnyInstance", bound=Instance)
+T = TypeVar("T")
 SUFFIX = ".npz"  # of a saved instance's file name
 ZIP_MAGIC = b"PK\x03\x04"
+
+
+def remembered(instance: AnyInstance, make: Callable[[AnyInstance], T]) -> T:
+    """Return what a function makes of an instance, computed once for each object.
+
+    It is kept for as long as the instance is, and goes neither into files nor to other processes.
+
+    Args:
+        instance: any instance.
+        make: a function of a module or class; one made at each call would be another one each time.
+    """
+    try:
+        known = instance._known
+    except AttributeError:
+        known = {}
+        object.__setattr__(instance, "_known", known)
+    if make not in known:
+        known[make] = make(instance)
+    found: T = known[make]
+    return found
 
 
 def save_archive(instances: Sequence[Instance], path: Path) -> None:

@@ -13,7 +13,8 @@ from ...core.errors import SettingError
 from .. import setting_texts
 from . import rna
 from .ehrlich import draw_ehrlich
-from .instance import DesignTask, distinct, encode, make_task
+from .equality import first_of_each
+from .instance import DesignTask, encode, make_task
 from .landscape_tables import DNA, PROTEIN, gb1, tf_binding
 
 # Amino acids come first, so that tasks of up to 20 states look like proteins.
@@ -149,7 +150,7 @@ def _distinct(
 ) -> tuple[np.ndarray, np.ndarray]:
     low = np.isfinite(marks) & (marks <= ceiling)
     tokens, marks = tokens[low], marks[low]
-    rows = np.sort(distinct(tokens)[0])
+    rows = np.flatnonzero(first_of_each(tokens) == np.arange(len(tokens)))
     return tokens[rows], marks[rows]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -11,7 +10,8 @@ import numpy as np
 
 from ...core.errors import InstanceError
 from ...core.fields import BLANK, array, declared, names, string, whole
-from ...core.instance import Instance
+from ...core.instance import Instance, remembered
+from .equality import first_banned, first_of_each
 from .handles import handle_fault
 from .motifs import automaton, least_changes
 
@@ -180,18 +180,20 @@ class DesignTask(Instance):
 
     def _check_duplicates(self) -> None:
         """Check that equal sequences have one score, and that enough differ to pad a batch."""
-        rows = np.concatenate([self.sequences, self.hidden_sequences])
-        scores = np.concatenate([self.scores, self.hidden_scores])
-        first, group = distinct(rows)
-        differs = np.flatnonzero(scores != scores[first[group]])
+        rows, scores = self.sequences, self.scores
+        if len(self.hidden_sequences):
+            rows = np.concatenate([rows, self.hidden_sequences])
+            scores = np.concatenate([scores, self.hidden_scores])
+        first = first_of_each(rows)
+        differs = np.flatnonzero(scores != scores[first])
         if differs.size:
             row = int(differs[0])
-            other = int(first[group[row]])
+            other = int(first[row])
             self.refuse(
                 f"rows {other} and {row} are the same sequence, {self.text(rows[row])}, with "
                 f"scores {scores[other]:g} and {scores[row]:g}; keep one, or their mean"
             )
-        count = len(np.unique(group[: len(self.sequences)]))
+        count = int(np.count_nonzero(first[: len(self.sequences)] == np.arange(len(self.scores))))
         if count < self.batch_size:
             self.refuse(
                 f"the offline set holds {count} different sequences, fewer than the batch of "
@@ -202,9 +204,10 @@ class DesignTask(Instance):
         if self.banned.diagonal().any():
             letter = self.alphabet[int(self.banned.diagonal().argmax())]
             self.refuse(f"banned: {letter!r} may not follow itself; every letter must be able to")
-        broken = np.argwhere(self.banned[self.sequences[:, :-1], self.sequences[:, 1:]])
-        if len(broken):
-            row, place = broken[0]
+        if not self.banned.any():
+            return
+        row, place = first_banned(self.sequences, self.banned)
+        if row >= 0:
             pair = self.text(self.sequences[row, place : place + 2])
             self.refuse(
                 f"sequences, row {row}: {pair} at position {place} is banned; drop the row, or "
@@ -340,31 +343,20 @@ def make_task(
 
 
 def seal(task: DesignTask) -> DesignTask:
-    """Return a task without the oracle's handle and the hidden rows, as contenders get it."""
+    """Return a task without the oracle's handle and the hidden rows, as contenders get it; always
+    the same object for the same task.
+    """
     if task.sealed:
         return task
-    return dataclasses.replace(
-        task,
+    return remembered(task, _sealed)
+
+
+def _sealed(task: DesignTask) -> DesignTask:
+    return task.part(
         oracle="",
         hidden_sequences=task.hidden_sequences[:0].copy(),  # a view would keep the rows
         hidden_scores=task.hidden_scores[:0].copy(),  # a view would keep the rows
     )
-
-
-def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Group equal sequences.
-
-    Args:
-        rows: int8 [n, L].
-
-    Returns:
-        The first row of each of m different sequences, int64 [m], and the group of each row, int64
-        [n].
-    """
-    # Rows are compared as byte strings, many times faster than NumPy's comparison by number.
-    codes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
-    _, first, group = np.unique(codes, return_index=True, return_inverse=True)
-    return first, group
 
 
 def encode(alphabet: str, texts: Sequence[str], places: Sequence[str]) -> np.ndarray:

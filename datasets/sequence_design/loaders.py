@@ -15,7 +15,8 @@ from ...core.instance import load_single
 from ..files import NO_SETTINGS, naming, read_file
 from ..setting_texts import choice
 from .arrays import NUMPY_MAGIC, read_arrays
-from .instance import BATCH_SIZE, MEASURED, DesignTask, distinct, encode, make_task
+from .equality import first_of_each
+from .instance import BATCH_SIZE, MEASURED, DesignTask, encode, make_task
 from .letters import alphabet_of, readable
 from .replicates import joined
 from .rule_settings import tell_defaults, with_file_defaults
@@ -112,9 +113,9 @@ def _as_task(
     with naming(place):
         tokens, scores = joined(place, tokens, scores, places, settings)
         rest = {key: text for key, text in settings.items() if key not in READING}
-        first, _ = distinct(tokens)
+        different = np.count_nonzero(first_of_each(tokens) == np.arange(len(tokens)))
         task = make_task(
             name, alphabet, tokens, scores, {"landscape": MEASURED},
-            batch_size=max(1, min(BATCH_SIZE, len(first) // 4)), wild_type=wild_type,
+            batch_size=max(1, min(BATCH_SIZE, int(different) // 4)), wild_type=wild_type,
         )  # fmt: skip
         return with_settings(task, {"offline": DEFAULT_SHARE, **rest})

@@ -9,7 +9,7 @@ import numpy as np
 from ...core.errors import InstanceError
 from ...core.notes import note
 from ..setting_texts import choice
-from .instance import distinct
+from .equality import first_of_each
 
 REFUSE = "refuse"
 WAYS: Mapping[str, Callable[[np.ndarray], float]] = {
@@ -42,23 +42,23 @@ def joined(
         SettingError: the setting is none of them.
     """
     way = choice(settings, "replicates", (*WAYS, REFUSE))
-    first, group = distinct(tokens)
-    differs = np.flatnonzero(scores != scores[first[group]])
+    first_of = first_of_each(tokens)
+    differs = np.flatnonzero(scores != scores[first_of])
     if not differs.size:
         return tokens, scores
-    row, other = int(differs[0]), int(first[group[differs[0]]])
+    row, other = int(differs[0]), int(first_of[differs[0]])
     if way == REFUSE:
         raise InstanceError(
             f"{places[row]}: the sequence has the score {scores[row]:g} here and {scores[other]:g} "
             f"in {places[other]}; keep one, or set replicates=mean"
         )
-    order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group))
-    merged = np.array([WAYS[way](part) for part in np.split(scores[order], ends[:-1])], np.float64)
-    by_row = np.argsort(first, kind="stable")
+    order = np.argsort(first_of, kind="stable")
+    first, counts = np.unique(first_of, return_counts=True)
+    groups = np.split(scores[order], np.cumsum(counts)[:-1])
+    merged = np.array([WAYS[way](group) for group in groups], np.float64)
     note(
         f"{place}: {len(scores)} rows are {len(first)} different sequences, up to "
-        f"{int(np.bincount(group).max())} rows each; the {way} of their scores is taken (setting "
+        f"{int(counts.max())} rows each; the {way} of their scores is taken (setting "
         "replicates)"
     )
-    return tokens[first[by_row]], merged[by_row]
+    return tokens[first], merged

@@ -17,7 +17,8 @@ from ...core.contracts import Setting
 from ...core.errors import InstanceError, SettingError
 from ...core.notes import note
 from ..setting_texts import cut, whole
-from .instance import MOST_CELLS, MOST_LENGTH, DesignTask, distinct
+from .equality import distinct, first_of_each
+from .instance import MOST_CELLS, MOST_LENGTH, DesignTask
 from .motifs import NEVER, least_changes
 
 CONSTANT, MEASURED_REACH, NONE = "constant", "measured", "none"
@@ -261,8 +262,7 @@ def _limited(task: DesignTask, text: str) -> DesignTask:
     states = len(task.automaton())
     count = max(1, min(MOST_REFERENCES, MOST_CELLS // (states * task.length)))
     wild = [_tokens(task, task.wild_type)] if task.wild_type else []
-    first, _ = distinct(task.sequences)
-    best = first[np.argsort(-task.scores[first], kind="stable")][:count]
+    best = _best_rows(task, count)
     references = np.stack([*wild, *task.sequences[best]]).astype(np.int8)
     if text == MEASURED_REACH:
         needed = least_changes(references, np.array(task.barred), task.automaton(), True)[:, 0, 0]
@@ -284,6 +284,20 @@ def _limited(task: DesignTask, text: str) -> DesignTask:
     ):
         return task  # no sequence is further away
     return _replaced(task, references=references, most_changes=most)
+
+
+def _best_rows(task: DesignTask, count: int) -> np.ndarray:
+    """Return the rows of the best different sequences, at most so many, int64 [n].
+
+    Of equal scores, what comes first in the alphabet's order is first.
+    """
+    first = first_of_each(task.sequences)
+    rows = np.flatnonzero(first == np.arange(len(first)))
+    least = np.partition(task.scores[rows], max(0, len(rows) - count))[max(0, len(rows) - count)]
+    rows = rows[task.scores[rows] >= least]
+    in_order = rows[distinct(task.sequences[rows])[0]]
+    best: np.ndarray = in_order[np.argsort(-task.scores[in_order], kind="stable")][:count]
+    return best
 
 
 def reach(measured: np.ndarray, references: np.ndarray) -> int:

@@ -7,8 +7,11 @@ import copy
 import numpy as np
 
 from ...core.errors import SettingError
+from ...core.instance import remembered
 from ...datasets.sequence_design.instance import DesignTask
 from .rules import legal
+
+FIRST_LOOK = 512  # rows of which the best are searched first; each further look is twice as long
 
 
 class Designs:
@@ -57,7 +60,7 @@ def padding(task: DesignTask, size: int) -> np.ndarray:
     """
     rows = best_offline(task, size)
     if len(rows) < size and task.ruled:
-        rest = _best_rows(task, np.flatnonzero(~legal(task, task.sequences)), size - len(rows))
+        rest = _best_rows(task, size - len(rows), keeping=False)
         rows = np.concatenate([rows, rest])
     if len(rows) < size:
         raise SettingError(
@@ -71,14 +74,30 @@ def best_offline(task: DesignTask, count: int) -> np.ndarray:
     """The best different sequences of the offline set that keep the task's rules, at most so many,
     best first, int8 [n, L].
     """
-    return _best_rows(task, np.flatnonzero(legal(task, task.sequences)), count)
+    return _best_rows(task, count, keeping=True)
 
 
-def _best_rows(task: DesignTask, rows: np.ndarray, count: int) -> np.ndarray:
-    """The best different sequences among some rows int64 [m], at most so many, int8 [n, L]."""
+def ranked_rows(task: DesignTask) -> np.ndarray:
+    """The rows of the offline set, the best first, int64 [N]; sorted once for each task."""
+    return remembered(task, _ranked_rows)
+
+
+def _ranked_rows(task: DesignTask) -> np.ndarray:
+    return np.argsort(-task.scores, kind="stable")
+
+
+def _best_rows(task: DesignTask, count: int, keeping: bool) -> np.ndarray:
+    """The best different sequences that keep the task's rules, or the best of the others, at most
+    so many, int8 [n, L].
+    """
     kept: dict[bytes, int] = {}
-    for row in rows[np.argsort(-task.scores[rows], kind="stable")]:
-        kept.setdefault(task.sequences[row].tobytes(), int(row))
-        if len(kept) == count:
-            break
+    ranked = ranked_rows(task)
+    at, size = 0, FIRST_LOOK
+    while at < len(ranked) and len(kept) < count:
+        rows = ranked[at : at + size]
+        for row in rows[legal(task, task.sequences[rows]) == keeping]:
+            kept.setdefault(task.sequences[row].tobytes(), int(row))
+            if len(kept) == count:
+                break
+        at, size = at + size, 2 * size
     return task.sequences[list(kept.values())]

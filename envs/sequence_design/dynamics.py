@@ -63,7 +63,13 @@ def edit_mask(tokens: np.ndarray, banned: np.ndarray, mask: np.ndarray) -> None:
         mask[lane, length * letters] = 1
 
 
+@njit(cache=True)
 def feasible(tokens: np.ndarray, banned: np.ndarray) -> np.ndarray:
     """Which sequences int8 [n, L] hold no banned pair, bool [n]."""
-    free: np.ndarray = ~banned[tokens[:, :-1], tokens[:, 1:]].any(axis=1)
+    free = np.ones(len(tokens), np.bool_)
+    for row in range(len(tokens)):
+        for place in range(1, tokens.shape[1]):
+            if banned[tokens[row, place - 1], tokens[row, place]]:
+                free[row] = False
+                break
     return free

@@ -10,10 +10,10 @@ those of dynamics.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
+from ...core.instance import remembered
 from ...datasets.sequence_design.instance import DesignTask
 from ...datasets.sequence_design.motifs import least_changes
 from .dynamics import append_mask, edit_mask, feasible
@@ -55,15 +55,21 @@ class Rules:
         return self.most, self.center, self.starts, self.places, self.letters
 
 
-@lru_cache(maxsize=64)
 def has_rules(task: DesignTask) -> bool:
     """Return `task.ruled`, which every step of an environment asks for."""
+    return remembered(task, _is_ruled)
+
+
+def _is_ruled(task: DesignTask) -> bool:
     return task.ruled
 
 
-@lru_cache(maxsize=32)
 def rules_of(task: DesignTask) -> Rules:
-    """Compile the rules of a task; kept for as long as it is in use."""
+    """Return the rules of a task, compiled; kept for as long as the task is."""
+    return remembered(task, _compiled)
+
+
+def _compiled(task: DesignTask) -> Rules:
     step, counts = task.automaton(), task.most_changes > 0
     references = np.array(task.references if counts else task.sequences[:1])
     center = np.array(
@@ -80,12 +86,12 @@ def rules_of(task: DesignTask) -> Rules:
 
 def legal(task: DesignTask, tokens: np.ndarray) -> np.ndarray:
     """Return which sequences int8 [n, L] keep all rules, bool [n]."""
+    found: np.ndarray
     if not has_rules(task):
-        return feasible(tokens, task.banned)
+        found = feasible(tokens, task.banned)
+        return found
     rules = rules_of(task)
-    found: np.ndarray = legal_rows(
-        np.ascontiguousarray(tokens, np.int8), rules.barred, rules.step, rules.near
-    )
+    found = legal_rows(np.ascontiguousarray(tokens, np.int8), rules.barred, rules.step, rules.near)
     return found
 
 

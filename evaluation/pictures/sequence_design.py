@@ -15,7 +15,8 @@ from matplotlib.transforms import Affine2D
 
 from ...core.contracts import Picture
 from ...core.results import Row
-from ...datasets.sequence_design.instance import DesignTask, distinct
+from ...datasets.sequence_design.equality import distinct
+from ...datasets.sequence_design.instance import DesignTask
 from ...datasets.sequence_design.landscapes import open_oracle
 from ...envs.sequence_design.proxy import reference_proxy
 from ...envs.sequence_design.render import letter_colors

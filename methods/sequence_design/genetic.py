@@ -9,7 +9,8 @@ import numpy as np
 
 from ...core.budget import Clock
 from ...core.solution import Solution
-from ...datasets.sequence_design.instance import DesignTask, distinct
+from ...datasets.sequence_design.equality import distinct
+from ...datasets.sequence_design.instance import DesignTask
 from .pool import Pool, Predictor, out_of_time
 from .sequences import offspring, random_designs
 

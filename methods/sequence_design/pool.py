@@ -8,7 +8,8 @@ import numpy as np
 
 from ...core.budget import Clock
 from ...core.solution import Solution
-from ...datasets.sequence_design.instance import DesignTask, distinct
+from ...datasets.sequence_design.equality import distinct
+from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.designs import best_offline
 from ...envs.sequence_design.proxy import Ensemble, fit_proxy
 from ...envs.sequence_design.rules import legal, starting_designs
