@@ -293,40 +293,39 @@ def accesses(program: Program) -> Accesses:
     size = program.tensor_size[roots]
     room = program.capacity // program.alignment * program.alignment
     placeable = (size >= SMALLEST_BYTES) & (size <= room) & ~pinned
-    rows: dict[tuple[int, int], list[int]] = {}
-    held = at_start.copy()
-    for instr, repeat in enumerate(program.instr_repeat.tolist()):
-        for op in range(int(program.op_start[instr]), int(program.op_start[instr + 1])):
-            buffer = int(buffer_of[program.op_tensor[op]])
-            row = rows.setdefault((instr, buffer), [0, 0, 0, 0, 0])
-            row[int(program.op_write[op])] += repeat * int(program.op_bytes[op])
-            if not program.op_write[op]:
-                row[4] = -1  # what is read is needed, whatever is written
-            else:
-                row[2] = 1
-                if row[4] == 0 and program.op_bytes[op] >= size[buffer]:
-                    row[4] = 1
-                if not held[buffer]:
-                    held[buffer] = True
-                    row[3] = 1
-    keys = np.array(list(rows), np.int64).reshape(-1, 2)
-    table = np.array(list(rows.values()), np.int64).reshape(-1, 5)
-    away = np.isin(keys[:, 1], buffer_of[program.tensor_pin == AWAY])
-    table[away, :2] = 0
+    instr = np.repeat(np.arange(program.n_instrs), np.diff(program.op_start))
+    keys, first, access = np.unique(
+        instr * count + buffer_of[program.op_tensor], return_index=True, return_inverse=True
+    )
+    order = np.argsort(first)  # accesses by their first operands
+    keys, access = keys[order], np.argsort(order)[access]
+    buffer = keys % count
+    wrote = program.op_write
+    traffic = program.instr_repeat[instr] * program.op_bytes
+    traffic[np.isin(buffer, buffer_of[program.tensor_pin == AWAY])[access]] = 0
+    read, written = np.zeros((2, len(keys)), np.int64)
+    np.add.at(read, access[~wrote], traffic[~wrote])
+    np.add.at(written, access[wrote], traffic[wrote])
+    writes, replaces, makes = np.zeros((3, len(keys)), np.bool_)
+    writes[access[wrote]] = True
+    replaces[access[wrote & (program.op_bytes >= size[buffer[access]])]] = True
+    replaces[access[~wrote]] = False  # what is read is needed, whatever is written
+    written_buffers, earliest = np.unique(buffer[writes], return_index=True)
+    makes[np.flatnonzero(writes)[earliest[~at_start[written_buffers]]]] = True
     return Accesses(
         tensor_buffer=buffer_of.astype(np.int64),
         size=size,
         at_start=at_start,
         at_end=at_end,
         placeable=placeable,
-        instr=keys[:, 0],
-        buffer=keys[:, 1],
-        read=table[:, 0],
-        written=table[:, 1],
-        writes=table[:, 2] > 0,
-        replaces=table[:, 4] > 0,
-        makes=table[:, 3] > 0,
-        decides=placeable[keys[:, 1]],
+        instr=keys // count,
+        buffer=buffer,
+        read=read,
+        written=written,
+        writes=writes,
+        replaces=replaces,
+        makes=makes,
+        decides=placeable[buffer],
     )
 
 

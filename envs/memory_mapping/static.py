@@ -70,28 +70,27 @@ def make_static(program: Program) -> Static:
     row_of[used] = np.arange(len(used))
     slow = _times(a.read + a.written, program.slow_bw)
     fast = _times(a.read, program.fast_read_bw) + _times(a.written, program.fast_write_bw)
-    compute = np.array(
-        [
-            round(Fraction(float(seconds)) * PS_PER_S * int(repeat))
-            for seconds, repeat in zip(program.instr_compute_s, program.instr_repeat, strict=True)
-        ],
-        np.int64,
+    runs, row = np.unique(
+        np.stack([program.instr_compute_s, program.instr_repeat], axis=1),
+        axis=0,
+        return_inverse=True,
     )
+    compute = np.array(
+        [round(Fraction(seconds) * PS_PER_S * int(repeat)) for seconds, repeat in runs.tolist()],
+        np.int64,
+    )[row.ravel()]
     instr_slow = np.zeros(program.n_instrs, np.int64)
     np.add.at(instr_slow, a.instr, slow)
     instr, buffer, writes = a.instr[keep], row_of[a.buffer[keep]], a.writes[keep]
     dead_end = DEAD_ENDS.index(program.dead_end)
     count = len(keep)
-    following = np.full(len(used), count, np.int64)
+    by_buffer = np.argsort(buffer, kind="stable")
     dec_next = np.full(count, count, np.int64)
-    until = instr.copy()
-    for d in range(count - 1, -1, -1):
-        dec_next[d] = following[buffer[d]]
-        if dec_next[d] < count:
-            until[d] = instr[dec_next[d]]
-        if a.at_end[used[buffer[d]]] and dead_end != RESERVE:
-            until[d] = program.n_instrs - 1
-        following[buffer[d]] = d
+    again = buffer[by_buffer][:-1] == buffer[by_buffer][1:]
+    dec_next[by_buffer[:-1][again]] = by_buffer[1:][again]
+    until = np.append(instr, 0)[np.where(dec_next < count, dec_next, np.arange(count))]
+    if dead_end != RESERVE:
+        until[a.at_end[used[buffer]]] = program.n_instrs - 1
     align = program.alignment
     copy = _times(a.size[used], program.copy_scale * program.slow_bw)
     return Static(
@@ -131,6 +130,14 @@ def _rings(
         copy: time of one copy of each decision's buffer, ps, int64 [D].
     """
     loops = program.loops
+    if not loops:
+        return {
+            "instr_loop": np.full(program.n_instrs, -1, np.int64),
+            "loop_rows": np.full((1, 3), -1, np.int64),
+            "dec_ring": np.zeros(len(until) + 1, np.int64),
+            "dec_copy": np.minimum(copy, MOST_PS),
+            "rings": np.full((1, 7), -1, np.int64),
+        }
     inner, outer = innermost(loops, program.n_instrs), parents(loops)
     runs = [1] * (len(loops) + 1)  # of each loop's body; the last is the program's, once
     for loop, (_, _, trips) in enumerate(loops):
@@ -184,4 +191,6 @@ def planning_static(program: Program) -> Static:
 def _times(amounts: np.ndarray, bandwidth: float) -> np.ndarray:
     """Whole picoseconds, rounded up, of so many bytes at so many bytes/s."""
     rate = Fraction(float(bandwidth)) / PS_PER_S
-    return np.array([-(-int(n) * rate.denominator // rate.numerator) for n in amounts], np.int64)
+    different, row = np.unique(amounts, return_inverse=True)
+    times = [-(-n * rate.denominator // rate.numerator) for n in different.tolist()]
+    return np.array(times, np.int64)[row]

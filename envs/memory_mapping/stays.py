@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from .loads import add_to_peaks, add_to_sums, make_peaks, make_sums, peak_of, sum_of
 from .rings import NONE, carrying, first_copy
 from .static import CARRIED, ENTRY, FIRST, LAST, Static
 
@@ -104,13 +105,13 @@ def knapsack(static: Static, stays: Stays) -> np.ndarray:
     Only the sum of sizes is watched; where things go is left to the game.
     """
     before = previous_uses(static)
-    load = np.zeros(len(static.instr_slow), np.int64)
+    load = make_peaks(len(static.instr_slow))
     wishes = np.zeros(len(before), np.int8)
     for d in np.argsort(-stays.density, kind="mergesort"):
         size = static.buf_size[static.dec_buffer[d]]
         first, last = stays.start[d], stays.last[d]
-        if stays.density[d] > 0 and load[first : last + 1].max() + size <= static.capacity:
-            load[first : last + 1] += size
+        if stays.density[d] > 0 and peak_of(load, first, last) + size <= static.capacity:
+            add_to_peaks(load, first, last, size)
             wishes[d] = 1
             if before[d] >= 0 and static.dec_writes[before[d]]:
                 wishes[before[d]] = 1
@@ -122,11 +123,11 @@ def crowding(static: Static, stays: Stays) -> np.ndarray:
     """float64 [D]; bytes that denser stays want at once during each stay, on average, as a part of
     fast memory.
     """
-    load = np.zeros(len(static.instr_slow))
+    load = make_sums(len(static.instr_slow))
     crowd = np.zeros(len(stays.start))
     for d in np.argsort(-stays.density, kind="mergesort"):
         first, last = stays.start[d], stays.last[d]
-        crowd[d] = load[first : last + 1].mean() / static.capacity
+        crowd[d] = sum_of(load, first, last) / (last - first + 1) / static.capacity
         if stays.density[d] > 0:
-            load[first : last + 1] += static.buf_size[static.dec_buffer[d]]
+            add_to_sums(load, first, last, static.buf_size[static.dec_buffer[d]])
     return crowd
