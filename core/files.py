@@ -140,7 +140,7 @@ def read_bytes(path: Path, advice: str = "", limit: int | None = None) -> bytes:
         raise InstanceError(
             f"{path}: {size / MEGABYTE:.0f} MB, over the limit of {limit / MEGABYTE:g} MB; "
             f"{f'{advice}, or ' if advice else ''}set SYSOPT_MAX_FILE_MB if it really is one "
-            "instance"
+            f"instance, to {math.ceil(size / MEGABYTE)} or more"
         )
     return data
 

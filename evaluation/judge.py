@@ -17,6 +17,7 @@ import numpy as np
 from ..core.budget import Budget
 from ..core.contracts import Verdict, World
 from ..core.errors import IllegalActionError
+from ..core.kept import kept
 from ..core.play import as_action, make_environment
 from ..core.problem import Problem
 from ..core.results import Status
@@ -28,6 +29,7 @@ from .process import Outcome
 TOLERANCE = 1e-9
 PROOF_TOLERANCE = 1e-6  # relative; solvers stop at such a distance from their bound
 CURVE_POINTS = 40
+MOST_KEPT = 4096  # objectives of null plans
 LATE_FACTOR, LATE_GRACE_S = 1.05, 0.02
 
 
@@ -228,18 +230,20 @@ _null_objectives: dict[tuple[str, str, World], float] = {}
 def null_objective(problem: Problem[Any], instance: Any, world: World) -> float:
     """Return the objective of the family's null plan; NaN if that plan is infeasible.
 
-    The result is cached, so that it is computed once per process for all contenders.
+    The result is cached, so that it is computed once per process for all contenders. A process
+    keeps those of the last MOST_KEPT worlds.
 
     Args:
         problem: the family.
         instance: the whole instance.
         world: the world's seed, and the seconds spent before the first action.
     """
+
+    def compute() -> float:
+        return judge(problem, instance, problem.null_plan(instance), world).objective
+
     key = problem.family, instance.content_hash, world
-    if key not in _null_objectives:
-        plan = problem.null_plan(instance)
-        _null_objectives[key] = judge(problem, instance, plan, world).objective
-    return _null_objectives[key]
+    return kept(_null_objectives, key, MOST_KEPT, compute)
 
 
 def anytime_curve(

@@ -38,6 +38,7 @@ from .playing import chosen, legal_at, log_policy, redraw, sample
 PRACTICE_SHARE = 0.3  # share of the seconds after the proxy's training that `agent`'s PPO gets
 PPO, MUZERO = "sequence_design_ppo", "sequence_design_muzero"
 WIDTH = 64  # width of a new policy
+MOST_LETTERS = 2**14  # of the designs that a step takes
 # Imitation of measured sequences: gradient steps, sequences of each, learning rate, and share of
 # the seconds left.
 WARM_BATCHES, WARM_SIZE, WARM_RATE, WARM_SHARE = 100, 128, 5e-3, 0.15
@@ -59,6 +60,16 @@ FROM_POOL = 0.5  # probability that a lane starts from a design of the pool
 MUZERO_RATE = 3e-3
 REPLAY = 10  # rounds whose designs are learned from
 STEPS, STEP_SIZE = 4, 128  # gradient steps of a round; designs of each
+
+
+def at_a_time(task: DesignTask, most: int) -> int:
+    """Return how many designs a step takes: fewer of long ones, so that it looks at the clock.
+
+    Args:
+        task: gives the length.
+        most: number of short designs that a step takes.
+    """
+    return max(1, min(most, MOST_LETTERS // task.length))
 
 
 def solve_ppo(
@@ -106,11 +117,12 @@ def solve_muzero(
     network = _first_policy(MUZERO, pool, seed, rng, policy)
     optimizer = torch.optim.Adam(network.parameters(), MUZERO_RATE)
     settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
-    lookahead = Lookahead(network, pool, LANES, settings)
+    lanes = at_a_time(instance, LANES)
+    lookahead = Lookahead(network, pool, lanes, settings)
     replay: deque[Bettered] = deque(maxlen=REPLAY)
     while not out_of_time(clock):
-        tokens, _ = sample(network, instance, LANES, rng)
-        known = rng.random(LANES) < FROM_POOL
+        tokens, _ = sample(network, instance, lanes, rng)
+        known = rng.random(lanes) < FROM_POOL
         tokens[known] = pool.best[rng.integers(len(pool.best), size=known.sum())]
         replay.append(lookahead.better(tokens, rng))
         for _ in range(STEPS):
@@ -185,13 +197,17 @@ class ProximalLearner:
     def iterate(self) -> float:
         """Sample designs, evaluate them, and learn from them; return the share of new samples."""
         pool, task, rng = self.pool, self.pool.task, self.rng
-        best = pool.best[rng.integers(len(pool.best), size=REDRAWN)]
+        best = pool.best[rng.integers(len(pool.best), size=at_a_time(task, REDRAWN))]
         pool.add(redraw(self.network, task, best, SHARE, rng))
-        tokens, log_chances = sample(self.network, task, SAMPLES, rng)
+        if out_of_time(pool.clock):
+            return 1.0
+        tokens, log_chances = sample(self.network, task, at_a_time(task, SAMPLES), rng)
         codes = [row.tobytes() for row in tokens]
         met = np.array([self.met[code] for code in codes])
         self.met.update(codes)
         rewards = pool.add(tokens) - DENSITY * np.log2(1.0 + met)
+        if out_of_time(pool.clock):
+            return 1.0
         scaled = (rewards - rewards.mean()) / (rewards.std() + 1e-6)
         returns, old = torch.from_numpy(scaled).float(), torch.from_numpy(log_chances)
         letters, legal = torch.from_numpy(tokens.astype(np.int64)), legal_at(task, tokens)
@@ -225,7 +241,8 @@ class ProximalLearner:
 
     def _surprise_of_best(self) -> Tensor:
         """Compute the cross-entropy per letter to designs of the pool."""
-        best = self.pool.best[self.rng.integers(len(self.pool.best), size=BEST)]
+        count = at_a_time(self.pool.task, BEST)
+        best = self.pool.best[self.rng.integers(len(self.pool.best), size=count)]
         tokens = torch.from_numpy(best.astype(np.int64))
         return surprise(self.network, tokens, legal_at(self.pool.task, best))
 
@@ -237,7 +254,7 @@ def _search_loss(
     rounds.
     """
     tokens = np.concatenate([made.tokens for made in replay])
-    rows = rng.integers(len(tokens), size=STEP_SIZE)
+    rows = rng.integers(len(tokens), size=at_a_time(task, STEP_SIZE))
     policy = torch.from_numpy(np.concatenate([made.policy for made in replay])[rows])
     letters = torch.from_numpy(tokens[rows].astype(np.int64))
     log_chances, _ = log_policy(network, letters, legal_at(task, tokens[rows]))
@@ -266,7 +283,7 @@ def _first_policy(
     optimizer = torch.optim.Adam(network.parameters(), WARM_RATE)
     until = pool.clock.elapsed + WARM_SHARE * pool.clock.remaining
     imitate_measured(
-        network, pool.task, optimizer, WARM_BATCHES, WARM_SIZE, rng,
+        network, pool.task, optimizer, WARM_BATCHES, at_a_time(pool.task, WARM_SIZE), rng,
         enough=lambda: pool.clock.elapsed > until,
     )  # fmt: skip
     return network

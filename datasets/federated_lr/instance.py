@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core.fields import array, choice, declared, number, whole
-from ...core.instance import Instance
+from ...core.instance import Instance, remembered
 
 DENSE, IMAGE, TEXT, CURVE = ("logistic", "mlp"), ("cnn",), ("gru", "lstm"), "curve"
 MODELS = (*DENSE, *IMAGE, *TEXT, CURVE)
@@ -128,7 +128,7 @@ class Federation(Instance):
     @property
     def clients(self) -> int:
         """Number of clients, C."""
-        return int(self.owner.max()) + 1 if len(self.owner) else self.participants
+        return remembered(self, _count_clients)
 
     @property
     def sealed(self) -> bool:
@@ -255,12 +255,20 @@ def terms_of(federation: Federation) -> Terms:
     return Terms(**{f.name: getattr(federation, f.name) for f in dataclasses.fields(Terms)})
 
 
+def _count_clients(federation: Federation) -> int:
+    owner = federation.owner
+    return int(owner.max()) + 1 if len(owner) else federation.participants
+
+
 def seal(federation: Federation) -> Federation:
-    """Return a federation without its test rows, as contenders' environments use it."""
-    if federation.sealed:
-        return federation
-    return dataclasses.replace(
-        federation,
+    """Return a federation without its test rows, as contenders' environments use it; always the
+    same object for the same federation.
+    """
+    return federation if federation.sealed else remembered(federation, _sealed)
+
+
+def _sealed(federation: Federation) -> Federation:
+    return federation.part(
         test_inputs=federation.test_inputs[:0].copy(),  # a view would keep the rows
         test_labels=federation.test_labels[:0].copy(),  # a view would keep the rows
     )

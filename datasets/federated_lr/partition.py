@@ -172,9 +172,14 @@ def partition(
 def _fill(owner: np.ndarray, clients: int, rng: np.random.Generator) -> None:
     """Give each empty client a row of the client that has most, in place."""
     counts = np.bincount(owner, minlength=clients)
+    rows_of: dict[int, np.ndarray] = {}  # of clients that have given
     for empty in np.flatnonzero(counts == 0):
         giver = int(counts.argmax())
-        owner[rng.choice(np.flatnonzero(owner == giver))] = empty
+        if giver not in rows_of:
+            rows_of[giver] = np.flatnonzero(owner == giver)
+        row = rng.choice(rows_of[giver])
+        owner[row] = empty
+        rows_of[giver] = rows_of[giver][rows_of[giver] != row]
         counts[giver] -= 1
         counts[empty] = 1
 

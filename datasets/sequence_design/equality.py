@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 
@@ -35,6 +37,43 @@ def first_of_each(rows: np.ndarray) -> np.ndarray:
     hashes = _hashes(rows)
     first: np.ndarray = _first_of_each(rows, hashes, np.argsort(hashes, kind="stable"))
     return first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowIndex:
+    """Where sequences stand among the rows of a table; 16 bytes a row beside the table.
+
+    Attributes:
+        rows: int8 [n, L]; the table.
+        hashes: uint64 [n]; hashes of its rows, rising.
+        order: int64 [n]; the row of each.
+    """
+
+    rows: np.ndarray
+    hashes: np.ndarray
+    order: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> RowIndex:
+        """Index the rows of a table, int8 [n, L]."""
+        rows = np.ascontiguousarray(rows)
+        hashes = _hashes(rows)
+        order = np.argsort(hashes, kind="stable")
+        return cls(rows, hashes[order], order)
+
+    def find(self, sequences: np.ndarray) -> np.ndarray:
+        """Return the first row that is equal to each of some sequences, -1 where none is.
+
+        Args:
+            sequences: int8 [m, L].
+
+        Returns:
+            int64 [m].
+        """
+        found: np.ndarray = _find(
+            np.ascontiguousarray(sequences, np.int8), self.rows, self.hashes, self.order
+        )
+        return found
 
 
 def first_banned(rows: np.ndarray, banned: np.ndarray) -> tuple[int, int]:
@@ -93,3 +132,20 @@ def _first_banned(rows: np.ndarray, banned: np.ndarray) -> tuple[int, int]:
             if banned[rows[row, place - 1], rows[row, place]]:
                 return row, place - 1
     return -1, -1
+
+
+@njit(cache=True)
+def _find(
+    sequences: np.ndarray, rows: np.ndarray, hashes: np.ndarray, order: np.ndarray
+) -> np.ndarray:
+    """See RowIndex.find, also for the arguments."""
+    wanted = _hashes(sequences)
+    found = np.full(len(sequences), -1, np.int64)
+    for at in range(len(sequences)):
+        place = np.searchsorted(hashes, wanted[at])
+        while place < len(hashes) and hashes[place] == wanted[at]:
+            if (rows[order[place]] == sequences[at]).all():
+                found[at] = order[place]
+                break
+            place += 1
+    return found

@@ -13,7 +13,7 @@ from ...core.errors import SettingError
 from .. import setting_texts
 from . import rna
 from .ehrlich import draw_ehrlich
-from .equality import first_of_each
+from .equality import RowIndex, first_of_each
 from .instance import DesignTask, encode, make_task
 from .landscape_tables import DNA, PROTEIN, gb1, tf_binding
 
@@ -26,17 +26,17 @@ GB1_SHARE = 0.95  # share of the variants, lowest first, that the offline set is
 
 PARAMETERS: Mapping[str, Setting] = {
     "states": Setting("8", "letters of the alphabet (3 to 36)"),
-    "length": Setting("16", "letters of a sequence (2 to 256)"),
+    "length": Setting("16", "letters of a sequence (2 to 512)"),
     "motifs": Setting("2", "motifs to be found (1 to 16)"),
     "motif_length": Setting("4", "elements of a motif (2 to 16)"),
     "quantization": Setting("4", "steps that a motif counts in (1 to motif_length)"),
     "epistasis": Setting("0", "how much later elements outweigh first ones (0 to 3)"),
-    "rows": Setting("2000", "sequences in the offline set (256 to 100000)"),
+    "rows": Setting("2000", "sequences in the offline set (256 to 1000000)"),
     "ceiling": Setting("0.3", "score that no sequence of the offline set exceeds (0.05 to 1)"),
 }
 _WHOLE = {
-    "states": (3, 36), "length": (2, 256), "motifs": (1, 16), "motif_length": (2, 16),
-    "quantization": (1, 16), "rows": (256, 100_000),
+    "states": (3, 36), "length": (2, 512), "motifs": (1, 16), "motif_length": (2, 16),
+    "quantization": (1, 16), "rows": (256, 1_000_000),
 }  # fmt: skip
 _REAL = {"epistasis": (0.0, 3.0), "ceiling": (0.05, 1.0)}
 
@@ -155,8 +155,8 @@ def _distinct(
 
 
 def _among(tokens: np.ndarray, others: np.ndarray) -> np.ndarray:
-    held = {codes.tobytes() for codes in others}
-    return np.array([codes.tobytes() in held for codes in tokens], np.bool_)
+    among: np.ndarray = RowIndex.of(others).find(tokens) >= 0
+    return among
 
 
 def _children(parents: np.ndarray, letters: int, rng: np.random.Generator) -> np.ndarray:

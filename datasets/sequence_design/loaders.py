@@ -27,6 +27,7 @@ FORMATS = (
     "a table with the columns sequence and score, arrays of Design-Bench, or an instance saved by "
     "this library"
 )
+SMALLER = "keep the columns of the sequences and the scores alone and pack the file (gzip)"
 
 
 def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> DesignTask:
@@ -46,7 +47,7 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> DesignTa
         InstanceError: the file is none of these or is malformed; names file, row and remedy.
         SettingError: a setting cannot be used.
     """
-    file = read_file(path)
+    file = read_file(path, SMALLER)
     if file.is_zip:
         return with_settings(load_single(DesignTask, path, file.data), settings)
     full = with_file_defaults(settings)

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from ..files import read_file
 from ..tables import read_table
+from .distances import differences
+from .equality import RowIndex
 
 LANDMARKS = 1000
+MOST_FITTED = 2**16  # rows that the oracle is fitted to
 HELD_OUT = 0.1
 REACHES = (0.02, 0.05, 0.15)  # shares of L after which the kernel has fallen to 1/e
 RIDGES = (1e-3, 1e-1)
@@ -88,7 +90,8 @@ class Estimate:
         mean: mean of the fitted scores, which predictions are relative to.
         reach: number of different letters after which the kernel has fallen to 1/e.
         correlation: Spearman correlation on rows held out while reach and ridge were chosen.
-        known: bytes of a measured sequence -> its score.
+        known: where the measured sequences are.
+        scores: float64 [N]; their scores.
     """
 
     landmarks: np.ndarray
@@ -96,7 +99,8 @@ class Estimate:
     mean: float
     reach: float
     correlation: float
-    known: dict[bytes, float]
+    known: RowIndex
+    scores: np.ndarray
 
     def score(self, tokens: np.ndarray) -> np.ndarray:
         """Score sequences.
@@ -107,43 +111,47 @@ class Estimate:
         Returns:
             float64 [n]; the measured score if there is one, else the estimate.
         """
-        kernel = _kernel(np.ascontiguousarray(tokens), self.landmarks, self.reach)
+        away = differences(np.ascontiguousarray(tokens), self.landmarks)
+        kernel = _decay(away, self.reach)
         scores: np.ndarray = self.mean + kernel @ self.weights
-        for row, codes in enumerate(tokens):
-            scores[row] = self.known.get(codes.tobytes(), scores[row])
+        row = self.known.find(tokens)
+        scores[row >= 0] = self.scores[row[row >= 0]]
         return scores
 
 
 def fit_estimate(sequences: np.ndarray, scores: np.ndarray) -> Estimate:
     """Fit the oracle to measured rows.
 
-    Reach and ridge are those with the best rank correlation on a held-out tenth of the rows.
+    Reach and ridge are those with the best rank correlation on a held-out tenth of the rows. Of
+    more than MOST_FITTED rows, so many are drawn to fit to; all score as measured.
 
     Args:
         sequences: int8 [N, L].
         scores: float64 [N]; measured value of each.
     """
+    known, measured = RowIndex.of(sequences), scores
     rng = np.random.default_rng(0)
+    if len(sequences) > MOST_FITTED:
+        drawn = np.sort(rng.choice(len(sequences), MOST_FITTED, replace=False))
+        sequences, scores = sequences[drawn], scores[drawn]
     order = rng.permutation(len(sequences))
     held = order[: max(1, int(HELD_OUT * len(order)))]
     rest = order[len(held) :]
     landmarks = np.ascontiguousarray(sequences[rest[:LANDMARKS]])
     mean = float(scores.mean())
     best = (-np.inf, 1.0, RIDGES[0])
+    away = differences(np.ascontiguousarray(sequences), landmarks)
+    between = differences(landmarks, landmarks)
     for share in REACHES:
         reach = max(1.0, share * sequences.shape[1])
-        seen = _kernel(np.ascontiguousarray(sequences[rest]), landmarks, reach)
-        unseen = _kernel(np.ascontiguousarray(sequences[held]), landmarks, reach)
-        among = _kernel(landmarks, landmarks, reach)
+        seen, unseen, among = (_decay(some, reach) for some in (away[rest], away[held], between))
         for ridge in RIDGES:
             weights = _solve(seen, among, scores[rest] - mean, ridge)
             found = _rank_correlation(unseen @ weights, scores[held])
             best = max(best, (found, reach, ridge))
     correlation, reach, ridge = best
-    every = _kernel(np.ascontiguousarray(sequences), landmarks, reach)
-    weights = _solve(every, _kernel(landmarks, landmarks, reach), scores - mean, ridge)
-    known = {codes.tobytes(): float(s) for codes, s in zip(sequences, scores, strict=True)}
-    return Estimate(landmarks, weights, mean, reach, correlation, known)
+    weights = _solve(_decay(away, reach), _decay(between, reach), scores - mean, ridge)
+    return Estimate(landmarks, weights, mean, reach, correlation, known, measured)
 
 
 def _solve(kernel: np.ndarray, among: np.ndarray, values: np.ndarray, ridge: float) -> np.ndarray:
@@ -169,16 +177,9 @@ def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-@njit(cache=True)
-def _kernel(one: np.ndarray, other: np.ndarray, reach: float) -> np.ndarray:
-    """Return exp(-differences / reach) for tokens [n, L] and [m, L], float64 [n, m]."""
-    length = one.shape[1]
-    table = np.exp(-np.arange(length + 1) / reach)
-    kernel = np.empty((len(one), len(other)))
-    for i in range(len(one)):
-        for j in range(len(other)):
-            differences = 0
-            for place in range(length):
-                differences += one[i, place] != other[j, place]
-            kernel[i, j] = table[differences]
+def _decay(differences: np.ndarray, reach: float) -> np.ndarray:
+    """Return the kernel exp(-differences / reach), float64 of the same shape."""
+    kernel: np.ndarray = np.exp(-np.arange(int(differences.max(initial=0)) + 1) / reach)[
+        differences
+    ]
     return kernel

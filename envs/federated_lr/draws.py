@@ -52,13 +52,17 @@ def draw_rounds(federation: Federation, shelf: Shelf, seed: int) -> Draws:
     """
     f, rng = federation, np.random.default_rng([seed, 1])
     clients, each = len(shelf.count), (f.rounds, f.participants)
-    phase = np.arange(f.rounds)[:, None] / f.rounds - np.arange(clients) / clients
-    keys = rng.gumbel(size=(f.rounds, clients)) + f.drift * np.cos(2 * np.pi * phase)
-    chosen = np.argsort(-keys, axis=1, kind="stable")[:, : f.participants]
+    chosen = np.empty(each, np.int32)
+    # Round by round, so that no array has the size of all rounds times all clients.
+    for t in range(f.rounds):
+        phase = t / f.rounds - np.arange(clients) / clients
+        keys = rng.gumbel(size=clients) + f.drift * np.cos(2 * np.pi * phase)
+        first = np.argpartition(-keys, f.participants - 1)[: f.participants]
+        chosen[t] = first[np.argsort(-keys[first], kind="stable")]
     late = rng.random(each) < f.stragglers
     some = rng.integers(1, f.local_steps + 1, each)
-    places = rng.random((*each, f.local_steps, f.batch_size))
-    places *= shelf.count[chosen, None, None]
-    rows = shelf.rows[shelf.first[chosen, None, None] + places.astype(np.int64)]
-    steps = np.where(late, some, f.local_steps)
-    return Draws(*(part.astype(np.int32) for part in (chosen, steps, rows)))
+    rows = np.empty((*each, f.local_steps, f.batch_size), np.int32)
+    for t, own in enumerate(chosen):
+        places = rng.random(rows.shape[1:]) * shelf.count[own, None, None]
+        rows[t] = shelf.rows[shelf.first[own, None, None] + places.astype(np.int64)]
+    return Draws(chosen, np.where(late, some, f.local_steps).astype(np.int32), rows)

@@ -118,6 +118,7 @@ class FederatedLREnv(FamilyEnv[Federation]):
         self.dynamics.begin(0, instance, world)
         self._over, self._observer = False, Observer(1)
         self.trace = [self.dynamics.statistics.row(0)]
+        self._accuracies: list[float] = []  # of the validation rows, round by round
         self._observer.begin(self.dynamics.statistics, LANE)
 
     def _play(self, action: Any) -> tuple[float, bool]:
@@ -126,6 +127,8 @@ class FederatedLREnv(FamilyEnv[Federation]):
         before = float(s.validation_loss[0])
         self.dynamics.step(orders)
         self.trace.append(s.row(0))
+        if s.step[0] > 1:
+            self._accuracies.append(float(s.validation_accuracy[0]))
         self._over = bool(s.diverged[0] or s.step[0] > s.rounds[0])
         self._observer.look(s, LANE)
         return reward_of(s, 0, before), self._over
@@ -135,7 +138,7 @@ class FederatedLREnv(FamilyEnv[Federation]):
 
     def _own_episode(self) -> None:
         self.dynamics, self._observer = self.dynamics.fork(), self._observer.fork()
-        self.trace = list(self.trace)
+        self.trace, self._accuracies = list(self.trace), list(self._accuracies)
 
     def _order(self, action: Any) -> np.ndarray:
         """Return the action as an order, int64 [5]."""
@@ -171,7 +174,7 @@ class FederatedLREnv(FamilyEnv[Federation]):
 
     def _info(self) -> dict[str, Any]:
         f = self.federation
-        accuracies = np.array([row["validation_accuracy"] for row in self.trace[2:]])
+        accuracies = np.array(self._accuracies)
         reported = score(f.objective, accuracies, f.rounds, f.target)
         info: dict[str, Any] = self.trace[-1]
         return info | {"objective": reported, "feasible": self._over}

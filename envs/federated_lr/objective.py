@@ -13,6 +13,7 @@ import numpy as np
 from ...core.contracts import Objective
 from ...datasets.federated_lr.instance import Federation
 
+ROUNDING = 1e-9  # of accuracies
 OBJECTIVES_BY_NAME = {
     "final_accuracy": Objective("final_accuracy", "maximize", "share of test rows, after T rounds"),
     "rounds_to_target": Objective(
@@ -32,11 +33,14 @@ def objective_of(federation: Federation) -> Objective:
 def first_at(accuracies: np.ndarray, target: float) -> int:
     """Return the number of the first round, from 1, that reaches a target; T + 1 if none does.
 
+    An accuracy that is at most ROUNDING below the target reaches it, so that the result does not
+    depend on how a mean is rounded.
+
     Args:
         accuracies: after each of the T rounds, float64 [T].
         target: accuracy to reach.
     """
-    reached = np.flatnonzero(accuracies >= target)
+    reached = np.flatnonzero(accuracies >= target - ROUNDING)
     return int(reached[0]) + 1 if len(reached) else len(accuracies) + 1
 
 

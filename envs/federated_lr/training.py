@@ -34,6 +34,7 @@ from .server_rules import server_step
 from .statistics import Statistics, blank
 
 SGD = LOCAL_RULES.index("sgd")
+MOST_WEIGHTS = 2**24  # of clients in training that are held at a time; 128 MiB
 
 
 @dataclass(slots=True)
@@ -211,33 +212,61 @@ class Training:
         m = self.federations[0].participants
         at = self._at(lanes)
         weights, last = now.weights[at], now.last[at]
-        w = weights.repeat_interleave(m, dim=0)
-        firsts = torch.empty((len(w), 2), dtype=w.dtype, device=self.device)
-        compiled = (rules == SGD) & bool(self.model.sizes) & (self.device.type == "cpu")
-        for place in np.flatnonzero(compiled):
-            clients = slice(place * m, (place + 1) * m)
-            self._descend_compiled(int(lanes[place]), w[clients], firsts[clients])
-        if not compiled.all():
-            self._descend(lanes, rules, np.flatnonzero(~compiled), w, firsts)
-        moved = w.unflatten(0, (len(lanes), m)) - weights.unsqueeze(1)
-        update = moved.mean(1)
+        firsts = torch.empty((len(lanes), m, 2), dtype=weights.dtype, device=self.device)
+        squares, total = firsts[:, :, 0].clone(), torch.zeros_like(weights)
+        # Of large models, only a few clients' are held at a time.
+        few = max(1, min(m, MOST_WEIGHTS // weights.numel()))
+        for start in range(0, m, few):
+            clients = slice(start, min(start + few, m))
+            w, firsts[:, clients] = self._trained(lanes, rules, clients, weights)
+            moved = w.sub_(weights.unsqueeze(1))
+            total += moved.sum(1)
+            squares[:, clients] = moved.square_().sum(2)
+        update = total / m
         now.update[at] = update
         inner = (update * last).sum(1)
         s.trained(
             lanes,
             *(part.cpu().numpy() for part in (
-                *firsts.view(-1, m, 2).mean(1).T, vector_norm(update, dim=1),
-                moved.square_().sum(2).mean(1), inner, vector_norm(last, dim=1),
+                *firsts.mean(1).T, vector_norm(update, dim=1), squares.mean(1), inner,
+                vector_norm(last, dim=1),
             )),
         )  # fmt: skip
 
-    def _descend_compiled(self, lane: int, w: Tensor, firsts: Tensor) -> None:
-        """Train a lane's M clients by SGD on a dense model.
+    def _trained(
+        self, lanes: np.ndarray, rules: np.ndarray, clients: slice, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Train some participants of a round.
+
+        Args:
+            lanes: int64 [n].
+            rules: int64 [n], places in LOCAL_RULES.
+            clients: which of the M participants of each lane, c in number.
+            weights: of the lanes, float64 [n, P].
+
+        Returns:
+            Their weights float64 [n, c, P], and loss and gradient norm at each one's first step,
+            float64 [n, c, 2].
+        """
+        c = clients.stop - clients.start
+        w = weights.repeat_interleave(c, dim=0)
+        firsts = torch.empty((len(w), 2), dtype=w.dtype, device=self.device)
+        compiled = (rules == SGD) & bool(self.model.sizes) & (self.device.type == "cpu")
+        for place in np.flatnonzero(compiled):
+            own = slice(place * c, (place + 1) * c)
+            self._descend_compiled(int(lanes[place]), clients, w[own], firsts[own])
+        if not compiled.all():
+            self._descend(lanes, rules, np.flatnonzero(~compiled), clients, w, firsts)
+        return w.unflatten(0, (len(lanes), c)), firsts.unflatten(0, (len(lanes), c))
+
+    def _descend_compiled(self, lane: int, clients: slice, w: Tensor, firsts: Tensor) -> None:
+        """Train a lane's clients by SGD on a dense model.
 
         Args:
             lane: index of the lane.
-            w: weights float64 [M, P], trained in place.
-            firsts: float64 [M, 2], set to loss and gradient norm at each client's first step.
+            clients: which of the participants, c in number.
+            w: weights float64 [c, P], trained in place.
+            firsts: float64 [c, 2], set to loss and gradient norm at each client's first step.
         """
         f, draws, t = self.federations[lane], self._draws[lane], self._round(lane)
         dense.train_sgd(
@@ -245,31 +274,38 @@ class Training:
             np.array(self.model.sizes),
             self._held(f.inputs).flatten(1).numpy(),
             self._held(f.labels).numpy(),
-            draws.rows[t],
-            draws.steps[t],
+            draws.rows[t, clients],
+            draws.steps[t, clients],
             float(self.statistics.beta[lane]),
             firsts.numpy(),
         )
 
     def _descend(
-        self, lanes: np.ndarray, rules: np.ndarray, places: np.ndarray, w: Tensor, firsts: Tensor
+        self,
+        lanes: np.ndarray,
+        rules: np.ndarray,
+        places: np.ndarray,
+        clients: slice,
+        w: Tensor,
+        firsts: Tensor,
     ) -> None:
-        """Train the clients of several lanes, by any local rule on any model.
+        """Train clients of several lanes, by any local rule on any model.
 
         Args:
             lanes: int64 [n], all lanes that train in this round.
             rules: int64 [n], the local rule of each.
             places: which of the n are trained here, int64 [k].
-            w: weights float64 [n * M, P], trained in place.
-            firsts: float64 [n * M, 2], set to loss and gradient norm at each first step.
+            clients: which of the participants of each lane, c in number.
+            w: weights float64 [n * c, P], trained in place.
+            firsts: float64 [n * c, 2], set to loss and gradient norm at each first step.
         """
-        s, m = self.statistics, self.federations[0].participants
-        inputs, labels, steps = self._rows(lanes[places])
+        s, c = self.statistics, clients.stop - clients.start
+        inputs, labels, steps = self._rows(lanes[places], clients)
         at = torch.from_numpy(lanes[places])
-        beta = torch.from_numpy(s.beta[lanes[places]]).to(self.device).repeat_interleave(m)[:, None]
-        trend = self._now.last[at].repeat_interleave(m, dim=0)
-        here = torch.from_numpy((places[:, None] * m + np.arange(m)).ravel())
-        by_client = np.repeat(rules[places], m)
+        beta = torch.from_numpy(s.beta[lanes[places]]).to(self.device).repeat_interleave(c)[:, None]
+        trend = self._now.last[at].repeat_interleave(c, dim=0)
+        here = torch.from_numpy((places[:, None] * c + np.arange(c)).ravel())
+        by_client = np.repeat(rules[places], c)
         for rule in np.unique(by_client):
             some = torch.from_numpy(np.flatnonzero(by_client == rule))
             r = begin(w[here[some]], beta[some], trend[some], inputs.shape[1])
@@ -285,24 +321,24 @@ class Training:
         """Return the index, from 0, of the round that the lane's clients train in."""
         return int(self.statistics.step[lane]) - 1
 
-    def _rows(self, lanes: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Gather the next round of lanes int64 [n].
+    def _rows(self, lanes: np.ndarray, clients: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Gather the next round of lanes int64 [n], of c of their participants.
 
         Returns:
-            Inputs [n * M, K, B, ...] and labels of K batches of B rows for each client, and the
-            number of local steps that each client does, int32 [n * M].
+            Inputs [n * c, K, B, ...] and labels of K batches of B rows for each client, and the
+            number of local steps that each client does, int32 [n * c].
         """
         inputs: list[Tensor] = []
         labels: list[Tensor] = []
         steps: list[np.ndarray] = []
         for lane in lanes.tolist():
             f, draws, t = self.federations[lane], self._draws[lane], self._round(lane)
-            here = draws.rows[t]
+            here = draws.rows[t, clients]
             rows = torch.from_numpy(here.ravel()).to(self.device)
             for kind, parts in (("inputs", inputs), ("labels", labels)):
                 held = self._held(getattr(f, kind))
                 parts.append(held.index_select(0, rows).unflatten(0, here.shape))
-            steps.append(draws.steps[t])
+            steps.append(draws.steps[t, clients])
         done = torch.from_numpy(np.concatenate(steps)).to(self.device)
         return torch.cat(inputs), torch.cat(labels), done
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import SolutionError
+from ...datasets.sequence_design.distances import nearest
 from ...datasets.sequence_design.instance import DesignTask
 from .proxy import reference_proxy
 from .rules import legal
@@ -47,16 +48,16 @@ def export_plan(task: DesignTask, actions: np.ndarray) -> list[dict[str, Any]]:
     designs = np.unique(designs, axis=0)
     means, spreads = reference_proxy(task).predict(designs)
     low, high = float(task.scores.min()), float(task.scores.max())
+    distances = nearest(designs, task.sequences)
     rows = []
     for rank, row in enumerate(np.argsort(-means, kind="stable"), start=1):
-        differing = (task.sequences != designs[row]).sum(axis=1)
         rows.append(
             {
                 "rank": rank,
                 "sequence": task.text(designs[row]),
                 "proxy_score": task.sign * (low + float(means[row]) * (high - low)),
                 "proxy_spread": float(spreads[row]) * (high - low),
-                "nearest": int(differing.min()),
+                "nearest": int(distances[row]),
             }
         )
     return rows

@@ -14,9 +14,10 @@ import math
 from collections import OrderedDict
 
 import numpy as np
-from numba import njit
 
 from ...core.contracts import Verdict, World
+from ...core.instance import remembered
+from ...datasets.sequence_design.distances import differences, nearest
 from ...datasets.sequence_design.instance import DesignTask
 from ...datasets.sequence_design.landscapes import Oracle, open_oracle
 from .proxy import reference_proxy
@@ -174,14 +175,14 @@ def _padded(task: DesignTask, designs: list[tuple[int, ...]]) -> tuple[np.ndarra
     """Return the batch int8 [batch_size, L], and how many of its rows are the contender's."""
     batch = dict.fromkeys(designs)
     uniques = len(batch)
-    ranked = sorted(range(len(task.scores)), key=lambda row: -task.scores[row])
-    broken: list[tuple[int, ...]] = []
-    for row in ranked:
+    broken: dict[tuple[int, ...], None] = {}  # as many as a batch may need
+    for row in remembered(task, _best_first):
         if len(batch) == task.batch_size:
             break
         measured = tuple(task.sequences[row].tolist())
         if task.ruled and _broken_rule(task, measured):
-            broken.append(measured)
+            if len(broken) < task.batch_size:
+                broken.setdefault(measured)
         else:
             batch.setdefault(measured)
     for measured in broken:
@@ -189,6 +190,11 @@ def _padded(task: DesignTask, designs: list[tuple[int, ...]]) -> tuple[np.ndarra
             break
         batch.setdefault(measured)
     return np.array(list(batch), np.int8).reshape(len(batch), task.length), uniques
+
+
+def _best_first(task: DesignTask) -> np.ndarray:
+    """Return the rows of the offline set by falling score, those of one score in their order."""
+    return np.argsort(-task.scores, kind="stable")
 
 
 def _judged(task: DesignTask, batch: np.ndarray, uniques: int) -> Verdict:
@@ -258,18 +264,7 @@ def diversity(batch: np.ndarray) -> float:
     count = len(batch)
     if count < 2:
         return 0.0
-    return float(_differences(batch, batch).sum() / (count * (count - 1)))
-
-
-def nearest(batch: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the Hamming distance of each sequence to the nearest one of others, int64 [n].
-
-    Args:
-        batch: int8 [n, L].
-        others: int8 [m, L].
-    """
-    distances: np.ndarray = _nearest(batch, others)
-    return distances
+    return float(differences(batch, batch).sum(dtype=np.int64) / (count * (count - 1)))
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -291,25 +286,3 @@ def _mean_ranks(values: np.ndarray) -> np.ndarray:
     ends = np.cumsum(counts)
     ranks: np.ndarray = (ends - (counts - 1) / 2.0)[group]
     return ranks
-
-
-@njit(cache=True)
-def _differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    counts = np.zeros((len(one), len(other)), np.int64)
-    for i in range(len(one)):
-        for j in range(len(other)):
-            for place in range(one.shape[1]):
-                counts[i, j] += one[i, place] != other[j, place]
-    return counts
-
-
-@njit(cache=True)
-def _nearest(batch: np.ndarray, others: np.ndarray) -> np.ndarray:
-    best = np.full(len(batch), batch.shape[1] + 1, np.int64)
-    for i in range(len(batch)):
-        for j in range(len(others)):
-            count = 0
-            for place in range(batch.shape[1]):
-                count += batch[i, place] != others[j, place]
-            best[i] = min(best[i], count)
-    return best

@@ -5,6 +5,7 @@ After Bengio et al. 2013 (arXiv 1308.3432).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import numpy as np
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.rules import starting_designs
 from .adam import RATE, Adam, adaptive_rates
-from .pool import Pool, out_of_time
+from .pool import Pool, affordable_rows, out_of_time
 from .sequences import decode, one_hot
 
 STEPS = 200  # of Adam, a pass
@@ -39,7 +40,8 @@ def climb_until_the_end(
 ) -> None:
     """Climb from the task's start pool, pass after pass, until the pool's clock runs out.
 
-    The first pass starts at the designs themselves, later ones at noisy logits.
+    The first pass starts at the designs themselves, later ones at noisy logits. Of long sequences,
+    whose gradients take long, only as many starts are climbed at a time as the clock allows.
 
     Args:
         task: the task.
@@ -50,15 +52,19 @@ def climb_until_the_end(
         auxiliary: proxy that sets each candidate's step size by Adaptive-eta; None for RATE
             throughout.
     """
-    first = SHARPNESS * one_hot(task, starting_designs(task))
-    noise = 0.0
-    while not out_of_time(pool.clock):
+    starts = starting_designs(task)
+    most = affordable_rows(one_hot(task, starts), proxy.gradient, pool.clock)
+    groups = [starts[at : at + most] for at in range(0, len(starts), most)]
+    for number, group in enumerate(itertools.cycle(groups)):
+        if out_of_time(pool.clock):
+            break
+        first = SHARPNESS * one_hot(task, group)
         draws = rng.normal(0.0, 1.0, first.shape).astype(np.float32)
+        noise = NOISE if number >= len(groups) else 0.0
         for tokens in climb(task, proxy, first + noise * draws, STEPS, soft, auxiliary):
             pool.add(tokens)
             if out_of_time(pool.clock):
                 break
-        noise = NOISE
 
 
 def climb(

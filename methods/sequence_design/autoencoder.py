@@ -100,13 +100,13 @@ def fit(
     """
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     chances = weights / weights.sum()
-    tokens = torch.as_tensor(sequences.astype(np.int64))
-    given = torch.as_tensor(conditions.astype(np.float32))
     for _ in range(steps):
         if clock.elapsed >= until or out_of_time(clock):
             break
-        rows = torch.as_tensor(rng.choice(len(sequences), BATCH, p=chances))
-        loss = model.loss(tokens[rows], given[rows]).mean()
+        rows = rng.choice(len(sequences), BATCH, p=chances)
+        tokens = torch.as_tensor(sequences[rows].astype(np.int64))
+        given = torch.as_tensor(conditions[rows].astype(np.float32))
+        loss = model.loss(tokens, given).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -21,6 +21,7 @@ STEPS, BATCH, RATE = 1500, 128, 2e-3
 WARM_STEPS = 50
 PACE_STEPS = 10  # first steps, timed to tell how many fit the seconds
 CHUNK = 256  # sequences read at a time
+MOST_LETTERS_READ = 2**14  # letters of the sequences read at a time
 
 
 class LanguageModel(nn.Module):
@@ -74,26 +75,32 @@ def pretrain(task: DesignTask, rng: np.random.Generator, seconds: float) -> Lang
     torch.manual_seed(int(rng.integers(1 << 62)))
     model = LanguageModel(task.letters, task.length)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
-    sequences = torch.as_tensor(np.array(task.sequences), dtype=torch.long)
     started, steps, step = time.perf_counter(), STEPS, 0
+    batch = _rows_at_a_time(task, BATCH)
     while step < steps:
         rate = min(1.0, (step + 1) / WARM_STEPS) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
         optimizer.param_groups[0]["lr"] = RATE * rate
-        rows = torch.as_tensor(rng.integers(len(sequences), size=BATCH))
-        masked = torch.as_tensor(rng.random((BATCH, task.length)) < MASKED)
+        rows = rng.integers(len(task.sequences), size=batch)
+        tokens = torch.as_tensor(task.sequences[rows].astype(np.int64))
+        masked = torch.as_tensor(rng.random((batch, task.length)) < MASKED)
         masked[:, int(rng.integers(task.length))] = True
-        soft = nn.functional.one_hot(sequences[rows], task.letters).float()
+        soft = nn.functional.one_hot(tokens, task.letters).float()
         guesses = model.letter(model.encode(soft, masked)[masked])
-        loss = nn.functional.cross_entropy(guesses, sequences[rows][masked])
+        loss = nn.functional.cross_entropy(guesses, tokens[masked])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         step += 1
-        if step == PACE_STEPS:
-            pace = (time.perf_counter() - started) / PACE_STEPS
-            steps = max(PACE_STEPS, min(STEPS, int(seconds / pace)))
+        spent = time.perf_counter() - started
+        if step == PACE_STEPS or (step < PACE_STEPS and spent > seconds):
+            steps = max(step, min(STEPS, int(seconds * step / spent)))
     model.eval().requires_grad_(False)
     return model
+
+
+def _rows_at_a_time(task: DesignTask, most: int) -> int:
+    """Return how many sequences are read at a time: fewer of long ones, which take longer."""
+    return max(1, min(most, MOST_LETTERS_READ // task.length))
 
 
 @torch.inference_mode()
@@ -117,7 +124,8 @@ def offline_features(
     """
     started, parts = time.perf_counter(), []
     order = rng.permutation(len(task.scores))
-    chunks = [order[first : first + CHUNK] for first in range(0, len(order), CHUNK)]
+    chunk = _rows_at_a_time(task, CHUNK)
+    chunks = (order[first : first + chunk] for first in range(0, len(order), chunk))
     for rows in chunks:
         tokens = torch.as_tensor(task.sequences[rows].astype(np.int64))
         parts.append(model.features(nn.functional.one_hot(tokens, task.letters).float()).double())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ...envs.sequence_design.rules import legal, starting_designs
 
 TRAINING_SHARE = 0.5  # largest share of the seconds left that training takes
 RESERVE_S = 0.05  # seconds kept for returning the plan
+LOOK_SHARE = 0.03  # of the budget, after which a search looks at the clock again
+TIMED = 4  # rows of a step that are timed
+FIRST_ROWS = 64  # predicted before it is known how long a row takes
 
 
 class Predictor(Protocol):
@@ -44,6 +48,29 @@ def out_of_time(clock: Clock) -> bool:
     return clock.expired or clock.remaining < min(RESERVE_S, 0.1 * clock.budget.seconds)
 
 
+def affordable_rows(rows: np.ndarray, compute: Callable[[np.ndarray], Any], clock: Clock) -> int:
+    """Return how many of some rows a step of a search may take, so that it ends in time.
+
+    Args:
+        rows: [n, ...]; the rows of a whole step.
+        compute: what a step computes of rows; it is timed on TIMED of them, and on
+            more as long as that may show that more can be taken.
+        clock: of the run; a step may take LOOK_SHARE of its budget.
+
+    Returns:
+        From 1 to n.
+    """
+    count = TIMED
+    while True:
+        began = clock.elapsed
+        compute(rows[:count])
+        spent = max(clock.elapsed - began, 1e-9)
+        affordable = int(min(count, len(rows)) * LOOK_SHARE * clock.budget.seconds / spent)
+        if affordable <= count or 4 * count >= len(rows) or affordable >= 4 * len(rows):
+            return max(1, min(len(rows), affordable))
+        count *= 4  # many rows at a time may take less each
+
+
 class Pool:
     """The best distinct designs by a proxy, four batches at most; the best offline ones at first.
 
@@ -64,24 +91,39 @@ class Pool:
         self.tokens = best_offline(task, self.keep)
         if task.ruled:  # perhaps no measured sequence keeps the rules
             self.tokens = np.concatenate([self.tokens, starting_designs(task)])
-        self.values, _ = proxy.predict(self.tokens)
+        self._rows = FIRST_ROWS  # predicted between two looks at the clock
+        self.values = self._predict(self.tokens)
         self._sort()
 
     def add(self, tokens: np.ndarray) -> np.ndarray:
         """Score sequences int8 [n, L] and keep the best; each counts as one evaluation.
 
         Returns:
-            The proxy's predictions, float64 [n]; -inf for infeasible sequences.
+            The proxy's predictions, float64 [n]; -inf for infeasible sequences, and for those that
+            the time did not do for.
         """
         values = np.full(len(tokens), -np.inf)
         free = legal(self.task, tokens)
-        values[free], _ = self.proxy.predict(tokens[free])
+        values[free] = self._predict(tokens[free])
         self.clock.evaluations += len(tokens)
         better = values > (self.values[-1] if len(self.values) >= self.keep else -np.inf)
         if better.any():
             self.tokens = np.concatenate([self.tokens, tokens[better]])
             self.values = np.concatenate([self.values, values[better]])
             self._sort()
+        return values
+
+    def _predict(self, tokens: np.ndarray) -> np.ndarray:
+        """Predict sequences int8 [n, L] while time is left, float64 [n]; -inf afterwards."""
+        values = np.full(len(tokens), -np.inf)
+        at = 0
+        while at < len(tokens) and not out_of_time(self.clock):
+            part, began = tokens[at : at + self._rows], self.clock.elapsed
+            values[at : at + len(part)], _ = self.proxy.predict(part)
+            at += len(part)
+            row_s = (self.clock.elapsed - began) / len(part)
+            affordable = LOOK_SHARE * self.clock.budget.seconds / max(row_s, 1e-9)
+            self._rows = int(min(max(1.0, affordable), 8.0 * len(part)))
         return values
 
     def _sort(self) -> None:

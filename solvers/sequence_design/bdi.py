@@ -25,7 +25,7 @@ from ...methods.sequence_design.bidirectional import (
     start_logits,
     straight_through,
 )
-from ...methods.sequence_design.pool import hand_in, out_of_time
+from ...methods.sequence_design.pool import affordable_rows, hand_in, out_of_time
 from ...methods.sequence_design.sequences import best_and_random_rows, decode, one_hot
 
 DEPTH = 5  # hidden layers of the infinitely wide network
@@ -54,15 +54,18 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     ridge = RIDGE * gram.trace() / len(gram)
     alpha = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).double(), y)
     own = float(gram.diagonal().mean())
+
+    def differentiate(part: np.ndarray) -> np.ndarray:
+        return _gradient(instance, part, known, y, alpha, own)
+
     logits, adam = start_logits(instance, rng), Adam()
+    logits = logits[: affordable_rows(logits, differentiate, clock)]
     visited = [decode(instance, logits)]
     for _ in range(STEPS):
         if out_of_time(clock):
             break
-        slopes = [
-            _gradient(instance, part, known, y, alpha, own)
-            for part in np.array_split(logits, -(-len(logits) // CHUNK))
-        ]
+        parts = np.array_split(logits, -(-len(logits) // CHUNK))
+        slopes = [differentiate(part) for part in parts]
         logits = logits - RATE * adam.direction(np.concatenate(slopes))
         clock.evaluations += len(logits)
         visited.append(decode(instance, logits))

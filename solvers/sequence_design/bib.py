@@ -36,7 +36,7 @@ from ...methods.sequence_design.bidirectional import (
     straight_through,
 )
 from ...methods.sequence_design.language_model import LanguageModel, offline_features, pretrain
-from ...methods.sequence_design.pool import hand_in, out_of_time
+from ...methods.sequence_design.pool import affordable_rows, hand_in, out_of_time
 from ...methods.sequence_design.pretrained import PretrainedModel, chosen_model
 from ...methods.sequence_design.sequences import decode, one_hot
 
@@ -213,15 +213,19 @@ def descend(
     Returns:
         The distinct sequences of all steps, int8 [m, L], those of the last step first.
     """
+
+    def derivatives(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        forward, backward = _gradients(task, model, closed, logits)
+        return forward, backward, gradient(task, auxiliary, decode(task, logits), logits)
+
     logits = start_logits(task, rng)
+    logits = logits[: affordable_rows(logits, derivatives, clock)]
     gamma, gamma_adam = np.full((len(logits), 1, 1), variant.gamma), Adam()
-    adam, tokens = Adam(), decode(task, logits)
-    visited = [tokens]
+    adam, visited = Adam(), [decode(task, logits)]
     for step in range(STEPS_DNA if task.letters <= 4 else STEPS_PROTEIN):
         if out_of_time(clock):
             break
-        forward, backward = _gradients(task, model, closed, logits)
-        upward = gradient(task, auxiliary, tokens, logits)
+        forward, backward, upward = derivatives(logits)
         if variant.adaptive_gamma:
             s = RATE * (upward * (forward - backward)).sum(axis=(1, 2), keepdims=True)
             gamma = np.clip(gamma - GAMMA_RATE * gamma_adam.direction(s), 0.0, 1.0)
@@ -230,8 +234,7 @@ def descend(
         rate = adaptive_rates(upward, downward) if adapts else RATE
         logits = logits + rate * downward
         clock.evaluations += len(logits)
-        tokens = decode(task, logits)
-        visited.append(tokens)
+        visited.append(decode(task, logits))
     return finals_first(visited)
 
 

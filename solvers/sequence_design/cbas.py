@@ -48,7 +48,7 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
     first = Autoencoder(instance.length, instance.letters)
     until = clock.elapsed + MODEL_SHARE * clock.remaining
-    known = np.array(instance.sequences)
+    known = instance.sequences
     alike = np.ones(len(known))
     fit(first, known, unconditional(len(known)), alike, FIRST_STEPS, rng, clock, until)
     while not out_of_time(clock):

@@ -58,8 +58,8 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     inverse = Autoencoder(instance.length, instance.letters, conditions=1)
     scores = scaled_scores(instance)
     until = clock.elapsed + TRAINING_SHARE * clock.remaining
-    known, weights = np.array(instance.sequences), score_weights(scores)
-    fit(inverse, known, scores[:, None], weights, STEPS, rng, clock, until)
+    weights = score_weights(scores)
+    fit(inverse, instance.sequences, scores[:, None], weights, STEPS, rng, clock, until)
     level = approx_infer(instance, inverse, pool, rng)
     while not out_of_time(clock):
         pool.add(sample(instance, inverse, level, rng))

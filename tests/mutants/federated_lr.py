@@ -36,8 +36,8 @@ MUTANTS = (
     ),
     Mutant(
         DRAWS,
-        "size=(f.rounds, clients)) + f.drift",
-        "size=(f.rounds, clients)) - f.drift",
+        "size=clients) + f.drift",
+        "size=clients) - f.drift",
         "drift of the wrong sign",
     ),
     Mutant(
@@ -48,8 +48,8 @@ MUTANTS = (
     ),
     Mutant(
         DRAWS,
-        "np.argsort(-keys, axis=1",
-        "np.argsort(keys, axis=1",
+        "np.argpartition(-keys,",
+        "np.argpartition(keys,",
         "the least available clients take part",
     ),
     Mutant(
@@ -60,8 +60,8 @@ MUTANTS = (
     ),
     Mutant(
         DRAWS,
-        "    steps = np.where(late, some, f.local_steps)\n",
-        "    steps = np.full(each, f.local_steps)\n",
+        "np.where(late, some, f.local_steps).astype",
+        "np.full(each, f.local_steps).astype",
         "stragglers are ignored",
     ),
     Mutant(
@@ -72,23 +72,23 @@ MUTANTS = (
     ),
     Mutant(
         DRAWS,
-        "shelf.rows[shelf.first[chosen, None, None] + places.astype(np.int64)]",
+        "shelf.rows[shelf.first[own, None, None] + places.astype(np.int64)]",
         "shelf.rows[places.astype(np.int64)]",
         "everybody trains on the first client's rows",
     ),
     # --- Training -----------------------------------------------------------------------------
     Mutant(
         TRAINING,
-        "        update = moved.mean(1)\n",
-        "        update = moved.sum(1)\n",
+        "        update = total / m\n",
+        "        update = total\n",
         "updates are added up, not averaged",
     ),
     Mutant(
         TRAINING,
-        "        update = moved.mean(1)\n",
-        "        done = torch.from_numpy(np.stack([self._draws[int(lane)].steps[self._round(lane)]"
-        " for lane in lanes]))\n"
-        "        update = (moved * done[..., None]).sum(1) / done.sum(1)[:, None]\n",
+        "            total += moved.sum(1)\n",
+        "            rounds = [(self._draws[int(lane)], self._round(lane)) for lane in lanes]\n"
+        "            done = torch.from_numpy(np.stack([draws.steps[t] for draws, t in rounds]))\n"
+        "            total += m * (moved * done[..., None]).sum(1) / done.sum(1)[:, None]\n",
         "clients are weighted by the steps they do",
     ),
     Mutant(
@@ -153,8 +153,8 @@ MUTANTS = (
     ),
     Mutant(
         TRAINING,
-        "        trend = self._now.last[at].repeat_interleave(m, dim=0)\n",
-        "        trend = self._now.update[at].repeat_interleave(m, dim=0)\n",
+        "        trend = self._now.last[at].repeat_interleave(c, dim=0)\n",
+        "        trend = self._now.update[at].repeat_interleave(c, dim=0)\n",
         "FedHyper's trend is the update in hand",
         equivalent="once it is applied, the update in hand is the last one; before the first both "
         "are 0, also after a return",
@@ -404,8 +404,8 @@ MUTANTS = (
     ),
     Mutant(
         OBJECTIVE,
-        "np.flatnonzero(accuracies >= target)",
-        "np.flatnonzero(accuracies > target)",
+        "np.flatnonzero(accuracies >= target - ROUNDING)",
+        "np.flatnonzero(accuracies > target + ROUNDING)",
         "the target must be passed, not reached",
     ),
     Mutant(
@@ -434,8 +434,8 @@ MUTANTS = (
     ),
     Mutant(
         ENV,
-        "for row in self.trace[2:]])",
-        "for row in self.trace[1:-1]])",
+        "        if s.step[0] > 1:\n",
+        "        if s.step[0] > 0:\n",
         "accuracies are counted one round early",
     ),
     # --- Learning curves ----------------------------------------------------------------------

@@ -34,15 +34,15 @@ VALIDATOR = (
     ),
     Mutant(
         VALIDATE,
-        "        if accuracy >= target:",
-        "        if accuracy > target:",
+        "        if accuracy >= target - ROUNDING:",
+        "        if accuracy > target + ROUNDING:",
         "the validator wants the target passed",
     ),
     Mutant(
         VALIDATE,
-        "            self.update = np.mean(updates, axis=0)",
-        "            self.update = np.median(updates, axis=0)",
-        "the validator takes the median of the clients",
+        "            self.update = total / f.participants",
+        "            self.update = total",
+        "the validator adds up the clients without a mean",
     ),
     Mutant(
         VALIDATE,
@@ -101,8 +101,8 @@ VALIDATOR = (
     ),
     Mutant(
         VALIDATE,
-        "    key = f.content_hash, world.seed\n",
-        "    key = f.content_hash, 0\n",
+        "(f.content_hash, world.seed), MOST_KEPT",
+        "(f.content_hash, 0), MOST_KEPT",
         "FedAvg's accuracy is remembered of another world",
         halves=False,
         tests=VALIDATOR_ALONE,

@@ -143,14 +143,14 @@ GAME = (
     ),
     Mutant(
         DESIGNS,
-        'np.argsort(-task.scores[rows], kind="stable")',
-        'np.argsort(task.scores[rows], kind="stable")',
+        'np.argsort(-task.scores, kind="stable")',
+        'np.argsort(task.scores, kind="stable")',
         "the worst measured sequences pad the batch",
     ),
     Mutant(
         DESIGNS,
-        "kept.setdefault(task.sequences[row].tobytes(), int(row))\n        if len(kept) == count:",
-        "kept.setdefault(task.sequences[row].tobytes(), int(row))\n        if len(kept) > count:",
+        "            if len(kept) == count:",
+        "            if len(kept) > count:",
         "a measured sequence too many stands ready to pad",
         equivalent="Padding is taken from the front, and no batch needs as much as stands ready.",
     ),
@@ -168,8 +168,8 @@ GAME = (
     ),
     Mutant(
         DESIGNS,
-        "return _best_rows(task, np.flatnonzero(legal(task, task.sequences)), count)",
-        "return _best_rows(task, np.arange(len(task.scores)), count)",
+        "rows[legal(task, task.sequences[rows]) == keeping]",
+        "rows",
         "measured sequences that break a rule pad before worse ones that keep all",
     ),
 )
@@ -450,14 +450,14 @@ JUDGED = (
     ),
     Mutant(
         JUDGE,
-        "key=lambda row: -task.scores[row])",
-        "key=lambda row: (-task.scores[row], -row))",
+        'np.argsort(-task.scores, kind="stable")',
+        'len(task.scores) - 1 - np.argsort(-task.scores[::-1], kind="stable")',
         "the validator has the later of equal measurements pad first",
     ),
     Mutant(
         JUDGE,
-        "key=lambda row: -task.scores[row])",
-        "key=lambda row: task.scores[row])",
+        'np.argsort(-task.scores, kind="stable")',
+        'np.argsort(task.scores, kind="stable")',
         "the validator pads with the worst measured sequences",
     ),
     Mutant(

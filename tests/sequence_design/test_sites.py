@@ -111,7 +111,7 @@ def test_the_choice_is_told_once_and_guesses_are_called_guesses() -> None:
     kinds = [SiteModels(noise, noise.scores, np.arange(len(noise.scores)) % 5, 5, False, 0.5,
                         np.random.default_rng(0))]  # fmt: skip
     backwards = -noise.scores
-    _, said = fit._best_kind(kinds, noise.sequences, backwards, np.full(len(backwards), 0), 5)
+    _, said = fit._best_kind(kinds, noise.sequences, backwards, np.full(len(backwards), 0))
     assert "none predicts them" in said
 
 

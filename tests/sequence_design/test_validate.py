@@ -16,6 +16,7 @@ from ruled_designs import draw_ruled, every_legal
 from scipy import stats
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import load_problem
+from sysopt_gym.datasets.sequence_design.distances import nearest
 from sysopt_gym.datasets.sequence_design.ehrlich import from_handle
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
 from sysopt_gym.datasets.sequence_design.landscapes import Oracle
@@ -23,7 +24,7 @@ from sysopt_gym.envs.sequence_design import env
 from sysopt_gym.envs.sequence_design import validate as judge_module
 from sysopt_gym.envs.sequence_design.designs import best_offline
 from sysopt_gym.envs.sequence_design.plan import export_plan
-from sysopt_gym.envs.sequence_design.validate import diversity, nearest, rank_correlation, validate
+from sysopt_gym.envs.sequence_design.validate import diversity, rank_correlation, validate
 from sysopt_gym.evaluation.judge import judge
 
 Tiny = Callable[..., DesignTask]

@@ -27,7 +27,7 @@ from ....datasets.sequence_design.instance import DesignTask, seal
 from .model import CHUNK, Ensemble
 from .networks import Members, MotifNetworks, Networks, Perceptrons
 from .scores import normal_scores, rank_correlation
-from .sites import RIDGES, SiteModels
+from .sites import MOST_COUNTED, RIDGES, SiteModels
 from .trainer import BATCH, Trainer
 
 MEMBERS = 5  # of each kind
@@ -36,6 +36,9 @@ FEWEST_STEPS, MOST_STEPS = 400, 12_000
 REFERENCE_STEPS = 4000  # at most, for the task's own proxy, which every environment waits for
 FOLDS = 10
 LEAST_FOLDS = 5  # where one kind is chosen
+MOST_HELD = 2**15  # rows left out whose predictions weigh the kinds
+HELD_SHARE = 0.2  # of the seconds, at most, for these predictions
+LEAST_HELD = 64  # however short the seconds are
 LEAST_TRAINING = 0.3  # of the steps; if that does not fit, the slowest kind is left out
 
 
@@ -48,7 +51,9 @@ def fit_proxy(
 ) -> Ensemble:
     """Train all kinds of networks on the offline set and stack them; kinds of weight 0 are dropped.
 
-    Where the task has rules, one kind is chosen instead, site models among them.
+    Where the task has rules, one kind is chosen instead, site models among them. Every row of a
+    large offline set may be drawn for training, but kinds are weighted or chosen by at most
+    MOST_HELD rows, fewer where the seconds would not do for more.
 
     Args:
         task: sealed or not; its hidden rows are not used.
@@ -58,18 +63,24 @@ def fit_proxy(
         members: networks of each kind.
         most_steps: limit of each kind's training steps.
     """
-    until = math.inf if seconds is None else time.perf_counter() + seconds
+    end = math.inf if seconds is None else time.perf_counter() + seconds
+    until, most_held = end, MOST_HELD
     targets, scale = normal_scores(task)
     fold = rng.integers(FOLDS, size=len(targets))
     sites: list[SiteModels] = []
     if task.ruled:
         fold = rng.permutation(len(targets)) % max(members, LEAST_FOLDS)
-        sites = _site_models(task, targets, fold, members, rng)
+        sites = _site_models(task, targets, fold, members, rng, end)
     steps = int(np.clip(EPOCHS * len(targets) // BATCH, FEWEST_STEPS, most_steps))
     kinds = _untrained_kinds(task, members, rng)
     trainers = [Trainer(kind, task.sequences, targets, rng, fold) for kind in kinds]
     if seconds is not None:
-        paces = np.array([trainer.measure_pace() for trainer in trainers])
+        paces = np.array([trainer.measure_pace(until) for trainer in trainers])
+        # A step predicts BATCH rows by each member, and learns from them.
+        row_s = float(paces.sum()) / (BATCH * members)
+        affordable = HELD_SHARE * max(0.0, end - time.perf_counter()) / row_s
+        most_held = max(LEAST_HELD, min(MOST_HELD, int(affordable)))
+        until = end - row_s * min(most_held, len(targets))
         possible = (until - time.perf_counter()) / paces.sum()
         if possible < LEAST_TRAINING * steps:
             slowest = int(paces.argmax())
@@ -78,25 +89,44 @@ def fit_proxy(
         steps = max(1, min(steps, int(possible)))
     for trainer in trainers:
         trainer.train(steps, until)
+    held = _held_rows(fold, members, most_held)
+    sequences, targets, fold = task.sequences[held], targets[held], fold[held]
     if task.ruled:
         known = [*sites, *(trainer.networks for trainer in trainers)]
-        chosen, choice = _best_kind(known, task.sequences, targets, fold, members)
+        chosen, choice = _best_kind(known, sequences, targets, fold)
         return Ensemble((chosen,), np.full(members, 1.0 / members), scale, choice)
     kinds = [trainer.networks for trainer in trainers]
-    left_out = [_predict_left_out(kind, task.sequences, fold) for kind in kinds]
-    held = fold < members
-    shares = stacking_weights(np.stack(left_out)[:, held], targets[held])
+    left_out = [_predict_left_out(kind, sequences, fold) for kind in kinds]
+    shares = stacking_weights(np.stack(left_out), targets)
     kept = [kind for kind, share in zip(kinds, shares, strict=True) if share > 0]
     return Ensemble(tuple(kept), np.repeat(shares[shares > 0] / members, members), scale)
 
 
+def _held_rows(fold: np.ndarray, members: int, most: int) -> np.ndarray:
+    """Return rows that a member left out, spread evenly over the offline set, at most so many.
+
+    Args:
+        fold: int64 [N]; member e does not see the rows of fold e.
+        members: number of members, E.
+        most: number of rows, at least 1.
+
+    Returns:
+        Rising rows, int64 [n].
+    """
+    held = np.flatnonzero(fold < members)
+    if len(held) <= most:
+        return held
+    evenly: np.ndarray = held[np.arange(most) * len(held) // most]
+    return evenly
+
+
 def _untrained_kinds(task: DesignTask, members: int, rng: np.random.Generator) -> list[Networks]:
     """Make `members` networks of each kind."""
+    known = task.sequences[:: -(-len(task.sequences) // MOST_COUNTED)]
     consensus = np.array(
-        [np.bincount(column, minlength=task.letters).argmax() for column in task.sequences.T],
-        np.int8,
+        [np.bincount(column, minlength=task.letters).argmax() for column in known.T], np.int8
     )
-    differing = float((task.sequences != consensus).sum(axis=1).mean())
+    differing = float((known != consensus).sum(axis=1).mean())
     return [
         *(MotifNetworks(members, task.length, task.letters, total, rng) for total in (False, True)),
         Perceptrons(members, consensus, task.letters, differing, rng),
@@ -109,6 +139,7 @@ def _site_models(
     fold: np.ndarray,
     members: int,
     rng: np.random.Generator,
+    end: float,
 ) -> list[SiteModels]:
     """Fit the additive and the pairwise model, each with the ridge that predicts best.
 
@@ -118,43 +149,44 @@ def _site_models(
         fold: int64 [N]; member e does not see the rows of fold e.
         members: models of each kind.
         rng: chooses rows of large tables.
+        end: time of time.perf_counter until which HELD_SHARE of the seconds may be spent on the
+            choice of ridges.
     """
-    held, best = fold < members, []
+    best: list[SiteModels] = []
+    held = _held_rows(fold, members, MOST_HELD)
+    if end < math.inf:
+        first = SiteModels(task, targets, fold, members, True, RIDGES[0], rng)
+        some, began = held[:LEAST_HELD], time.perf_counter()
+        _predict_left_out(first, task.sequences[some], fold[some])
+        row_s = max(time.perf_counter() - began, 1e-6) / len(some)
+        affordable = HELD_SHARE * max(0.0, end - began) / (row_s * 2 * len(RIDGES))
+        held = _held_rows(fold, members, max(LEAST_HELD, min(MOST_HELD, int(affordable))))
+    sequences, own = task.sequences[held], fold[held]
     for pairs in (False, True):
         each = [SiteModels(task, targets, fold, members, pairs, ridge, rng) for ridge in RIDGES]
         found = [
-            rank_correlation(_predict_left_out(one, task.sequences, fold)[held], targets[held])
-            for one in each
+            rank_correlation(_predict_left_out(one, sequences, own), targets[held]) for one in each
         ]
         best.append(each[int(np.argmax(found))])
     return best
 
 
 def _best_kind(
-    kinds: Sequence[Members],
-    sequences: np.ndarray,
-    targets: np.ndarray,
-    fold: np.ndarray,
-    members: int,
+    kinds: Sequence[Members], sequences: np.ndarray, targets: np.ndarray, fold: np.ndarray
 ) -> tuple[Members, str]:
     """Choose the simplest kind whose rank correlation is within a standard error of the best.
 
     Args:
         kinds: fitted, the simplest first.
-        sequences: int8 [N, L].
+        sequences: int8 [N, L]; rows that a member left out.
         targets: float64 [N].
-        fold: int64 [N]; member e does not see the rows of fold e.
-        members: models of each kind.
+        fold: int64 [N]; member e did not see the rows of fold e.
 
     Returns:
         The kind, and a sentence on the choice.
     """
-    held = fold < members
-    count = int(held.sum())
-    found = [
-        rank_correlation(_predict_left_out(kind, sequences, fold)[held], targets[held])
-        for kind in kinds
-    ]
+    count = len(targets)
+    found = [rank_correlation(_predict_left_out(kind, sequences, fold), targets) for kind in kinds]
     best = max(found)
     within = best - (1.0 - best**2) / math.sqrt(max(count - 1, 1))
     chosen = next(at for at, value in enumerate(found) if value >= within)
@@ -184,10 +216,10 @@ def _predict_left_out(networks: Members, sequences: np.ndarray, fold: np.ndarray
     """
     values = np.full(len(fold), np.nan)
     for member in range(len(networks.weights[0])):
-        rows = np.flatnonzero(fold == member)
+        alone, rows = networks.member(member), np.flatnonzero(fold == member)
         for part in np.array_split(rows, len(rows) // CHUNK + 1):
-            predicted, _ = networks.forward(np.ascontiguousarray(sequences[part])[None])
-            values[part] = predicted[member]
+            predicted, _ = alone.forward(np.ascontiguousarray(sequences[part])[None])
+            values[part] = predicted[0]
     return values
 
 

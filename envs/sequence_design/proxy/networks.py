@@ -14,6 +14,7 @@ kernels.py.
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol
 
 import numpy as np
@@ -59,6 +60,10 @@ class Members(Protocol):
         Returns:
             Predictions float32 [E, n], and the activations that `backward` needs.
         """
+        ...
+
+    def member(self, number: int) -> Members:
+        """Return one of the models, as if it were the only one."""
         ...
 
     def input_gradients(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,6 +136,12 @@ class MotifNetworks:
             best_match(tokens, filters, bias, self.letters, matches, places)
         pooled = np.maximum(matches, 0.0)
         return _linear(pooled, last, last_bias), (tokens, pooled, places)
+
+    def member(self, number: int) -> MotifNetworks:
+        """See Members."""
+        alone = copy.copy(self)
+        alone.weights = [weights[number : number + 1] for weights in self.weights]
+        return alone
 
     def backward(self, activations: Activations, slope: np.ndarray) -> list[np.ndarray]:
         """See Members."""
@@ -220,6 +231,12 @@ class Perceptrons:
         first_layer(tokens, self.consensus, self.letters, first, first_bias, hidden)
         second_layer(hidden, second, second_bias, deeper)
         return _linear(deeper, last, last_bias), (tokens, hidden, deeper)
+
+    def member(self, number: int) -> Perceptrons:
+        """See Members."""
+        alone = copy.copy(self)
+        alone.weights = [weights[number : number + 1] for weights in self.weights]
+        return alone
 
     def backward(self, activations: Activations, slope: np.ndarray) -> list[np.ndarray]:
         """See Members."""

@@ -12,6 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ....core.instance import remembered
 from ....datasets.sequence_design.instance import DesignTask
 
 MOST_KNOTS = 256
@@ -76,12 +77,19 @@ def normal_scores(task: DesignTask) -> tuple[np.ndarray, Scale]:
 
     Returns:
         Normal scores float64 [N], the quantile of the normal distribution at each row's rank (mean
-        rank for equal scores), standardized; and the map from them to scaled scores.
+        rank for equal scores), standardized; and the map from them to scaled scores. They are
+        computed once for each task, and are not to be changed.
     """
+    return remembered(task, _normal_scores)
+
+
+def _normal_scores(task: DesignTask) -> tuple[np.ndarray, Scale]:
     scaled, group, counts = np.unique(scaled_scores(task), return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2.0
     quantile = NormalDist().inv_cdf
     normal = np.array([quantile((rank - 0.5) / len(group)) for rank in ranks])
     normal = (normal - normal[group].mean()) / normal[group].std()
     knots = np.unique(np.linspace(0, len(normal) - 1, MOST_KNOTS).round().astype(np.int64))
-    return normal[group], Scale(normal[knots], scaled[knots])
+    targets: np.ndarray = normal[group]
+    targets.setflags(write=False)
+    return targets, Scale(normal[knots], scaled[knots])

@@ -10,6 +10,8 @@ Communications 10: 4213, without spelling the pairs out).
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from numba import njit
 
@@ -19,6 +21,7 @@ from .networks import Activations
 LEVEL = 4.0  # prior variance of the center's own score; effects of letters have 1
 PAIRS = 0.3  # that of an effect of a pair
 RIDGES = (0.1, 0.5, 2.5)  # variances of the noise, of which held-out rows choose
+MOST_COUNTED = 2**17  # rows of which the commonest letters are counted
 MOST_ROWS = 800  # rows in a regression; half of them the best, the others at random
 
 
@@ -92,6 +95,13 @@ class SiteModels:
         )  # fmt: skip
         return values, (tokens,)
 
+    def member(self, number: int) -> SiteModels:
+        """See networks.Members."""
+        alone = copy.copy(self)
+        alone.weights = [weights[number : number + 1] for weights in self.weights]
+        alone._means = self._means[number : number + 1]
+        return alone
+
     def input_gradients(self, soft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See networks.Members."""
         count, length, letters = soft.shape
@@ -110,7 +120,8 @@ def _center(task: DesignTask) -> np.ndarray:
     """Return the wild type's tokens, or the commonest letter of each position, int8 [L]."""
     if task.wild_type:
         return np.array([task.alphabet.index(letter) for letter in task.wild_type], np.int8)
-    columns = (np.bincount(column, minlength=task.letters).argmax() for column in task.sequences.T)
+    known = task.sequences[:: -(-len(task.sequences) // MOST_COUNTED)]
+    columns = (np.bincount(column, minlength=task.letters).argmax() for column in known.T)
     return np.array(list(columns), np.int8)
 
 

@@ -14,6 +14,7 @@ from .networks import Networks
 BATCH = 64
 RATE, WARM_STEPS = 3e-3, 50
 PACE_STEPS = 10  # steps that are timed
+LEAST_TIMED_S = 1e-3  # so that one is timed, however late it is
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -69,12 +70,16 @@ class Trainer:
             rate = RATE * cosine_decay(at / steps) * min(1.0, (at + 1) / WARM_STEPS)
             self.step(self.sequences[rows], self._errors(rows), rate)
 
-    def measure_pace(self) -> float:
-        """Train a few steps and return the seconds that one takes."""
+    def measure_pace(self, until: float = math.inf) -> float:
+        """Train a few steps and return the seconds that one takes.
+
+        Args:
+            until: time of time.perf_counter at which to stop early, after one step at least.
+        """
         self.train(1)  # may compile
-        started = time.perf_counter()
-        self.train(PACE_STEPS)
-        return (time.perf_counter() - started) / PACE_STEPS
+        started, done = time.perf_counter(), self.steps
+        self.train(PACE_STEPS, max(until, started + LEAST_TIMED_S))
+        return (time.perf_counter() - started) / (self.steps - done)
 
     def _errors(self, rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function from predictions to the gradient of the squared error on the rows."""
