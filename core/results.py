@@ -182,6 +182,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Sequence) and not isinstance(value, str):  # actions that stay in a file
+        return plain(list(value))
     return value
 
 

@@ -1,28 +1,36 @@
-"""Cells of a comparison, and the folder that keeps their rows, one JSON file per cell."""
+"""Cells of a comparison, and the folder that keeps their rows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.documents import read_json
 from ..core.errors import InstanceError, OutputError
-from ..core.files import PARTIAL, unwritable, write_bytes
+from ..core.files import PARTIAL, read_bytes, unwritable, write_bytes
 from ..core.folder_lock import sole_writer
 from ..core.instance import Instance
 from ..core.notes import note
 from ..core.registry import contender_entry, load_problem
 from ..core.results import Row
 from .judge import world_seed
+from .row_file import Stored, StoredActions, append, drop_torn, stored_rows
 
-CELLS, INSTANCES, RUN, NONCE = "cells", "instances", "run.json", "nonce"
+ROWS, INSTANCES, RUN, NONCE = "rows.jsonl", "instances", "run.json", "nonce"
+CELLS = "cells"  # folder of earlier versions, with a file for each row
 GO_ON = "go on with --resume; all rows so far are kept"
+# Fields of rows that are equal in many of them.
+SHARED = (
+    "family", "instance", "instance_hash", "settings", "contender", "objective_name", "unit",
+    "env_version", "timing", "versions", "provenance",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +41,16 @@ class Entry:
         family: name of its family.
         instance: the instance with its settings applied.
         settings: those settings, texts by name.
+        instance_hash: content hash of the instance with its settings.
     """
 
     family: str
     instance: Any
     settings: Mapping[str, str]
+    instance_hash: str = field(init=False)
 
-    @property
-    def instance_hash(self) -> str:
-        """Content hash of the instance with its settings."""
-        return str(self.instance.content_hash)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "instance_hash", str(self.instance.content_hash))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +71,36 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """File name of the cell's row, without suffix."""
-        text = f"{self.entry.family}/{self.entry.instance_hash}/{self.contender}/{self.seed}"
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        readable = f"{self.entry.family}-{self.contender}-{self.entry.instance.name}-{self.seed}"
-        return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', readable)[:80]}-{digest}"
+        """Name of the cell, which its row has, too; see `row_key`."""
+        entry = self.entry
+        return row_key(
+            entry.family, entry.instance.name, entry.instance_hash, self.contender, self.seed
+        )
+
+
+def row_key(family: str, instance: str, instance_hash: str, contender: str, seed: int) -> str:
+    """Return the name of a cell, unique in its comparison; rows are in the order of the names.
+
+    Args:
+        family: name of the family.
+        instance: name of the instance.
+        instance_hash: its content hash.
+        contender: name of the contender.
+        seed: seed of the contender.
+    """
+    text = f"{family}/{instance_hash}/{contender}/{seed}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{family}-{contender}-{instance}-{seed}")
+    return f"{readable[:80]}-{digest}"
 
 
 class Folder:
     """The output folder of a comparison.
 
-    Each row is one file, written atomically as soon as the run has ended, so that a comparison that
-    is killed loses only the cell in progress. The instances are stored beside the rows, so that
-    rows can be replayed.
+    Each row is appended to one file as soon as the run has ended, so that a comparison that is
+    killed loses only the cell in progress. The instances are stored beside the rows, so that rows
+    can be replayed. Folders of earlier versions hold a file for each row; they are read, too, and
+    a comparison that goes on there appends.
 
     Between `seal` and `open_up` it holds nothing that contenders must not know, except the nonce,
     in a file that only its owner can read: rows are written without their world seeds, which follow
@@ -87,6 +112,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._loaded: tuple[Path, Instance] | None = None
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -106,30 +132,31 @@ class Folder:
             OutputError: they cannot.
         """
         try:
-            (self.path / CELLS).mkdir(parents=True, exist_ok=True)
-            (self.path / INSTANCES).mkdir(exist_ok=True)
+            (self.path / INSTANCES).mkdir(parents=True, exist_ok=True)
             for kind in (CELLS, INSTANCES):
                 for leftover in (self.path / kind).glob(f"*{PARTIAL}"):
                     leftover.unlink()
-            probe = self.path / CELLS / f"probe{PARTIAL}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            with (self.path / ROWS).open("ab"):
+                pass
         except OSError as error:
             raise OutputError(
                 f"{self.path}: {unwritable(error, elsewhere='another --out')}"
             ) from error
+        self.drop_half_written()
 
     def keep(self, cell: Cell, row: Row) -> None:
-        """Write a row.
+        """Append a row, whole or not at all.
 
         Args:
-            cell: the cell, which names the file.
+            cell: the cell.
             row: the cell's row.
+
+        Raises:
+            OutputError: it cannot be written; the rows so far are kept.
         """
-        path = self.path / CELLS / f"{cell.key}.json"
         facts = row.to_json()
         del facts["world_seed"]
-        write_bytes(path, (json.dumps(facts) + "\n").encode(), GO_ON)
+        append(self.path / ROWS, facts, GO_ON)
 
     def keep_instance(self, entry: Entry) -> None:
         """Write the instance with its settings, unless it has been written."""
@@ -195,46 +222,86 @@ class Folder:
             raise OutputError(f"{self.path / NONCE}: cannot be read ({error})") from error
 
     def rows(self) -> dict[str, Row]:
-        """Read all rows.
+        """Read all rows; their actions stay on the disk until they are asked for.
+
+        A last row that was cut off, or is being written, is left out with a note.
 
         Returns:
-            Cell key -> row, in the order of the keys.
+            Cell key -> row, in the order of the keys; of two rows of a cell the later one.
 
         Raises:
             OutputError: a row is damaged.
         """
-        nonce = self.nonce()
-        paths = sorted((self.path / CELLS).glob("*.json"))
-        return {path.stem: _read(path, nonce) for path in paths}
+        nonce, shared = self.nonce(), _Shared()
+        found = {one.path.stem: shared.row(one, nonce) for one in self._old_rows()}
+        for one in self._appended():
+            if one.text.endswith(b"\n") or one.is_whole:
+                row = shared.row(one, nonce)
+                of = row.family, row.instance, row.instance_hash, row.contender, row.seed
+                found[row_key(*of)] = row
+            else:
+                note(
+                    f"{one.place}: a row that was cut off is left out; `compare --resume` plays "
+                    "its cell again"
+                )
+        return dict(sorted(found.items()))
+
+    def _old_rows(self) -> Iterator[Stored]:
+        """Yield the rows that are a file each."""
+        for path in sorted((self.path / CELLS).glob("*.json")):
+            try:
+                yield Stored(path, 0, 0, read_bytes(path))
+            except InstanceError as error:
+                raise OutputError(f"{error}, or delete this file") from error
+
+    def _appended(self) -> Iterator[Stored]:
+        try:
+            yield from stored_rows(self.path / ROWS)
+        except InstanceError as error:
+            raise OutputError(str(error)) from error
 
     def drop_half_written(self) -> None:
-        """Remove files of rows that break off, with a note, so that their cells are played again.
+        """Remove rows that break off, with a note, so that their cells are played again.
 
-        Rows are written atomically; a disk or a copy of the folder can still cut them off.
+        A process that is killed leaves at most the last one so; in folders of earlier versions, a
+        disk or a copy of the folder can have cut off any file.
 
         Raises:
             OutputError: one cannot be read or removed.
         """
+        told = "a row that was cut off; its cell is played again"
+        if drop_torn(self.path / ROWS, GO_ON):
+            note(f"{self.path / ROWS}: {told}")
         for path in sorted((self.path / CELLS).glob("*.json")):
             try:
-                if not _is_whole(path.read_bytes()):
+                if not Stored(path, 0, 0, path.read_bytes()).is_whole:
                     path.unlink()
-                    note(f"{path}: a row that was cut off; its cell is played again")
+                    note(f"{path}: {told}")
             except OSError as error:
                 raise OutputError(f"{path}: {unwritable(error, GO_ON)}") from error
 
     def instance(self, row: Row) -> Instance:
-        """Load the instance that a row was played on.
+        """Load the instance that a row was played on, unless it is the one that was loaded last.
 
         Raises:
             InstanceError: its file is missing or damaged.
         """
         path = self._instance_file(row.instance_hash)
+        if self._loaded is not None and self._loaded[0] == path:
+            return self._loaded[1]
         if not path.exists():
             raise InstanceError(
                 f"{path}: no such file; if the comparison was killed, go on with `compare --resume`"
             )
-        return load_problem(row.family).instance_type.load(path)
+        self._loaded = path, load_problem(row.family).instance_type.load(path)
+        return self._loaded[1]
+
+    def instance_size(self, row: Row) -> int:
+        """Return the size of the file of a row's instance, in bytes; 0 if it is missing."""
+        try:
+            return self._instance_file(row.instance_hash).stat().st_size
+        except OSError:
+            return 0
 
     def _instance_file(self, instance_hash: str) -> Path:
         return self.path / INSTANCES / f"{instance_hash}.npz"
@@ -252,27 +319,48 @@ class Folder:
         return facts if isinstance(facts, dict) else {}
 
 
-def _is_whole(data: bytes) -> bool:
-    """Whether a row's file has not been cut off, whatever it says."""
-    try:
-        json.loads(data)
-    except (ValueError, RecursionError):
-        return False
-    return True
+class _Shared:
+    """Reads rows that share their equal parts in memory: texts, settings, versions, provenance."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[type, str], Any] = {}
+
+    def row(self, stored: Stored, nonce: str) -> Row:
+        """Return a row whose actions stay in the file.
+
+        Args:
+            stored: its text.
+            nonce: the comparison's, for the world seed.
+
+        Raises:
+            OutputError: it is damaged; says how to have its cell played again.
+        """
+        try:
+            facts = stored.parse()
+            if isinstance(facts, dict) and "world_seed" not in facts:
+                seed = world_seed(str(facts.get("instance_hash")), facts.get("seed", 0), nonce)
+                facts["world_seed"] = seed
+            row = Row.from_json(facts, stored.place)
+        except (OSError, ValueError, TypeError) as error:
+            problem = str(error)
+            if not isinstance(error, OutputError):
+                problem = f"{stored.place}: not a row of results ({error})"
+            raise OutputError(f"{problem}; {_remedy(stored)}") from error
+        parts = {name: self._part(getattr(row, name)) for name in SHARED}
+        if row.actions:
+            parts["actions"] = StoredActions(stored, len(row.actions))
+        return replace(row, **parts)
+
+    def _part(self, value: Any) -> Any:
+        return self._parts.setdefault((type(value), str(value)), value)
 
 
-def _read(path: Path, nonce: str) -> Row:
-    try:
-        facts = read_json(path)
-        if isinstance(facts, dict) and "world_seed" not in facts:
-            seed = world_seed(str(facts.get("instance_hash")), facts.get("seed", 0), nonce)
-            facts["world_seed"] = seed
-        return Row.from_json(facts, str(path))
-    except (OSError, ValueError, TypeError) as error:
-        problem = f"{path}: not a row of results ({error})"
-    except OutputError as error:
-        problem = str(error)
-    raise OutputError(f"{problem}; delete this file, and `compare --resume` runs it again")
+def _remedy(stored: Stored) -> str:
+    """Say how to be rid of a damaged row, and of no other."""
+    if stored.number:
+        command = f"sed -i {stored.number}d {shlex.quote(str(stored.path))}"
+        return f"delete this line ({command}), and `compare --resume` runs its cell again"
+    return "delete this file, and `compare --resume` runs it again"
 
 
 def check_resume(
@@ -307,15 +395,15 @@ def check_resume(
         )
     remedy = "rows that do not compare are not merged; choose another --out"
     wanted = {(entry.family, entry.instance_hash) for entry in entries}
+    versions = {family: load_problem(family).env_version for family, _ in wanted}
     for row in rows.values():
         who = f"{path}: the row of {row.contender} on {row.instance}"
-        if any(row.family == family for family, _ in wanted):
-            now = load_problem(row.family).env_version
-            if row.env_version != now:
-                raise OutputError(
-                    f"{who} was made with environment version {row.env_version}, this is "
-                    f"{now}; {remedy}"
-                )
+        now = versions.get(row.family, row.env_version)
+        if row.env_version != now:
+            raise OutputError(
+                f"{who} was made with environment version {row.env_version}, this is {now}; "
+                f"{remedy}"
+            )
         if (row.family, row.instance_hash) not in wanted:
             raise OutputError(
                 f"{who} is of an instance, or of settings, that this comparison does not have "

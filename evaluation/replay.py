@@ -67,7 +67,10 @@ def replay_all(folder: Folder) -> list[Replayed]:
     Raises:
         OutputError: the folder holds no rows, or rows of another environment version.
     """
-    rows = folder.rows().values()
+    rows = list(folder.rows().values())
     if not rows:
         raise OutputError(f"{folder.path}: holds no results; `sysopt-gym compare --out` makes some")
-    return [replay(row, folder) for row in rows]
+    # Instance by instance, so that each is loaded once.
+    order = sorted(range(len(rows)), key=lambda at: rows[at].instance_hash)
+    found = {at: replay(rows[at], folder) for at in order}
+    return [found[at] for at in range(len(rows))]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ from ..core.printable import labels
 from ..core.registry import contender_names, load_problem, pictures_of
 from .cells import Folder, check_versions
 from .headline import headline, interval, leaders, number, percent, seconds
+from .instance_tables import figures, left_out, objectives, over_seeds, with_seeds
 from .prose import templates
-from .statistics import Standing, mean, standings, time_grid
-from .table import PARQUET, SUMMARY, Scored, score, write_parquet, write_summary
+from .statistics import Standing, standings, time_grid
+from .table import PARQUET, SUMMARY, Scored, notes_on, score, write_parquet, write_summary
 
 HTML, MARKDOWN = "report.html", "report.md"
 MAX_REASONS = 20
 LONG_ENOUGH_S, BUSY_BELOW = 0.1, 0.8
+MOST_DRAWN, MOST_DRAWN_BYTES = 200, 64 * 2**20  # instances that pictures choose from
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ class Section:
         plots: pictures as SVG, with their captions.
         instances: objectives by instance and contender.
         figures: the family's further figures by contender.
-        by_instance: objective and further figures over seeds, per instance.
+        by_instance: objective and further figures over seeds, of the first instances with several.
+        more_by_instance: how many instances these are, and where the others are; empty if there
+            are no others.
         reasons: why runs failed.
         pictures: the family's own pictures.
     """
@@ -61,6 +65,7 @@ class Section:
     instances: dict[str, Any]
     figures: dict[str, Any]
     by_instance: list[dict[str, Any]]
+    more_by_instance: str
     reasons: list[str]
     pictures: list[Picture]
 
@@ -93,11 +98,11 @@ def write_report(folder: Folder) -> list[Scored]:
     if not played:
         raise OutputError(f"{folder.path}: holds no results; `sysopt-gym compare --out` makes some")
     check_versions(played, folder.path)
-    rows, notes = score(played)
+    rows, _ = score(played)
     run = folder.read_run()
     if run.get("command") and (nonce := folder.nonce()) and "--nonce" not in run["command"]:
         run["command"] += f" --nonce {nonce}"  # the same worlds again
-    sections = [_section(folder, group, run, notes) for group in _groups(rows)]
+    sections = [_section(folder, group, run) for group in _groups(rows)]
     write_summary(rows, folder.path / SUMMARY)
     write_parquet(rows, folder.path / PARQUET)
     facts = {"sections": sections, "run": run, "how": _how(run, rows), "rows": len(rows)}
@@ -127,9 +132,7 @@ def _groups(rows: Sequence[Scored]) -> list[list[Scored]]:
     return list(groups.values())
 
 
-def _section(
-    folder: Folder, rows: list[Scored], run: Mapping[str, Any], notes: Sequence[str]
-) -> Section:
+def _section(folder: Folder, rows: list[Scored], run: Mapping[str, Any]) -> Section:
     first = rows[0]
     problem = load_problem(first.family)
     baseline = run.get("baseline", {}).get(first.family, problem.defaults.baseline)
@@ -140,7 +143,8 @@ def _section(
     sentences = headline(rows, lines, baseline)
     rivals = [line.contender for line in lines if line.role != "oracle"]
     lead = leaders(rows, rivals, time_grid(rows), first.budget_s)
-    remarks = [note for note in notes if any(row.instance in note for row in rows)]
+    remarks = _first(notes_on(rows))
+    by_instance = over_seeds(rows, lines)
     drawn = _as_drawn(rows, lines, color)
     pictures, trouble = _pictures(folder, drawn.rows, drawn.color, pictures_of(problem))
     remarks += trouble
@@ -158,9 +162,10 @@ def _section(
         who=[found for line in lines if (found := _who(rows, line.contender))],
         notes=remarks,
         plots=_plots(drawn.rows, drawn.lines, drawn.color),
-        instances=_instances(rows, lines),
-        figures=_figures(rows, lines, lambda row: row.instance_hash),
-        by_instance=_by_instance(rows, lines),
+        instances=objectives(rows, lines),
+        figures=figures(rows, lines, lambda row: row.instance_hash),
+        by_instance=by_instance,
+        more_by_instance=left_out(len(by_instance), len(with_seeds(rows))),
         reasons=_reasons(rows),
         pictures=pictures,
     )
@@ -315,88 +320,6 @@ def _plots(
     ]
 
 
-def _figures(
-    rows: Sequence[Scored], lines: Sequence[Standing], unit: Callable[[Scored], str | int]
-) -> dict[str, Any]:
-    """Return means of the family's further figures over feasible runs, by contender.
-
-    Args:
-        rows: rows of one family and one objective.
-        lines: standings of their contenders.
-        unit: row -> its instance or seed; means are taken within units first, then over units, with
-            intervals.
-    """
-    found = [row for row in rows if row.feasible and row.detail]
-    names = list(dict.fromkeys(name for row in found for name in row.detail))
-    table = []
-    for line in lines:
-        own = [row for row in found if row.contender == line.contender]
-        if own:
-            cells = []
-            for name in names:
-                held: dict[Any, list[float]] = {}
-                for row in own:
-                    if name in row.detail:
-                        held.setdefault(unit(row), []).append(row.detail[name])
-                figure = mean([float(np.mean(v)) for v in held.values()]) if held else None
-                cells.append((number(figure.value), interval(figure)) if figure else ("–", ""))
-            table.append({"name": line.contender, "cells": cells})
-    return {"names": names, "rows": table}
-
-
-def _by_instance(rows: Sequence[Scored], lines: Sequence[Standing]) -> list[dict[str, Any]]:
-    """Return objective and further figures over seeds, for instances played with several seeds."""
-    rows = [replace(row, detail={row.objective_name: row.objective, **row.detail}) for row in rows]
-    tables = []
-    for key in dict.fromkeys(row.instance_hash for row in rows):
-        own = [row for row in rows if row.instance_hash == key]
-        if len({row.seed for row in own}) > 1:
-            figures = _figures(own, lines, lambda row: row.seed)
-            tables.append({"name": own[0].instance, "figures": figures})
-    return tables
-
-
-def _instances(rows: Sequence[Scored], lines: Sequence[Standing]) -> dict[str, Any]:
-    """Return the scored objective by instance and contender, the mean over seeds.
-
-    An oracle's is never marked as the best.
-    """
-    sign = rows[0].sign
-    names = [line.contender for line in lines]
-    rivals = [line.contender for line in lines if line.role != "oracle"]
-    table = []
-    hashes = dict.fromkeys(row.instance_hash for row in rows)
-    order = sorted(hashes, key=lambda h: next(r.instance for r in rows if r.instance_hash == h))
-    for key in order:
-        here = [row for row in rows if row.instance_hash == key]
-        values = {
-            name: [row.scored_objective for row in here if row.contender == name] for name in names
-        }
-        means = {name: float(np.mean(found)) for name, found in values.items() if found}
-        finite = [sign * means[name] for name in rivals if not np.isnan(means.get(name, np.nan))]
-        top = min(finite) if finite else np.nan
-        bound = here[0].proven_bound
-        table.append(
-            {
-                "name": here[0].instance,
-                "hash": key,
-                "nothing": number(float(np.mean([row.null_objective for row in here]))),
-                "bound": number(bound),
-                "cells": [
-                    {
-                        "text": number(means.get(name)),
-                        "best": name in rivals
-                        and name in means
-                        and sign * means[name] <= top + 1e-9,
-                        "failed": any(row.contender == name and row.failed for row in here),
-                    }
-                    for name in names
-                ],
-            }
-        )
-    return {"names": names, "rows": table}
-
-
 def _reasons(rows: Sequence[Scored]) -> list[str]:
     """Return why runs failed, one text for all runs that failed for the same reason."""
     found: dict[tuple[str, str, str], list[str]] = {}
@@ -411,9 +334,14 @@ def _reasons(rows: Sequence[Scored]) -> list[str]:
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         why = f": {reason}" if reason else ""
         lines.append(f"{contender} {status} on {', '.join(places[:3])}{more}{why}")
-    if len(lines) > MAX_REASONS:
-        lines = [*lines[:MAX_REASONS], f"and {len(lines) - MAX_REASONS} more, in {SUMMARY}"]
-    return lines
+    return _first(lines)
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    """Return the first lines, and how many there are more."""
+    if len(lines) <= MAX_REASONS:
+        return list(lines)
+    return [*lines[:MAX_REASONS], f"and {len(lines) - MAX_REASONS} more, in {SUMMARY}"]
 
 
 def _pictures(
@@ -434,16 +362,61 @@ def _pictures(
 
     load_pyplot()  # which takes names as they are
     drawn: list[Picture] = []
-    notes = []
+    notes: list[str] = []
+    if not places:
+        return drawn, notes
+    trouble = "The family's own pictures could not be drawn"
+    try:
+        instances, count = _instances(folder, rows)
+    except Exception as error:
+        return drawn, [f"{trouble}: {error}."]
+    rows = [row for row in rows if row.instance_hash in instances]
     for place in places:
         try:
-            instances = {
-                row.instance_hash: _called(folder.instance(row), row.instance) for row in rows
-            }
             drawn += resolve(place)(rows, instances, color)
         except Exception as error:
-            notes.append(f"The family's own pictures could not be drawn: {error}.")
+            notes.append(f"{trouble}: {error}.")
+    if drawn and len(instances) < count:
+        notes.append(
+            f"The family's pictures are of the {len(instances):,} smallest of {count:,} instances."
+        )
     return drawn, notes
+
+
+def _instances(folder: Folder, rows: Sequence[Scored]) -> tuple[dict[str, Any], int]:
+    """Load the instances that pictures may show: the smallest, which are the readable ones.
+
+    Each is loaded once. Those without a feasible plan, which cannot be shown, come last.
+
+    Args:
+        folder: folder with the rows' instances.
+        rows: rows of one family.
+
+    Returns:
+        Hash -> instance, in the order of the rows, and the number of all instances.
+    """
+    first = {row.instance_hash: row for row in reversed(rows)}
+    planned = {row.instance_hash for row in rows if row.feasible}
+    wanted = sorted(
+        dict.fromkeys(row.instance_hash for row in rows),
+        key=lambda key: (key not in planned, folder.instance_size(first[key])),
+    )
+    loaded: dict[str, Any] = {}
+    free = MOST_DRAWN_BYTES
+    for key in wanted[:MOST_DRAWN]:
+        instance = folder.instance(first[key])
+        free -= _size(instance)
+        if loaded and free < 0:
+            break
+        loaded[key] = _called(instance, first[key].instance)
+    order = dict.fromkeys(row.instance_hash for row in rows)
+    return {key: loaded[key] for key in order if key in loaded}, len(order)
+
+
+def _size(instance: Any) -> int:
+    """Return the bytes of an instance's arrays."""
+    values = (getattr(instance, each.name) for each in fields(instance))
+    return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
 
 
 def _called(instance: Any, name: str) -> Any:

@@ -21,6 +21,7 @@ from .table import Scored
 
 TIE = 1e-9
 RESAMPLES = 5000
+VALUES_AT_ONCE = 2**20  # of resamples, which bounds memory
 BOOTSTRAP_SEED = 20_250_101
 CONFIDENCE = 0.95
 GRID_POINTS = 120
@@ -133,6 +134,7 @@ def estimate(values: Sequence[float] | np.ndarray, statistic: Callable[..., Any]
             (values,),
             statistic,
             n_resamples=RESAMPLES,
+            batch=max(1, VALUES_AT_ONCE // len(values)),
             confidence_level=CONFIDENCE,
             method="percentile",
             rng=np.random.default_rng(BOOTSTRAP_SEED),

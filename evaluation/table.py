@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from ..core.results import Row, Status, plain
 
 SUMMARY, PARQUET = "summary.json", "results.parquet"
 HEAVY = ("actions", "curve")
-# Their keys or shapes differ from row to row.
-AS_TEXT = ("settings", "versions", "provenance", "actions")
+ROWS_AT_ONCE = 500  # in a row group of the parquet file
 TOLERANCE = 1e-6
 
 
@@ -78,8 +77,13 @@ def score(rows: Iterable[Row]) -> tuple[list[Scored], list[str]]:
         ranked = [row.scored_objective for row in group if not math.isnan(row.scored_objective)]
         worst = max(ranked, key=lambda value: sign * value, default=math.nan)
         references[world] = _best(plans + known, sign), bound, worst
-    notes = [f"{row.contender} on {row.instance}: {row.note}." for row in checked if row.note]
-    return [_scored(row, *references[row.world]) for row in checked], list(dict.fromkeys(notes))
+    return [_scored(row, *references[row.world]) for row in checked], notes_on(checked)
+
+
+def notes_on(rows: Iterable[Row]) -> list[str]:
+    """Return a sentence for each claim that does not stand."""
+    notes = [f"{row.contender} on {row.instance}: {row.note}." for row in rows if row.note]
+    return list(dict.fromkeys(notes))
 
 
 def standing_claims(rows: Iterable[Row]) -> list[Row]:
@@ -151,12 +155,13 @@ def write_summary(rows: Iterable[Scored], path: Path) -> None:
         rows: rows of one comparison.
         path: the file.
     """
-    light = [
-        {name: value for name, value in row.to_json().items() if name not in HEAVY}
-        | {"n_actions": len(row.actions)}
-        for row in rows
-    ]
-    write_bytes(path, (json.dumps(light, indent=1) + "\n").encode())
+    names = [each.name for each in fields(Scored) if each.name not in HEAVY]
+    texts = []
+    for row in rows:
+        light = {name: plain(getattr(row, name)) for name in names}
+        text = json.dumps(light | {"n_actions": len(row.actions)}, indent=1)
+        texts.append(text.replace("\n", "\n "))
+    write_bytes(path, ("[\n " + ",\n ".join(texts) + "\n]\n").encode())
 
 
 def write_parquet(rows: Iterable[Scored], path: Path) -> None:
@@ -169,23 +174,38 @@ def write_parquet(rows: Iterable[Scored], path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.Table.from_pylist([_flat(row) for row in rows])
+    rows = list(rows)
+    columns = {name: pyarrow.array(values) for name, values in _columns(rows)}
+    columns["actions"] = pyarrow.nulls(len(rows), pyarrow.string())
+    light = pyarrow.table(columns)
+    at = light.schema.get_field_index("actions")
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(table, buffer)
+    with pyarrow.parquet.ParquetWriter(buffer, light.schema) as writer:
+        for start in range(0, len(rows), ROWS_AT_ONCE):  # plans are read from the disk by parts
+            texts = [_as_text(row.actions) for row in rows[start : start + ROWS_AT_ONCE]]
+            part = light.slice(start, ROWS_AT_ONCE)
+            writer.write_table(part.set_column(at, "actions", pyarrow.array(texts)))
     write_bytes(path, buffer.getvalue())
 
 
-def _flat(row: Scored) -> dict[str, Any]:
-    """Return a row as flat columns: one for each further figure, two for the curve."""
-    columns = {each.name: getattr(row, each.name) for each in fields(row)}
-    columns |= {f"detail.{name}": value for name, value in columns.pop("detail").items()}
-    for name in AS_TEXT:
-        columns[name] = json.dumps(plain(columns[name]), sort_keys=True)
-    curve = columns.pop("curve")
-    columns["violations"] = list(row.violations)
-    columns["curve_seconds"] = [seconds for seconds, _ in curve]
-    columns["curve_objective"] = [objective for _, objective in curve]
-    return {name: _encodable(value) for name, value in columns.items()}
+def _columns(rows: Sequence[Scored]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the table's columns: one for each further figure, two for the curve.
+
+    Actions are left empty.
+    """
+    names = [each.name for each in fields(Scored) if each.name not in ("detail", "curve")]
+    for name in names:
+        form = FORMS.get(name, _encodable)
+        yield name, [None if name == "actions" else form(getattr(row, name)) for row in rows]
+    for name in dict.fromkeys(name for row in rows for name in row.detail):
+        yield f"detail.{_encodable(name)}", [row.detail.get(name) for row in rows]
+    for at, name in enumerate(("seconds", "objective")):
+        yield f"curve_{name}", [[point[at] for point in row.curve] for row in rows]
+
+
+def _as_text(value: Any) -> str:
+    """Return a value whose keys or shapes differ from row to row as a JSON text."""
+    return json.dumps(plain(value), sort_keys=True)
 
 
 def _encodable(value: Any) -> Any:
@@ -195,3 +215,12 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return value
+
+
+# How fields are written that parquet does not take as they are.
+FORMS: Mapping[str, Callable[[Any], Any]] = {
+    "settings": _as_text,
+    "versions": _as_text,
+    "provenance": _as_text,
+    "violations": lambda texts: _encodable(list(texts)),
+}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sysopt_gym.core.results import Row
@@ -18,3 +21,20 @@ def make_row(contender: str, instance: str = "i0", objective: float = 0.5, **mor
         env_version="1", curve=((0.5, objective),),
     )  # fmt: skip
     return dataclasses.replace(plain, **more)
+
+
+def kept(out: Path) -> list[dict[str, Any]]:
+    """The rows in a comparison's folder, as they stand there."""
+    path = out / "rows.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def rewrite(out: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    """Change the rows in a comparison's folder by hand."""
+    rows = change(kept(out))
+    (out / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def with_first(**values: Any) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    """A change of some values in the first row."""
+    return lambda rows: [rows[0] | values, *rows[1:]]

@@ -116,12 +116,17 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def rows(out: Path) -> list[Path]:
-    return sorted((out / "cells").glob("*.json"))
+def rows(out: Path) -> list[dict[str, Any]]:
+    """The rows of a comparison, but for one at the end that is being written or was cut off."""
+    path = out / "rows.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def table(out: Path) -> dict[str, Any]:
-    """All of a comparison that is the same each time: a row's name -> plan, objective, worlds."""
+    """All of a comparison that is the same each time: a cell -> plan, objective, worlds."""
+    cell = "contender", "instance", "seed"
     kept = "status", "objective", "actions", "world_seed"
-    found = {path.stem: json.loads(path.read_text()) for path in rows(out)}
-    return {name: [row.get(key) for key in kept] for name, row in found.items()}
+    return {
+        " ".join(str(row[key]) for key in cell): [row.get(key) for key in kept] for row in rows(out)
+    }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import toy_family
+from result_rows import kept, rewrite, with_first
 from stopped_commands import hear_sigint
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import OutputError, SettingError, UnknownNameError
@@ -137,9 +138,7 @@ def test_rows_replay(tmp_path: Path) -> None:
 
 def test_a_tampered_row_does_not_replay(tmp_path: Path) -> None:
     played(tmp_path, "best")
-    path = next((tmp_path / "cells").iterdir())
-    row = json.loads(path.read_text())
-    path.write_text(json.dumps(row | {"objective": row["objective"] + 1}))
+    rewrite(tmp_path, lambda rows: [rows[0] | {"objective": rows[0]["objective"] + 1}, *rows[1:]])
     off = [judged for judged in replay_all(Folder(tmp_path)) if not judged.agrees]
     assert len(off) == 1 and "is now" in off[0].why
 
@@ -174,12 +173,11 @@ def test_fewer_than_one_worker_is_refused(tmp_path: Path) -> None:
 
 def test_resume_plays_only_what_is_missing(tmp_path: Path) -> None:
     played(tmp_path, "best")
-    cells = sorted((tmp_path / "cells").iterdir())
-    kept = {path: path.stat().st_mtime_ns for path in cells[1:]}
-    cells[0].unlink()
+    rewrite(tmp_path, lambda rows: rows[1:])
+    before = kept(tmp_path)
     plan = Plan(entries(), {"toy": ["best"]}, {"toy": BUDGET}, range(1))
     assert len(play(plan, Folder(tmp_path), resume=True, quiet=True)) == 3
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert kept(tmp_path)[:-1] == before
 
 
 def test_resume_may_add_contenders_and_seeds(tmp_path: Path) -> None:
@@ -208,8 +206,7 @@ def test_resume_refuses_rows_of_other_settings(tmp_path: Path) -> None:
 
 def test_resume_refuses_rows_of_another_environment_version(tmp_path: Path) -> None:
     refused(tmp_path)
-    path = next((tmp_path / "cells").iterdir())
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"env_version": "0"}))
+    rewrite(tmp_path, with_first(env_version="0"))
     with pytest.raises(OutputError, match=r"environment version 0, this is 1"):
         refused(tmp_path)
 
@@ -233,6 +230,12 @@ def run_cli(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
+def whole_lines(path: Path) -> bytes:
+    """The content of a file up to its last line's end."""
+    content = path.read_bytes() if path.exists() else b""
+    return content[: content.rfind(b"\n") + 1]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_compare_that_was_stopped_resumes_without_playing_a_cell_twice(
     tmp_path: Path, how: signal.Signals
@@ -240,19 +243,19 @@ def test_a_compare_that_was_stopped_resumes_without_playing_a_cell_twice(
     out = tmp_path / "out"
     words = ["compare", "toy", "--contenders", "slow", "--budget", "0.5", "--out", str(out)]
     running = run_cli(*words, "--seeds", "2")
-    while len(list((out / "cells").glob("*.json"))) < 2 and running.poll() is None:
+    while whole_lines(out / "rows.jsonl").count(b"\n") < 2 and running.poll() is None:
         time.sleep(0.01)
     running.send_signal(how)
     said = running.communicate()[0].decode()
     if how == signal.SIGINT:
         assert running.returncode == 130 and "--resume" in said
-    before = {path.name: path.read_bytes() for path in (out / "cells").glob("*.json")}
-    assert 2 <= len(before) < 18
+    before = whole_lines(out / "rows.jsonl")
+    assert 2 <= before.count(b"\n") < 18
     resumed = run_cli(*words, "--seeds", "2", "--resume")
     assert resumed.wait() == 0
-    after = {path.name: path.read_bytes() for path in (out / "cells").glob("*.json")}
-    assert len(after) == 3 * 3 * 2  # slow, random, greedy on three instances, two seeds
-    assert {name: after[name] for name in before} == before
+    after = (out / "rows.jsonl").read_bytes()
+    assert after.count(b"\n") == 3 * 3 * 2  # slow, random, greedy on three instances, two seeds
+    assert after.startswith(before)
     summary = json.loads((out / "summary.json").read_text())
     assert len({(r["contender"], r["instance"], r["seed"]) for r in summary}) == len(summary) == 18
 

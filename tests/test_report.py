@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,19 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import toy_family
-from result_rows import make_row
+from result_rows import make_row, rewrite, with_first
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import Picture
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.core.results import Row
+from sysopt_gym.evaluation import instance_tables, report, table
 from sysopt_gym.evaluation.cells import Entry, Folder
 from sysopt_gym.evaluation.headline import headline, leaders, percent, seconds
+from sysopt_gym.evaluation.instance_tables import figures as figures_of
+from sysopt_gym.evaluation.instance_tables import objectives, over_seeds
 from sysopt_gym.evaluation.plots import anytime_plot, cost_plot
-from sysopt_gym.evaluation.report import _by_instance, _figures, _instances, write_report
+from sysopt_gym.evaluation.replay import replay_all
+from sysopt_gym.evaluation.report import write_report
 from sysopt_gym.evaluation.runner import Plan, play
 from sysopt_gym.evaluation.screens import result_lines
 from sysopt_gym.evaluation.statistics import standings
@@ -156,8 +161,7 @@ def test_an_empty_folder_has_no_report(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("toy")
 def test_mixed_environment_versions_are_refused(tmp_path: Path) -> None:
     made(tmp_path, "best")
-    path = next((tmp_path / "cells").iterdir())
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"env_version": "0"}))
+    rewrite(tmp_path, with_first(env_version="0"))
     with pytest.raises(OutputError, match="do not compare"):
         write_report(Folder(tmp_path))
 
@@ -165,10 +169,13 @@ def test_mixed_environment_versions_are_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("toy")
 def test_a_damaged_row_is_named_with_what_to_do(tmp_path: Path) -> None:
     made(tmp_path, "best")
-    path = next((tmp_path / "cells").iterdir())
-    path.write_text(path.read_text()[:40])
-    with pytest.raises(OutputError, match=rf"{path.name}.*delete this file"):
+    first, *others = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "rows.jsonl").write_text("".join([others[0], first[:40] + "\n", *others[1:]]))
+    with pytest.raises(OutputError, match=r"rows\.jsonl, line 2: .*delete this line") as told:
         write_report(Folder(tmp_path))
+    (command,) = re.findall(r"\((sed .*?)\)", str(told.value))
+    subprocess.run(command, shell=True, check=True)
+    assert (tmp_path / "rows.jsonl").read_text() == "".join(others)
 
 
 @pytest.mark.usefixtures("toy")
@@ -272,7 +279,7 @@ def test_further_figures_are_means_over_instances_of_feasible_runs() -> None:
     rows[3] = replace(rows[3], feasible=False)
     spreads = (1.0, 2.0, 5.0, 7.0, 3.0)
     rows = [replace(row, detail={"spread": s}) for row, s in zip(rows, spreads, strict=True)]
-    figures = _figures(rows, standings(rows, "greedy"), lambda row: row.instance_hash)
+    figures = figures_of(rows, standings(rows, "greedy"), lambda row: row.instance_hash)
     cells = {line["name"]: line["cells"] for line in figures["rows"]}
     assert figures["names"] == ["spread"]
     assert cells == {"best": [("2", "[2, 2]")], "greedy": [("5", "")]}
@@ -281,9 +288,9 @@ def test_further_figures_are_means_over_instances_of_feasible_runs() -> None:
 def test_instances_played_with_several_seeds_have_a_table_over_seeds() -> None:
     rows = rows_of(best=[3.0, 4.0], greedy=[1.0, 2.0])
     rows = [replace(row, detail={"spread": 1.0}) for row in rows]
-    assert _by_instance(rows, standings(rows, "greedy")) == []
+    assert over_seeds(rows, standings(rows, "greedy")) == []
     rows.append(replace(rows[0], seed=1, objective=5.0, detail={"spread": 2.0}))
-    (table,) = _by_instance(rows, standings(rows, "greedy"))
+    (table,) = over_seeds(rows, standings(rows, "greedy"))
     assert table["name"] == "i0" and table["figures"]["names"] == ["cost", "spread"]
     cells = {line["name"]: line["cells"] for line in table["figures"]["rows"]}
     assert cells["best"] == [("4", "[3, 5]"), ("1.5", "[1, 2]")]
@@ -322,7 +329,7 @@ def test_an_oracle_is_last_and_never_the_best_of_an_instance() -> None:
     rows = rows_of(oracle=[1.0, 9.0], ha=[2.0, 2.0])
     lines = standings(rows, "ha")
     assert [line.contender for line in lines] == ["ha", "oracle"]
-    for one in _instances(rows, lines)["rows"]:
+    for one in objectives(rows, lines)["rows"]:
         assert [cell["best"] for cell in one["cells"]] == [True, False]
     printed = [line for line in result_lines(rows, Path("out")) if "gap to best" in line]
     assert "out of competition" not in printed[0]
@@ -336,3 +343,62 @@ def test_an_oracle_is_a_line_among_the_marks_and_has_no_anytime_curve() -> None:
     assert "oracle (oracle)" in cost_plot(rows, lines, color, 1.0)
     curves = anytime_plot(rows, lines, color, 1.0)
     assert "#654321" in curves and "#123456" not in curves
+
+
+@pytest.mark.usefixtures("toy")
+def test_each_instance_is_loaded_once_by_a_report_and_by_a_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, "best", "greedy", "random", seeds=2)
+    loaded: list[str] = []
+    load = toy_family.Items.load.__func__
+
+    def counted(kind: Any, path: Path) -> Any:
+        loaded.append(path.stem)
+        return load(kind, path)
+
+    monkeypatch.setattr(toy_family.Items, "load", classmethod(counted))
+    write_report(Folder(tmp_path))
+    assert len(loaded) == len(set(loaded)) == 3
+    loaded.clear()
+    assert [judged.row.contender for judged in replay_all(Folder(tmp_path))] == sorted(
+        ["best", "greedy", "random"] * 6
+    )
+    assert len(loaded) == len(set(loaded)) == 3
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_page_of_many_instances_shows_some_and_the_files_hold_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(tmp_path, "greedy", "random", seeds=2)
+    drawn: list[set[str]] = []
+
+    def draw(rows: list[Row], instances: Any, colors: dict[str, str]) -> list[Picture]:
+        assert {row.instance_hash for row in rows} == set(instances)
+        drawn.append(set(instances))
+        return [Picture("A toy", "How to read it.", b"png")]
+
+    monkeypatch.setattr(toy_family, "pictures", draw)
+    monkeypatch.setattr(instance_tables, "MOST_INSTANCES", 2)
+    monkeypatch.setattr(instance_tables, "MOST_OVER_SEEDS", 1)
+    monkeypatch.setattr(report, "MOST_DRAWN", 2)
+    monkeypatch.setattr(table, "ROWS_AT_ONCE", 5)
+    write_report(folder)
+    for name in ("report.html", "report.md"):
+        page = (tmp_path / name).read_text()
+        assert page.count("The first 2 of 3 instances") == page.count("The first 1 of 3") == 1
+        assert "pictures are of the 2 smallest of 3 instances" in page
+    assert len(drawn) == 1 and len(drawn[0]) == 2
+    assert len(json.loads((tmp_path / "summary.json").read_text())) == 12
+    rows = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    plans = [json.loads(row["actions"]) for row in rows]
+    assert plans == [list(row.actions) for row in folder.rows().values()]
+
+
+def test_a_figure_that_only_a_later_row_has_is_a_column(tmp_path: Path) -> None:
+    rows = rows_of(a=[1.0], b=[2.0])
+    rows[1] = replace(rows[1], detail={"spread": 2.0})
+    table.write_parquet(rows, tmp_path / "results.parquet")
+    found = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    assert [row["detail.spread"] for row in found] == [None, 2.0]

@@ -176,7 +176,8 @@ def test_folders_of_training_and_of_comparisons_are_told_apart(tmp_path: Path) -
     assert is_training(make_run(tmp_path / "run"))
     make_run(tmp_path / "sweep" / "trials" / "a")
     assert is_training(tmp_path / "sweep") and read_training(tmp_path / "sweep").kind == "sweep"
-    (tmp_path / "results" / "cells").mkdir(parents=True)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "rows.jsonl").touch()
     assert not is_training(tmp_path / "results")
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text("family: vm_rescheduling\n")

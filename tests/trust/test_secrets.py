@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 import toy_family
+from result_rows import rewrite, with_first
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import InstanceError, OutputError, RegistryError, SettingError
 from sysopt_gym.core.registry import contender_entry, load_problem
@@ -53,9 +54,10 @@ def look(instance, budget, seed):
     if instance.name == "warm-up":
         return budget.start().solution([0])
     out = Path({out!r})
-    cells, kept = sorted(out.glob("cells/*.json")), sorted(out.glob("instances/*"))
+    rows = (out / "rows.jsonl").read_text().splitlines()
+    kept = sorted(out.glob("instances/*"))
     raise RuntimeError(json.dumps([
-        seeds(), [sorted(json.loads(cell.read_text())) for cell in cells],
+        seeds(), [sorted(json.loads(row)) for row in rows],
         [one.name for one in kept], oct((out / "nonce").stat().st_mode & 0o777),
     ]))
 """
@@ -98,8 +100,7 @@ def test_rows_of_earlier_versions_keep_the_worlds_they_were_played_in(tmp_path: 
         folder = Folder(tmp_path)
         (row,) = play(plan("greedy", nonce=""), folder, quiet=True)
         assert row.world_seed == world_seed(LIVE.content_hash, 0)
-        (path,) = (tmp_path / "cells").iterdir()
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"world_seed": 7}))
+        rewrite(tmp_path, with_first(world_seed=7))
         assert seeds_of(list(folder.rows().values())) == {7}
     finally:
         toy_family.unregister()
@@ -114,7 +115,7 @@ def test_contenders_find_no_seed_in_their_process_nor_in_the_rows_of_others(tmp_
     (found,) = (row.error for row in rows if row.contender == "look")
     seeds, cells, kept, mode = json.loads(found.partition(": ")[2])
     assert seeds == [0]
-    assert len(cells) >= 1 and not any("world_seed" in cell for cell in cells)
+    assert len(cells) >= 1 and not any("world_seed" in row for row in cells)
     assert kept == [f"{LIVE.content_hash}.npz"]  # all of it is shown
     assert mode == "0o600" and (out / "nonce").stat().st_mode & 0o777 == 0o644
     assert "--nonce abc" not in (out / "report.md").read_text()  # no command was given
@@ -172,9 +173,9 @@ attempt("memory", lambda: open(f"/proc/{judge}/mem", "rb"))
 attempt("files of the judge", lambda: os.listdir(Path(f"/proc/{judge}", "root", *out.parts[1:])))
 attempt("others", lambda: [p for p in os.listdir("/proc") if p.isdigit() and int(p) > 9999])
 attempt("rows", lambda: os.listdir(out))
-attempt("a row", lambda: (out / "cells" / "row.json").read_text())
+attempt("a row", lambda: (out / "rows.jsonl").read_text())
 attempt("instance", lambda: instance.read_bytes())
-attempt("write a row", lambda: (out / "cells" / "mine.json").write_text("{}"))
+attempt("write a row", lambda: (out / "rows.jsonl").write_text("{}"))
 attempt("write its file", lambda: own.write_text("other"))
 attempt("write the package", lambda: Path(sys.argv[6], "mine.py").write_text("a = 1"))
 attempt("signal", lambda: os.kill(judge, 0) is None)
@@ -212,8 +213,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.usefixtures("way")
 def test_an_isolated_process_reaches_nothing_but_its_own_files(tmp_path: Path) -> None:
     out, own = tmp_path / "mine" / "out", tmp_path / "mine" / "solve.py"
-    (out / "cells").mkdir(parents=True)
-    (out / "cells" / "row.json").write_text("{}")
+    out.mkdir(parents=True)
+    (out / "rows.jsonl").write_text("{}")
     own.write_text("mine")
     instance = tmp_path / "mine" / "instance.npz"
     instance.write_text("secret")
