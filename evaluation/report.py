@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,7 +28,8 @@ from .table import PARQUET, SUMMARY, Scored, notes_on, score, write_parquet, wri
 HTML, MARKDOWN = "report.html", "report.md"
 MAX_REASONS = 20
 LONG_ENOUGH_S, BUSY_BELOW = 0.1, 0.8
-MOST_DRAWN, MOST_DRAWN_BYTES = 200, 64 * 2**20  # instances that pictures choose from
+# Instances that pictures choose from: so many at any size, or more in so much memory.
+SURELY_DRAWN, MOST_DRAWN, MOST_DRAWN_BYTES = 30, 200, 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,19 +406,22 @@ def _instances(folder: Folder, rows: Sequence[Scored]) -> tuple[dict[str, Any], 
     loaded: dict[str, Any] = {}
     free = MOST_DRAWN_BYTES
     for key in wanted[:MOST_DRAWN]:
-        instance = folder.instance(first[key])
-        free -= _size(instance)
-        if loaded and free < 0:
+        if len(loaded) >= SURELY_DRAWN and free < 0:
             break
-        loaded[key] = _called(instance, first[key].instance)
+        loaded[key] = _called(folder.instance(first[key]), first[key].instance)
+        free -= _size(loaded[key])
     order = dict.fromkeys(row.instance_hash for row in rows)
     return {key: loaded[key] for key in order if key in loaded}, len(order)
 
 
 def _size(instance: Any) -> int:
-    """Return the bytes of an instance's arrays."""
-    values = (getattr(instance, each.name) for each in fields(instance))
-    return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+    """Return about how many bytes an instance takes: its arrays and its names."""
+    size = 0
+    for each in fields(instance):
+        value = getattr(instance, each.name)
+        size += value.nbytes if isinstance(value, np.ndarray) else 0
+        size += sum(map(sys.getsizeof, value)) if isinstance(value, tuple) else 0
+    return size
 
 
 def _called(instance: Any, name: str) -> Any:

@@ -178,7 +178,5 @@ def test_a_row_beyond_the_limit_on_files_is_refused_with_its_line(
     keep(folder, "a")
     keep(folder, "b", actions=list(range(2000)))
     monkeypatch.setenv("SYSOPT_MAX_FILE_MB", "0.0078125")
-    with pytest.raises(
-        OutputError, match=r"line 2: .*more than 0\.0078125 MB; set SYSOPT"
-    ):
+    with pytest.raises(OutputError, match=r"line 2: .*more than 0\.0078125 MB; set SYSOPT"):
         folder.rows()

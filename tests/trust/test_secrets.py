@@ -54,7 +54,7 @@ def look(instance, budget, seed):
     if instance.name == "warm-up":
         return budget.start().solution([0])
     out = Path({out!r})
-    rows = (out / "rows.jsonl").read_text().splitlines()
+    rows = [row for path in out.glob("rows.jsonl") for row in path.read_text().splitlines()]
     kept = sorted(out.glob("instances/*"))
     raise RuntimeError(json.dumps([
         seeds(), [sorted(json.loads(row)) for row in rows],
