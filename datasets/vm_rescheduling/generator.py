@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
+from numba import njit
 
 from ...core.contracts import Setting
 from ...core.errors import InstanceError, SettingError
@@ -30,7 +32,7 @@ MEDIUM_FLAVORS = (
     ("xlarge-double", 2, 2, 3),
 )
 MEDIUM_PMS, MEDIUM_VMS = 279, 2089
-MOST_PMS = 10_000  # with 75,000 VMs, which are placed one by one in half a minute
+MOST_PMS = 100_000  # with 720,000 VMs
 MOST_SETS, MOST_DRAWS = 10_000, 2e8
 PMS_PER_RACK = 28
 EXIT_FRACTION = 0.035
@@ -122,21 +124,70 @@ def _place(pms: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, 
     whole = np.floor(counts).astype(np.int64)
     whole += rng.random(len(counts)) < counts - whole
     sizes = np.array([cpu * nodes for _, cpu, nodes, _ in MEDIUM_FLAVORS])
-    free = np.full((pms, 2), NODE_CPU, np.int64)
-    rows: list[tuple[int, int, int]] = []
     kinds = rng.permutation(np.repeat(np.arange(len(counts)), whole))
-    for kind in kinds[np.argsort(-sizes[kinds] * (sizes[kinds] >= BIG_CORES), kind="stable")]:
-        _, cpu, nodes, _ = MEDIUM_FLAVORS[kind]
-        fits = free >= cpu
-        places = np.flatnonzero(fits.all(axis=1)) * 2 if nodes == 2 else np.flatnonzero(fits)
-        if len(places) == 0:
-            return None
-        pm, node = divmod(int(rng.choice(places)), 2)
-        free[pm, slice(None) if nodes == 2 else node] -= cpu
-        rows.append((int(kind), pm, node))
-    table = np.array(rows, np.int64)
-    table = table[rng.permutation(len(table))]
-    return table[:, 0], table[:, 1], table[:, 2]
+    kinds = kinds[np.argsort(-sizes[kinds] * (sizes[kinds] >= BIG_CORES), kind="stable")]
+    cpu = np.array([cpu for _, cpu, _, _ in MEDIUM_FLAVORS])
+    two = np.array([nodes == 2 for _, _, nodes, _ in MEDIUM_FLAVORS])
+    at = _draw_places(kinds, cpu, two, pms, rng)
+    if len(at) < len(kinds):
+        return None
+    order = rng.permutation(len(kinds))
+    return kinds[order], at[order] // 2, at[order] % 2
+
+
+@njit(cache=True)
+def _draw_places(
+    kinds: np.ndarray, cpu: np.ndarray, two: np.ndarray, pms: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Place VMs one by one, each on a node (or host) drawn from those with room.
+
+    Which have room is kept in one Fenwick tree a flavor, so that the n-th of them is found, and one
+    taken out, in steps logarithmic in the number of hosts.
+
+    Args:
+        kinds: int64 [V]; flavor of each VM, in the order of placement.
+        cpu: int64 [K]; cores that a VM of each flavor needs on each of its nodes.
+        two: bool [K]; whether it is on both nodes of a host.
+        pms: number of hosts.
+        rng: draws the nodes.
+
+    Returns:
+        int64 [<= V]; 2 * host + node of each VM, up to the first without room.
+    """
+    size = 1
+    while size < 2 * pms + 1:
+        size *= 2
+    tree = np.zeros((len(cpu), size), np.int64)  # tree[k, i] counts the (i & -i) places up to i
+    left = np.zeros(len(cpu), np.int64)
+    for k in range(len(cpu)):
+        left[k] = pms if two[k] else 2 * pms
+        for i in range(1, size):
+            tree[k, i] = max(0, min(i, left[k]) - (i - (i & -i)))
+    free = np.full(2 * pms, NODE_CPU, np.int64)
+    at = np.empty(len(kinds), np.int64)
+    for vm in range(len(kinds)):
+        kind = kinds[vm]
+        if left[kind] == 0:
+            return at[:vm]
+        rank, place, step = rng.integers(0, left[kind]), 0, size // 2
+        while step > 0:
+            if place + step < size and tree[kind, place + step] <= rank:
+                place += step
+                rank -= tree[kind, place]
+            step //= 2
+        at[vm] = 2 * place if two[kind] else place
+        for node in range(at[vm], at[vm] + 1 + two[kind]):
+            before, other = free[node], free[node ^ 1]
+            free[node] -= cpu[kind]
+            for k in range(len(cpu)):
+                had = before >= cpu[k] and (not two[k] or other >= cpu[k])
+                if had and free[node] < cpu[k]:
+                    left[k] -= 1
+                    i = (node // 2 if two[k] else node) + 1
+                    while i < size:
+                        tree[k, i] -= 1
+                        i += i & -i
+    return at
 
 
 def _draw_sets(
@@ -147,7 +198,7 @@ def _draw_sets(
     Returns:
         The VMs of each set, and whether each set is by rack.
     """
-    order = list(rng.permutation(len(host)))
+    order = deque(rng.permutation(len(host)).tolist())
     groups: list[list[int]] = []
     by_rack = [False] * sets + [True] * rack_sets
     n_racks = (pms - 1) // PMS_PER_RACK + 1
@@ -156,13 +207,15 @@ def _draw_sets(
         size = int(rng.integers(2, 5 if rack_wise else 7))
         group: list[int] = []
         taken: set[int] = set()
-        for vm in list(order):
+        passed_over: list[int] = []
+        while order and len(group) < min(size, places):
+            vm = order.popleft()
             place = int(host[vm]) // PMS_PER_RACK if rack_wise else int(host[vm])
-            if place not in taken:
+            if place in taken:
+                passed_over.append(vm)
+            else:
                 taken.add(place)
-                group.append(int(vm))
-                order.remove(vm)
-            if len(group) == min(size, places):
-                break
+                group.append(vm)
+        order.extendleft(reversed(passed_over))
         groups.append(group)
     return groups, by_rack
