@@ -152,6 +152,21 @@ class Problem(ABC, Generic[I]):
             world: seed of what the world draws, and seconds spent before the first action.
         """
 
+    def validate_each(
+        self, instance: I, plans: Sequence[np.ndarray], worlds: Sequence[World], /
+    ) -> Sequence[Verdict]:
+        """Validate several plans of one instance, as `validate` does each.
+
+        A family whose validator has work that plans can share does it once here.
+
+        Args:
+            instance: the whole instance.
+            plans: int64, one row per environment step, each.
+            worlds: of each plan.
+        """
+        pairs = zip(plans, worlds, strict=True)
+        return [self.validate(instance, plan, world) for plan, world in pairs]
+
     @abstractmethod
     def warm_up_instance(self) -> I:
         """Make a tiny instance, on which contenders are run before any timing."""

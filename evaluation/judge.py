@@ -30,6 +30,7 @@ TOLERANCE = 1e-9
 PROOF_TOLERANCE = 1e-6  # relative; solvers stop at such a distance from their bound
 CURVE_POINTS = 40
 MOST_KEPT = 4096  # objectives of null plans
+CURVE_ROWS = 200_000  # of plans that are judged for one curve, besides the last one
 LATE_FACTOR, LATE_GRACE_S = 1.05, 0.02
 
 
@@ -257,9 +258,9 @@ def anytime_curve(
     """Return the objective of the best plan found by each moment of a search, by the validator.
 
     The moments are those of at most CURVE_POINTS incumbents, evenly chosen, always with the last
-    one. In a live world a plan gets worse with time, so CURVE_POINTS further moments, up to
-    `wall_s`, are added, and each plan is judged in the world as it is at that moment. Infeasible
-    plans are left out.
+    one; where plans are long, of so few that CURVE_ROWS rows of plans are judged. In a live world a
+    plan gets worse with time, so as many further moments, up to `wall_s`, are added, and each plan
+    is judged in the world as it is at that moment. Infeasible plans are left out.
 
     Args:
         problem: the family.
@@ -274,23 +275,34 @@ def anytime_curve(
     """
     if not incumbents:
         return []
-    count = min(CURVE_POINTS, len(incumbents))
-    chosen = np.unique(np.linspace(0, len(incumbents) - 1, count).round().astype(int))
+    longest = max(len(one.actions) for one in incumbents)
+    points = max(1, min(CURVE_POINTS, 1 + CURVE_ROWS // max(longest, 1)))
+    count = min(points, len(incumbents))
+    chosen = np.unique(np.linspace(len(incumbents) - 1, 0, count).round().astype(int))
     held = np.array([incumbents[int(index)].seconds for index in chosen])
     moments = held
     if problem.is_live(instance):
         first = max(float(held[0]), 1e-4)
-        moments = np.union1d(held, np.geomspace(first, max(wall_s, first), CURVE_POINTS))
-    curve = []
-    for moment in moments:
-        index = int(chosen[max(int(np.searchsorted(held, moment, side="right")) - 1, 0)])
-        if index == len(incumbents) - 1 and not math.isnan(final):
-            curve.append((float(moment), final))
-            continue
-        verdict = problem.validate(instance, incumbents[index].actions, World(seed, float(moment)))
-        if verdict.feasible:
-            curve.append((float(moment), float(verdict.objective)))
-    return curve
+        moments = np.union1d(held, np.geomspace(first, max(wall_s, first), points))
+    at = np.maximum(np.searchsorted(held, moments, side="right") - 1, 0)
+    of = chosen[at].tolist()
+    known = [index == len(incumbents) - 1 and not math.isnan(final) for index in of]
+    asked = [place for place, is_known in enumerate(known) if not is_known]
+    verdicts = problem.validate_each(
+        instance,
+        [incumbents[of[place]].actions for place in asked],
+        [World(seed, float(moments[place])) for place in asked],
+    )
+    found = {
+        place: float(verdict.objective)
+        for place, verdict in zip(asked, verdicts, strict=True)
+        if verdict.feasible
+    }
+    return [
+        (float(moment), found.get(place, final))
+        for place, moment in enumerate(moments)
+        if known[place] or place in found
+    ]
 
 
 def _replay(problem: Problem[Any], instance: Any, actions: np.ndarray, world: World) -> _Replay:

@@ -16,6 +16,7 @@ from sysopt_gym.core.registry import load_contender
 from sysopt_gym.core.solution import Incumbent, Played, Solution
 from sysopt_gym.evaluation.judge import (
     CURVE_POINTS,
+    CURVE_ROWS,
     Judged,
     anytime_curve,
     judge,
@@ -162,6 +163,26 @@ def test_a_long_curve_is_thinned_but_keeps_its_ends() -> None:
     curve = anytime_curve(PROBLEM, ITEMS, held, 0, 500.0)
     assert len(curve) == CURVE_POINTS
     assert (curve[0][0], curve[-1][0]) == (0.0, 499.0)
+
+
+@pytest.mark.parametrize(("rows", "points"), [(CURVE_ROWS // 4, 5), (CURVE_ROWS + 1, 1)])
+def test_a_curve_of_long_plans_has_fewer_points_but_always_the_last(
+    rows: int, points: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged_rows = 0
+
+    def count(instance: Any, actions: np.ndarray, world: World) -> Verdict:
+        nonlocal judged_rows
+        judged_rows += len(actions)
+        return Verdict(float(len(actions)), True)
+
+    monkeypatch.setattr(PROBLEM, "validate", count)
+    long = np.zeros(rows, np.int64)
+    held = [Incumbent(float(s), long[s:]) for s in range(30)]
+    curve = anytime_curve(PROBLEM, ITEMS, held, 0, 500.0, final=1.0)
+    assert len(curve) == points
+    assert curve[-1] == (29.0, 1.0)
+    assert judged_rows <= CURVE_ROWS
 
 
 def test_infeasible_incumbents_are_no_points_of_the_curve() -> None:

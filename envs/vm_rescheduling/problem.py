@@ -19,7 +19,7 @@ from . import FAMILY
 from .dynamics import broken_sets
 from .objective import objective_of
 from .plan import export_plan
-from .validate import validate
+from .validate import validate, validate_each
 
 # Proven with the aggregated MILP and HiGHS (solver `milp`); the plans were replayed move by move.
 # By content hash of the snapshot's default task (MNL 50, fragment rate) and MNL.
@@ -66,6 +66,7 @@ class VMRescheduling(Problem[Cluster]):
     template = staticmethod(template)
     objective = staticmethod(objective_of)
     validate = staticmethod(validate)
+    validate_each = staticmethod(validate_each)
     export_plan = staticmethod(export_plan)
 
     @staticmethod

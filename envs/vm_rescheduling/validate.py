@@ -7,7 +7,8 @@ and one NUMA node at a time, so that an error there cannot hide here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,7 +43,36 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
         first 20), and the detail: moves, skipped, fragment_rate, and where there are deployment
         sets, how many have two VMs in one place before the plan and after it.
     """
+    return validate_each(cluster, [actions], [world])[0]
+
+
+def validate_each(
+    cluster: Cluster, plans: Sequence[np.ndarray], worlds: Sequence[World]
+) -> list[Verdict]:
+    """Judge several plans of one cluster, each as `validate` does.
+
+    In static mode the books are opened once, and the moves of a plan are taken back after it.
+
+    Args:
+        cluster: the snapshot.
+        plans: int64 [n] each.
+        worlds: of each plan.
+    """
+    live = cluster.mode == "live"
     book = _Book.open(cluster)
+    verdicts = []
+    for at, (actions, world) in enumerate(zip(plans, worlds, strict=True)):
+        if live and at:
+            book = _Book.open(cluster)
+        verdicts.append(_judge(book, actions, world))
+        if not live:
+            book.take_back()
+    return verdicts
+
+
+def _judge(book: _Book, actions: np.ndarray, world: World) -> Verdict:
+    """Make a plan's moves in a cluster's books; see `validate`."""
+    cluster = book.cluster
     live = cluster.mode == "live"
     plies, malformed = _read(cluster, np.asarray(actions), book.stride)
     if live:
@@ -85,7 +115,7 @@ def validate(cluster: Cluster, actions: np.ndarray, world: World) -> Verdict:
     detail = {
         "moves": float(book.moves),
         "skipped": float(skipped),
-        "fragment_rate": _rates(book)[0],
+        "fragment_rate": book.fragment_rate,
     }
     if book.groups:
         detail["broken_sets_before"] = float(broken_before)
@@ -143,10 +173,16 @@ class _Book:
         host: where each present VM is, in the order of their indices.
         nodes: NUMA node of each part of each present VM.
         needs: CPU and memory of each part of each flavor.
+        ways_of: the ways in which a VM of each flavor can lie on a host.
         stride: destinations a host.
         groups: deployment sets of each VM that is in any.
         taken_part: moves that each host has taken part in.
+        counts: of each host, whether its free CPU counts: whether it is ACTIVE.
+        slot: 16 cores in the instance's unit of CPU.
+        free, fragments: free CPU of the hosts that count, and of it what makes no 16-core slot on
+            its NUMA node.
         moves: moves made.
+        before: of each move, the VM, and the host and the nodes that it left.
     """
 
     cluster: Cluster
@@ -157,9 +193,15 @@ class _Book:
     nodes: dict[int, tuple[int, ...]]
     needs: list[list[tuple[int, int]]]
     groups: dict[int, list[int]]
+    ways_of: list[list[tuple[int, ...]]]
     taken_part: dict[int, int]
+    counts: list[bool]
+    slot: int
     stride: int = 2
+    free: int = 0
+    fragments: int = 0
     moves: int = 0
+    before: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
 
     @classmethod
     def open(cls, cluster: Cluster) -> _Book:
@@ -178,10 +220,20 @@ class _Book:
             for vm in cluster.set_vms[starts[group] : starts[group + 1]].tolist():
                 groups.setdefault(vm, []).append(group)
         needs = [_needs(cluster, kind) for kind in range(len(cluster.flavor_names))]
-        book = cls(cluster, cpu, mem, cluster.vm_flavor.tolist(), {}, {}, needs, groups, {})
-        book.stride = max(2, *(len(_ways(parts, cluster.numa_cpu.shape[1])) for parts in needs))
-        for vm in range(cluster.n_vms):
-            book._put(vm, int(cluster.vm_pm[vm]), book.ways(vm)[int(cluster.vm_numa[vm])])
+        ways_of = [_ways(parts, cluster.numa_cpu.shape[1]) for parts in needs]
+        counts = (cluster.pm_status == ACTIVE).tolist()
+        book = cls(
+            cluster, cpu, mem, cluster.vm_flavor.tolist(), {}, {}, needs, groups, ways_of, {},
+            counts, 16 * cluster.cpu_per_core,
+        )  # fmt: skip
+        book.stride = max(2, *map(len, ways_of))
+        for (pm, _), size in cpu.items():
+            if counts[pm]:
+                book.free += size
+                book.fragments += size % book.slot
+        places = zip(cluster.vm_pm.tolist(), cluster.vm_numa.tolist(), strict=True)
+        for vm, (pm, number) in enumerate(places):
+            book._put(vm, pm, book.ways(vm)[number])
         return book
 
     def churn(self, seed: int, elapsed_s: float) -> None:
@@ -236,7 +288,12 @@ class _Book:
 
     def ways(self, vm: int) -> list[tuple[int, ...]]:
         """Return the ways in which the VM can lie on a host: the NUMA node of each part."""
-        return _ways(self.needs[self.flavor[vm]], self.cluster.numa_cpu.shape[1])
+        return self.ways_of[self.flavor[vm]]
+
+    @property
+    def fragment_rate(self) -> float:
+        """The 16-core fragment rate; 0 where no CPU is free."""
+        return self.fragments / self.free if self.free else 0.0
 
     def places(self, vm: int, pm: int, way: tuple[int, ...]) -> list[tuple[Node, int, int]]:
         """Return the NUMA nodes of host `pm` that the VM uses, with CPU and memory needed there."""
@@ -247,14 +304,21 @@ class _Book:
         """Place the VM on nodes of host `pm`, taking the free room it needs."""
         self.host[vm], self.nodes[vm] = pm, way
         for place, cpu, mem in self.places(vm, pm, way):
-            self.cpu[place] -= cpu
-            self.mem[place] -= mem
+            self._take(place, cpu, mem)
 
     def _take_out(self, vm: int) -> None:
         """Remove the VM from its host, freeing its room."""
         for place, cpu, mem in self.places(vm, self.host.pop(vm), self.nodes.pop(vm)):
-            self.cpu[place] += cpu
-            self.mem[place] += mem
+            self._take(place, -cpu, -mem)
+
+    def _take(self, place: Node, cpu: int, mem: int) -> None:
+        """Take CPU and memory of a NUMA node, or give them back where they are negative."""
+        was = self.cpu[place]
+        left = self.cpu[place] = was - cpu
+        self.mem[place] -= mem
+        if self.counts[place[0]]:
+            self.free -= cpu
+            self.fragments += left % self.slot - was % self.slot
 
     def broken(self, vm: int, pm: int, number: int) -> list[str]:
         """Return one clause for each constraint that the move would break now."""
@@ -331,11 +395,19 @@ class _Book:
 
     def move(self, vm: int, pm: int, way: tuple[int, ...]) -> None:
         """Move the VM to nodes of host `pm`."""
+        self.before.append((vm, self.host[vm], self.nodes[vm]))
         for end in {self.host[vm], pm}:
             self.taken_part[end] = self.taken_part.get(end, 0) + 1
         self._take_out(vm)
         self._put(vm, pm, way)
         self.moves += 1
+
+    def take_back(self) -> None:
+        """Take back all moves."""
+        for vm, pm, way in reversed(self.before):
+            self._take_out(vm)
+            self._put(vm, pm, way)
+        self.before, self.taken_part, self.moves = [], {}, 0
 
 
 def _no_such_way(parts: int, ways: int) -> str:
@@ -371,33 +443,26 @@ def _ways(parts: list[tuple[int, int]], nodes: int) -> list[tuple[int, ...]]:
     return sorted(ways)
 
 
-def _rates(book: _Book) -> tuple[float, float, float, float, int]:
-    """Return the 16-core, 64-core and memory fragment rates, the CPU in 16-core fragments and the
-    free CPU, all over the ACTIVE hosts.
-    """
-    cluster = book.cluster
-    core = cluster.cpu_per_core
-    active = [pm for pm in range(cluster.n_pms) if cluster.pm_status[pm] == ACTIVE]
-    most = range(cluster.numa_cpu.shape[1])
-    nodes = {pm: [(pm, node) for node in most if (pm, node) in book.cpu] for pm in active}
-    free = [book.cpu[place] for pm in active for place in nodes[pm]]
-    free_mem = [book.mem[place] for pm in active for place in nodes[pm]]
-    fragments = sum(cpu % (16 * core) for cpu in free)
-    large = 0
-    for pm in active:
-        share = 64 * core // len(nodes[pm])  # a 64-core VM takes the same of each node
-        large += min(book.cpu[place] // share for place in nodes[pm])
-    total, total_mem = sum(free), sum(free_mem)
-    rate = fragments / total if total else 0.0
-    rate_64 = (total - 64 * core * large) / total if total else 0.0
-    rate_mem = sum(mem % 65536 for mem in free_mem) / total_mem if total_mem else 0.0
-    return rate, rate_64, rate_mem, float(fragments), total
+def _other_rates(book: _Book) -> tuple[float, float]:
+    """Return the 64-core and the memory fragment rate over the ACTIVE hosts."""
+    most = range(book.cluster.numa_cpu.shape[1])
+    large, total_mem, loose_mem = 0, 0, 0
+    for pm in range(book.cluster.n_pms):
+        if not book.counts[pm]:
+            continue
+        nodes = [(pm, node) for node in most if (pm, node) in book.cpu]
+        share = 4 * book.slot // len(nodes)  # a 64-core VM takes the same of each node
+        large += min(book.cpu[place] // share for place in nodes)
+        total_mem += sum(book.mem[place] for place in nodes)
+        loose_mem += sum(book.mem[place] % 65536 for place in nodes)
+    rate_64 = (book.free - 4 * book.slot * large) / book.free if book.free else 0.0
+    return rate_64, loose_mem / total_mem if total_mem else 0.0
 
 
 def _goal_met(book: _Book) -> str:
     """Return why the goal ends the episode, or "" if it does not."""
     cluster = book.cluster
-    if cluster.objective != "moves_to_goal" or _rates(book)[0] > cluster.goal_rate:
+    if cluster.objective != "moves_to_goal" or book.fragment_rate > cluster.goal_rate:
         return ""
     return f"the goal rate {cluster.goal_rate} is reached"
 
@@ -405,10 +470,11 @@ def _goal_met(book: _Book) -> str:
 def _objective(book: _Book) -> float:
     """Return the cluster's objective for the hosts in the book."""
     cluster = book.cluster
-    rate, rate_64, rate_mem, fragments, total = _rates(book)
+    rate = book.fragment_rate
     if cluster.objective == "fragment_rate":
         return rate
     if cluster.objective == "mixed":
+        rate_64, rate_mem = _other_rates(book)
         w16, w64, wmem = (float(w) for w in cluster.weights)
         return (w16 * rate + w64 * rate_64 + wmem * rate_mem) / (w16 + w64 + wmem)
     if cluster.objective == "drain":
@@ -416,5 +482,5 @@ def _objective(book: _Book) -> float:
         return sum(host in to_empty for host in book.host.values()) + rate
     if rate <= cluster.goal_rate:
         return float(book.moves)
-    missing = (fragments - cluster.goal_rate * total) / (16 * cluster.cpu_per_core)
+    missing = (book.fragments - cluster.goal_rate * book.free) / book.slot
     return cluster.mnl + float(math.ceil(missing - 1e-9))

@@ -18,7 +18,7 @@ from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling.dynamics import broken_sets
 from sysopt_gym.envs.vm_rescheduling.objective import goal_reached, value
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
-from sysopt_gym.envs.vm_rescheduling.validate import validate
+from sysopt_gym.envs.vm_rescheduling.validate import validate, validate_each
 from sysopt_gym.evaluation.judge import judge
 
 SEEDS = st.integers(0, 10**6)
@@ -195,6 +195,23 @@ def test_a_corrupted_plan_is_infeasible_and_says_why(
     assert not verdict.feasible
     assert math.isnan(verdict.objective)
     assert any(re.search(message, line) for line in verdict.violations)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("mode", ["static", "live"])
+@given(seed=SEEDS)
+@settings(max_examples=10, deadline=None)
+def test_plans_that_are_validated_together_get_the_verdicts_they_get_alone(
+    tiny_cluster: Make, legal_moves: Legal, objective: str, mode: str, seed: int
+) -> None:
+    more = {"objective": objective, "drain_pms": np.array([0, 1]), "mnl": 6, "mode": mode}
+    cluster = tiny_cluster(seed, **more, pm_move_cap=2 if seed % 2 else 0)
+    plans = [np.array(walk(cluster, legal_moves, seed + i, 2 * i)[0], np.int64) for i in range(4)]
+    plans.insert(2, np.concatenate([plans[3][::-1], plans[3]]))  # hardly legal
+    worlds = [World(seed, float(i)) for i in range(len(plans))]
+    together = validate_each(cluster, plans, worlds)
+    alone = [validate(cluster, one, world) for one, world in zip(plans, worlds, strict=True)]
+    assert repr(together) == repr(alone)  # NaN is no equal of itself
 
 
 def test_an_episode_that_is_over_before_its_first_ply_takes_a_stop(
