@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -31,6 +32,36 @@ class _Move(NamedTuple):
     source: Use
 
 
+class _Made:
+    """The moves made so far, in the order of their steps.
+
+    Attributes:
+        of_vm: moves of each VM.
+        left: moves that left each NUMA node.
+        last_left: of these the ones after which their VM has not moved again, by VM.
+    """
+
+    def __init__(self) -> None:
+        self.of_vm: dict[int, list[_Move]] = {}
+        self.left: dict[Place, list[_Move]] = {}
+        self.last_left: dict[Place, dict[int, _Move]] = {}
+
+    def add(self, one: _Move) -> None:
+        """Add a move."""
+        earlier = self.of_vm.setdefault(one.vm, [])
+        for place in earlier[-1].source if earlier else ():
+            del self.last_left[place][one.vm]
+        earlier.append(one)
+        for place in one.source:
+            self.left.setdefault(place, []).append(one)
+            self.last_left.setdefault(place, {})[one.vm] = one
+
+    def of_set(self, static: Static, group: int) -> list[list[_Move]]:
+        """Return the moves of each member of a deployment set that has any."""
+        members = static.set_vms[static.set_start[group] : static.set_start[group + 1]].tolist()
+        return [self.of_vm[member] for member in members if member in self.of_vm]
+
+
 def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
     """Return one row per move, in the order in which the moves can be made one at a time.
 
@@ -55,8 +86,7 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
     plies = [int(ply) for ply in np.asarray(actions).ravel()]
     static = make_static(cluster)
     state = make_state(cluster, static)
-    last: dict[int, _Move] = {}  # of each VM, in order of steps
-    made: list[_Move] = []
+    made = _Made()
     order: nx.DiGraph[int] = nx.DiGraph()
     rows: list[dict[str, Any]] = []
     for at in range(0, len(plies), 2):
@@ -75,7 +105,7 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
                 "export; `sysopt-gym validate` says what it breaks"
             )
         target = _use(cluster, vm, pm, node)
-        rests_on = _rests_on(cluster, static, state, last, vm, target)
+        rests_on = _rests_on(cluster, static, state, made, vm, target)
         order.add_node(step)
         order.add_edges_from((e, step) for e in _earlier(static, state, made, vm, target))
         source = _use(cluster, vm, int(state.vm_pm[vm]), int(state.vm_numa[vm]))
@@ -103,36 +133,33 @@ def export_plan(cluster: Cluster, actions: np.ndarray) -> list[dict[str, Any]]:
                 "deployment_sets": _sets_of(cluster, static, vm),
             }
         )
-        last.pop(vm, None)
-        last[vm] = _Move(step, vm, source)
-        made.append(last[vm])
+        made.add(_Move(step, vm, source))
     for wave, steps in enumerate(nx.topological_generations(order), start=1):
         for step in steps:
             rows[step - 1]["wave"] = wave
     return rows
 
 
-def _earlier(static: Static, state: State, made: list[_Move], vm: int, target: Use) -> list[int]:
+def _earlier(static: Static, state: State, made: _Made, vm: int, target: Use) -> list[int]:
     """Return the steps that must be done before this move, whatever the order of the others.
 
     Where a NUMA node has the room even if no VM had left it, entering it needs no earlier move;
     otherwise all moves that left it come first. So do the VM's own earlier moves, and those of
     members of its deployment sets that left the host (or rack).
     """
-    steps = [before.step for before in made if before.vm == vm]
+    steps = [before.step for before in made.of_vm.get(vm, ())]
     for place, need in target.items():
-        left = [before for before in made if place in before.source]
+        left = made.left.get(place, [])
         cpu = state.free_cpu[place] - sum(before.source[place][0] for before in left)
         mem = state.free_mem[place] - sum(before.source[place][1] for before in left)
         if cpu < need[0] or mem < need[1]:
             steps += [before.step for before in left]
     pm = _host(target)
     for group in static.vm_sets[static.vm_set_start[vm] : static.vm_set_start[vm + 1]]:
-        members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
-        for before in made:
+        for before in chain.from_iterable(made.of_set(static, group)):
             was = _host(before.source)
             same_rack = static.set_by_rack[group] and static.pm_rack[was] == static.pm_rack[pm]
-            if before.vm in members and (was == pm or same_rack):
+            if was == pm or same_rack:
                 steps.append(before.step)
     return steps
 
@@ -162,7 +189,7 @@ def _rests_on(
     cluster: Cluster,
     static: Static,
     state: State,
-    last: dict[int, _Move],
+    made: _Made,
     vm: int,
     target: Use,
 ) -> str:
@@ -171,19 +198,18 @@ def _rests_on(
     Only each VM's last move is looked at: without it the VM would still be where that move found
     it, so its moves before that change nothing now.
     """
-    others = [earlier for earlier in last.values() if earlier.vm != vm]
     reasons = [
         reason
         for place, need in target.items()
-        for reason in _room_made(cluster, state, others, place, need)
+        for reason in _room_made(cluster, state, made, vm, place, need)
     ]
     pm = _host(target)
     for group in static.vm_sets[static.vm_set_start[vm] : static.vm_set_start[vm + 1]]:
-        members = static.set_vms[static.set_start[group] : static.set_start[group + 1]]
-        for earlier in others:
+        lasts = [moves[-1] for moves in made.of_set(static, group) if moves[-1].vm != vm]
+        for earlier in sorted(lasts, key=lambda one: one.step):
             was = _host(earlier.source)
             same_rack = static.set_by_rack[group] and static.pm_rack[was] == static.pm_rack[pm]
-            if earlier.vm in members and (was == pm or same_rack):
+            if was == pm or same_rack:
                 where = f"rack {static.pm_rack[pm]}" if same_rack else cluster.pm_ids[pm]
                 reasons.append(
                     f"step {earlier.step} ({cluster.vm_ids[earlier.vm]} of deployment set {group} "
@@ -193,11 +219,11 @@ def _rests_on(
 
 
 def _room_made(
-    cluster: Cluster, state: State, others: list[_Move], place: Place, need: tuple[int, int]
+    cluster: Cluster, state: State, made: _Made, vm: int, place: Place, need: tuple[int, int]
 ) -> list[str]:
-    """Describe the earlier moves without which a NUMA node would lack CPU or memory."""
+    """Describe the moves of other VMs without which a NUMA node would lack CPU or memory."""
     reasons = []
-    left = [earlier for earlier in others if place in earlier.source]
+    left = [one for mover, one in made.last_left.get(place, {}).items() if mover != vm]
     for which, (what, unit, free) in enumerate(
         (("cores", cluster.cpu_per_core, state.free_cpu), ("MB", 1, state.free_mem))
     ):
