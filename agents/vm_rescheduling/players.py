@@ -147,7 +147,9 @@ def improve(
             budget ends.
     """
     rng = np.random.default_rng(seed)
-    player = Player(instance, weights)
+    static = make_static(instance)
+    start = make_state(instance, static)
+    player = Player(instance, weights, clock)
     best, kept = player.start, np.zeros(0, np.int64)
     slowest = 0.0
     count = 0
@@ -168,5 +170,4 @@ def improve(
         count += 1
         clock.evaluations += 1
         slowest = max(slowest, clock.elapsed - began)
-    static = make_static(instance)
-    return finish(clock, static, make_state(instance, static), kept)
+    return finish(clock, static, start, kept)

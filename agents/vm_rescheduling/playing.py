@@ -15,9 +15,10 @@ import numpy as np
 from numba import njit
 from torch import nn
 
+from ...core.budget import Clock
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
-from ...envs.vm_rescheduling.episode import GOES_ON, play
+from ...envs.vm_rescheduling.episode import ENDED, GOES_ON, play
 from ...envs.vm_rescheduling.observation import PM_RESIDUE, VM_CPU, VM_MEM, VM_RESIDUE, Pm, Vm
 from ...envs.vm_rescheduling.packed import CHOSEN, N_PMS, N_VMS, Episode
 from ..layers import Layer, affine, relu, take_layer
@@ -35,6 +36,7 @@ from .network import (
 )
 
 CIRCLE = 2 * HARMONICS
+EMBEDDED_A_LOOK, SCORED_A_LOOK = 5000, 1_000_000  # VMs between two looks at the clock
 NODES, VMS = range(2)  # rows of Memory.sums and Memory.counts
 LINEAR = (
     "message", "node", "host", "placed", "pool", "vm_own", "vm_context", "vm_score",
@@ -97,10 +99,11 @@ class Player:
         start: the objective before any move.
     """
 
-    def __init__(self, cluster: Cluster, weights: Weights) -> None:
-        self._cluster, self._weights = cluster, weights
+    def __init__(self, cluster: Cluster, weights: Weights, clock: Clock | None = None) -> None:
+        """Compute what all plans begin with; a clock ends that, and plans, wherever they are."""
+        self._cluster, self._weights, self._clock = cluster, weights, clock
         e = self._episode = start_episode(cluster)
-        self._memory = remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
+        self._memory = remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights, clock)
         outcome = play(e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_legal, e.dest_legal, -1, -1)
         self.start = outcome[2]
 
@@ -118,7 +121,7 @@ class Player:
         plies = np.zeros(2 * self._cluster.mnl, np.int64)
         kept, best, _ = rollout(
             e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_legal, e.dest_legal,
-            self._weights, memory, self._cluster.mnl, temperature, rng, plies,
+            self._weights, memory, self._cluster.mnl, temperature, rng, plies, self._clock,
         )  # fmt: skip
         return best, plies[:kept]
 
@@ -251,12 +254,11 @@ def _embed_pm(
         _embed_vm(pms, vms, w, memory, pm, vm, x)
 
 
-@njit(cache=True)
 def remember(
     ints: np.ndarray, pms: np.ndarray, vms: np.ndarray, vm_pm: np.ndarray, vm_mask: np.ndarray,
-    w: Weights,
+    w: Weights, clock: Clock | None = None,
 ) -> Memory:  # fmt: skip
-    """Compute every embedding of an episode.
+    """Compute every embedding of an episode, of P PMs and V VMs.
 
     Args:
         ints: int64; buffer of the episode, see packed.py.
@@ -265,31 +267,45 @@ def remember(
         vm_pm: int32 [V_max]; the VMs' PMs.
         vm_mask: int8 [V_max]; 1 for rows that are VMs.
         w: the network.
-
-    Returns:
-        The embeddings of the episode's P PMs and V VMs.
+        clock: ends it early, with zeros left; None for no limit.
     """
     p, v, d = ints[N_PMS], ints[N_VMS], len(w.pool.bias)
+    per_vm, per_node = (v, d), (2 * p, d)
+    shapes = per_vm, per_node, per_node, per_vm, per_vm
     memory = Memory(
-        np.zeros((v, d), np.float32),
-        np.zeros((2 * p, d), np.float32),
-        np.zeros((2 * p, d), np.float32),
-        np.zeros((v, d), np.float32),
-        np.zeros((v, d), np.float32),
-        np.zeros((2, d)),
-        np.zeros(2),
+        *(np.zeros(shape, np.float32) for shape in shapes), np.zeros((2, d)), np.zeros(2)
     )
-    x = np.zeros(N_PLACED + N_NODE + 2 * d, np.float32)
-    for vm in range(v):
-        _alone(vms[vm], x)
-        affine(x, N_VM, w.message, memory.message[vm])
-        relu(memory.message[vm])
-    for pm in range(p):
-        guests = np.flatnonzero((vm_pm[:v] == pm) & (vm_mask[:v] > 0))
-        _embed_pm(pms, vms, guests, w, memory, pm, x)
-        memory.counts[NODES] += 2.0 if pms[pm, Pm.TWO_NODES] > 0 else 1.0
-        memory.counts[VMS] += len(guests)
+    present = np.flatnonzero(vm_mask[:v])
+    guests = present[np.argsort(vm_pm[present], kind="stable")]
+    end = np.searchsorted(vm_pm[guests], np.arange(1, p + 1))
+    first = 0
+    while first < p and (clock is None or clock.remaining > 0.0):
+        placed = end[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(end, placed + EMBEDDED_A_LOOK)))
+        _embed_pms(pms, vms, guests, end, w, memory, first, min(last, p))
+        first = last
     return memory
+
+
+@njit(cache=True)
+def _embed_pms(
+    pms: np.ndarray, vms: np.ndarray, guests: np.ndarray, end: np.ndarray, w: Weights,
+    memory: Memory, first: int, last: int,
+) -> None:  # fmt: skip
+    """Compute the embeddings of PMs first..last-1 and of the VMs on them: guests[:end[pm]] are
+    those on PMs up to pm.
+    """
+    d = memory.nodes.shape[1]
+    x = np.zeros(N_PLACED + N_NODE + 2 * d, np.float32)
+    for pm in range(first, last):
+        here = guests[end[pm - 1] if pm else 0 : end[pm]]
+        for vm in here:
+            _alone(vms[vm], x)
+            affine(x, N_VM, w.message, memory.message[vm])
+            relu(memory.message[vm])
+        _embed_pm(pms, vms, here, w, memory, pm, x)
+        memory.counts[NODES] += 2.0 if pms[pm, Pm.TWO_NODES] > 0 else 1.0
+        memory.counts[VMS] += len(here)
 
 
 @njit(cache=True)
@@ -405,22 +421,11 @@ def _choose(scores: np.ndarray, temperature: float, rng: np.random.Generator) ->
     return best
 
 
-@njit(cache=True)
 def rollout(
-    ints: np.ndarray,
-    floats: np.ndarray,
-    pms: np.ndarray,
-    vms: np.ndarray,
-    vm_pm: np.ndarray,
-    vm_legal: np.ndarray,
-    dest_legal: np.ndarray,
-    w: Weights,
-    memory: Memory,
-    mnl: int,
-    temperature: float,
-    rng: np.random.Generator,
-    plies: np.ndarray,
-) -> tuple[int, float, int]:
+    ints: np.ndarray, floats: np.ndarray, pms: np.ndarray, vms: np.ndarray, vm_pm: np.ndarray,
+    vm_legal: np.ndarray, dest_legal: np.ndarray, w: Weights, memory: Memory, mnl: int,
+    temperature: float, rng: np.random.Generator, plies: np.ndarray, clock: Clock | None = None,
+) -> tuple[int, float, int]:  # fmt: skip
     """Play an episode to its end, in place.
 
     Args:
@@ -437,19 +442,41 @@ def rollout(
         temperature: temperature of sampling; 0 takes the best score.
         rng: source of the samples.
         plies: int64 [2 * mnl]; gets the plies played.
+        clock: ends the plan wherever it is; None for no limit.
 
     Returns:
         Plies up to the best objective on the way; that objective; plies played.
     """
-    n_pms, n_vms, d = ints[N_PMS], ints[N_VMS], len(w.pool.bias)
-    x = np.zeros(N_PLACED + N_NODE + 2 * d, np.float32)
-    for_vms, for_dests = np.empty(n_vms), np.empty(2 * n_pms)
+    at_once = max(1, SCORED_A_LOOK // max(1, int(ints[N_VMS])))
     none = np.int64(-1)  # a literal would have `play` compiled once more for each of its types
     outcome, _, best, _, made = play(
         ints, floats, pms, vms, vm_pm, vm_legal, dest_legal, none, none
     )
     kept, played = 0, 0
-    while outcome == GOES_ON and vm_legal[:n_vms].any() and played + 2 <= len(plies):
+    while outcome == GOES_ON and (clock is None or clock.remaining > 0.0):
+        outcome, kept, best, played, made = _play_moves(
+            ints, floats, pms, vms, vm_pm, vm_legal, dest_legal, w, memory, mnl, temperature, rng,
+            plies, at_once, kept, best, played, made,
+        )  # fmt: skip
+    ints[CHOSEN] = -1
+    return kept, best, played
+
+
+@njit(cache=True)
+def _play_moves(
+    ints: np.ndarray, floats: np.ndarray, pms: np.ndarray, vms: np.ndarray, vm_pm: np.ndarray,
+    vm_legal: np.ndarray, dest_legal: np.ndarray, w: Weights, memory: Memory, mnl: int,
+    temperature: float, rng: np.random.Generator, plies: np.ndarray, most: int, kept: int,
+    best: float, played: int, made: int,
+) -> tuple[int, int, float, int, int]:  # fmt: skip
+    """Play up to `most` further moves; return the last one's outcome, kept, best, played, made."""
+    n_pms, n_vms, d = ints[N_PMS], ints[N_VMS], len(w.pool.bias)
+    x = np.zeros(N_PLACED + N_NODE + 2 * d, np.float32)
+    for_vms, for_dests = np.empty(n_vms), np.empty(2 * n_pms)
+    none = np.int64(-1)  # as in rollout
+    for _ in range(most):
+        if not vm_legal[:n_vms].any() or played + 2 > len(plies):
+            return ENDED, kept, best, played, made
         context = _context(w, memory, min(1.0, made / mnl))
         vm_scores(w, memory, context, vm_legal, for_vms)
         vm = _choose(for_vms, temperature, rng)
@@ -462,11 +489,11 @@ def rollout(
         )
         for end in range(2):
             pm = host if end == 0 else dest // 2
-            guests = np.flatnonzero(vm_pm[:n_vms] == pm)
-            _embed_pm(pms, vms, guests, w, memory, pm, x)
+            _embed_pm(pms, vms, np.flatnonzero(vm_pm[:n_vms] == pm), w, memory, pm, x)
         plies[played], plies[played + 1] = vm, dest
         played += 2
         if objective < best - 1e-12:
             best, kept = objective, played
-    ints[CHOSEN] = -1
-    return kept, best, played
+        if outcome != GOES_ON:
+            return outcome, kept, best, played, made
+    return GOES_ON, kept, best, played, made
