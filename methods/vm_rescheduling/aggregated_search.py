@@ -95,7 +95,7 @@ def plan_by_model(
             break
         form = apart
     if bound is not None and best_value > bound + SAME and clock.remaining > RESERVE_S:
-        longer, reached = greedy.complete(instance, static, start, best, rng)
+        longer, reached = greedy.complete(instance, static, start, best, rng, clock)
         if reached < best_value - SAME:
             best, best_value = longer, reached
     proved = bound is not None and best_value <= bound + SAME

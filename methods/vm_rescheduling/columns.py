@@ -26,6 +26,7 @@ from ...envs.vm_rescheduling.dynamics import FREE, State, Static, make_state, ma
 from ...envs.vm_rescheduling.objective import fragment_rate
 from . import greedy, local_search
 from .aggregated_search import LEAST_S, kept_apart, run_highs, solve_form
+from .dual import lowest
 from .expand import expand
 from .master import (
     Choice,
@@ -49,6 +50,10 @@ SAFE = 0.85  # share of the time left that HiGHS gets, as it reads its clock onl
 TOLERANCE = 1e-6
 RESERVE_S = 0.02
 SETS_SHARE = 0.6  # of the time left, for the model that keeps sets apart
+LARGE_PMS = 2000  # from which on the least bound is found without a master first (dual.py)
+DUAL_SHARE = 0.5  # of the time left, for that
+MASTER_S = 2e-4  # time a PM that a master needs to be worth its while
+MOST_CELLS = 3 * 10**7  # moves x nodes, which matching patterns to nodes takes memory for
 FIRST_PLANS = 2  # greedy plans made first, so that there is an incumbent early
 
 
@@ -77,9 +82,21 @@ def generate_columns(
     start = make_state(instance, static)
     rng = np.random.default_rng(seed)
     best, best_value = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
-    master = make_master(nodes, instance.mnl)
-    price_columns(master, _at(master, prices or first_prices(nodes)), FIRST_SLACK)
     goal = _missing_slots(instance, static, start)
+    prices = prices or first_prices(nodes)
+    if instance.n_pms >= LARGE_PMS:
+        moves = len(best) // 2 if goal is not None and best_value <= instance.mnl else instance.mnl
+        until = clock.elapsed + DUAL_SHARE * clock.remaining
+        prices = lowest(nodes, moves, prices, clock, until)
+        bound = _objective_bound(instance, nodes, static, start, prices, goal)
+        if bound is not None and best_value <= bound + 1e-9:
+            return finish(clock, static, start, best, "optimal", bound)
+        cells = 2 * instance.n_pms * instance.mnl
+        if cells > MOST_CELLS or clock.remaining < MASTER_S * instance.n_pms:
+            best = local_search.improve(instance, static, start, best, clock, rng)
+            return finish(clock, static, start, best, "feasible", bound)
+    master = make_master(nodes, instance.mnl)
+    price_columns(master, _at(master, prices), FIRST_SLACK)
     relaxed, goal = _relax(master, instance.mnl, goal, clock)
     if relaxed is None:
         return finish(clock, static, start, best)
@@ -87,7 +104,7 @@ def generate_columns(
     exhausted = False
     for chosen, node_of, exhausted in _choices(master, relaxed, instance.mnl, goal, clock):
         actions, _ = _plan(master, chosen, node_of, static, start, rng)
-        actions, reached = greedy.complete(instance, static, start, actions, rng)
+        actions, reached = greedy.complete(instance, static, start, actions, rng, clock)
         if reached < best_value - 1e-12:
             best, best_value = actions, reached
             clock.incumbent(best)

@@ -296,7 +296,7 @@ def _carry_out(
         else:
             vm, place = candidate[MOVER], to
             if vm < 0:
-                vm = find_vm(static, state, candidate[FLAVOR], candidate[SOURCE])
+                vm = find_vm(static, state, table, candidate[FLAVOR], candidate[SOURCE])
             if vm >= 0 and is_legal(static, state, vm, to // 2, to % 2):
                 gain = gain_of(static, state, table, vm, to)
         if gain == NEVER:
@@ -340,7 +340,7 @@ def _send_away(
     Returns:
         VM, node and gain; the gain is NEVER if there is none.
     """
-    plain = find_vm(static, state, flavor, node) if only < 0 else -1
+    plain = find_vm(static, state, table, flavor, node) if only < 0 else -1
     best, vm, place = NEVER, -1, -1
     for k in range(-1, len(table.in_sets)):
         who = plain if k < 0 else table.in_sets[k]

@@ -29,6 +29,8 @@ from ...envs.vm_rescheduling.dynamics import (
 
 NEVER = -1e18
 STEPS = 16  # a residue (free CPU mod 16 cores) is read at this resolution
+BLOCK = 128  # nodes that share one upper bound on their gains
+LEAVE, ENTER, FLIP = range(3)  # rows of Table.tops
 TIE_BREAK = 1e-3  # the largest residual energy, in cores: too little to outweigh any gain
 
 
@@ -42,7 +44,11 @@ class Table(NamedTuple):
         leave: float64 [K, N]; gain of one VM leaving, NEVER where none may.
         enter: float64 [K, N]; gain of one VM entering, NEVER where there is no room.
         flip: float64 [K, N]; gain of one VM going to its PM's other node, NEVER where none may.
+        tops: float64 [3, K, B]; for each BLOCK of nodes no less than the largest gain in `leave`,
+            `enter` and `flip` there, so that a search passes over most blocks.
         in_sets: int64 [M]; VMs of deployment sets that may move.
+        first: int64 [P]; a VM of each PM, -1 for none; `after` and `before`, int64 [V], chain it to
+            the PM's others, in no order.
     """
 
     weights: np.ndarray
@@ -51,7 +57,11 @@ class Table(NamedTuple):
     leave: np.ndarray
     enter: np.ndarray
     flip: np.ndarray
+    tops: np.ndarray
     in_sets: np.ndarray
+    first: np.ndarray
+    after: np.ndarray
+    before: np.ndarray
 
 
 def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
@@ -125,8 +135,13 @@ def make_table(cluster: Cluster, static: Static, state: State, energy: np.ndarra
         leave=np.full((kinds, nodes), NEVER),
         enter=np.full((kinds, nodes), NEVER),
         flip=np.full((kinds, nodes), NEVER),
+        tops=np.full((3, kinds, -(-nodes // BLOCK)), NEVER),
         in_sets=np.flatnonzero(free_to_go & in_a_set),
+        first=np.full(len(static.pm_status), -1, np.int64),
+        after=np.full(len(state.vm_pm), -1, np.int64),
+        before=np.full(len(state.vm_pm), -1, np.int64),
     )
+    _link_all(state, table)
     refresh_all(static, state, table)
     return table
 
@@ -145,6 +160,45 @@ def restore_table(table: Table, saved: Table) -> None:
     """
     for array, source in zip(table, saved, strict=True):
         array[...] = source
+
+
+@njit(cache=True)
+def _link_all(state: State, table: Table) -> None:
+    for vm in range(len(state.vm_pm)):
+        link(table, vm, state.vm_pm[vm])
+
+
+@njit(cache=True)
+def link(table: Table, vm: int, pm: int) -> None:
+    """Add a VM to the chain of a PM's.
+
+    Args:
+        table: changed in place.
+        vm: a VM in no chain.
+        pm: the PM.
+    """
+    following = table.first[pm]
+    table.first[pm], table.after[vm], table.before[vm] = vm, following, -1
+    if following >= 0:
+        table.before[following] = vm
+
+
+@njit(cache=True)
+def unlink(table: Table, vm: int, pm: int) -> None:
+    """Take a VM out of the chain of a PM's.
+
+    Args:
+        table: changed in place.
+        vm: a VM in the chain.
+        pm: the PM.
+    """
+    earlier, following = table.before[vm], table.after[vm]
+    if earlier >= 0:
+        table.after[earlier] = following
+    else:
+        table.first[pm] = following
+    if following >= 0:
+        table.before[following] = earlier
 
 
 @njit(cache=True)
@@ -192,6 +246,18 @@ def pm_cost(
 
 
 @njit(cache=True)
+def _raise_tops(table: Table, flavor: int, pm: int) -> None:
+    """Make the bounds of a PM's block no less than the gains of a flavor on its nodes."""
+    block = 2 * pm // BLOCK
+    leave, enter = table.tops[LEAVE, flavor], table.tops[ENTER, flavor]
+    flip = table.tops[FLIP, flavor]
+    for at in (2 * pm, 2 * pm + 1):
+        leave[block] = max(leave[block], table.leave[flavor, at])
+        enter[block] = max(enter[block], table.enter[flavor, at])
+        flip[block] = max(flip[block], table.flip[flavor, at])
+
+
+@njit(cache=True)
 def refresh_pm(static: Static, state: State, table: Table, pm: int) -> None:
     """Compute a PM's columns of `leave`, `enter` and `flip` again after a move changed it.
 
@@ -224,6 +290,7 @@ def refresh_pm(static: Static, state: State, table: Table, pm: int) -> None:
                 table.enter[f, at] = here - after - on_drain
             else:
                 table.enter[f, at] = NEVER
+            _raise_tops(table, f, pm)
             continue
         for numa in range(2):
             at = 2 * pm + numa
@@ -248,6 +315,7 @@ def refresh_pm(static: Static, state: State, table: Table, pm: int) -> None:
                         a - c0 + c1, b - c1 + c0, m - m0 + m1, n - m1 + m0,
                     )  # fmt: skip
                     table.flip[f, at ^ 1] = here - after
+        _raise_tops(table, f, pm)
 
 
 @njit(cache=True)
@@ -259,6 +327,7 @@ def refresh_all(static: Static, state: State, table: Table) -> None:
         state: the state.
         table: changed in place.
     """
+    table.tops[:] = NEVER
     for pm in range(len(static.pm_status)):
         refresh_pm(static, state, table, pm)
 

@@ -24,6 +24,7 @@ from .moves import SAME, best_move, make_move
 
 POWERS = (0.5, 4.0)
 LIVE_PATIENCE = 50
+CELLS_A_LOOK = 4_000_000  # gains that may be compared between two looks at the clock
 
 
 def search(
@@ -66,7 +67,7 @@ def search(
         if made > 0:
             table.energy[:] = residual_energy(static, rng.uniform(*POWERS))
             refresh_all(static, state, table)
-        length, reached = greedy_plan(static, state, table, rng, made > 0, plies)
+        length, reached = greedy_plan(static, state, table, rng, made > 0, plies, clock, until)
         clock.evaluations += 1
         if reached < best_value - 1e-12:
             best, best_value = plies[: 2 * length].copy(), reached
@@ -80,7 +81,12 @@ def search(
 
 
 def complete(
-    instance: Cluster, static: Static, start: State, plan: np.ndarray, rng: np.random.Generator
+    instance: Cluster,
+    static: Static,
+    start: State,
+    plan: np.ndarray,
+    rng: np.random.Generator,
+    clock: Clock,
 ) -> tuple[np.ndarray, float]:
     """Use up the moves that a legal plan leaves, greedily.
 
@@ -90,6 +96,7 @@ def complete(
         start: the state before the plan.
         plan: int64 plies of a legal plan.
         rng: draws which hosts of a large cluster are looked at for ejections.
+        clock: ends the search.
 
     Returns:
         The longer plan, int64 plies, and its objective.
@@ -97,7 +104,7 @@ def complete(
     state = after(static, start, plan)
     table = make_table(instance, static, state, residual_energy(static))
     plies = np.zeros(2 * instance.mnl, np.int64)
-    length, reached = greedy_plan(static, state, table, rng, False, plies)
+    length, reached = greedy_plan(static, state, table, rng, False, plies, clock)
     return np.concatenate([plan, plies[: 2 * length]]), reached
 
 
@@ -113,12 +120,17 @@ def after(static: Static, start: State, plan: np.ndarray) -> State:
         The state after the plan.
     """
     state = copy_state(start)
-    for vm, to in plan.reshape(-1, 2):
-        move(static, state, vm, to // 2, to % 2)
+    _make_moves(static, state, np.ascontiguousarray(plan, np.int64))
     return state
 
 
 @njit(cache=True)
+def _make_moves(static: Static, state: State, plies: np.ndarray) -> None:
+    for step in range(len(plies) // 2):
+        vm, to = plies[2 * step], plies[2 * step + 1]
+        move(static, state, vm, to // 2, to % 2)
+
+
 def greedy_plan(
     static: Static,
     state: State,
@@ -126,6 +138,8 @@ def greedy_plan(
     rng: np.random.Generator,
     shuffle: bool,
     plies: np.ndarray,
+    clock: Clock,
+    until: float = math.inf,
 ) -> tuple[int, float]:
     """Make best moves, and ejections with deployment sets, until none gains or MNL is reached.
 
@@ -136,16 +150,49 @@ def greedy_plan(
         rng: draws where to look first, if `shuffle`, and for ejections.
         shuffle: whether ties go to a random move, not to the first in order.
         plies: int64 [2 * MNL]; the moves are written here.
+        clock: ends the plan, wherever it is then.
+        until: seconds into the run that end it likewise.
 
     Returns:
         The number of moves in the best prefix, and its objective.
     """
-    best, prefix = value(static, state.totals), 0
+    most = max(1, CELLS_A_LOOK // table.enter.size)
+    made, prefix, best = 0, 0, float(value(static, state.totals))
+    going = True
+    while going and min(clock.remaining, until - clock.elapsed) > 0.0:
+        going, made, prefix, best = _greedy_moves(
+            static, state, table, rng, shuffle, plies, most, made, prefix, best
+        )
+    return prefix, best
+
+
+@njit(cache=True)
+def _greedy_moves(
+    static: Static,
+    state: State,
+    table: Table,
+    rng: np.random.Generator,
+    shuffle: bool,
+    plies: np.ndarray,
+    most: int,
+    made: int,
+    prefix: int,
+    best: float,
+) -> tuple[bool, int, int, float]:
+    """Make about `most` further moves of a plan that has `made` moves, the best after `prefix`.
+
+    See `greedy_plan`.
+
+    Returns:
+        Whether it may go on; moves made; moves in the best prefix; its objective.
+    """
     kinds, nodes = table.enter.shape
     first_flavor, first_node = 0, 0
-    made = 0
     chains = len(table.in_sets) > 0
+    end = made + most
     while state.totals[MOVES] < static.mnl and not goal_reached(static, state.totals):
+        if made >= end:
+            return True, made, prefix, best
         if shuffle:
             first_flavor, first_node = int(rng.random() * kinds), int(rng.random() * nodes)
         gain, vm, to = best_move(static, state, table, first_flavor, first_node)
@@ -161,4 +208,4 @@ def greedy_plan(
         reached = value(static, state.totals)
         if reached < best - 1e-12:
             best, prefix = reached, made
-    return prefix, best
+    return False, made, prefix, best

@@ -103,7 +103,7 @@ def improve(
         restore_table(table, fresh[which])
         undone = rng.random(len(current) // 2) < rng.uniform(*UNDONE)
         n_kept = _replay(static, state, table, current, undone, kept)
-        n_added, reached = greedy.greedy_plan(static, state, table, rng, True, added)
+        n_added, reached = greedy.greedy_plan(static, state, table, rng, True, added, clock)
         clock.evaluations += 1
         idle += 1
         if reached <= current_value + heat * rng.exponential():

@@ -62,8 +62,9 @@ def _needed(static: Static, start: State, state: State, plies: np.ndarray) -> np
     """Mark the moves that are not left out: bool [moves]; `state` is scratch."""
     count = len(plies) // 2
     keep = np.ones(count, np.bool_)
+    at_start = start.vm_pm[plies[::2]]
     touched = np.zeros((count, 2), np.int64)
-    worst = _replay(static, start, state, plies, keep, touched) + 1e-12
+    worst = _replay(static, start, state, plies, at_start, keep, touched) + 1e-12
     work = 0
     changed = True
     while changed:
@@ -72,15 +73,17 @@ def _needed(static: Static, start: State, state: State, plies: np.ndarray) -> np
             if keep[i] and work < WORK:
                 keep[i] = False
                 work += count
-                if _replay(static, start, state, plies, keep, touched) <= worst:
+                if _replay(static, start, state, plies, at_start, keep, touched) <= worst:
                     changed = True
                 else:
                     keep[i] = True
         if changed:
             continue
-        _replay(static, start, state, plies, keep, touched)
+        _replay(static, start, state, plies, at_start, keep, touched)
         at = touched.copy()
         for i in range(count - 1, 0, -1):
+            if work >= WORK:
+                break
             for j in range(i - 1, -1, -1):
                 if not keep[i] or not keep[j] or work >= WORK:
                     continue
@@ -89,7 +92,7 @@ def _needed(static: Static, start: State, state: State, plies: np.ndarray) -> np
                     continue
                 keep[i] = keep[j] = False
                 work += count
-                if _replay(static, start, state, plies, keep, touched) <= worst:
+                if _replay(static, start, state, plies, at_start, keep, touched) <= worst:
                     changed = True
                 else:
                     keep[i] = keep[j] = True
@@ -102,6 +105,7 @@ def _replay(
     start: State,
     state: State,
     plies: np.ndarray,
+    at_start: np.ndarray,
     keep: np.ndarray,
     touched: np.ndarray,
 ) -> float:
@@ -110,19 +114,22 @@ def _replay(
     Args:
         static: the cluster.
         start: the state before the plan.
-        state: scratch.
+        state: scratch; equal to the start but for what moves of the plan change.
         plies: int64 [2 * moves].
+        at_start: int64 [moves]; PM of each move's VM before the plan.
         keep: bool [moves].
         touched: int64 [moves, 2]; gets the source and the destination PM of each move.
 
     Returns:
         The objective; infinity if a move is not legal when its turn comes.
     """
-    state.free_cpu[:] = start.free_cpu
-    state.free_mem[:] = start.free_mem
-    state.vm_pm[:] = start.vm_pm
-    state.vm_numa[:] = start.vm_numa
-    state.pm_moves[:] = start.pm_moves
+    for i in range(len(keep)):
+        vm = plies[2 * i]
+        state.vm_pm[vm], state.vm_numa[vm] = start.vm_pm[vm], start.vm_numa[vm]
+        for pm in (at_start[i], plies[2 * i + 1] // 2):
+            state.free_cpu[pm] = start.free_cpu[pm]
+            state.free_mem[pm] = start.free_mem[pm]
+            state.pm_moves[pm] = start.pm_moves[pm]
     state.totals[:] = start.totals
     for i in range(len(keep)):
         if not keep[i]:

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from ...envs.vm_rescheduling.dynamics import MOVES, State, Static, meets_sets, move
-from .gains import NEVER, Table, refresh_pm
+from .gains import BLOCK, ENTER, FLIP, LEAVE, NEVER, Table, link, refresh_pm, unlink
 
 SAME = 1e-9
 SPREAD = 4  # sources, and destinations, of different gain that top_moves pairs for each flavor
@@ -30,6 +30,8 @@ def make_move(static: Static, state: State, table: Table, vm: int, to: int) -> N
     move(static, state, vm, pm, to % 2)
     refresh_pm(static, state, table, source)
     if pm != source:
+        unlink(table, vm, source)
+        link(table, vm, pm)
         refresh_pm(static, state, table, pm)
 
 
@@ -70,41 +72,47 @@ def undo_move(static: Static, state: State, table: Table, vm: int, back: int) ->
     undo(static, state, vm, pm, back % 2)
     refresh_pm(static, state, table, source)
     if pm != source:
+        unlink(table, vm, source)
+        link(table, vm, pm)
         refresh_pm(static, state, table, pm)
 
 
 @njit(cache=True)
-def find_vm(static: Static, state: State, flavor: int, node: int) -> int:
-    """Find a VM of a flavor on a node that may move and is in no deployment set.
+def find_vm(static: Static, state: State, table: Table, flavor: int, node: int) -> int:
+    """Find the first VM of a flavor on a node that may move and is in no deployment set.
 
     Args:
         static: the cluster.
         state: the state.
+        table: the state's.
         flavor: the flavor.
         node: 2 * pm + numa; numa 0 for VMs on two nodes.
 
     Returns:
         The VM, or -1 if there is none.
     """
-    pm, numa = node // 2, node % 2
-    for vm in range(len(static.vm_flavor)):
+    found = -1
+    vm = table.first[node // 2]
+    while vm >= 0:
         if (
-            state.vm_pm[vm] == pm
-            and state.vm_numa[vm] == numa
+            (found < 0 or vm < found)
+            and state.vm_numa[vm] == node % 2
             and static.vm_flavor[vm] == flavor
             and not static.vm_pinned[vm]
             and static.vm_set_start[vm] == static.vm_set_start[vm + 1]
         ):
-            return vm
-    return -1
+            found = vm
+        vm = table.after[vm]
+    return found
 
 
 @njit(cache=True)
-def best_place(gains: np.ndarray, without: int, first: int) -> int:
+def best_place(gains: np.ndarray, tops: np.ndarray, without: int, first: int) -> int:
     """Find the node with the best gain.
 
     Args:
         gains: float64 [N].
+        tops: float64 [B]; bounds on the gains of each block of nodes, lowered where that is found.
         without: a PM whose nodes are passed over; -1 for none.
         first: the node to begin with; of equal gains the first met is taken.
 
@@ -113,21 +121,32 @@ def best_place(gains: np.ndarray, without: int, first: int) -> int:
     """
     best, place = NEVER, -1
     n = len(gains)
-    for i in range(n):
-        at = i + first
-        if at >= n:
-            at -= n
-        if gains[at] > best + SAME and at // 2 != without:
-            best, place = gains[at], at
+    for part in range(2):
+        at, end = (first, n) if part == 0 else (0, first)
+        while at < end:
+            block = at // BLOCK
+            stop = min((block + 1) * BLOCK, end)
+            if tops[block] > best + SAME:
+                top = NEVER
+                for i in range(at, stop):
+                    top = max(top, gains[i])
+                    if gains[i] > best + SAME and i // 2 != without:
+                        best, place = gains[i], i
+                if at == block * BLOCK and stop == min((block + 1) * BLOCK, n):
+                    tops[block] = top
+            at = stop
     return place
 
 
 @njit(cache=True)
-def best_source(leave: np.ndarray, movable: np.ndarray, without: int, first: int) -> int:
+def best_source(
+    leave: np.ndarray, tops: np.ndarray, movable: np.ndarray, without: int, first: int
+) -> int:
     """Find the node with the best gain among those with a VM that may leave.
 
     Args:
         leave: float64 [N]; gains.
+        tops: float64 [B]; bounds on the gains of each block of nodes, lowered where that is found.
         movable: int64 [N]; number of VMs that may leave.
         without: a PM whose nodes are passed over; -1 for none.
         first: the node to begin with; of equal gains the first met is taken.
@@ -137,12 +156,21 @@ def best_source(leave: np.ndarray, movable: np.ndarray, without: int, first: int
     """
     best, place = NEVER, -1
     n = len(leave)
-    for i in range(n):
-        at = i + first
-        if at >= n:
-            at -= n
-        if leave[at] > best + SAME and movable[at] > 0 and at // 2 != without:
-            best, place = leave[at], at
+    for part in range(2):
+        at, end = (first, n) if part == 0 else (0, first)
+        while at < end:
+            block = at // BLOCK
+            stop = min((block + 1) * BLOCK, end)
+            if tops[block] > best + SAME:
+                top = NEVER
+                for i in range(at, stop):
+                    if movable[i] > 0:
+                        top = max(top, leave[i])
+                        if leave[i] > best + SAME and i // 2 != without:
+                            best, place = leave[i], i
+                if at == block * BLOCK and stop == min((block + 1) * BLOCK, n):
+                    tops[block] = top
+            at = stop
     return place
 
 
@@ -168,24 +196,26 @@ def best_move(
     top_enter = np.full(kinds, NEVER)
     for i in range(kinds):
         f = (i + first_flavor) % kinds
-        into = best_place(table.enter[f], -1, first_node)
+        movable = table.movable[f]
+        leave_tops, enter_tops = table.tops[LEAVE, f], table.tops[ENTER, f]
+        into = best_place(table.enter[f], enter_tops, -1, first_node)
         if into >= 0:
             top_enter[f] = table.enter[f, into]
-            out = best_source(table.leave[f], table.movable[f], -1, first_node)
+            out = best_source(table.leave[f], leave_tops, movable, -1, first_node)
             if out >= 0 and table.leave[f, out] + top_enter[f] > best + SAME:
                 if out // 2 != into // 2:
                     best, flavor, source, to = table.leave[f, out] + top_enter[f], f, out, into
                 else:
-                    other = best_place(table.enter[f], out // 2, first_node)
+                    other = best_place(table.enter[f], enter_tops, out // 2, first_node)
                     if other >= 0 and table.leave[f, out] + table.enter[f, other] > best + SAME:
                         best = table.leave[f, out] + table.enter[f, other]
                         flavor, source, to = f, out, other
-                    other = best_source(table.leave[f], table.movable[f], into // 2, first_node)
+                    other = best_source(table.leave[f], leave_tops, movable, into // 2, first_node)
                     if other >= 0 and table.leave[f, other] + top_enter[f] > best + SAME:
                         best = table.leave[f, other] + top_enter[f]
                         flavor, source, to = f, other, into
         if static.flavor_nodes[f] == 1:
-            out = best_source(table.flip[f], table.movable[f], -1, first_node)
+            out = best_source(table.flip[f], table.tops[FLIP, f], movable, -1, first_node)
             if out >= 0 and table.flip[f, out] > best + SAME:
                 best, flavor, source, to = table.flip[f, out], f, out, out ^ 1
     for k in range(len(table.in_sets)):
@@ -203,7 +233,7 @@ def best_move(
         if flips and meets_sets(static, state, member, at // 2):
             best, vm, source, to = table.flip[f, at], member, -1, at ^ 1
     if source >= 0:
-        vm = find_vm(static, state, flavor, source)
+        vm = find_vm(static, state, table, flavor, source)
     return best, vm, to
 
 
@@ -265,7 +295,7 @@ def top_moves(
     order = np.argsort(-gains[:made])[:most]
     for i in order:
         if source[i] >= 0:
-            vms[i] = find_vm(static, state, vms[i], source[i])
+            vms[i] = find_vm(static, state, table, vms[i], source[i])
     return gains[order], vms[order], to[order]
 
 

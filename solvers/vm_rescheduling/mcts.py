@@ -78,7 +78,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     static = make_static(instance)
     start = make_state(instance, static)
     state = copy_state(start)
-    search = Search(instance, static, state, np.random.default_rng(seed))
+    search = Search(instance, static, state, np.random.default_rng(seed), clock)
     clock.incumbent(search.best)
     root, made = Node(), 0
     while not clock.expired and state.totals[MOVES] < instance.mnl:
@@ -121,6 +121,7 @@ class Search:
         static: the same cluster as arrays.
         state: the root's state; moves played change it.
         rng: draws the tie-breaking of rollouts.
+        clock: ends a rollout wherever it is.
 
     Attributes:
         root_state, root_table: the state at the root, and the gains of its moves.
@@ -132,7 +133,12 @@ class Search:
     """
 
     def __init__(
-        self, instance: Cluster, static: Static, state: State, rng: np.random.Generator
+        self,
+        instance: Cluster,
+        static: Static,
+        state: State,
+        rng: np.random.Generator,
+        clock: Clock,
     ) -> None:
         self.static, self.rng = static, rng
         self.root_state = state
@@ -143,6 +149,7 @@ class Search:
         self.best = np.zeros(0, np.int64)
         self.best_value = self.start_value = value(static, state.totals)
         self.span = 0.0
+        self._clock = clock
 
     def simulate(self, root: Node) -> None:
         """Run one simulation from the root: descent, expansion, rollout and backup."""
@@ -171,7 +178,9 @@ class Search:
         """Complete the plan greedily, keep it if it is the best, and return its objective."""
         here = value(self.static, state.totals)
         shuffle = bool(self.span > 0)
-        length, reached = greedy_plan(self.static, state, table, self.rng, shuffle, self._plies)
+        length, reached = greedy_plan(
+            self.static, state, table, self.rng, shuffle, self._plies, self._clock
+        )
         if min(here, reached) < self.best_value - 1e-12:
             self.best_value = reached
             self.best = np.concatenate([np.array(plies, np.int64), self._plies[: 2 * length]])

@@ -74,7 +74,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
             break
         moves = np.concatenate(leaving), np.concatenate(entering)
         plan, _ = expand(static, start, *moves, rng)
-        plan, reached = greedy.complete(instance, static, start, plan, rng)
+        plan, reached = greedy.complete(instance, static, start, plan, rng, clock)
         clock.evaluations += 1
         if reached < best_value - SAME:
             best, best_value = plan, reached
