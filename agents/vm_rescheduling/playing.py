@@ -270,11 +270,10 @@ def remember(
         clock: ends it early, with zeros left; None for no limit.
     """
     p, v, d = ints[N_PMS], ints[N_VMS], len(w.pool.bias)
-    per_vm, per_node = (v, d), (2 * p, d)
-    shapes = per_vm, per_node, per_node, per_vm, per_vm
-    memory = Memory(
-        *(np.zeros(shape, np.float32) for shape in shapes), np.zeros((2, d)), np.zeros(2)
+    own, nodes, dests, located, scores = (
+        np.zeros((rows, d), np.float32) for rows in (v, 2 * p, 2 * p, v, v)
     )
+    memory = Memory(own, nodes, dests, located, scores, np.zeros((2, d)), np.zeros(2))
     present = np.flatnonzero(vm_mask[:v])
     guests = present[np.argsort(vm_pm[present], kind="stable")]
     end = np.searchsorted(vm_pm[guests], np.arange(1, p + 1))
