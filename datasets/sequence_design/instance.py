@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .motifs import automaton, least_changes
 
 BATCH_SIZE = 128
 START_POOL = 128
+CHUNK = 2**16  # texts that are encoded together
 MEASURED = "measured"  # name of a landscape that is known only by measured rows
 MOST_LETTERS = 100
 LAST_LETTER = 255  # code of the last letter of Latin-1
@@ -378,18 +379,31 @@ def encode(alphabet: str, texts: Sequence[str], places: Sequence[str]) -> np.nda
         table[ord(letter)] = token
     length = len(texts[0]) if texts else 0
     tokens = np.zeros((len(texts), length), np.int8)
-    for row, text in enumerate(texts):
+    for first in range(0, len(texts), CHUNK):
+        part = texts[first : first + CHUNK]
+        if any(len(text) != length for text in part):
+            _refuse_odd_text(alphabet, texts, places)
+        codes = np.frombuffer("".join(part).encode("latin-1", "replace"), np.uint8)
+        found = table[codes].reshape(len(part), length)
+        if found.size and found.min() < 0:
+            _refuse_odd_text(alphabet, texts, places)
+        tokens[first : first + len(part)] = found
+    return tokens
+
+
+def _refuse_odd_text(alphabet: str, texts: Sequence[str], places: Sequence[str]) -> NoReturn:
+    """Raise InstanceError about the first text that `encode` does not take; see there."""
+    length = len(texts[0])
+    for text, place in zip(texts, places, strict=False):
         if len(text) != length:
             raise InstanceError(
-                f"{places[row]}: {text[:40]!r} has {len(text)} letters where {places[0]} has "
+                f"{place}: {text[:40]!r} has {len(text)} letters where {places[0]} has "
                 f"{length}; all sequences must have one length (align or trim them)"
             )
-        codes = np.frombuffer(text.encode("latin-1", "replace"), np.uint8)
-        tokens[row] = table[codes]
-        odd = np.flatnonzero(tokens[row] < 0)
-        if odd.size:
+        odd = [at for at, letter in enumerate(text) if letter not in alphabet]
+        if odd:
             raise InstanceError(
-                f"{places[row]}: {text[odd[0]]!r} at position {odd[0]} of {text[:40]!r} is not in "
+                f"{place}: {text[odd[0]]!r} at position {odd[0]} of {text[:40]!r} is not in "
                 f"the alphabet {alphabet!r}; correct it or drop the row"
             )
-    return tokens
+    raise AssertionError("every text was taken")

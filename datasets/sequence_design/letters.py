@@ -14,12 +14,28 @@ from .landscape_tables import DNA, PROTEIN
 RNA = "ACGU"
 # Sequences of which so many letters are bases are DNA or RNA; of proteins, about a quarter are.
 BASES_SHARE = 0.75
+CHUNK = 2**16  # texts that are looked at together
 _BASES = frozenset("ACGTUN")
 _WHY = {
     "*": "is a stop codon", "-": "is a gap of an alignment", ".": "is a gap of an alignment",
     "X": "stands for any residue", "B": "stands for D or N", "Z": "stands for E or Q",
     "J": "stands for I or L", "U": "is selenocysteine", "O": "is pyrrolysine",
 }  # fmt: skip
+
+
+def letter_counts(texts: Sequence[str]) -> dict[str, int]:
+    """Count the letters of some texts; many times faster than a Counter where all are of Latin-1.
+
+    Args:
+        texts: any texts, at most CHUNK, as they are joined.
+    """
+    joined = "".join(texts)
+    try:
+        codes = np.frombuffer(joined.encode("latin-1"), np.uint8)
+    except UnicodeEncodeError:
+        return Counter(joined)
+    counts = np.bincount(codes, minlength=1)
+    return {chr(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
 
 def alphabet_of(texts: Sequence[str], places: Sequence[str]) -> str:
@@ -33,8 +49,8 @@ def alphabet_of(texts: Sequence[str], places: Sequence[str]) -> str:
         InstanceError: T and U are mixed.
     """
     counts = Counter[str]()
-    for text in texts:
-        counts.update(text)
+    for first in range(0, len(texts), CHUNK):
+        counts.update(letter_counts(texts[first : first + CHUNK]))
     bases = sum(counts[letter] for letter in _BASES)
     if bases < BASES_SHARE * counts.total():
         return PROTEIN
@@ -60,7 +76,11 @@ def readable(texts: Sequence[str], places: Sequence[str], alphabet: str, drop: b
     Raises:
         InstanceError: a sequence has another letter, or all have.
     """
-    kept = np.array([not set(text).difference(alphabet) for text in texts], np.bool_)
+    kept = np.ones(len(texts), np.bool_)
+    for first in range(0, len(texts), CHUNK):
+        part = texts[first : first + CHUNK]
+        if not letter_counts(part).keys() <= set(alphabet):
+            kept[first : first + CHUNK] = [not set(text).difference(alphabet) for text in part]
     if kept.all():
         return kept
     row = int(np.flatnonzero(~kept)[0])

@@ -20,7 +20,8 @@ from .distances import differences
 from .equality import RowIndex
 
 LANDMARKS = 1000
-MOST_FITTED = 2**16  # rows that the oracle is fitted to
+MOST_FITTED = 2**16  # rows that the oracle is fitted to, all of them; of more rows, FEW_FITTED
+FEW_FITTED = 2**14
 HELD_OUT = 0.1
 REACHES = (0.02, 0.05, 0.15)  # shares of L after which the kernel has fallen to 1/e
 RIDGES = (1e-3, 1e-1)
@@ -123,7 +124,7 @@ def fit_estimate(sequences: np.ndarray, scores: np.ndarray) -> Estimate:
     """Fit the oracle to measured rows.
 
     Reach and ridge are those with the best rank correlation on a held-out tenth of the rows. Of
-    more than MOST_FITTED rows, so many are drawn to fit to; all score as measured.
+    more than MOST_FITTED rows, FEW_FITTED are drawn to fit to; all score as measured.
 
     Args:
         sequences: int8 [N, L].
@@ -132,7 +133,7 @@ def fit_estimate(sequences: np.ndarray, scores: np.ndarray) -> Estimate:
     known, measured = RowIndex.of(sequences), scores
     rng = np.random.default_rng(0)
     if len(sequences) > MOST_FITTED:
-        drawn = np.sort(rng.choice(len(sequences), MOST_FITTED, replace=False))
+        drawn = np.sort(rng.choice(len(sequences), FEW_FITTED, replace=False))
         sequences, scores = sequences[drawn], scores[drawn]
     order = rng.permutation(len(sequences))
     held = order[: max(1, int(HELD_OUT * len(order)))]
@@ -145,25 +146,30 @@ def fit_estimate(sequences: np.ndarray, scores: np.ndarray) -> Estimate:
     for share in REACHES:
         reach = max(1.0, share * sequences.shape[1])
         seen, unseen, among = (_decay(some, reach) for some in (away[rest], away[held], between))
+        gram = seen.T @ seen
         for ridge in RIDGES:
-            weights = _solve(seen, among, scores[rest] - mean, ridge)
+            weights = _solve(seen, gram, among, scores[rest] - mean, ridge)
             found = _rank_correlation(unseen @ weights, scores[held])
             best = max(best, (found, reach, ridge))
     correlation, reach, ridge = best
-    weights = _solve(_decay(away, reach), _decay(between, reach), scores - mean, ridge)
+    every = _decay(away, reach)
+    weights = _solve(every, every.T @ every, _decay(between, reach), scores - mean, ridge)
     return Estimate(landmarks, weights, mean, reach, correlation, known, measured)
 
 
-def _solve(kernel: np.ndarray, among: np.ndarray, values: np.ndarray, ridge: float) -> np.ndarray:
+def _solve(
+    kernel: np.ndarray, gram: np.ndarray, among: np.ndarray, values: np.ndarray, ridge: float
+) -> np.ndarray:
     """Return the weights of m landmarks, float64 [m] (the subset of regressors).
 
     Args:
         kernel: float64 [n, m]; kernel between rows and landmarks.
+        gram: float64 [m, m]; kernel.T @ kernel.
         among: float64 [m, m]; kernel between landmarks.
         values: float64 [n]; targets of the rows.
         ridge: strength of the regularization.
     """
-    system: np.ndarray = kernel.T @ kernel + ridge * len(kernel) / len(among) * among
+    system: np.ndarray = gram + ridge * len(kernel) / len(among) * among
     system = system + 1e-9 * float(system.diagonal().mean()) * np.eye(len(system))
     solved: np.ndarray = np.linalg.solve(system, kernel.T @ values)
     return solved

@@ -135,7 +135,8 @@ def test_a_file_that_is_too_large_says_how_to_have_it_read(
 def test_an_oracle_fitted_to_a_part_scores_every_row_as_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measured, "MOST_FITTED", 100)
+    monkeypatch.setattr(measured, "MOST_FITTED", 300)
+    monkeypatch.setattr(measured, "FEW_FITTED", 100)
     task = screen(400, 20)
     found = measured.fit_estimate(task.sequences, task.scores)
     assert len(found.landmarks) == 90
