@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .contracts import Form, Role
@@ -89,3 +90,28 @@ def digest_of(entry: Entry) -> str:
         return str(resolve(".agents.checkpoints:policy_hash")(Path(entry.policy)))
     file = entry.place.rpartition(":")[0]
     return file_hash(Path(file)) if file.endswith(SUFFIX) else ""
+
+
+def moved(tables: Tables, places: Mapping[str, str]) -> Tables:
+    """Return a registry for another machine, where the user's files lie elsewhere.
+
+    Args:
+        tables: the registry.
+        places: folder here -> folder there.
+    """
+
+    def there(path: str) -> str:
+        folder = next((one for one in places if Path(path).is_relative_to(one)), None)
+        return path if folder is None else str(Path(places[folder], Path(path).relative_to(folder)))
+
+    def entry(one: Entry) -> Entry:
+        module, _, attribute = one.place.rpartition(":")
+        if module.endswith(SUFFIX):
+            one = replace(one, place=f"{there(module)}:{attribute}")
+        return replace(one, policy=there(one.policy)) if one.policy else one
+
+    given = {
+        family: {name: entry(one) for name, one in entries.items()}
+        for family, entries in tables.given.items()
+    }
+    return replace(tables, given=given)

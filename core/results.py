@@ -96,6 +96,10 @@ class Row:
     """Version of the family's environment."""
     timing: str = ""
     """Conditions that the seconds were measured under, in words."""
+    host: str = ""
+    """Name of the machine that the contender ran on."""
+    processor: str = ""
+    """Name of that machine's processor."""
     actions: Sequence[Any] = field(default_factory=list)
     """The plan: one entry an environment step, an int or a list of ints."""
     curve: tuple[tuple[float, float], ...] = ()

@@ -183,7 +183,7 @@ def run_facts(plan: Plan, command: str, baseline: str | None) -> dict[str, Any]:
     return {
         "command": command,
         "started": now.strftime("%Y-%m-%d %H:%M UTC"),
-        "timing": plan.timing,
+        "timing": plan.terms.timing,
         "budget_s": {family: budget.seconds for family, budget in plan.budgets.items()},
         "seeds": len(plan.seeds),
         "baseline": baselines,
