@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from .shipment import shipment
 
 LOCAL = "local"  # in place of an address: a cluster of this machine alone
 LOOK_S = 5.0  # seconds between two looks at which nodes there are
+CONNECT_S = 10.0  # seconds in which a cluster's port must answer
 PATIENCE_S = 60.0  # seconds to wait for a node where there is none
 
 
@@ -86,9 +88,12 @@ def _connected(address: str) -> Iterator[None]:
         yield
         return
     try:
+        host, _, port = address.rpartition("/")[2].rpartition(":")
+        if host and port.isdigit():  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), CONNECT_S).close()
         with own_sigterm():
-            ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError) as error:
         raise SettingError(
             f"--ray {address}: no Ray cluster answers there ({error}); start one with `ray start "
             f"--head`, or give --ray {LOCAL}"
@@ -161,8 +166,11 @@ class _Cluster:
         """Set seats up on a node that has answered what it is."""
         try:
             found = self._found[name] = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
+        except self._ray.exceptions.RayTaskError as error:
             self._refuse(name, _first_line(error))
+            return
+        except self._ray.exceptions.RayError:  # it is asked again, if it is still there
+            del self._slots[name]
             return
         self._slots[name] = min(self._slots[name], found["cores"] // self._terms.cores)
         for _ in range(self._slots[name]):
@@ -247,17 +255,16 @@ class _Cluster:
         """Replace a seat that was lost; return the row of its cell if that was its last try."""
         with contextlib.suppress(Exception):
             self._ray.kill(seat.actor)
-        alive = {one["NodeID"] for one in self._ray.nodes() if one["Alive"]}
-        host = self._found[seat.node]["host"]
+        alive, host = self._is_alive(seat.node), self._found[seat.node]["host"]
         self._lost[seat.node] += 1
-        if seat.node in alive and seat.node not in self._refused:
+        if alive and seat.node not in self._refused:
             if self._lost[seat.node] > TRIES * self._slots[seat.node]:
-                self._refuse(seat.node, f"its processes end ({_first_line(error)})")
+                self._refuse(seat.node, f"its processes end ({_reason(error, alive)})")
             else:
                 self._add_seat(seat.node)
         if seat.cell is None:
             return None
-        row = self._schedule.lost(seat.cell, f"{host}: {_reason(error, seat.node in alive)}")
+        row = self._schedule.lost(seat.cell, f"{host}: {_reason(error, alive)}")
         return None if row is None else (seat.cell, row)
 
     def _refuse(self, name: str, why: str) -> None:
@@ -271,9 +278,9 @@ class _Cluster:
 
     def _nobody(self) -> str:
         """Say why there is no node that can play."""
-        why = "; ".join(self._refused.values()) or (
-            f"none has {self._terms.cores} core(s)" if any(self._slots) else "there is none"
-        )
+        some = any(self._is_alive(name) for name in self._slots)
+        lacks = f"none has {self._terms.cores} core(s)" if some else "there is none any more"
+        why = "; ".join(self._refused.values()) or lacks
         return (
             f"--ray: no node of the cluster can play ({why}); rows so far are kept, go on with "
             "--resume when there is one"
@@ -292,6 +299,9 @@ class _Cluster:
             self._sent[name] = self._ray.put(content)
         return self._sent[name]
 
+    def _is_alive(self, name: str) -> bool:
+        return any(one["NodeID"] == name and one["Alive"] for one in self._ray.nodes())
+
     def _on(self, name: str) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -300,10 +310,12 @@ class _Cluster:
 
 def _reason(error: Exception, node_is_alive: bool) -> str:
     """Say in a few words how a seat was lost."""
-    if not node_is_alive:
+    from ray.exceptions import NodeDiedError, OutOfMemoryError
+
+    if isinstance(error, OutOfMemoryError):
+        return "the machine ran low on memory, and Ray ended the process"
+    if isinstance(error, NodeDiedError) or "node has died" in str(error) or not node_is_alive:
         return "the node was lost"
-    if "low on memory" in str(error):
-        return "it ran low on memory, and Ray ended the process"
     return "the process ended"
 
 

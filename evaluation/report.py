@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -434,6 +435,7 @@ def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]
     made = run.get("conditions", {})
     versions = rows[0].versions
     timing = sorted({row.timing for row in rows})
+    places = sorted(Counter((row.host, row.processor) for row in rows if row.host).items())
     threads = "one thread each (OMP, MKL, OpenBLAS, numba and torch set to 1)"
     facts = [
         ("Command", str(run.get("command", ""))),
@@ -444,6 +446,7 @@ def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]
             "Seeds",
             f"contender seeds 0 to {max(row.seed for row in rows)}; world seeds in each row",
         ),
+        ("Played on", ", ".join(f"{host} ({each}): {n} rows" for (host, each), n in places)),
         ("Processor", f"{made.get('processor', '')}, {made.get('cores', '?')} cores"),
         ("Memory", f"{made.get('memory_gib', '?')} GiB"),
         ("System", str(made.get("system", ""))),

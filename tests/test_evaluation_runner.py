@@ -151,13 +151,6 @@ def test_processes_side_by_side_find_the_same_plans_and_say_so(tmp_path: Path) -
         assert beside[key].timing.startswith("2 processes at a time")
 
 
-@pytest.mark.slow
-def test_cells_run_as_jobs_on_ray(tmp_path: Path) -> None:
-    rows = played(tmp_path, "best", "raises", ray="local")
-    assert rows["best", "toy/0", 0].status == "optimal"
-    assert rows["raises", "toy/1", 0].status == "crashed"
-
-
 def test_runs_differ_by_seed_and_repeat_with_it(tmp_path: Path) -> None:
     plan = Plan(entries(1), {"toy": ["random"]}, {"toy": BUDGET}, range(4))
     first = [row.actions for row in play(plan, Folder(tmp_path / "a"), quiet=True)]
