@@ -96,7 +96,7 @@ def _connected(address: str) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         raise SettingError(
             f"--ray {address}: no Ray cluster answers there ({error}); start one with `ray start "
-            f"--head`, or give --ray {LOCAL}"
+            f"--head`, set RAY_AUTH_MODE=token if it was started with one, or give --ray {LOCAL}"
         ) from error
     try:
         yield

@@ -23,7 +23,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
-import toy_family
 from sysopt_gym.core.results import Row
 from sysopt_gym.evaluation.cells import Folder
 
@@ -152,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--without-bare", action="store_true", help="no node with only Ray")
     bare = not parser.parse_args().without_bare
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # no token for a few minutes on this machine
     with tempfile.TemporaryDirectory() as folder, network():
         scratch = Path(folder)
         head = ["--head", "--node-ip-address", HEAD, "--port", str(PORT), "--num-cpus", "0"]
