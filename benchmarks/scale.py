@@ -3,29 +3,42 @@
     python -m sysopt_gym.benchmarks.scale                       # every family
     python -m sysopt_gym.benchmarks.scale memory_mapping --sizes 10 100
 
-For each family, instances of three sizes over two decades are generated; a random legal plan is
-played on each; and each part is timed once. The last line of a family's table is the exponent of
-the growth of time with size: 1 is linear. A straight line through the logarithms gives it.
+For each family, instances of three sizes over two decades are generated; each is saved and loaded;
+a random legal plan is played, judged, exported, and reported as the only row of a comparison.
+Each part's CPU seconds are taken once. Memory is the process's peak, less that after the smallest
+instance had been played once to compile. The last line of a family's table is the exponent of the
+growth with size: 1 is linear. A straight line through the logarithms gives it, for memory the line
+through the two largest sizes.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import resource
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
+from ..core.budget import Budget
 from ..core.contracts import World
 from ..core.registry import load_problem
-from ..evaluation.judge import judge
+from ..evaluation.cells import Cell, Entry, Folder
+from ..evaluation.judge import Judgement, judge
+from ..evaluation.report import write_report
+from ..evaluation.seat import Terms, blank_row
 
-PARTS = ("generate", "reset", "step", "judge", "validate", "export")
+PARTS = (
+    "generate", "save", "load", "reset", "step", "judge", "validate", "export", "report",
+)  # fmt: skip
 LEAST_S = 1e-6  # what a clock can tell
+MEBIBYTE = 2**10  # in the units of ru_maxrss
 
 
 class Growth(NamedTuple):
@@ -49,7 +62,7 @@ class Growth(NamedTuple):
 FAMILIES = {
     "vm_rescheduling": Growth(
         "physical machines",
-        (100, 1000, 10_000),
+        (300, 3000, 30_000),
         lambda size: {"pms": str(size)},
         lambda size: {"mnl": str(max(1, size // 6))},
     ),
@@ -60,11 +73,11 @@ FAMILIES = {
         lambda size: {"dead_end": "reserve"},
     ),
     "sequence_design": Growth(
-        "measured sequences", (1000, 10_000, 100_000), lambda size: {"rows": str(size)}
+        "measured sequences", (10_000, 100_000, 1_000_000), lambda size: {"rows": str(size)}
     ),
     "federated_lr": Growth(
         "clients of 20 rows each",
-        (10, 100, 1000),
+        (100, 1000, 10_000),
         lambda size: {"clients": str(size), "rows": str(20 * size)},
         masked=False,
     ),
@@ -73,17 +86,19 @@ FAMILIES = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds of each part on an instance.
+    """What each part takes on an instance.
 
     Attributes:
         size: of the instance.
         steps: of the plan that was played.
-        seconds: part -> seconds; those of `step` are of all steps.
+        seconds: part -> CPU seconds; those of `step` are of all steps.
+        peak: most memory that this process has had so far, in MiB.
     """
 
     size: int
     steps: int
     seconds: Mapping[str, float]
+    peak: float
 
 
 def measure(family: str, size: int, seed: int = 0) -> Measured:
@@ -98,13 +113,17 @@ def measure(family: str, size: int, seed: int = 0) -> Measured:
     seconds = dict.fromkeys(PARTS, 0.0)
 
     def timed(part: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        begun = time.perf_counter()
+        begun = time.process_time()
         done = work(*arguments)
-        seconds[part] += time.perf_counter() - begun
+        seconds[part] += time.process_time() - begun
         return done
 
     made = timed("generate", problem.generate, growth.parameters(size), seed)
     instance = problem.apply_settings(made, growth.settings(size))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "instance.npz")
+        timed("save", instance.save, file)
+        instance = timed("load", problem.instance_type.load, file)
     rng, actions = np.random.default_rng(0), []
     arguments = dict(problem.env_arguments) | {"instances": [instance]}
     with gym.make(f"sysopt_gym:{problem.env_id}", disable_env_checker=True, **arguments) as env:
@@ -127,7 +146,36 @@ def measure(family: str, size: int, seed: int = 0) -> Measured:
     timed("validate", problem.validate, instance, plan, world)
     if found.feasible:
         timed("export", problem.export_plan, instance, plan)
-    return Measured(size, len(actions), seconds)
+    with tempfile.TemporaryDirectory() as place:
+        folder_of_rows = a_comparison(instance, plan, found, Path(place))
+        timed("report", write_report, folder_of_rows)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBIBYTE
+    return Measured(size, len(actions), seconds, peak)
+
+
+def a_comparison(instance: Any, plan: np.ndarray, found: Judgement, place: Path) -> Folder:
+    """Write the folder of a comparison whose only row is a plan.
+
+    Args:
+        instance: the instance.
+        plan: the plan.
+        found: what the judge found of it.
+        place: the folder.
+    """
+    family = instance.FAMILY
+    cell = Cell(Entry(family, instance, {}), load_problem(family).defaults.baseline, 0, 0)
+    row = blank_row(cell, Terms({family: Budget(1.0)}, ""))
+    actions, status = plan.tolist(), "feasible" if found.feasible else "infeasible"
+    row = replace(
+        row, actions=actions, status=status, objective=found.objective, wall_s=1.0, cpu_s=1.0,
+        feasible=found.feasible, scored_objective=found.objective,
+    )  # fmt: skip
+    folder = Folder(place)
+    folder.prepare()
+    folder.seal("", [cell.entry])
+    folder.keep(cell, row)
+    folder.open_up([cell.entry])
+    return folder
 
 
 def exponent(sizes: list[int], seconds: list[float]) -> float:
@@ -149,16 +197,18 @@ def table(family: str, sizes: list[int]) -> Iterator[str]:
         family: name of the family.
         sizes: of the instances, the smallest first.
     """
-    yield f"| {family}: {FAMILIES[family].what} | steps | {' | '.join(PARTS)} |"
-    yield "|" + "---:|" * (2 + len(PARTS))
-    measure(family, sizes[0], seed=1)  # compiles
+    yield f"| {family}: {FAMILIES[family].what} | steps | {' | '.join(PARTS)} | memory |"
+    yield "|" + "---:|" * (3 + len(PARTS))
+    before = measure(family, sizes[0], seed=1).peak  # compiles
     found = []
     for size in sizes:
         found.append(measure(family, size))
         cells = [f"{found[-1].seconds[part]:.3g} s" for part in PARTS]
+        cells.append(f"{found[-1].peak - before:.0f} MiB")
         yield f"| {size:,} | {found[-1].steps:,} | {' | '.join(cells)} |"
     if len(sizes) > 1:
         slopes = [exponent(sizes, [one.seconds[part] for one in found]) for part in PARTS]
+        slopes.append(exponent(sizes[-2:], [max(1.0, one.peak - before) for one in found[-2:]]))
         yield f"| exponent | | {' | '.join(f'{slope:.2f}' for slope in slopes)} |"
 
 

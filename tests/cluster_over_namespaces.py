@@ -123,7 +123,10 @@ def play(scratch: Path, bare: bool) -> None:
     began = time.monotonic()
     running = compared(out, "--ray", ADDRESS)
     wait_for(out, len(expected) // 6, running)
-    seats = [one for one in psutil.process_iter() if "NodeSeat" in " ".join(one.cmdline())]
+    seats = [
+        one for one in psutil.process_iter(["cmdline"])
+        if "NodeSeat" in " ".join(one.info["cmdline"] or ())
+    ]  # fmt: skip
     seats[0].kill()
     print(f"{time.monotonic() - began:.0f} s, {len(rows(out))} rows: killed a process that judges")
     ip("link", "set", "sysopt2h", "down")
