@@ -87,6 +87,19 @@ def node(python: str, where: Sequence[str], words: Sequence[str]) -> Iterator[ps
         own.wait()
 
 
+COUNT = """
+import ray
+ray.init(address="{}", log_to_driver=False, logging_level="ERROR")
+print(sum(node["Alive"] for node in ray.nodes()))
+"""
+
+
+def wait_for_nodes(count: int) -> None:
+    words = [sys.executable, "-c", COUNT.format(ADDRESS)]
+    while subprocess.run(words, capture_output=True, text=True).stdout.strip() != str(count):
+        time.sleep(1)
+
+
 def compared(out: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", RUN, "compare", "toy", "--contenders", *CONTENDERS]
     command += ["--budget", "0.5", "--seeds", "12", "--out", str(out), *words]
@@ -160,7 +173,7 @@ def main() -> None:
         head = ["--head", "--node-ip-address", HEAD, "--port", str(PORT), "--num-cpus", "0"]
         head += ["--include-dashboard", "false"]
         with node(sys.executable, [], head):
-            time.sleep(15)
+            wait_for_nodes(1)
             started = []
             for name, address in NODES.items():
                 words = ["--address", ADDRESS, "--node-ip-address", address, "--num-cpus", "1"]
@@ -171,7 +184,7 @@ def main() -> None:
             try:
                 for one in started:
                     one.__enter__()
-                time.sleep(15)
+                wait_for_nodes(1 + len(started))
                 play(scratch, bare)
             finally:
                 for one in reversed(started):
