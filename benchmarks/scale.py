@@ -29,6 +29,7 @@ import numpy as np
 from ..core.budget import Budget
 from ..core.contracts import World
 from ..core.registry import load_problem
+from ..core.results import Status
 from ..evaluation.cells import Cell, Entry, Folder
 from ..evaluation.judge import Judgement, judge
 from ..evaluation.report import write_report
@@ -165,9 +166,9 @@ def a_comparison(instance: Any, plan: np.ndarray, found: Judgement, place: Path)
     family = instance.FAMILY
     cell = Cell(Entry(family, instance, {}), load_problem(family).defaults.baseline, 0, 0)
     row = blank_row(cell, Terms({family: Budget(1.0)}, ""))
-    actions, status = plan.tolist(), "feasible" if found.feasible else "infeasible"
+    status: Status = "feasible" if found.feasible else "infeasible"
     row = replace(
-        row, actions=actions, status=status, objective=found.objective, wall_s=1.0, cpu_s=1.0,
+        row, actions=plan.tolist(), status=status, objective=found.objective, wall_s=1.0, cpu_s=1.0,
         feasible=found.feasible, scored_objective=found.objective,
     )  # fmt: skip
     folder = Folder(place)
