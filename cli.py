@@ -307,6 +307,10 @@ def train(
             "default on the family's own, less those trained on",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="train on a Ray cluster, see docs/training.md"),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Train an agent from a configuration.
@@ -322,7 +326,7 @@ def train(
     from .evaluation.catalog import parse_overrides
 
     values = parse_overrides(overrides or [])
-    policy: Path = resolve(".agents.training:train")(config, values, resume)
+    policy: Path = resolve(".agents.training:train")(config, values, resume, ray)
     tell(f"policy: {policy}")
     _write_training_page(policy.parent)
     if then_compare is None:

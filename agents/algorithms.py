@@ -25,6 +25,7 @@ from ..core.lookup import check_name, resolve
 from ..core.problem import Problem
 from ..core.signals import own_sigterm
 from .recipe import recipe_for
+from .room import fit
 
 # Methods of RLlib's AlgorithmConfig that a configuration may call.
 PARTS = (
@@ -272,8 +273,9 @@ def build_algorithm(
 ) -> Any:
     """Build RLlib's algorithm of a stage, ready to train.
 
-    The objective is among its metrics, see objective_metric.log_objective; RLlib is asked to start
-    env runners that die again, and goes on without them.
+    The objective is among its metrics, see objective_metric.log_objective. Runners whose process
+    dies are started again, and training goes on without them until then; an error of the
+    environment ends it. Batches of large observations are cut, see room.fit.
 
     Args:
         stage: a key of ALGORITHMS.
@@ -296,16 +298,23 @@ def build_algorithm(
         check_fits(stage, env.action_space)
         recipe_for(problem.family, network.get("recipe", ""), env.action_space)
         spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
+    from .runner import Runner, end_on_errors
+
     quiet_ray()
     config = ALGORITHMS[stage].make_config(network)
     config.environment(place, env_config=dict(environment))
     if ALGORITHMS[stage].offline:  # without evaluation, no runner is there to ask for them
         config.environment(**spaces)
     config.debugging(seed=seed, log_level="ERROR")
-    config.fault_tolerance(restart_failed_env_runners=True)
+    # Runners that are being started again are not waited for while others play.
+    config.fault_tolerance(restart_failed_env_runners=True, env_runner_health_probe_timeout_s=5.0)
     for part, arguments in settings.items():
         apply_part(config, part, arguments, f"{stage}.algorithm")
     _report_objective(config, sets or {})
+    if not ALGORITHMS[stage].offline:
+        if config.env_runner_cls is None and not config.output:
+            config.env_runners(env_runner_cls=Runner)
+        fit(config, spaces["observation_space"], f"{stage}.algorithm")
     if ALGORITHMS[stage].offline and config.input_ in (None, "sampler", []):
         raise SettingError(
             f"{stage} learns from recorded episodes: set {stage}.algorithm.offline_data.input_ to "
@@ -322,7 +331,9 @@ def build_algorithm(
         config.validate()
     except (TypeError, ValueError) as error:
         raise SettingError(f"{stage}.algorithm: {error}") from error
-    return config.build_algo()
+    algorithm = config.build_algo()
+    end_on_errors(algorithm)
+    return algorithm
 
 
 def apply_part(config: Any, part: str, arguments: Mapping[str, Any], place: str) -> None:
@@ -405,8 +416,18 @@ def trained_policy(stage: str, algorithm: Any) -> nn.Module:
     return policy
 
 
-def quiet_ray() -> None:
-    """Start ray without its log lines, unless SYSOPT_VERBOSE is set; one thread per process."""
+def quiet_ray(address: str | None = None) -> None:
+    """Start ray without its log lines, unless SYSOPT_VERBOSE is set; one thread per process.
+
+    Args:
+        address: of a cluster to join, as `ray start` prints it, or "auto" for the one that this
+            machine is part of. None takes RAY_ADDRESS from the process's environment, and starts
+            ray here, apart from any cluster, if that is not set either; so does "local". Where ray
+            is running in this process, it stays.
+
+    Raises:
+        SettingError: no cluster answers at the address.
+    """
     import ray
 
     torch.set_num_threads(1)
@@ -417,11 +438,22 @@ def quiet_ray() -> None:
         for name in ("ray", "ray.data", "ray.rllib", "ray.rllib.algorithms.algorithm_config"):
             logging.getLogger(name).setLevel(level)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-    if not ray.is_initialized():
+    if ray.is_initialized():
+        return
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    try:
         with own_sigterm():
             ray.init(
-                include_dashboard=False,
+                address=where,
+                include_dashboard=False if where == "local" else None,
                 log_to_driver=verbose,
                 logging_level=level,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
             )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if where == "local":
+            raise
+        raise SettingError(
+            f"--ray {where}: no Ray cluster answers there ({error}); start one with `ray start "
+            "--head`, give the address that it prints, or leave --ray out to train on this machine"
+        ) from error

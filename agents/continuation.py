@@ -7,6 +7,7 @@ the middle of their episodes, nor any random generator.
 
 from __future__ import annotations
 
+import io
 import pickle
 import random
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from ..core.errors import CheckpointError
+from ..core.instance import Instance
 from ..core.notes import note
 
 # Attributes of RLlib's runner that its state lacks.
@@ -72,14 +74,13 @@ def is_local(algorithm: Any) -> bool:
 def save(algorithm: Any, path: Path) -> None:
     """Write what `algorithm.save_to_path` leaves out.
 
-    Remote runners begin new episodes when training goes on; of them nothing is saved.
+    Remote runners begin new episodes when training goes on; of them nothing is saved. Instances are
+    named by their content hashes, since a resumed run has them.
 
     Args:
         algorithm: an algorithm of RLlib.
         path: the file.
     """
-    from ray import cloudpickle
-
     (learner, *_) = algorithm.learner_group.foreach_learner(_learner_state)
     state: dict[str, Any] = {"learner": learner.get(), "buffer": getattr(algorithm, BUFFER, None)}
     if is_local(algorithm):
@@ -87,13 +88,13 @@ def save(algorithm: Any, path: Path) -> None:
         state["runner"] = _runner_state(algorithm.env_runner)
         state["generators"] = generators()
     try:
-        content = cloudpickle.dumps(state)
+        content = _dumped(state, algorithm)
     except Exception as error:  # whatever an environment of another package raises
         note(
             f"{algorithm.config.env}: the environments cannot be pickled ({error}); a resumed run "
             "begins new episodes"
         )
-        content = cloudpickle.dumps(state | {"runner": None})
+        content = _dumped(state | {"runner": None}, algorithm)
     path.write_bytes(content)
 
 
@@ -108,7 +109,7 @@ def restore(algorithm: Any, path: Path) -> None:
         CheckpointError: the file does not fit this version of the library or of RLlib.
     """
     try:
-        state = pickle.loads(path.read_bytes())
+        state = _Named(io.BytesIO(path.read_bytes()), _instances(algorithm)).load()
     except Exception as error:  # whatever a class that has changed raises when it is unpickled
         raise CheckpointError(
             f"{path}: cannot be read ({error}); resume with the versions that wrote it, or start "
@@ -121,6 +122,43 @@ def restore(algorithm: Any, path: Path) -> None:
     if state.get("runner") and is_local(algorithm):
         _set_runner_state(algorithm.env_runner, state["runner"])
         set_generators(state["generators"])
+
+
+def _instances(algorithm: Any) -> dict[str, Instance]:
+    """Return the instances that an algorithm plays, by name in `_dumped`."""
+    given = algorithm.config.env_config.get("instances", ())
+    found = [given] if isinstance(given, (Instance, str)) else given
+    return {_name(one): one for one in found if isinstance(one, Instance)}
+
+
+def _name(instance: Instance) -> str:
+    return f"{instance.content_hash} {instance.name}"
+
+
+def _dumped(state: Any, algorithm: Any) -> bytes:
+    """Pickle a state, with the names of the instances that an algorithm plays in their places."""
+    from ray import cloudpickle
+
+    known = _instances(algorithm)
+
+    class Naming(cloudpickle.CloudPickler):  # type: ignore[misc, name-defined]
+        def persistent_id(self, obj: Any) -> str | None:
+            return _name(obj) if isinstance(obj, Instance) and _name(obj) in known else None
+
+    content = io.BytesIO()
+    Naming(content).dump(state)
+    return content.getvalue()
+
+
+class _Named(pickle.Unpickler):
+    """Reads what `_dumped` wrote."""
+
+    def __init__(self, content: io.BytesIO, instances: Mapping[str, Instance]) -> None:
+        super().__init__(content)
+        self.instances = instances
+
+    def persistent_load(self, pid: str) -> Instance:
+        return self.instances[pid]
 
 
 def _runner_state(runner: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.utils import make_target_network
 from ray.rllib.core.rl_module.apis import (
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from ..core.errors import SettingError
 from .distributions import Choose, action_inputs, distribution_of, drawn, likeliest, taken
 from .recipe import recipe_for
+from .room import rows_of_a_pass
 
 
 class NetworkModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
@@ -120,9 +122,21 @@ class PolicyModule(NetworkModule, ValueFunctionAPI):
         Args:
             batch: RLlib's batch of B observations.
             embeddings: their encoding by `_forward_train`, if there is one; else they are encoded
-                here.
+                here, as many at a time as there is room for, and the values, which are then targets
+                of learning, have no gradient.
         """
         if embeddings is None:
-            embeddings = self.network.encode(batch[Columns.OBS])
+            return self._values_of(batch[Columns.OBS])
         values: Tensor = self.network.value(embeddings)
         return values
+
+    @torch.no_grad()
+    def _values_of(self, observation: dict[str, Tensor]) -> Tensor:
+        arrays = list(observation.values())
+        count, size = len(arrays[0]), sum(array[:1].nbytes for array in arrays)
+        rows = rows_of_a_pass(size)
+        values = []
+        for first in range(0, count, rows):
+            part = {key: array[first : first + rows] for key, array in observation.items()}
+            values.append(self.network.value(self.network.encode(part)))
+        return torch.cat(values)

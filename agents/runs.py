@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shlex
@@ -24,6 +25,7 @@ from ..core.contracts import Solver
 from ..core.documents import read_json
 from ..core.errors import CheckpointError, InstanceError, OutputError, UnknownNameError
 from ..core.files import PARTIAL, read_bytes, write_bytes
+from ..core.instance import load_archive, save_archive
 from ..core.notes import note
 from ..core.problem import Problem
 from ..core.registry import load_problem
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 # Of a checkpoint.
 NETWORK, RLLIB, LEFT_OUT = "network.pt", "algorithm", "continuation.pkl"
+INSTANCES = "instances"  # the folder of the instances that came from files
+BUILT = "class_and_ctor_args.pkl"  # RLlib's, of what an object is built from
 
 
 @dataclass(slots=True)
@@ -72,7 +76,8 @@ class Run:
 
     Attributes:
         out: its folder, with config.yaml, state.json, history.jsonl, checkpoints/ (the last two),
-            plans/ (of the imitated contender), policy/ (the best so far) and TensorBoard's events.
+            plans/ (of the imitated contender), instances/ (those of files), policy/ (the best so
+            far) and TensorBoard's events.
         config: its settings.
         problem: the family.
         recipe: the family's part of the training.
@@ -122,7 +127,7 @@ class Run:
             network,
             torch.optim.Adam(network.parameters(), lr=config.imitation.learning_rate),
             RunState(),
-            {name: _load(problem, name, {}, resume) for name in config.validation},
+            {name: _load(problem, name, {}, resume, out) for name in config.validation},
         )
         if resume:
             run.restored, faults = run_checkpoints.newest_good(out)
@@ -204,6 +209,8 @@ class Run:
                 copy_policy(self.out / POLICY, place / POLICY)
             if algorithm is not None:
                 algorithm.save_to_path(str((place / RLLIB).resolve()))
+                for file in (place / RLLIB).rglob(BUILT):
+                    file.unlink()  # the instances, once for each part; a resumed run builds anew
                 continuation.save(algorithm, place / LEFT_OUT)
         write_bytes(self.out / STATE, state, GO_ON)
         run_checkpoints.prune(self.out, self.state.step)
@@ -252,7 +259,7 @@ class Run:
             self._found[stage] = {
                 argument: [
                     self.problem.contender_view(instance)
-                    for instance in _load(self.problem, argument, settings, again)
+                    for instance in _load(self.problem, argument, settings, again, self.out)
                 ]
                 for argument in arguments
             }
@@ -329,12 +336,20 @@ def _save(state: Any, path: Path) -> None:
 
 
 def _load(
-    problem: Problem[Any], argument: str, settings: Mapping[str, Any], resume: bool
+    problem: Problem[Any], argument: str, settings: Mapping[str, Any], resume: bool, out: Path
 ) -> list[Any]:
-    """Load the instances of an argument; if a run is resumed, say so where they are gone."""
+    """Load the instances of an argument; those of files are kept in the run's folder, with which
+    the run goes on, on whatever machine.
+    """
     texts = {key: _text(value) for key, value in settings.items()}
-    try:
+    if argument.partition("/")[0] in problem.sets:
         return find_instances(problem, argument, texts)
+    key = hashlib.sha256(json.dumps([argument, texts]).encode()).hexdigest()[:16]
+    kept = out / INSTANCES / f"{key}.zip"
+    if resume and kept.exists():
+        return load_archive(problem.instance_type, kept)
+    try:
+        found = find_instances(problem, argument, texts)
     except UnknownNameError as error:
         if not resume:
             raise
@@ -342,6 +357,8 @@ def _load(
             f"{argument}: instances of the run are no longer there; put the file back, or start "
             "another run"
         ) from error
+    save_archive(found, kept)
+    return found
 
 
 def _text(value: Any) -> str:

@@ -16,13 +16,13 @@ from ..core import play
 from ..core.budget import Budget
 from ..core.contender_arguments import name_contender
 from ..core.contracts import Solver
-from ..core.errors import SettingError
+from ..core.errors import SettingError, TrainingError
 from ..core.folder_lock import sole_writer
 from ..core.printable import printable
 from ..core.problem import Problem
 from ..core.registry import contender_entry, load_contender
 from . import history
-from .algorithms import build_algorithm, trained_policy
+from .algorithms import build_algorithm, quiet_ray, trained_policy
 from .checkpoints import read_card
 from .configuration import IMITATION, TrainingConfig, load_config, policy_folder
 from .history import Record
@@ -37,9 +37,12 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 LAST_RATE = 0.05  # share of imitation's learning rate that it falls towards
+PATIENCE_S = 300.0  # without any environment runner, while they are started again
 
 
-def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Path:
+def train(
+    config: str | Path, overrides: Mapping[str, str], resume: bool, ray: str | None = None
+) -> Path:
     """Train by a configuration and return the folder of the exported policy.
 
     Args:
@@ -47,14 +50,17 @@ def train(config: str | Path, overrides: Mapping[str, str], resume: bool) -> Pat
         overrides: dotted key -> value as YAML text, e.g. {"ppo.iterations": "5"}.
         resume: whether to go on with the run in the configuration's folder, with the run's own
             settings; see `resumed_config`.
+        ray: address of the Ray cluster to train on; see algorithms.quiet_ray.
 
     Raises:
-        SettingError: the configuration cannot be read.
+        SettingError: the configuration cannot be read, or there is no such cluster.
         UnknownNameError: a key, family, contender or instance set that does not exist.
         OutputError: the folder holds another run, or cannot be written.
         CheckpointError: there is no run to resume.
     """
     wanted = resumed_config(config, overrides) if resume else load_config(config, overrides)
+    if ray:
+        quiet_ray(ray)
     if wanted.sweep.space or wanted.seeds > 1:
         from .sweep import run_sweep, train_seeds
 
@@ -225,11 +231,9 @@ def _reinforce(run: Run, tell: Observer) -> None:
         with _watched(run, section.iterations) as (writer, show):
             begun = time.perf_counter()
             while state.done < section.iterations:
-                result = algorithm.train()
+                result, sampled = _iteration(algorithm, state.env_steps - state.earlier)
                 state.done, state.step = state.done + 1, state.step + 1
-                runners = result.get("env_runners", {})  # none where it learns from records
-                sampled = runners.get("num_env_steps_sampled_lifetime", 0)
-                state.env_steps = state.earlier + int(sampled)
+                state.env_steps = state.earlier + sampled
                 _write(writer, stage, state.step, result)
                 mean = results_of_play(result).get("episode_return_mean", float("nan"))
                 text, expected, validation_s = f"return {mean:.4f}", None, 0.0
@@ -253,6 +257,44 @@ def _reinforce(run: Run, tell: Observer) -> None:
                 show(text)
     finally:
         algorithm.stop()
+
+
+def _iteration(algorithm: Any, before: int) -> tuple[Mapping[str, Any], int]:
+    """Run an iteration; as long as all runners are being started again, it is run once more.
+
+    Args:
+        algorithm: RLlib's algorithm.
+        before: environment steps of its iterations before.
+
+    Returns:
+        Its result, and the environment steps with it.
+
+    Raises:
+        TrainingError: a learner's process was lost, or no runner comes back.
+    """
+    from ray.exceptions import RayError, RayTaskError
+
+    begun = time.monotonic()
+    while True:
+        try:
+            result = algorithm.train()
+        except RayTaskError:
+            raise
+        except RayError as error:
+            raise TrainingError(
+                f"a process of training was lost ({error}); go on with --resume, on the machines "
+                "that are left"
+            ) from error
+        runners = result.get("env_runners", {})  # none where it learns from records
+        sampled = int(np.nan_to_num(runners.get("num_env_steps_sampled_lifetime", 0)))
+        if sampled > before or not algorithm.config.num_env_runners:
+            return result, sampled
+        if time.monotonic() - begun > PATIENCE_S:
+            raise TrainingError(
+                f"no environment runner has answered for {PATIENCE_S:.0f} s: their machines are "
+                "gone, or have no free cores; go on with --resume, with fewer num_env_runners or "
+                "on other machines"
+            )
 
 
 def _write(writer: SummaryWriter, stage: str, step: int, result: Mapping[str, Any]) -> None:

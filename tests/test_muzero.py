@@ -17,9 +17,8 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from small_game import Ladder
 from sysopt_gym.agents.algorithms import quiet_ray
 from sysopt_gym.agents.muzero.algorithm import MuZero, MuZeroConfig
+from sysopt_gym.agents.muzero.games import POLICY, VALUE, Game
 from sysopt_gym.agents.muzero.replay import (
-    POLICY,
-    VALUE,
     Place,
     SelfPlayBuffer,
     TargetSettings,
@@ -54,7 +53,7 @@ def test_values_are_rewards_to_come_and_then_what_the_search_found(
 ) -> None:
     found = [10.0 + t for t in range(len(rewards))]
     t = data.draw(st.integers(0, len(rewards) - 1))
-    place = Place(episode(rewards, found, True), t, 1.0)
+    place = Place(Game.of(episode(rewards, found, True), {}), t, 1.0)
     item = targets(place, TargetSettings(unroll, n_step, 0.9))
     for k in range(unroll + 1):
         wanted, at = 0.0, t + k
@@ -69,7 +68,8 @@ def test_values_are_rewards_to_come_and_then_what_the_search_found(
 
 
 def test_past_the_end_of_an_unfinished_episode_nothing_is_learned() -> None:
-    place = Place(episode([1.0, 2.0, 4.0], [7.0, 8.0, 9.0], False), 1, 1.0)
+    made = episode([1.0, 2.0, 4.0], [7.0, 8.0, 9.0], False)
+    place = Place(Game.of(made, {}), 1, 1.0)
     item = targets(place, TargetSettings(3, None, 1.0))
     assert item["values"][:2].tolist() == [2.0 + 9.0, 9.0]
     assert item["value_mask"].tolist() == [1, 1, 0, 0]
@@ -111,7 +111,7 @@ def test_reanalysis_replaces_what_was_found() -> None:
     rewrite(place, np.array([0.2, 0.3, 0.5], np.float32), 4.0)
     batch = batch_of([place], TargetSettings(0, 1, 1.0))
     assert np.allclose(batch["policies"][0, 0], [0.2, 0.3, 0.5])
-    assert place.episode.get_extra_model_outputs(VALUE)[place.t] == 4.0
+    assert place.episode.values[place.t] == 4.0
     assert batch["obs"].tolist() == [[place.t]]
 
 
@@ -287,5 +287,5 @@ def test_continuous_actions_are_refused_before_a_runner_starts() -> None:
 def test_the_end_of_a_time_limit_is_worth_what_the_search_found() -> None:
     made = episode([1.0, 1.0], [5.0, 7.0], False)
     made.is_truncated = True
-    item = targets(Place(made, 0, 1.0), TargetSettings(0, None, 0.5))
+    item = targets(Place(Game.of(made, {}), 0, 1.0), TargetSettings(0, None, 0.5))
     assert item["values"].tolist() == [1.0 + 0.5 * 7.0]

@@ -71,6 +71,13 @@ def records(run: Path) -> list[dict[str, Any]]:
     return found
 
 
+class WithoutInstances(pickle.Unpickler):
+    """Reads a checkpoint's continuation, with the names of the instances in their places."""
+
+    def persistent_load(self, pid: str) -> str:
+        return pid
+
+
 def outcome(run: Path) -> dict[str, Any]:
     """All that a run's end consists of, as tensors and values by their paths."""
     last = checkpoints(run)[-1]
@@ -83,7 +90,8 @@ def outcome(run: Path) -> dict[str, Any]:
     learner = last / "algorithm" / "learner_group" / "learner" / "state.pkl"
     if learner.exists():
         parts["optimizer"] = pickle.loads(learner.read_bytes())["optimizer"]
-        parts["learner"] = pickle.loads((last / "continuation.pkl").read_bytes())["learner"]
+        with (last / "continuation.pkl").open("rb") as file:
+            parts["learner"] = WithoutInstances(file).load()["learner"]
     return dict(flat(parts))
 
 
@@ -253,13 +261,25 @@ def test_a_run_on_files_remembers_where_they_are(
     monkeypatch.chdir(tmp_path / "elsewhere")
     opened = Run.open(resumed_config(tmp_path / "run", {}), resume=True)
     file = str(tmp_path / "three.zip")
-    assert {name: len(some) for name, some in opened.played("ppo").items()} == {
+    played = opened.played("ppo")
+    assert {name: len(some) for name, some in played.items()} == {
         file: 3, "small:train/0": 1,
     }  # fmt: skip
     assert list(opened.validation) == [file]
     (tmp_path / "three.zip").unlink()
+    moved = (tmp_path / "run").rename(tmp_path / "elsewhere" / "run")
+    again = Run.open(resumed_config(Path("run"), {}), resume=True)
+    for found, wanted in ((again.validation, opened.validation), (again.played("ppo"), played)):
+        assert {name: hashes(some) for name, some in found.items()} == {
+            name: hashes(some) for name, some in wanted.items()
+        }
+    shutil.rmtree(moved / "instances")
     with pytest.raises(CheckpointError, match=r"three\.zip: instances of the run"):
-        train(tmp_path / "run", {}, resume=True)
+        train(moved, {}, resume=True)
+
+
+def hashes(instances: list[Any]) -> list[str]:
+    return [one.content_hash for one in instances]
 
 
 def test_a_start_is_checked_validated_and_exported(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from torch import Tensor
 from ...core.errors import SettingError
 from ...core.lookup import resolve
 from .forest import SearchSettings
+from .games import POLICY, VALUE
 from .networks import Network, Observation, Scalars, Support
 from .planning import Planner
-from .replay import POLICY, VALUE
 from .search import Found
 
 ROOT_VALUES, REWARDS, POLICIES = "muzero_values", "muzero_rewards", "muzero_policies"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.replay_buffers import PrioritizedEpisodeReplayBuffer
 
-POLICY, VALUE = "search_policy", "search_value"  # each step's outputs of the search
+from .games import Game, Pool, observations
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +25,13 @@ class Place:
         weight: weight of the step in the loss, which corrects for its priority.
     """
 
-    episode: SingleAgentEpisode
+    episode: Game
     t: int
     weight: float
 
 
 class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
-    """RLlib's buffer of whole episodes with a priority for every step.
+    """RLlib's buffer of whole episodes with a priority for every step; they are kept as games.
 
     It samples places instead of fixed-size sequences, so that targets can look ahead in their
     episodes.
@@ -38,6 +41,16 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
         super().__init__(**settings)
         self.beta = beta
         self.rng = np.random.default_rng(seed)
+        self._pool: Pool = WeakValueDictionary()
+
+    def add(self, episodes: Iterable[SingleAgentEpisode], weight: float | None = None) -> None:
+        """Take in episodes, or the next parts of episodes.
+
+        Args:
+            episodes: those without a step are passed over.
+            weight: see the base class.
+        """
+        super().add([Game.of(one, self._pool) for one in episodes if len(one)], weight)
 
     def draw(self, count: int) -> list[Place]:
         """Sample steps in proportion to their priorities; `update_priorities` takes new ones for
@@ -70,9 +83,13 @@ class SelfPlayBuffer(PrioritizedEpisodeReplayBuffer):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore a state of `get_state`."""
-        self.episodes.clear()
         super().set_state(state)
         self.rng.bit_generator.state = state["rng"]
+
+    def _set_episodes(self, state: dict[str, Any]) -> None:
+        self.episodes = deque(state["episodes"])
+        for game in self.episodes:
+            game.share(self._pool)
 
 
 def rewrite(place: Place, policy: np.ndarray, value: float) -> None:
@@ -83,8 +100,8 @@ def rewrite(place: Place, policy: np.ndarray, value: float) -> None:
         policy: float32 [A]; the improved policy.
         value: the root's value.
     """
-    for key, data in ((POLICY, policy), (VALUE, value)):
-        place.episode.set_extra_model_outputs(key=key, new_data=data, at_indices=place.t)
+    place.episode.policies.replace(place.t, policy)
+    place.episode.values[place.t] = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +134,7 @@ def targets(place: Place, settings: TargetSettings) -> dict[str, np.ndarray]:
         "policy_mask", "values" and "value_mask" float32 [K+1].
     """
     episode, k = place.episode, settings.unroll_steps
-    rewards = np.asarray(episode.get_rewards(), np.float64)
-    actions = np.asarray(episode.get_actions())
-    policies = np.asarray(episode.get_extra_model_outputs(POLICY))
-    found = np.asarray(episode.get_extra_model_outputs(VALUE), np.float64)
+    rewards, found = (np.asarray(a, np.float64) for a in (episode.rewards, episode.values))
     length = len(rewards)
     known = min(k, length - place.t)
     ended = float(episode.is_terminated)
@@ -128,16 +142,16 @@ def targets(place: Place, settings: TargetSettings) -> dict[str, np.ndarray]:
         "actions": np.zeros(k, np.int64),
         "rewards": np.zeros(k, np.float32),
         "reward_mask": np.full(k, ended, np.float32),
-        "policies": np.zeros((k + 1, policies.shape[1]), np.float32),
+        "policies": np.zeros((k + 1, episode.policies.n), np.float32),
         "policy_mask": np.zeros(k + 1, np.float32),
         "values": np.zeros(k + 1, np.float32),
         "value_mask": np.full(k + 1, ended, np.float32),
     }
     last = min(place.t + k + 1, length)
-    item["actions"][:known] = actions[place.t : place.t + known]
+    item["actions"][:known] = episode.actions[place.t : place.t + known]
     item["rewards"][:known] = rewards[place.t : place.t + known]
     item["reward_mask"][:known] = 1.0
-    item["policies"][: last - place.t] = policies[place.t : last]
+    item["policies"][: last - place.t] = episode.policies.rows(place.t, last)
     item["policy_mask"][: last - place.t] = 1.0
     item["value_mask"][: last - place.t] = 1.0
     for t in range(place.t, last):
@@ -175,7 +189,7 @@ def return_from(place: Place, discount: float) -> float:
         place: the step.
         discount: discount of the environment.
     """
-    rewards = np.asarray(place.episode.get_rewards(), np.float64)[place.t :]
+    rewards = np.asarray(place.episode.rewards, np.float64)[place.t :]
     return float(rewards @ discount ** np.arange(len(rewards)))
 
 
@@ -191,13 +205,6 @@ def batch_of(places: list[Place], settings: TargetSettings) -> dict[str, Any]:
     """
     items = [targets(place, settings) for place in places]
     batch: dict[str, Any] = {key: np.stack([item[key] for item in items]) for key in items[0]}
-    batch["obs"] = stacked([place.episode.get_observations(place.t) for place in places])
+    batch["obs"] = observations([(place.episode, place.t) for place in places])
     batch["weights"] = np.array([place.weight for place in places], np.float32)
     return batch
-
-
-def stacked(observations: list[Any]) -> Any:
-    """Stack B observations, arrays or dicts of arrays, into one batch of arrays [B, ...]."""
-    if isinstance(observations[0], dict):
-        return {key: stacked([one[key] for one in observations]) for key in observations[0]}
-    return np.stack([np.asarray(one) for one in observations])

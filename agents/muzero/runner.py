@@ -6,12 +6,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from ...core.errors import SettingError
+from ..runner import Runner
 
 
-class MuZeroEnvRunner(SingleAgentEnvRunner):
+class MuZeroEnvRunner(Runner):
     """RLlib's environment runner for self-play.
 
     The exploration noise is seeded for each runner; with `known_model`, the module searches in the
