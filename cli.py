@@ -20,6 +20,7 @@ from .options import (
     Isolate,
     Memory,
     Out,
+    Ray,
     Settings,
     Trust,
 )
@@ -307,10 +308,7 @@ def train(
             "default on the family's own, less those trained on",
         ),
     ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="train on a Ray cluster, see docs/training.md"),
-    ] = None,
+    ray: Ray = None,
     trust: Trust = False,
 ) -> None:
     """Train an agent from a configuration.
@@ -359,9 +357,7 @@ def compare(
     seeds: Annotated[int, typer.Option(help="runs of each contender on each instance")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="continue where it stopped")] = False,
     workers: Annotated[int, typer.Option(help="parallel processes; above 1, times vary more")] = 1,
-    ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="run each cell as a job on a Ray cluster")
-    ] = None,
+    ray: Ray = None,
     baseline: Annotated[str | None, typer.Option(help="compare the others with this one")] = None,
     nonce: Annotated[
         str | None, typer.Option(help="of an earlier comparison, to meet the same worlds again")

@@ -37,7 +37,10 @@ Cores = Annotated[int, typer.Option(help="cores of each contender; more CPU time
 Memory = Annotated[
     float | None, typer.Option(help="GiB of each contender; default: its part of the machine's")
 ]
-
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="work on a Ray cluster; 'local' starts one here"),
+]
 Isolate = Annotated[
     bool,
     typer.Option(
