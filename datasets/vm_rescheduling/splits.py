@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
-from ..sets import Embedded, Public, Sets
+from ..sets import Drawn, Embedded, Public, Sets
 from .generator import generate
 from .instance import Cluster
 from .loaders import load_file
@@ -22,8 +22,9 @@ FIRST_SEED = {
     "lookalike:train": 300_000, "lookalike:val": 400_000, "lookalike:test": 500_000,
     "small:train": 600_000, "small:val": 700_000, "small:test": 800_000,
     "constrained:train": 900_000, "constrained:val": 1_000_000, "constrained:test": 1_100_000,
-    "constrained-small:test": 1_200_000,
+    "constrained-small:test": 1_200_000, "huge:test": 1_300_000,
 }  # fmt: skip
+HUGE = ((3_000, 50), (10_000, 500), (30_000, 500), (30_000, 5_000))  # PMs and MNL of each cluster
 UTILIZATION_RANGE = (0.900, 0.915)
 FRAGMENT_RANGE = (0.51, 0.61)
 
@@ -89,6 +90,12 @@ def _constrained_small(seed: int) -> Cluster | None:
     return _or_none(parameters, seed, mnl)
 
 
+def _huge() -> Iterator[Cluster]:
+    for row, (pms, mnl) in enumerate(HUGE):
+        cluster = generate({"pms": str(pms)}, FIRST_SEED["huge:test"] + row)
+        yield dataclasses.replace(cluster, name=f"huge:test/{row}", mnl=mnl)
+
+
 def _or_none(parameters: Mapping[str, str], seed: int, mnl: int) -> Cluster | None:
     """Generate a cluster; return None if its VMs find no placement or little can be improved."""
     try:
@@ -138,6 +145,11 @@ SETS: Sets[Cluster] = Sets(
         _embedded(
             "constrained-small:test", 8,
             "8 clusters of 30 to 60 PMs with pins and deployment sets",
+        ),
+        Drawn(
+            "huge:test",
+            "4 clusters of 3,000 to 30,000 PMs (217,000 VMs), MNL 50 to 5,000, generated on demand",
+            _huge,
         ),
     ],
     Path(__file__).parent / "embedded",

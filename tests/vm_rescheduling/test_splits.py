@@ -11,9 +11,11 @@ import pytest
 from sysopt_gym.core.errors import InstanceError, UnknownNameError
 from sysopt_gym.core.instance import load_archive
 from sysopt_gym.datasets.sets import Embedded, Sets
+from sysopt_gym.datasets.vm_rescheduling.generator import MEDIUM_PMS, MEDIUM_VMS
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.splits import (
     FRAGMENT_RANGE,
+    HUGE,
     SETS,
     UTILIZATION_RANGE,
     fragment_rate,
@@ -44,7 +46,16 @@ def test_no_instance_is_in_two_splits() -> None:
 
 
 def test_every_set_has_a_line_and_every_split_a_size() -> None:
-    assert set(SIZES) == set(HASHES) == {name for name in SETS if ":" in name}
+    assert set(SIZES) == set(HASHES) == {name for name in SETS if ":" in name} - {"huge:test"}
+
+
+def test_huge_clusters_are_drawn_when_they_are_asked_for() -> None:
+    huge = SETS.load("huge:test")
+    assert [(one.n_pms, one.mnl) for one in huge] == list(HUGE)
+    for one in huge:
+        assert one.n_vms == pytest.approx(0.965 * one.n_pms * MEDIUM_VMS / MEDIUM_PMS, rel=1e-3)
+        assert one.free()[0].min() >= 0
+    assert huge[0].content_hash.startswith("db074cd572a9e51a")
 
 
 @pytest.mark.parametrize("name", [name for name in SIZES if "small" not in name])
