@@ -136,14 +136,19 @@ def _candidates(static: Static, state: State, leaving: np.ndarray) -> tuple[np.n
     rows = len(leaving)
     row_start = np.zeros(rows + 1, np.int64)
     vms = np.empty(rows * 64, np.int64)
+    first = np.full(len(static.pm_status), -1, np.int64)  # chains of the VMs on each PM, in order
+    after = np.full(len(static.vm_flavor), -1, np.int64)
+    for vm in range(len(static.vm_flavor) - 1, -1, -1):
+        after[vm] = first[state.vm_pm[vm]]
+        first[state.vm_pm[vm]] = vm
     made = 0
     for r in range(rows):
         flavor, pm, node = leaving[r]
         for in_sets in range(2):
-            for vm in range(len(static.vm_flavor)):
+            vm = first[pm]
+            while vm >= 0:
                 if (
-                    state.vm_pm[vm] == pm
-                    and static.vm_flavor[vm] == flavor
+                    static.vm_flavor[vm] == flavor
                     and state.vm_numa[vm] == node
                     and not static.vm_pinned[vm]
                     and (static.vm_set_start[vm + 1] > static.vm_set_start[vm]) == (in_sets == 1)
@@ -151,6 +156,7 @@ def _candidates(static: Static, state: State, leaving: np.ndarray) -> tuple[np.n
                 ):
                     vms[made] = vm
                     made += 1
+                vm = after[vm]
         row_start[r + 1] = made
     return vms, row_start
 

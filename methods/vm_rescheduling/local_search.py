@@ -92,8 +92,13 @@ def improve(
     state = copy_state(start)
     table = make_table(instance, static, start, residual_energy(static))
     kept, added = np.zeros(2 * instance.mnl, np.int64), np.zeros(2 * instance.mnl, np.int64)
-    idle = 0
-    while not clock.expired and not (instance.mode == "live" and idle >= PATIENCE_LIVE):
+    idle, pace = 0, 0.0  # rounds without a better plan; seconds before one looks at its clock
+    while (
+        not clock.expired
+        and clock.remaining > pace
+        and not (instance.mode == "live" and idle >= PATIENCE_LIVE)
+    ):
+        began = clock.elapsed
         which = int(rng.integers(len(ENERGIES)))
         while which >= len(fresh):
             scale, power = ENERGIES[len(fresh)]
@@ -103,6 +108,7 @@ def improve(
         restore_table(table, fresh[which])
         undone = rng.random(len(current) // 2) < rng.uniform(*UNDONE)
         n_kept = _replay(static, state, table, current, undone, kept)
+        pace = max(pace, clock.elapsed - began)
         n_added, reached = greedy.greedy_plan(static, state, table, rng, True, added, clock)
         clock.evaluations += 1
         idle += 1

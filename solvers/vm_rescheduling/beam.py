@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,8 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     width = 1
     while not clock.expired and width <= MAX_WIDTH and not goal_reached(static, start.totals):
         for scale in ENERGY_SCALES:
+            if clock.expired:
+                break
             table = make_table(instance, static, start, residual_energy(static, scale=scale))
             root = _Node(start, table, [], 0.0, 0)
             for plan, reached in _layers(static, root, width, keys, instance.mnl, clock):
@@ -79,7 +82,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 
 def _layers(
     static: Static, root: _Node, width: int, keys: np.ndarray, mnl: int, clock: Clock
-) -> list[tuple[np.ndarray, float]]:
+) -> Iterator[tuple[np.ndarray, float]]:
     """Run a beam until no move gains or the budget ends.
 
     Args:
@@ -90,17 +93,16 @@ def _layers(
         mnl: most moves of a plan.
         clock: counts the states expanded and ends the search.
 
-    Returns:
+    Yields:
         The best plan of each layer, int64 plies, and its objective.
     """
     beam = [root]
-    found: list[tuple[np.ndarray, float]] = []
     room = min(MOVES_A_STATE, 2 * width)
     for _ in range(mnl):
         children: list[tuple[float, int, int, int, int]] = []
         for parent, node in enumerate(beam):
             if clock.expired:
-                return found
+                return
             clock.evaluations += 1
             gains, vms, nodes = top_moves(static, node.state, node.table, room)
             for gain, vm, to in zip(gains.tolist(), vms.tolist(), nodes.tolist(), strict=True):
@@ -125,8 +127,7 @@ def _layers(
             break
         values = [value(static, node.state.totals) for node in following]
         best = int(np.argmin(values))
-        found.append((np.array(following[best].plan, np.int64), values[best]))
+        yield np.array(following[best].plan, np.int64), values[best]
         if goal_reached(static, following[best].state.totals):
             break
         beam = following
-    return found

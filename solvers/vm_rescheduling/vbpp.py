@@ -33,6 +33,7 @@ from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 
 ALPHAS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)  # weights of CPU against memory
 STAGE_MOVES = (1, 2, 5, 10)  # VMs a stage
+CELLS_A_LOOK = 4_000_000  # VMs and nodes compared between two looks at the clock, about
 
 
 @for_any_hosts
@@ -72,7 +73,14 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
         shift = int(rng.integers(2 * instance.n_pms)) if clock.evaluations >= len(sweep) else 0
         restore_state(state, start)
         restore_table(table, saved)
-        length, reached = _packed_plan(static, state, table, alpha, stage, shift, plies)
+        moved = np.zeros(len(static.vm_flavor), np.bool_)
+        stages = max(1, CELLS_A_LOOK // (stage * (len(moved) + table.enter.shape[1])))
+        going, made, length, reached = True, 0, 0, float(value(static, start.totals))
+        while going and clock.remaining > 0.0:
+            going, made, length, reached = _pack_stages(
+                static, state, table, alpha, stage, shift, plies, moved, stages, made, length,
+                reached,
+            )  # fmt: skip
         clock.evaluations += 1
         if reached < best_value - 1e-12:
             best, best_value = plies[: 2 * length].copy(), reached
@@ -82,7 +90,7 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
 
 
 @njit(cache=True)
-def _packed_plan(
+def _pack_stages(
     static: Static,
     state: State,
     table: Table,
@@ -90,27 +98,34 @@ def _packed_plan(
     stage: int,
     shift: int,
     plies: np.ndarray,
-) -> tuple[int, float]:
-    """Run stages until MNL or until one moves nothing.
+    moved: np.ndarray,
+    stages: int,
+    made: int,
+    prefix: int,
+    best: float,
+) -> tuple[bool, int, int, float]:
+    """Run further stages of a plan, until MNL or until one moves nothing.
 
     Args:
         static: the cluster.
-        state: the start, changed in place.
+        state: the present one, changed in place.
         table: gains of its moves, kept up to date.
         alpha: weight of CPU against memory in the fit.
         stage: VMs a stage.
         shift: where the order of VMs and nodes begins, for tie-breaking.
-        plies: int64 [2 * MNL], overwritten by the plan.
+        plies: int64 [2 * MNL]; the moves are written here.
+        moved: bool [V]; VMs that had their turn; changed in place.
+        stages: the most stages to run.
+        made: moves made before.
+        prefix: moves of the best prefix so far.
+        best: its objective.
 
     Returns:
-        The best prefix's number of moves, and its objective.
+        Whether the plan may go on; moves made; moves of the best prefix; its objective.
     """
-    best, prefix = value(static, state.totals), 0
     taken = np.empty(stage, np.int64)
     size = np.empty(stage, np.int64)
-    moved = np.zeros(len(static.vm_flavor), np.bool_)
-    made, progress = 0, True
-    while progress:
+    for _ in range(stages):
         progress = False
         count = _pick_vms(static, state, table, moved, shift, taken)
         for i in range(count):
@@ -118,7 +133,7 @@ def _packed_plan(
             size[i] = -static.flavor_cpu[kind] * static.flavor_nodes[kind]
         for i in np.argsort(size[:count]):
             if state.totals[MOVES] >= static.mnl or goal_reached(static, state.totals):
-                return prefix, best
+                return False, made, prefix, best
             vm = taken[i]
             moved[vm] = True
             to = _best_fit(static, state, table, vm, alpha, shift)
@@ -131,7 +146,9 @@ def _packed_plan(
             reached = value(static, state.totals)
             if reached < best - 1e-12:
                 best, prefix = reached, made
-    return prefix, best
+        if not progress:
+            return False, made, prefix, best
+    return True, made, prefix, best
 
 
 @njit(cache=True)
