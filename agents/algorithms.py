@@ -10,6 +10,7 @@ import copy
 import inspect
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -442,6 +443,7 @@ def quiet_ray(address: str | None = None) -> None:
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
+        _check_answers(where)
         with own_sigterm():
             ray.init(
                 address=where,
@@ -450,10 +452,17 @@ def quiet_ray(address: str | None = None) -> None:
                 logging_level=level,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         if where == "local":
             raise
         raise SettingError(
             f"--ray {where}: no Ray cluster answers there ({error}); start one with `ray start "
             "--head`, give the address that it prints, or leave --ray out to train on this machine"
         ) from error
+
+
+def _check_answers(address: str) -> None:
+    """Raise OSError if nothing listens at "host:port"; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()

@@ -175,10 +175,15 @@ def time_exactly(algorithm: Any) -> None:
         algorithm.metrics.log_value(("timers", name), 0.0, reduce="sum")
     group = algorithm.env_runner_group
     if group is not None:
-        group.foreach_env_runner(_time_runner_exactly)
+        group.foreach_env_runner(time_runner_exactly)
 
 
-def _time_runner_exactly(runner: Any) -> None:
+def time_runner_exactly(runner: Any) -> None:
+    """Do the same for one runner, which cannot be aggregated with others that do otherwise.
+
+    Args:
+        runner: one of RLlib's that has not played yet.
+    """
     for name in (name for names in RUNNERS.values() for name in names):
         runner.metrics.log_value(name, 0.0, reduce="sum")
 

@@ -15,7 +15,7 @@ import gymnasium as gym
 from ..core.notes import note
 
 BATCH = 2**29  # bytes of the observations that are collected before the next update
-PASS = 2**31  # bytes of a pass through the network, forward and back
+PASS = 2**30  # bytes of a pass through the network, forward and back
 # Bytes of a pass per byte of the observations: 43 measured with the network of vm_rescheduling at
 # width 32, on 3,000 machines.
 PASS_PER_BYTE = 45

@@ -16,6 +16,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from ..core.errors import TrainingError
+from .history import time_runner_exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Runner(SingleAgentEnvRunner):
     RLlib's keeps all observations of an episode until it ends, for the sake of its length and its
     return.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        time_runner_exactly(self)  # one that is started again, too
 
     def sample(self, **settings: Any) -> list[SingleAgentEpisode]:
         """See the base class."""

@@ -56,7 +56,7 @@ def test_a_batch_of_observations_of_ten_megabytes_is_cut_and_told_of() -> None:
     assert 2 * config.minibatch_size * size * PASS_PER_BYTE > PASS  # no smaller than need be
     for rows in (config.minibatch_size, config.num_envs_per_env_runner):
         assert rows * size * PASS_PER_BYTE <= PASS
-    assert "11.0 MB" in told[0] and "minibatch_size 4" in told[0]
+    assert "11.0 MB" in told[0] and "minibatch_size 2" in told[0]
     config.validate()
 
 
@@ -65,7 +65,7 @@ def test_without_minibatches_the_whole_batch_passes_at_once() -> None:
     config.training(train_batch_size_per_learner=64)
     with told_to(lambda line: None):
         fit(config, space(11_000_000), "dqn.algorithm")
-    assert config.train_batch_size_per_learner == 4
+    assert config.train_batch_size_per_learner == 2
     assert config.rollout_fragment_length * config.num_envs_per_env_runner * 11_000_000 <= BATCH
 
 
@@ -85,4 +85,4 @@ def test_values_computed_in_turns_are_those_computed_at_once(
     in_turns = PolicyModule._values_of(module, batch)
     assert passes == [7, 3, 3, 1]
     assert torch.allclose(at_once, in_turns, atol=1e-6)
-    assert room.rows_of_a_pass(11_000_000) == 4
+    assert room.rows_of_a_pass(11_000_000) == 2
