@@ -10,7 +10,6 @@ import copy
 import inspect
 import logging
 import os
-import socket
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from torch import nn
 from ..core.errors import RegistryError, SettingError
 from ..core.lookup import check_name, resolve
 from ..core.problem import Problem
-from ..core.signals import own_sigterm
+from .ray_clusters import LOCAL, join
 from .recipe import recipe_for
 from .room import fit
 
@@ -441,28 +440,11 @@ def quiet_ray(address: str | None = None) -> None:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
     if ray.is_initialized():
         return
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    try:
-        _check_answers(where)
-        with own_sigterm():
-            ray.init(
-                address=where,
-                include_dashboard=False if where == "local" else None,
-                log_to_driver=verbose,
-                logging_level=level,
-                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-            )
-    except (OSError, RuntimeError, ValueError) as error:
-        if where == "local":
-            raise
-        raise SettingError(
-            f"--ray {where}: no Ray cluster answers there ({error}); start one with `ray start "
-            "--head`, give the address that it prints, or leave --ray out to train on this machine"
-        ) from error
-
-
-def _check_answers(address: str) -> None:
-    """Raise OSError if nothing listens at "host:port"; Ray itself tries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=10).close()
+    where = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    join(
+        where,
+        include_dashboard=False if where == LOCAL else None,
+        log_to_driver=verbose,
+        logging_level=level,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..agents.ray_clusters import LOCAL, join
 from ..core import registry
 from ..core.errors import MissingDependencyError, SettingError, SysOptError
 from ..core.notes import note
 from ..core.provenance import provenance
 from ..core.registry import contender_entry
 from ..core.results import Row
-from ..core.signals import own_sigterm
 from . import conditions, node
 from .cells import Cell
 from .schedule import TRIES, Contender, Schedule, contender_of
 from .seat import Terms
 from .shipment import shipment
 
-LOCAL = "local"  # in place of an address: a cluster of this machine alone
 LOOK_S = 5.0  # seconds between two looks at which nodes there are
-CONNECT_S = 10.0  # seconds in which a cluster's port must answer
 PATIENCE_S = 60.0  # seconds to wait for a node where there is none
 
 
@@ -87,17 +84,7 @@ def _connected(address: str) -> Iterator[None]:
             )
         yield
         return
-    try:
-        host, _, port = address.rpartition("/")[2].rpartition(":")
-        if host and port.isdigit():  # Ray itself tries for minutes
-            socket.create_connection((host, int(port)), CONNECT_S).close()
-        with own_sigterm():
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise SettingError(
-            f"--ray {address}: no Ray cluster answers there ({error}); start one with `ray start "
-            f"--head`, set RAY_AUTH_MODE=token if it was started with one, or give --ray {LOCAL}"
-        ) from error
+    join(address, log_to_driver=False, logging_level="ERROR")
     try:
         yield
     finally:

@@ -20,11 +20,11 @@ from typing import Any
 import psutil
 import pytest
 from stopped_commands import CELLS, COMPARE, PATIENCE_S, Command, rows, table, wait_for
+from sysopt_gym.agents.ray_clusters import own_sigterm
 from sysopt_gym.cli import app
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.core.files import write_bytes
 from sysopt_gym.core.folder_lock import sole_writer
-from sysopt_gym.core.signals import own_sigterm
 from typer.testing import CliRunner
 
 
@@ -108,7 +108,7 @@ import os, sys, time, random
 from pathlib import Path
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.core.folder_lock import sole_writer
-from sysopt_gym.core.signals import own_sigterm
+from sysopt_gym.agents.ray_clusters import own_sigterm
 folder = Path(sys.argv[1])
 for turn in range(40):
     try:
