@@ -16,7 +16,7 @@ from ..actions import LegalDiscrete, LegalMultiDiscrete
 from ..base import FamilyEnv, Observation
 from . import packed
 from .dynamics import State, make_state, make_static
-from .episode import ENDED, ILLEGAL, begin, destination_mask, pack_destinations, play
+from .episode import ENDED, ILLEGAL, UNMASKED, begin, destination_mask, pack_destinations, play
 from .observation import observation_space, pm_features, vm_features
 from .packed import ALLOW_STOP, CHOSEN, LIVE, OVER, Episode, pack, state_of
 from .render import frame
@@ -153,7 +153,7 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             )
         saved, *self._reported = start
         self.episode = Episode(*saved)
-        self._moves = 0
+        self._moves, self._unmasked = 0, False
         self._last_move: tuple[int, int, int] | None = None
         self._own_episode()
 
@@ -165,7 +165,7 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
         if self.form == "joint":
             vm, dest = int(action[0]), int(action[1])
         elif chosen < 0:
-            vm, dest = int(action), -1
+            vm, dest = int(action), UNMASKED
         else:
             vm, dest = -1, int(action)
         if max(vm, dest) < 0 or (self.form == "joint" and min(vm, dest) < 0):
@@ -182,6 +182,7 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
             self._last_move = mover, int(stride * before.vm_pm[mover] + before.vm_numa[mover]), dest
         if dest >= 0:
             self._moves = moves
+        self._unmasked = dest == UNMASKED
         return reward, outcome == ENDED
 
     def destination_mask(self, vm: int) -> np.ndarray:
@@ -212,12 +213,22 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
                 "environment with form='plies', whose masks are exact, or ask "
                 "destination_mask(vm)"
             )
-        return super()._action_masks()
+        return self._legal()[: self.n_actions].astype(np.bool_)
+
+    def _legal(self) -> np.ndarray:
+        """Return the present ply's mask, int8; that of the second ply is made when it is needed."""
+        e = self.episode
+        chosen = int(e.ints[CHOSEN])
+        if chosen < 0:
+            return e.vm_legal
+        if self._unmasked:
+            destination_mask(e.ints, chosen, e.dest_legal)
+            self._unmasked = False
+        return e.dest_legal
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         episode = self.episode if seed is None else self.start_of(self._drawn_after(seed)[0])[0]
-        second = episode.ints[CHOSEN] >= 0
-        legal = np.flatnonzero(episode.dest_legal if second else episode.vm_legal)
+        legal = np.flatnonzero(self._legal() if seed is None else episode.vm_legal)
         action = rng.choice(legal) if len(legal) else np.int64(0)
         if self.form == "plies":
             return action
@@ -257,7 +268,7 @@ class VMReschedulingEnv(FamilyEnv[Cluster]):
     def _observation(self) -> Observation:
         e = self.episode
         chosen = int(e.ints[CHOSEN])
-        legal = e.vm_legal if chosen < 0 else e.dest_legal
+        legal = self._legal()
         masks = {}
         if self.form == "joint":
             masks["destinations"] = np.zeros(

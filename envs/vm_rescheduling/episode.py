@@ -36,6 +36,7 @@ from .packed import (
 )
 
 ILLEGAL, GOES_ON, ENDED = -1, 0, 1
+UNMASKED = -2  # in place of a destination: see play
 
 
 @njit(cache=True)
@@ -331,7 +332,8 @@ def play(
         vm_legal: int8 [N]; the first ply's mask, written to.
         dest_legal: int8 [N]; the second ply's mask, written to.
         vm: VM to choose, V to stop, or -1 where it has been chosen already.
-        dest: destination `S * pm + place` of the chosen VM, or -1 to play the first ply alone.
+        dest: destination `S * pm + place` of the chosen VM, or -1 to play the first ply alone;
+            UNMASKED to play it without the second ply's mask, which takes longer than the ply.
 
     Returns:
         ILLEGAL (nothing has changed), GOES_ON or ENDED; the reward; the objective; the fragment
@@ -352,7 +354,8 @@ def play(
             outcome = ENDED
         elif dest < 0:
             ints[CHOSEN] = vm
-            destinations(static, state, vm, dest_legal)
+            if dest != UNMASKED:
+                destinations(static, state, vm, dest_legal)
     chosen = ints[CHOSEN] if vm < 0 else vm
     if outcome == GOES_ON and dest >= 0:
         stride = static.stride
