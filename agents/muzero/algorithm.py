@@ -62,6 +62,8 @@ class MuZeroConfig(AlgorithmConfig):
         self.lr = 1e-3
         self.gamma = 0.997
         self.grad_clip = 5.0
+        # With a known model, the dynamics' weights take no part.
+        self.torch_ddp_kwargs = {"find_unused_parameters": True}
         self.train_batch_size_per_learner = 128
         self.network: Any = f"{package}.agents.muzero.networks:MLP"
         self.network_config: dict[str, Any] = {}
