@@ -63,6 +63,8 @@ def serve(channel: Channel) -> None:
         problem = registry.load_problem(start.family)
         contender = registry.load_contender(start.family, start.contender)
         warm_up(contender, problem, start.budget.seconds)
+        gc.collect()
+        gc.freeze()  # collections between runs then look at what runs leave behind, no more
     except Exception as error:
         _send(channel, _failed(0, error, "before the first instance: "))
         return
