@@ -15,8 +15,13 @@ import numpy as np
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
+from ...envs.memory_mapping.dynamics import DROP
 from ...envs.memory_mapping.problem import PROBLEM
-from ...methods.memory_mapping.local_search import search
+from ...methods.memory_mapping import greedy
+from ...methods.memory_mapping.best import Best
+from ...methods.memory_mapping.local_search import improve, search
+from ...methods.memory_mapping.long import LONG, NEVER, play_within
+from ...methods.memory_mapping.wishes import wishes_of
 from ..checkpoints import SHIPPED, kept_by_content, load_network
 from .lookahead import LEAST_DOUBT, Lookahead
 from .network import DecisionPolicy
@@ -24,8 +29,8 @@ from .playing import Player, Weights, take_weights
 
 PPO, MUZERO = SHIPPED / "memory_mapping_ppo", SHIPPED / "memory_mapping_muzero"
 TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # the samples take turns at these
-NEVER = 1 << 62  # ps; later than any plan ends
 RESERVE_S = 0.005  # kept back for returning the plan
+POLICY_SHARE = 0.5  # of the seconds; what the first plan has not decided by then is in slow memory
 SAMPLES_SHARE = 0.1  # share of the seconds for sampling plans to start from
 MOST_SAMPLES = 48
 STARTS = 4  # samples that local search starts from
@@ -63,11 +68,14 @@ def solve_ppo(instance: Program, budget: Budget, seed: int, policy: Path = PPO) 
     clock = budget.start()
     rng = np.random.default_rng(seed)
     player = Player(instance, load_weights(policy))
-    best, plan, slowest = NEVER, np.zeros(0, np.int64), 0.0
+    best, plan, slowest = NEVER, np.full(len(player.fixed), DROP, np.int64), 0.0
+    until = POLICY_SHARE * budget.seconds
     while best == NEVER or not (clock.expired or clock.remaining < RESERVE_S + slowest):
         began = clock.elapsed
-        time = player.play(_temperature(clock.evaluations), rng)
+        time = player.play_within(clock, until, _temperature(clock.evaluations), rng)
         clock.evaluations += 1
+        if time == NEVER:
+            break
         if time < best:
             best, plan = time, player.state.actions.copy()
             clock.incumbent(plan)
@@ -79,7 +87,8 @@ def solve_muzero(instance: Program, budget: Budget, seed: int, policy: Path = MU
     """Plan by MuZero's search on the known model; see lookahead.py.
 
     The search starts from the best of some sampled plans. HEATS take turns, each from the best
-    plan; when none of them improves it, the search starts again from another sample.
+    plan; when none of them improves it, the search starts again from another sample. Programs
+    of more than LONG decisions are sampled alone, as a search would not end.
 
     Args:
         instance: the program.
@@ -95,9 +104,14 @@ def solve_muzero(instance: Program, budget: Budget, seed: int, policy: Path = MU
     player = Player(instance, load_weights(policy))
     best, plan = _samples(player, clock, rng)[0]
     clock.incumbent(plan)
+    slowest = _seconds_of_a_look(player, clock, plan)
+    if len(plan) > LONG or clock.remaining < RESERVE_S + slowest:
+        return clock.solution(plan)
     lookahead = Lookahead(player, best, plan, ROOTS, SIMULATIONS)
     turn, last, until = 0, 0, 0  # last: the turn that improved the lookahead's plan
-    while lookahead.has_choices and not clock.expired and clock.remaining > RESERVE_S:
+    slowest = 0.0
+    while lookahead.has_choices and not clock.expired and clock.remaining > RESERVE_S + slowest:
+        began = clock.elapsed
         if lookahead.playouts >= until:
             if turn - last > len(HEATS):
                 time = player.play(TEMPERATURES[turn % len(TEMPERATURES)], rng)
@@ -113,12 +127,26 @@ def solve_muzero(instance: Program, budget: Budget, seed: int, policy: Path = MU
                 best, plan = lookahead.time, lookahead.plan
                 clock.incumbent(plan)
         clock.evaluations += lookahead.playouts - played
+        slowest = max(slowest, clock.elapsed - began)
     return clock.solution(plan)
+
+
+def _seconds_of_a_look(player: Player, clock: Clock, plan: np.ndarray) -> float:
+    """Estimate the seconds until the first search ends: its playouts, and asking the policy about
+    the whole plan.
+    """
+    asking = clock.elapsed / max(1, clock.evaluations)
+    began = clock.elapsed
+    play_within(player.static, player.state, wishes_of(plan), clock)
+    return asking + ROOTS * SIMULATIONS / 2 * (clock.elapsed - began)
 
 
 def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = MUZERO) -> Solution:
     """Plan by local search from sampled plans, with changes where the policy would choose
     otherwise.
+
+    In programs of more than LONG decisions the changes are anywhere, and local search starts from
+    the best of the sampled and the greedy plans.
 
     Args:
         instance: the program.
@@ -132,9 +160,19 @@ def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = MUZ
     clock = budget.start()
     rng = np.random.default_rng(seed)
     player = Player(instance, load_weights(policy))
-    starts = [plan for _, plan in _samples(player, clock, rng)[:STARTS]]
+    samples = _samples(player, clock, rng)[:STARTS]
+    if len(samples[0][1]) > LONG:
+        best = Best(instance, clock)
+        for time, plan in samples:
+            best.take(time, plan)
+        greedy.search(best)
+        improve(best, seed)
+        return clock.solution(best.plan)
+    starts, asking_s = [plan for _, plan in samples], clock.elapsed / max(1, clock.evaluations)
 
     def doubts(plan: np.ndarray) -> np.ndarray:
+        if clock.remaining < asking_s:
+            return np.ones(len(plan))
         return player.doubts(plan) + LEAST_DOUBT
 
     asked = clock.elapsed
@@ -160,7 +198,12 @@ def _samples(
     for count in range(MOST_SAMPLES):
         if count and (clock.expired or clock.elapsed > SAMPLES_SHARE * clock.budget.seconds):
             break
-        time = player.play(_temperature(count), rng)
+        until = POLICY_SHARE * clock.budget.seconds
+        time = player.play_within(clock, until, _temperature(count), rng)
         clock.evaluations += 1
+        if time == NEVER:
+            break
         plans[player.state.actions.tobytes()] = time, player.state.actions.copy()
+    if not plans:
+        return [(player.static.all_slow, np.full(len(player.fixed), DROP, np.int64))]
     return sorted(plans.values(), key=lambda pair: pair[0])

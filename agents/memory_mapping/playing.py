@@ -10,15 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from ...core.budget import Budget, Clock
 from ...datasets.memory_mapping.instance import Program
 from ...envs.borrowed import borrow
 from ...envs.memory_mapping.dynamics import (
     COPY,
+    DEAD,
     DROP,
     GOES_ON,
     NO_COPY,
     OUTCOME,
     POSITION,
+    REDONE,
     TIME,
     State,
     Static,
@@ -38,9 +41,14 @@ from ...envs.memory_mapping.observation import (
     observe,
 )
 from ...envs.memory_mapping.static import planning_static
+from ...envs.memory_mapping.stays import previous_uses
+from ...methods.memory_mapping.long import LONG, pass_dead_end, play_within, without_rewinds
 from ...methods.memory_mapping.wishes import choose
 from ..layers import Layer, affine, relu, take_layer
 from .network import ACTIONS, CHANNELS, HEADS, PATCH, PATCHES, DecisionPolicy
+
+SLICE = 500  # decisions between two looks at the clock
+UNLIMITED_S = 1e9
 
 
 class Weights(NamedTuple):
@@ -222,8 +230,11 @@ def rollout(
     desk: Desk,
     temperature: float,
     rng: np.random.Generator,
-) -> int:
-    """Play from the present decision to the end; `state.actions` is then the plan.
+    wishes: np.ndarray,
+    before: np.ndarray,
+    most: int,
+) -> None:
+    """Play on from the present decision, past dead ends; at the end `state.actions` is the plan.
 
     Args:
         static: the program.
@@ -233,12 +244,15 @@ def rollout(
         desk: its buffers.
         temperature: temperature of sampling; 0 takes the likelier choice.
         rng: source of the samples.
-
-    Returns:
-        The time, ps.
+        wishes: int8 [D]; gets 1 for fast memory, but 0 for what led to a dead end.
+        before: int64 [D]; `previous_uses` of the program.
+        most: decisions to make, about, those redone included.
     """
     static, state = borrow(static), borrow(state)
+    until = state.scalars[POSITION] + state.scalars[REDONE] + most
     while state.scalars[OUTCOME] == GOES_ON:
+        if state.scalars[POSITION] + state.scalars[REDONE] >= until:
+            return
         mask = state.mask
         wish = 0
         if mask[DROP] and (mask[NO_COPY] or mask[COPY]):
@@ -249,8 +263,11 @@ def rollout(
             else:
                 odds = np.log(chance + 1e-12) - np.log(1.0 - chance + 1e-12)
                 wish = int(rng.random() < 1.0 / (1.0 + np.exp(-odds / temperature)))
-        step(static, state, choose(state, wish))
-    return int(state.scalars[TIME])
+        action = choose(state, wish)
+        wishes[state.scalars[POSITION]] = action != DROP
+        step(static, state, action)
+        if state.scalars[OUTCOME] == DEAD:
+            pass_dead_end(static, state, wishes, before)
 
 
 @njit(cache=True)
@@ -303,6 +320,7 @@ class Player:
         self.fixed = fixed_features(self.static)
         self.weights = weights
         self.desk = make_desk(len(weights.context.bias))
+        self._before = previous_uses(self.static)
 
     def play(self, temperature: float, rng: np.random.Generator) -> int:
         """Play one plan, which is then in `state.actions`.
@@ -314,11 +332,35 @@ class Player:
         Returns:
             The plan's time, ps.
         """
-        reset(self.static, self.state)
-        time = rollout(
-            self.static, self.state, self.fixed, self.weights, self.desk, temperature, rng
-        )
-        return int(time)
+        return self.play_within(Budget(seconds=UNLIMITED_S).start(), np.inf, temperature, rng)
+
+    def play_within(
+        self, clock: Clock, until: float, temperature: float, rng: np.random.Generator
+    ) -> int:
+        """Play one plan by the policy until a moment, and what is left in slow memory.
+
+        Args:
+            clock: the run's.
+            until: seconds of the clock.
+            temperature: temperature of sampling; 0 takes the likelier choices.
+            rng: source of the samples.
+
+        Returns:
+            The plan's time, ps; NEVER if the clock's seconds ended before the plan did.
+        """
+        state, count = self.state, len(self._before)
+        long = count > LONG
+        static = without_rewinds(self.static) if long else self.static
+        wishes = np.zeros(count, np.int8)
+        reset(static, state)
+        while state.scalars[OUTCOME] == GOES_ON and clock.elapsed < until:
+            rollout(
+                static, state, self.fixed, self.weights, self.desk, temperature, rng, wishes,
+                self._before, SLICE,
+            )  # fmt: skip
+        if state.scalars[OUTCOME] == GOES_ON or long:
+            return play_within(self.static, state, wishes, clock)
+        return int(state.scalars[TIME])
 
     def doubts(self, plan: np.ndarray) -> np.ndarray:
         """Return the probabilities, float64 [D], of the choices that a plan does not make; see

@@ -112,6 +112,9 @@ def _restart(static: Static, state: State) -> None:
     state.slow[:] = static.instr_slow
     state.fast[:] = 0
     state.booked[:] = 0
+    for instr in range(len(state.booked)):
+        state.idle_before[instr] = instr - 1
+        state.idle_after[instr] = instr + 1
     for buffer in range(len(state.valid)):
         state.valid[buffer] = 0 if static.buf_at_start[buffer] else NEVER
     state.offset[:] = -1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...core.contracts import Objective
 from ...datasets.memory_mapping.instance import Program
 from .dynamics import TIME, State, Static
@@ -29,15 +31,9 @@ def saving(static: Static, picoseconds: int) -> float:
 
 def all_fast_bound(static: Static) -> float:
     """An upper bound on the speed-up: everything fast, copies for nothing, capacity no limit."""
-    slow = static.instr_slow.copy()
-    fast = static.instr_slow * 0
-    for decision, instr in enumerate(static.dec_instr):
-        saves = static.dec_slow[decision] > static.dec_fast[decision]
-        if saves:
-            slow[instr] -= static.dec_slow[decision]
-            fast[instr] += static.dec_fast[decision]
-    best = sum(
-        max(int(c), int(s) + int(f))
-        for c, s, f in zip(static.instr_compute, slow, fast, strict=True)
-    )
+    slow, fast = static.instr_slow.copy(), np.zeros_like(static.instr_slow)
+    saves = static.dec_slow > static.dec_fast
+    np.subtract.at(slow, static.dec_instr[saves], static.dec_slow[saves])
+    np.add.at(fast, static.dec_instr[saves], static.dec_fast[saves])
+    best = int(np.maximum(static.instr_compute, slow + fast).sum())
     return static.all_slow / best if best else 1.0

@@ -17,6 +17,7 @@ R_OFFSET, R_TOP, R_START, R_END, R_BUFFER = range(5)
 N_LIVE, N_PAST, FLOOR = range(3)
 KEPT = 24  # instructions that the front reaches back at least
 LAG = 8  # instructions between sweeps
+FEW = 64  # ranges that come to the front for one search, at most; for more, they stay
 HUGE = 1 << 60
 
 
@@ -35,6 +36,9 @@ def best_fit(rects: np.ndarray, counts: np.ndarray, since: int, size: int, capac
     `since` or later is in the way.
     """
     if since < counts[FLOOR]:
+        first = rects.shape[1] - counts[N_PAST]
+        if _past_from(rects, counts, since) - first > FEW:
+            return int(_best_fit_far_back(rects, counts, since, size, capacity))
         _reach_back(rects, counts, since)
     best, best_gap, low = -1, HUGE, 0
     for k in range(counts[N_LIVE]):
@@ -48,6 +52,46 @@ def best_fit(rects: np.ndarray, counts: np.ndarray, since: int, size: int, capac
     if size <= gap < best_gap:
         best = low
     return best
+
+
+@njit(cache=True)
+def _past_from(rects: np.ndarray, counts: np.ndarray, end: int) -> int:
+    """The first column of the back whose range ends before instruction `end`."""
+    low, high = rects.shape[1] - counts[N_PAST], rects.shape[1]
+    while low < high:
+        middle = (low + high) // 2
+        if rects[R_END, middle] >= end:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low)
+
+
+@njit(cache=True)
+def _best_fit_far_back(
+    rects: np.ndarray, counts: np.ndarray, since: int, size: int, capacity: int
+) -> int:
+    """`best_fit` before the floor, with the ranges left where they are.
+
+    The last to end are looked at first, as they mostly leave no gap already.
+    """
+    live, first = counts[N_LIVE], rects.shape[1] - counts[N_PAST]
+    there = _past_from(rects, counts, since) - first
+    taken = min(FEW, there)
+    while True:
+        offsets = np.concatenate((rects[R_OFFSET, :live], rects[R_OFFSET, first : first + taken]))
+        tops = np.concatenate((rects[R_TOP, :live], rects[R_TOP, first : first + taken]))
+        found, smallest, low = -1, HUGE, 0
+        for k in np.argsort(offsets):
+            gap = offsets[k] - low
+            if size <= gap < smallest:
+                found, smallest = low, gap
+            low = max(low, tops[k])
+        if size <= capacity - low < smallest:
+            found = low
+        if found < 0 or taken == there:
+            return int(found)
+        taken = min(4 * taken, there)
 
 
 @njit(cache=True)
@@ -77,7 +121,7 @@ def hold(rects: np.ndarray, counts: np.ndarray, buffer: int, was: int, end: int)
             rects[R_END, k] = end
             return
     first = rects.shape[1] - counts[N_PAST]
-    for k in range(first, rects.shape[1]):
+    for k in range(_past_from(rects, counts, was + 1), rects.shape[1]):
         if rects[R_BUFFER, k] == buffer and rects[R_END, k] == was:
             offset, top, start = rects[R_OFFSET, k], rects[R_TOP, k], rects[R_START, k]
             for hole in range(k, first, -1):
@@ -133,24 +177,24 @@ def _insert(
 def _sweep(rects: np.ndarray, counts: np.ndarray, floor: int) -> None:
     """Raises the floor: what ended before it goes to the back."""
     kept, width = 0, rects.shape[1]
-    for k in range(counts[N_LIVE]):
-        offset, top, start = rects[R_OFFSET, k], rects[R_TOP, k], rects[R_START, k]
-        end, buffer = rects[R_END, k], rects[R_BUFFER, k]
+    front = rects[:, : counts[N_LIVE]].copy()  # the back may grow over it
+    for k in range(front.shape[1]):
+        offset, top, start = front[R_OFFSET, k], front[R_TOP, k], front[R_START, k]
+        end, buffer = front[R_END, k], front[R_BUFFER, k]
+        hole = kept
         if end >= floor:
-            if kept < k:
-                _move(rects, k, kept)
             kept += 1
-            continue
-        hole = width - counts[N_PAST] - 1
-        while hole + 1 < width and rects[R_END, hole + 1] > end:
-            _move(rects, hole + 1, hole)
-            hole += 1
+        else:
+            hole = width - counts[N_PAST] - 1
+            while hole + 1 < width and rects[R_END, hole + 1] > end:
+                _move(rects, hole + 1, hole)
+                hole += 1
+            counts[N_PAST] += 1
         rects[R_OFFSET, hole] = offset
         rects[R_TOP, hole] = top
         rects[R_START, hole] = start
         rects[R_END, hole] = end
         rects[R_BUFFER, hole] = buffer
-        counts[N_PAST] += 1
     counts[N_LIVE] = kept
     counts[FLOOR] = floor
 

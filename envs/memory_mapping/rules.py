@@ -55,15 +55,50 @@ def idle(static: Static, state: State, instr: int) -> int:
 
 
 @njit(cache=True, inline="always")
+def last_idle(static: Static, state: State, instr: int) -> int:
+    """The last instruction up to `instr`, all decided, with idle time; -1 if there is none.
+
+    What has no idle time has none until a rewind, so the way is noted and shortened.
+    """
+    at = instr
+    while at >= 0 and idle(static, state, at) == 0:
+        at = state.idle_before[at]
+    while instr > at:
+        further = state.idle_before[instr]
+        state.idle_before[instr] = at
+        instr = further
+    return int(at)
+
+
+@njit(cache=True, inline="always")
+def next_idle(static: Static, state: State, instr: int, end: int) -> int:
+    """The first instruction from `instr` to before `end`, all decided, with idle time; `end` or
+    more if there is none.
+    """
+    at = instr
+    while at < end and idle(static, state, at) == 0:
+        at = state.idle_after[at]
+    while instr < at:
+        further = state.idle_after[instr]
+        state.idle_after[instr] = at
+        instr = further
+    return int(at)
+
+
+@njit(cache=True, inline="always")
 def book(static: Static, state: State, first: int, last: int, amount: int, forward: bool) -> int:
     """Books slow memory's idle time in first..last, from either end; returns what is left over."""
-    for k in range(last - first + 1):
-        instr = first + k if forward else last - k
+    instr = first - 1 if forward else last + 1
+    while amount > 0:
+        if forward:
+            instr = next_idle(static, state, instr + 1, last + 1)
+        else:
+            instr = last_idle(static, state, instr - 1)
+        if not first <= instr <= last:
+            break
         part = min(amount, idle(static, state, instr))
         state.booked[instr] += part
         amount -= part
-        if amount == 0:
-            break
     return amount
 
 
@@ -108,8 +143,9 @@ def _look_for_copy(static: Static, state: State, d: int, valid: int) -> None:
         first = max(valid, static.rings[ring - 1, FIRST] if ring > outer else 0)
         start = before
         while left > 0 and start > first:
-            start -= 1
-            left -= idle(static, state, start)
+            start = last_idle(static, state, start - 1)
+            if start >= first:
+                left -= idle(static, state, start)
         if left > 0:
             continue
         # Of a loop passed over, all trips may be needed.
@@ -140,7 +176,9 @@ def make_rules(looped: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
         if looped:
             instr, before, left = _window(static, d, wrote)
         while instr < before:
-            left -= idle(static, state, instr)
+            instr = next_idle(static, state, instr, before)
+            if instr < before:
+                left -= idle(static, state, instr)
             if left <= 0:
                 break
             instr += 1
@@ -222,8 +260,9 @@ def make_rules(looped: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
             return
         left, start = static.buf_copy[buffer], instr
         while left > 0 and start > valid:
-            start -= 1
-            left -= idle(static, state, start)
+            start = last_idle(static, state, start - 1)
+            if start >= valid:
+                left -= idle(static, state, start)
         if left <= 0:
             offset = best_fit(state.rects, state.counts, start, size, static.capacity)
             pending[P_COPY_OFFSET] = offset

@@ -39,6 +39,10 @@ class State(NamedTuple):
     slow: np.ndarray  # int64 [I]; slow memory's time of the instruction's own operands
     fast: np.ndarray  # int64 [I]; fast memory's time
     booked: np.ndarray  # int64 [I]; slow memory's time booked by copies
+    idle_before: (
+        np.ndarray
+    )  # int64 [I]; where to look backward if it has no idle time; see rules.py
+    idle_after: np.ndarray  # int64 [I]; where to look forward
     valid: np.ndarray  # int64 [B]; first instruction with a valid slow copy, NEVER for none
     offset: np.ndarray  # int64 [B]; of the fast copy
     birth: np.ndarray  # int64 [B]; instruction that the fast copy is there since
@@ -62,6 +66,8 @@ def empty_state(static: Static) -> State:
         slow=np.zeros(i, np.int64),
         fast=np.zeros(i, np.int64),
         booked=np.zeros(i, np.int64),
+        idle_before=np.zeros(i, np.int64),
+        idle_after=np.zeros(i, np.int64),
         valid=np.zeros(b, np.int64),
         offset=np.zeros(b, np.int64),
         birth=np.zeros(b, np.int64),

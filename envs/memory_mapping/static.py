@@ -88,7 +88,9 @@ def make_static(program: Program) -> Static:
     dec_next = np.full(count, count, np.int64)
     again = buffer[by_buffer][:-1] == buffer[by_buffer][1:]
     dec_next[by_buffer[:-1][again]] = by_buffer[1:][again]
-    until = np.append(instr, 0)[np.where(dec_next < count, dec_next, np.arange(count))]
+    until = instr.copy()
+    used_again = np.flatnonzero(dec_next < count)
+    until[used_again] = instr[dec_next[used_again]]
     if dead_end != RESERVE:
         until[a.at_end[used[buffer]]] = program.n_instrs - 1
     align = program.alignment

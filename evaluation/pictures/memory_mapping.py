@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from ...core.contracts import Picture
 from ...core.results import Row
@@ -27,6 +27,8 @@ from ...envs.memory_mapping.render import BUFFER_COLORS, COPY_COLOR, IDLE_COLOR,
 from .common import DPI, best_per_contender, drawable, largest_readable, png
 
 READABLE_DECISIONS = 700
+READABLE_INSTRUCTIONS = 1000  # with more of them, buffers are drawn without edges
+MOST_WRITE_BACKS = 1000  # that are marked
 MOST_TIMELINES = 2
 MOST_CURVES = 7
 
@@ -84,33 +86,32 @@ def _timeline(program: Program, played: _Played) -> Picture:
     figure = Figure(figsize=(10, 6.2), dpi=DPI, layout="constrained")
     top, low = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     mib = 2**20
-    for offset, above, start, end, buffer in all_ranges(state.rects, state.counts).T.tolist():
-        color = BUFFER_COLORS[buffer % len(BUFFER_COLORS)]
-        top.add_patch(
-            Rectangle(
-                (start, offset / mib),
-                end + 1 - start,
-                (above - offset) / mib,
-                facecolor=_rgb(color),
-                edgecolor="white",
-                linewidth=0.5,
-            )
+    offset, above, start, end, buffer = all_ranges(state.rects, state.counts)
+    corners = [[start, offset], [start, above], [end + 1, above], [end + 1, offset]]
+    top.add_collection(
+        PolyCollection(
+            list(np.array(corners).transpose(2, 0, 1) / (1, mib)),
+            facecolors=np.array(BUFFER_COLORS)[buffer % len(BUFFER_COLORS)] / 255,
+            edgecolors="white",
+            linewidths=0.5 if instrs <= READABLE_INSTRUCTIONS else 0.0,
         )
-    for decision in np.flatnonzero(state.moves[:, COPY_START] >= 0).tolist():
-        start, before = (
-            int(state.moves[decision, COPY_START]),
-            copied_before(static, state, decision),
-        )
-        height = int(state.moves[decision, OFFSET]) / mib
-        top.plot([start, before], [height, height], color=_rgb(COPY_COLOR), linewidth=2)
-    for decision in np.flatnonzero(state.moves[:, EVICT_END] >= 0).tolist():
-        low.axvline(int(state.moves[decision, EVICT_END]) + 0.5, color="#999999", linewidth=0.4)
+    )
+    copies = np.flatnonzero(state.moves[:, COPY_START] >= 0)
+    begun, height = state.moves[copies, COPY_START], state.moves[copies, OFFSET] / mib
+    done = [copied_before(static, state, copy) for copy in copies.tolist()]
+    top.hlines(height, begun, done, color=_rgb(COPY_COLOR), linewidth=2)
+    written_back = state.moves[:, EVICT_END]
+    for instr in np.unique(written_back[written_back >= 0])[:MOST_WRITE_BACKS].tolist():
+        low.axvline(instr + 0.5, color="#999999", linewidth=0.4)
     times = np.maximum(static.instr_compute, state.slow + state.fast) / 1e6
-    at = np.arange(instrs)
+    edges = np.arange(instrs + 1)
     own, booked = state.slow / 1e6, state.booked / 1e6
-    low.bar(at, times, 1.0, align="edge", color=_rgb(IDLE_COLOR), label="idle")
-    low.bar(at, own, 1.0, align="edge", color=_rgb(OWN_COLOR), label="operands")
-    low.bar(at, booked, 1.0, bottom=own, align="edge", color=_rgb(COPY_COLOR), label="copies")
+    for name, height, base, color in (
+        ("idle", times, 0.0, IDLE_COLOR),
+        ("operands", own, 0.0, OWN_COLOR),
+        ("copies", own + booked, own, COPY_COLOR),
+    ):
+        low.stairs(height, edges, baseline=base, fill=True, color=_rgb(color), label=name)
     stall = int(state.scalars[STALL]) / 1e6
     if stall:
         low.bar([instrs], [stall], 1.0, align="edge", color="#D00000", label="stall at the end")

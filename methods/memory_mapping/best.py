@@ -8,7 +8,8 @@ from ...core.budget import Clock
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import DROP, make_state
 from ...envs.memory_mapping.static import planning_static
-from .wishes import play_wishes, wishes_of
+from .long import NEVER, play_within
+from .wishes import wishes_of
 
 
 class Best:
@@ -39,11 +40,15 @@ class Best:
         return wishes_of(self.plan)
 
     def try_wishes(self, wishes: np.ndarray) -> int:
-        """Play wishes, int8 [D], out; keep the plan if it is the best, and return its time, ps."""
-        time = play_wishes(self.static, self.state, wishes)
+        """Play wishes, int8 [D], out; keep the plan if it is the best, and return its time, ps.
+
+        The time is NEVER if the seconds end first.
+        """
+        time = play_within(self.static, self.state, wishes, self.clock)
         self.clock.evaluations += 1
-        self.take(time, self.state.actions)
-        return int(time)
+        if time < NEVER:
+            self.take(time, self.state.actions)
+        return time
 
     def take(self, time: int, plan: np.ndarray) -> None:
         """Keep a legal plan if it is the best.

@@ -16,6 +16,7 @@ from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.borrowed import borrow
 from ...envs.memory_mapping.dynamics import (
+    DEAD,
     DROP,
     GOES_ON,
     OUTCOME,
@@ -31,13 +32,16 @@ from ...envs.memory_mapping.dynamics import (
 from ...envs.memory_mapping.packed import pack, unpack
 from . import threshold
 from .best import Best
+from .long import LONG, NEVER, without_rewinds
 from .wishes import choose, wishes_of
 
 START_SHARE = 0.25  # share of the seconds for the threshold sweep
 GIVEN_START_SHARE = 0.05  # the same if plans to start from are given
 RACE_SHARE = 0.4  # share of the time for choosing among several starts
 GUIDED = 0.65  # share of the changes that a guide places
-MARKS = 16  # saved states along the plan
+MARKS, FEW_MARKS = 16, 4  # saved states along the plan; along a long one
+LONG_PLAY_S = 1e-6  # most seconds that a play takes, for each decision of a long plan
+LONG_SETUP_S = 4e-6  # the same of the saved states
 ROUND_S = 0.004  # seconds between looks at the clock
 MOST_PLAYS = 4096  # between two looks at the clock
 HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # temperature of each round, as a share of the all-slow time
@@ -122,6 +126,8 @@ def improve(
         if clock.expired:
             break
         time = best.try_wishes(wishes_of(start))
+        if time == NEVER:
+            break
         plan = best.state.actions.copy()
         if not any(np.array_equal(plan, trail.plan) for trail in trails):
             trails.append(_Trail(plan, time))
@@ -147,10 +153,22 @@ def _follow(
     """Continue a search for `seconds` and at most `most` plays."""
     clock, static = best.clock, best.static
     until, last = clock.elapsed + seconds, trail.played + most
-    rows = np.stack([pack(static)] * (2 * MARKS))
+    marks, reserve = MARKS, 0.0
+    if len(trail.plan) > LONG:
+        # Changes that lead to dead ends are not kept, as going back takes too long.
+        static, marks = without_rewinds(static), FEW_MARKS
+        reserve = LONG_PLAY_S * len(trail.plan)
+        if min(clock.remaining, seconds) < LONG_SETUP_S * len(trail.plan) + reserve:
+            return
+    rows = np.stack([pack(static)] * (2 * marks))
     plays, current, odds, time = 1, np.zeros(0, np.int8), np.zeros(0), 0
     trial = np.zeros(len(trail.plan), np.int8)
-    while not clock.expired and clock.elapsed <= until and trail.played < last:
+    while (
+        not clock.expired
+        and clock.remaining > reserve
+        and clock.elapsed <= until
+        and trail.played < last
+    ):
         if not len(current) or trail.played % PERIOD == 0:
             current = wishes_of(trail.plan)
             time = _save_marks(static, best.state, current, rows)
@@ -320,6 +338,8 @@ def _search(
                 restore_state(unpack(rows[marks + next_mark])[1], state)
                 next_mark += 1
             step(static, state, choose(state, trial[at]))
+        if state.scalars[OUTCOME] == DEAD:
+            continue
         reached = state.scalars[TIME]
         if reached < best:
             best = reached

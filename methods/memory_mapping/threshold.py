@@ -24,12 +24,19 @@ def search(best: Best, seconds: float = np.inf, coarse: bool = False) -> None:
     until = best.clock.elapsed + seconds
     greedy.search(best)
     table = priorities(best.static)
-    ladders = [np.unique(row)[::-1] for row in table]
+    ladders: dict[int, np.ndarray] = {}
     tried: set[bytes] = set()
-    strides = [max(1, -(-len(ladder) // COARSE)) for ladder in ladders]
+    finer = 1  # how much finer than the coarse sweep
     while True:
-        for row, ladder, stride in zip(table, ladders, strides, strict=True):
-            for threshold in ladder[::stride]:
+        most = 1
+        for number, row in enumerate(table):
+            if best.clock.expired or best.clock.elapsed > until:
+                return
+            if number not in ladders:
+                ladders[number] = np.unique(row)[::-1]
+            stride = max(1, -(-len(ladders[number]) // (COARSE * finer)))
+            most = max(most, stride)
+            for threshold in ladders[number][::stride]:
                 if best.clock.expired or best.clock.elapsed > until:
                     return
                 wishes = (row >= threshold).astype(np.int8)
@@ -37,9 +44,9 @@ def search(best: Best, seconds: float = np.inf, coarse: bool = False) -> None:
                 if key not in tried:
                     tried.add(key)
                     best.try_wishes(wishes)
-        if coarse or max(strides) == 1:
+        if coarse or most == 1:
             return
-        strides = [-(-stride // 4) for stride in strides]
+        finer *= 4
 
 
 def priorities(static: Static) -> np.ndarray:

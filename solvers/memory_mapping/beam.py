@@ -29,6 +29,8 @@ MAX_WIDTH = 256
 # Discount, from each next use to the following one, of the time that a buffer in fast memory saves.
 HOPES = (0.5, 0.9, 0.2)
 AHEAD = 3  # next uses counted
+BEHIND = 4096  # last decisions whose next uses are counted
+MOST_BYTES = 2**30  # of all states; wider beams are left out
 STATES_A_LOOK = 16  # states expanded between two looks at the clock, at least a layer
 
 
@@ -45,9 +47,11 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     best = Best(instance, clock)
     greedy.search(best)
+    if clock.expired:
+        return clock.solution(best.plan)
     saves, packed = benefits(best.static), pack(best.static)
     width = 1
-    while not clock.expired and width <= MAX_WIDTH:
+    while not clock.expired and width <= MAX_WIDTH and 3 * width * packed.nbytes <= MOST_BYTES:
         rows = np.stack([packed] * (3 * width))
         for hope in HOPES:
             if not _pass(best, rows, width, saves, hope):
@@ -104,7 +108,7 @@ def _expected_time(
     if at == count:
         return expected, 0.0
     instr = static.dec_instr[at]
-    for back in range(at - 1, -1, -1):
+    for back in range(at - 1, max(-1, at - 1 - BEHIND), -1):
         d = static.dec_next[back]
         if d < at or d == count:
             continue

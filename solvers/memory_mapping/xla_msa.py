@@ -9,6 +9,8 @@ XLA, what a loop carries is in fast memory throughout it, or copied in before it
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +26,8 @@ from ...methods.memory_mapping.best import Best
 # Ratios of XLA's test fixtures; those of its backends are not published.
 R_MIN, R_PREFERRED, R_MAX = 0.8, 1.5, 10.0
 MOST_EARLIER = 100  # starts tried before the preferred one, about
+SHARE = 0.5  # of the seconds for the assignment; the rest is for its replay
+BUCKET = 64  # instructions whose chunks are listed together
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
@@ -36,11 +40,11 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     best = Best(instance, clock)
-    best.try_wishes(assign(best.static, clock))
+    best.try_wishes(assign(best.static, clock, SHARE * budget.seconds))
     return clock.solution(best.plan)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Chunk:
     """An address range, held over instructions start..end (inclusive)."""
 
@@ -59,7 +63,8 @@ class _Plan:
         elapsed: int64 [I+1]; all-slow time before each instruction, ps.
         prefetch, evict: int64 [I]; slow memory's free time left to either kind of copy, ps. XLA
             keeps a pool for each.
-        chunks: address ranges taken.
+        longest: the longest time that a value may stay or a prefetch may take, ps.
+        chunks: address ranges taken, by BUCKET instructions that they are held in.
         wishes: int8 [D]; 1 for uses in fast memory.
     """
 
@@ -67,12 +72,30 @@ class _Plan:
     elapsed: np.ndarray
     prefetch: np.ndarray
     evict: np.ndarray
-    chunks: list[_Chunk] = field(default_factory=list)
+    longest: float
+    chunks: dict[int, dict[_Chunk, None]] = field(default_factory=lambda: defaultdict(dict))
     wishes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
 
     def between(self, start: int, end: int) -> int:
         """Return the all-slow time strictly between two instructions, ps."""
         return int(self.elapsed[end] - self.elapsed[min(start + 1, end)])
+
+    def take(self, chunk: _Chunk) -> None:
+        """List a chunk in the buckets it is held in."""
+        for bucket in range(chunk.start // BUCKET, chunk.end // BUCKET + 1):
+            self.chunks[bucket][chunk] = None
+
+    def give_back(self, chunk: _Chunk) -> None:
+        """Undo `take`."""
+        for bucket in range(chunk.start // BUCKET, chunk.end // BUCKET + 1):
+            self.chunks[bucket].pop(chunk, None)
+
+    def taken(self, start: int, end: int) -> Iterator[_Chunk]:
+        """Yield the chunks held in any of the instructions start..end, some of them repeatedly."""
+        for bucket in range(start // BUCKET, end // BUCKET + 1):
+            for chunk in self.chunks[bucket]:
+                if chunk.start <= end and chunk.end >= start:
+                    yield chunk
 
 
 def assign(static: Static, clock: Clock, seconds: float = np.inf) -> np.ndarray:
@@ -93,6 +116,7 @@ def assign(static: Static, clock: Clock, seconds: float = np.inf) -> np.ndarray:
         elapsed=np.concatenate([[0], np.cumsum(times)]),
         prefetch=times.copy(),
         evict=times.copy(),
+        longest=_longest(static),
         wishes=np.zeros(len(static.dec_instr), np.int8),
     )
     uses: list[list[int]] = [[] for _ in static.buf_size]
@@ -144,7 +168,7 @@ def _place_value(plan: _Plan, decisions: list[int], buffer: int) -> None:
     before = -1
     only_fast = False
     made_at = -1
-    chunks_before = len(plan.chunks)
+    own: list[_Chunk] = []
     for d in decisions:
         instr = int(static.dec_instr[d])
         until = int(static.dec_until[d]) if static.dec_writes[d] else instr
@@ -154,21 +178,25 @@ def _place_value(plan: _Plan, decisions: list[int], buffer: int) -> None:
         if ring != NONE:  # what a loop carries is there from its begin to its end
             start, until = int(static.rings[ring, FIRST]), max(until, int(static.rings[ring, LAST]))
             copy = int(static.rings[ring, TIME_BEFORE])
-        stays = held is not None and plan.between(before, instr) <= _longest(plan)
+        stays = held is not None and plan.between(before, instr) <= plan.longest
         if stays and held is not None and _is_free(plan, held, held.end + 1, until):
             held.end = max(held.end, until)
+            plan.take(held)
             plan.wishes[d] = 1
         elif static.dec_makes[d]:
             held = _allocate(plan, buffer, start, until)
             plan.wishes[d] = held is not None
+            own += [held] if held is not None else []
         else:
             if only_fast and not _evict(plan, buffer, made_at, start):
                 plan.wishes[decisions] = 0  # rolled back: the value stays in slow memory
-                del plan.chunks[chunks_before:]
+                for chunk in own:
+                    plan.give_back(chunk)
                 return
             only_fast = False
             held = _prefetch(plan, d, copy, max(before, made_at), start, until)
             plan.wishes[d] = held is not None
+            own += [held] if held is not None else []
         if static.dec_writes[d]:
             made_at = instr
             only_fast = bool(plan.wishes[d]) and static.dead_end != RESERVE
@@ -177,9 +205,8 @@ def _place_value(plan: _Plan, decisions: list[int], buffer: int) -> None:
         before = instr
 
 
-def _longest(plan: _Plan) -> float:
+def _longest(static: Static) -> float:
     """Return the longest time that a value may stay or a prefetch may take, ps."""
-    static = plan.static
     a_byte = static.buf_copy.max() / max(1, int(static.buf_size[static.buf_copy.argmax()]))
     return float(R_MAX * a_byte * static.capacity)
 
@@ -188,21 +215,15 @@ def _is_free(plan: _Plan, chunk: _Chunk, start: int, end: int) -> bool:
     """Return whether a chunk's addresses are free of other chunks over instructions start..end."""
     top = chunk.offset + chunk.size
     return all(
-        other is chunk
-        or other.end < start
-        or other.start > end
-        or other.offset >= top
-        or other.offset + other.size <= chunk.offset
-        for other in plan.chunks
+        other is chunk or other.offset >= top or other.offset + other.size <= chunk.offset
+        for other in plan.taken(start, end)
     )
 
 
 def _allocate(plan: _Plan, buffer: int, start: int, end: int) -> _Chunk | None:
     """Take the range in the smallest gap that is free over start..end; None if none fits."""
     size, capacity = int(plan.static.buf_size[buffer]), plan.static.capacity
-    taken = sorted(
-        (c.offset, c.offset + c.size) for c in plan.chunks if c.start <= end and c.end >= start
-    )
+    taken = sorted({(c.offset, c.offset + c.size) for c in plan.taken(start, end)})
     offset, smallest, low = -1, capacity + 1, 0
     for bottom, top in [*taken, (capacity, capacity)]:
         if size <= bottom - low < smallest:
@@ -210,8 +231,9 @@ def _allocate(plan: _Plan, buffer: int, start: int, end: int) -> _Chunk | None:
         low = max(low, top)
     if offset < 0:
         return None
-    plan.chunks.append(_Chunk(offset, size, start, end))
-    return plan.chunks[-1]
+    chunk = _Chunk(offset, size, start, end)
+    plan.take(chunk)
+    return chunk
 
 
 def _evict(plan: _Plan, buffer: int, made_at: int, use: int) -> bool:
@@ -227,6 +249,8 @@ def _book(pool: np.ndarray, start: int, end: int, amount: int) -> bool:
         part = min(int(pool[instr]), amount)
         pool[instr] -= part
         amount -= part
+        if amount == 0:
+            break
     return True
 
 
@@ -262,16 +286,14 @@ def starts(plan: _Plan, d: int, copy: int, after: int, use: int) -> list[int]:
     static = plan.static
     inside = use == int(static.dec_instr[d])  # a copy before a loop does not shorten the time to it
     helps = max(0, int(static.dec_slow[d] - static.dec_fast[d])) if inside else 0
-    latest = use - 1
-    while latest >= after and plan.between(latest, use) + helps < R_MIN * copy:
-        latest -= 1
-    earliest = latest
-    while earliest > after and plan.between(earliest - 1, use) <= _longest(plan):
-        earliest -= 1
-    earliest = max(earliest, after)
-    if latest < earliest:
+    # The time between a start and the use falls as the start rises.
+    between = plan.elapsed[use] - plan.elapsed[np.minimum(np.arange(after + 1, use + 1), use)]
+    latest = after + int((between + helps >= R_MIN * copy).sum()) - 1
+    if latest < after:
         return []
-    between = np.array([plan.between(start, use) for start in range(earliest, latest + 1)])
+    too_early = int((between[: latest - after] > plan.longest).sum())
+    earliest = after + too_early
+    between = between[too_early : latest + 1 - after]
     first = int(np.abs(between - R_PREFERRED * copy).argmin())
     later = range(first + 1, len(between))
     earlier = list(range(first - 1, -1, -1))

@@ -49,14 +49,14 @@ TIMES = (
     ),
     Mutant(
         STATIC,
-        "-(-int(n) * rate.denominator // rate.numerator)",
-        "int(n) * rate.denominator // rate.numerator",
+        "-(-n * rate.denominator // rate.numerator)",
+        "n * rate.denominator // rate.numerator",
         "times are rounded down",
     ),
     Mutant(
         STATIC,
-        "round(Fraction(float(seconds)) * PS_PER_S * int(repeat))",
-        "round(Fraction(float(seconds)) * PS_PER_S)",
+        "round(Fraction(seconds) * PS_PER_S * int(repeat))",
+        "round(Fraction(seconds) * PS_PER_S)",
         "computation is counted once, however often a loop repeats it",
     ),
     Mutant(
@@ -103,8 +103,8 @@ TIMES = (
     ),
     Mutant(
         RULES,
-        "instr = first + k if forward else last - k",
-        "instr = last - k if forward else first + k",
+        "book(static, state, first, last, amount, True)",
+        "book(static, state, first, last, amount, False)",
         "time is booked from the wrong end",
     ),
     Mutant(
@@ -296,20 +296,20 @@ SPACE = (
 LIVES = (
     Mutant(
         STATIC,
-        "until[d] = instr[dec_next[d]]\n",
-        "until[d] = instr[dec_next[d]] - 1\n",
+        "until[used_again] = instr[dec_next[used_again]]\n",
+        "until[used_again] = instr[dec_next[used_again]] - 1\n",
         "a fast write is given up just before its next use",
     ),
     Mutant(
         STATIC,
-        "until[d] = program.n_instrs - 1\n",
-        "until[d] = program.n_instrs - 2\n",
+        "until[a.at_end[used[buffer]]] = program.n_instrs - 1\n",
+        "until[a.at_end[used[buffer]]] = program.n_instrs - 2\n",
         "an output is given up before the last instruction",
     ),
     Mutant(
         STATIC,
-        "if a.at_end[used[buffer[d]]] and dead_end != RESERVE:",
-        "if a.at_end[used[buffer[d]]]:",
+        "    if dead_end != RESERVE:\n",
+        "    if True:\n",
         "an output that was written through is held to the end",
     ),
     Mutant(

@@ -100,14 +100,14 @@ COPIES = (
     ),
     Mutant(
         ACCESSES,
-        "row[int(program.op_write[op])] += repeat * int(program.op_bytes[op])",
-        "row[int(program.op_write[op])] += int(program.op_bytes[op])",
+        "traffic = program.instr_repeat[instr] * program.op_bytes",
+        "traffic = program.op_bytes.copy()",
         "traffic is counted once, however often a loop repeats it",
     ),
     Mutant(
         ACCESSES,
-        "    table[away, :2] = 0\n",
-        "    table[away, :1] = 0\n",
+        "program.tensor_pin == AWAY])[access]] = 0",
+        "program.tensor_pin == AWAY])[access] & ~wrote] = 0",
         "writes to the host's memory take slow memory's time",
     ),
     Mutant(
@@ -141,14 +141,14 @@ TRIPS = (
     ),
     Mutant(
         ACCESSES,
-        "if row[4] == 0 and program.op_bytes[op] >= size[buffer]:",
-        "if row[4] == 0 and program.op_bytes[op] > size[buffer]:",
+        "program.op_bytes >= size[buffer[access]]",
+        "program.op_bytes > size[buffer[access]]",
         "what is written whole counts as written in part",
     ),
     Mutant(
         ACCESSES,
-        "                row[4] = -1  # what is read is needed, whatever is written\n",
-        "                pass\n",
+        "    replaces[access[~wrote]] = False  # what is read is needed, whatever is written\n",
+        "",
         "an update in place counts as if nothing were read",
     ),
     Mutant(
@@ -310,15 +310,15 @@ REWINDS = (
     ),
     Mutant(
         OBJECTIVE,
-        "saves = static.dec_slow[decision] > static.dec_fast[decision]",
-        "saves = True",
+        "saves = static.dec_slow > static.dec_fast",
+        "saves = static.dec_slow >= 0",
         "the bound has everything in fast memory, even where that is slower",
         halves=False,
     ),
     Mutant(
         OBJECTIVE,
-        "        max(int(c), int(s) + int(f))\n",
-        "        int(c) + int(s) + int(f)\n",
+        "np.maximum(static.instr_compute, slow + fast).sum()",
+        "(static.instr_compute + slow + fast).sum()",
         "the bound adds computation to the time of memory",
         halves=False,
     ),
