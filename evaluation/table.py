@@ -16,7 +16,7 @@ from ..core.results import Row, Status, plain
 
 SUMMARY, PARQUET = "summary.json", "results.parquet"
 HEAVY = ("actions", "curve")
-ROWS_AT_ONCE = 500  # in a row group of the parquet file
+ROWS_AT_ONCE, STEPS_AT_ONCE = 500, 1_000_000  # in a row group of the parquet file
 TOLERANCE = 1e-6
 
 
@@ -181,11 +181,28 @@ def write_parquet(rows: Iterable[Scored], path: Path) -> None:
     at = light.schema.get_field_index("actions")
     buffer = io.BytesIO()
     with pyarrow.parquet.ParquetWriter(buffer, light.schema) as writer:
-        for start in range(0, len(rows), ROWS_AT_ONCE):  # plans are read from the disk by parts
-            texts = [_as_text(row.actions) for row in rows[start : start + ROWS_AT_ONCE]]
-            part = light.slice(start, ROWS_AT_ONCE)
+        start = 0
+        for end in _ends([len(row.actions) for row in rows]):
+            # Of whole numbers, so that nothing needs `plain`.
+            texts = [json.dumps(list(row.actions)) for row in rows[start:end]]
+            part = light.slice(start, end - start)
             writer.write_table(part.set_column(at, "actions", pyarrow.array(texts)))
+            start = end
     write_bytes(path, buffer.getvalue())
+
+
+def _ends(steps: Sequence[int]) -> Iterator[int]:
+    """Yield where parts of a table end whose plans are in memory at once.
+
+    Args:
+        steps: number of actions of each row.
+    """
+    held = begun = 0
+    for at, count in enumerate(steps):
+        held += count
+        if held > STEPS_AT_ONCE or at + 1 - begun >= ROWS_AT_ONCE or at + 1 == len(steps):
+            yield at + 1
+            held, begun = 0, at + 1
 
 
 def _columns(rows: Sequence[Scored]) -> Iterator[tuple[str, list[Any]]]:
