@@ -23,6 +23,8 @@ def search(best: Best, seconds: float = np.inf, coarse: bool = False) -> None:
     """
     until = best.clock.elapsed + seconds
     greedy.search(best)
+    if best.clock.expired or best.clock.elapsed > until:
+        return
     table = priorities(best.static)
     ladders: dict[int, np.ndarray] = {}
     tried: set[bytes] = set()

@@ -110,6 +110,8 @@ def assign(static: Static, clock: Clock, seconds: float = np.inf) -> np.ndarray:
         Wishes, int8 [D]; 1 for fast memory.
     """
     until = clock.elapsed + seconds
+    if clock.expired:
+        return np.zeros(len(static.dec_instr), np.int8)
     times = np.maximum(static.instr_compute, static.instr_slow)
     plan = _Plan(
         static=static,

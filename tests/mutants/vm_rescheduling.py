@@ -465,8 +465,8 @@ MUTANTS = (
     ),
     Mutant(
         VALIDATE,
-        "    missing = (fragments - cluster.goal_rate * total) / (16 * cluster.cpu_per_core)",
-        "    missing = (fragments - cluster.goal_rate * total) / 16",
+        "    missing = (book.fragments - cluster.goal_rate * book.free) / book.slot",
+        "    missing = (book.fragments - cluster.goal_rate * book.free) / 16",
         "the validator forgets the unit of CPU",
     ),
     Mutant(
