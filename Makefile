@@ -15,7 +15,7 @@ FAMILIES ?= vm_rescheduling memory_mapping
 # One compute thread a process: rollouts and solvers run side by side, and seconds compare.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check check-newest lint types contracts fuzz mutants soak bench clean
+.PHONY: compare test check check-newest lint types contracts fuzz mutants soak cluster bench clean
 
 compare: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym compare $(FAMILIES) --out $(OUT) --resume
@@ -68,6 +68,10 @@ mutants: $(VENV)/dev.stamp
 MINUTES ?= 60
 soak: $(VENV)/run.stamp
 	$(BIN)/python -m sysopt_gym.benchmarks.soak --minutes $(MINUTES)
+
+# Ray clusters of several nodes on this machine, of which nodes and processes are lost.
+cluster: $(VENV)/dev.stamp
+	$(BIN)/pytest -n 0 -m cluster
 
 bench: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym bench

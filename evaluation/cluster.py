@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..agents.ray_clusters import LOCAL, join
+from ..agents.ray_clusters import join
 from ..core import registry
 from ..core.errors import MissingDependencyError, SettingError, SysOptError
 from ..core.notes import note
@@ -53,7 +53,7 @@ def run(
     join are used; nodes that cannot be made to play are left out with a note.
 
     Args:
-        address: of the cluster; LOCAL starts one of this machine alone.
+        address: of the cluster; see agents.ray_clusters.join.
         cells: what to play.
         terms: those of the comparison.
         advance: told of each cell that begins.
@@ -77,10 +77,11 @@ def _connected(address: str) -> Iterator[None]:
             "--ray needs the package 'ray'; install it with pip install 'sysopt-gym[agents]'"
         ) from error
     if ray.is_initialized():
-        if address == LOCAL:
+        there = ray.get_runtime_context().gcs_address
+        if address not in ("auto", there):
             raise SettingError(
-                f"--ray {LOCAL}: this program is connected to a cluster, which may have other "
-                "machines; call ray.shutdown() first, or give the cluster's address"
+                f"--ray {address}: this program is connected to the cluster at {there}; call "
+                "ray.shutdown() first, or give that address"
             )
         yield
         return

@@ -247,7 +247,7 @@ def test_train_hands_over_configuration_and_overrides(
         lambda entry: train if entry == ".agents.training:train" else real(entry),
     )
     run("train", "some_config", "seed=3", "lr=1e-4", "--resume")
-    assert called == [("some_config", {"seed": "3", "lr": "1e-4"}, True)]
+    assert called == [("some_config", {"seed": "3", "lr": "1e-4"}, True, None)]
 
 
 def test_commands_that_make_no_report_need_none_of_the_extras(tmp_path: Path) -> None:

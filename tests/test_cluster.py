@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import ray
 import toy_family
 from ray.cluster_utils import Cluster
 from sysopt_gym.core import registry
@@ -29,7 +30,7 @@ from sysopt_gym.evaluation.runner import Plan, play
 from sysopt_gym.evaluation.schedule import TRIES, Schedule, contender_of
 from sysopt_gym.evaluation.seat import Terms
 
-pytestmark = pytest.mark.usefixtures("toy")
+pytestmark = pytest.mark.usefixtures("toy", "apart")
 BUDGET = Budget(0.3)
 HERE = Path(__file__).parent
 PATIENCE_S = 120.0
@@ -135,6 +136,27 @@ def test_a_contender_that_kills_its_judge_costs_its_own_cell_only(tmp_path: Path
 
 
 @pytest.fixture(scope="module")
+def apart() -> None:
+    """No test before has left this process connected to a cluster."""
+    ray.shutdown()
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_program_that_is_connected_to_another_cluster_is_told_so(
+    tmp_path: Path, nodes: Cluster
+) -> None:
+    ray.init(nodes.address, log_to_driver=False)
+    try:
+        with pytest.raises(SettingError, match=r"connected to the cluster at .* ray\.shutdown"):
+            play(a_plan(["best"], ray="local"), Folder(tmp_path / "local"), quiet=True)
+        (row, *_) = play(a_plan(["best"], ray="auto"), Folder(tmp_path / "auto"), quiet=True)
+        assert row.status == "optimal" and ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
 def nodes() -> Iterator[Cluster]:
     """A cluster of three nodes of one core each."""
     path = os.environ.get("PYTHONPATH", "")
@@ -184,6 +206,7 @@ def test_the_serial_table_comes_of_a_cluster_that_loses_a_node_and_a_process(
     assert all(row.host and row.processor for row in found)
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_contender_that_kills_its_judge_on_ray_costs_its_own_cell_only(
     tmp_path: Path, nodes: Cluster
@@ -199,6 +222,7 @@ def test_a_contender_that_kills_its_judge_on_ray_costs_its_own_cell_only(
 RUN = "import toy_family; toy_family.register(); from sysopt_gym.cli import main; main()"
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_driver_that_is_killed_leaves_nothing_behind_and_goes_on(
     tmp_path: Path, nodes: Cluster
@@ -266,6 +290,7 @@ def bare() -> Iterator[Cluster]:
     cluster.shutdown()
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_node_without_this_package_is_sent_it_and_the_users_files(
     tmp_path: Path, bare: Cluster
@@ -282,6 +307,7 @@ def test_a_node_without_this_package_is_sent_it_and_the_users_files(
     assert list((tmp_path / "cache/sysopt-gym/code").iterdir())
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_node_with_other_packages_that_cannot_be_installed_is_left_out(
     tmp_path: Path, bare: Cluster
@@ -297,6 +323,7 @@ def test_a_node_with_other_packages_that_cannot_be_installed_is_left_out(
         ended(node)
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_node_that_runs_low_on_memory_is_told_as_such(
     tmp_path: Path, bare: Cluster, monkeypatch: pytest.MonkeyPatch
@@ -329,6 +356,7 @@ def test_no_cluster_at_an_address_is_told_before_anything_is_played(tmp_path: Pa
         play(a_plan(["best"], ray="127.0.0.1:1"), Folder(tmp_path), quiet=True)
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_no_node_with_the_cores_that_are_asked_for(
     tmp_path: Path, bare: Cluster, monkeypatch: pytest.MonkeyPatch

@@ -418,7 +418,7 @@ def test_rows_say_what_played(save: Save, file: Path) -> None:
 
 
 def table(rows: list[Scored]) -> dict[tuple[str, str], tuple[Any, ...]]:
-    return {(r.contender, r.instance): (r.status, r.objective, r.actions) for r in rows}
+    return {(r.contender, r.instance): (r.status, r.objective, list(r.actions)) for r in rows}
 
 
 def test_own_contenders_play_in_the_table_and_a_stopped_comparison_goes_on(

@@ -71,6 +71,7 @@ def wait_for(what: Any) -> None:
     raise AssertionError("it never came to hold")
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_killed_runner_comes_back_and_a_killed_node_is_done_without(
     cluster: Cluster, tmp_path: Path
@@ -104,6 +105,7 @@ def test_a_killed_runner_comes_back_and_a_killed_node_is_done_without(
     assert [record.done for record in history.load(moved)] == [1, 2, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_without_any_runner_training_ends_with_what_to_do(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -121,6 +123,7 @@ def test_without_any_runner_training_ends_with_what_to_do(
     assert [record.done for record in history.load(tmp_path / "run")] == [1]
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_an_error_of_the_environment_ends_training_with_remote_runners() -> None:
     def fail(**others: Any) -> None:

@@ -150,6 +150,8 @@ class Lookahead:
         else:
             _go_on(tokens, places, letters, prior, task.banned)
         values = self.pool.add(tokens)
+        # What the time did not do for counts as much as what it comes from.
+        values = np.where(np.isneginf(values), self._values[up, rows], values)
         self._tokens[made, rows], self._values[made, rows] = tokens, values
         self._states[made, rows], self._places[made, rows] = state, places
         leaves.ended[rows] = places == task.length
