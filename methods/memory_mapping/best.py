@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...core.budget import Clock
 from ...datasets.memory_mapping.instance import Program
-from ...envs.memory_mapping.dynamics import DROP, make_state
+from ...envs.memory_mapping.dynamics import (
+    DROP,
+    GOES_ON,
+    OUTCOME,
+    TIME,
+    State,
+    Static,
+    make_state,
+    reset,
+)
 from ...envs.memory_mapping.static import planning_static
-from .long import NEVER, play_within
+from ...envs.memory_mapping.stays import previous_uses
+from .long import LONG, NEVER, SLICE, play_within, without_rewinds
 from .wishes import wishes_of
 
 
@@ -64,3 +76,28 @@ class Best:
     def speedup_of(self, time: float) -> float:
         """Convert a plan's time, ps, to the objective, the speed-up over the all-slow plan."""
         return self.static.all_slow / time if time else 1.0
+
+    def try_slices(
+        self, play: Callable[[Static, State, np.ndarray, np.ndarray, int], None]
+    ) -> None:
+        """Play a plan slice by slice while there are seconds left; keep it if it is the best.
+
+        Args:
+            play: given the program, the state, wishes int8 [D], `previous_uses` of the program and
+                a number of decisions, plays on by about so many, past dead ends, and notes wishes.
+        """
+        static, state, clock = self.static, self.state, self.clock
+        long = len(self.plan) > LONG
+        if long:
+            static = without_rewinds(static)
+        wishes, before = np.zeros(len(self.plan), np.int8), previous_uses(static)
+        reset(static, state)
+        while state.scalars[OUTCOME] == GOES_ON:
+            play(static, state, wishes, before, SLICE)
+            if clock.remaining <= 0 and state.scalars[OUTCOME] == GOES_ON:
+                return
+        if long:
+            self.try_wishes(wishes)
+        else:
+            clock.evaluations += 1
+            self.take(int(state.scalars[TIME]), state.actions)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numba import njit
 
@@ -14,16 +16,14 @@ from ...envs.memory_mapping.dynamics import (
     OUTCOME,
     POSITION,
     REDONE,
-    TIME,
     State,
     Static,
     gain,
-    reset,
     step,
 )
-from ...envs.memory_mapping.stays import find_stays, knapsack, previous_uses
+from ...envs.memory_mapping.stays import find_stays, knapsack
 from .best import Best
-from .long import LONG, SLICE, pass_dead_end, without_rewinds
+from .long import pass_dead_end
 from .wishes import choose
 
 
@@ -34,36 +34,17 @@ def search(best: Best) -> None:
         for always in (True, False):
             if clock.expired:
                 return
-            _try_on_the_fly(best, always, copies)
+            best.try_slices(partial(_on_the_fly, always, copies))
     if not clock.expired:
         best.try_wishes(knapsack(best.static, find_stays(best.static)))
 
 
-def _try_on_the_fly(best: Best, always: bool, copies: bool) -> None:
-    """Make a greedy plan on the fly, while there are seconds left; see `_on_the_fly`."""
-    static, state, clock = best.static, best.state, best.clock
-    long = len(best.plan) > LONG
-    if long:
-        static = without_rewinds(static)
-    wishes, before = np.zeros(len(best.plan), np.int8), previous_uses(static)
-    reset(static, state)
-    while state.scalars[OUTCOME] == GOES_ON:
-        _on_the_fly(static, state, always, copies, wishes, before, SLICE)
-        if clock.remaining <= 0 and state.scalars[OUTCOME] == GOES_ON:
-            return
-    if long:
-        best.try_wishes(wishes)
-    else:
-        clock.evaluations += 1
-        best.take(int(state.scalars[TIME]), state.actions)
-
-
 @njit(cache=True)
 def _on_the_fly(
-    static: Static,
-    state: State,
     always: bool,
     copies: bool,
+    static: Static,
+    state: State,
     wishes: np.ndarray,
     before: np.ndarray,
     most: int,
@@ -71,10 +52,10 @@ def _on_the_fly(
     """Use fast memory wherever that is legal and saves time in the instruction.
 
     Args:
-        static: the program.
-        state: played on, past dead ends.
         always: whether to use fast memory where it saves no time now, too; a later use may profit.
         copies: whether copies are allowed.
+        static: the program.
+        state: played on, past dead ends.
         wishes: int8 [D]; gets 1 for fast memory, but 0 for what led to a dead end.
         before: int64 [D]; `previous_uses` of the program.
         most: decisions to make, about, those redone included.

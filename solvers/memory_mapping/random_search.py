@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numba import njit
 
@@ -16,15 +18,12 @@ from ...envs.memory_mapping.dynamics import (
     OUTCOME,
     POSITION,
     REDONE,
-    TIME,
     State,
     Static,
-    reset,
     step,
 )
-from ...envs.memory_mapping.stays import previous_uses
 from ...methods.memory_mapping.best import Best
-from ...methods.memory_mapping.long import LONG, SLICE, pass_dead_end, without_rewinds
+from ...methods.memory_mapping.long import pass_dead_end
 
 
 def solve(instance: Program, budget: Budget, seed: int) -> Solution:
@@ -39,34 +38,15 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
     best = Best(instance, clock)
     rng = np.random.default_rng(seed)
     while not clock.expired:
-        _try_random(best, rng)
+        best.try_slices(partial(_random_slice, rng))
     return clock.solution(best.plan)
-
-
-def _try_random(best: Best, rng: np.random.Generator) -> None:
-    """Play a random plan while there are seconds left."""
-    static, state, clock = best.static, best.state, best.clock
-    long = len(best.plan) > LONG
-    if long:
-        static = without_rewinds(static)
-    wishes, before = np.zeros(len(best.plan), np.int8), previous_uses(static)
-    reset(static, state)
-    while state.scalars[OUTCOME] == GOES_ON:
-        _random_slice(static, state, rng, wishes, before, SLICE)
-        if clock.remaining <= 0 and state.scalars[OUTCOME] == GOES_ON:
-            return
-    if long:
-        best.try_wishes(wishes)
-    else:
-        clock.evaluations += 1
-        best.take(int(state.scalars[TIME]), state.actions)
 
 
 @njit(cache=True)
 def _random_slice(
+    rng: np.random.Generator,
     static: Static,
     state: State,
-    rng: np.random.Generator,
     wishes: np.ndarray,
     before: np.ndarray,
     most: int,
@@ -74,9 +54,9 @@ def _random_slice(
     """Play on at random, past dead ends.
 
     Args:
+        rng: draws the actions.
         static: the program.
         state: played on.
-        rng: draws the actions.
         wishes: int8 [D]; gets 1 for fast memory, but 0 for what led to a dead end.
         before: int64 [D]; `previous_uses` of the program.
         most: decisions to make, about, those redone included.

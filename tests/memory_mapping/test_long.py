@@ -13,9 +13,8 @@ from sysopt_gym.datasets.memory_mapping.generator import generate
 from sysopt_gym.datasets.memory_mapping.instance import Program
 from sysopt_gym.envs.memory_mapping.dynamics import REWINDS, TIME, make_state, make_static
 from sysopt_gym.envs.memory_mapping.validate import validate
-from sysopt_gym.methods.memory_mapping import greedy, local_search, long
+from sysopt_gym.methods.memory_mapping import best, local_search, long
 from sysopt_gym.methods.memory_mapping.wishes import play_wishes
-from sysopt_gym.solvers.memory_mapping import random_search
 
 LIMITED = Budget(seconds=60.0, evaluations=30)
 
@@ -26,7 +25,7 @@ def train_step(kind: str = "chain") -> Program:
 
 @pytest.fixture
 def all_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (long, greedy, local_search, random_search, players, playing):
+    for module in (long, best, local_search, players, playing):
         monkeypatch.setattr(module, "LONG", 0)
 
 
