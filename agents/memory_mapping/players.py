@@ -1,9 +1,9 @@
 """The agents of memory mapping as contenders.
 
 `ppo` samples plans from its policy until the budget ends. `muzero` plays with the search it was
-trained with, on the game itself (known model). `agent` is a hybrid: MuZero's policy samples the
-plans that local search starts from, and says where to change them. Each takes the folder of a
-policy that PPO, MuZero or imitation trained in place of the shipped one.
+trained with, on the game itself (known model). `agent` is a hybrid: MuZero's policy samples plans
+that local search starts from, besides XLA's assignment, and says where to change them. Each takes
+the folder of a policy that PPO, MuZero or imitation trained in place of the shipped one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import DROP
 from ...envs.memory_mapping.problem import PROBLEM
-from ...methods.memory_mapping import greedy
+from ...methods.memory_mapping import greedy, msa
 from ...methods.memory_mapping.best import Best
 from ...methods.memory_mapping.local_search import improve, search
 from ...methods.memory_mapping.long import LONG, NEVER, play_within
@@ -30,6 +30,7 @@ from .playing import Player, Weights, take_weights
 PPO, MUZERO = SHIPPED / "memory_mapping_ppo", SHIPPED / "memory_mapping_muzero"
 TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # the samples take turns at these
 RESERVE_S = 0.005  # kept back for returning the plan
+MSA_SHARE = 0.3  # share of the seconds for XLA's assignment
 POLICY_SHARE = 0.5  # of the seconds; what the first plan has not decided by then is in slow memory
 SAMPLES_SHARE = 0.1  # share of the seconds for sampling plans to start from
 MOST_SAMPLES = 48
@@ -142,11 +143,11 @@ def _seconds_of_a_look(player: Player, clock: Clock, plan: np.ndarray) -> float:
 
 
 def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = MUZERO) -> Solution:
-    """Plan by local search from sampled plans, with changes where the policy would choose
-    otherwise.
+    """Plan by local search from sampled plans and XLA's assignment, with changes where the policy
+    would choose otherwise.
 
     In programs of more than LONG decisions the changes are anywhere, and local search starts from
-    the best of the sampled and the greedy plans.
+    the best of XLA's assignment, the sampled and the greedy plans.
 
     Args:
         instance: the program.
@@ -160,15 +161,19 @@ def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = MUZ
     clock = budget.start()
     rng = np.random.default_rng(seed)
     player = Player(instance, load_weights(policy))
-    samples = _samples(player, clock, rng)[:STARTS]
-    if len(samples[0][1]) > LONG:
+    assigned = msa.assign(player.static, clock, MSA_SHARE * budget.seconds)
+    if len(assigned) > LONG:
         best = Best(instance, clock)
-        for time, plan in samples:
+        best.try_wishes(assigned)
+        for time, plan in _samples(player, clock, rng)[:STARTS]:
             best.take(time, plan)
         greedy.search(best)
         improve(best, seed)
         return clock.solution(best.plan)
-    starts, asking_s = [plan for _, plan in samples], clock.elapsed / max(1, clock.evaluations)
+    began = clock.elapsed
+    starts = [wishes_of(plan) for _, plan in _samples(player, clock, rng)[:STARTS]]
+    asking_s = (clock.elapsed - began) / max(1, clock.evaluations)
+    starts.append(assigned)
 
     def doubts(plan: np.ndarray) -> np.ndarray:
         if clock.remaining < asking_s:

@@ -20,7 +20,7 @@ from ...envs.memory_mapping.dynamics import (
 )
 from ...envs.memory_mapping.static import planning_static
 from ...envs.memory_mapping.stays import previous_uses
-from .long import LONG, NEVER, SLICE, play_within, without_rewinds
+from .long import LONG, NEVER, SLICE, play_within, seconds_after_pass, without_rewinds
 from .wishes import wishes_of
 
 
@@ -91,11 +91,14 @@ class Best:
         if long:
             static = without_rewinds(static)
         wishes, before = np.zeros(len(self.plan), np.int8), previous_uses(static)
+        least = seconds_after_pass(clock)
         reset(static, state)
         while state.scalars[OUTCOME] == GOES_ON:
             play(static, state, wishes, before, SLICE)
             if clock.remaining <= 0 and state.scalars[OUTCOME] == GOES_ON:
                 return
+            if long and clock.remaining < least:
+                break  # the rest is in slow memory
         if long:
             self.try_wishes(wishes)
         else:

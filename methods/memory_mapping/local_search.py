@@ -65,7 +65,7 @@ def search(
         instance: the program, of D decisions.
         clock: not yet spent; ends the search. One evaluation is one plan played.
         seed: draws the changes.
-        starts: further plans to start from, int64 [D] each; the sweep is then shorter.
+        starts: wishes to start from, int8 [D] each, besides; the sweep is then shorter.
         guide: returns weights, float64 [D], of where changing a plan int64 [D] is likely to help.
 
     Returns:
@@ -109,7 +109,7 @@ def improve(
         best: the best plan so far, and where better ones go.
         seed: draws the changes.
         share: of the budget's seconds and evaluations.
-        starts: int64 [D] each; plans to start from besides the best.
+        starts: wishes, int8 [D] each, to start from besides the best plan.
         guide: returns weights, float64 [D], of where a share GUIDED of the changes to a plan begin;
             the plan, int64 [D], has no rewinds.
     """
@@ -125,7 +125,7 @@ def improve(
     for start in starts:
         if clock.expired:
             break
-        time = best.try_wishes(wishes_of(start))
+        time = best.try_wishes(start)
         if time == NEVER:
             break
         plan = best.state.actions.copy()

@@ -4,7 +4,8 @@ A dead end takes the game back to the write that led there, and all decisions si
 train step that is half of the program, so that a plan takes time quadratic in its length. Plans of
 more than LONG decisions are mended instead: where a dead end is met, the wish that led there is
 given up and the pass goes on as if slow memory had the data; passes are repeated until one meets no
-dead end, which is a plan by the game's own rules.
+dead end, which is a plan by the game's own rules. A pass that takes more than PASS_SHARE of the
+seconds left has the rest of the program in slow memory, and so have the passes that follow.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from .wishes import choose
 LONG = 10_000  # decisions
 SLICE = 2000  # decisions between two looks at the clock, those that rewinds redo included
 MOST_PASSES = 100
+PASS_SHARE = 0.3  # of the seconds left; playing on in slow memory alone takes almost no time
 NEVER = 1 << 62  # ps; later than any plan ends
 
 
@@ -93,6 +95,11 @@ def _play_slice(
     return met
 
 
+def seconds_after_pass(clock: Clock) -> float:
+    """Return the seconds that are to remain when a pass that begins now is over."""
+    return (1 - PASS_SHARE) * clock.remaining
+
+
 def play_within(static: Static, state: State, wishes: np.ndarray, clock: Clock) -> int:
     """Play wishes out from the start while there are seconds left.
 
@@ -105,11 +112,11 @@ def play_within(static: Static, state: State, wishes: np.ndarray, clock: Clock) 
     Returns:
         The plan's time, ps; NEVER if the seconds ended first.
     """
-    before = previous_uses(static)
-    if len(wishes) > LONG:
+    before, long = previous_uses(static), len(wishes) > LONG
+    if long:
         static, wishes = without_rewinds(static), wishes.copy()
     for _ in range(MOST_PASSES):
-        met = 0
+        met, least = 0, seconds_after_pass(clock)
         reset(static, state)
         while True:
             met += _play_slice(static, state, wishes, before, SLICE)
@@ -117,6 +124,8 @@ def play_within(static: Static, state: State, wishes: np.ndarray, clock: Clock) 
                 break
             if clock.remaining <= 0:
                 return NEVER
+            if long and clock.remaining < least:
+                wishes[state.scalars[POSITION] :] = 0
         if met == 0:
             return int(state.scalars[TIME])
     return NEVER
