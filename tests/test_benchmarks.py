@@ -1,10 +1,11 @@
-"""Timing of benchmarks: turns, medians and spreads."""
+"""Benchmarks: turns, medians and spreads; exponents of growth; budgets kept."""
 
 from __future__ import annotations
 
 import pytest
-from sysopt_gym.benchmarks import scale
+from sysopt_gym.benchmarks import budgets, scale
 from sysopt_gym.benchmarks.timing import beside, take_turns
+from sysopt_gym.core.registry import load_problem
 
 
 def test_runs_take_turns_and_the_first_turn_warms_up() -> None:
@@ -45,3 +46,13 @@ def test_every_part_of_a_small_instance_is_timed(family: str, size: int) -> None
     found = scale.measure(family, size)
     assert found.steps > 0 and set(found.seconds) == set(scale.PARTS)
     assert all(found.seconds[part] > 0 for part in ("generate", "reset", "step", "judge"))
+
+
+def test_a_contender_is_timed_and_judged_as_in_a_comparison() -> None:
+    problem = load_problem("vm_rescheduling")
+    instance = problem.sets.load("small:test/0")[0]
+    head, _, row = budgets.table(problem, instance, 0.2, ["ha"])
+    assert head.count("|") == row.count("|") and "small:test/0, 0.2 s" in head
+    name, seconds, share, _, memory, objective, status = row.strip("| ").split(" | ")
+    assert (name, status) == ("ha", "feasible") and 0.0 < float(objective) < 1.0
+    assert float(share) == pytest.approx(float(seconds) / 0.2, abs=0.01) and float(memory) > 0.0
