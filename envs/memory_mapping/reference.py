@@ -110,7 +110,8 @@ class Custom:
 
 def picoseconds(amount: int, bandwidth: float) -> int:
     """Return whole picoseconds, rounded up, of so many bytes at so many bytes/s."""
-    return math.ceil(Fraction(amount) * PICO / Fraction(float(bandwidth)))
+    rate, units = float(bandwidth).as_integer_ratio()
+    return -(-amount * PICO * units // rate)
 
 
 @dataclass(slots=True)

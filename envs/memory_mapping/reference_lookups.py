@@ -21,8 +21,8 @@ T = TypeVar("T", bound=Span)
 class Timeline(Generic[T]):
     """Spans by the instructions they last over.
 
-    Those that last for 2^k to 2^(k+1) - 1 instructions are kept by start // 2^k, so that what lasts
-    over any instruction of a range is in few places.
+    Those that last for up to 2^k instructions are kept by start // 2^k, for the least k of 4, 6, 8
+    and so on, so that what lasts over any instruction of a range is in few places.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Timeline(Generic[T]):
     def during(self, start: int, end: int) -> Iterator[T]:
         """Yield the spans that last over any of the instructions start..end."""
         for level, places in self._levels.items():
-            first, last = (start >> level) - 2, end >> level
+            first, last = (start >> level) - 1, end >> level
             for place in range(first, last + 1) if last - first < len(places) else list(places):
                 for span in places.get(place, ()):
                     if span.start <= end and start <= span.end:
@@ -55,7 +55,8 @@ class Timeline(Generic[T]):
 
     @staticmethod
     def _place(span: Span) -> tuple[int, int]:
-        level = max(span.end - span.start, 0).bit_length()
+        level = max(span.end - span.start, 15).bit_length()
+        level += level % 2
         return level, span.start >> level
 
 

@@ -66,8 +66,8 @@ READING = (
     ),
     Mutant(
         REFERENCE,
-        "math.ceil(Fraction(amount) * PICO / Fraction(float(bandwidth)))",
-        "round(Fraction(amount) * PICO / Fraction(float(bandwidth)))",
+        "return -(-amount * PICO * units // rate)",
+        "return round(Fraction(amount * PICO * units, rate))",
         "the validator rounds times to the nearest",
     ),
     Mutant(
