@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
-from sysopt_gym.benchmarks import budgets, scale
+from sysopt_gym.benchmarks import budgets, packing_scale, program_files, scale
 from sysopt_gym.benchmarks.timing import beside, take_turns
+from sysopt_gym.core.notes import InputNote
 from sysopt_gym.core.registry import load_problem
 
 
@@ -56,3 +59,20 @@ def test_a_contender_is_timed_and_judged_as_in_a_comparison() -> None:
     name, seconds, share, _, memory, objective, status = row.strip("| ").split(" | ")
     assert (name, status) == ("ha", "feasible") and 0.0 < float(objective) < 1.0
     assert float(share) == pytest.approx(float(seconds) / 0.2, abs=0.01) and float(memory) > 0.0
+
+
+def test_modules_written_to_time_their_loading_have_the_instructions_asked_for() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputNote)
+        for write in (program_files.train_step, program_files.fusions):
+            assert program_files.of_text(write, 20)[0].n_instrs == 21
+        looped = program_files.of_text(program_files.loops, 18)[0]
+        assert [loop.trips for loop in looped.loops] == [4, 4]
+        assert program_files.of_archive(20)[0].n_instrs == 21
+
+
+def test_packings_of_many_buffers_are_rows_of_a_table() -> None:
+    for make in (packing_scale.train_step, packing_scale.random_lives):
+        problem = make(60)
+        (row,) = packing_scale.rows(problem, [5.0])
+        assert len(problem.ids) >= 40 and row.startswith(f"| {problem.name}, {len(problem.ids)} |")
