@@ -38,7 +38,7 @@ from .wishes import choose
 LONG = 10_000  # decisions
 SLICE = 500  # decisions between two looks at the clock, those that rewinds redo included
 MOST_PASSES = 100
-PASS_SHARE = 0.3  # of the seconds left; playing on in slow memory alone takes almost no time
+PASS_SHARE = 0.2  # of the seconds left; playing on in slow memory alone takes almost no time
 NEVER = 1 << 62  # ps; later than any plan ends
 
 
