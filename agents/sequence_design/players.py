@@ -26,7 +26,13 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.observation import PROGRESS, VALUES
 from ...methods.sequence_design.genetic import evolve
-from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
+from ...methods.sequence_design.pool import (
+    Pool,
+    at_a_time,
+    fit_proxy_in_half_the_time,
+    has_time_to_learn,
+    out_of_time,
+)
 from ..batches import step
 from ..checkpoints import load_network, shipped_for
 from ..muzero.forest import SearchSettings
@@ -38,7 +44,6 @@ from .playing import chosen, legal_at, log_policy, redraw, sample
 PRACTICE_SHARE = 0.3  # share of the seconds after the proxy's training that `agent`'s PPO gets
 PPO, MUZERO = "sequence_design_ppo", "sequence_design_muzero"
 WIDTH = 64  # width of a new policy
-MOST_LETTERS = 2**14  # of the designs that a step takes
 # Imitation of measured sequences: gradient steps, sequences of each, learning rate, and share of
 # the seconds left.
 WARM_BATCHES, WARM_SIZE, WARM_RATE, WARM_SHARE = 100, 128, 5e-3, 0.15
@@ -60,16 +65,6 @@ FROM_POOL = 0.5  # probability that a lane starts from a design of the pool
 MUZERO_RATE = 3e-3
 REPLAY = 10  # rounds whose designs are learned from
 STEPS, STEP_SIZE = 4, 128  # gradient steps of a round; designs of each
-
-
-def at_a_time(task: DesignTask, most: int) -> int:
-    """Return how many designs a step takes: fewer of long ones, so that it looks at the clock.
-
-    Args:
-        task: gives the length.
-        most: number of short designs that a step takes.
-    """
-    return max(1, min(most, MOST_LETTERS // task.length))
 
 
 def solve_ppo(
@@ -121,12 +116,16 @@ def solve_muzero(
     lookahead = Lookahead(network, pool, lanes, settings)
     replay: deque[Bettered] = deque(maxlen=REPLAY)
     while not out_of_time(clock):
-        tokens, _ = sample(network, instance, lanes, rng)
+        began = clock.elapsed
+        tokens, _ = sample(network, instance, lanes, rng, lambda: out_of_time(clock))
+        if not len(tokens):
+            break
+        sampling_s = clock.elapsed - began
         known = rng.random(lanes) < FROM_POOL
         tokens[known] = pool.best[rng.integers(len(pool.best), size=known.sum())]
         replay.append(lookahead.better(tokens, rng))
         for _ in range(STEPS):
-            if out_of_time(clock):
+            if not has_time_to_learn(clock, sampling_s):
                 break
             step(network, optimizer, _search_loss(network, instance, replay, rng))
     return pool.solution()
@@ -197,22 +196,28 @@ class ProximalLearner:
     def iterate(self) -> float:
         """Sample designs, evaluate them, and learn from them; return the share of new samples."""
         pool, task, rng = self.pool, self.pool.task, self.rng
+
+        def enough() -> bool:
+            return out_of_time(pool.clock)
+
         best = pool.best[rng.integers(len(pool.best), size=at_a_time(task, REDRAWN))]
-        pool.add(redraw(self.network, task, best, SHARE, rng))
-        if out_of_time(pool.clock):
+        pool.add(redraw(self.network, task, best, SHARE, rng, enough))
+        if enough():
             return 1.0
-        tokens, log_chances = sample(self.network, task, at_a_time(task, SAMPLES), rng)
+        began = pool.clock.elapsed
+        tokens, log_chances = sample(self.network, task, at_a_time(task, SAMPLES), rng, enough)
+        sampling_s = pool.clock.elapsed - began
         codes = [row.tobytes() for row in tokens]
         met = np.array([self.met[code] for code in codes])
         self.met.update(codes)
         rewards = pool.add(tokens) - DENSITY * np.log2(1.0 + met)
-        if out_of_time(pool.clock):
+        if enough():
             return 1.0
         scaled = (rewards - rewards.mean()) / (rewards.std() + 1e-6)
         returns, old = torch.from_numpy(scaled).float(), torch.from_numpy(log_chances)
         letters, legal = torch.from_numpy(tokens.astype(np.int64)), legal_at(task, tokens)
         for _ in range(EPOCHS):
-            if out_of_time(pool.clock):
+            if not has_time_to_learn(pool.clock, sampling_s):
                 break
             loss = self._loss(letters, legal, old, returns) + BEST_WEIGHT * self._surprise_of_best()
             step(self.network, self.optimizer, loss)

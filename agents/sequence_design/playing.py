@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -55,8 +57,16 @@ def chosen(log_chances: Tensor, tokens: Tensor) -> Tensor:
     return log_chances.gather(2, tokens.unsqueeze(2)).squeeze(2)
 
 
+def _never() -> bool:
+    return False
+
+
 def sample(
-    network: SequencePolicy, task: DesignTask, count: int, rng: np.random.Generator
+    network: SequencePolicy,
+    task: DesignTask,
+    count: int,
+    rng: np.random.Generator,
+    enough: Callable[[], bool] = _never,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sample designs from the policy, letter by letter.
 
@@ -65,13 +75,14 @@ def sample(
         task: the task.
         count: number of designs.
         rng: source of the samples.
+        enough: returns, before each letter, whether to stop.
 
     Returns:
         Feasible designs, int8 [count, L], and log-probabilities of their letters, float32 [count,
-        L].
+        L]; none of both if stopped.
     """
     nothing = np.full((count, task.length), task.letters, np.int8)
-    return _draw(network, task, nothing, np.ones(nothing.shape, np.bool_), rng)
+    return _draw(network, task, nothing, np.ones(nothing.shape, np.bool_), rng, enough)
 
 
 def redraw(
@@ -80,6 +91,7 @@ def redraw(
     tokens: np.ndarray,
     share: float,
     rng: np.random.Generator,
+    enough: Callable[[], bool] = _never,
 ) -> np.ndarray:
     """Sample some letters of designs anew: the conservative search of Kim et al. 2025 (arXiv
     2410.04461).
@@ -91,11 +103,12 @@ def redraw(
         share: probability with which each letter is sampled anew; letters that become illegal are,
             too.
         rng: source of the choice and of the samples.
+        enough: returns, before each letter, whether to stop.
 
     Returns:
-        Feasible designs, int8 [n, L].
+        Feasible designs, int8 [n, L]; none if stopped.
     """
-    return _draw(network, task, tokens, rng.random(tokens.shape) < share, rng)[0]
+    return _draw(network, task, tokens, rng.random(tokens.shape) < share, rng, enough)[0]
 
 
 @torch.inference_mode()
@@ -105,6 +118,7 @@ def _draw(
     tokens: np.ndarray,
     drawn: np.ndarray,
     rng: np.random.Generator,
+    enough: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Go through designs from left to right and sample letters.
 
@@ -114,14 +128,18 @@ def _draw(
         tokens: int8 [n, L]; designs.
         drawn: bool [n, L]; the letters to sample; elsewhere letters are kept if they are legal.
         rng: source of the samples.
+        enough: returns, before each letter, whether to stop.
 
     Returns:
-        Designs int8 [n, L], and log-probabilities of their letters, float32 [n, L].
+        Designs int8 [n, L], and log-probabilities of their letters, float32 [n, L]; none of both
+        if stopped.
     """
     tokens, rows = tokens.copy(), np.arange(len(tokens))
     log_chances = np.empty(tokens.shape, np.float32)
     before, state = torch.full((len(tokens), 1), START), None
     for at in range(task.length):
+        if enough():
+            return tokens[:0], log_chances[:0]
         place = torch.tensor([at])
         states, state = network.read(before, place, state)
         mask = letters_at(task, tokens, at)

@@ -21,7 +21,8 @@ STEPS, BATCH, RATE = 1500, 128, 2e-3
 WARM_STEPS = 50
 PACE_STEPS = 10  # first steps, timed to tell how many fit the seconds
 CHUNK = 256  # sequences read at a time
-MOST_LETTERS_READ = 2**14  # letters of the sequences read at a time
+# Of the sequences read at a time: letters, and pairs of them, each of which attends to the other.
+MOST_LETTERS_READ, MOST_PAIRS_READ = 2**14, 2**21
 
 
 class LanguageModel(nn.Module):
@@ -76,7 +77,7 @@ def pretrain(task: DesignTask, rng: np.random.Generator, seconds: float) -> Lang
     model = LanguageModel(task.letters, task.length)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     started, steps, step = time.perf_counter(), STEPS, 0
-    batch = _rows_at_a_time(task, BATCH)
+    batch = rows_at_a_time(task, BATCH)
     while step < steps:
         rate = min(1.0, (step + 1) / WARM_STEPS) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
         optimizer.param_groups[0]["lr"] = RATE * rate
@@ -98,9 +99,9 @@ def pretrain(task: DesignTask, rng: np.random.Generator, seconds: float) -> Lang
     return model
 
 
-def _rows_at_a_time(task: DesignTask, most: int) -> int:
+def rows_at_a_time(task: DesignTask, most: int) -> int:
     """Return how many sequences are read at a time: fewer of long ones, which take longer."""
-    return max(1, min(most, MOST_LETTERS_READ // task.length))
+    return max(1, min(most, MOST_LETTERS_READ // task.length, MOST_PAIRS_READ // task.length**2))
 
 
 @torch.inference_mode()
@@ -124,7 +125,7 @@ def offline_features(
     """
     started, parts = time.perf_counter(), []
     order = rng.permutation(len(task.scores))
-    chunk = _rows_at_a_time(task, CHUNK)
+    chunk = rows_at_a_time(task, CHUNK)
     chunks = (order[first : first + chunk] for first in range(0, len(order), chunk))
     for rows in chunks:
         tokens = torch.as_tensor(task.sequences[rows].astype(np.int64))

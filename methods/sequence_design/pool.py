@@ -20,6 +20,8 @@ RESERVE_S = 0.05  # seconds kept for returning the plan
 LOOK_SHARE = 0.03  # of the budget, after which a search looks at the clock again
 TIMED = 4  # rows of a step that are timed
 FIRST_ROWS = 64  # predicted before it is known how long a row takes
+MOST_LETTERS = 2**14  # of the designs that a step takes
+LEARNING = 2.5  # times that learning from designs takes as long as sampling them, at most
 
 
 class Predictor(Protocol):
@@ -69,6 +71,27 @@ def affordable_rows(rows: np.ndarray, compute: Callable[[np.ndarray], Any], cloc
         if affordable <= count or 4 * count >= len(rows) or affordable >= 4 * len(rows):
             return max(1, min(len(rows), affordable))
         count *= 4  # many rows at a time may take less each
+
+
+def at_a_time(task: DesignTask, most: int, letters: int = MOST_LETTERS) -> int:
+    """Return how many designs a step takes: fewer of long ones, so that it looks at the clock.
+
+    Args:
+        task: gives the length.
+        most: number of short designs that a step takes.
+        letters: the most letters that it takes.
+    """
+    return max(1, min(most, letters // task.length))
+
+
+def has_time_to_learn(clock: Clock, sampling_s: float) -> bool:
+    """Return whether a step of learning, which does not look at the clock, ends in time.
+
+    Args:
+        clock: of the run.
+        sampling_s: seconds in which the designs that it learns from were sampled.
+    """
+    return not out_of_time(clock) and clock.remaining > LEARNING * sampling_s
 
 
 class Pool:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...core.budget import Budget
 from ...core.solution import Solution
+from ...datasets.sequence_design.distances import differences
 from ...datasets.sequence_design.instance import DesignTask
 from ...methods.sequence_design.adam import RATE, Adam
 from ...methods.sequence_design.bidirectional import (
@@ -49,8 +50,9 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
-    known, y = _standardized_rows(instance, rng)
-    gram = tangent_kernel(known, known)
+    rows, y = _standardized_rows(instance, rng)
+    known = torch.as_tensor(one_hot(instance, rows)).double()
+    gram = tangent_kernel(alike(rows, rows))
     ridge = RIDGE * gram.trace() / len(gram)
     alpha = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).double(), y)
     own = float(gram.diagonal().mean())
@@ -70,21 +72,34 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         clock.evaluations += len(logits)
         visited.append(decode(instance, logits))
     finals = finals_first(visited)[: instance.batch_size]
-    kernel = tangent_kernel(torch.as_tensor(one_hot(instance, finals)).double(), known)
+    kernel = tangent_kernel(alike(finals, rows))
     return hand_in(instance, best_first(finals, kernel @ alpha), clock)
 
 
-def tangent_kernel(one: Tensor, other: Tensor) -> Tensor:
-    """Compute the neural tangent kernel between two sets of sequences.
+def alike(some: np.ndarray, others: np.ndarray) -> Tensor:
+    """Return the cosines between the one-hot letters of sequences: the shares of equal letters.
 
     Args:
-        one: float64 [n, L, V]; one-hot letters.
-        other: float64 [m, L, V].
+        some: int8 [n, L].
+        others: int8 [m, L].
 
     Returns:
-        float64 [n, m]; DEPTH + 1 for two equal sequences.
+        float64 [n, m].
     """
-    cosine = torch.einsum("nlv,mlv->nm", one, other) / one.shape[1]
+    length = some.shape[1]
+    equal = length - differences(np.ascontiguousarray(some), others).astype(np.int64)
+    return torch.as_tensor(equal / length)
+
+
+def tangent_kernel(cosine: Tensor) -> Tensor:
+    """Compute the neural tangent kernel between two sets of inputs of length 1.
+
+    Args:
+        cosine: float64 [n, m]; of each pair.
+
+    Returns:
+        float64 [n, m]; DEPTH + 1 for two equal inputs.
+    """
     kernel = cosine
     for _ in range(DEPTH):
         inside = cosine.clamp(-INSIDE, INSIDE)
@@ -95,12 +110,11 @@ def tangent_kernel(one: Tensor, other: Tensor) -> Tensor:
     return kernel
 
 
-def _standardized_rows(task: DesignTask, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Choose offline rows: their one-hot letters [N, L, V] and standardized scores [N], float64."""
+def _standardized_rows(task: DesignTask, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
+    """Choose offline rows: int8 [N, L], and their standardized scores, float64 [N]."""
     rows = best_and_random_rows(task, MOST_ROWS, rng)
-    letters = one_hot(task, task.sequences[rows]).astype(np.float64)
     scores = (task.scores - task.scores.mean()) / task.scores.std()
-    return torch.as_tensor(letters), torch.as_tensor(scores[rows])
+    return task.sequences[rows], torch.as_tensor(scores[rows])
 
 
 def _gradient(
@@ -108,7 +122,8 @@ def _gradient(
 ) -> np.ndarray:
     """Differentiate the sum of both losses by the logits, [n, L, V]."""
     leaf = torch.tensor(logits, requires_grad=True)
-    kernel = tangent_kernel(straight_through(task, leaf).double(), known)
+    letters = straight_through(task, leaf).double()
+    kernel = tangent_kernel(torch.einsum("nlv,mlv->nm", letters, known) / task.length)
     forward = (kernel @ alpha - TARGET) ** 2
     backward = ((kernel * (TARGET / (own * (1.0 + RIDGE))) - y) ** 2).mean(dim=1)
     (slope,) = torch.autograd.grad((forward + backward).sum(), leaf)

@@ -13,15 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.budget import Budget
+from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.rules import letters_after, letters_at, repaired
-from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
+from ...methods.sequence_design.pool import (
+    MOST_LETTERS,
+    Pool,
+    at_a_time,
+    fit_proxy_in_half_the_time,
+    has_time_to_learn,
+    out_of_time,
+)
 
 WIDTH = 128
 RATE, Z_RATE = 2e-3, 5e-2  # learning rates of the policy and of log Z
-SAMPLED, KNOWN = 96, 32  # sampled and offline sequences of a batch
+SAMPLED, KNOWN = 96, 32  # sampled and offline sequences of a batch, fewer of long ones
 BETA = 8.0  # exponent of the reward
 EXPLORED = 0.02  # probability of drawing a letter uniformly from the legal ones
 MASKED = -1e9  # score of an illegal letter
@@ -75,19 +82,22 @@ class Policy(nn.Module):
         return scores.log_softmax(2).gather(2, tokens.unsqueeze(2)).sum(dim=(1, 2))
 
     @torch.inference_mode()
-    def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
+    def sample(self, count: int, rng: np.random.Generator, clock: Clock) -> np.ndarray:
         """Draw feasible sequences; a share EXPLORED of the letters is uniform over the legal ones.
 
         Args:
             count: number of sequences.
             rng: draws the letters.
+            clock: of the run.
 
         Returns:
-            int8 [count, L].
+            int8 [count, L]; no sequence if the time is over before they are complete.
         """
         before, hidden = torch.full((count, 1), self.task.letters), None
         tokens = np.zeros((count, len(self.place)), np.int8)
         for place in range(len(self.place)):
+            if out_of_time(clock):
+                return tokens[:0]
             mask = letters_at(self.task, tokens, place)[:, None]
             legal = torch.from_numpy(mask > 0)
             scores, hidden = self.logits(before, hidden, slice(place, place + 1), legal)
@@ -124,9 +134,14 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     chances = 1.0 / (0.01 * len(ranks) + ranks)
     chances /= chances.sum()
     while not out_of_time(clock):
-        sampled = policy.sample(SAMPLED, rng)
+        began = clock.elapsed
+        sampled = policy.sample(at_a_time(instance, SAMPLED), rng, clock)
+        sampling_s = clock.elapsed - began
         values = pool.add(sampled)
-        drawn = np.array(instance.sequences[rng.choice(len(ranks), KNOWN, p=chances)])
+        if not has_time_to_learn(clock, sampling_s):
+            break
+        few = at_a_time(instance, KNOWN, MOST_LETTERS // 4)
+        drawn = np.array(instance.sequences[rng.choice(len(ranks), few, p=chances)])
         known = repaired(instance, drawn, rng)
         rewards = BETA * np.concatenate([values, pool.proxy.predict(known)[0]])
         tokens = torch.as_tensor(np.concatenate([sampled, known]).astype(np.int64))

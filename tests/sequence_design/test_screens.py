@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from sysopt_gym.agents.sequence_design.network import SequencePolicy
+from sysopt_gym.agents.sequence_design.playing import sample
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import InstanceError
@@ -26,7 +28,8 @@ from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.problem import PROBLEM
 from sysopt_gym.envs.sequence_design.proxy import fit, fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
-from sysopt_gym.methods.sequence_design.pool import Pool, affordable_rows
+from sysopt_gym.methods.sequence_design.pool import Pool, affordable_rows, has_time_to_learn
+from sysopt_gym.solvers.sequence_design import gflownet
 
 FEW_LETTERS = arrays.arrays(
     np.int8, st.tuples(st.integers(1, 30), st.integers(1, 3)), elements=st.integers(0, 2)
@@ -213,3 +216,19 @@ def test_many_measurements_that_break_a_rule_pad_last_on_both_sides(
     task = DesignTask(**changed(batch_size=3, forbidden=("GT", "CC")))  # type: ignore[arg-type]
     assert validate(task, PROBLEM.null_plan(task)[:2], World(0)).feasible
     assert designs.padding(task, 4).tolist() == [[3, 0], [0, 1], [2, 3], [1, 1]]
+
+
+def test_a_step_of_learning_begins_only_if_it_ends_in_time() -> None:
+    clock = Slow(10.0)
+    assert has_time_to_learn(clock, 1.0)  # type: ignore[arg-type]
+    assert not has_time_to_learn(clock, 5.0)  # type: ignore[arg-type]
+
+
+def test_policies_stop_sampling_where_their_time_ends() -> None:
+    task = seal(screen(300, 40))
+    over = Budget(1e-9).start()
+    assert len(gflownet.Policy(task).sample(4, np.random.default_rng(0), over)) == 0
+    tokens, log_chances = sample(
+        SequencePolicy(), task, 4, np.random.default_rng(0), lambda: over.expired
+    )
+    assert tokens.shape == log_chances.shape == (0, task.length)

@@ -176,7 +176,7 @@ def test_a_gflownets_samples_are_feasible_and_as_likely_as_it_says(tiny_task: Ti
             ]
         )
     assert chances.sum() == pytest.approx(1.0, abs=1e-3)
-    drawn = policy.sample(500, np.random.default_rng(0))
+    drawn = policy.sample(500, np.random.default_rng(0), Budget(60.0).start())
     assert feasible(drawn, task.banned).all()
     likely = {row.astype(np.int8).tobytes() for row in every[np.argsort(-chances)[:3000]]}
     share = np.mean([row.tobytes() in likely for row in drawn])
@@ -227,6 +227,8 @@ def test_approx_infer_asks_for_the_highest_score_the_proxy_agrees_with(
 
     class Obliging:
         """A pool whose proxy agrees with every score up to 1.3."""
+
+        clock = Budget(60.0).start()
 
         def add(self, asked: np.ndarray) -> np.ndarray:
             return np.minimum(asked, 1.3)
