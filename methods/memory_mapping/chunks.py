@@ -26,7 +26,7 @@ class Chunks(NamedTuple):
         head: int64 [H]; the first chunk of each list, NONE for none.
         lists: int64 [K]; where the lists of each length begin in `head`; the shortest first.
         after, before: int64 [C]; the next and the previous chunk of the same list.
-        count: int64 [1]; chunks so far, those given back included.
+        made: int64 [1]; chunks so far, those given back included.
         low, top: int64 [C + 1]; scratch for the addresses that are taken.
     """
 
@@ -39,7 +39,7 @@ class Chunks(NamedTuple):
     lists: np.ndarray
     after: np.ndarray
     before: np.ndarray
-    count: np.ndarray
+    made: np.ndarray
     low: np.ndarray
     top: np.ndarray
 
@@ -99,8 +99,8 @@ def _unlink(chunks: Chunks, row: int) -> None:
 @njit(cache=True)
 def take(chunks: Chunks, offset: int, size: int, start: int, end: int) -> int:
     """Take addresses offset..offset+size-1 over instructions start..end; return the chunk."""
-    row = chunks.count[0]
-    chunks.count[0] += 1
+    row = chunks.made[0]
+    chunks.made[0] += 1
     chunks.offset[row], chunks.size[row] = offset, size
     chunks.start[row], chunks.end[row] = start, end
     chunks.load[start : end + 1] += size

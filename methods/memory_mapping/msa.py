@@ -112,7 +112,7 @@ def by_priority(static: Static) -> np.ndarray:
 def _longest(static: Static) -> int:
     """Return the longest time that a value may stay or a prefetch may take, ps."""
     a_byte = static.buf_copy.max() / max(1, int(static.buf_size[static.buf_copy.argmax()]))
-    return math.floor(R_MAX * a_byte * static.capacity)
+    return int(R_MAX * a_byte * static.capacity)
 
 
 @njit(cache=True)
@@ -147,7 +147,7 @@ def _place_value(static: Static, plan: Plan, first: int) -> None:
     static, plan = borrow(static), borrow(plan)
     chunks, capacity = plan.chunks, static.capacity
     size = static.buf_size[static.dec_buffer[first]]
-    own = chunks.count[0]  # the value's first chunk
+    own = chunks.made[0]  # the value's first chunk
     held, before, made_at, only_fast = NONE, -1, -1, False
     d = first
     while d < len(plan.wishes):
@@ -172,7 +172,7 @@ def _place_value(static: Static, plan: Plan, first: int) -> None:
                 while use < len(plan.wishes):  # rolled back: the value stays in slow memory
                     plan.wishes[use] = 0
                     use = static.dec_next[use]
-                for row in range(own, chunks.count[0]):
+                for row in range(own, chunks.made[0]):
                     give_back(chunks, row)
                 return
             only_fast = False
@@ -259,7 +259,7 @@ def _prefetch(
         offset = best_fit(chunks, size, begin, until, capacity)
         if offset >= 0:
             _book(plan.prefetch, begin, use, copy)
-            return take(chunks, offset, size, begin, until)
+            return int(take(chunks, offset, size, begin, until))
         earliest = begin + 1  # what is held for longer does not fit either
     return NONE
 

@@ -69,7 +69,7 @@ def test_no_two_values_share_addresses_in_an_instruction() -> None:
     assert 0 < plan.wishes.sum() < len(plan.wishes)
     assert plan.chunks.load.max() <= static.capacity
     at = plan.chunks
-    for one, other in itertools.combinations(range(int(at.count[0])), 2):
+    for one, other in itertools.combinations(range(int(at.made[0])), 2):
         apart_in_time = at.end[one] < at.start[other] or at.end[other] < at.start[one]
         above = at.offset[one] >= at.offset[other] + at.size[other]
         below = at.offset[other] >= at.offset[one] + at.size[one]
