@@ -14,6 +14,9 @@ FAMILIES ?= vm_rescheduling memory_mapping
 
 # One compute thread a process: rollouts and solvers run side by side, and seconds compare.
 export OMP_NUM_THREADS := 1
+# Dozens of processes import torch or ray: where each has to compile all it imports anew, that is most
+# of their time. Nothing is compiled when it is installed (INSTALL, below).
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: compare test check check-newest lint types contracts fuzz mutants soak cluster bench clean
 
