@@ -63,10 +63,19 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel installed in it; the dependencies stay where they are."""
+    """A folder with the wheel installed in it; the dependencies stay where they are.
+
+    numba's caches of the checkout join it: those of sources that differ are not used, as each names
+    the digest of the source that it was compiled from.
+    """
     target = tmp_path_factory.mktemp("installed")
     pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile")
     python(*pip, "--target", target, wheel, cwd=target)
+    for folder in package_folders(ROOT):
+        own = target / "sysopt_gym" / folder.relative_to(ROOT) / "__pycache__"
+        for compiled in (folder / "__pycache__").glob("*.nb[ic]"):
+            own.mkdir(exist_ok=True)
+            shutil.copy(compiled, own)
     return target
 
 
