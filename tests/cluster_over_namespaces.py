@@ -18,7 +18,7 @@ import time
 import venv
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -94,9 +94,13 @@ print(sum(node["Alive"] for node in ray.nodes()))
 """
 
 
-def wait_for_nodes(count: int) -> None:
+def wait_for_nodes(nodes: Sequence[psutil.Process]) -> None:
     words = [sys.executable, "-c", COUNT.format(ADDRESS)]
-    while subprocess.run(words, capture_output=True, text=True).stdout.strip() != str(count):
+    wanted = str(len(nodes))
+    while subprocess.run(words, capture_output=True, text=True).stdout.strip() != wanted:
+        for one in nodes:
+            up = one.is_running() and one.status() != psutil.STATUS_ZOMBIE
+            assert up, f"a node has ended before all {wanted} had joined"
         time.sleep(1)
 
 
@@ -129,7 +133,7 @@ def only_ray(folder: Path) -> str:
     return python
 
 
-def play(scratch: Path, bare: bool) -> None:
+def play(scratch: Path, nodes: Sequence[psutil.Process], bare: bool) -> None:
     serial, out = scratch / "serial", scratch / "ray"
     assert compared(serial).wait() == 0
     expected = table(serial)
@@ -137,8 +141,8 @@ def play(scratch: Path, bare: bool) -> None:
     running = compared(out, "--ray", ADDRESS)
     wait_for(out, len(expected) // 6, running)
     seats = [
-        one for one in psutil.process_iter(["cmdline"])
-        if "NodeSeat" in " ".join(one.info["cmdline"] or ())
+        one for own in nodes for one in own.children(recursive=True)
+        if "NodeSeat" in " ".join(one.cmdline())
     ]  # fmt: skip
     seats[0].kill()
     print(f"{time.monotonic() - began:.0f} s, {len(rows(out))} rows: killed a process that judges")
@@ -168,27 +172,28 @@ def main() -> None:
     parser.add_argument("--without-bare", action="store_true", help="no node with only Ray")
     bare = not parser.parse_args().without_bare
     os.environ["RAY_AUTH_MODE"] = "disabled"  # no token for a few minutes on this machine
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "600")  # of a busy machine
     with tempfile.TemporaryDirectory() as folder, network():
         scratch = Path(folder)
         head = ["--head", "--node-ip-address", HEAD, "--port", str(PORT), "--num-cpus", "0"]
         head += ["--include-dashboard", "false"]
-        with node(sys.executable, [], head):
-            wait_for_nodes(1)
-            started = []
-            for name, address in NODES.items():
-                words = ["--address", ADDRESS, "--node-ip-address", address, "--num-cpus", "1"]
-                started.append(node(sys.executable, ["ip", "netns", "exec", name], words))
+        with node(sys.executable, [], head) as first:
+            wait_for_nodes([first])
+            places = [
+                (sys.executable, ["ip", "netns", "exec", name], address)
+                for name, address in NODES.items()
+            ]
             if bare:
-                words = ["--address", ADDRESS, "--node-ip-address", HEAD, "--num-cpus", "1"]
-                started.append(node(only_ray(scratch / "venv"), [], words))
-            try:
-                for one in started:
-                    one.__enter__()
-                wait_for_nodes(1 + len(started))
-                play(scratch, bare)
-            finally:
-                for one in reversed(started):
-                    one.__exit__(None, None, None)
+                places.append((only_ray(scratch / "venv"), [], HEAD))
+            with ExitStack() as stack:
+                nodes = [first]
+                for python, where, address in places:
+                    words = ["--address", ADDRESS, "--node-ip-address", address, "--num-cpus", "1"]
+                    nodes.append(stack.enter_context(node(python, where, words)))
+                    # Their sockets are files of one folder: two that start at once take one name.
+                    wait_for_nodes(nodes)
+                print(f"{len(nodes)} nodes have joined")
+                play(scratch, nodes, bare)
 
 
 if __name__ == "__main__":
