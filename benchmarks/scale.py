@@ -44,7 +44,7 @@ MEBIBYTE = 2**10  # in the units of ru_maxrss
 
 
 class Growth(NamedTuple):
-    """What grows in a family's instances.
+    """What grows in a family's instances; what follows a ":" tells two growths of one apart.
 
     Attributes:
         what: name of the size.
@@ -83,6 +83,18 @@ FAMILIES = {
         lambda size: {"clients": str(size), "rows": "20"},
         masked=False,
     ),
+    "federated_lr:parameters": Growth(
+        "thousands of parameters of a logistic regression, 4 clients of 20 rows each, 3 rounds",
+        (100, 1000, 10_000),
+        lambda size: {
+            "clients": "4",
+            "rows": "20",
+            "features": str(max(1000, size)),
+            "classes": str(min(1000, size * 1000 // max(1000, size))),
+        },
+        lambda size: {"rounds": "3"},
+        masked=False,
+    ),
 }
 
 
@@ -107,11 +119,11 @@ def measure(family: str, size: int, seed: int = 0) -> Measured:
     """Generate an instance, play a random legal plan on it, and time each part once.
 
     Args:
-        family: name of the family.
+        family: of FAMILIES.
         size: of the instance.
         seed: of the generator.
     """
-    problem, growth = load_problem(family), FAMILIES[family]
+    problem, growth = load_problem(family.partition(":")[0]), FAMILIES[family]
     seconds = dict.fromkeys(PARTS, 0.0)
 
     def timed(part: str, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -196,7 +208,7 @@ def table(family: str, sizes: list[int]) -> Iterator[str]:
     """Measure a family; yield the rows of a Markdown table as they are known.
 
     Args:
-        family: name of the family.
+        family: of FAMILIES.
         sizes: of the instances, the smallest first.
     """
     yield f"| {family}: {FAMILIES[family].what} | steps | {' | '.join(PARTS)} | memory |"
