@@ -140,9 +140,10 @@ def play(scratch: Path, nodes: Sequence[psutil.Process], bare: bool) -> None:
     began = time.monotonic()
     running = compared(out, "--ray", ADDRESS)
     wait_for(out, len(expected) // 6, running)
+    ours = {child.pid for one in nodes for child in one.children(recursive=True)}
     seats = [
-        one for own in nodes for one in own.children(recursive=True)
-        if "NodeSeat" in " ".join(one.cmdline())
+        one for one in psutil.process_iter(["cmdline"])
+        if one.pid in ours and "NodeSeat" in " ".join(one.info["cmdline"] or ())
     ]  # fmt: skip
     seats[0].kill()
     print(f"{time.monotonic() - began:.0f} s, {len(rows(out))} rows: killed a process that judges")
