@@ -17,7 +17,8 @@ from numba import njit
 
 from ..core.contracts import Throughput
 from ..core.errors import InstanceError
-from ..datasets.vm_rescheduling.instance import ACTIVE, LARGE_MEM_MB, OUTAGE, Cluster
+from ..datasets.hosts import LARGE_MEM_MB
+from ..datasets.vm_rescheduling.instance import ACTIVE, OUTAGE, Cluster
 from ..datasets.vm_rescheduling.splits import SETS
 from ..envs.borrowed import borrow
 from ..envs.vm_rescheduling.dynamics import State, Static, is_legal, make_state, make_static, move

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -65,9 +65,9 @@ def run(contender: Contender, problem: Problem[Any], task: Task) -> Solution:
     Raises:
         TypeError: the contender did not return a Solution.
     """
-    instance = view(problem, contender.role, task.instance)
     if contender.form == "player":
-        return play_policy(problem, contender.object(), replace(task, instance=instance))
+        return play_policy(problem, contender.object(), task)
+    instance = view(problem, contender.role, task.instance)
     last = World(task.world_seed) if contender.role == "oracle" else task.seed
     solution = contender.object(instance, task.budget, last)
     if not isinstance(solution, Solution):
@@ -161,7 +161,8 @@ def play_policy(
     Args:
         problem: the family.
         policy: the player; it is reset first, with its view of the instance.
-        task: the instance as contenders see it, the episode's budget and the seeds.
+        task: the whole instance, of which environment and policy keep their views, the episode's
+            budget and the seeds.
         seconds: returns the seconds that the policy has taken; by default those since the start of
             this function, with the environment's.
 
@@ -170,10 +171,12 @@ def play_policy(
     """
     clock = task.budget.start()
     taken = seconds or (lambda: clock.elapsed)
-    env = make_environment(problem, [task.instance])
+    played = problem.environment_view(task.instance)
+    shown = problem.policy_view(problem.contender_view(task.instance))
+    env = make_environment(problem, [played])
     try:
-        policy.reset(problem.policy_view(task.instance), task.budget, task.seed)
-        observation, info = env.reset(seed=task.world_seed, options={"instance": task.instance})
+        policy.reset(shown, task.budget, task.seed)
+        observation, info = env.reset(seed=task.world_seed, options={"instance": played})
         actions: list[Any] = []
         ended = False
         while not ended and taken() < task.budget.seconds:
@@ -182,7 +185,7 @@ def play_policy(
             actions.append(action)
             ended = bool(terminated or truncated)
         plan = np.asarray(actions, dtype=np.int64)
-        played = Played(float(info["objective"]), bool(info["feasible"]))
-        return Solution(plan, incumbents=(Incumbent(taken(), plan),), played=played)
+        end = Played(float(info["objective"]), bool(info["feasible"]))
+        return Solution(plan, incumbents=(Incumbent(taken(), plan),), played=end)
     finally:
         env.close()  # type: ignore[no-untyped-call]

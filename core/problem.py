@@ -242,6 +242,17 @@ class Problem(ABC, Generic[I]):
         """
         return instance
 
+    def environment_view(self, instance: I, /) -> I:
+        """Return what environments keep of an instance; by default what contenders see.
+
+        A family whose world plays what contenders must not know yet keeps it here: policies meet it
+        in the environment, and get their own view of the instance when they are reset.
+
+        Args:
+            instance: the whole instance.
+        """
+        return self.contender_view(instance)
+
     def policy_view(self, instance: I, /) -> Any:
         """Return what `Policy.reset` gets of an instance; observations tell the policy the rest.
 

@@ -33,13 +33,13 @@ class OfFamily(Generic[I]):
     """What single and vectorized environments share: instances, options, and copies that go their
     own way.
 
-    Only the contender's view of an instance is kept, in Gymnasium's record `spec`, too.
+    Only the environment's view of an instance is kept, in Gymnasium's record `spec`, too.
     """
 
     problem: Problem[I]
     """The family; its settings and sets are what the arguments may name."""
     instances: list[I]
-    """The instances that episodes are drawn from, as contenders see them."""
+    """The instances that episodes are drawn from, as environments keep them."""
     action_space: gym.Space[Any]
     reset_options: ClassVar[tuple[str, ...]] = ("instance",)
     """The names that `reset(options=...)` takes."""
@@ -47,7 +47,7 @@ class OfFamily(Generic[I]):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """Gymnasium's record of how the environment was made, instances as contenders see them."""
+        """Gymnasium's record of how the environment was made, with its view of the instances."""
         return self._spec
 
     @spec.setter
@@ -57,18 +57,18 @@ class OfFamily(Generic[I]):
             if isinstance(given, Instance):
                 given = (given,)
             if not isinstance(given, (str, Path)):
-                given = tuple(self.problem.contender_view(one) for one in given)
+                given = tuple(self.problem.environment_view(one) for one in given)
             spec = dataclasses.replace(spec, kwargs=spec.kwargs | {"instances": given})
         self._spec = spec
 
     def _given(self, options: Mapping[str, Any] | None) -> I | None:
-        """Check the names of a reset's options; return the instance among them, as contenders see
-        it.
+        """Check the names of a reset's options; return the environment's view of the instance among
+        them.
         """
         for key in options or {}:
             check_name(key, self.reset_options, "reset option")
         instance = (options or {}).get("instance")
-        return None if instance is None else self.problem.contender_view(instance)
+        return None if instance is None else self.problem.environment_view(instance)
 
     def _drawn_after(self, seed: int) -> tuple[I, np.random.Generator]:
         """Return the instance that a reset with the seed draws, and the generator behind it."""
@@ -116,7 +116,7 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     forms: ClassVar[tuple[str, ...]] = ("",)
     """The forms in which actions may be taken, the default first."""
     instance: I
-    """The instance that is being played, as contenders see it; set by `reset`."""
+    """The instance that is being played, as environments keep it; set by `reset`."""
 
     def __init__(
         self,
@@ -328,4 +328,4 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
             found = [apply_settings(problem, one, settings) for one in given]
         if not found:
             raise InstanceError("the environment got no instances; give at least one")
-        return [problem.contender_view(one) for one in found]
+        return [problem.environment_view(one) for one in found]

@@ -222,10 +222,11 @@ class FamilyVectorEnv(  # type: ignore[misc]
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> np.ndarray:
         if seed is None and self._begun:
             return draw_masked(rng, self._masks())
+        seeds = [(seed or 0) + lane for lane in range(self.num_envs)]
         first = self.instances[:1] * self.num_envs
         if seed is not None:
-            first = [self._drawn_after(seed + lane)[0] for lane in range(self.num_envs)]
-        return draw_masked(rng, np.stack([self._first_mask(instance) for instance in first]))
+            first = [self._drawn_after(one)[0] for one in seeds]
+        return draw_masked(rng, np.stack([*map(self._first_mask, first, seeds)]))
 
     def _check_fits(self, instance: I) -> None:
         """Refuse an instance that does not go with the environment's; by default none.
@@ -265,8 +266,8 @@ class FamilyVectorEnv(  # type: ignore[misc]
         """Return the masks of all lanes now, int8 [B, A]; asked of forms that have masks."""
 
     @abstractmethod
-    def _first_mask(self, instance: I) -> np.ndarray:
-        """Return the mask at the start of an instance, int8 [A]."""
+    def _first_mask(self, instance: I, seed: int) -> np.ndarray:
+        """Return the mask after a reset with the seed that draws the instance, int8 [A]."""
 
     @abstractmethod
     def _frame(self, lane: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -229,7 +229,7 @@ class Worker:
             return self._failed_start
         assert self._tree is not None
         entry, problem = contender_entry(self.family, self.contender), load_problem(self.family)
-        task = Task(view(problem, entry.role, instance), self.budget, seed, world_seed)
+        task = Task(instance, self.budget, seed, world_seed)
         before = self._tree.cpu_seconds()
         try:
             found = self._run(problem, entry, task, before)
@@ -249,7 +249,7 @@ class Worker:
         Args:
             problem: the family.
             entry: the contender's, in the registry.
-            task: what it sees of the instance, and the world's seed.
+            task: the whole instance, and the world's seed.
             before: CPU seconds by process, before the task.
         """
         assert self._tree is not None
@@ -257,7 +257,8 @@ class Worker:
             if entry.form == "player":
                 solution, wall_s = self._play_policy(problem, task)
             else:
-                solution, wall_s = self._plan(task, entry.role == "oracle")
+                shown = replace(task, instance=view(problem, entry.role, task.instance))
+                solution, wall_s = self._plan(shown, entry.role == "oracle")
         except ContenderRaised as raised:
             return Trouble("crashed", str(raised))
         after = self._tree.cpu_seconds()

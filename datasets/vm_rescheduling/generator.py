@@ -10,31 +10,20 @@ from numba import njit
 
 from ...core.contracts import Setting
 from ...core.errors import InstanceError, SettingError
+from ..hosts import (
+    MB_PER_CORE,
+    MEDIUM_FLAVORS,
+    MEDIUM_PMS,
+    MEDIUM_VMS,
+    NODE_CPU,
+    NODE_MEM_MB,
+    PMS_PER_RACK,
+)
 from ..setting_texts import real, whole
 from .instance import ACTIVE, DEFAULT_TASK, Cluster
 
-NODE_CPU, NODE_MEM_MB = 44, 184_388
-MB_PER_CORE = 2048
-
-# (name, CPU on each node, nodes, VMs) in the public Medium snapshot (279 PMs, 2,089 VMs;
-# bytedance/DRL-based-VM-Rescheduling, Apache-2.0).
-MEDIUM_FLAVORS = (
-    ("xlarge", 4, 1, 906),
-    ("large", 2, 1, 337),
-    ("2xlarge", 8, 1, 311),
-    ("4xlarge", 16, 1, 184),
-    ("16xlarge", 32, 2, 130),
-    ("8xlarge", 32, 1, 61),
-    ("2xlarge-double", 4, 2, 57),
-    ("8xlarge-double", 16, 2, 50),
-    ("4xlarge-double", 8, 2, 46),
-    ("22xlarge", 44, 2, 4),
-    ("xlarge-double", 2, 2, 3),
-)
-MEDIUM_PMS, MEDIUM_VMS = 279, 2089
 MOST_PMS = 100_000  # with 720,000 VMs
 MOST_SETS, MOST_DRAWS = 10_000, 2e8
-PMS_PER_RACK = 28
 EXIT_FRACTION = 0.035
 BIG_CORES = 32
 

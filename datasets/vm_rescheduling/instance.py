@@ -8,15 +8,13 @@ import numpy as np
 
 from ...core.fields import BLANK, array, choice, declared, names, number, whole
 from ...core.instance import Instance
+from ..hosts import FRAGMENT_CORES
 from .places import Places, make_places
 
 ACTIVE, DISABLED, OUTAGE = 0, 1, 2
 STATUS_NAMES = ("ACTIVE", "DISABLED", "OUTAGE")
 OBJECTIVES = ("fragment_rate", "mixed", "moves_to_goal", "drain")
 MODES = ("static", "live")
-FRAGMENT_CORES = 16
-LARGE_CORES = 64
-LARGE_MEM_MB = 64 * 1024
 PEAK_CHURN_PER_MIN = 175.0
 MOST_CHURN_PER_MIN = 10_000.0  # fifty times the published peak; each event is played one by one
 MOST_MOVES = 1_000_000

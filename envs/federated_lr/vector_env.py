@@ -117,7 +117,7 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
         s = self.dynamics.statistics
         return mask_of(s.alpha, s.beta)
 
-    def _first_mask(self, instance: Federation) -> np.ndarray:
+    def _first_mask(self, instance: Federation, seed: int) -> np.ndarray:
         return mask_of(instance.alpha, instance.beta)
 
     def _frame(self, lane: int) -> np.ndarray:

@@ -98,7 +98,7 @@ class MallocGameVectorEnv(FamilyVectorEnv[Program]):
     def _masks(self) -> np.ndarray:
         return self._legal
 
-    def _first_mask(self, instance: Program) -> np.ndarray:
+    def _first_mask(self, instance: Program, seed: int) -> np.ndarray:
         mask: np.ndarray = self._single.start_of(instance).first_mask
         return mask.astype(np.int8)
 

@@ -235,7 +235,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
             masks[lanes] = letters_at(team.task, self._tokens[lanes], self._at)
         return masks
 
-    def _first_mask(self, instance: DesignTask) -> np.ndarray:
+    def _first_mask(self, instance: DesignTask, seed: int) -> np.ndarray:
         return letters_at(instance, np.zeros((1, instance.length), np.int8), 0).ravel()
 
     def _frame(self, lane: int) -> np.ndarray:

@@ -13,14 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ...datasets.vm_rescheduling.instance import (
-    ACTIVE,
-    LARGE_CORES,
-    LARGE_MEM_MB,
-    OBJECTIVES,
-    OUTAGE,
-    Cluster,
-)
+from ...datasets.hosts import LARGE_CORES, LARGE_MEM_MB
+from ...datasets.vm_rescheduling.instance import ACTIVE, OBJECTIVES, OUTAGE, Cluster
 from ..packed import Floats, Matrix
 
 # Columns of State.totals, sums over ACTIVE PMs (objective.py turns them into rates).
@@ -228,23 +222,6 @@ def releases(status: int, moves: int, cap: int) -> bool:
 
 
 @njit(cache=True, inline="always")
-def fits(
-    free_cpu: np.ndarray, free_mem: np.ndarray, pm: int, node: int, cpu: int, mem: int
-) -> bool:
-    """Whether a node of a PM has the CPU and the memory.
-
-    Args:
-        free_cpu: int64 [P, 2], in the instance's unit.
-        free_mem: int64 [P, 2], MB.
-        pm: index of the PM.
-        node: 0 or 1.
-        cpu: wanted, in the instance's unit.
-        mem: wanted, MB.
-    """
-    return bool((free_cpu[pm, node] >= cpu) & (free_mem[pm, node] >= mem))
-
-
-@njit(cache=True, inline="always")
 def place_fits(static: Static, state: State, flavor: int, pm: int, place: int) -> bool:
     """Whether a PM has the nodes, the CPU and the memory for a place of a flavor.
 
@@ -264,27 +241,6 @@ def place_fits(static: Static, state: State, flavor: int, pm: int, place: int) -
             state.free_mem[pm, node] >= static.place_mem[row, node]
         )
     return enough
-
-
-@njit(cache=True, inline="always")
-def rooms(
-    free_cpu: np.ndarray, free_mem: np.ndarray, pm: int, nodes: int, cpu: int, mem: int, spread: int
-) -> tuple[bool, bool]:
-    """Whether each of a PM's two destinations has the CPU and memory for a VM, in a plain cluster.
-
-    Args:
-        free_cpu: int64 [P, 2], in the instance's unit.
-        free_mem: int64 [P, 2], MB.
-        pm: index of the PM.
-        nodes: NUMA nodes that the PM has, 1 or 2.
-        cpu: that the VM needs on each of its nodes.
-        mem: likewise.
-        spread: nodes that the VM is on; with 2 it has destination 0 alone.
-    """
-    # Without branches: in loops over PMs they would be mispredicted half the time.
-    first = fits(free_cpu, free_mem, pm, 0, cpu, mem)
-    second = (nodes == 2) & fits(free_cpu, free_mem, pm, 1, cpu, mem)
-    return first & (second | (spread != 2)), second & (spread != 2)
 
 
 @njit(cache=True, inline="always")

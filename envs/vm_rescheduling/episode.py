@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ..rooms import rooms
 from .dynamics import (
     MOVES,
     State,
@@ -19,7 +20,6 @@ from .dynamics import (
     move,
     place_fits,
     releases,
-    rooms,
 )
 from .objective import fragment_rate, goal_reached, reward_scale, value
 from .observation import write_pm, write_vm

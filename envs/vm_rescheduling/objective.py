@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 
 from ...core.contracts import Objective
-from ...datasets.vm_rescheduling.instance import LARGE_CORES, Cluster
+from ...datasets.hosts import LARGE_CORES
+from ...datasets.vm_rescheduling.instance import Cluster
 from .dynamics import (
     DRAIN,
     FRAGMENT,

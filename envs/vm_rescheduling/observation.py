@@ -14,7 +14,8 @@ import numpy as np
 from gymnasium import spaces
 from numba import njit
 
-from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_MEM_MB
+from ...datasets.hosts import LARGE_MEM_MB
+from ...datasets.vm_rescheduling.instance import ACTIVE
 from .dynamics import State, Static, accepts, releases
 from .packed import CPU_SCALE, MEM_SCALE
 

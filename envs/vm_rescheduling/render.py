@@ -1,9 +1,4 @@
-"""Draw a cluster as an image: hosts, their NUMA nodes, VMs and free cores.
-
-Each host is a cell with a bar per NUMA node, as high as the node has cores. From the bottom up a
-bar shows VMs (darker is larger; those on two nodes first, level across both), then whole free
-16-core slots, then the free cores that make no slot: the fragment.
-"""
+"""Draw a cluster, see envs/host_drawing.py; VMs on two nodes come first, level across both."""
 
 from __future__ import annotations
 
@@ -12,28 +7,26 @@ import math
 import numpy as np
 
 from ...datasets.vm_rescheduling.instance import ACTIVE, DISABLED
+from ..host_drawing import (
+    BACKGROUND,
+    FRAGMENT_COLOR,
+    HEADER,
+    SLOT_COLOR,
+    VM_COLORS,
+    Color,
+    bars,
+    draw_bar,
+    grid,
+    vm_color,
+    write_text,
+)
 from .dynamics import FRAGMENT, FREE, MOVES, State, Static
 
-Color = tuple[int, int, int]
-
-BACKGROUND: Color = (255, 255, 255)
-INK: Color = (60, 60, 60)
-FRAGMENT_COLOR: Color = (230, 120, 0)
-SLOT_COLOR: Color = (200, 232, 196)
 MOVED_COLOR: Color = (214, 0, 140)
 UNUSED_COLOR: Color = (235, 235, 235)  # free cores of hosts that are not ACTIVE
 DISABLED_COLOR: Color = (205, 205, 205)
 OUTAGE_COLOR: Color = (150, 150, 150)
 DRAIN_COLOR: Color = (255, 226, 120)
-# By size: VMs of up to 2, 4, 8, 16, 32 cores, and larger.
-VM_COLORS: tuple[Color, ...] = (
-    (178, 208, 236),
-    (140, 186, 224),
-    (96, 156, 206),
-    (54, 122, 186),
-    (24, 86, 152),
-    (8, 44, 98),
-)
 LEGEND: tuple[tuple[str, Color], ...] = (
     ("fragment (free cores that make no 16-core slot)", FRAGMENT_COLOR),
     ("free 16-core slot", SLOT_COLOR),
@@ -45,17 +38,6 @@ LEGEND: tuple[tuple[str, Color], ...] = (
     ("more", VM_COLORS[5]),
     ("the move just made", MOVED_COLOR),
 )
-
-HEADER = 18  # pixels above the hosts, for the figures
-CELL_ASPECT = 2.4  # height of a host's cell over its width
-
-# Rows of a 3 x 5 bitmap, each an octal digit.
-GLYPHS = {
-    "0": "75557", "1": "26227", "2": "71747", "3": "71717", "4": "55711", "5": "74717",
-    "6": "74757", "7": "71122", "8": "75757", "9": "75717", ".": "00002", "/": "11244",
-    "F": "74744", "R": "75765", "S": "74717", "T": "72222", "E": "74747", "P": "75744",
-    " ": "00000",
-}  # fmt: skip
 
 
 def frame(
@@ -81,7 +63,7 @@ def frame(
     width, height = size
     image = np.full((height, width, 3), BACKGROUND, np.uint8)
     _write_figures(image, static, state)
-    cells = _grid(len(static.pm_status), width, height - HEADER)
+    cells = grid(len(static.pm_status), width, height - HEADER)
     scale = 1.0 / max(int(capacity.max()), 1)
     of_pm = np.split(
         np.lexsort(
@@ -99,26 +81,6 @@ def frame(
     if last_move is not None:
         _draw_move(image, static, cells, last_move)
     return image
-
-
-def _grid(count: int, width: int, height: int) -> np.ndarray:
-    """Return left, top, width and height of each host's cell, int64 [count, 4], row by row."""
-    columns = max(1, min(count, round(math.sqrt(count * CELL_ASPECT * width / height))))
-    rows = math.ceil(count / columns)
-    x = np.linspace(0, width, columns + 1).astype(np.int64)
-    y = HEADER + np.linspace(0, height, rows + 1).astype(np.int64)
-    row, column = np.divmod(np.arange(count), columns)
-    return np.stack([x[column], y[row], np.diff(x)[column], np.diff(y)[row]], axis=1)
-
-
-def _bars(cell: np.ndarray, nodes: int) -> list[tuple[int, int]]:
-    """Return the left and right edges of a host's NUMA nodes inside its cell, in pixels."""
-    left, _, width, _ = (int(value) for value in cell)
-    margin = max(1, width // 10)
-    inner = max(nodes, width - 2 * margin)
-    edges = np.linspace(0, inner, nodes + 1).astype(int) + left + margin
-    gap = 1 if inner >= 6 else 0
-    return [(int(edges[k]), int(edges[k + 1]) - gap * (k + 1 < nodes)) for k in range(nodes)]
 
 
 def _draw_host(
@@ -140,42 +102,18 @@ def _draw_host(
         else:
             shade = DISABLED_COLOR if status == DISABLED else OUTAGE_COLOR
         image[top : top + height, left : left + width] = shade
-    nodes = int(static.pm_nodes[pm])
-    room = height - 2 * max(1, height // 14)
-    bottom = top + height - max(1, height // 14)
-    for node, (x0, x1) in enumerate(_bars(cell, nodes)):
-
-        def level(cpu: int) -> int:
-            return bottom - round(room * cpu * scale)
-
-        used = 0
-        for vm in vms:
-            flavor = static.vm_flavor[vm]
-            cpu = int(static.place_cpu[flavor * static.stride + state.vm_numa[vm], node])
-            if cpu == 0:
-                continue
-            color = MOVED_COLOR if vm == moved else _vm_color(static, flavor)
-            _block(image, x0, x1, level(used + cpu), level(used), color)
-            used += cpu
-        free, unit = int(capacity[node]) - used, static.unit
-        for _ in range(free // unit):
-            color = SLOT_COLOR if status == ACTIVE else UNUSED_COLOR
-            _block(image, x0, x1, level(used + unit), level(used), color)
-            used += unit
-        color = FRAGMENT_COLOR if status == ACTIVE else UNUSED_COLOR
-        _block(image, x0, x1, level(int(capacity[node])), level(used), color)
+    colors = (SLOT_COLOR, FRAGMENT_COLOR) if status == ACTIVE else (UNUSED_COLOR, UNUSED_COLOR)
+    rows = static.vm_flavor[vms] * static.stride + state.vm_numa[vms]
+    shades = [MOVED_COLOR if vm == moved else _vm_color(static, static.vm_flavor[vm]) for vm in vms]
+    for node, edges in enumerate(bars(cell, int(static.pm_nodes[pm]))):
+        sizes = static.place_cpu[rows, node].tolist()
+        there = [(cpu, shade) for cpu, shade in zip(sizes, shades, strict=True) if cpu]
+        draw_bar(image, cell, edges, there, int(capacity[node]), static.unit, scale, colors)
 
 
 def _vm_color(static: Static, flavor: int) -> Color:
-    cores = static.place_cpu[flavor * static.stride].sum() * 16 / static.unit
-    return VM_COLORS[min(max(math.ceil(math.log2(max(cores, 1))) - 1, 0), len(VM_COLORS) - 1)]
-
-
-def _block(image: np.ndarray, x0: int, x1: int, y0: int, y1: int, color: Color) -> None:
-    """Fill a rectangle, with a thin line along its top where it is 4 pixels high or more."""
-    image[y0:y1, x0:x1] = color
-    if y1 - y0 >= 4:
-        image[y0, x0:x1] = BACKGROUND
+    cores: float = static.place_cpu[flavor * static.stride].sum() * 16 / static.unit
+    return vm_color(cores)
 
 
 def _draw_move(
@@ -187,10 +125,10 @@ def _draw_move(
     centers: list[tuple[float, float]] = []
     for destination in ends:
         pm, place = divmod(destination, stride)
-        bars = _bars(cells[pm], int(static.pm_nodes[pm]))
-        used = np.flatnonzero(static.place_cpu[flavor * stride + place][: len(bars)])
+        nodes = bars(cells[pm], int(static.pm_nodes[pm]))
+        used = np.flatnonzero(static.place_cpu[flavor * stride + place][: len(nodes)])
         first, last = (used[0], used[-1]) if used.size else (0, -1)
-        x0, x1 = bars[first][0], bars[last][1]
+        x0, x1 = nodes[first][0], nodes[last][1]
         y0, y1 = int(cells[pm][1]), int(cells[pm][1] + cells[pm][3]) - 1
         _outline(image, x0 - 2, x1 + 1, y0, y1, dashed=not centers)
         centers.append(((x0 + x1) / 2, (y0 + y1) / 2))
@@ -233,11 +171,4 @@ def _line(image: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> None
 def _write_figures(image: np.ndarray, static: Static, state: State) -> None:
     free = int(state.totals[FREE])
     rate = state.totals[FRAGMENT] / free if free else 0.0
-    text = f"FR {rate:.4f}   STEP {int(state.totals[MOVES])}/{static.mnl}"
-    for place, letter in enumerate(text):
-        rows = [int(octal) for octal in GLYPHS[letter]]
-        bits = np.array([[row >> shift & 1 for shift in (2, 1, 0)] for row in rows], bool)
-        glyph = np.kron(bits, np.ones((2, 2), bool))
-        x = 6 + 8 * place
-        target = image[4 : 4 + glyph.shape[0], x : x + glyph.shape[1]]
-        target[glyph[: target.shape[0], : target.shape[1]]] = INK
+    write_text(image, f"FR {rate:.4f}   STEP {int(state.totals[MOVES])}/{static.mnl}")

@@ -147,7 +147,7 @@ class VMReschedulingVectorEnv(FamilyVectorEnv[Cluster]):
         first = e.ints[lanes, CHOSEN, None] < 0
         return np.where(first, e.vm_legal[lanes, :n], e.dest_legal[lanes, :n])
 
-    def _first_mask(self, instance: Cluster) -> np.ndarray:
+    def _first_mask(self, instance: Cluster, seed: int) -> np.ndarray:
         start: Episode = self._single.start_of(instance)[0]
         return start.vm_legal[: self.n_actions]
 

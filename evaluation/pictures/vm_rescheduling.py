@@ -13,6 +13,7 @@ from ...core.contracts import Picture
 from ...core.results import Row
 from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
+from ...envs.host_drawing import FRAGMENT_COLOR, HEADER, SLOT_COLOR
 from ...envs.vm_rescheduling.dynamics import (
     FRAGMENT,
     FREE,
@@ -25,7 +26,7 @@ from ...envs.vm_rescheduling.dynamics import (
     move,
 )
 from ...envs.vm_rescheduling.objective import fragment_rate
-from ...envs.vm_rescheduling.render import FRAGMENT_COLOR, HEADER, LEGEND, SLOT_COLOR, frame
+from ...envs.vm_rescheduling.render import LEGEND, frame
 from .common import DPI, INK, best_per_contender, drawable, largest_readable, plain, png
 
 READABLE_PMS = 400  # most hosts for which single VMs are drawn

@@ -24,11 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...datasets.vm_rescheduling.instance import (
-    ACTIVE,
-    FRAGMENT_CORES,
-    OUTAGE,
-)
+from ...datasets.hosts import FRAGMENT_CORES
+from ...datasets.vm_rescheduling.instance import ACTIVE, OUTAGE
 from ...envs.vm_rescheduling.dynamics import (
     DRAIN,
     FRAGMENT_RATE,

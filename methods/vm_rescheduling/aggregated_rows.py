@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_CORES, LARGE_MEM_MB
+from ...datasets.hosts import LARGE_CORES, LARGE_MEM_MB
+from ...datasets.vm_rescheduling.instance import ACTIVE
 from ...envs.vm_rescheduling.dynamics import FREE, MEM_FREE, MIXED, State, Static
 from ..highs import MixedIntegerProgram
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ...datasets.vm_rescheduling.instance import ACTIVE, LARGE_CORES, LARGE_MEM_MB, OUTAGE, Cluster
+from ...datasets.hosts import LARGE_CORES, LARGE_MEM_MB
+from ...datasets.vm_rescheduling.instance import ACTIVE, OUTAGE, Cluster
 from ...envs.vm_rescheduling.dynamics import (
     DRAIN,
     FRAGMENT,

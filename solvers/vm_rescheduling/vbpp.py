@@ -7,7 +7,8 @@ from numba import njit
 
 from ...core.budget import Budget
 from ...core.solution import Solution
-from ...datasets.vm_rescheduling.instance import LARGE_MEM_MB, Cluster
+from ...datasets.hosts import LARGE_MEM_MB
+from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import (
     MOVES,
     State,

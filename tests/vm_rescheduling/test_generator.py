@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import SettingError
-from sysopt_gym.datasets.vm_rescheduling.generator import MEDIUM_FLAVORS, PARAMETERS, generate
+from sysopt_gym.datasets.hosts import MEDIUM_FLAVORS
+from sysopt_gym.datasets.vm_rescheduling.generator import PARAMETERS, generate
 from sysopt_gym.datasets.vm_rescheduling.splits import fragment_rate, utilization
 
 GOLDEN = [

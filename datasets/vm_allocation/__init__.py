@@ -1,0 +1,1 @@
+"""Data centers over days: instances, traces, loaders, generators and sets."""

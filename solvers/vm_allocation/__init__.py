@@ -1,0 +1,16 @@
+"""Solvers for VM allocation, one file a method.
+
+The table says where each is; nothing is imported before it is used.
+"""
+
+from ...core.registry import Entry
+
+SOLVERS = {
+    "random": Entry(".fits:RandomFit", "player"),
+    "first_fit": Entry(".fits:FirstFit", "player"),
+    "best_fit": Entry(".fits:BestFit", "player"),
+    "worst_fit": Entry(".fits:WorstFit", "player"),
+    "dot_product": Entry(".fits:DotProduct", "player"),
+    "slots": Entry(".slots:Slots", "player"),
+    "slots_tuned": Entry(".slots:TunedSlots", "player"),
+}

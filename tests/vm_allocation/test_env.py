@@ -1,0 +1,294 @@
+"""The world of arrivals and exits, played in the environment and replayed by the validator."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import SyncVectorEnv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recorded_worlds import recorded
+from sysopt_gym.core.budget import Budget
+from sysopt_gym.core.contracts import World
+from sysopt_gym.core.errors import IllegalActionError
+from sysopt_gym.core.play import Task, run
+from sysopt_gym.core.registry import contender_names, load_contender, load_problem
+from sysopt_gym.datasets.vm_allocation.arrivals import requests_of
+from sysopt_gym.datasets.vm_allocation.generator import generate
+from sysopt_gym.datasets.vm_allocation.instance import DataCenter
+from sysopt_gym.datasets.vm_allocation.settings import with_settings
+from sysopt_gym.envs.vm_allocation.env import VMAllocationEnv
+from sysopt_gym.envs.vm_allocation.problem import PROBLEM, without_trace
+from sysopt_gym.envs.vm_allocation.validate import validate
+from sysopt_gym.envs.vm_allocation.vector_env import VMAllocationVectorEnv
+from sysopt_gym.evaluation.judge import judge
+
+RICH = {"pms": "6", "batch_mean": "2", "sets": "0.6", "pinned": "0.2", "law": "classes", "day": "1"}
+
+
+def small(hours: str = "4", **values: str) -> DataCenter:
+    """Return six hosts with batches, sets, pins and a daily rhythm."""
+    return with_settings(generate(RICH, 1), {"horizon_h": hours} | values)
+
+
+def played(
+    center: DataCenter, world: int, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, Any], float]:
+    """Play a world at random; return the actions, the last info and the return."""
+    env = VMAllocationEnv(center)
+    observation, info = env.reset(seed=world)
+    actions, total, ended = [], 0.0, False
+    while not ended:
+        action = int(rng.choice(np.flatnonzero(observation["action_mask"])))
+        observation, reward, ended, _, info = env.step(action)
+        actions.append(action)
+        total += reward
+    return np.array(actions), info, total
+
+
+def test_gymnasiums_checker_finds_nothing_to_warn_of() -> None:
+    for center in (small(), small(moves_per_hour="4")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_env(gymnasium.make("sysopt/VMAllocation-v0", instances=center).unwrapped)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["0", "6"]), st.floats(0.0, 1.0))
+def test_environment_and_validator_agree_on_every_part_of_any_play(
+    world: int, moves: str, part: float
+) -> None:
+    center = small(moves_per_hour=moves, move_cost_h="0.2", warm_up_h="0.5", lifetimes="class")
+    actions, info, total = played(center, world, np.random.default_rng(world))
+    whole = judge(PROBLEM, center, actions, World(world))
+    assert whole.agree and whole.feasible
+    assert whole.objective == pytest.approx(info["objective"], abs=1e-9)
+    asked = sum(_asked(center, world))
+    capacity = float(center.numa_cpu.sum()) * (center.horizon_h - center.warm_up_h) * 3600
+    assert -total * capacity / asked == pytest.approx(info["objective"], rel=1e-9)
+    cut = judge(PROBLEM, center, actions[: int(part * len(actions))], World(world))
+    assert cut.agree
+    assert not cut.feasible or cut.objective >= whole.objective - 1e-9 or moves != "0"
+
+
+def _asked(center: DataCenter, world: int) -> list[float]:
+    trace = requests_of(center, world)
+    horizon, warm_up = center.horizon_s, center.warm_up_h * 3600
+    return [
+        float(center.flavor_total[k]) * (min(leaves, horizon) - arrives)
+        for request, (k, arrives, leaves) in enumerate(
+            zip(trace.flavor.tolist(), trace.arrive_s.tolist(), trace.exit_s.tolist(), strict=True)
+        )
+        if request >= trace.starts and warm_up <= arrives < horizon
+    ]
+
+
+def test_no_plan_at_all_serves_nobody_and_is_the_plan_of_failed_runs() -> None:
+    verdict = validate(small(), np.zeros(0, np.int64), World(1))
+    assert verdict.feasible and verdict.objective == 100.0
+
+
+def test_free_and_used_cores_are_the_hosts_at_every_step_and_no_set_shares_a_host() -> None:
+    center, rng = small(moves_per_hour="10"), np.random.default_rng(3)
+    env = VMAllocationEnv(center)
+    observation, info = env.reset(seed=3)
+    trace, ended, moved = requests_of(center, 3), False, 0
+    while not ended:
+        state = env.state
+        there = state.slots[state.slots >= 0]
+        used = center.flavor_total[trace.flavor[there]].sum()
+        assert state.free_cpu.sum() + used == center.numa_cpu.sum()
+        assert state.free_cpu.min() >= 0 and state.free_mem.min() >= 0
+        pairs = [
+            (int(trace.group[vm]), int(state.place[vm]) // 2)
+            for vm in there.tolist()
+            if trace.group[vm] >= 0
+        ]
+        assert len(set(pairs)) == len(pairs)
+        free = state.free_cpu.sum()
+        before = info["moves"]
+        action = int(rng.choice(np.flatnonzero(observation["action_mask"])))
+        observation, _, ended, _, info = env.step(action)
+        if info["moves"] > before and not info["left"] and info["request"] < 0:
+            assert env.state.free_cpu.sum() == free  # a migration frees no core and takes none
+            moved += 1
+    assert moved > 5
+
+
+def test_a_request_is_rejected_only_where_it_fits_nowhere() -> None:
+    center = small("8")
+    env = VMAllocationEnv(center)
+    observation, info = env.reset(seed=1)
+    trace, ended = requests_of(center, 1), False
+    placed = set()
+    while not ended:
+        if info["request"] >= 0:
+            placed.add(info["request"])
+            assert observation["flavor"][0] == trace.flavor[info["request"]]
+        observation, _, ended, _, info = env.step(int(observation["action_mask"].argmax()))
+    arrived = np.flatnonzero(trace.arrive_s < center.horizon_s)
+    counted = [request for request in arrived.tolist() if request >= trace.starts]
+    assert info["rejected"] == len([request for request in counted if request not in placed])
+
+
+def test_nothing_that_comes_later_is_told() -> None:
+    center = small("6", lifetimes="class", moves_per_hour="3")
+    first = recorded(center, 5)
+    half = int(np.searchsorted(first.event_s, 3 * 3600))
+    # The same until three hours: what arrives later does not, and nobody leaves.
+    seen = first.event_request[:half]
+    kept = int(seen.max()) + 1
+    other = dataclasses.replace(
+        first,
+        event_s=first.event_s[:half],
+        event_request=seen,
+        **{
+            name: getattr(first, name)[:kept]
+            for name in ("request_flavor", "request_set", "request_pinned", "request_place")
+        },
+    )
+    hidden = [with_settings(one, {"lifetimes": "hidden"}) for one in (first, other)]
+    envs = [VMAllocationEnv(one, max_vms=first.n_slots) for one in hidden]
+    (ours, our_info), (theirs, their_info) = (env.reset(seed=9) for env in envs)
+    rng, steps = np.random.default_rng(1), 0
+    while our_info["hours"] < 3.0 and their_info["hours"] < 3.0:
+        assert our_info == their_info
+        for key, part in ours.items():
+            assert np.array_equal(part, theirs[key]), key
+        action = int(rng.choice(np.flatnonzero(ours["action_mask"])))
+        (ours, reward, _, _, our_info), (theirs, other_reward, _, _, their_info) = (
+            env.step(action) for env in envs
+        )
+        # A rejection costs what is known of it by then: the lifetime comes out with its cost.
+        assert (reward == 0.0) == (other_reward == 0.0) or our_info["hours"] >= 3.0
+        our_info, their_info = (
+            {key: part for key, part in info.items() if key != "objective"}
+            for info in (our_info, their_info)
+        )
+        steps += 1
+    assert steps > 50
+
+
+def test_contenders_and_policies_get_no_trace_and_environments_keep_it() -> None:
+    center = recorded(small(), 1)
+    assert PROBLEM.contender_view(center) == without_trace(center) or not (
+        PROBLEM.contender_view(center).is_traced
+    )
+    assert not PROBLEM.policy_view(PROBLEM.contender_view(center)).is_traced
+    assert VMAllocationEnv(center).instances[0].is_traced
+
+
+@pytest.mark.parametrize("moves", ["0", "5"])
+def test_an_action_masked_out_is_refused_and_changes_nothing(moves: str) -> None:
+    env = VMAllocationEnv(small(moves_per_hour=moves))
+    observation, _ = env.reset(seed=2)
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        before = env.state.free_cpu.copy()
+        for action in (-1, *np.flatnonzero(observation["action_mask"] == 0).tolist()[:5], 10**6):
+            with pytest.raises(IllegalActionError, match="not legal"):
+                env.step(action)
+        assert np.array_equal(env.state.free_cpu, before)
+        legal = np.flatnonzero(observation["action_mask"])
+        observation, _, ended, *_ = env.step(int(rng.choice(legal)))
+        if ended:
+            break
+
+
+def test_a_plan_that_breaks_a_rule_is_refused_by_both_halves() -> None:
+    center = small("3", moves_per_hour="5")
+    actions, _, _ = played(center, 4, np.random.default_rng(4))
+    for step in range(0, len(actions), 7):
+        for wrong in (-3, 10**6):
+            broken = actions.copy()
+            broken[step] = wrong
+            found = judge(PROBLEM, center, broken, World(4))
+            assert found.agree and not found.feasible
+    longer = judge(PROBLEM, center, np.append(actions, 0), World(4))
+    assert longer.agree and not longer.feasible
+
+
+@pytest.mark.parametrize("moves", ["0", "4"])
+def test_copies_go_their_own_way_and_play_on_alike(moves: str) -> None:
+    env = VMAllocationEnv(small(moves_per_hour=moves))
+    observation, _ = env.reset(seed=6)
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        observation, *_ = env.step(int(rng.choice(np.flatnonzero(observation["action_mask"]))))
+    twins = [env.fork(), copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
+    for _ in range(40):
+        action = int(rng.choice(np.flatnonzero(observation["action_mask"])))
+        observation, reward, ended, _, info = env.step(action)
+        for twin in twins:
+            seen, its_reward, its_end, _, its_info = twin.step(action)
+            assert (its_reward, its_end, its_info) == (reward, ended, info)
+            assert all(np.array_equal(part, observation[key]) for key, part in seen.items())
+        if ended:
+            break
+
+
+@pytest.mark.parametrize("moves", ["0", "4"])
+def test_lanes_are_single_environments_side_by_side(moves: str) -> None:
+    center = small("2", moves_per_hour=moves)
+    ours = VMAllocationVectorEnv(3, center)
+    theirs = SyncVectorEnv([lambda: VMAllocationEnv(center)] * 3)
+    seen, infos = ours.reset(seed=11)
+    expected, their_infos = theirs.reset(seed=11)
+    rng = np.random.default_rng(0)
+    for _ in range(250):
+        for key, part in expected.items():
+            assert np.array_equal(seen[key], part), key
+        assert set(infos) == set(their_infos)
+        for key, part in their_infos.items():
+            assert np.array_equal(infos[key], part), key
+        masks = seen["action_mask"]
+        actions = np.array([rng.choice(np.flatnonzero(mask)) for mask in masks])
+        seen, rewards, ends, _, infos = ours.step(actions)
+        expected, their_rewards, their_ends, _, their_infos = theirs.step(actions)
+        assert np.array_equal(rewards, their_rewards) and np.array_equal(ends, their_ends)
+
+
+def test_a_world_without_a_decision_ends_at_its_first_step() -> None:
+    center = dataclasses.replace(small(), arrivals_per_h=0.0, start_vms=0)
+    env = VMAllocationEnv(center)
+    observation, _ = env.reset(seed=1)
+    assert observation["action_mask"].nonzero()[0].tolist() == [0]
+    _, reward, ended, _, info = env.step(0)
+    assert ended and reward == 0.0 and info["objective"] == 0.0
+    assert judge(PROBLEM, center, np.zeros(1, np.int64), World(1)).feasible
+
+
+def test_every_contender_plays_to_the_end_and_is_judged() -> None:
+    problem = load_problem("vm_allocation")
+    center = small(moves_per_hour="2")
+    for name in contender_names("vm_allocation"):
+        contender = load_contender("vm_allocation", name)
+        solution = run(contender, problem, Task(center, Budget(60.0), 0, 5))
+        found = judge(problem, center, solution.actions, World(5), solution.played)
+        assert found.agree and found.feasible, name
+        assert found.objective < 60.0
+
+
+def test_slots_for_large_vms_let_more_in_than_first_fit() -> None:
+    problem, shares = load_problem("vm_allocation"), {}
+    center = with_settings(generate({}, 42), {"horizon_h": "12"})
+    for name in ("first_fit", "best_fit", "slots_tuned", "potential"):
+        contender = load_contender("vm_allocation", name)
+        solution = run(contender, problem, Task(center, Budget(120.0), 0, 5))
+        shares[name] = judge(problem, center, solution.actions, World(5)).objective
+    assert shares["slots_tuned"] < shares["best_fit"] < shares["first_fit"]
+    assert shares["potential"] < shares["best_fit"]
+
+
+def test_the_environment_is_made_by_its_id() -> None:
+    env = gymnasium.make("sysopt/VMAllocation-v0", instances="medium-95:val/0")
+    observation, _ = env.reset(seed=1)
+    assert observation["pms"].shape == (100, 17)
