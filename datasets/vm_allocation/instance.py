@@ -235,10 +235,11 @@ class DataCenter(Instance):
         for k in range(len(cpu)):
             holds = (self.numa_cpu >= cpu[k]) & (self.numa_mem >= mem[k]) & (self.numa_cpu > 0)
             if not (holds.all(axis=1) if nodes[k] == 2 else holds.any(axis=1)).any():
+                where = "both NUMA nodes" if nodes[k] == 2 else "one NUMA node"
                 self.refuse(
                     f"flavor {self.flavor_names[k]!r} ({cpu[k] / self.cpu_per_core:g} cores and "
-                    f"{mem[k]} MB on {nodes[k]} NUMA node{'s' * int(nodes[k] > 1)}) fits on no host, "
-                    "not even an empty one; leave it out, or give larger hosts"
+                    f"{mem[k]} MB on {where}) fits on no host, not even an empty one; leave it "
+                    "out, or give larger hosts"
                 )
 
     def _check_trace(self) -> None:
