@@ -59,6 +59,7 @@ def network() -> Iterator[None]:
         yield
     finally:
         for name in NODES:
+            subprocess.run(["ip", "link", "del", f"{name}h"], check=False)  # else it lingers
             subprocess.run(["ip", "netns", "del", name], check=False)
         subprocess.run(["ip", "link", "del", BRIDGE], check=False)
 
