@@ -77,13 +77,17 @@ def _content(path: Path) -> bytes:
 def _beside(folder: Path) -> Iterator[None]:
     """Put a folder first on the search path, and forget afterwards what was imported from it.
 
-    Another file's neighbor of the same name is then another module.
+    Another file's neighbor of the same name is then another module. Python keeps nothing that it
+    compiles meanwhile: it would take a file that has changed within a second, and not in length,
+    for the one that it was.
     """
-    before = set(sys.modules)
+    before, writes_none = set(sys.modules), sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
+        sys.dont_write_bytecode = writes_none
         sys.path.remove(str(folder))
         top = {name for name in set(sys.modules) - before if _lies_in(folder, name)}
         for name in set(sys.modules) - before:

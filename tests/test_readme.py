@@ -23,7 +23,8 @@ COMMANDS = [
 
 
 def run(command: list[str], folder: Path) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Ray joins a cluster that it finds, such as another test's that is about to lose its nodes.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_ADDRESS": "local"}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )

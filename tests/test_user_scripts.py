@@ -21,8 +21,10 @@ LENGTHS = {
     "rllib_tune.py": ["--steps", "1", "--trials", "1"],
     "torchrl_ppo.py": ["--steps", "64"],
 }
-# A busy machine takes its time to start ray.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300"}
+# A busy machine takes its time to start ray, which is to join no other test's cluster.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_ADDRESS": "local",
+}  # fmt: skip
 
 
 def lines_of_code(path: Path) -> int:

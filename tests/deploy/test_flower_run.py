@@ -192,5 +192,8 @@ def test_models_of_pytorch_train_in_processes_of_their_own(send: Callable[[str],
         name: [str(array.dtype), list(array.shape)] for name, array in before.items()
     }
     constant = {f"transformer.{name}" for name in ("positions", "mask", "seen")}
-    assert set(before) - set(server["changed"]) == constant
+    unchanged = set(before) - set(server["changed"])
+    # The slope of a bias before a BatchNorm is zero but for rounding, which may not show.
+    rounding = {"images.layers.0.bias", "images.layers.4.bias"}
+    assert constant <= unchanged <= constant | rounding
     assert server["batches"] == 3 * ROUNDS_OF_TORCH and server["least variance"] > 0
