@@ -329,7 +329,7 @@ def test_a_node_that_runs_low_on_memory_is_told_as_such(
     tmp_path: Path, bare: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
-    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "2000")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "500")
     node = bare.add_node(num_cpus=1)
     try:
         with (
