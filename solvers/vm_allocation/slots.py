@@ -40,6 +40,6 @@ class Slots(PlacementRule):
 
 
 class TunedSlots(Slots):
-    """Keep 16-, 32- and 64-core slots, with weights tuned on medium-95:train."""
+    """Keep 16-, 32- and 64-core slots, which count alike: the weights have not been tuned yet."""
 
     weights = (1.0, 1.0, 1.0)
