@@ -15,7 +15,7 @@ import numpy as np
 
 from ...datasets.vm_allocation.instance import DataCenter
 from ...datasets.vm_allocation.splits import SETS
-from ...methods.vm_allocation.playing import packed_world, play_tables
+from ...methods.vm_allocation.playing import packed_world, play_table
 from ...methods.vm_allocation.potential import FEATURES, table_of
 from .players import WEIGHTS
 
@@ -36,9 +36,7 @@ def rejected(weights: np.ndarray, centers: Sequence[DataCenter], worlds: Sequenc
 
 
 def _played(weights: np.ndarray, center: DataCenter, world: int) -> float:
-    tables = table_of(weights, int(center.numa_cpu.max()))[None]
-    one = np.zeros(len(center.flavor_names), np.int64)
-    return float(play_tables(packed_world(center, world), tables, one))
+    return play_table(packed_world(center, world), table_of(weights, int(center.numa_cpu.max())))
 
 
 def train(generations: int, seed: int) -> np.ndarray:

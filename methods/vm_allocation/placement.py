@@ -25,7 +25,6 @@ class Choice:
         free_cpu, free_mem: int64 [P, 2], as they are.
         left_cpu: int64 [P, 2, 2]; free CPU of both nodes of a host once the request is on it: row
             p, column n is for place `2 * p + n`.
-        observation: as the environment made it.
     """
 
     flavor: int
@@ -35,7 +34,6 @@ class Choice:
     free_cpu: np.ndarray
     free_mem: np.ndarray
     left_cpu: np.ndarray
-    observation: Mapping[str, np.ndarray]
 
 
 class PlacementRule:
@@ -75,7 +73,7 @@ class PlacementRule:
         left = free_cpu[:, None, :] - taken
         return Choice(
             k, cpu, mem, spread, free_cpu.astype(np.int64), free_mem.astype(np.int64),
-            left.astype(np.int64), observation,
+            left.astype(np.int64),
         )  # fmt: skip
 
     @abstractmethod

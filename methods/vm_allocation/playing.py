@@ -8,10 +8,8 @@ from numba import njit
 from ...datasets.vm_allocation.arrivals import requests_of
 from ...datasets.vm_allocation.instance import DataCenter
 from ...envs.vm_allocation.dynamics import (
-    ASKED,
     CHOOSE,
     PHASE,
-    REJECTED,
     REQUEST,
     act,
     make_state,
@@ -19,6 +17,7 @@ from ...envs.vm_allocation.dynamics import (
     walk,
     write_places,
 )
+from ...envs.vm_allocation.objective import rejected_so_far
 from ...envs.vm_allocation.packed import LAYOUT, read_state, read_static
 
 
@@ -34,13 +33,12 @@ def packed_world(center: DataCenter, world: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def play_tables(packed: np.ndarray, tables: np.ndarray, of_flavor: np.ndarray) -> float:
+def play_table(packed: np.ndarray, table: np.ndarray) -> float:
     """Play a world to its end without migrations.
 
     Args:
         packed: the world before its first event, int64 [n]; it is played in place.
-        tables: potentials of hosts by free cores of both nodes, float64 [T, C+1, C+1].
-        of_flavor: which table serves the requests of each flavor, int64 [K].
+        table: potential of hosts by free cores of both nodes, float64 [C+1, C+1].
 
     Returns:
         The rejected % of the core-hours asked for.
@@ -55,7 +53,7 @@ def play_tables(packed: np.ndarray, tables: np.ndarray, of_flavor: np.ndarray) -
         request = state.numbers[REQUEST]
         write_places(static, state, request, mask)
         k = static.flavor[request]
-        table, cpu = tables[of_flavor[k]], static.flavor_cpu[k]
+        cpu = static.flavor_cpu[k]
         best, at = -np.inf, 0
         for pm in range(len(static.pm_nodes)):
             a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
@@ -69,4 +67,4 @@ def play_tables(packed: np.ndarray, tables: np.ndarray, of_flavor: np.ndarray) -
                 if left > best:
                     best, at = left, 2 * pm + 1
         act(static, state, at)
-    return float(100.0 * state.numbers[REJECTED] / max(1, state.numbers[ASKED]))
+    return rejected_so_far(state)

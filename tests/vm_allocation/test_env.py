@@ -16,6 +16,8 @@ from gymnasium.vector import SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_worlds import recorded
+from sysopt_gym.agents.vm_allocation.cross_entropy import rejected
+from sysopt_gym.agents.vm_allocation.players import Potential
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import IllegalActionError
@@ -26,7 +28,7 @@ from sysopt_gym.datasets.vm_allocation.generator import generate
 from sysopt_gym.datasets.vm_allocation.instance import DataCenter
 from sysopt_gym.datasets.vm_allocation.settings import with_settings
 from sysopt_gym.envs.vm_allocation.env import VMAllocationEnv
-from sysopt_gym.envs.vm_allocation.problem import PROBLEM, without_trace
+from sysopt_gym.envs.vm_allocation.problem import PROBLEM
 from sysopt_gym.envs.vm_allocation.validate import validate
 from sysopt_gym.envs.vm_allocation.vector_env import VMAllocationVectorEnv
 from sysopt_gym.evaluation.judge import judge
@@ -179,9 +181,7 @@ def test_nothing_that_comes_later_is_told() -> None:
 
 def test_contenders_and_policies_get_no_trace_and_environments_keep_it() -> None:
     center = recorded(small(), 1)
-    assert PROBLEM.contender_view(center) == without_trace(center) or not (
-        PROBLEM.contender_view(center).is_traced
-    )
+    assert not PROBLEM.contender_view(center).is_traced
     assert not PROBLEM.policy_view(PROBLEM.contender_view(center)).is_traced
     assert VMAllocationEnv(center).instances[0].is_traced
 
@@ -286,6 +286,15 @@ def test_slots_for_large_vms_let_more_in_than_first_fit() -> None:
         shares[name] = judge(problem, center, solution.actions, World(5)).objective
     assert shares["slots_tuned"] < shares["best_fit"] < shares["first_fit"]
     assert shares["potential"] < shares["best_fit"]
+
+
+def test_a_world_played_in_compiled_code_is_the_one_that_the_policy_plays() -> None:
+    problem = load_problem("vm_allocation")
+    center = with_settings(generate({"pms": "20"}, 3), {"horizon_h": "12"})
+    contender = load_contender("vm_allocation", "potential")
+    solution = run(contender, problem, Task(center, Budget(120.0), 0, 5))
+    found = judge(problem, center, solution.actions, World(5))
+    assert rejected(Potential().weights, [center], [5]) == found.objective
 
 
 def test_the_environment_is_made_by_its_id() -> None:
