@@ -36,7 +36,8 @@ def rejected(weights: np.ndarray, centers: Sequence[DataCenter], worlds: Sequenc
 
 
 def _played(weights: np.ndarray, center: DataCenter, world: int) -> float:
-    return play_table(packed_world(center, world), table_of(weights, int(center.numa_cpu.max())))
+    table = table_of(weights, int(center.numa_cpu.max()))
+    return float(play_table(packed_world(center, world), table))
 
 
 def train(generations: int, seed: int) -> np.ndarray:

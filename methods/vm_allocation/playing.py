@@ -67,4 +67,4 @@ def play_table(packed: np.ndarray, table: np.ndarray) -> float:
                 if left > best:
                     best, at = left, 2 * pm + 1
         act(static, state, at)
-    return rejected_so_far(state)
+    return float(rejected_so_far(state))
