@@ -212,7 +212,7 @@ class _Cluster:
                 raise error.cause from error
             raise
         except self._ray.exceptions.RuntimeEnvSetupError as error:
-            why = f"what it lacks cannot be installed there ({_first_line(error)})"
+            why = f"what it lacks cannot be installed there ({_last_line(error)})"
             self._refuse(seat.node, why)
             return None
         except self._ray.exceptions.RayError as error:
@@ -308,4 +308,12 @@ def _reason(error: Exception, node_is_alive: bool) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return next(filter(None, (line.strip() for line in str(error).splitlines())), repr(error))
+    return _lines(error)[0]
+
+
+def _last_line(error: Exception) -> str:
+    return _lines(error)[-1]
+
+
+def _lines(error: Exception) -> list[str]:
+    return list(filter(None, (line.strip() for line in str(error).splitlines()))) or [repr(error)]

@@ -2,8 +2,9 @@
 
 `sudo python tests/cluster_over_namespaces.py`, with the package's own Python. Three nodes of one
 core lie in network namespaces of their own, each on a bridge; a fourth, outside, has a virtual
-environment with nothing but Ray, and installs the rest while the others play. The table must be
-that of a serial comparison. It takes about ten minutes; `--without-bare` leaves the fourth out.
+environment with nothing but `ray[default]`, and installs the rest while the others play. The table
+must be that of a serial comparison. It takes about ten minutes; `--without-bare` leaves the fourth
+out.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def only_ray(folder: Path) -> str:
     """Return the Python of a virtual environment with Ray alone."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin/python")
-    subprocess.run([python, "-m", "pip", "install", "-q", f"ray=={version('ray')}"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", f"ray[default]=={version('ray')}"], check=True)
     return python
 
 
