@@ -131,7 +131,9 @@ def only_ray(folder: Path) -> str:
     """Return the Python of a virtual environment with Ray alone."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin/python")
-    subprocess.run([python, "-m", "pip", "install", "-q", f"ray[default]=={version('ray')}"], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", f"ray[default]=={version('ray')}"], check=True
+    )
     return python
 
 
