@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+# Weights of the features of envs/host_potential.py, as agents/vm_allocation/cross_entropy.py
+# trained them.
+HOST_POTENTIAL = Path(__file__).parent / "host_potential.csv"
+
 FRAGMENT_CORES = 16
 LARGE_CORES = 64
 LARGE_MEM_MB = 64 * 1024
@@ -26,3 +35,11 @@ MEDIUM_FLAVORS = (
     ("22xlarge", 44, 2, 4),
     ("xlarge-double", 2, 2, 3),
 )
+
+
+@cache
+def host_potential() -> np.ndarray:
+    """Return the weights of the learned potential of a host, float64 [20]."""
+    weights = np.loadtxt(HOST_POTENTIAL, delimiter=",", skiprows=1)
+    weights.flags.writeable = False
+    return weights

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...datasets.hosts import HOST_POTENTIAL
 from ...datasets.vm_allocation.instance import DataCenter
 from ...datasets.vm_allocation.splits import SETS
+from ...envs.host_potential import FEATURES, table_of
 from ...methods.vm_allocation.playing import packed_world, play_table
-from ...methods.vm_allocation.potential import FEATURES, table_of
-from .players import WEIGHTS
 
 CANDIDATES, BEST, WORLDS = 24, 6, 4
 STEP, KEPT_SPREAD, LEAST_SPREAD = 0.6, 0.6, 0.05
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     weights = train(arguments.generations, arguments.seed)
-    np.savetxt(WEIGHTS, weights[None], "%.6g", ",", header=",".join(FEATURES), comments="")
+    np.savetxt(HOST_POTENTIAL, weights[None], "%.6g", ",", header=",".join(FEATURES), comments="")
 
 
 if __name__ == "__main__":

@@ -1,24 +1,21 @@
-"""The learned potential of hosts as a policy; see methods/vm_allocation/potential.py."""
+"""The learned potential of hosts as a policy; see envs/host_potential.py."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
 from ...core.budget import Budget
+from ...datasets.hosts import host_potential
 from ...datasets.vm_allocation.instance import DataCenter
+from ...envs.host_potential import potentials
 from ...methods.vm_allocation.placement import Choice, PlacementRule
-from ...methods.vm_allocation.potential import potentials
-
-WEIGHTS = Path(__file__).parent / "potential.csv"
 
 
 class Potential(PlacementRule):
     """Place a request where it lowers the learned potential of a host least."""
 
     def __init__(self) -> None:
-        self.weights = np.loadtxt(WEIGHTS, delimiter=",", skiprows=1)
+        self.weights = host_potential()
 
     def reset(self, instance: DataCenter, budget: Budget, seed: int) -> None:
         """Begin an episode; see core.contracts.Policy."""
