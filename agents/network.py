@@ -32,6 +32,18 @@ def mask_logits(scores: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask > 0, scores, torch.full_like(scores, MASKED))
 
 
+def angles(residue: Tensor, harmonics: int) -> Tensor:
+    """Return cosines, then sines, of residues' harmonics: [...] -> [..., 2 * harmonics].
+
+    Args:
+        residue: parts of a turn.
+        harmonics: number of harmonics.
+    """
+    turns = torch.arange(1, harmonics + 1, device=residue.device, dtype=residue.dtype)
+    phase = residue.unsqueeze(-1) * (2 * torch.pi * turns)
+    return torch.cat([phase.cos(), phase.sin()], dim=-1)
+
+
 class ContextPolicy(nn.Module):
     """Base of networks whose logits and value are linear in the context.
 

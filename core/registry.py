@@ -40,7 +40,13 @@ from .errors import CheckpointError, InstanceError, RegistryError, SettingError
 from .lookup import PACKAGE, check_module, check_name, check_place, resolve
 from .problem import Problem
 
-FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_lr")
+FAMILIES = (
+    "vm_rescheduling",
+    "memory_mapping",
+    "sequence_design",
+    "federated_lr",
+    "vm_allocation",
+)
 # Benchmarks that belong to no family: name -> lazy entry point.
 BENCHMARKS = {
     "muzero_search": ".benchmarks.muzero_search:measure",

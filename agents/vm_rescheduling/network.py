@@ -30,7 +30,7 @@ from ...envs.vm_rescheduling.observation import (
     Pm,
     Vm,
 )
-from ..network import Observation, mask_logits
+from ..network import Observation, angles, mask_logits
 
 HARMONICS = 8
 # Columns that the network reads as they are: of a VM, and of a PM for its node 0 and its node 1.
@@ -68,13 +68,6 @@ class Encoded(NamedTuple):
     nodes: Tensor
     vms: Tensor
     context: Tensor
-
-
-def angles(residue: Tensor) -> Tensor:
-    """Return cosines, then sines, of residues' harmonics: [...] -> [..., 2 * HARMONICS]."""
-    turns = torch.arange(1, HARMONICS + 1, device=residue.device, dtype=residue.dtype)
-    phase = residue.unsqueeze(-1) * (2 * torch.pi * turns)
-    return torch.cat([phase.cos(), phase.sin()], dim=-1)
 
 
 class RelationalPolicy(nn.Module):
@@ -139,7 +132,7 @@ class RelationalPolicy(nn.Module):
             after = residue[first + k].view(batch, n_vms) + own
             wraps = (after + EPS).floor()
             opens = opens + wraps.unsqueeze(-1) * weight
-            left = left + angles(after - wraps) * weight
+            left = left + angles(after - wraps, HARMONICS) * weight
         placed = torch.relu(self.placed(torch.cat([alone, opens, left, host], dim=-1)))
 
         exists = _exists(pms, obs["pm_mask"].float())
@@ -246,12 +239,12 @@ def _vm_features(vms: Tensor) -> Tensor:
     """Compute features of VMs, wherever they are: float32 [B, V, 9] -> [B, V, N_VM]."""
     cpu, mem, residue = (vms[..., list(columns)] for columns in (VM_CPU, VM_MEM, VM_RESIDUE))
     own = torch.stack([cpu.amax(-1), mem.amax(-1), (cpu > 0).all(-1).float()], dim=-1)
-    return torch.cat([own, vms[..., VM_FLAGS], angles(residue.amax(-1))], dim=-1)
+    return torch.cat([own, vms[..., VM_FLAGS], angles(residue.amax(-1), HARMONICS)], dim=-1)
 
 
 def _node_features(pms: Tensor) -> Tensor:
     """Compute features of nodes: float32 [B, P, 15] -> [B, 2P, N_NODE]."""
-    circle = angles(pms[..., list(PM_RESIDUE)])  # [B, P, 2, 2H]
+    circle = angles(pms[..., list(PM_RESIDUE)], HARMONICS)  # [B, P, 2, 2H]
     rows = []
     for k in (0, 1):
         parts = [pms[..., NODE_COLUMNS[k]], circle[..., k, :], circle[..., 1 - k, :]]
@@ -276,7 +269,9 @@ def _pair_features(pms: Tensor, vm: Tensor, host: Tensor) -> Tensor:
     wraps = (after + EPS).floor()
     places = torch.arange(after.shape[1], device=pms.device) // 2
     same = (places == host.unsqueeze(1)).float()
-    return torch.cat([torch.stack([-wraps, same], dim=-1), angles(after - wraps)], dim=-1)
+    return torch.cat(
+        [torch.stack([-wraps, same], dim=-1), angles(after - wraps, HARMONICS)], dim=-1
+    )
 
 
 def _over_both(nodes: Tensor) -> Tensor:
