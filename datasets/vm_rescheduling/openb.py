@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import InstanceError
-from ...core.files import files_in, opened
-from ..files import read_file
-from ..tables import Table, header_of, read_table
-from ..unpacking import GZIP_MAGIC
+from ..openb import (
+    GPU_MILLI,
+    MAX_GPUS,
+    MAX_TIME,
+    NODE_COLUMNS,
+    POD_COLUMNS,
+    node_capacity,
+    openb_table,
+    pod_demand,
+    pod_kind,
+    pod_times,
+)
+from ..tables import Table
 from .instance import Cluster
 from .replay import one_node_cluster
 
-NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
-POD_COLUMNS = (
-    "name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec",
-    "creation_time", "deletion_time", "scheduled_time",
-)  # fmt: skip
-GPU_MILLI = 1000  # a whole GPU
-MAX_CPU, MAX_MEM, MAX_GPUS, MAX_TIME = 10**9, 10**12, 64, 1e15
 MOST_TRIES = 5 * 10**9  # events x nodes: each event looks at every node
 
 
@@ -47,17 +47,10 @@ def load_openb(nodes: Path, pods: Path, time: float | None = None) -> Cluster:
     Raises:
         InstanceError: names file, row, column and remedy.
     """
-    node_table = _table(nodes, NODE_COLUMNS)
-    pod_table = _table(pods, POD_COLUMNS)
+    node_table = openb_table(nodes, NODE_COLUMNS)
+    pod_table = openb_table(pods, POD_COLUMNS)
     node_ids, pod_ids = node_table.unique("sn"), pod_table.unique("name")
-    capacity = np.stack(
-        [node_table.wholes("cpu_milli", 1, MAX_CPU), node_table.wholes("memory_mib", 0, MAX_MEM)],
-        axis=1,
-    )
-    demand = np.stack(
-        [pod_table.wholes("cpu_milli", 0, MAX_CPU), pod_table.wholes("memory_mib", 0, MAX_MEM)],
-        axis=1,
-    )
+    capacity, demand = node_capacity(node_table), pod_demand(pod_table)
     gpus = pod_table.wholes("num_gpu", 0, MAX_GPUS)
     at = _place(_events(pod_table, time), capacity, demand, node_table, pod_table, gpus)
     running = np.flatnonzero((at >= 0) & (demand[:, 0] > 0))  # a pod without CPU demand takes none
@@ -65,8 +58,8 @@ def load_openb(nodes: Path, pods: Path, time: float | None = None) -> Cluster:
         when = "" if time is None else f" at time {time:g}; choose another time"
         raise InstanceError(f"{pods}: no pod runs on the nodes of {nodes.name}{when}")
     kinds = [
-        f"{cpu}m-{mem}Mi" + (f"-{count}gpu" if count else "")
-        for cpu, mem, count in zip(*demand[running].T.tolist(), gpus[running].tolist(), strict=True)
+        pod_kind(cpu, mem, count)
+        for (cpu, mem), count in zip(demand[running].tolist(), gpus[running].tolist(), strict=True)
     ]
     return one_node_cluster(
         pods.stem if time is None else f"{pods.stem}@{time:g}",
@@ -81,66 +74,10 @@ def load_openb(nodes: Path, pods: Path, time: float | None = None) -> Cluster:
     )
 
 
-def pair_of(path: Path, columns: tuple[str, ...]) -> Path:
-    """Find the other file of an openb pair: the only .csv (or .csv.gz) here with these columns.
-
-    If several have them, the one whose name says "default" or "all" is taken.
-
-    Args:
-        path: the file that was given.
-        columns: columns that the other file must have.
-
-    Raises:
-        InstanceError: no such file, or several.
-    """
-    found = [
-        other
-        for other in files_in(path.parent)
-        if other != path
-        and other.name.endswith((".csv", ".csv.gz"))
-        and set(columns) <= set(_header(other))
-    ]
-    default = [other for other in found if "default" in other.stem or "all" in other.stem]
-    choice = default if len(default) == 1 else found
-    if len(choice) != 1:
-        names = f": {', '.join(other.name for other in found)}" if found else ""
-        what = "pod list" if columns is POD_COLUMNS else "node list"
-        raise InstanceError(
-            f"{path}: an openb cluster is a node list and a pod list; {len(found)} files beside it "
-            f"can be the {what}{names}; leave exactly one in {path.parent}"
-        )
-    return choice[0]
-
-
-def _header(path: Path) -> tuple[str, ...]:
-    try:
-        with opened(path) as stream:
-            packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-            stream.seek(0)
-            lines = gzip.GzipFile(fileobj=stream) if packed else stream
-            return header_of(lines.readline(10_000).decode("utf-8-sig", "replace"))
-    except (OSError, EOFError, zlib.error, InstanceError):
-        return ()
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> Table:
-    text = read_file(path).text("a CSV file in UTF-8", "utf-8-sig")
-    return read_table(str(path), text, columns)
-
-
 def _events(pods: Table, time: float | None) -> list[tuple[int, bool]]:
     """Return pods in the order in which they arrive (True) and leave (False)."""
     created = pods.reals("creation_time", 0, MAX_TIME)
-    deleted = pods.reals("deletion_time", 0, MAX_TIME, empty=MAX_TIME)
-    scheduled = pods.reals("scheduled_time", 0, MAX_TIME, empty=np.inf)
-    early = np.flatnonzero(np.isfinite(scheduled) & (deleted < scheduled))
-    if early.size:
-        row = int(early[0])
-        pods.refuse(
-            row,
-            "deletion_time",
-            f"is {deleted[row]:g}, before scheduled_time {scheduled[row]:g}; correct one of them",
-        )
+    scheduled, deleted = pod_times(pods)
     if time is None:
         return [(int(pod), True) for pod in np.argsort(created, kind="stable")]
     came = np.flatnonzero((scheduled <= time) & (scheduled < deleted))

@@ -8,55 +8,16 @@ leaves, which scatters the free cores as churn does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 from ...core.errors import InstanceError
 from ...core.notes import note
+from ..stays import MB_PER_GB, MILLI, HostType, Stays
 from .instance import ACTIVE, DEFAULT_TASK, Cluster
 
 MOST_TRIES = 2 * 10**10  # hosts that are looked at for all arrivals together: half a minute
-MILLI = 1000  # units of CPU in a core, unless others are asked for: traces give fractions
-MB_PER_GB = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class HostType:
-    """A type of physical machine with one NUMA node.
-
-    Attributes:
-        name: prefix of the hosts' ids.
-        cores: number of cores.
-        memory_gb: memory in GiB.
-    """
-
-    name: str
-    cores: float
-    memory_gb: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stays:
-    """When N VMs arrive and leave, and what they need; in any order.
-
-    Attributes:
-        names: N names; no two VMs of one name run at the same time.
-        start: float64 [N]; when each arrives, in the trace's unit; minus infinity if it was there
-            before the trace.
-        end: float64 [N]; when it leaves, infinity if it never does.
-        cpu: int64 [N]; demand in parts of a core.
-        mem: int64 [N]; demand in MB.
-        kinds: N names of flavors.
-    """
-
-    names: Sequence[str]
-    start: np.ndarray
-    end: np.ndarray
-    cpu: np.ndarray
-    mem: np.ndarray
-    kinds: Sequence[str]
 
 
 def busiest_time(start: np.ndarray, end: np.ndarray) -> float:

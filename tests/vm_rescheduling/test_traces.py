@@ -14,9 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.errors import InstanceError
 from sysopt_gym.core.notes import InputNote
+from sysopt_gym.datasets.stays import HostType, Stays
 from sysopt_gym.datasets.vm_rescheduling.loaders import load_file
 from sysopt_gym.datasets.vm_rescheduling.openb import load_openb
-from sysopt_gym.datasets.vm_rescheduling.replay import HostType, Stays, busiest_time, snapshot
+from sysopt_gym.datasets.vm_rescheduling.replay import busiest_time, snapshot
 from sysopt_gym.datasets.vm_rescheduling.traces import load_azure, load_huawei
 
 HUAWEI = """vmid,cpu,memory,time,type
