@@ -11,6 +11,11 @@ import numpy as np
 # trained them.
 HOST_POTENTIAL = Path(__file__).parent / "host_potential.csv"
 
+# What may happen to a host; see `pm_status` of vm_rescheduling's instances.
+ACTIVE, DISABLED, OUTAGE = 0, 1, 2
+STATUS_NAMES = ("ACTIVE", "DISABLED", "OUTAGE")
+MOST_NODES = 64  # NUMA nodes of a host
+
 FRAGMENT_CORES = 16
 LARGE_CORES = 64
 LARGE_MEM_MB = 64 * 1024

@@ -2,88 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...core.errors import InstanceError
-from .instance import DEFAULT_TASK, STATUS_NAMES, Cluster
+from ..host_lists import Entry, Host, Reading
+from .instance import DEFAULT_TASK, Cluster
 from .places import places_of
-
-MAX_CPU, MAX_MEM_MB = 10**9, 10**12
-# Words of other platforms for a host's status. DISABLED hosts let VMs out and none in.
-STATUS_WORDS: Mapping[str, tuple[str, ...]] = {
-    "ACTIVE": ("active", "enabled", "up", "ready", "online", "available", "running", "normal"),
-    "DISABLED": (
-        "disabled", "maintenance", "in_maintenance", "draining", "drain", "drained", "cordoned",
-        "evacuating", "locked", "reserved", "schedulingdisabled", "unschedulable",
-    ),
-    "OUTAGE": (
-        "outage", "down", "offline", "error", "failed", "fault", "dead", "unreachable", "notready",
-        "disconnected",
-    ),
-}  # fmt: skip
-
-
-class Entry(Protocol):
-    """A host or VM in a file, which errors can name."""
-
-    def refuse(self, why: str) -> NoReturn:
-        """Raise InstanceError naming file and place.
-
-        Args:
-            why: what is wrong, and what to do about it.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a file is read, from the settings of that name.
-
-    Attributes:
-        overcommit: factors of CPU and memory that hosts are sold by; None for those in the file.
-        status_names: status (ACTIVE, DISABLED, OUTAGE) of each other name, in lower case.
-    """
-
-    overcommit: tuple[float, float] | None = None
-    status_names: Mapping[str, str] = field(default_factory=dict)
-
-    def status(self, word: str) -> int | None:
-        """Return the status that a word means, None if it is not known.
-
-        Args:
-            word: of the file.
-        """
-        key = word.strip().lower()
-        if key in self.status_names:
-            return STATUS_NAMES.index(self.status_names[key])
-        plain = key.replace("-", "_").replace(" ", "_")
-        known = (name for name, words in STATUS_WORDS.items() if plain in words)
-        return next((STATUS_NAMES.index(name) for name in known), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A host of a file.
-
-    Attributes:
-        entry: where it stands.
-        name: its id.
-        status: ACTIVE, DISABLED or OUTAGE, as in instance.py.
-        rack: name of its rack.
-        nodes: CPU (cores) and memory (MB) of each NUMA node.
-        sold_by: factors of CPU and memory in the file, 1 if it has none.
-    """
-
-    entry: Entry
-    name: str
-    status: int
-    rack: str
-    nodes: Sequence[tuple[int, int]]
-    sold_by: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

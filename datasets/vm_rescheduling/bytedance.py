@@ -8,9 +8,11 @@ from pathlib import Path
 
 from ...core.notes import note
 from ..files import listed, naming
+from ..host_lists import MAX_CPU, MAX_MEM_MB, Host, Reading
+from ..hosts import ACTIVE, MOST_NODES, STATUS_NAMES
 from ..records import Record, parse_json
-from .assembly import MAX_CPU, MAX_MEM_MB, Group, Guest, Host, Reading, assemble
-from .instance import ACTIVE, MOST_NODES, STATUS_NAMES, Cluster
+from .assembly import Group, Guest, assemble
+from .instance import Cluster
 
 MOST_NAMED = 8  # records that a message lists
 MEMORY_KEYS = ("memory_huge_total_mb", "memory_total_mb", "total_mem_mb")

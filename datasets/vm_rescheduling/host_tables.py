@@ -11,27 +11,30 @@ node), or of each part ("8+4"). VMs of one `keep_apart` name are kept on differe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from ...core.errors import InstanceError
 from ...core.files import files_in
-from ..files import UserFile, listed, read_file
+from ..files import UserFile, read_file
+from ..host_lists import (
+    HOST_COLUMNS,
+    HOSTS_NEEDED,
+    MAX_CPU,
+    MAX_MEM_MB,
+    MOST_DIGITS,
+    Columns,
+    Reading,
+    TableRow,
+    file_named,
+    read_hosts,
+)
+from ..hosts import MOST_NODES
 from ..records import Record
-from ..tables import Table, read_table
-from .assembly import MAX_CPU, MAX_MEM_MB, Group, Guest, Host, Reading, assemble
-from .instance import ACTIVE, MOST_NODES, STATUS_NAMES, Cluster
+from ..tables import read_table
+from .assembly import Group, Guest, assemble
+from .instance import Cluster
 
 # The columns of each table, with other names that they may have.
-HOST_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "host": ("host", "host_id", "node_id", "pm", "pm_id", "hostname", "name", "id"),
-    "cpu": ("cpu", "cpus", "cores", "vcpus", "node_cpu", "total_cpu"),
-    "memory_mb": ("memory_mb", "mem_mb", "memory", "mem", "ram", "ram_mb", "node_mem_mb"),
-    "nodes": ("nodes", "numa_nodes", "numa", "sockets"),
-    "status": ("status", "state"),
-    "rack": ("rack", "rack_id"),
-}
 VM_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "vm": ("vm", "vm_id", "instance_id", "instance", "vm_name", "name", "id"),
     "host": ("host", "host_id", "node_id", "pm", "pm_id", "hostname"),
@@ -42,26 +45,7 @@ VM_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "movable": ("movable", "allow_migration", "migratable"),
     "keep_apart": ("keep_apart", "deployment_set", "anti_affinity", "group"),
 }
-NEEDED = {"hosts.csv": ("host", "cpu", "memory_mb"), "vms.csv": ("vm", "host", "cpu", "memory_mb")}
-ENDINGS = (".csv", ".csv.gz", ".tsv", ".txt")
-MOST_DIGITS = 18  # of a number that 64 bits hold
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of a table, which errors name."""
-
-    table: Table
-    row: int
-
-    def refuse(self, why: str) -> NoReturn:
-        """Raise InstanceError naming file and row.
-
-        Args:
-            why: what is wrong, and what to do about it.
-        """
-        line = self.table.rows[self.row][0]
-        raise InstanceError(f"{self.table.place}: row {line}: {why}")
+VMS_NEEDED = ("vm", "host", "cpu", "memory_mb")
 
 
 def is_pair(names: Sequence[str]) -> bool:
@@ -70,7 +54,7 @@ def is_pair(names: Sequence[str]) -> bool:
     Args:
         names: of the files.
     """
-    return None not in (_named("hosts", names), _named("vms", names))
+    return None not in (file_named("hosts", names), file_named("vms", names))
 
 
 def load_pair(path: Path, archive: UserFile | None, reading: Reading) -> Cluster:
@@ -87,7 +71,7 @@ def load_pair(path: Path, archive: UserFile | None, reading: Reading) -> Cluster
     names = archive.members() if archive else [one.name for one in files_in(path)]
     tables = {}
     for what in ("hosts", "vms"):
-        name = _named(what, names)
+        name = file_named(what, names)
         if name is None:
             raise InstanceError(
                 f"{path}: no {what}.csv in it; a cluster is hosts.csv "
@@ -96,9 +80,9 @@ def load_pair(path: Path, archive: UserFile | None, reading: Reading) -> Cluster
         file = archive.member(name) if archive else read_file(path / name)
         text = file.text("a CSV file in UTF-8")
         tables[what] = read_table(f"{path}/{name}" if archive else str(path / name), text, ())
-    hosts = _Columns(tables["hosts"], HOST_COLUMNS, NEEDED["hosts.csv"])
-    vms = _Columns(tables["vms"], VM_COLUMNS, NEEDED["vms.csv"])
-    of_hosts = _read_hosts(hosts, reading)
+    hosts = Columns(tables["hosts"], HOST_COLUMNS, HOSTS_NEEDED)
+    vms = Columns(tables["vms"], VM_COLUMNS, VMS_NEEDED)
+    of_hosts = read_hosts(hosts, reading)
     nodes = {one.name: len(one.nodes) for one in of_hosts}
     guests = _read_vms(vms, nodes)
     apart: dict[str, list[int]] = {}
@@ -109,79 +93,14 @@ def load_pair(path: Path, archive: UserFile | None, reading: Reading) -> Cluster
     return assemble(path.name.split(".")[0], of_hosts, guests, groups, reading)
 
 
-class _Columns:
-    """A table by our names of its columns."""
-
-    def __init__(
-        self, table: Table, known: Mapping[str, tuple[str, ...]], needed: Sequence[str]
-    ) -> None:
-        self.table = table
-        self.at = {
-            name: next((table.columns.index(one) for one in names if one in table.columns), None)
-            for name, names in known.items()
-        }
-        missing = [name for name in needed if self.at[name] is None]
-        if missing:
-            raise InstanceError(
-                f"{table.place}: row 1: {listed('column', missing)} "
-                f"{'is' if len(missing) == 1 else 'are'} missing; the first line must name "
-                f"{', '.join(known)}, it has {','.join(table.columns)[:80]!r}"
-            )
-
-    def index(self, name: str) -> int:
-        """Return the place of a column that the table has."""
-        at = self.at[name]
-        assert at is not None
-        return at
-
-    def texts(self, name: str) -> list[str]:
-        """Return a column's cells, empty ones where there is no such column."""
-        if self.at[name] is None:
-            return [""] * len(self.table.rows)
-        return self.table.texts(self.index(name))
-
-
-def _read_hosts(columns: _Columns, reading: Reading) -> list[Host]:
-    table = columns.table
-    names = table.unique(columns.index("host"))
-    cpu = table.wholes(columns.index("cpu"), 1, MAX_CPU).tolist()
-    memory = table.wholes(columns.index("memory_mb"), 0, MAX_MEM_MB).tolist()
-    counts = columns.texts("nodes")
-    hosts = []
-    for row, (name, word, rack) in enumerate(
-        zip(names, columns.texts("status"), columns.texts("rack"), strict=True)
-    ):
-        entry = _Row(table, row)
-        plain = counts[row].isdecimal() and len(counts[row]) <= MOST_DIGITS
-        if counts[row] and not (plain and 0 < int(counts[row]) <= MOST_NODES):
-            entry.refuse(
-                f"nodes is {counts[row][:40]!r}, expected a whole number from 1 to {MOST_NODES}"
-            )
-        count = int(counts[row] or 1)
-        if cpu[row] % count or memory[row] % count:
-            entry.refuse(
-                f"{cpu[row]} cores and {memory[row]} MB cannot be shared evenly by {count} NUMA "
-                "nodes; correct them, or give a JSON snapshot with each node's own"
-            )
-        status = reading.status(word) if word else ACTIVE
-        if status is None:
-            entry.refuse(
-                f"status is {word!r}, expected one of {', '.join(STATUS_NAMES)}; say what it means "
-                f"by --set status_names={word}:DISABLED (lets VMs out, none in)"
-            )
-        share = (cpu[row] // count, memory[row] // count)
-        hosts.append(Host(entry, name, status, rack, [share] * count))
-    return hosts
-
-
-def _read_vms(columns: _Columns, nodes: Mapping[str, int]) -> list[Guest]:
+def _read_vms(columns: Columns, nodes: Mapping[str, int]) -> list[Guest]:
     table = columns.table
     names = table.unique(columns.index("vm"))
     hosts = table.names(columns.index("host"))
     cells = {name: columns.texts(name) for name in VM_COLUMNS}
     guests = []
     for row, (name, host) in enumerate(zip(names, hosts, strict=True)):
-        entry = _Row(table, row)
+        entry = TableRow(table, row)
         where = cells["node"][row]
         if host in nodes and nodes[host] > 1 and not where:
             entry.refuse(f"its host has {nodes[host]} NUMA nodes; name its own in a column 'node'")
@@ -204,7 +123,7 @@ def _read_vms(columns: _Columns, nodes: Mapping[str, int]) -> list[Guest]:
     return guests
 
 
-def _shared(entry: _Row, what: str, cell: str, count: int, high: int) -> list[int]:
+def _shared(entry: TableRow, what: str, cell: str, count: int, high: int) -> list[int]:
     """Return a quantity of each part of a VM: as given, or the whole shared evenly."""
     parts = _whole_parts(entry, what, cell, high)
     if len(parts) == count:
@@ -214,7 +133,7 @@ def _shared(entry: _Row, what: str, cell: str, count: int, high: int) -> list[in
     return [parts[0] // count] * count
 
 
-def _whole_parts(entry: _Row, what: str, cell: str, high: int) -> list[int]:
+def _whole_parts(entry: TableRow, what: str, cell: str, high: int) -> list[int]:
     found: list[int] = []
     for part in cell.split("+"):
         text = part.strip().removesuffix(".0")
@@ -225,13 +144,3 @@ def _whole_parts(entry: _Row, what: str, cell: str, high: int) -> list[int]:
             )
         found.append(int(text))
     return found
-
-
-def _named(what: str, names: Sequence[str]) -> str | None:
-    """Return the file of a table, such as hosts.csv or cluster/vms.csv.gz."""
-    fitting = [
-        name
-        for name in names
-        if name.rsplit("/", 1)[-1].lower() in [what + ending for ending in ENDINGS]
-    ]
-    return fitting[0] if len(fitting) == 1 else None

@@ -8,17 +8,18 @@ import numpy as np
 
 from ...core.fields import BLANK, array, choice, declared, names, number, whole
 from ...core.instance import Instance
-from ..hosts import FRAGMENT_CORES
+from ..hosts import ACTIVE as ACTIVE
+from ..hosts import DISABLED as DISABLED
+from ..hosts import FRAGMENT_CORES, MOST_NODES
+from ..hosts import OUTAGE as OUTAGE
+from ..hosts import STATUS_NAMES as STATUS_NAMES
 from .places import Places, make_places
 
-ACTIVE, DISABLED, OUTAGE = 0, 1, 2
-STATUS_NAMES = ("ACTIVE", "DISABLED", "OUTAGE")
 OBJECTIVES = ("fragment_rate", "mixed", "moves_to_goal", "drain")
 MODES = ("static", "live")
 PEAK_CHURN_PER_MIN = 175.0
 MOST_CHURN_PER_MIN = 10_000.0  # fifty times the published peak; each event is played one by one
 MOST_MOVES = 1_000_000
-MOST_NODES = 64  # NUMA nodes of a host
 MOST_UNITS = 10**9  # of CPU in a core
 LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
 MOST_TOTAL = 2.0**62  # of CPU or memory, added up in 64 bits

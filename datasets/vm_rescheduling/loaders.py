@@ -12,7 +12,7 @@ from ...core.errors import InstanceError
 from ...core.files import files_in, kind_of, opened
 from ...core.instance import load_single
 from ..files import NO_SETTINGS, read_file
-from .assembly import Reading
+from ..host_lists import Reading
 from .bytedance import load_bytedance
 from .host_tables import is_pair, load_pair
 from .instance import Cluster

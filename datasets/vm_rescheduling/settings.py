@@ -10,8 +10,8 @@ import numpy as np
 
 from ...core.contracts import Setting
 from ...core.errors import SettingError
+from ..host_lists import Reading
 from ..setting_texts import cut, whole
-from .assembly import Reading
 from .instance import DEFAULT_TASK, MODES, MOST_MOVES, OBJECTIVES, STATUS_NAMES, Cluster
 
 SETTINGS: Mapping[str, Setting] = {
