@@ -20,6 +20,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ import numpy as np
 
 from ..core.budget import Budget
 from ..core.contracts import World
+from ..core.errors import SolutionError
 from ..core.registry import load_problem
 from ..core.results import Status
 from ..evaluation.cells import Cell, Entry, Folder
@@ -95,6 +97,12 @@ FAMILIES = {
         lambda size: {"rounds": "3"},
         masked=False,
     ),
+    "vm_allocation": Growth(
+        "physical machines, an hour",
+        (100, 1000, 10_000),
+        lambda size: {"pms": str(size)},
+        lambda size: {"horizon_h": "1"},
+    ),
 }
 
 
@@ -138,10 +146,10 @@ def measure(family: str, size: int, seed: int = 0) -> Measured:
         file = Path(folder, "instance.npz")
         timed("save", instance.save, file)
         instance = timed("load", problem.instance_type.load, file)
-    rng, actions = np.random.default_rng(0), []
+    rng, actions, world = np.random.default_rng(0), [], World(0, 0.0)
     arguments = dict(problem.env_arguments) | {"instances": [instance]}
     with gym.make(f"sysopt_gym:{problem.env_id}", disable_env_checker=True, **arguments) as env:
-        timed("reset", env.reset)
+        timed("reset", lambda: env.reset(seed=world.seed))
         env.action_space.seed(0)
         ended = False
         while not ended:
@@ -153,13 +161,14 @@ def measure(family: str, size: int, seed: int = 0) -> Measured:
             _, _, terminated, truncated, _ = timed("step", env.step, action)
             actions.append(action)
             ended = terminated or truncated
-    plan, world = np.array(actions, np.int64), World(0, 0.0)
+    plan = np.array(actions, np.int64)
     found = timed("judge", judge, problem, instance, plan, world)
     if not found.agree:
         raise RuntimeError(f"{family} {size}: {found.violations[0]}")
     timed("validate", problem.validate, instance, plan, world)
     if found.feasible:
-        timed("export", problem.export_plan, instance, plan)
+        with suppress(SolutionError):  # of worlds that are drawn no plan is exported
+            timed("export", problem.export_plan, instance, plan)
     with tempfile.TemporaryDirectory() as place:
         folder_of_rows = a_comparison(instance, plan, found, Path(place))
         timed("report", write_report, folder_of_rows)

@@ -26,6 +26,11 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "memory_mapping, small:train": ("memory_mapping", {"instances": "small:train"}),
     "sequence_design, ehrlich:small": ("sequence_design", {"instances": "ehrlich:small"}),
     "federated_lr, curves:val": ("federated_lr", {"instances": "curves:val"}),
+    "vm_allocation, medium-95:val": ("vm_allocation", {"instances": "medium-95:val"}),
+    "vm_allocation, medium-95:val, 50 moves an hour": (
+        "vm_allocation",
+        {"instances": "medium-95:val", "settings": {"moves_per_hour": "50"}},
+    ),
 }
 
 

@@ -348,46 +348,47 @@ def write_places(static: Static, state: State, request: int, mask: np.ndarray) -
 
 
 @njit(cache=True)
-def write_movable(static: Static, state: State, mask: np.ndarray) -> int:
+def write_movable(static: Static, state: State, mask: np.ndarray, most: int) -> int:
     """Write which VMs may be migrated somewhere.
 
     Args:
         static: the world.
         state: the present one.
-        mask: int8 [>= V], written to: 1 for rows of VMs that are not pinned and have a destination.
+        mask: int8 [>= V], of zeros; 1 is written for VMs that may go and have a destination.
+        most: number of such VMs after which no other is looked for.
 
     Returns:
         The number of such VMs.
     """
     free_cpu, free_mem, nodes = state.free_cpu, state.free_mem, static.pm_nodes
-    cpu, mem, spread = static.flavor_cpu, static.flavor_mem, static.flavor_nodes
-    open_places = np.zeros(len(cpu), np.int64)
-    for k in range(len(cpu)):
-        for pm in range(len(nodes)):
-            first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu[k], mem[k], spread[k])
-            open_places[k] += int(first) + int(second)
-    scratch = np.zeros(2 * len(nodes), np.int8)
-    count = 0
-    for row in range(len(state.slots)):
-        mask[row] = 0
+    open_places = np.full(len(static.flavor_cpu), -1)  # of flavors that have been met
+    scratch, count = np.zeros(2 * len(nodes), np.int8), 0
+    for row in range(state.numbers[SLOTS_USED]):
         request = state.slots[row]
         if request == NO_ONE or static.pinned[request]:
             continue
         k, place = static.flavor[request], state.place[request]
-        pm = place // 2
-        first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu[k], mem[k], spread[k])
+        cpu, mem, spread = static.flavor_cpu[k], static.flavor_mem[k], static.flavor_nodes[k]
+        if open_places[k] < 0:
+            found = 0  # a local number: the loop is then free of memory that others might change
+            for pm in range(len(nodes)):
+                first, second = rooms(free_cpu, free_mem, pm, nodes[pm], cpu, mem, spread)
+                found += int(first) + int(second)
+            open_places[k] = found
+        first, second = rooms(free_cpu, free_mem, place // 2, nodes[place // 2], cpu, mem, spread)
         movable = open_places[k] > int(second if place % 2 else first)
         if movable and static.group[request] >= 0:
             movable = write_places(static, state, request, scratch) > 0
         mask[row] = movable
         count += int(movable)
+        if count == most:
+            break
     return count
 
 
 @njit(cache=True)
 def _any_movable(static: Static, state: State) -> bool:
-    mask = np.zeros(len(state.slots), np.int8)
-    return bool(write_movable(static, state, mask) > 0)
+    return bool(write_movable(static, state, np.zeros(len(state.slots), np.int8), 1) > 0)
 
 
 @njit(cache=True)

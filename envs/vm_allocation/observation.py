@@ -10,6 +10,7 @@ from gymnasium import spaces
 from numba import njit
 
 from ...datasets.hosts import LARGE_MEM_MB
+from ...datasets.vm_allocation.arrivals import UNTOLD
 from ...datasets.vm_allocation.instance import HOUR_S, N_CLASSES
 from .dynamics import (
     CHOOSE,
@@ -170,7 +171,9 @@ def observe(
         _write_pm(static, state, pms[pm], pm)
         state.is_changed[pm] = 0
     n[N_CHANGED] = 0
-    for pm in range(len(static.pm_nodes)):
+    # Where nothing is told of lifetimes, nothing is expected.
+    is_told = len(static.told_s) > 0 and static.told_s[0] != UNTOLD
+    for pm in range(len(static.pm_nodes) if is_told else 0):
         latest = state.latest_s[pm]
         pms[pm, Pm.STAY] = stay(latest - now) if latest > now else 0.0
     request[:] = 0.0
@@ -178,7 +181,7 @@ def observe(
     if phase == OVER:
         mask[0] = 1
     elif phase == CHOOSE:
-        write_movable(static, state, mask)
+        write_movable(static, state, mask, len(state.slots))
         mask[len(state.slots)] = 1
     else:
         subject = n[REQUEST] if phase == PLACE else state.slots[n[CHOSEN]]

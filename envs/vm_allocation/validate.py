@@ -79,7 +79,7 @@ class _Replay:
         self.counting = self.rejections = self.moves = 0
         self.figures = _Figures(center)
         for host in range(center.n_pms):
-            self._count(host, 1)
+            self._count(host)
 
     def run(self) -> None:
         """Go through the events and chances to migrate; stop where the plan does.
@@ -149,11 +149,11 @@ class _Replay:
         self.step += 1
         return int(self.plan[self.step - 1])
 
-    def _count(self, host: int, sign: int) -> None:
-        """Count a host as it is now (sign 1), or no longer as it was (sign -1)."""
+    def _count(self, host: int) -> None:
+        """Count a host as it is now, no longer as it was."""
         cpu, mem = self.free_cpu[host].tolist(), self.free_mem[host].tolist()
         nodes = 1 + bool(self.is_node[host, 1])
-        self.figures.add(cpu[:nodes], mem[:nodes], not self.on_host[host], sign)
+        self.figures.count(host, cpu[:nodes], mem[:nodes], not self.on_host[host])
 
     def _room(self, request: int) -> np.ndarray:
         """Return where a VM fits, bool [P, 2]; one on both nodes has column 0 alone."""
@@ -206,17 +206,16 @@ class _Replay:
     def _put(self, request: int, host: int, node: int, sign: int) -> None:
         """Put a VM on a host (sign 1), or take it off (sign -1)."""
         k = int(self.trace.flavor[request])
-        nodes = [0, 1] if self.center.flavor_nodes[k] == 2 else [node]
-        self._count(host, -1)
-        self.free_cpu[host, nodes] -= sign * self.center.flavor_cpu[k]
-        self.free_mem[host, nodes] -= sign * self.center.flavor_mem[k]
+        for at in (0, 1) if self.center.flavor_nodes[k] == 2 else (node,):
+            self.free_cpu[host, at] -= sign * self.center.flavor_cpu[k]
+            self.free_mem[host, at] -= sign * self.center.flavor_mem[k]
         if sign > 0:
             self.where[request] = host, node
             self.on_host[host].add(request)
         else:
             del self.where[request]
             self.on_host[host].remove(request)
-        self._count(host, 1)
+        self._count(host)
 
     def _leave(self, request: int) -> None:
         self._put(request, *self.where[request], -1)
@@ -267,6 +266,9 @@ class _Figures:
     Attributes:
         now: seconds since the start.
         seconds: that counted until now.
+        of_host: host -> whether it is empty, fragments, free CPU, stranded CPU, stranded memory.
+        present: the sums of these over the hosts.
+        sums: of each of FIGURES, times seconds.
     """
 
     def __init__(self, center: DataCenter) -> None:
@@ -274,26 +276,35 @@ class _Figures:
         self.slot = SLOT_CORES * center.cpu_per_core
         cpu, mem, one = center.flavor_cpu, center.flavor_mem, center.flavor_nodes == 1
         self.needs = list(zip(cpu[one].tolist(), mem[one].tolist(), strict=True))
-        self.present = np.zeros(len(FIGURES), np.int64)
-        self.sums = np.zeros(len(FIGURES))
+        self.of_host = [(0, 0, 0, 0, 0)] * center.n_pms
+        self.present = [0] * len(FIGURES)
+        self.sums = [0.0] * len(FIGURES)
 
-    def add(self, cpu: list[int], mem: list[int], is_empty: bool, sign: int) -> None:
-        """Add a host as it is now (sign 1), or take it away as it was (sign -1).
+    def count(self, host: int, cpu: list[int], mem: list[int], is_empty: bool) -> None:
+        """Count a host as it is now, no longer as it was.
 
         Args:
+            host: its number.
             cpu: free on each of its nodes.
             mem: likewise.
             is_empty: whether no VM is on it.
-            sign: 1 or -1.
         """
-        stranded = [
-            (free, memory)
-            for free, memory in zip(cpu, mem, strict=True)
-            if not any(free >= needs[0] and memory >= needs[1] for needs in self.needs)
+        fragments = lost_cpu = lost_mem = 0
+        for free, memory in zip(cpu, mem, strict=True):
+            fragments += free % self.slot
+            for needs in self.needs:
+                if free >= needs[0] and memory >= needs[1]:
+                    break
+            else:
+                lost_cpu += free
+                lost_mem += memory
+        was = self.of_host[host]
+        now = int(is_empty), fragments, sum(cpu), lost_cpu, lost_mem
+        self.of_host[host] = now
+        self.present = [
+            total + after - before
+            for total, after, before in zip(self.present, now, was, strict=True)
         ]
-        fragments = sum(free % self.slot for free in cpu)
-        lost_cpu, lost_mem = (sum(one[part] for one in stranded) for part in (0, 1))
-        self.present += sign * np.array([is_empty, fragments, sum(cpu), lost_cpu, lost_mem])
 
     def until(self, now: int, warm_up: int) -> None:
         """Add the time from the last call to this one, in which nothing changed.
@@ -304,15 +315,19 @@ class _Figures:
         """
         seconds = max(0, now - max(self.now, warm_up))
         self.now = now
+        if not seconds:
+            return
         self.seconds += seconds
-        empty, fragments, free, lost_cpu, lost_mem = self.present.tolist()
-        self.sums += seconds * np.array([empty, fragments / max(1, free), free, lost_cpu, lost_mem])
+        empty, fragments, free, lost_cpu, lost_mem = self.present
+        rates = empty, fragments / max(1, free), free, lost_cpu, lost_mem
+        self.sums = [total + seconds * rate for total, rate in zip(self.sums, rates, strict=True)]
 
     def means(self) -> dict[str, float]:
         """Return each figure's mean over the time that counted."""
         cpu, mem = int(self.center.numa_cpu.sum()), max(1, int(self.center.numa_mem.sum()))
         scale = np.array([100 / self.center.n_pms, 1.0, 100 / cpu, 100 / cpu, 100 / mem])
-        found = dict(zip(FIGURES, (self.sums * scale / max(1, self.seconds)).tolist(), strict=True))
+        means = np.array(self.sums) * scale / max(1, self.seconds)
+        found = dict(zip(FIGURES, means.tolist(), strict=True))
         return {
             name: 100.0 - mean if name == "used_cores" else mean for name, mean in found.items()
         }
