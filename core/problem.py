@@ -27,7 +27,7 @@ class Defaults:
         always: names of the contenders that are in every table (random search and a greedy rule).
         baseline: name of the contender that the others are compared with, pair by pair.
         variants: settings that each instance is played with, one after the other; `{}` is the
-            instance as loaded. A variant is left out if it sets what the user sets.
+            instance as loaded. What the user sets takes the place of what they set.
     """
 
     instances: tuple[str, ...]

@@ -107,10 +107,10 @@ def make_plan(request: Request) -> Plan:
     for problem in problems:
         pairs = [p for p in request.settings if p.partition("=")[0] in problem.settings]
         given = parse_settings(pairs, problem.settings, f"{problem.family} setting")
-        for variant in problem.defaults.variants:
-            if given.keys() & variant.keys():
+        variants = [{**variant, **given} for variant in problem.defaults.variants]
+        for at, settings in enumerate(variants):
+            if settings in variants[:at]:
                 continue
-            settings = {**variant, **given}
             for instance in (
                 one for a in arguments[problem.family] for one in _instances(problem, a, settings)
             ):

@@ -194,6 +194,7 @@ class Worker:
         self._failed_start: Trouble | None = None
         # Seconds that a message takes, and each of its bytes.
         self._transfer = 0.0, 0.0
+        self._asked_s = 0.0  # of the run, from questions to answers, with their messages
 
     def start(self) -> None:
         """Start the process and warm the contender up, unless that has been done."""
@@ -253,6 +254,7 @@ class Worker:
             before: CPU seconds by process, before the task.
         """
         assert self._tree is not None
+        self._asked_s = 0.0
         try:
             if entry.form == "player":
                 solution, wall_s = self._play_policy(problem, task)
@@ -263,7 +265,8 @@ class Worker:
             return Trouble("crashed", str(raised))
         after = self._tree.cpu_seconds()
         cpu_s = sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
-        return Outcome(solution, wall_s, cpu_s, _excess(cpu_s, wall_s, self.limits))
+        # Reading a message takes CPU time, too: of a player's many quick answers, most of it.
+        return Outcome(solution, wall_s, cpu_s, _excess(cpu_s, self._asked_s, self.limits))
 
     def close(self) -> None:
         """End the process and all that it started, whatever it is doing."""
@@ -356,6 +359,7 @@ class Worker:
         self._send(message, limit_s)
         data = self._receive_bytes(limit_s, "no answer")
         wall_s = time.perf_counter() - began
+        self._asked_s += wall_s
         answer = _decoded(data)
         if isinstance(answer, Ready) or answer.number != question.number:
             raise _refused(AnswerError("it answers a question that was not asked"))

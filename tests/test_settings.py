@@ -141,3 +141,19 @@ def test_a_setting_that_cannot_be_used_is_refused_with_a_file_too(tmp_path: Path
     path.write_text(FILES["memory_mapping"])
     with pytest.raises(SettingError, match="capacity 'much' cannot be used"):
         load_program(path, {"capacity": "much"})
+
+
+@pytest.mark.parametrize(
+    ("given", "played"),
+    [
+        ("mode=static", [{"mode": "static"}]),
+        ("mnl=5", [{"mnl": "5"}, {"mnl": "5", "mode": "live"}]),
+    ],
+)
+def test_what_the_user_sets_takes_the_place_of_what_the_familys_variants_set(
+    given: str, played: list[dict[str, str]]
+) -> None:
+    plan = make_plan(
+        Request(families=("vm_rescheduling",), instances=("small:train/0",), settings=(given,))
+    )
+    assert [dict(entry.settings) for entry in plan.entries] == played
