@@ -15,11 +15,12 @@ from ..hosts import OUTAGE as OUTAGE
 from ..hosts import STATUS_NAMES as STATUS_NAMES
 from .places import Places, make_places
 
-OBJECTIVES = ("fragment_rate", "mixed", "moves_to_goal", "drain")
+OBJECTIVES = ("fragment_rate", "mixed", "moves_to_goal", "drain", "admission")
 MODES = ("static", "live")
 PEAK_CHURN_PER_MIN = 175.0
 MOST_CHURN_PER_MIN = 10_000.0  # fifty times the published peak; each event is played one by one
 MOST_MOVES = 1_000_000
+MOST_ROOM_CORES = 512  # of a NUMA node whose potential is tabulated (objective admission)
 MOST_UNITS = 10**9  # of CPU in a core
 LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
 MOST_TOTAL = 2.0**62  # of CPU or memory, added up in 64 bits
@@ -233,6 +234,12 @@ class Cluster(Instance):
         self._check_nodes()
         if self.objective == "drain" and len(self.drain_pms) == 0:
             self.refuse("objective drain needs hosts to drain; set drain=HOST,HOST")
+        largest = int(self.numa_cpu.max()) // self.cpu_per_core
+        if self.objective == "admission" and largest > MOST_ROOM_CORES:
+            self.refuse(
+                f"objective admission knows NUMA nodes of up to {MOST_ROOM_CORES} cores, and one "
+                f"here has {largest}; choose another objective"
+            )
         if self.weights.max() < LEAST_WEIGHT:
             self.refuse(
                 f"weights {self.weights.tolist()} must be finite and not all 0 (one of them "

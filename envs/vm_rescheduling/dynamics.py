@@ -13,13 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ...datasets.hosts import LARGE_CORES, LARGE_MEM_MB
+from ...datasets.hosts import FRAGMENT_CORES, LARGE_CORES, LARGE_MEM_MB
 from ...datasets.vm_rescheduling.instance import ACTIVE, OBJECTIVES, OUTAGE, Cluster
 from ..packed import Floats, Matrix
+from .rooms import make_rooms
 
-# Columns of State.totals, sums over ACTIVE PMs (objective.py turns them into rates).
-FRAGMENT, FREE, LARGE_SLOTS, MEM_FRAGMENT, MEM_FREE, ON_DRAIN, MOVES = range(7)
-FRAGMENT_RATE, MIXED, MOVES_TO_GOAL, DRAIN = range(len(OBJECTIVES))
+# Columns of State.totals, sums over ACTIVE PMs (objective.py turns them into rates); the last one,
+# points of room, is 0 but for objective admission.
+TOTALS = (FRAGMENT, FREE, LARGE_SLOTS, MEM_FRAGMENT, MEM_FREE, ON_DRAIN, MOVES, ROOM) = range(8)
+FRAGMENT_RATE, MIXED, MOVES_TO_GOAL, DRAIN, ADMISSION = range(len(OBJECTIVES))
 
 
 class Static(NamedTuple):
@@ -53,6 +55,11 @@ class Static(NamedTuple):
     objective: int
     goal_rate: float
     weights: Floats
+    room: np.ndarray  # int64 [T]; points by free cores, see rooms.py
+    pm_room: Matrix  # int64 [P, N/2]; where the table of each pair of nodes begins in `room`
+    pm_cores: Matrix  # int64 [P, N]; whole cores of each node; an even number of columns
+    room_empty: int  # points of all ACTIVE PMs if they held no VM
+    room_full: int  # if they had no free core
 
 
 class State(NamedTuple):
@@ -63,7 +70,7 @@ class State(NamedTuple):
     vm_pm: np.ndarray  # int64 [V]
     vm_numa: np.ndarray  # int64 [V]; place
     pm_moves: np.ndarray  # int64 [P]; moves each PM took part in
-    totals: np.ndarray  # int64 [7]
+    totals: np.ndarray  # int64 [8]
 
 
 def make_static(cluster: Cluster) -> Static:
@@ -77,6 +84,7 @@ def make_static(cluster: Cluster) -> Static:
     drain[cluster.drain_pms] = True
     places = cluster.places()
     rows = len(places.count) * places.stride
+    rooms = make_rooms(cluster)
     nodes_needed = np.where(places.uses, np.arange(1, cluster.n_nodes + 1), 0).max(axis=2)
     return Static(
         pm_status=cluster.pm_status.astype(np.int64),
@@ -105,6 +113,11 @@ def make_static(cluster: Cluster) -> Static:
         objective=OBJECTIVES.index(cluster.objective),
         goal_rate=float(cluster.goal_rate),
         weights=cluster.weights / cluster.weights.sum(),
+        room=rooms.points,
+        pm_room=rooms.start,
+        pm_cores=rooms.cores,
+        room_empty=rooms.empty,
+        room_full=rooms.full,
     )
 
 
@@ -122,7 +135,7 @@ def make_state(cluster: Cluster, static: Static) -> State:
         cluster.vm_pm.astype(np.int64),
         cluster.vm_numa.astype(np.int64),
         np.zeros(cluster.n_pms, np.int64),
-        np.zeros(7, np.int64),
+        np.zeros(len(TOTALS), np.int64),
     )
     _count_all(static, state)
     return state
@@ -181,6 +194,28 @@ def add_terms(static: Static, state: State, pm: int, sign: int) -> None:
         totals[MEM_FREE] += sign * mem
         slots = min(slots, cpu // (large // nodes))
     totals[LARGE_SLOTS] += sign * slots
+    if static.objective == ADMISSION:
+        for pair in range(static.pm_room.shape[1]):
+            node = 2 * pair
+            other = state.free_cpu[pm, node + 1] if node + 1 < state.free_cpu.shape[1] else 0
+            totals[ROOM] += sign * points_of(static, pm, pair, state.free_cpu[pm, node], other)
+
+
+@njit(cache=True, inline="always")
+def points_of(static: Static, pm: int, pair: int, cpu_0: int, cpu_1: int) -> int:
+    """Return the points of room of a pair of a PM's NUMA nodes (objective admission).
+
+    Args:
+        static: what no move changes.
+        pm: index of the PM.
+        pair: nodes 2 * pair and 2 * pair + 1.
+        cpu_0: free CPU of the first; more than the node has counts as all of it.
+        cpu_1: free CPU of the second.
+    """
+    core = static.unit // FRAGMENT_CORES
+    a = min(cpu_0 // core, static.pm_cores[pm, 2 * pair])
+    most = static.pm_cores[pm, 2 * pair + 1]
+    return int(static.room[static.pm_room[pm, pair] + a * (most + 1) + min(cpu_1 // core, most)])
 
 
 @njit(cache=True)

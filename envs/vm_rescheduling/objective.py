@@ -13,6 +13,7 @@ from ...core.contracts import Objective
 from ...datasets.hosts import LARGE_CORES
 from ...datasets.vm_rescheduling.instance import Cluster
 from .dynamics import (
+    ADMISSION,
     DRAIN,
     FRAGMENT,
     FRAGMENT_RATE,
@@ -24,8 +25,10 @@ from .dynamics import (
     MOVES,
     MOVES_TO_GOAL,
     ON_DRAIN,
+    ROOM,
     Static,
 )
+from .rooms import POINTS
 
 REWARD_CORES = 128.0  # the published reward is fragment cores removed / 128
 
@@ -34,6 +37,7 @@ OBJECTIVE_OF = {
     "mixed": Objective("mixed", "minimize", "weighted fragment rates"),
     "moves_to_goal": Objective("moves_to_goal", "minimize", "moves"),
     "drain": Objective("drain", "minimize", "VMs left on drained hosts + fragment rate"),
+    "admission": Objective("admission", "minimize", "% of the room for arrivals that is lost"),
 }
 
 
@@ -44,7 +48,7 @@ def objective_of(cluster: Cluster) -> Objective:
 
 @njit(cache=True)
 def fragment_rate(totals: np.ndarray) -> float:
-    """Return FR from `State.totals`, int64 [7]; 0 where no CPU is free."""
+    """Return FR from `State.totals`, int64 [8]; 0 where no CPU is free."""
     return float(totals[FRAGMENT] / totals[FREE]) if totals[FREE] > 0 else 0.0
 
 
@@ -54,9 +58,21 @@ def goal_reached(static: Static, totals: np.ndarray) -> bool:
 
     Args:
         static: the cluster, as arrays.
-        totals: `State.totals`, int64 [7].
+        totals: `State.totals`, int64 [8].
     """
     return bool(static.objective == MOVES_TO_GOAL and fragment_rate(totals) <= static.goal_rate)
+
+
+@njit(cache=True)
+def room_lost(static: Static, points: int) -> float:
+    """Return the objective admission, in %: 0 if all ACTIVE PMs are empty, 100 if all are full.
+
+    Args:
+        static: the cluster, as arrays.
+        points: `State.totals[ROOM]`.
+    """
+    most = static.room_empty - static.room_full
+    return float(100.0 * (static.room_empty - points) / most) if most > 0 else 0.0
 
 
 @njit(cache=True)
@@ -69,10 +85,11 @@ def value(static: Static, totals: np.ndarray) -> float:
         takes 32 cores on each node of a PM of two.
     moves_to_goal: moves made if FR <= goal_rate, else mnl + the 16-core slots still missing.
     drain: VMs left on the hosts to drain, plus FR.
+    admission: the room lost, in % of that of the same PMs if empty; see rooms.py.
 
     Args:
         static: the cluster, as arrays.
-        totals: `State.totals`, int64 [7].
+        totals: `State.totals`, int64 [8].
     """
     rate = float(fragment_rate(totals))
     if static.objective == FRAGMENT_RATE:
@@ -85,6 +102,8 @@ def value(static: Static, totals: np.ndarray) -> float:
         return float(w[0] * rate + w[1] * rate_64 + w[2] * rate_mem)
     if static.objective == DRAIN:
         return float(totals[ON_DRAIN] + rate)
+    if static.objective == ADMISSION:
+        return room_lost(static, totals[ROOM])
     if rate <= static.goal_rate:
         return float(totals[MOVES])
     missing = np.ceil((rate - static.goal_rate) * totals[FREE] / static.unit - 1e-9)
@@ -95,13 +114,15 @@ def value(static: Static, totals: np.ndarray) -> float:
 def reward_scale(static: Static, totals: np.ndarray) -> float:
     """Return the factor of rewards: reward = (objective before - objective after) * scale.
 
-    For FR that is the fragment cores removed / 128, as published (VMR2L); 1 / 8 for
-    moves_to_goal and drain.
+    For FR that is the fragment cores removed / 128, as published (VMR2L); for admission the
+    potential won / 128, which is about one a core; 1 / 8 for moves_to_goal and drain.
 
     Args:
         static: the cluster, as arrays.
-        totals: `State.totals`, int64 [7].
+        totals: `State.totals`, int64 [8].
     """
     if static.objective == FRAGMENT_RATE or static.objective == MIXED:
         return float(totals[FREE] * 16 / static.unit / REWARD_CORES)
+    if static.objective == ADMISSION:
+        return (static.room_empty - static.room_full) / (100.0 * POINTS * REWARD_CORES)
     return 1.0 / 8.0

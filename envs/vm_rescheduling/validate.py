@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
 from ...core.contracts import Verdict, World
+from ...datasets.hosts import host_potential
 from ...datasets.vm_rescheduling.instance import ACTIVE, OUTAGE, STATUS_NAMES, Cluster
 
 MAX_VIOLATIONS = 20
@@ -459,6 +461,49 @@ def _other_rates(book: _Book) -> tuple[float, float]:
     return rate_64, loose_mem / total_mem if total_mem else 0.0
 
 
+def _room_lost(book: _Book) -> float:
+    """Return the room lost on the ACTIVE hosts, in % of what they have if empty.
+
+    The room of two NUMA nodes, in tenths, goes by their free cores, whole ones only; a host of
+    more nodes has the room of each two of them.
+    """
+    core = book.cluster.cpu_per_core
+    left = empty = full = 0
+    for pm, sizes in enumerate(book.cluster.numa_cpu.tolist()):
+        if not book.counts[pm]:
+            continue
+        for node in range(0, len(sizes), 2):
+            pair = [at for at in (node, node + 1) if (pm, at) in book.cpu]
+            cores = [sizes[at] // core for at in pair] + [0] * (2 - len(pair))
+            free = [book.cpu[pm, at] // core for at in pair] + [0] * (2 - len(pair))
+            size = max(*cores, 1)
+            left += _room(free[0], free[1], size)
+            empty += _room(cores[0], cores[1], size)
+            full += _room(0, 0, size)
+    return 100.0 * (empty - left) / (empty - full) if empty > full else 0.0
+
+
+@cache
+def _room(a: int, b: int, size: int) -> int:
+    """Return the learned potential of two nodes with a and b free cores, in tenths.
+
+    Args:
+        a: free cores of one node.
+        b: free cores of the other, 0 if there is none.
+        size: cores of the larger one.
+    """
+    both = (a, b)
+    low = min(both)
+    facts = [float(sum(x // slot for x in both)) for slot in (32, 16, 8, 4)]
+    facts += [sum(x % slot for x in both) / slot for slot in (16, 8)]
+    facts += [both.count(0), sum(x >= size for x in both), sum(x >= size - 4 for x in both)]
+    facts += [low // slot for slot in (32, 16, 8, 4)]
+    facts += [low >= size, low >= 32, (sum(both) / (2 * size)) ** 2, abs(a - b) / size, a == b]
+    facts += [max(both) >= 16, a * b / size**2]
+    potential = math.fsum(w * x for w, x in zip(host_potential().tolist(), facts, strict=True))
+    return math.floor(10.0 * potential + 0.5 + 1e-9)
+
+
 def _goal_met(book: _Book) -> str:
     """Return why the goal ends the episode, or "" if it does not."""
     cluster = book.cluster
@@ -480,6 +525,8 @@ def _objective(book: _Book) -> float:
     if cluster.objective == "drain":
         to_empty = {int(pm) for pm in cluster.drain_pms}
         return sum(host in to_empty for host in book.host.values()) + rate
+    if cluster.objective == "admission":
+        return _room_lost(book)
     if rate <= cluster.goal_rate:
         return float(book.moves)
     missing = (book.fragments - cluster.goal_rate * book.free) / book.slot

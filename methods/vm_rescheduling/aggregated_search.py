@@ -10,6 +10,7 @@ from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import (
+    ADMISSION,
     FRAGMENT,
     FREE,
     State,
@@ -20,7 +21,7 @@ from ...envs.vm_rescheduling.dynamics import (
 from ...envs.vm_rescheduling.objective import goal_reached
 from .. import highs
 from ..highs import Outcome, Report, Seconds
-from . import greedy
+from . import greedy, local_search
 from .aggregated import Model, build, counts_of, objective_bound, point_of
 from .aggregated_rows import own_flavors
 from .expand import expand
@@ -57,6 +58,9 @@ def plan_by_model(
     terms: the model is then solved for slots - ratio * free with the ratio of the best plan so far,
     until that brings no better plan (Dinkelbach 1967).
 
+    The objective admission depends on both nodes of a host together, which counts of VMs by node do
+    not say: the local search plans instead.
+
     Args:
         instance: the cluster.
         budget: seconds and evaluations; one evaluation is one greedy plan, or one point expanded.
@@ -69,6 +73,8 @@ def plan_by_model(
     clock = budget.start()
     static = make_static(instance)
     start = make_state(instance, static)
+    if static.objective == ADMISSION:
+        return local_search.search(instance, clock, seed)
     rng = np.random.default_rng(seed)
     plans = min(GREEDY_PLANS, max(1, (budget.evaluations or GREEDY_PLANS * 2) // 2))
     best, best_value = greedy.search(

@@ -16,6 +16,7 @@ from numba import njit
 from ...datasets.hosts import LARGE_CORES, LARGE_MEM_MB
 from ...datasets.vm_rescheduling.instance import ACTIVE, OUTAGE, Cluster
 from ...envs.vm_rescheduling.dynamics import (
+    ADMISSION,
     DRAIN,
     FRAGMENT,
     FREE,
@@ -24,9 +25,13 @@ from ...envs.vm_rescheduling.dynamics import (
     MEM_FREE,
     MIXED,
     ON_DRAIN,
+    ROOM,
+    TOTALS,
     State,
     Static,
+    points_of,
 )
+from ...envs.vm_rescheduling.rooms import POINTS
 
 NEVER = -1e18
 STEPS = 16  # a residue (free CPU mod 16 cores) is read at this resolution
@@ -39,7 +44,7 @@ class Table(NamedTuple):
     """The gains of all moves, in the instance's unit of CPU; K flavors, N = 2 * PMs nodes.
 
     Attributes:
-        weights: float64 [7]; what one unit of each of State.totals costs.
+        weights: float64 [8]; what one unit of each of State.totals costs.
         energy: float64 [STEPS]; what a node costs in addition, by its residue.
         movable: int64 [K, N]; number of VMs that may move and are in no deployment set.
         leave: float64 [K, N]; gain of one VM leaving, NEVER where none may.
@@ -68,7 +73,8 @@ class Table(NamedTuple):
 def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
     """Linearize the objective around a state; the unit of cost is one fragmented unit of CPU.
 
-    For moves_to_goal the fragment rate stands in. The total of free CPU changes only where VMs may
+    For moves_to_goal the fragment rate stands in. For admission a unit of potential, which is about
+    what a core is worth, counts as a core. The total of free CPU changes only where VMs may
     leave PMs that are not ACTIVE; elsewhere its weight is 0, so that gains stay whole numbers.
 
     Args:
@@ -77,11 +83,14 @@ def cost_weights(cluster: Cluster, static: Static, state: State) -> np.ndarray:
         state: the state.
 
     Returns:
-        float64 [7]; a weight for each of State.totals.
+        float64 [8]; a weight for each of State.totals.
     """
     totals = state.totals
     free, mem_free = max(int(totals[FREE]), 1), max(int(totals[MEM_FREE]), 1)
-    weights = np.zeros(7)
+    weights = np.zeros(len(TOTALS))
+    if static.objective == ADMISSION:
+        weights[ROOM] = -static.unit / (16 * POINTS)
+        return weights
     weights[FRAGMENT] = 1.0
     changing = bool((cluster.pm_status[cluster.vm_pm] != ACTIVE).any())
     if static.objective == MIXED:
@@ -217,7 +226,7 @@ def pm_cost(
 
     Args:
         static: the cluster.
-        weights: float64 [7]; see `Table`.
+        weights: float64 [8]; see `Table`.
         energy: float64 [STEPS]; see `Table`.
         pm: the PM.
         cpu_0: free CPU of its node 0.
@@ -235,6 +244,8 @@ def pm_cost(
         residue = cpu % unit
         cost += weights[FRAGMENT] * residue + weights[FREE] * cpu
         cost += energy[residue * STEPS // unit]
+    if weights[ROOM] != 0.0:
+        return cost + weights[ROOM] * points_of(static, pm, 0, cpu_0, cpu_1)
     if weights[LARGE_SLOTS] != 0.0:
         share = unit * LARGE_CORES // 16 // nodes
         slots = cpu_0 // share if nodes == 1 else min(cpu_0 // share, cpu_1 // share)

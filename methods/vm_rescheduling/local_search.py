@@ -15,6 +15,7 @@ from ...core.budget import Clock
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import (
+    ADMISSION,
     FRAGMENT_RATE,
     FREE,
     MIXED,
@@ -27,6 +28,7 @@ from ...envs.vm_rescheduling.dynamics import (
     restore_state,
 )
 from ...envs.vm_rescheduling.objective import value
+from ...envs.vm_rescheduling.rooms import POINTS
 from . import greedy
 from .gains import TIE_BREAK, Table, make_table, residual_energy, restore_table
 from .minimal import finish
@@ -86,6 +88,8 @@ def improve(
     best_value = current_value = value(static, greedy.after(static, start, plan).totals)
     if static.objective in (FRAGMENT_RATE, MIXED):
         heat = HEAT * static.unit / max(int(start.totals[FREE]), 1)
+    elif static.objective == ADMISSION:
+        heat = HEAT * 16 * POINTS * 100 / max(static.room_empty - static.room_full, 1)
     else:
         heat = HEAT
     fresh: list[Table] = []

@@ -10,6 +10,7 @@ from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import (
+    ADMISSION,
     FRAGMENT,
     FRAGMENT_RATE,
     FREE,
@@ -18,7 +19,7 @@ from ...envs.vm_rescheduling.dynamics import (
     make_static,
 )
 from ...envs.vm_rescheduling.objective import goal_reached
-from ...methods.vm_rescheduling import greedy
+from ...methods.vm_rescheduling import greedy, local_search
 from ...methods.vm_rescheduling.aggregated import build, counts_of
 from ...methods.vm_rescheduling.aggregated_search import RESERVE_S, SAME, run_highs
 from ...methods.vm_rescheduling.expand import expand
@@ -48,6 +49,8 @@ def solve(instance: Cluster, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     static = make_static(instance)
     start = make_state(instance, static)
+    if static.objective == ADMISSION:  # of both nodes of a host together: no model of counts has it
+        return local_search.search(instance, clock, seed)
     rng = np.random.default_rng(seed)
     best, best_value = greedy.search(instance, static, start, clock, rng, plans=1)
     parts = max(2, round(instance.n_pms / PART_PMS))

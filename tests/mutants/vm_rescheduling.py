@@ -5,6 +5,7 @@ validator.
 from __future__ import annotations
 
 from mutants.mutant import Mutant
+from mutants.vm_rescheduling_rooms import ADMISSION
 
 DYNAMICS = "envs/vm_rescheduling/dynamics.py"
 OBJECTIVE = "envs/vm_rescheduling/objective.py"
@@ -18,6 +19,7 @@ TESTS = tuple(
     for name in ("validate", "objective", "dynamics", "churn", "env", "numa")
 )
 MUTANTS = (
+    *ADMISSION,
     # --- What a move may do -------------------------------------------------------------------
     Mutant(
         DYNAMICS,

@@ -251,7 +251,7 @@ def _still(seed: int) -> Iterator[Case]:
     """Legal walks, and one of them with a random move behind each of its beginnings."""
     rng = np.random.default_rng([seed, 1])
     cluster = make_cluster(
-        seed, objective=OBJECTIVES[seed % 4], drain_pms=np.array([0, 1]), mnl=4 + seed % 3,
+        seed, objective=OBJECTIVES[seed % 5], drain_pms=np.array([0, 1]), mnl=4 + seed % 3,
         pm_move_cap=seed % 4, cpu_per_core=1 + seed // 4 % 2, weights=np.array([1.0, 2.0, 3.0]),
     )  # fmt: skip
     plies = walk(cluster, seed)
@@ -270,7 +270,7 @@ def _live(seed: int) -> Iterator[Case]:
     rng = np.random.default_rng([seed, 2])
     for elapsed_s in (0.0, 15.0, 90.0):
         cluster = make_cluster(
-            seed, objective=OBJECTIVES[seed % 4], drain_pms=np.array([0, 1]), mnl=6 + seed % 20,
+            seed, objective=OBJECTIVES[seed % 5], drain_pms=np.array([0, 1]), mnl=6 + seed % 20,
             pm_move_cap=3 * (seed % 3), mode="live", churn_per_min=120.0, goal_rate=0.05,
             cpu_per_core=1 + seed // 4 % 2,
         )  # fmt: skip
@@ -289,7 +289,12 @@ def _wide(seed: int) -> Iterator[Case]:
     nodes = [(1, 2), (2,), (4,), (1, 2, 4), (8,), (3,)][seed % 6]
     for mode in ("static", "live"):
         cluster = make_wide_cluster(
-            seed, nodes, mnl=5, objective=OBJECTIVES[seed % 3], pm_move_cap=seed % 3, mode=mode
+            seed,
+            nodes,
+            mnl=5,
+            objective=OBJECTIVES[(0, 1, 4)[seed % 3]],
+            pm_move_cap=seed % 3,
+            mode=mode,
         )
         world = World(seed, 20.0 * (seed % 3)) if mode == "live" else STILL
         plies = walk(dataclasses.replace(cluster, mode="static"), seed)

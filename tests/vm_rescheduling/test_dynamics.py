@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.datasets.vm_rescheduling.instance import ACTIVE, OUTAGE, Cluster
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
+from sysopt_gym.envs.vm_rescheduling.rooms import points_by_cores
 
 SEEDS = st.integers(0, 10**6)
 Make = Callable[..., Cluster]
@@ -41,7 +42,7 @@ def walk(
 
 def recount(cluster: Cluster, state: d.State) -> list[int]:
     """The totals from the definition, one node at a time."""
-    totals = [0] * 7
+    totals = [0] * len(d.TOTALS)
     for pm in range(cluster.n_pms):
         if cluster.pm_status[pm] != ACTIVE:
             continue
@@ -62,18 +63,21 @@ def recount(cluster: Cluster, state: d.State) -> list[int]:
             totals[d.MEM_FREE] += mem
             large.append(free // (64 // len(nodes)))
         totals[d.LARGE_SLOTS] += min(large)
+        if cluster.objective == "admission":
+            sizes = cluster.numa_cpu[pm].tolist()
+            totals[d.ROOM] += points_by_cores(*sizes)[tuple(state.free_cpu[pm])]
     drained = set(cluster.drain_pms.tolist())
     totals[d.ON_DRAIN] = sum(int(pm) in drained for pm in state.vm_pm)
     totals[d.MOVES] = int(state.totals[d.MOVES])
     return totals
 
 
-@given(SEEDS)
+@given(SEEDS, st.sampled_from(["fragment_rate", "admission"]))
 @settings(max_examples=60, deadline=None)
 def test_totals_kept_by_increments_equal_a_recount(
-    tiny_cluster: Make, legal_moves: Legal, seed: int
+    tiny_cluster: Make, legal_moves: Legal, seed: int, objective: str
 ) -> None:
-    cluster = tiny_cluster(seed, drain_pms=np.array([0], np.int64))
+    cluster = tiny_cluster(seed, objective=objective, drain_pms=np.array([0], np.int64))
     for count, (_, state) in enumerate(walk(cluster, legal_moves, seed, 6), start=1):
         assert state.totals.tolist() == recount(cluster, state)
         assert state.totals[d.MOVES] == count

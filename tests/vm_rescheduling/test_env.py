@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError, UnknownNameError
 from sysopt_gym.core.registry import load_problem
-from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
+from sysopt_gym.datasets.vm_rescheduling.instance import OBJECTIVES, Cluster
 from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
@@ -85,7 +85,7 @@ def test_an_illegal_ply_raises_and_changes_nothing(tiny_cluster: Make, seed: int
             return
 
 
-@given(seed=SEEDS, objective=st.sampled_from(("fragment_rate", "mixed", "moves_to_goal", "drain")))
+@given(seed=SEEDS, objective=st.sampled_from(OBJECTIVES))
 @settings(max_examples=40, deadline=None)
 def test_an_episode_ends_with_the_validators_objective(
     tiny_cluster: Make, seed: int, objective: str

@@ -23,7 +23,7 @@ def cases(make: Make, legal: Legal) -> list[Case]:
     made = []
     for seed in range(24):
         cluster = make(
-            seed, objective=OBJECTIVES[seed % 4], drain_pms=np.array([0, 1]), mnl=4, pm_move_cap=3
+            seed, objective=OBJECTIVES[seed % 5], drain_pms=np.array([0, 1]), mnl=4, pm_move_cap=3
         )
         rng, static = np.random.default_rng(seed), d.make_static(cluster)
         state, plan = d.make_state(cluster, static), []

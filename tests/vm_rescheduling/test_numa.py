@@ -24,7 +24,7 @@ from wide_clusters import make_wide_cluster
 
 SEEDS = st.integers(0, 10**6)
 NODES = st.sampled_from([(1,), (1, 2), (2,), (4,), (1, 2, 4), (8,), (3,)])
-OBJECTIVES = st.sampled_from(["fragment_rate", "mixed", "moves_to_goal"])
+OBJECTIVES = st.sampled_from(["fragment_rate", "mixed", "moves_to_goal", "admission"])
 
 
 def played(cluster: Cluster, seed: int, elapsed_s: float | None = None) -> tuple[list[int], float]:

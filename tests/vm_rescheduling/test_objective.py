@@ -1,4 +1,4 @@
-"""The four objectives against their definitions."""
+"""The five objectives against their definitions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sysopt_gym.core.errors import InstanceError
+from sysopt_gym.datasets.hosts import host_potential
 from sysopt_gym.datasets.vm_rescheduling.instance import ACTIVE, OBJECTIVES, Cluster
 from sysopt_gym.datasets.vm_rescheduling.settings import with_settings
+from sysopt_gym.envs.host_potential import potentials
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling.objective import (
     OBJECTIVE_OF,
@@ -20,6 +23,8 @@ from sysopt_gym.envs.vm_rescheduling.objective import (
     reward_scale,
     value,
 )
+from sysopt_gym.envs.vm_rescheduling.rooms import points_by_cores
+from sysopt_gym.envs.vm_rescheduling.validate import _room
 
 SEEDS = st.integers(0, 10**6)
 Make = Callable[..., Cluster]
@@ -155,6 +160,50 @@ def test_a_full_step_of_reward_is_the_fragment_cores_removed_over_128(
         gain = value(static, before.totals) - value(static, state.totals)
         scale = reward_scale(static, before.totals)
         assert gain * scale == pytest.approx(removed / 128)
+
+
+@given(SEEDS)
+@settings(max_examples=30, deadline=None)
+def test_admission_is_the_room_lost_by_the_potential_that_allocation_learned(
+    tiny_cluster: Make, seed: int
+) -> None:
+    cluster = tiny_cluster(seed, objective="admission")
+    active = cluster.pm_status == ACTIVE
+    size = cluster.numa_cpu[active].max(axis=1).astype(np.float64)
+
+    def room(free: np.ndarray) -> float:
+        found = np.empty(active.sum())
+        potentials(host_potential(), free[active].astype(np.int64), size, 1.0, found)
+        return float(found.sum())
+
+    nothing = np.zeros_like(cluster.numa_cpu)
+    empty, full = room(cluster.numa_cpu), room(nothing)
+    lost = 100 * (empty - room(cluster.free()[0])) / (empty - full) if active.any() else 0.0
+    # Each host's potential, some tens, is rounded to tenths.
+    assert measured(cluster) == pytest.approx(lost, abs=1.0)
+
+
+def test_no_room_is_lost_on_empty_hosts_and_all_of_it_on_full_ones(tiny_cluster: Make) -> None:
+    cluster = tiny_cluster(5, objective="admission")
+    used = cluster.numa_cpu - cluster.free()[0]
+    assert measured(tiny_cluster(5, objective="admission", numa_cpu=used)) == 100.0
+    assert measured(tiny_cluster(5, objective="admission", numa_cpu=used + 400)) < 25.0
+    out = tiny_cluster(5, objective="admission", pm_status=np.ones(cluster.n_pms, np.int8))
+    assert measured(out) == 0.0
+
+
+@pytest.mark.parametrize("cores", [(44, 44), (34, 20), (64, 0), (5, 5), (1, 0), (0, 0)])
+def test_both_halves_know_the_same_room_for_every_state_of_a_host(cores: tuple[int, int]) -> None:
+    points = points_by_cores(*cores)
+    size = max(*cores, 1)
+    assert points.tolist() == [
+        [_room(a, b, size) for b in range(cores[1] + 1)] for a in range(cores[0] + 1)
+    ]
+
+
+def test_hosts_too_large_for_a_table_of_room_are_refused(tiny_cluster: Make) -> None:
+    with pytest.raises(InstanceError, match="NUMA nodes of up to 512 cores, and one here has 600"):
+        tiny_cluster(5, objective="admission", numa_cpu=np.full((5, 2), 600))
 
 
 def test_in_millicores_everything_is_as_in_cores(tiny_cluster: Make) -> None:

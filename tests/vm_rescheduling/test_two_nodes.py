@@ -66,7 +66,7 @@ def best_of_all(cluster: Cluster) -> float:
     return min(best)
 
 
-@given(SEEDS, NODES, st.sampled_from(["fragment_rate", "mixed", "drain"]))
+@given(SEEDS, NODES, st.sampled_from(["fragment_rate", "mixed", "drain", "admission"]))
 @settings(max_examples=25, deadline=None)
 def test_any_plan_for_the_simpler_cluster_is_one_for_the_cluster(
     seed: int, nodes: tuple[int, ...], objective: str
