@@ -25,6 +25,8 @@ class Choice:
         free_cpu, free_mem: int64 [P, 2], as they are.
         left_cpu: int64 [P, 2, 2]; free CPU of both nodes of a host once the request is on it: row
             p, column n is for place `2 * p + n`.
+        hosts: float64 [P, 17]; the hosts as observed, by the columns of observation.Pm.
+        request: float32 [13]; the request as observed, by the columns of observation.Asked.
     """
 
     flavor: int
@@ -34,6 +36,8 @@ class Choice:
     free_cpu: np.ndarray
     free_mem: np.ndarray
     left_cpu: np.ndarray
+    hosts: np.ndarray
+    request: np.ndarray
 
 
 class PlacementRule:
@@ -73,7 +77,7 @@ class PlacementRule:
         left = free_cpu[:, None, :] - taken
         return Choice(
             k, cpu, mem, spread, free_cpu.astype(np.int64), free_mem.astype(np.int64),
-            left.astype(np.int64),
+            left.astype(np.int64), pms, observation["request"],
         )  # fmt: skip
 
     @abstractmethod

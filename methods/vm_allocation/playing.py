@@ -11,6 +11,8 @@ from ...envs.vm_allocation.dynamics import (
     CHOOSE,
     PHASE,
     REQUEST,
+    State,
+    Static,
     act,
     make_state,
     make_static,
@@ -33,12 +35,53 @@ def packed_world(center: DataCenter, world: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def play_table(packed: np.ndarray, table: np.ndarray) -> float:
-    """Play a world to its end without migrations.
+def best_place(
+    static: Static,
+    state: State,
+    request: int,
+    mask: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> int:
+    """Return the legal place where a host gains most; of equal ones that of the lowest number.
+
+    Args:
+        static: the world.
+        state: the present one.
+        request: index of the request.
+        mask: int8 [2P]; legal places.
+        before: worth of a host by free cores of both nodes, as it is, float64 [C+1, C+1].
+        after: its worth once the request is on it, float64 [C+1, C+1].
+    """
+    free, k = state.free_cpu, static.flavor[request]
+    cpu = static.flavor_cpu[k]
+    other = cpu if static.flavor_nodes[k] == 2 else 0
+    best, at = -np.inf, 0
+    for pm in range(len(static.pm_nodes)):
+        first, second = mask[2 * pm], mask[2 * pm + 1]
+        if not (first or second):
+            continue
+        a, b = free[pm, 0], free[pm, 1]
+        now = before[a, b]
+        if first:
+            gain = after[a - cpu, b - other] - now
+            if gain > best:
+                best, at = gain, 2 * pm
+        if second:
+            gain = after[a, b - cpu] - now
+            if gain > best:
+                best, at = gain, 2 * pm + 1
+    return at
+
+
+@njit(cache=True, nogil=True)
+def play_tables(packed: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+    """Play a world to its end without migrations; see `best_place`.
 
     Args:
         packed: the world before its first event, int64 [n]; it is played in place.
-        table: potential of hosts by free cores of both nodes, float64 [C+1, C+1].
+        before: worth of hosts as they are, float64 [C+1, C+1].
+        after: their worth once a request is on them, float64 [C+1, C+1].
 
     Returns:
         The rejected % of the core-hours asked for.
@@ -52,19 +95,19 @@ def play_table(packed: np.ndarray, table: np.ndarray) -> float:
             continue
         request = state.numbers[REQUEST]
         write_places(static, state, request, mask)
-        k = static.flavor[request]
-        cpu = static.flavor_cpu[k]
-        best, at = -np.inf, 0
-        for pm in range(len(static.pm_nodes)):
-            a, b = state.free_cpu[pm, 0], state.free_cpu[pm, 1]
-            now = table[a, b]
-            if mask[2 * pm]:
-                left = table[a - cpu, b - cpu if static.flavor_nodes[k] == 2 else b] - now
-                if left > best:
-                    best, at = left, 2 * pm
-            if mask[2 * pm + 1]:
-                left = table[a, b - cpu] - now
-                if left > best:
-                    best, at = left, 2 * pm + 1
-        act(static, state, at)
+        act(static, state, best_place(static, state, request, mask, before, after))
     return float(rejected_so_far(state))
+
+
+@njit(cache=True, nogil=True)
+def play_table(packed: np.ndarray, table: np.ndarray) -> float:
+    """Play a world to its end without migrations by a potential of hosts.
+
+    Args:
+        packed: the world before its first event, int64 [n]; it is played in place.
+        table: potential of hosts by free cores of both nodes, float64 [C+1, C+1].
+
+    Returns:
+        The rejected % of the core-hours asked for.
+    """
+    return float(play_tables(packed, table, table))

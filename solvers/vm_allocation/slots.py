@@ -1,8 +1,7 @@
 """Keep whole slots for large VMs: 16 free cores on a node, 32, and 32 on both nodes of a host.
 
-After VMR2L's fragment rate (EuroSys 2025, section 2): what matters about free cores is how many
-large VMs they hold. Of places that keep as many, the one on the fullest host is taken (least sum of
-squares of free cores).
+Of places that keep as many slots, the one on the fullest host is taken (least sum of squares of
+free cores once the request is there); see methods/vm_allocation/slots.py.
 """
 
 from __future__ import annotations
@@ -10,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...methods.vm_allocation.placement import Choice, PlacementRule
+from ...methods.vm_allocation.slots import TUNED_WEIGHTS, emptiness, slot_worth
+
+TIE = 1e-3  # small against any slot, so that it decides among places that keep the same
 
 
 class Slots(PlacementRule):
@@ -17,29 +19,19 @@ class Slots(PlacementRule):
 
     weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
     """Worth of a 16-core slot, a 32-core slot, and a host with 32 cores free on both nodes."""
+    packing = TIE
+    """How much the squares of free cores count."""
 
     def scores(self, choice: Choice) -> np.ndarray:
-        """Return the worth of the slots that are left, then of packing tightly."""
-        core = self.center.cpu_per_core
-        free = np.repeat(choice.free_cpu[:, None, :], 2, axis=1)
-        kept = self._worth(choice.left_cpu, core) - self._worth(free, core)
-        squares = (choice.left_cpu.astype(np.float64) ** 2).sum(axis=2)
-        # Small against any slot, so that it decides among places that keep the same.
-        return np.asarray(kept - squares / (1e3 * float(self.center.numa_cpu.max()) ** 2))
-
-    def _worth(self, free: np.ndarray, core: int) -> np.ndarray:
-        """Return the worth of hosts' slots.
-
-        Args:
-            free: CPU of both nodes, int64 [..., 2].
-            core: CPU of a core.
-        """
-        on_16, on_32, on_64 = self.weights
-        worth = on_16 * (free // (16 * core)) + on_32 * (free // (32 * core))
-        return np.asarray(worth.sum(axis=-1) + on_64 * (free.min(axis=-1) // (32 * core)))
+        """Return the worth of the slots that are left, less the emptiness of the host."""
+        core, size = self.center.cpu_per_core, int(self.center.numa_cpu.max())
+        before = slot_worth(self.weights, choice.free_cpu, core)
+        kept = slot_worth(self.weights, choice.left_cpu, core) - before[:, None]
+        return np.asarray(kept - self.packing * emptiness(choice.left_cpu, size))
 
 
 class TunedSlots(Slots):
-    """Keep 16-, 32- and 64-core slots, which count alike: the weights have not been tuned yet."""
+    """Keep 16-, 32- and 64-core slots, and full hosts, by weights tuned on medium-95:train."""
 
-    weights = (1.0, 1.0, 1.0)
+    weights = TUNED_WEIGHTS
+    packing = 1.0
