@@ -13,4 +13,8 @@ SOLVERS = {
     "dot_product": Entry(".fits:DotProduct", "player"),
     "slots": Entry(".slots:Slots", "player"),
     "slots_tuned": Entry(".slots:TunedSlots", "player"),
+    "la_binary": Entry(".lifetimes:LaBinary", "player"),
+    "nilas": Entry(".lifetimes:Nilas", "player"),
+    "lava": Entry(".lifetimes:Lava", "player"),
+    "dvla": Entry(".lifetimes:Dvla", "player"),
 }
