@@ -17,4 +17,11 @@ SOLVERS = {
     "nilas": Entry(".lifetimes:Nilas", "player"),
     "lava": Entry(".lifetimes:Lava", "player"),
     "dvla": Entry(".lifetimes:Dvla", "player"),
+    "first_fit_columns": Entry(".hourly:first_fit_columns", "player"),
+    "first_fit_mixed": Entry(".hourly:first_fit_mixed", "player"),
+    "best_fit_columns": Entry(".hourly:best_fit_columns", "player"),
+    "best_fit_mixed": Entry(".hourly:best_fit_mixed", "player"),
+    "slots_tuned_columns": Entry(".hourly:slots_tuned_columns", "player"),
+    "slots_tuned_mixed": Entry(".hourly:slots_tuned_mixed", "player"),
+    "nilas_lars": Entry(".hourly:nilas_lars", "player"),
 }
