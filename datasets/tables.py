@@ -42,12 +42,23 @@ class Table:
         columns: the names in the header; see `column_names`.
         rows: line number and stripped cells of each row that is not empty.
         separator: what separates the cells.
+        units: what stands in brackets behind each name, in lower case; empty for nothing. None at
+            all if no name has brackets.
     """
 
     place: str
     columns: tuple[str, ...]
     rows: list[tuple[int, list[str]]]
     separator: str = ","
+    units: tuple[str, ...] = ()
+
+    def unit(self, column: int) -> str:
+        """Return the unit in brackets behind a column's name, in lower case; empty for none.
+
+        Args:
+            column: index of the column.
+        """
+        return self.units[column] if self.units else ""
 
     def refuse(self, row: int, column: str | int, why: str) -> NoReturn:
         """Raise InstanceError naming file, row and column.
@@ -296,7 +307,8 @@ def read_table(place: str, text: str, needed: Iterable[str], ragged: bool = Fals
         raise InstanceError(f"{place}: has more than {MOST_CELLS} cells; give a part of it")
     reader = _cells(body, separator)
     try:
-        columns = column_names(next(reader, []))
+        header: list[str] = next(reader, [])
+        columns = column_names(header)
         rows = [(reader.line_num + skipped, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise InstanceError(
@@ -330,7 +342,11 @@ def read_table(place: str, text: str, needed: Iterable[str], ragged: bool = Fals
                 + ("the file may be cut off here, copy it again" if len(cells) < len(columns) else
                    f"a cell that holds {separator!r} must be quoted")
             )  # fmt: skip
-    return Table(place, columns, rows, separator)
+    units: tuple[str, ...] = tuple(
+        cell.lower().partition("(")[2].partition(")")[0].strip() for cell in header
+    )
+    units = ("",) * (len(columns) - len(units)) + units if any(units) else ()
+    return Table(place, columns, rows, separator, units)
 
 
 def _trimmed(columns: tuple[str, ...], rows: list[tuple[int, list[str]]]) -> tuple[str, ...]:

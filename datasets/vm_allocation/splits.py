@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from ..sets import Embedded, Sets
+from ...core.notes import InputNote
+from ..sets import Embedded, Public, Sets
 from .generator import generate
 from .instance import DataCenter
+from .traces import openb_trace
+from .windows import Window, data_center
 
 # Each split has its own streams, so that no two share a world.
 FIRST_STREAM = {
@@ -17,6 +21,11 @@ FIRST_STREAM = {
     "loads:test": 400_000, "sizes:test": 500_000, "laws:test": 600_000, "shift:test": 700_000,
     "owners:test": 800_000,
 }  # fmt: skip
+OPENB_SOURCE = (
+    "https://github.com/alibaba/clusterdata (cluster-trace-gpu-v2023, for research and study)"
+)
+OPENB_DAYS = (125, 128, 131, 134, 137, 140, 143, 146)  # of the trace, on which windows begin
+OPENB_HOURS = 72.0
 _OWNERS = {"batch_mean": "3", "sets": "0.3", "pinned": "0.4", "day": "0.3"}
 _PARAMETERS: Mapping[str, list[dict[str, str]]] = {
     "medium-95:train": [{}] * 8,
@@ -41,6 +50,28 @@ def split_instances(name: str) -> Iterator[DataCenter]:
         yield dataclasses.replace(center, name=f"{name}/{row}")
 
 
+def openb_windows(pods: Path, nodes: Path) -> list[DataCenter]:
+    """Return the windows of openb that were chosen beforehand: 72 hours each, one after the other.
+
+    Nine of ten pods of the trace came in its last 35 days. The first window begins ten days into
+    these, so that each has a week before it, to which its process is fitted. Its hosts are taken
+    from the node list so that the 72 hours before it would hold about .95 of their CPU.
+
+    Args:
+        pods: the pod list.
+        nodes: the node list.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputNote)  # what they say is documented
+        trace = openb_trace(nodes, pods)
+        return [
+            dataclasses.replace(
+                data_center(trace, Window(24.0 * day, OPENB_HOURS)), name=f"openb/{row}"
+            )
+            for row, day in enumerate(OPENB_DAYS)
+        ]
+
+
 def _embedded(name: str, about: str) -> Embedded[DataCenter]:
     return Embedded(name, about, len(_PARAMETERS[name]), partial(split_instances, name))
 
@@ -58,6 +89,14 @@ SETS: Sets[DataCenter] = Sets(
         _embedded("laws:test", "lifetimes of three classes, and of two published shapes"),
         _embedded("shift:test", "more small VMs, more large ones, and those with a daily rhythm"),
         _embedded("owners:test", "owners' batches, deployment sets, pinned VMs, a daily rhythm"),
+        Public(
+            "openb",
+            "8 windows of 72 hours of Alibaba's pods, days 125 to 149, on 4 to 7 of its nodes: "
+            "load .95 in the 72 hours before (needs the data folder)",
+            ("vm/openb_pod_list_default.csv", "vm/openb_node_list_all_node.csv"),
+            OPENB_SOURCE,
+            openb_windows,
+        ),
     ],
     Path(__file__).parent / "embedded",
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...core.problem import Defaults, Problem
+from ...datasets.vm_allocation.arrivals import requests_of
 from ...datasets.vm_allocation.generator import PARAMETERS, generate
 from ...datasets.vm_allocation.instance import DataCenter
 from ...datasets.vm_allocation.loaders import load_file
@@ -37,6 +38,14 @@ def without_trace(center: DataCenter) -> DataCenter:
     )
 
 
+def _load(center: DataCenter) -> float:
+    """Return the CPU that a trace's requests ask for on average, over the hosts'."""
+    trace, end = requests_of(center, 0), center.horizon_s
+    seconds = np.minimum(trace.exit_s, end) - np.minimum(trace.arrive_s, end)
+    held = float(center.flavor_total[trace.flavor] @ seconds)
+    return held / (float(center.numa_cpu.sum()) * end)
+
+
 class VMAllocation(Problem[DataCenter]):
     """Placing VMs over days (VMR2L's moving world, EuroSys 2025; LAVA, MLSys 2025)."""
 
@@ -48,6 +57,7 @@ class VMAllocation(Problem[DataCenter]):
     sets = SETS
     generator_parameters = PARAMETERS
     settings = SETTINGS
+    reads_folders = True
     defaults = Defaults(
         instances=("medium-95:test/0",),
         contenders=("slots_tuned", "slots", "best_fit", "worst_fit", "dot_product"),
@@ -92,11 +102,14 @@ class VMAllocation(Problem[DataCenter]):
             "told of lifetimes": center.lifetimes,
         }
         if center.is_traced:
-            return facts | {
+            facts |= {
                 "requests of the trace": len(center.request_flavor),
                 "of them there at the start": center.trace_starts,
+                "of them with a given host": int((center.request_place >= 0).sum()),
+                "mean load of the trace": round(_load(center), 4),
             }
-        return facts | {
+        told = "told: " if center.is_traced else ""
+        process = {
             "requests an hour": round(center.arrivals_per_h, 1),
             "there at the start": center.start_vms,
             "mean lifetime (h)": round(float(center.flavor_share @ center.mean_life_h), 3),
@@ -105,6 +118,7 @@ class VMAllocation(Problem[DataCenter]):
             "deployment sets": f"{center.set_share:.0%} of the batches",
             "pinned": f"{center.pinned_share:.0%} of the VMs",
         }
+        return facts | {told + key: value for key, value in process.items()}
 
     def is_random(self, center: DataCenter) -> bool:
         """Whether the world draws requests, or how predictions of lifetimes err."""
