@@ -17,6 +17,7 @@ STATUS_NAMES = ("ACTIVE", "DISABLED", "OUTAGE")
 MOST_NODES = 64  # NUMA nodes of a host
 
 FRAGMENT_CORES = 16
+SIZE_LIMITS = (8, 16, 32)  # cores on a node, by which VMs are told apart as small
 LARGE_CORES = 64
 LARGE_MEM_MB = 64 * 1024
 

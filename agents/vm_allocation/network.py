@@ -19,12 +19,16 @@ from ..network import Observation, angles, mask_logits
 HARMONICS = 4
 EPS = 1e-4  # added to residues before they are rounded down
 # Columns that the network reads as they are, of a PM for its node 0 and its node 1.
-HOST_COLUMNS = [Pm.EMPTY, Pm.TWO_NODES, *range(Pm.CLASS_0, Pm.CLASS_3 + 1), Pm.STAY]
+HOST_COLUMNS = [
+    Pm.EMPTY, Pm.TWO_NODES, *range(Pm.CLASS_0, Pm.CLASS_3 + 1), Pm.STAY
+]  # fmt: skip
+UNDER = (Pm.UNDER_8_0, Pm.UNDER_16_0, Pm.UNDER_32_0)
 NODE_COLUMNS = np.array(
     [
         [
             Pm.FREE_CPU_0 + own, Pm.FREE_MEM_0 + own, Pm.FRAGMENT_OF_FREE_0 + own,
             Pm.MEM_RESIDUE_0 + own, Pm.FREE_CPU_0 + other, Pm.FREE_MEM_0 + other, *HOST_COLUMNS,
+            *(under + own for under in UNDER), *(under + other for under in UNDER),
         ]
         for own, other in ((0, 1), (1, 0))
     ]
@@ -77,7 +81,7 @@ class AllocationPolicy(nn.Module):
         """Encode B observations.
 
         Args:
-            obs: "pms" float32 [B, P, 17], "pm_mask" int8 [B, P], "request" float32 [B, 13] and
+            obs: "pms" float32 [B, P, 23], "pm_mask" int8 [B, P], "request" float32 [B, 13] and
                 "clock" float32 [B, 8].
 
         Returns:
@@ -162,7 +166,7 @@ def _pair_features(pms: Tensor, asked: Tensor) -> Tensor:
     residue left.
 
     Args:
-        pms: float32 [B, P, 17].
+        pms: float32 [B, P, 23].
         asked: float32 [B, 13]; the request, or the VM chosen.
 
     Returns:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ...datasets.hosts import FRAGMENT_CORES
+from ...datasets.hosts import FRAGMENT_CORES, SIZE_LIMITS
 from ...datasets.vm_allocation.arrivals import UNTOLD, Trace
 from ...datasets.vm_allocation.instance import HOUR_S, DataCenter, life_class
 from ..packed import Matrix
@@ -48,6 +48,7 @@ class Static(NamedTuple):
     flavor_cpu: np.ndarray  # int64 [K]; on each node
     flavor_mem: np.ndarray  # int64 [K]; on each node
     flavor_nodes: np.ndarray  # int64 [K]
+    flavor_size: np.ndarray  # int64 [K]; number of SIZE_LIMITS that its CPU on a node reaches
     pm_nodes: np.ndarray  # int64 [P]
     pm_cpu: np.ndarray  # int64 [P]; capacity on all nodes
     starts: int  # requests that are there at the start and do not count
@@ -75,6 +76,7 @@ class State(NamedTuple):
     after: np.ndarray  # int64 [R]; the one after
     latest_s: np.ndarray  # int64 [P]; the latest exit that the policy expects of the PM's VMs
     class_cpu: Matrix  # int64 [P, 4]; CPU of VMs of each class that the policy is told
+    under_cpu: Matrix  # int64 [P, 2 * 3]; on both nodes, CPU of VMs below each of SIZE_LIMITS
     left: np.ndarray  # int64 [V]; VMs that left since the last action
     changed: np.ndarray  # int64 [P]; PMs that changed since they were last looked at
     is_changed: np.ndarray  # int64 [P]
@@ -108,6 +110,7 @@ def make_static(center: DataCenter, trace: Trace) -> Static:
         center.flavor_cpu,
         center.flavor_mem,
         center.flavor_nodes,
+        np.digitize(center.flavor_cpu, np.array(SIZE_LIMITS) * center.cpu_per_core),
         1 + (center.numa_cpu[:, 1] > 0).astype(np.int64),
         center.numa_cpu.sum(axis=1),
         trace.starts,
@@ -146,6 +149,7 @@ def make_state(center: DataCenter, n_requests: int) -> State:
         np.full(n_requests, NO_ONE),
         np.zeros(n_pms, np.int64),
         np.zeros((n_pms, 4), np.int64),
+        np.zeros((n_pms, 2 * len(SIZE_LIMITS)), np.int64),
         np.zeros(n_slots, np.int64),
         np.arange(n_pms),
         np.ones(n_pms, np.int64),
@@ -172,6 +176,8 @@ def _occupy(static: Static, state: State, request: int, place: int, sign: int) -
     for at in range(first, last):
         state.free_cpu[pm, at] -= cpu
         state.free_mem[pm, at] -= mem
+        for limit in range(static.flavor_size[k], len(SIZE_LIMITS)):
+            state.under_cpu[pm, 2 * limit + at] += cpu
     told = static.told_class[request]
     if told >= 0:
         state.class_cpu[pm, told] += nodes * cpu

@@ -69,7 +69,7 @@ class VMAllocationEnv(FamilyEnv[DataCenter]):
 
     | key | shape, dtype | meaning |
     |---|---|---|
-    | pms | [P_max, 17] float32 | features of PMs in 0..1 |
+    | pms | [P_max, 23] float32 | features of PMs in 0..1 |
     | pm_mask | [P_max] int8 | 1 for rows that are no padding |
     | request | [13] float32 | the request, or the VM chosen; zeros where a VM is to be chosen |
     | flavor | [1] int32 | its flavor, -1 for none |

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numba import njit
 
-from ...datasets.hosts import LARGE_MEM_MB
+from ...datasets.hosts import LARGE_MEM_MB, SIZE_LIMITS
 from ...datasets.vm_allocation.arrivals import UNTOLD
 from ...datasets.vm_allocation.instance import HOUR_S, N_CLASSES
 from .dynamics import (
@@ -40,6 +40,8 @@ Pm = IntEnum(
         "EMPTY", "TWO_NODES",
         "CLASS_0", "CLASS_1", "CLASS_2", "CLASS_3",  # CPU of VMs told to be of the class / all CPU
         "STAY",  # until the latest exit expected of its VMs, `stay`
+        # CPU of VMs that need less than 8, 16, 32 cores on a node / CPU of the largest PM
+        "UNDER_8_0", "UNDER_8_1", "UNDER_16_0", "UNDER_16_1", "UNDER_32_0", "UNDER_32_1",
     ),
     start=0,
 )  # fmt: skip
@@ -121,6 +123,8 @@ def _write_pm(static: Static, state: State, row: np.ndarray, pm: int) -> None:
         row[Pm.FRAGMENT_OF_FREE_0 + node] = (cpu % static.unit) / cpu if cpu > 0 else 0.0
         row[Pm.RESIDUE_0 + node] = (cpu % static.unit) / static.unit
         row[Pm.MEM_RESIDUE_0 + node] = (mem % LARGE_MEM_MB) / LARGE_MEM_MB
+        for column in range(node, 2 * len(SIZE_LIMITS), 2):
+            row[Pm.UNDER_8_0 + column] = state.under_cpu[pm, column] / static.cpu_scale
     row[Pm.EMPTY] = state.first[pm] == NO_ONE
     row[Pm.TWO_NODES] = static.pm_nodes[pm] == 2
     for told in range(N_CLASSES):
@@ -159,7 +163,7 @@ def observe(
     Args:
         static: the world.
         state: the present one; what it notes as changed is looked at.
-        pms: float32 [P_max, 17]; rows of PMs, written to.
+        pms: float32 [P_max, 23]; rows of PMs, written to.
         request: float32 [13], written to.
         clock: float32 [8], written to.
         mask: int8 [N]; legal actions, written to.

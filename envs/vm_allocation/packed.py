@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     """What an agent sees, kept up to date from step to step.
 
     Attributes:
-        pms: float32 [P_max, 17].
+        pms: float32 [P_max, 23].
         request: float32 [13].
         clock: float32 [8].
         mask: int8 [N].

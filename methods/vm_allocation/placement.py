@@ -25,7 +25,7 @@ class Choice:
         free_cpu, free_mem: int64 [P, 2], as they are.
         left_cpu: int64 [P, 2, 2]; free CPU of both nodes of a host once the request is on it: row
             p, column n is for place `2 * p + n`.
-        hosts: float64 [P, 17]; the hosts as observed, by the columns of observation.Pm.
+        hosts: float64 [P, 23]; the hosts as observed, by the columns of observation.Pm.
         request: float32 [13]; the request as observed, by the columns of observation.Asked.
     """
 

@@ -28,6 +28,7 @@ from sysopt_gym.datasets.vm_allocation.generator import generate
 from sysopt_gym.datasets.vm_allocation.instance import DataCenter
 from sysopt_gym.datasets.vm_allocation.settings import with_settings
 from sysopt_gym.envs.vm_allocation.env import VMAllocationEnv
+from sysopt_gym.envs.vm_allocation.observation import Pm
 from sysopt_gym.envs.vm_allocation.problem import PROBLEM
 from sysopt_gym.envs.vm_allocation.validate import validate
 from sysopt_gym.envs.vm_allocation.vector_env import VMAllocationVectorEnv
@@ -123,6 +124,32 @@ def test_free_and_used_cores_are_the_hosts_at_every_step_and_no_set_shares_a_hos
             assert env.state.free_cpu.sum() == free  # a migration frees no core and takes none
             moved += 1
     assert moved > 5
+
+
+def test_what_small_vms_hold_is_what_those_that_are_there_ask_for() -> None:
+    center = small("8")
+    env = VMAllocationEnv(center)
+    observation, info = env.reset(seed=3)
+    trace, ended, rng = requests_of(center, 3), False, np.random.default_rng(0)
+    where: dict[int, int] = {}
+    scale = float(center.numa_cpu.sum(axis=1).max())
+    while not ended:
+        held = np.zeros((3, center.n_pms, 2))
+        for request, place in where.items():
+            k = int(trace.flavor[request])
+            nodes = [0, 1] if center.flavor_nodes[k] == 2 else [place % 2]
+            for row, limit in enumerate((8, 16, 32)):
+                held[row, place // 2, nodes] += center.flavor_cpu[k] * (
+                    center.flavor_cpu[k] < limit
+                )
+        seen = observation["pms"][: center.n_pms, Pm.UNDER_8_0 : Pm.UNDER_32_1 + 1]
+        assert np.allclose(seen.reshape(-1, 3, 2).transpose(1, 0, 2) * scale, held)
+        action = int(rng.choice(np.flatnonzero(observation["action_mask"])))
+        if info["request"] >= 0:
+            where[info["request"]] = action
+        observation, _, ended, _, info = env.step(action)
+        for request in info["left"]:
+            del where[request]
 
 
 def test_a_request_is_rejected_only_where_it_fits_nowhere() -> None:
@@ -300,4 +327,4 @@ def test_a_world_played_in_compiled_code_is_the_one_that_the_policy_plays() -> N
 def test_the_environment_is_made_by_its_id() -> None:
     env = gymnasium.make("sysopt/VMAllocation-v0", instances="medium-95:val/0")
     observation, _ = env.reset(seed=1)
-    assert observation["pms"].shape == (100, 17)
+    assert observation["pms"].shape == (100, len(Pm))
