@@ -86,6 +86,8 @@ def _paired(table: Table, vm_ids: list[str], when: np.ndarray, deletes: np.ndarr
     gone: set[str] = set()
     found: list[_Stay] = []
     order = np.argsort(when, kind="stable")
+    if (np.diff(order) < 0).any():
+        note(f"{table.place}: its rows are not in order of time; sorted")
     for rows in np.split(order, np.flatnonzero(np.diff(when[order])) + 1):
         of_vm: dict[str, tuple[list[int], list[int]]] = {}
         for row in rows.tolist():

@@ -141,7 +141,7 @@ def _recorded(
     jobs, tasks = table.names(at["job"]), table.texts(at["task"])
     order = np.argsort(when, kind="stable")
     if (np.diff(order) < 0).any():
-        note(f"{table.place}: its events are not in order of time; sorted")
+        note(f"{table.place}: its rows are not in order of time; sorted")
     running: dict[str, int] = {}
     size: dict[str, tuple[float, float]] = {}
     rows: list[int] = []

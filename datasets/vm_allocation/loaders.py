@@ -89,11 +89,13 @@ def _read(path: Path, file: UserFile | None, settings: Mapping[str, str]) -> Rec
         assert name is not None
         return own_trace(path / name, file.member(name), _members(file), times, named)
     text = file.text(FORMATS)
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    if not text.strip():
+        raise InstanceError(f"{path}: is empty; give {FORMATS}")
+    first = next(line for line in text.splitlines() if line.strip())
     columns = header_of(first)
-    if set(HUAWEI_COLUMNS) <= set(columns):
+    # A table that lacks a column is passed to its own reader, which then names the column.
+    if len(set(HUAWEI_COLUMNS) & set(columns)) >= len(HUAWEI_COLUMNS) - 1:
         return huawei_trace(path)
-    # A list that lacks a column is passed to its own reader, which then names the column.
     if "sn" in columns and "cpu_milli" in columns:
         return openb_trace(path, pair_of(path, POD_COLUMNS))
     if {"name", "cpu_milli"} <= set(columns):

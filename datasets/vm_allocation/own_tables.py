@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import InstanceError
 from ...core.notes import note
-from ..columns import Wanted, find_column, plain
+from ..columns import Wanted, find_column
 from ..files import UserFile
 from ..host_lists import HOST_COLUMNS, HOSTS_NEEDED, Columns, Reading, read_hosts
 from ..hosts import ACTIVE, MB_PER_CORE, MEDIUM_FLAVORS, NODE_CPU, NODE_MEM_MB
@@ -27,22 +25,21 @@ from ..numerals import is_missing, number
 from ..records import Record
 from ..stays import MB_PER_GB, MILLI, HostType, Stays
 from ..tables import Table, read_table
+from .own_times import (
+    MAX_TIME,
+    MEMORY_WORDS,
+    SECONDS,
+    are_dates,
+    moments,
+    parted,
+    reals,
+    refuse_unit,
+    unit_of,
+)
 from .recorded import GivenHost, Recorded
 
 OWN_HOST = HostType("pm", NODE_CPU, NODE_MEM_MB / MB_PER_GB, 2)
-MAX_CORES, MAX_MEM_MB, MAX_TIME = 10**6, 10**12, 1e15
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0, "h": 3600.0, "days": 86_400.0}
-UNIT_WORDS: Mapping[str, tuple[str, ...]] = {
-    "s": ("s", "sec", "secs", "second", "seconds"),
-    "ms": ("ms", "msec", "millis", "milliseconds"),
-    "us": ("us", "micros", "microseconds"),
-    "min": ("min", "mins", "minute", "minutes"),
-    "h": ("h", "hr", "hrs", "hour", "hours"),
-    "days": ("d", "day", "days"),
-}  # fmt: skip
-MEMORY_WORDS: Mapping[str, float] = {
-    "mb": 1.0, "mib": 1.0, "gb": MB_PER_GB, "gib": MB_PER_GB, "g": MB_PER_GB, "m": 1.0,
-}  # fmt: skip
+MAX_CORES, MAX_MEM_MB = 10**6, 10**12
 # What columns may be called, without their units, in the spelling of `plain`.
 CALLED: Mapping[str, tuple[str, ...]] = {
     "arrival": ("arrival", "arrive", "arrives", "arrived", "arrivaltime", "start", "starttime",
@@ -80,7 +77,7 @@ def is_own(columns: Sequence[str]) -> bool:
     Args:
         columns: the header's cells.
     """
-    return any(_parted(name)[0] in CALLED[what] for name in columns for what in ("arrival", "exit"))
+    return any(parted(name)[0] in CALLED[what] for name in columns for what in ("arrival", "exit"))
 
 
 def own_trace(
@@ -136,17 +133,6 @@ def own_trace(
     )
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """Return a column's name in the spelling of `plain` and the unit in it: "arrival", "h"."""
-    bare, _, rest = name.lower().partition("(")
-    unit = plain(rest)
-    words = bare.replace("-", "_").replace(" ", "_").strip("_").split("_")
-    known = {word for words_of in UNIT_WORDS.values() for word in words_of} | set(MEMORY_WORDS)
-    if not unit and len(words) > 1 and words[-1] in known:
-        unit = words.pop()
-    return plain("".join(words)), unit
-
-
 def _columns(table: Table, named: Mapping[str, str]) -> dict[str, int]:
     """Return the index of each column that is there, by what it holds."""
     at: dict[str, int] = {}
@@ -159,7 +145,7 @@ def _columns(table: Table, named: Mapping[str, str]) -> dict[str, int]:
         fitting = [
             row
             for row, name in enumerate(table.columns)
-            if _parted(name)[0] in known and row not in at.values()
+            if parted(name)[0] in known and row not in at.values()
         ]
         if len(fitting) > 1:
             names = " or ".join(repr(table.columns[row]) for row in fitting)
@@ -188,9 +174,17 @@ def _columns(table: Table, named: Mapping[str, str]) -> dict[str, int]:
 
 def _when(table: Table, at: Mapping[str, int], times: str) -> tuple[np.ndarray, np.ndarray]:
     """Return arrivals and exits in seconds; minus infinity and infinity where there is none."""
-    arrival = _moments(table, at["arrival"], times, -math.inf)
+    arrival = moments(table, at["arrival"], times, -math.inf)
     if "exit" in at:
-        exits = _moments(table, at["exit"], times, math.inf)
+        kinds = [are_dates(table, at[what], times) for what in ("arrival", "exit")]
+        if None not in kinds and kinds[0] != kinds[1]:
+            row = next(i for i, cell in enumerate(table.texts(at["exit"])) if not is_missing(cell))
+            table.refuse(
+                row, at["exit"],
+                f"is {table.texts(at['exit'])[row]}: of arrivals and exits, the ones are dates and "
+                "the others numbers; give both alike",
+            )  # fmt: skip
+        exits = moments(table, at["exit"], times, math.inf)
         early = np.flatnonzero(exits < arrival)
         if early.size:
             row = int(early[0])
@@ -201,8 +195,8 @@ def _when(table: Table, at: Mapping[str, int], times: str) -> tuple[np.ndarray, 
                 "exit is a VM that stays)",
             )  # fmt: skip
         return arrival, exits
-    unit = _unit(table, at["lifetime"], "auto" if times == "dates" else times, "s")
-    lives = _reals(table, at["lifetime"], -MAX_TIME, math.inf) * SECONDS[unit]
+    unit = unit_of(table, at["lifetime"], "auto" if times == "dates" else times, "s")
+    lives = reals(table, at["lifetime"], -MAX_TIME, math.inf) * SECONDS[unit]
     negative = np.flatnonzero(lives < 0)
     if negative.size:
         row = int(negative[0])
@@ -217,60 +211,6 @@ def _when(table: Table, at: Mapping[str, int], times: str) -> tuple[np.ndarray, 
     return arrival, arrival + lives
 
 
-def _unit(table: Table, column: int, times: str, otherwise: str) -> str:
-    """Return the unit of a column's times: the setting's, that of its name, or another."""
-    if times != "auto":
-        return times
-    word = _parted(table.columns[column])[1] or table.unit(column)
-    return next((unit for unit, words in UNIT_WORDS.items() if word in words), otherwise)
-
-
-def _moments(table: Table, column: int, times: str, empty: float) -> np.ndarray:
-    cells = table.texts(column)
-    filled = [cell for cell in cells if not is_missing(cell)]
-    dates = times == "dates" or (
-        times == "auto" and bool(filled) and all(map(_looks_like_a_date, filled[:50]))
-    )
-    if not dates:
-        unit = _unit(table, column, times, "s")
-        return _reals(table, column, -MAX_TIME, empty) * SECONDS[unit]
-    found = np.full(len(cells), empty)
-    zones: dict[bool, int] = {}
-    for row, cell in enumerate(cells):
-        if is_missing(cell):
-            continue
-        try:
-            date = datetime.fromisoformat(cell)
-        except ValueError:
-            table.refuse(
-                row, column, f"is {cell[:40]!r}, expected a date such as 2026-01-31T12:00:00"
-            )
-        zones.setdefault(date.tzinfo is not None, row)
-        if len(zones) > 1:
-            other = next(line for line in zones.values() if line != row)
-            table.refuse(
-                row, column,
-                f"is {cell!r}, beside {cells[other]!r}: some have a time zone and some do not; "
-                "give all of them one",
-            )  # fmt: skip
-        found[row] = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    return found
-
-
-def _looks_like_a_date(cell: str) -> bool:
-    return number(cell.replace(",", ".")) is None and cell[:4].isdecimal() and "-" in cell[4:8]
-
-
-def _reals(table: Table, column: int, low: float, empty: float) -> np.ndarray:
-    """Return numbers up to MAX_TIME; NA and the like are empty."""
-    rows = [
-        (line, [*cells[:column], "" if is_missing(cells[column]) else cells[column],
-                *cells[column + 1 :]])
-        for line, cells in table.rows
-    ]  # fmt: skip
-    return replace(table, rows=rows).reals(column, low, MAX_TIME, empty)
-
-
 def _sizes(
     table: Table, at: Mapping[str, int], flavors: Table | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
@@ -282,7 +222,9 @@ def _sizes(
         cores = table.reals(at["cores"], 0.0, MAX_CORES)
         memory = np.zeros(count)
         if "memory" in at:
-            word = _parted(table.columns[at["memory"]])[1] or table.unit(at["memory"])
+            word = parted(table.columns[at["memory"]])[1] or table.unit(at["memory"])
+            if word and word not in MEMORY_WORDS:
+                refuse_unit(table, at["memory"], word, ("MB", "MiB", "GB", "GiB"))
             memory = table.reals(at["memory"], 0.0, MAX_MEM_MB) * MEMORY_WORDS.get(word, 1.0)
             _doubt(table, at["memory"], word, cores, memory)
         else:

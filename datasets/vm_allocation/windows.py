@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...core.errors import SettingError
+from ...core.errors import InstanceError, SettingError
 from ...core.notes import note
 from .fleets import Demand, Wishes, hosts_of
 from .instance import DEFAULT_TASK, HOUR_S, MOST_HOURS, DataCenter
@@ -76,6 +76,11 @@ def data_center(trace: Recorded, window: Window) -> DataCenter:
             "give fewer"
         )
     last = float(trace.stays.start.max())
+    if last < start:
+        raise InstanceError(
+            f"{trace.place}: no VM arrives from hour {window.start_h:g} on; there is nothing to "
+            "decide: give a trace with arrivals, or an earlier start_h"
+        )
     # The last request is played, too.
     rest_h = max(math.ceil((end - start) / HOUR_S), math.floor((last - start) / HOUR_S) + 1, 1)
     horizon_h = min(float(rest_h), MOST_HOURS) if window.horizon_h is None else window.horizon_h
@@ -89,6 +94,12 @@ def data_center(trace: Recorded, window: Window) -> DataCenter:
     there = (comes < 0) & (leaves > 0)
     place = _given_places(trace, catalogue, hosts, numa_cpu, numa_mem, per_core, comes, there)
     arrives = (comes >= 0) & (comes < horizon_s)
+    if not arrives.any():
+        first = comes[comes >= 0].min() / HOUR_S + window.start_h
+        raise SettingError(
+            f"horizon_h={horizon_h:g}: no VM of {trace.place} arrives in the {horizon_h:g} hours "
+            f"from hour {window.start_h:g} on; the next one does at hour {first:.4g}"
+        )
     seq = trace.stays.lines if trace.stays.left_at.size else np.arange(len(comes))
     shown = np.flatnonzero(there | arrives)
     # Starts with a place first, so that no other takes their room; then by time.

@@ -272,7 +272,7 @@ def test_the_process_is_fitted_to_what_lies_before_the_window(tmp_path: Path) ->
 def test_vms_that_never_leave_are_censored_and_not_taken_to_leave_at_the_window(
     tmp_path: Path,
 ) -> None:
-    rows = "".join(f"{i / 10},{i / 10 + 1 if i % 2 else ''},2U4G\n" for i in range(1000))
+    rows = "".join(f"{i / 10},{i / 10 + 1 if i % 2 else ''},2U4G\n" for i in range(1001))
     center = read(tmp_path, "arrival_h,exit_h,flavor\n" + rows, {"start_h": "100"})
     # Half of the VMs live for an hour; the other half is longer than the hundred hours seen.
     assert center.law_mean_h[-1] > 500
@@ -295,7 +295,7 @@ def test_nothing_of_the_future_is_in_what_contenders_see(tmp_path: Path) -> None
         assert center.trace_starts == 12
         seen.add(without_trace(center).content_hash)
     assert len(seen) == 1
-    changed = read(tmp_path, header + past.replace("30.0,33.0,4", "30.0,33.0,8"), settings)
+    changed = read(tmp_path, header + past.replace("30.0,33.0,4", "30.0,33.0,8") + later, settings)
     assert without_trace(changed).content_hash not in seen
 
 
