@@ -168,7 +168,7 @@ class Picture:
     Attributes:
         title: its heading.
         caption: one sentence on how to read it.
-        png: the PNG file's bytes.
+        png: the PNG file's bytes; those of a GIF file for an animation.
     """
 
     title: str

@@ -27,6 +27,16 @@ VM_COLORS: tuple[Color, ...] = (
     (24, 86, 152),
     (8, 44, 98),
 )
+HOST_LEGEND: tuple[tuple[str, Color], ...] = (
+    ("fragment (free cores that make no 16-core slot)", FRAGMENT_COLOR),
+    ("free 16-core slot", SLOT_COLOR),
+    ("VM of up to 2 cores", VM_COLORS[0]),
+    ("4", VM_COLORS[1]),
+    ("8", VM_COLORS[2]),
+    ("16", VM_COLORS[3]),
+    ("32", VM_COLORS[4]),
+    ("more", VM_COLORS[5]),
+)
 HEADER = 18  # pixels above the hosts, for the figures
 CELL_ASPECT = 2.4  # height of a host's cell over its width
 

@@ -94,7 +94,7 @@ def templates(form: str) -> Any:
         lstrip_blocks=True,
     )
     environment.filters["sentence"] = html_sentence if is_html else markdown_sentence
-    environment.filters["png"] = lambda png: base64.b64encode(png).decode()
+    environment.filters["embedded"] = _embedded
     if is_html:
         environment.filters["lines"] = lambda text: escape(printable(text, keep="\n"))
     else:
@@ -105,6 +105,12 @@ def templates(form: str) -> Any:
             "made": Markdown,
         }
     return environment
+
+
+def _embedded(image: bytes) -> str:
+    """Return the address that holds a PNG or GIF file's bytes."""
+    kind = "gif" if image.startswith(b"GIF8") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _code(text: str) -> str:

@@ -58,6 +58,7 @@ class VMAllocation(Problem[DataCenter]):
     generator_parameters = PARAMETERS
     settings = SETTINGS
     reads_folders = True
+    pictures = ".evaluation.pictures.vm_allocation:pictures"
     defaults = Defaults(
         instances=("medium-95:test/0",),
         contenders=("slots_tuned", "slots", "best_fit", "worst_fit", "dot_product"),

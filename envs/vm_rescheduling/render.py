@@ -11,8 +11,8 @@ from ..host_drawing import (
     BACKGROUND,
     FRAGMENT_COLOR,
     HEADER,
+    HOST_LEGEND,
     SLOT_COLOR,
-    VM_COLORS,
     Color,
     bars,
     draw_bar,
@@ -27,17 +27,7 @@ UNUSED_COLOR: Color = (235, 235, 235)  # free cores of hosts that are not ACTIVE
 DISABLED_COLOR: Color = (205, 205, 205)
 OUTAGE_COLOR: Color = (150, 150, 150)
 DRAIN_COLOR: Color = (255, 226, 120)
-LEGEND: tuple[tuple[str, Color], ...] = (
-    ("fragment (free cores that make no 16-core slot)", FRAGMENT_COLOR),
-    ("free 16-core slot", SLOT_COLOR),
-    ("VM of up to 2 cores", VM_COLORS[0]),
-    ("4", VM_COLORS[1]),
-    ("8", VM_COLORS[2]),
-    ("16", VM_COLORS[3]),
-    ("32", VM_COLORS[4]),
-    ("more", VM_COLORS[5]),
-    ("the move just made", MOVED_COLOR),
-)
+LEGEND = (*HOST_LEGEND, ("the move just made", MOVED_COLOR))
 
 
 def frame(

@@ -13,7 +13,7 @@ from ...core.contracts import Picture
 from ...core.results import Row
 from ...datasets.vm_rescheduling.churn import churned
 from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
-from ...envs.host_drawing import FRAGMENT_COLOR, HEADER, SLOT_COLOR
+from ...envs.host_drawing import FRAGMENT_COLOR, HEADER, HOST_LEGEND, SLOT_COLOR
 from ...envs.vm_rescheduling.dynamics import (
     FRAGMENT,
     FREE,
@@ -26,7 +26,7 @@ from ...envs.vm_rescheduling.dynamics import (
     move,
 )
 from ...envs.vm_rescheduling.objective import fragment_rate
-from ...envs.vm_rescheduling.render import LEGEND, frame
+from ...envs.vm_rescheduling.render import frame
 from .common import DPI, INK, best_per_contender, drawable, largest_readable, plain, png
 
 READABLE_PMS = 400  # most hosts for which single VMs are drawn
@@ -135,9 +135,9 @@ def _before_after(play: Played, place: str) -> Picture:
         axes.imshow(image, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
         axes.set_title(f"{when}: fragment rate {play.rates[-side]:.4f}", fontsize=11, loc="left")
-    handles = [Rectangle((0, 0), 1, 1, facecolor=np.array(color) / 255) for _, color in LEGEND[:-1]]
+    handles = [Rectangle((0, 0), 1, 1, facecolor=np.array(color) / 255) for _, color in HOST_LEGEND]
     figure.legend(
-        handles, [label for label, _ in LEGEND[:-1]], loc="lower center", ncol=len(handles),
+        handles, [label for label, _ in HOST_LEGEND], loc="lower center", ncol=len(handles),
         frameon=False, fontsize=9, handlelength=1.2, columnspacing=1.4,
     )  # fmt: skip
     slots = [_whole_slots(play.static, state) for state in (play.before, play.after)]

@@ -14,6 +14,7 @@ from sysopt_gym.core.results import Row
 from sysopt_gym.datasets.vm_rescheduling.generator import generate
 from sysopt_gym.datasets.vm_rescheduling.instance import Cluster
 from sysopt_gym.datasets.vm_rescheduling.settings import with_settings
+from sysopt_gym.envs.host_drawing import VM_COLORS
 from sysopt_gym.envs.vm_rescheduling import dynamics as d
 from sysopt_gym.envs.vm_rescheduling import render
 from sysopt_gym.envs.vm_rescheduling.objective import fragment_rate
@@ -105,7 +106,7 @@ def test_drawing_changes_nothing(tiny_cluster: Make) -> None:
 def test_the_legend_names_every_color_of_free_cores_and_vms() -> None:
     colors = {color for _, color in render.LEGEND}
     assert {render.FRAGMENT_COLOR, render.SLOT_COLOR, render.MOVED_COLOR} <= colors
-    assert set(render.VM_COLORS) <= colors
+    assert set(VM_COLORS) <= colors
 
 
 # --- The report's pictures ---------------------------------------------------------------------
