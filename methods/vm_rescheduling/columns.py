@@ -9,8 +9,8 @@ for the relaxation of whole patterns is much closer to the optimum.
 Deployment sets are left to the order of moves. Where that misses the bound, the model that keeps
 sets apart (aggregated_search.py) has its turn if it is small, then the local search.
 
-Serves fragment_rate and moves_to_goal; for the other objectives, and where CPU has no coarse unit,
-local_search plans instead.
+Serves fragment_rate and moves_to_goal; for admission host_columns.py generates columns of whole
+hosts. For the other objectives, and where CPU has no coarse unit, local_search plans instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...core.solution import Solution
 from ...datasets.vm_rescheduling.instance import ACTIVE, Cluster
 from ...envs.vm_rescheduling.dynamics import FREE, State, Static, make_state, make_static
 from ...envs.vm_rescheduling.objective import fragment_rate
-from . import greedy, local_search
+from . import greedy, host_columns, local_search
 from .aggregated_search import LEAST_S, kept_apart, run_highs, solve_form
 from .dual import lowest
 from .expand import expand
@@ -72,6 +72,8 @@ def generate_columns(
     Returns:
         The best plan, with the relaxation's bound; "optimal" where the two meet.
     """
+    if instance.objective == "admission":
+        return host_columns.generate(instance, clock, seed)
     if instance.objective not in ("fragment_rate", "moves_to_goal"):
         return local_search.search(instance, clock, seed)
     try:
