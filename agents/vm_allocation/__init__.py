@@ -3,5 +3,6 @@
 from ...core.registry import Entry
 
 AGENTS = {
+    "agent": Entry(".players:Agent", "player"),
     "potential": Entry(".players:Potential", "player"),
 }

@@ -5,22 +5,29 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ...datasets.hosts import SIZE_LIMITS
 from ...datasets.vm_allocation.arrivals import requests_of
 from ...datasets.vm_allocation.instance import DataCenter
 from ...envs.vm_allocation.dynamics import (
     CHOOSE,
+    MOVES_LEFT,
+    NO_ONE,
     PHASE,
     REQUEST,
+    SLOTS_USED,
     State,
     Static,
     act,
     make_state,
     make_static,
     walk,
+    write_movable,
     write_places,
 )
 from ...envs.vm_allocation.objective import rejected_so_far
 from ...envs.vm_allocation.packed import LAYOUT, read_state, read_static
+from .moving import plan_moves
+from .worth import Worth, write_changes
 
 
 def packed_world(center: DataCenter, world: int) -> np.ndarray:
@@ -111,3 +118,63 @@ def play_table(packed: np.ndarray, table: np.ndarray) -> float:
         The rejected % of the core-hours asked for.
     """
     return float(play_tables(packed, table, table))
+
+
+@njit(cache=True, nogil=True)
+def play_worth(packed: np.ndarray, worth: Worth, cost: float) -> float:
+    """Play a world to its end, with the migrations that it allows, by what hosts are worth.
+
+    Args:
+        packed: the world before its first event, int64 [n]; it is played in place.
+        worth: of the data center; it decides on places and migrations.
+        cost: see `moving.plan_moves`.
+
+    Returns:
+        The rejected % of the core-hours asked for.
+    """
+    static, state = read_static(packed), read_state(packed)
+    walk(static, state)
+    n, places = state.numbers, 2 * len(static.pm_nodes)
+    mask, changes = np.zeros(places, np.int8), np.empty(places)
+    while n[PHASE] <= CHOOSE:
+        if n[PHASE] == CHOOSE:
+            _migrate(static, state, worth, cost)
+            continue
+        request = n[REQUEST]
+        write_places(static, state, request, mask)
+        k = static.flavor[request]
+        write_changes(
+            worth, state.free_cpu, state.under_cpu, mask, static.flavor_cpu[k],
+            static.flavor_nodes[k], static.flavor_size[k], changes,
+        )  # fmt: skip
+        act(static, state, int(np.argmax(changes)))
+    return float(rejected_so_far(state))
+
+
+@njit(cache=True, nogil=True)
+def _migrate(static: Static, state: State, worth: Worth, cost: float) -> None:
+    """Make the migrations of one chance."""
+    n, movable = state.numbers, np.zeros(len(state.slots), np.int8)
+    write_movable(static, state, movable, len(movable))
+    rows = np.flatnonzero(state.slots[: n[SLOTS_USED]] != NO_ONE)
+    there = state.slots[rows]
+    free = [np.empty((len(static.pm_nodes), 2), np.int64) for _ in range(2)]
+    under = np.empty((len(static.pm_nodes), 2 * len(SIZE_LIMITS)), np.int64)
+    for pm in range(len(static.pm_nodes)):
+        for column in range(under.shape[1]):
+            under[pm, column] = state.under_cpu[pm, column]
+        for node in range(2):
+            free[0][pm, node] = state.free_cpu[pm, node]
+            free[1][pm, node] = state.free_mem[pm, node]
+    moves = np.empty((n[MOVES_LEFT], 2), np.int64)
+    may = (movable[rows] > 0) & (static.group[there] < 0)
+    count = plan_moves(
+        worth, free[0], free[1], under, static.pm_nodes, static.flavor_cpu, static.flavor_mem,
+        static.flavor_nodes, static.flavor_size, static.flavor[there], state.place[there], may,
+        cost, moves,
+    )  # fmt: skip
+    for number in range(count):
+        act(static, state, rows[moves[number, 0]])
+        act(static, state, moves[number, 1])
+    if n[PHASE] == CHOOSE:
+        act(static, state, len(state.slots))
