@@ -21,7 +21,6 @@ from ...envs.vm_allocation.dynamics import (
     make_state,
     make_static,
     walk,
-    write_movable,
     write_places,
 )
 from ...envs.vm_allocation.objective import rejected_so_far
@@ -154,8 +153,7 @@ def play_worth(packed: np.ndarray, worth: Worth, cost: float) -> float:
 @njit(cache=True, nogil=True)
 def _migrate(static: Static, state: State, worth: Worth, cost: float) -> None:
     """Make the migrations of one chance."""
-    n, movable = state.numbers, np.zeros(len(state.slots), np.int8)
-    write_movable(static, state, movable, len(movable))
+    n = state.numbers
     rows = np.flatnonzero(state.slots[: n[SLOTS_USED]] != NO_ONE)
     there = state.slots[rows]
     free = [np.empty((len(static.pm_nodes), 2), np.int64) for _ in range(2)]
@@ -167,7 +165,7 @@ def _migrate(static: Static, state: State, worth: Worth, cost: float) -> None:
             free[0][pm, node] = state.free_cpu[pm, node]
             free[1][pm, node] = state.free_mem[pm, node]
     moves = np.empty((n[MOVES_LEFT], 2), np.int64)
-    may = (movable[rows] > 0) & (static.group[there] < 0)
+    may = (static.pinned[there] == 0) & (static.group[there] < 0)
     count = plan_moves(
         worth, free[0], free[1], under, static.pm_nodes, static.flavor_cpu, static.flavor_mem,
         static.flavor_nodes, static.flavor_size, static.flavor[there], state.place[there], may,
