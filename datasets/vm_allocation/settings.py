@@ -14,6 +14,7 @@ from .instance import DEFAULT_TASK, LIFETIMES, MOST_HOURS, MOST_MOVES, DataCente
 from .windows import Window
 
 MOST_PERIOD_MIN = 7 * 24 * 60
+STARTS = ("given", "best_fit")
 TIMES = ("auto", "s", "ms", "us", "min", "h", "days", "dates")
 SETTINGS: Mapping[str, Setting] = {
     "horizon_h": Setting(
@@ -39,6 +40,11 @@ SETTINGS: Mapping[str, Setting] = {
     "node_cores": Setting("", "of a trace's file: cores of each NUMA node of a host"),
     "node_mem_gib": Setting("", "of a trace's file: memory of each NUMA node in GiB"),
     "nodes": Setting("", "of a trace's file: NUMA nodes of a host, 1 or 2"),
+    "start": Setting(
+        STARTS[0], "of a trace's file: VMs that are there at the start are on the hosts given in "
+        "it, and the policy places those without (given); or they are where a replay of what comes "
+        "before by best fit has them, the same for all (best_fit)"
+    ),
     "both_nodes_above": Setting(
         "", "of a trace's file: VMs of more cores are spread over both nodes; those too large for "
         "one"
@@ -55,8 +61,8 @@ SETTINGS: Mapping[str, Setting] = {
     ),
 }  # fmt: skip
 READ_BY_FILES = (
-    "start_h", "pms", "load", "node_cores", "node_mem_gib", "nodes", "both_nodes_above", "times",
-    "columns", "priority",
+    "start_h", "start", "pms", "load", "node_cores", "node_mem_gib", "nodes", "both_nodes_above",
+    "times", "columns", "priority",
 )  # fmt: skip
 
 
@@ -84,6 +90,7 @@ def window_of(values: Mapping[str, str]) -> Window:
             given("load", 0.01, 3.0) or 0.95,
         ),
         given("both_nodes_above", 0.0, 10**6),
+        choice(values, "start", STARTS) == "best_fit",
     )
 
 

@@ -55,7 +55,9 @@ def openb_windows(pods: Path, nodes: Path) -> list[DataCenter]:
 
     Nine of ten pods of the trace came in its last 35 days. The first window begins ten days into
     these, so that each has a week before it, to which its process is fitted. Its hosts are taken
-    from the node list so that the 72 hours before it would hold about .95 of their CPU.
+    from the node list so that the pods of the 72 hours before it hold about .95 of their CPU. A
+    window starts with the pods that a replay by best fit of all that came before has on them, the
+    same for every policy.
 
     Args:
         pods: the pod list.
@@ -64,11 +66,13 @@ def openb_windows(pods: Path, nodes: Path) -> list[DataCenter]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputNote)  # what they say is documented
         trace = openb_trace(nodes, pods)
+        windows = (
+            Window(24.0 * day, OPENB_HOURS, is_replayed=True)  # the same start for all
+            for day in OPENB_DAYS
+        )
         return [
-            dataclasses.replace(
-                data_center(trace, Window(24.0 * day, OPENB_HOURS)), name=f"openb/{row}"
-            )
-            for row, day in enumerate(OPENB_DAYS)
+            dataclasses.replace(data_center(trace, window), name=f"openb/{row}")
+            for row, window in enumerate(windows)
         ]
 
 
@@ -91,8 +95,8 @@ SETS: Sets[DataCenter] = Sets(
         _embedded("owners:test", "owners' batches, deployment sets, pinned VMs, a daily rhythm"),
         Public(
             "openb",
-            "8 windows of 72 hours of Alibaba's pods, days 125 to 149, on 4 to 7 of its nodes: "
-            "load .95 in the 72 hours before (needs the data folder)",
+            "8 windows of 72 hours of Alibaba's pods, days 125 to 149, on 5 or 6 nodes (load "
+            ".95 in the 72 hours before), begun by a replay by best fit (needs the data folder)",
             ("vm/openb_pod_list_default.csv", "vm/openb_node_list_all_node.csv"),
             OPENB_SOURCE,
             openb_windows,

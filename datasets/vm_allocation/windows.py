@@ -18,6 +18,7 @@ from .fleets import Demand, Wishes, hosts_of
 from .instance import DEFAULT_TASK, HOUR_S, MOST_HOURS, DataCenter
 from .process import History, fit_process
 from .recorded import GivenHost, Recorded
+from .starts import Catalogue, Room, given_places, replayed_places
 
 MOST_HISTORY_H = 7 * 24  # before a window: older requests say little about those to come
 
@@ -32,30 +33,22 @@ class Window:
         wishes: what the user says about hosts.
         spread_above: VMs of more cores are spread over both NUMA nodes; None for those that are
             too large for one.
+        is_replayed: whether the VMs that are there at the start are where a replay of the trace by
+            best fit has them; else those whose host is known keep it, and the policy places others.
     """
 
     start_h: float = 0.0
     horizon_h: float | None = None
     wishes: Wishes = field(default_factory=Wishes)
     spread_above: float | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Catalogue:
-    """K flavors, in order of size, and the flavor of each VM, int64 [N]."""
-
-    names: tuple[str, ...]
-    cpu: np.ndarray
-    mem: np.ndarray
-    nodes: np.ndarray
-    of_vm: np.ndarray
+    is_replayed: bool = False
 
 
 def data_center(trace: Recorded, window: Window) -> DataCenter:
     """Return the data center of a window.
 
-    It begins with the VMs that are there by then: those whose host is known keep it, the others
-    are placed by the policy, in the order in which they came. Times are cut to whole seconds; a VM
+    It begins with the VMs that are there by then; those that the policy places come in the order in
+    which they arrived. Times are cut to whole seconds; a VM
     stays for one at least. Of events at one time, creations and deletions that have rows of their
     own keep the order of these; otherwise exits come first.
 
@@ -92,7 +85,12 @@ def data_center(trace: Recorded, window: Window) -> DataCenter:
     _refuse_large(trace, catalogue, numa_cpu, numa_mem, per_core)
 
     there = (comes < 0) & (leaves > 0)
-    place = _given_places(trace, catalogue, hosts, numa_cpu, numa_mem, per_core, comes, there)
+    room = Room(numa_cpu, numa_mem, per_core)
+    if window.is_replayed:
+        place = replayed_places(trace, catalogue, room, comes, leaves)
+        there &= place >= 0
+    else:
+        place = given_places(trace, catalogue, hosts, room, comes, there)
     arrives = (comes >= 0) & (comes < horizon_s)
     if not arrives.any():
         first = comes[comes >= 0].min() / HOUR_S + window.start_h
@@ -179,7 +177,7 @@ def _demand(
 
 def _sized(
     trace: Recorded, hosts: Sequence[GivenHost], spread_above: float | None
-) -> tuple[_Catalogue, np.ndarray, np.ndarray, int]:
+) -> tuple[Catalogue, np.ndarray, np.ndarray, int]:
     """Return the flavors, CPU and memory of the hosts' nodes, and the units of CPU in a core.
 
     The unit is the largest in which all is whole.
@@ -220,13 +218,13 @@ def _sized(
         for c, m, n, k in rows.tolist()
     )
     cpu, mem, nodes = rows[:, :3].T.copy()
-    catalogue = _Catalogue(names, cpu, mem, nodes, rank[of_vm.reshape(-1)])
+    catalogue = Catalogue(names, cpu, mem, nodes, rank[of_vm.reshape(-1)])
     return catalogue, numa_cpu // unit, numa_mem, per_core // unit
 
 
 def _refuse_large(
     trace: Recorded,
-    catalogue: _Catalogue,
+    catalogue: Catalogue,
     numa_cpu: np.ndarray,
     numa_mem: np.ndarray,
     per_core: int,
@@ -247,66 +245,6 @@ def _refuse_large(
                 f"cores, the largest memory is {numa_mem.max()} MB. Give larger hosts (node_cores, "
                 "node_mem_gib, nodes), or leave such VMs out",
             )
-
-
-def _given_places(
-    trace: Recorded,
-    catalogue: _Catalogue,
-    hosts: Sequence[GivenHost],
-    numa_cpu: np.ndarray,
-    numa_mem: np.ndarray,
-    per_core: int,
-    comes: np.ndarray,
-    there: np.ndarray,
-) -> np.ndarray:
-    """Return the place `2 * PM + node` of each VM of the start whose host is known, else -1."""
-    place = np.full(len(comes), -1)
-    if not trace.hosts:
-        return place
-    at = {host.name: row for row, host in enumerate(hosts)}
-    if not any(name in at for name in trace.hosts):
-        note(
-            f"{trace.place}: its VMs' hosts are none of those that it is played on; the policy "
-            "places the VMs that are there at the start"
-        )
-        return place
-    free_cpu, free_mem = numa_cpu.copy(), numa_mem.copy()
-    nodes = trace.host_node if trace.host_node.size else np.full(len(comes), -1)
-    in_order = np.flatnonzero(there)
-    for vm in in_order[np.argsort(comes[in_order], kind="stable")].tolist():
-        name = trace.hosts[vm]
-        if not name:
-            continue
-        if name not in at:
-            trace.refuse(
-                vm, f"is on host {name!r}, which is not among the hosts; add the host, or clear it"
-            )
-        pm, k = at[name], catalogue.of_vm[vm]
-        cpu, mem, spread = catalogue.cpu[k], catalogue.mem[k], catalogue.nodes[k]
-        known = [[0, 1]] if spread == 2 else [[int(nodes[vm])]] if nodes[vm] >= 0 else [[0], [1]]
-        fits = [
-            on
-            for on in known
-            if (free_cpu[pm, on] >= cpu).all() and (free_mem[pm, on] >= mem).all()
-            and (numa_cpu[pm, on] > 0).all()
-        ]  # fmt: skip
-        if not fits:
-            left = ", ".join(
-                f"{free_cpu[pm, node] / per_core:g} cores and {free_mem[pm, node]} MB"
-                for node in range(len(hosts[pm].nodes))
-            )
-            where = f" node {nodes[vm]}" if len(known) == 1 and spread == 1 else ""
-            trace.refuse(
-                vm,
-                f"needs {cpu / per_core:g} cores and {mem} MB on {spread} NUMA node"
-                f"{'s' if spread > 1 else ''}; on host {name!r}{where} the VMs that are there at "
-                f"the window's start leave it no room (left by node: {left}). Correct its host or "
-                "an exit, or clear its host: then the policy places it",
-            )
-        place[vm] = 2 * pm + fits[0][0]
-        free_cpu[pm, fits[0]] -= cpu
-        free_mem[pm, fits[0]] -= mem
-    return place
 
 
 def _events(
@@ -348,7 +286,7 @@ def _numbers(groups: Sequence[str], count: int) -> np.ndarray:
     return np.array([seen.setdefault(one, len(seen)) if one else -1 for one in groups], np.int64)
 
 
-def _assumed_rate(catalogue: _Catalogue, process: dict[str, object], numa_cpu: np.ndarray) -> float:
+def _assumed_rate(catalogue: Catalogue, process: dict[str, object], numa_cpu: np.ndarray) -> float:
     """Return the arrivals an hour whose load is .95 of the hosts, if flavors are equally likely."""
     cores = float(process["flavor_share"] @ (catalogue.cpu * catalogue.nodes))  # type: ignore[operator]
     return 0.95 * float(numa_cpu.sum()) / (cores * float(process["law_mean_h"][0]))  # type: ignore[index]
