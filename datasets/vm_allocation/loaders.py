@@ -55,14 +55,13 @@ def load_file(path: Path, settings: Mapping[str, str] = NO_SETTINGS) -> DataCent
             remedy.
         SettingError: a setting cannot be used.
     """
-    if kind_of(path) == "file":
+    file = None
+    if kind_of(path) != "folder":
         with opened(path) as stream:
             is_base = stream.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
         file = None if is_base else read_file(path, ADVICE)
         if file is not None and file.is_zip and _trace_in(file.members()) is None:
             return with_settings(load_single(DataCenter, path, file.data), settings)
-    else:
-        file = None
     trace = _read(path, file, settings)
     left = {key: text for key, text in settings.items() if key not in READ_BY_FILES}
     return with_settings(data_center(trace, window_of(settings)), left)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from ...core.notes import note
 from .recorded import GivenHost, Recorded
@@ -133,8 +134,6 @@ def replayed_places(
     Returns:
         `2 * PM + node`, -1 for VMs that are not there, int64 [N].
     """
-    place = np.full(len(comes), -1)
-    free_cpu, free_mem, is_node = room.cpu.copy(), room.mem.copy(), room.cpu > 0
     came = np.flatnonzero(comes < 0)
     gone = came[leaves[came] <= 0]
     vms = np.concatenate([gone, came])
@@ -143,33 +142,88 @@ def replayed_places(
     if trace.stays.left_at.size:
         row = np.where(arrives, trace.stays.lines[vms], trace.stays.left_at[vms])
     else:
-        row = arrives.astype(np.int64)
-    most = np.iinfo(np.int64).max
-    taken: dict[str, set[int]] = {}
-    for event in np.lexsort((row, times)).tolist():
-        vm = int(vms[event])
-        k, group = int(catalogue.of_vm[vm]), trace.groups[vm] if trace.groups else ""
-        cpu, mem, spread = catalogue.cpu[k], catalogue.mem[k], catalogue.nodes[k]
-        if arrives[event]:
-            fits = is_node & (free_cpu >= cpu) & (free_mem >= mem)
-            left = free_cpu
-            if spread == 2:
-                fits = np.stack([fits.all(axis=1), np.zeros(len(fits), np.bool_)], axis=1)
-                left = np.repeat(free_cpu.sum(axis=1, keepdims=True), 2, axis=1)
-            if group:
-                fits[sorted(taken.setdefault(group, set()))] = False
-            if not fits.any():
-                continue
-            place[vm] = int(np.where(fits, left, most).argmin())
-        elif place[vm] < 0:
+        row = arrives.astype(np.int64)  # exits first
+    order = np.lexsort((row, times))
+    of_set = numbered(trace.groups, len(comes))
+    places: np.ndarray = _best_fit(
+        vms[order], arrives[order], catalogue.of_vm, catalogue.cpu, catalogue.mem, catalogue.nodes,
+        of_set, np.full((of_set.max(initial=-1) + 1, len(room.cpu)), False), room.cpu.copy(),
+        room.mem.copy(), (room.cpu > 0).astype(np.int64).sum(axis=1),
+    )  # fmt: skip
+    return places
+
+
+def numbered(groups: Sequence[str], count: int) -> np.ndarray:
+    """Number deployment sets from 0 in the order in which they appear; -1 for none, int64 [count].
+
+    Args:
+        groups: name of each VM's set, empty for none; none at all if there are no sets.
+        count: number of VMs.
+    """
+    seen: dict[str, int] = {}
+    if not groups:
+        return np.full(count, -1)
+    return np.array([seen.setdefault(one, len(seen)) if one else -1 for one in groups], np.int64)
+
+
+@njit(cache=True)
+def _best_fit(
+    vms: np.ndarray,
+    arrives: np.ndarray,
+    flavor: np.ndarray,
+    cpu: np.ndarray,
+    mem: np.ndarray,
+    nodes: np.ndarray,
+    of_set: np.ndarray,
+    taken: np.ndarray,
+    free_cpu: np.ndarray,
+    free_mem: np.ndarray,
+    pm_nodes: np.ndarray,
+) -> np.ndarray:
+    """Replay events in their order; return the place of each VM at the end, -1 for none.
+
+    Args:
+        vms: int64 [E]; VM of each event.
+        arrives: bool [E]; whether it is an arrival.
+        flavor: int64 [N].
+        cpu: int64 [K]; of each flavor on each node.
+        mem: int64 [K]; likewise.
+        nodes: int64 [K]; nodes that it uses.
+        of_set: int64 [N]; deployment set, -1 for none.
+        taken: bool [S, P], written to; hosts with a VM of each set.
+        free_cpu: int64 [P, 2], written to.
+        free_mem: int64 [P, 2], written to.
+        pm_nodes: int64 [P]; nodes of each host.
+    """
+    place = np.full(len(flavor), -1)
+    for event in range(len(vms)):
+        vm = vms[event]
+        k, group = flavor[vm], of_set[vm]
+        if not arrives[event]:
+            sign, at = -1, place[vm]
+        else:
+            sign, at, least = 1, -1, 0
+            for pm in range(len(pm_nodes)):
+                if group >= 0 and taken[group, pm]:
+                    continue
+                whole = nodes[k] == 2
+                if whole and (
+                    pm_nodes[pm] < 2 or free_cpu[pm, 1] < cpu[k] or free_mem[pm, 1] < mem[k]
+                ):
+                    continue
+                for node in range(1 if whole else pm_nodes[pm]):
+                    if free_cpu[pm, node] < cpu[k] or free_mem[pm, node] < mem[k]:
+                        continue
+                    left = free_cpu[pm, node] + (free_cpu[pm, 1] if whole else 0)
+                    if at < 0 or left < least:
+                        at, least = 2 * pm + node, left
+        if at < 0:
             continue
-        pm, node = divmod(int(place[vm]), 2)
-        on = slice(0, 2) if spread == 2 else slice(node, node + 1)
-        sign = 1 if arrives[event] else -1
-        free_cpu[pm, on] -= sign * cpu
-        free_mem[pm, on] -= sign * mem
-        if group:
-            (taken[group].add if sign > 0 else taken[group].discard)(pm)
-        if sign < 0:
-            place[vm] = -1
+        place[vm] = at if sign > 0 else -1
+        pm, node = at // 2, at % 2
+        for on in range(node, 2 if nodes[k] == 2 else node + 1):
+            free_cpu[pm, on] -= sign * cpu[k]
+            free_mem[pm, on] -= sign * mem[k]
+        if group >= 0:
+            taken[group, pm] = sign > 0
     return place

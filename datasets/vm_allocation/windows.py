@@ -18,7 +18,7 @@ from .fleets import Demand, Wishes, hosts_of
 from .instance import DEFAULT_TASK, HOUR_S, MOST_HOURS, DataCenter
 from .process import History, fit_process
 from .recorded import GivenHost, Recorded
-from .starts import Catalogue, Room, given_places, replayed_places
+from .starts import Catalogue, Room, given_places, numbered, replayed_places
 
 MOST_HISTORY_H = 7 * 24  # before a window: older requests say little about those to come
 
@@ -106,7 +106,7 @@ def data_center(trace: Recorded, window: Window) -> DataCenter:
     of_shown = [trace.groups[int(vm)] for vm in shown] if trace.groups else ()
     starts = int(there.sum())
     event_s, event_request = _events(trace, shown, starts, comes, leaves)
-    groups = _numbers(trace.groups, len(comes))
+    groups = numbered(trace.groups, len(comes))
     pinned = trace.pinned if trace.pinned.size else np.zeros(len(comes), np.bool_)
     seen_s = min(start - begin, MOST_HISTORY_H * HOUR_S)
     past = (comes < 0) & (comes >= -seen_s)
@@ -140,7 +140,7 @@ def data_center(trace: Recorded, window: Window) -> DataCenter:
         event_s=event_s,
         event_request=event_request,
         request_flavor=catalogue.of_vm[shown],
-        request_set=_numbers(of_shown, len(shown)),
+        request_set=numbered(of_shown, len(shown)),
         request_pinned=pinned[shown],
         request_place=place[shown],
         trace_starts=starts,
@@ -276,14 +276,6 @@ def _events(
     row[:starts] = -1
     order = np.lexsort((request, row, exact, at_s))
     return at_s[order], request[order]
-
-
-def _numbers(groups: Sequence[str], count: int) -> np.ndarray:
-    """Number the deployment sets from 0; -1 for none, int64 [count]."""
-    if not groups:
-        return np.full(count, -1)
-    seen: dict[str, int] = {}
-    return np.array([seen.setdefault(one, len(seen)) if one else -1 for one in groups], np.int64)
 
 
 def _assumed_rate(catalogue: Catalogue, process: dict[str, object], numa_cpu: np.ndarray) -> float:

@@ -29,6 +29,15 @@ HUAWEI = """vmid,cpu,memory,time,type
 4,16,32,40,0
 2,8,16,50,1
 """
+STAYS = (
+    "id,arrival_h,exit_h,cores,memory_gib,set,pinned\na,0,5,4,8,,\nb,1,,16,32,web,yes\n"
+    "c,2.5,3,48,96,web,no\nd,3,9,4,8,,\n"
+)
+TASKS = (
+    "time,type,collection_id,instance_index,resource_request.cpus,resource_request.memory\n"
+    "600000000,SUBMIT,7,0,0.25,0.125\n601000000,SCHEDULE,7,0,,\n602000000,3,8,0,0.5,0.5\n"
+    "700000000,EVICT,7,0,0.25,0.125\n900000000,FINISH,8,0,0.5,0.5\n"
+)
 NODES = "sn,cpu_milli,memory_mib,gpu,model\nn0,32000,65536,0,\nn1,64000,131072,2,T4\n"
 PODS = """name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,\
 creation_time,deletion_time,scheduled_time
@@ -263,6 +272,8 @@ VALID: dict[str, Callable[[Path], Target]] = {
     "vm_rescheduling/openb": _openb,
     "vm_rescheduling/azure": _azure,
     "vm_rescheduling/set": _set,
+    "vm_allocation/own": lambda folder: _one(folder / "mine.csv", STAYS),
+    "vm_allocation/google": lambda folder: _one(folder / "events.csv", TASKS),
     "memory_mapping/hlo": lambda folder: _one(folder / "module.hlo.txt", HLO),
     "memory_mapping/program": _program,
     "sequence_design/measured": _measured,
