@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 LENGTH = struct.Struct("<Q")
+BUFFER = 2**22  # bytes
 WATCH_S = 0.5  # between two looks at a process that is waited for
 
 
@@ -30,6 +31,8 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
+        # A message that the buffer holds is sent at once; where less is allowed, that is taken.
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._end = end
 
     def send(self, data: bytes, limit_s: float) -> None:
