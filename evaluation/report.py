@@ -105,7 +105,7 @@ def write_report(folder: Folder) -> list[Scored]:
     run = folder.read_run()
     if run.get("command") and (nonce := folder.nonce()) and "--nonce" not in run["command"]:
         run["command"] += f" --nonce {nonce}"  # the same worlds again
-    sections = [_section(folder, group, run) for group in _groups(rows)]
+    sections = [_section(folder, group, world, run) for group, world in _groups(rows)]
     write_summary(rows, folder.path / SUMMARY)
     write_parquet(rows, folder.path / PARQUET)
     facts = {"sections": sections, "run": run, "how": _how(run, rows), "rows": len(rows)}
@@ -126,22 +126,33 @@ def write_pages(name: str, facts: Mapping[str, Any], folder: Path) -> None:
         write_bytes(folder / file, page.encode())
 
 
-def _groups(rows: Sequence[Scored]) -> list[list[Scored]]:
-    """Group the rows that share a table: same family, objective, and kind of world."""
-    groups: dict[tuple[Any, ...], list[Scored]] = {}
+def _groups(rows: Sequence[Scored]) -> list[tuple[list[Scored], str]]:
+    """Group the rows that share a table: same family, objective, kind of world, and settings.
+
+    Returns:
+        The groups, each with what its title says of its world: that it moves on, and the settings
+        that others of its kind do not have.
+    """
+    kinds: dict[tuple[Any, ...], dict[tuple[tuple[str, str], ...], list[Scored]]] = {}
     for row in rows:
         key = row.family, row.objective_name, row.direction, row.is_live
-        groups.setdefault(key, []).append(row)
-    return list(groups.values())
+        settings = tuple(sorted(row.settings.items()))
+        kinds.setdefault(key, {}).setdefault(settings, []).append(row)
+    groups = []
+    for (*_, is_live), kind in kinds.items():
+        shared = set.intersection(*map(set, kind))
+        for settings, own in kind.items():
+            told = [f"{name}={value}" for name, value in settings if (name, value) not in shared]
+            groups.append((own, ", ".join(["", *["moving world"] * is_live, *told])))
+    return groups
 
 
-def _section(folder: Folder, rows: list[Scored], run: Mapping[str, Any]) -> Section:
+def _section(folder: Folder, rows: list[Scored], world: str, run: Mapping[str, Any]) -> Section:
     first = rows[0]
     problem = load_problem(first.family)
     baseline = run.get("baseline", {}).get(first.family, problem.defaults.baseline)
     lines = standings(rows, baseline)
     color = _colors(first.family, lines)
-    world = ", moving world" if first.is_live else ""
     title = f"{first.family}: {first.objective_name.replace('_', ' ')}{world}"
     sentences = headline(rows, lines, baseline)
     rivals = [line.contender for line in lines if line.role != "oracle"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -141,6 +142,20 @@ def test_a_report_is_made_again_from_the_rows_alone(folder: Folder) -> None:
     before = (folder.path / "summary.json").read_text()
     write_report(folder)
     assert (folder.path / "summary.json").read_text() == before
+
+
+def test_settings_that_differ_have_tables_of_their_own(
+    tmp_path: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {
+        str(at): replace(row, settings={"shared": "1"} | ({"moves": "5"} if at % 2 else {}))
+        for at, row in enumerate(folder.rows().values())
+    }
+    copied = Folder(Path(shutil.copytree(folder.path, tmp_path / "copy")))
+    monkeypatch.setattr(Folder, "rows", lambda _: rows)
+    write_report(copied)
+    titles = re.findall(r"^## (toy: .*)$", (copied.path / "report.md").read_text(), re.M)
+    assert titles == ["toy: value", "toy: value, moves=5"]
 
 
 def test_where_the_world_moves_on_the_page_claims_no_bound(tmp_path: Path) -> None:

@@ -60,12 +60,18 @@ class VMAllocation(Problem[DataCenter]):
     reads_folders = True
     pictures = ".evaluation.pictures.vm_allocation:pictures"
     defaults = Defaults(
-        instances=("medium-95:test/0",),
-        contenders=("slots_tuned", "slots", "best_fit", "worst_fit", "dot_product"),
+        instances=("days:test/0", "days:test/1"),
+        contenders=(
+            "potential",
+            "slots_tuned",
+            "slots_tuned_mixed",
+            "best_fit",
+            "best_fit_columns",
+        ),
         budget_s=30.0,
         always=("random", "first_fit"),
         baseline="best_fit",
-        variants=({"horizon_h": "24"}, {"horizon_h": "24", "moves_per_hour": "50"}),
+        variants=({}, {"moves_per_hour": "50"}),
     )
 
     load_file = staticmethod(load_file)
