@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from ...envs.rooms import rooms
-from .worth import Worth, change, count_slots, price_slots
+from .worth import Worth, host_worth, price_slots
 
 NOWHERE = -1
 
@@ -43,12 +43,12 @@ def plan_moves(
         The number of migrations.
     """
     n_pms, n_flavors, n_vms = len(free_cpu), len(flavor_cpu), len(vm_flavor)
-    counts, prices = np.empty(len(worth.last)), np.empty(len(worth.last))
+    tables, slots, capacity, layers = worth.tables, worth.slots, worth.capacity, worth.layers
+    kinds, core, prices = worth.kind, 1.0 / worth.core, np.empty(len(worth.last))
     arrive = np.empty((n_flavors, n_pms))  # of the better node of each host
     node_of = np.zeros((n_flavors, n_pms), np.int64)
     leave = np.empty(n_vms)
-    count_slots(worth, free_cpu, counts)
-    price_slots(worth, counts, prices)
+    price_slots(worth, free_cpu, prices)
     stale = np.ones(n_pms, np.bool_)
     best_host = np.empty((n_flavors, 2), np.int64)
     for number in range(len(moves)):
@@ -56,25 +56,37 @@ def plan_moves(
             if not stale[pm]:
                 continue
             for k in range(n_flavors):
-                cpu, spread = flavor_cpu[k], flavor_nodes[k]
-                first, second = rooms(
-                    free_cpu, free_mem, pm, pm_nodes[pm], cpu, flavor_mem[k], spread
-                )
+                cpu, spread, size = flavor_cpu[k], flavor_nodes[k], flavor_size[k]
+                rooms_here = rooms(free_cpu, free_mem, pm, pm_nodes[pm], cpu, flavor_mem[k], spread)
                 arrive[k, pm], node_of[k, pm] = -np.inf, 0
+                if not (rooms_here[0] or rooms_here[1]):
+                    continue
+                now = host_worth(
+                    tables, slots, capacity, layers, core, free_cpu, under, prices, pm, kinds[pm],
+                    0, 0, size,
+                )  # fmt: skip
                 for node in range(2):
-                    if second if node else first:
-                        gain = change(
-                            worth, free_cpu, under, prices, pm, node, cpu, spread,
-                            flavor_size[k], 1,
-                        )  # fmt: skip
+                    if rooms_here[node]:
+                        more = cpu if spread == 2 or node == 0 else 0
+                        other = cpu if spread == 2 or node == 1 else 0
+                        gain = host_worth(
+                            tables, slots, capacity, layers, core, free_cpu, under, prices, pm,
+                            kinds[pm], more, other, size,
+                        ) - now  # fmt: skip
                         if gain > arrive[k, pm]:
                             arrive[k, pm], node_of[k, pm] = gain, node
         for vm in range(n_vms):
             pm, k = vm_place[vm] // 2, vm_flavor[vm]
             if stale[pm] and movable[vm]:
-                leave[vm] = change(
-                    worth, free_cpu, under, prices, pm, vm_place[vm] % 2, flavor_cpu[k],
-                    flavor_nodes[k], flavor_size[k], -1,
+                cpu, both = flavor_cpu[k], flavor_nodes[k] == 2
+                less = cpu if both or vm_place[vm] % 2 == 0 else 0
+                other = cpu if both or vm_place[vm] % 2 == 1 else 0
+                leave[vm] = host_worth(
+                    tables, slots, capacity, layers, core, free_cpu, under, prices, pm, kinds[pm],
+                    -less, -other, flavor_size[k],
+                ) - host_worth(
+                    tables, slots, capacity, layers, core, free_cpu, under, prices, pm, kinds[pm],
+                    0, 0, flavor_size[k],
                 )  # fmt: skip
         stale[:] = False
         for k in range(n_flavors):  # the best host and the second best, for VMs that are on it
