@@ -62,6 +62,7 @@ class VMAllocation(Problem[DataCenter]):
     defaults = Defaults(
         instances=("days:test/0", "days:test/1"),
         contenders=(
+            "agent",
             "potential",
             "slots_tuned",
             "slots_tuned_mixed",
