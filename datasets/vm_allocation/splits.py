@@ -19,7 +19,7 @@ from .windows import Window, data_center
 FIRST_STREAM = {
     "medium-95:train": 100_000, "medium-95:val": 200_000, "medium-95:test": 300_000,
     "loads:test": 400_000, "sizes:test": 500_000, "laws:test": 600_000, "shift:test": 700_000,
-    "owners:test": 800_000, "days:test": 900_000,
+    "owners:test": 800_000, "days:test": 900_000, "small:train": 1_000_000, "small:val": 1_100_000,
 }  # fmt: skip
 OPENB_SOURCE = (
     "https://github.com/alibaba/clusterdata (cluster-trace-gpu-v2023, for research and study)"
@@ -37,8 +37,14 @@ _PARAMETERS: Mapping[str, list[dict[str, str]]] = {
     "shift:test": [{"mix": "small"}, {"mix": "large"}, {"mix": "large", "day": "0.5"}],
     "owners:test": [_OWNERS, _OWNERS | {"law": "classes"}],
     "days:test": [{}] * 4,
+    "small:train": [{"pms": pms} for pms in ("20", "30", "40", "50")] * 2,
+    "small:val": [{"pms": pms} for pms in ("20", "40")],
 }
-_HOURS = {"days:test": 24.0}  # of sets that are not played for the usual time
+_HOURS = {
+    "days:test": 24.0,
+    "small:train": 24.0,
+    "small:val": 24.0,
+}  # of sets that are not played for the usual time
 
 
 def split_instances(name: str) -> Iterator[DataCenter]:
@@ -92,6 +98,10 @@ SETS: Sets[DataCenter] = Sets(
         _embedded("medium-95:val", "4 such data centers for choosing between models"),
         _embedded("medium-95:test", "12 such data centers for the final figures"),
         _embedded("days:test", "4 such data centers for 24 hours, which are quickly played"),
+        _embedded(
+            "small:train", "8 data centers of 20 to 50 PMs for 24 hours, for training networks"
+        ),
+        _embedded("small:val", "2 such data centers for choosing between networks"),
         _embedded("loads:test", "loads of .85, .9, .95 and 1.0, 100 PMs"),
         _embedded("sizes:test", "50, 100, 200, 500 and 1,000 PMs at load .95"),
         _embedded("laws:test", "lifetimes of three classes, and of two published shapes"),
