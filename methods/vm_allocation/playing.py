@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ...datasets.hosts import SIZE_LIMITS
+from ...datasets.hosts import FRAGMENT_CORES, SIZE_LIMITS
 from ...datasets.vm_allocation.arrivals import requests_of
 from ...datasets.vm_allocation.instance import DataCenter
 from ...envs.vm_allocation.dynamics import (
@@ -56,10 +56,10 @@ def best_place(
         state: the present one.
         request: index of the request.
         mask: int8 [2P]; legal places.
-        before: worth of a host by free cores of both nodes, as it is, float64 [C+1, C+1].
+        before: worth of a host by whole free cores of both nodes, as it is, float64 [C+1, C+1].
         after: its worth once the request is on it, float64 [C+1, C+1].
     """
-    free, k = state.free_cpu, static.flavor[request]
+    free, k, core = state.free_cpu, static.flavor[request], static.unit // FRAGMENT_CORES
     cpu = static.flavor_cpu[k]
     other = cpu if static.flavor_nodes[k] == 2 else 0
     best, at = -np.inf, 0
@@ -68,13 +68,13 @@ def best_place(
         if not (first or second):
             continue
         a, b = free[pm, 0], free[pm, 1]
-        now = before[a, b]
+        now = before[a // core, b // core]
         if first:
-            gain = after[a - cpu, b - other] - now
+            gain = after[(a - cpu) // core, (b - other) // core] - now
             if gain > best:
                 best, at = gain, 2 * pm
         if second:
-            gain = after[a, b - cpu] - now
+            gain = after[a // core, (b - cpu) // core] - now
             if gain > best:
                 best, at = gain, 2 * pm + 1
     return at
@@ -92,17 +92,39 @@ def play_tables(packed: np.ndarray, before: np.ndarray, after: np.ndarray) -> fl
     Returns:
         The rejected % of the core-hours asked for.
     """
+    return float(record_tables(packed, before, after, np.zeros(0, np.int64))[1])
+
+
+@njit(cache=True, nogil=True)
+def record_tables(
+    packed: np.ndarray, before: np.ndarray, after: np.ndarray, plan: np.ndarray
+) -> tuple[int, float]:
+    """Play a world to its end without migrations, and keep the actions.
+
+    Args:
+        packed: see `play_tables`, as the next two.
+        before: see there.
+        after: see there.
+        plan: int64 [m]; gets the first m actions.
+
+    Returns:
+        The number of actions, and the rejected % of the core-hours asked for.
+    """
     static, state = read_static(packed), read_state(packed)
     walk(static, state)
     mask = np.zeros(2 * len(static.pm_nodes), np.int8)
+    n = 0
     while state.numbers[PHASE] <= CHOOSE:
-        if state.numbers[PHASE] == CHOOSE:
-            act(static, state, len(state.slots))
-            continue
-        request = state.numbers[REQUEST]
-        write_places(static, state, request, mask)
-        act(static, state, best_place(static, state, request, mask, before, after))
-    return float(rejected_so_far(state))
+        action = len(state.slots)
+        if state.numbers[PHASE] != CHOOSE:
+            request = state.numbers[REQUEST]
+            write_places(static, state, request, mask)
+            action = best_place(static, state, request, mask, before, after)
+        if n < len(plan):
+            plan[n] = action
+        n += 1
+        act(static, state, action)
+    return n, float(rejected_so_far(state))
 
 
 @njit(cache=True, nogil=True)

@@ -38,16 +38,13 @@ def emptiness(free: np.ndarray, size: int) -> np.ndarray:
     return np.asarray((free.astype(np.float64) ** 2).sum(axis=-1) / float(size) ** 2)
 
 
-def slot_tables(
-    weights: tuple[float, float, float], size: int, core: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
+def slot_tables(weights: tuple[float, float, float], cores: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the worth of hosts before and after a request is on them, float64 [C+1, C+1] each.
 
     Args:
         weights: see `slot_worth`.
-        size: CPU of the largest node, C.
-        core: CPU of a core.
+        cores: whole cores of the largest node, C.
     """
-    free = np.stack(np.meshgrid(*[np.arange(size + 1)] * 2, indexing="ij"), axis=-1)
-    kept = slot_worth(weights, free, core)
-    return kept, kept - emptiness(free, size)
+    free = np.stack(np.meshgrid(*[np.arange(cores + 1)] * 2, indexing="ij"), axis=-1)
+    kept = slot_worth(weights, free, 1)
+    return kept, kept - emptiness(free, cores)

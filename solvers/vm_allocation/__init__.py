@@ -25,3 +25,5 @@ SOLVERS = {
     "slots_tuned_mixed": Entry(".hourly:slots_tuned_mixed", "player"),
     "nilas_lars": Entry(".hourly:nilas_lars", "player"),
 }
+# Yardsticks that know all arrivals and exits.
+ORACLES = {"fluid": Entry(".fluid:plan"), "hindsight": Entry(".hindsight:plan")}

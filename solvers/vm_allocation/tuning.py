@@ -35,7 +35,7 @@ def rejected(weights: Weights, center: DataCenter, packed: np.ndarray) -> float:
         center: its hosts have two equal nodes.
         packed: a world of the center before its first event, int64 [n]; it is not changed.
     """
-    tables = slot_tables(weights, int(center.numa_cpu.max()), center.cpu_per_core)
+    tables = slot_tables(weights, int(center.numa_cpu.max()) // center.cpu_per_core)
     return float(play_tables(packed.copy(), *tables))
 
 
