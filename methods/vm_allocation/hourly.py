@@ -33,7 +33,7 @@ class Chance:
         cluster: the hosts and the V VMs on them as a problem of rescheduling; `mnl` is the number
             of moves that are left.
         vms: float32 [V, 11]; the VMs as observed, by the columns of observation.Vm.
-        hosts: float64 [P, 17]; the hosts as observed, by the columns of observation.Pm.
+        hosts: float64 [P, 23]; the hosts as observed, by the columns of observation.Pm.
         seconds: that the planner may take.
         seed: of its random numbers.
     """
@@ -133,7 +133,7 @@ def free_of(center: DataCenter, hosts: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Args:
         center: the data center.
-        hosts: float64 [n, 17]; rows as observed, by the columns of observation.Pm.
+        hosts: float64 [n, 23]; rows as observed, by the columns of observation.Pm.
     """
     cpu = float(center.numa_cpu.sum(axis=1).max())
     mem = float(max(1, center.numa_mem.sum(axis=1).max()))

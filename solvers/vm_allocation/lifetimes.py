@@ -87,7 +87,7 @@ def longest_class(hosts: np.ndarray) -> np.ndarray:
     """Return the longest class among the VMs of each host, int64 [P]; UNTOLD for none.
 
     Args:
-        hosts: float64 [P, 17], by the columns of observation.Pm.
+        hosts: float64 [P, 23], by the columns of observation.Pm.
     """
     there = hosts[:, CLASSES] > 0
     return np.where(there.any(axis=1), N_CLASSES - 1 - there[:, ::-1].argmax(axis=1), UNTOLD)
@@ -166,7 +166,7 @@ class Lava(LifetimeRule):
         """Bring the hosts' classes up to date.
 
         Args:
-            pms: float32 [P, 17].
+            pms: float32 [P, 23].
             now_h: hours since the start.
         """
         empty, longest = pms[:, Pm.EMPTY] > 0, longest_class(pms)
