@@ -95,34 +95,23 @@ def make_static(center: DataCenter, trace: Trace) -> Static:
     sizes = np.bincount(trace.group[members])
     told = trace.told_s
     return Static(
-        trace.event_s,
-        trace.event_request,
-        trace.arrive_s,
-        trace.exit_s,
-        trace.flavor,
-        trace.group,
-        trace.pinned.astype(np.int64),
-        trace.place,
-        told,
-        np.where(told == UNTOLD, UNTOLD, life_class(told)),
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        members,
-        center.flavor_cpu,
-        center.flavor_mem,
-        center.flavor_nodes,
+        trace.event_s, trace.event_request,
+        trace.arrive_s, trace.exit_s,
+        trace.flavor, trace.group, trace.pinned.astype(np.int64), trace.place,
+        told, np.where(told == UNTOLD, UNTOLD, life_class(told)),
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), members,
+        center.flavor_cpu, center.flavor_mem, center.flavor_nodes,
         np.digitize(center.flavor_cpu, np.array(SIZE_LIMITS) * center.cpu_per_core),
         1 + (center.numa_cpu[:, 1] > 0).astype(np.int64),
         center.numa_cpu.sum(axis=1),
         trace.starts,
         center.horizon_s,
         round(center.warm_up_h * HOUR_S),
-        center.period_min * 60,
-        center.period_moves,
-        round(center.move_cost_h * HOUR_S),
+        center.period_min * 60, center.period_moves, round(center.move_cost_h * HOUR_S),
         FRAGMENT_CORES * center.cpu_per_core,
         float(center.numa_cpu.sum(axis=1).max()),
         float(max(1, center.numa_mem.sum(axis=1).max())),
-    )
+    )  # fmt: skip
 
 
 def make_state(center: DataCenter, n_requests: int) -> State:
