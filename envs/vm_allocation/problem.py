@@ -69,7 +69,7 @@ class VMAllocation(Problem[DataCenter]):
             "best_fit",
             "best_fit_columns",
         ),
-        budget_s=30.0,
+        budget_s=60.0,
         always=("random", "first_fit"),
         baseline="best_fit",
         variants=({}, {"moves_per_hour": "50"}),
