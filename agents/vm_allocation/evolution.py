@@ -29,13 +29,13 @@ from ...datasets.vm_allocation.splits import SETS
 from ...methods.vm_allocation.playing import packed_world, play_worth
 from ...methods.vm_allocation.worth import LAYERS, SLOTS, Weights, unflat, worth_in
 from ..ray_clusters import join
-from .players import WEIGHTS, save_weights
+from .players import WEIGHTS, load_weights, save_weights
 
 FIRST_STREAM = 10**9  # of generated worlds; no set has such a stream
 LOADS, SIZES, MOVES = ("0.85", "0.9", "0.95", "1.0"), ("50", "100", "200"), (0, 50)
 HOURS, WORLDS = 48.0, 4  # of a generation
 VALIDATE_EVERY, VALIDATION_WORLDS = 10, 3
-SPREAD = 0.25  # of the first candidates
+SPREAD, LATER_SPREAD = 0.25, 0.1  # of the first candidates, from the potential and from weights
 KEPT = 0.9  # of the running mean, at each generation
 
 
@@ -93,9 +93,9 @@ class Run:
 
     search: Any
     mean: np.ndarray
+    best: float
     generation: int = 0
     seconds: float = 0.0
-    best: float = float("inf")
 
 
 def first_weights() -> Weights:
@@ -107,6 +107,22 @@ def first_weights() -> Weights:
 
 Score = Callable[[Sequence[np.ndarray], Sequence[World]], list[float]]
 """Rows of flat weights, and worlds -> mean rejected % of each row."""
+
+
+def begun(is_shipped: bool, seed: int, score: Score) -> Run:
+    """Begin a run.
+
+    Args:
+        is_shipped: whether from the shipped weights, else from the potential of a host.
+        seed: of the search.
+        score: plays the first weights.
+    """
+    import cma
+
+    start = load_weights(WEIGHTS) if is_shipped else first_weights()
+    spread, row = LATER_SPREAD if is_shipped else SPREAD, start.flat()
+    search = cma.CMAEvolutionStrategy(row, spread, {"seed": seed + 1, "verbose": -9})
+    return Run(search, row, best=score([row], validation_worlds())[0])
 
 
 def train(run: Run, score: Score, minutes: float, seed: int, file: Path) -> None:
@@ -180,23 +196,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ray", default="", help="address of a Ray cluster that plays the worlds")
+    parser.add_argument("--shipped", action="store_true", help="go on from the shipped weights")
     parser.add_argument("--file", type=Path, default=Path("runs/vm_allocation_agent.pickle"))
     arguments = parser.parse_args()
-    if arguments.file.exists():
-        run: Run = pickle.loads(arguments.file.read_bytes())
-    else:
-        import cma
-
-        start = first_weights().flat()
-        options = {"seed": arguments.seed + 1, "verbose": -9}
-        run = Run(cma.CMAEvolutionStrategy(start, SPREAD, options), start)
-        arguments.file.parent.mkdir(parents=True, exist_ok=True)
     if arguments.ray:
         join(arguments.ray)
-        train(run, on_ray(), arguments.minutes, arguments.seed, arguments.file)
-        return
     with ThreadPoolExecutor(arguments.threads) as pool:
-        train(run, here(pool), arguments.minutes, arguments.seed, arguments.file)
+        score = on_ray() if arguments.ray else here(pool)
+        if arguments.file.exists():
+            run: Run = pickle.loads(arguments.file.read_bytes())
+        else:
+            run = begun(arguments.shipped, arguments.seed, score)
+            arguments.file.parent.mkdir(parents=True, exist_ok=True)
+        train(run, score, arguments.minutes, arguments.seed, arguments.file)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def under_of(center: DataCenter, hosts: np.ndarray) -> np.ndarray:
 def sizes_of(center: DataCenter) -> np.ndarray:
     """Return the number of SIZE_LIMITS that each flavor's CPU on a node reaches, int64 [K]."""
     limits = np.array(SIZE_LIMITS) * center.cpu_per_core
-    return np.digitize(center.flavor_cpu, limits)
+    return np.asarray(np.digitize(center.flavor_cpu, limits), np.int64)
 
 
 class Agent(HourlyMoves):

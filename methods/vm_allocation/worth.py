@@ -180,7 +180,7 @@ def host_worth(
             a = _cores(capacity[pm, 0] - under[pm, column] - first, core)
             b = _cores(capacity[pm, 1] - under[pm, column + 1] - second, core)
             total += tables[kind, layer, a, b]
-    return total
+    return float(total)
 
 
 @njit(cache=True, nogil=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -156,10 +157,6 @@ def test_training_never_draws_a_world_of_a_set() -> None:
 def test_a_run_that_was_interrupted_goes_on_as_if_it_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pickle
-
-    import cma
-
     monkeypatch.setattr(evolution, "WEIGHTS", tmp_path / "worth.json")
     monkeypatch.setattr(evolution, "VALIDATE_EVERY", 1)
     monkeypatch.setattr(evolution, "validation_worlds", lambda: [])
@@ -168,10 +165,7 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_was_not(
     )
 
     def begun() -> evolution.Run:
-        start = evolution.first_weights().flat()
-        return evolution.Run(
-            cma.CMAEvolutionStrategy(start, 0.2, {"seed": 3, "verbose": -9}), start
-        )
+        return evolution.begun(False, 3, lambda rows, worlds: [99.0])
 
     def score(rows: list[np.ndarray], worlds: list[World]) -> list[float]:
         return [float(np.square(row[:5]).sum()) + sum(w.seed for w in worlds) for row in rows]
