@@ -299,9 +299,9 @@ def test_nothing_of_the_future_is_in_what_contenders_see(tmp_path: Path) -> None
     header = "arrival_h,exit_h,cores,memory_mb,set\n"
     seen = set()
     for end, later in (
-        ("41", "40.5,50,4,8192,\n"),
-        ("", "40.5,41,8,8192,a\n41,59,8,8192,a\n55,,4,8192,b\n"),
-        ("400", "".join(f"{40 + h / 9},{300 + h},8,8192,\n" for h in range(100))),
+        ("41", "40.5,50,16,8192,\n44,50,12,8192,\n"),
+        ("", "40.5,41,12,8192,a\n41,59,12,8192,a\n55,,16,8192,b\n"),
+        ("400", "".join(f"{40 + h / 9},{300 + h},{12 + 4 * (h % 2)},8192,\n" for h in range(100))),
     ):
         center = read(tmp_path, header + past + stays.format(end=end) + later, settings)
         assert center.trace_starts == 12
