@@ -68,6 +68,7 @@ class VMAllocation(Problem[DataCenter]):
             "slots_tuned_mixed",
             "best_fit",
             "best_fit_columns",
+            "fluid",
         ),
         budget_s=60.0,
         always=("random", "first_fit"),

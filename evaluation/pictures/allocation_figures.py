@@ -30,6 +30,7 @@ MOST_SHOWN, MOST_AGENTS = 8, 3  # contenders in a picture; the best agents that 
 MOST_WORLDS = 24  # pairs of an instance and a seed that each contender is replayed in
 MOST_DECISIONS = 3_000_000  # of all replays of a group; some 300,000 a second
 MOMENTS = 145  # at which a world is looked at
+BOUND_ALONE = "fluid"  # an oracle whose plan is another contender's
 
 Figure = IntEnum(
     "Figure",
@@ -141,7 +142,7 @@ def choose(one: Group, colors: Mapping[str, str]) -> list[Contender]:
         scores.setdefault(row.contender, []).append(row.sign * row.scored_objective)
         roles[row.contender] = row.role
     ranked = sorted(scores, key=lambda name: float(np.mean(scores[name])))
-    oracles = [name for name in ranked if roles[name] == "oracle"][:1]
+    oracles = [name for name in ranked if roles[name] == "oracle" and name != BOUND_ALONE][:1]
     agents = [name for name in ranked if roles[name] == "agent"][:MOST_AGENTS]
     rest = [name for name in ranked if roles[name] == "solver"]
     kept = {*agents, *rest[: MOST_SHOWN - len(agents) - len(oracles)]}
@@ -159,6 +160,21 @@ def best_two(contenders: Sequence[Contender]) -> list[Contender]:
         next((one for one in contenders if one.role == role), None) for role in ("agent", "solver")
     ]
     return [one for one in found if one is not None]
+
+
+def bound_of(one: Group) -> float | None:
+    """Return the mean over worlds of the best bound that was proven; None unless all have one.
+
+    Args:
+        one: the group.
+    """
+    bounds: dict[tuple[str, int], float] = {}
+    for row in one.rows:
+        key = row.instance_hash, row.seed
+        proven = -np.inf if row.bound is None else row.bound
+        bounds[key] = max(bounds.get(key, -np.inf), proven)
+    found = float(np.mean(list(bounds.values())))
+    return found if np.isfinite(found) else None
 
 
 def courses(

@@ -23,6 +23,7 @@ from .allocation_figures import (
     Figure,
     Group,
     best_two,
+    bound_of,
     choose,
     courses,
     follow,
@@ -111,10 +112,14 @@ def _rejected(played: Sequence[Played], several: str) -> Picture:
             top = max(top, float(np.median(table[:, len(x) // 6 :], axis=0).max()))
         axes.set_ylim(0.0, 1.15 * max(top, 0.1))
         axes.set_ylabel("rejected, % of core-hours asked for", fontsize=9)
-        ends = {each.name: _last(found[each.name]) for each in contenders}
+        lines = [Line2D([], [], **styles[each.name]) for each in contenders]
+        labels = [f"{_label(each)}  {_last(found[each.name]):.2f} %" for each in contenders]
+        bound = bound_of(one)
+        if bound is not None:
+            lines.append(axes.axhline(bound, color=INK, lw=1.2, ls=":"))
+            labels.append(f"proven bound  {bound:.2f} %")
         axes.legend(
-            [Line2D([], [], **styles[each.name]) for each in contenders],
-            [f"{_label(each)}  {ends[each.name]:.2f} %" for each in contenders],
+            lines, labels,
             loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9,
         )  # fmt: skip
         _clock(axes, one)
@@ -126,7 +131,8 @@ def _rejected(played: Sequence[Played], several: str) -> Picture:
         "Of the core-hours asked for until then, with the whole stay of each request up to the "
         "horizon; where a line ends is what the run is ranked by. Lines are means over worlds "
         f"({', '.join(map(str, worlds))}), bands reach from the lower quartile to the upper. Each "
-        f"contender met the same requests; dashed is an oracle.{several}",
+        "contender met the same requests; dashed is an oracle, dotted the mean of what was proven "
+        f"to be rejected at least, by the horizon.{several}",
         png(figure),
     )
 

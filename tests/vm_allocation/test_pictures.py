@@ -23,6 +23,7 @@ from sysopt_gym.envs.vm_allocation.validate import FIGURES, validate
 from sysopt_gym.evaluation.pictures.allocation_figures import (
     Figure,
     best_two,
+    bound_of,
     choose,
     course,
     group,
@@ -161,6 +162,23 @@ def test_the_best_agent_and_the_best_solver_are_compared_and_oracles_come_last()
     shown = choose(one, COLORS)
     assert [each.name for each in shown] == ["agent", "ppo", "best_fit", "worst_fit", "hindsight"]
     assert [each.name for each in best_two(shown)] == ["agent", "best_fit"]
+
+
+def test_a_bound_is_drawn_where_every_world_has_one_and_no_plan_of_who_proves_it() -> None:
+    center = small()
+    more = {"instance_hash": center.content_hash}
+    rows = [
+        make_row("fluid", objective=5.0, role="oracle", bound=bound, seed=seed, **more)
+        for seed, bound in ((0, 1.0), (1, 2.0))
+    ]
+    rows.append(make_row("best_fit", objective=5.0, **more))
+    (one,) = group(rows, {center.content_hash: center})
+    assert bound_of(one) == 1.5
+    assert [each.name for each in choose(one, COLORS)] == ["best_fit"]
+    (unproven,) = group(
+        [*rows, make_row("best_fit", seed=2, **more)], {center.content_hash: center}
+    )
+    assert bound_of(unproven) is None
 
 
 def test_failed_runs_and_plans_that_stop_early_do_not_hinder_the_pictures() -> None:
