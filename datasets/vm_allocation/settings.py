@@ -142,8 +142,8 @@ def with_settings(center: DataCenter, values: Mapping[str, str]) -> DataCenter:
     for key in values:
         if key in READ_BY_FILES:
             raise SettingError(
-                f"{key}={cut(values[key])}: {center.name} is no file of a trace, which alone is "
-                f"read with {key}; give the trace's file"
+                f"{key}={cut(values[key])}: only the file of a trace is read with {key}; "
+                f"{center.name} is none, or was read already: give the file with this setting"
             )
         if key == "moves_per_hour":
             changes[key] = whole(values, key, MOST_MOVES)

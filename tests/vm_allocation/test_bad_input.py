@@ -108,7 +108,9 @@ def test_a_setting_that_cannot_be_used_is_named(
 
 
 def test_what_is_no_file_of_a_trace_has_no_windows() -> None:
-    with pytest.raises(SettingError, match="start_h='5': generated-4pm-seed1 is no file"):
+    with pytest.raises(
+        SettingError, match=r"start_h='5': only the file .*; generated-4pm-seed1 is none"
+    ):
         with_settings(generate({"pms": "4"}, 1), {"start_h": "5"})
 
 
