@@ -141,9 +141,9 @@ def _groups(rows: Sequence[Scored]) -> list[tuple[list[Scored], str]]:
     groups = []
     for (*_, is_live), kind in kinds.items():
         shared = set.intersection(*map(set, kind))
-        for settings, own in kind.items():
+        for settings in sorted(kind, key=lambda settings: (len(settings), settings)):
             told = [f"{name}={value}" for name, value in settings if (name, value) not in shared]
-            groups.append((own, ", ".join(["", *["moving world"] * is_live, *told])))
+            groups.append((kind[settings], ", ".join(["", *["moving world"] * is_live, *told])))
     return groups
 
 

@@ -16,6 +16,7 @@ from ...datasets.vm_allocation.instance import HOUR_S, DataCenter
 from ...envs.vm_allocation.dynamics import (
     CLOCK_S,
     NO_ONE,
+    OVER,
     PHASE,
     PLACE,
     REQUEST,
@@ -78,13 +79,15 @@ class Course(NamedTuple):
     """A world under one contender's plan.
 
     Attributes:
-        figures: float64 [MOMENTS, 6], by Figure.
+        objective: rejected % of the core-hours asked for, by the judge.
+        figures: float64 [MOMENTS, 6], by Figure; NaN once the plan has ended before the horizon.
         asked: CPU times seconds asked for, by flavor, float64 [K].
         rejected: those that were rejected, float64 [K].
         free: free CPU of the hosts' nodes once the start's VMs are there, and at the end,
             int64 [2, P, 2].
     """
 
+    objective: float
     figures: np.ndarray
     asked: np.ndarray
     rejected: np.ndarray
@@ -237,8 +240,10 @@ def course(center: DataCenter, row: Row) -> Course:
     trace = requests_of(center, row.world_seed)
     placed = np.zeros(len(trace.flavor), np.bool_)
     figures, free = [], []
-    for _, state in follow(center, row, moments(center, 0.0, MOMENTS), placed):
-        figures.append(_figures(center, state))
+    times = moments(center, 0.0, MOMENTS)
+    for at, (_, state) in enumerate(follow(center, row, times, placed)):
+        is_played = state.numbers[PHASE] == OVER or state.numbers[CLOCK_S] >= times[at]
+        figures.append(_figures(center, state) if is_played else [np.nan] * len(Figure))
         free.append(state.free_cpu.copy())
     counts = (trace.arrive_s >= center.warm_up_h * HOUR_S) & (trace.arrive_s < center.horizon_s)
     counts[: trace.starts] = False
@@ -248,7 +253,7 @@ def course(center: DataCenter, row: Row) -> Course:
         np.bincount(trace.flavor, some, len(center.flavor_names))
         for some in (worth, np.where(placed, 0, worth))
     )
-    return Course(np.array(figures), asked, rejected, np.array([free[0], free[-1]]))
+    return Course(row.objective, np.array(figures), asked, rejected, np.array([free[0], free[-1]]))
 
 
 def follow(

@@ -109,11 +109,12 @@ def _rejected(played: Sequence[Played], several: str) -> Picture:
             table = np.array([course.figures[:, Figure.REJECTED] for course in found[each.name]])
             _band(axes, x, table, styles[each.name])
             # The first hours, of which little has been asked for, may be far above the rest.
-            top = max(top, float(np.median(table[:, len(x) // 6 :], axis=0).max()))
+            later = table[:, len(x) // 6 :]
+            top = max(top, float(np.nanpercentile(later, 95))) if np.isfinite(later).any() else top
         axes.set_ylim(0.0, 1.15 * max(top, 0.1))
         axes.set_ylabel("rejected, % of core-hours asked for", fontsize=9)
         lines = [Line2D([], [], **styles[each.name]) for each in contenders]
-        labels = [f"{_label(each)}  {_last(found[each.name]):.2f} %" for each in contenders]
+        labels = [f"{_label(each)}  {_mean_of(found[each.name]):.2f} %" for each in contenders]
         bound = bound_of(one)
         if bound is not None:
             lines.append(axes.axhline(bound, color=INK, lw=1.2, ls=":"))
@@ -129,7 +130,8 @@ def _rejected(played: Sequence[Played], several: str) -> Picture:
     return Picture(
         "Rejected core-hours over time",
         "Of the core-hours asked for until then, with the whole stay of each request up to the "
-        "horizon; where a line ends is what the run is ranked by. Lines are means over worlds "
+        "horizon. The numbers are what runs are ranked by; a line that ends early is of a plan "
+        "whose seconds were spent, after which all counts as rejected. Lines are means over worlds "
         f"({', '.join(map(str, worlds))}), bands reach from the lower quartile to the upper. Each "
         "contender met the same requests; dashed is an oracle, dotted the mean of what was proven "
         f"to be rejected at least, by the horizon.{several}",
@@ -137,8 +139,8 @@ def _rejected(played: Sequence[Played], several: str) -> Picture:
     )
 
 
-def _last(found: Sequence[Course]) -> float:
-    return float(np.mean([course.figures[-1, Figure.REJECTED] for course in found]))
+def _mean_of(found: Sequence[Course]) -> float:
+    return float(np.mean([course.objective for course in found]))
 
 
 def _label(one: Contender) -> str:
@@ -149,7 +151,7 @@ def _over_time(played: Sequence[Played]) -> Picture:
     """Draw CPU in use, fragment rate, empty hosts and what is stranded, a row for each group."""
     stranded = Figure.STRANDED_MEMORY
     if any(
-        course.figures[:, Figure.STRANDED_CORES].any()
+        (course.figures[:, Figure.STRANDED_CORES] > 0).any()
         for _, _, found in played
         for each in found.values()
         for course in each
@@ -196,10 +198,11 @@ def _clock(axes: Any, one: Group) -> None:
 
 
 def _band(axes: Any, x: np.ndarray, table: np.ndarray, style: Mapping[str, Any]) -> None:
-    """Draw mean and quartiles of worlds, float64 [n, len(x)]."""
-    low, high = np.percentile(table, (25, 75), axis=0)
-    axes.plot(x, table.mean(axis=0), **style)
-    axes.fill_between(x, low, high, color=style["color"], alpha=0.12, lw=0)
+    """Draw mean and quartiles of worlds, float64 [n, len(x)], as long as all are played."""
+    some = np.isfinite(table).all(axis=0)
+    low, high = np.percentile(table[:, some], (25, 75), axis=0)
+    axes.plot(x[some], table[:, some].mean(axis=0), **style)
+    axes.fill_between(x[some], low, high, color=style["color"], alpha=0.12, lw=0)
 
 
 def _by_flavor(

@@ -184,10 +184,16 @@ def test_a_bound_is_drawn_where_every_world_has_one_and_no_plan_of_who_proves_it
 def test_failed_runs_and_plans_that_stop_early_do_not_hinder_the_pictures() -> None:
     center = recorded(small(4), 2)
     whole = run(center, "first", 2)
-    short = dataclasses.replace(whole, contender="short", actions=whole.actions[:50])
+    short = dataclasses.replace(
+        whole, contender="short", actions=whole.actions[: 2 * len(whole.actions) // 3]
+    )
     failed = dataclasses.replace(whole, contender="none", actions=[], feasible=False)
     drawn = pictures([whole, short, failed], {center.content_hash: center}, COLORS)
     assert len(drawn) == 5
+    found = course(center, short)
+    played = np.isfinite(found.figures).all(axis=1)
+    assert played[0] and not played[-1] and (np.diff(played.astype(int)) <= 0).all()
+    assert np.isfinite(course(center, whole).figures).all()
     assert pictures([failed], {center.content_hash: center}, COLORS) == []
 
 
