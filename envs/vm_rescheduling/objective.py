@@ -124,5 +124,5 @@ def reward_scale(static: Static, totals: np.ndarray) -> float:
     if static.objective == FRAGMENT_RATE or static.objective == MIXED:
         return float(totals[FREE] * 16 / static.unit / REWARD_CORES)
     if static.objective == ADMISSION:
-        return (static.room_empty - static.room_full) / (100.0 * POINTS * REWARD_CORES)
+        return float((static.room_empty - static.room_full) / (100.0 * POINTS * REWARD_CORES))
     return 1.0 / 8.0

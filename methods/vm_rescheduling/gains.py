@@ -245,7 +245,7 @@ def pm_cost(
         cost += weights[FRAGMENT] * residue + weights[FREE] * cpu
         cost += energy[residue * STEPS // unit]
     if weights[ROOM] != 0.0:
-        return cost + weights[ROOM] * points_of(static, pm, 0, cpu_0, cpu_1)
+        return float(cost + weights[ROOM] * points_of(static, pm, 0, cpu_0, cpu_1))
     if weights[LARGE_SLOTS] != 0.0:
         share = unit * LARGE_CORES // 16 // nodes
         slots = cpu_0 // share if nodes == 1 else min(cpu_0 // share, cpu_1 // share)

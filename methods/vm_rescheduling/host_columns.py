@@ -16,8 +16,9 @@ be carried out, it is proven.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -36,13 +37,17 @@ from .master import split_pattern
 from .minimal import finish
 from .pricing import NEVER, GridError, Nodes, Prices, first_prices, make_nodes
 
-ROOM_FOR_BEST, ROOM_FOR_NEAR = 200_000, 400_000  # patterns that may be written at once
+ROOM_FOR_BEST, ROOM_FOR_NEAR = 200_000, 40_000  # patterns that may be written at once
 MAX_ROUNDS = 60
 TOLERANCE = 1e-4  # points
 SLACKS = (4.0, 10.0, 25.0, 60.0)  # points
 LEAST_S = 0.03  # with fewer seconds left, nothing more is begun
 ROUND_S = 2e-4  # a host, for pricing on a grid of 22 units and what follows it
 SAME = 1e-9
+RELAX_SHARE = 0.7  # of the time left, for the relaxation
+# Where the patterns near the best are too many: share of the time left for a local search, and of
+# what is left then for a choice among the relaxation's, if that is worth while.
+SEARCH_SHARE, CHOICE_SHARE, CHOICE_S = 0.4, 0.8, 1.0
 SAFE = 0.85  # share of the time left that HiGHS gets, as it reads its clock only now and then
 FIRST_PLANS = 2  # greedy plans made first, so that there is an incumbent early
 
@@ -74,11 +79,13 @@ class Relaxed:
         prices: of flavors and moves, in points.
         worth: float64 [Q]; of each host's best pattern at them.
         points: L, which no plan exceeds.
+        columns: the patterns that were priced.
     """
 
     prices: Prices
     worth: np.ndarray
     points: float
+    columns: Columns
 
 
 def make_hosts(cluster: Cluster, static: Static, nodes: Nodes) -> Hosts:
@@ -133,36 +140,69 @@ def generate(instance: Cluster, clock: Clock, seed: int) -> Solution:
     static = make_static(instance)
     start = make_state(instance, static)
     rng = np.random.default_rng(seed)
-    best, best_value = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
+    best, _ = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
     bound = None
     if clock.remaining > ROUND_S * len(nodes.pms) * (nodes.grid / 22) ** 3:
         hosts = make_hosts(instance, static, nodes)
         relaxed = _relax(hosts, nodes, static, instance.mnl, clock)
         outside = (instance.pm_status[instance.vm_pm] != ACTIVE) & ~instance.vm_pinned
         provable = not outside.any()
-        if provable:
-            bound = _bound(static, start, relaxed.points)
+        bound = _bound(static, start, relaxed.points) if provable else None
+        near = False
         for chosen, most in _choices(hosts, nodes, relaxed, instance.mnl, clock):
-            plan, _ = expand(static, start, *_moves(nodes, chosen), rng)
-            plan, reached = greedy.complete(instance, static, start, plan, rng, clock)
-            if reached < best_value - 1e-12:
-                best, best_value = plan, reached
-                clock.incumbent(best)
-            if provable:
-                bound = _bound(static, start, most)
-            if bound is not None and best_value <= bound + SAME:
+            near = True
+            best = _better(instance, static, start, best, _moves(nodes, chosen), clock, rng)
+            bound = _bound(static, start, most) if provable else None
+            if _reaches(static, start, best, bound):
                 break
-    if bound is not None and best_value <= bound + SAME:
-        return finish(clock, static, start, best, "optimal", bound)
-    if instance.mode == "static":
+        if not near and instance.mode == "static" and clock.remaining > CHOICE_S:
+            left = clock.remaining_budget()
+            share = dataclasses.replace(left, seconds=SEARCH_SHARE * left.seconds).start()
+            best = local_search.improve(instance, static, start, best, share, rng)
+            clock.evaluations += share.evaluations
+            clock.incumbent(best)
+            end = greedy.after(static, start, best)
+            found = _choice_from(hosts, nodes, static, relaxed, start, end, clock)
+            if found is not None:
+                best = _better(instance, static, start, best, _moves(nodes, found), clock, rng)
+    if instance.mode == "static" and not _reaches(static, start, best, bound):
         best = local_search.improve(instance, static, start, best, clock, rng)
-        proven = bound is not None and _value(static, start, best) <= bound + SAME
-        return finish(clock, static, start, best, "optimal" if proven else "feasible", bound)
-    return finish(clock, static, start, best, "feasible", bound)
+    proven = _reaches(static, start, best, bound)
+    return finish(clock, static, start, best, "optimal" if proven else "feasible", bound)
 
 
-def _value(static: Static, start: State, plan: np.ndarray) -> float:
-    return float(value(static, greedy.after(static, start, plan).totals))
+def _reaches(static: Static, start: State, plan: np.ndarray, bound: float | None) -> bool:
+    """Whether a plan's objective is the bound."""
+    reached = float(value(static, greedy.after(static, start, plan).totals))
+    return bound is not None and reached <= bound + SAME
+
+
+def _better(
+    instance: Cluster,
+    static: Static,
+    start: State,
+    best: np.ndarray,
+    moves: tuple[np.ndarray, np.ndarray],
+    clock: Clock,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the better one of a plan and of what comes of moves that are only counted.
+
+    Args:
+        instance: the cluster.
+        static: the same.
+        start: the state before the plan.
+        best: int64 plies.
+        moves: int64 [M, 3] each; VMs that leave, and places that are entered; see `expand`.
+        clock: records the plan if it is better.
+        rng: draws the order of moves.
+    """
+    plan, _ = expand(static, start, *moves, rng)
+    plan, reached = greedy.complete(instance, static, start, plan, rng, clock)
+    if reached >= value(static, greedy.after(static, start, best).totals) - 1e-12:
+        return best
+    clock.incumbent(plan)
+    return plan
 
 
 def _choices(
@@ -183,12 +223,70 @@ def _choices(
         outcome = _solve(columns, hosts, mnl, SAFE * clock.remaining, whole=True)
         clock.evaluations += 1
         if outcome.x is None:
-            return
+            continue  # none among so few, or no time for one
         # A better plan is a choice among these, or takes a pattern that is not near.
         most = min(most, max(-outcome.bound, relaxed.points - slack))
         yield _rows(columns, outcome.x > 0.5), most
         if not outcome.optimal or -outcome.bound >= relaxed.points - slack:
             return
+
+
+def _choice_from(
+    hosts: Hosts,
+    nodes: Nodes,
+    static: Static,
+    relaxed: Relaxed,
+    start: State,
+    end: State,
+    clock: Clock,
+) -> Columns | None:
+    """Choose among the patterns that the relaxation priced, from those of a plan on.
+
+    For clusters where moves are not scarce: their price is 0 then, and patterns near the best ones
+    are too many to list.
+
+    Args:
+        hosts: the cluster.
+        nodes: the same.
+        static: the same.
+        relaxed: its relaxation.
+        start: the state before the plan.
+        end: the state after it.
+        clock: counts the choice, and ends it.
+
+    Returns:
+        The patterns chosen; None if there was no time.
+    """
+    row_of = np.full(len(start.pm_moves), -1, np.int64)
+    row_of[nodes.pms] = np.arange(len(nodes.pms))
+    kinds = np.concatenate([nodes.single, nodes.double])
+    column_of = np.zeros(kinds.max() + 1, np.int64)
+    column_of[kinds] = np.arange(len(kinds))
+    n_single, n_double = len(nodes.single), len(nodes.double)
+    change = np.zeros((len(nodes.pms), 2, n_single + n_double), np.int64)
+    vms = np.flatnonzero((end.vm_pm != start.vm_pm) | (end.vm_numa != start.vm_numa))
+    for state, sign in ((end, 1), (start, -1)):
+        at = row_of[state.vm_pm[vms]], state.vm_numa[vms], column_of[static.vm_flavor[vms]]
+        np.add.at(change, at, sign)
+    pattern = np.concatenate(
+        [
+            side
+            for node in range(2)
+            for side in (-change[:, node, :n_single], change[:, node, :n_single])
+        ]
+        + [-change[:, 0, n_single:], change[:, 0, n_single:]],
+        axis=1,
+    )
+    pattern = np.maximum(pattern, 0)
+    touched = np.flatnonzero(pattern.any(axis=1))
+    own = _columns(nodes, touched, pattern[touched], hosts)
+    pool = _joined(own, relaxed.columns)
+    point = (np.arange(len(pool.host)) < len(touched)).astype(np.float64)
+    outcome = _solve(
+        pool, hosts, static.mnl, CHOICE_SHARE * clock.remaining, whole=True, start=point
+    )
+    clock.evaluations += 1
+    return None if outcome.x is None else _rows(pool, outcome.x > 0.5)
 
 
 def _bound(static: Static, start: State, most: float) -> float:
@@ -216,6 +314,7 @@ def _relax(hosts: Hosts, nodes: Nodes, static: Static, mnl: int, clock: Clock) -
     columns = _columns(nodes, np.zeros(0, np.int64), _room(hosts, 0), hosts)
     of_host, patterns = np.empty(ROOM_FOR_BEST, np.int64), _room(hosts, ROOM_FOR_BEST)
     least, kept, worth = np.inf, prices, charge
+    until = clock.elapsed + RELAX_SHARE * clock.remaining
     for _ in range(MAX_ROUNDS):
         best = np.empty(len(hosts.kind))
         made = best_patterns(
@@ -224,7 +323,7 @@ def _relax(hosts: Hosts, nodes: Nodes, static: Static, mnl: int, clock: Clock) -
         bound = prices.move * mnl + best.sum()
         if bound < least:
             least, kept, worth = bound, prices, best
-        if made == 0 or clock.remaining < LEAST_S:
+        if made == 0 or clock.elapsed > until:
             break
         columns = _joined(columns, _columns(nodes, of_host[:made], patterns[:made], hosts))
         outcome = _solve(columns, hosts, mnl, clock.remaining, whole=False)
@@ -237,7 +336,7 @@ def _relax(hosts: Hosts, nodes: Nodes, static: Static, mnl: int, clock: Clock) -
         charge = np.maximum(0.0, -dual[:n_hosts])
         per_flavor = dual[n_hosts:-1]
         prices = Prices(per_flavor[:n_single], per_flavor[n_single:], max(0.0, -dual[-1]))
-    return Relaxed(kept, worth, float(least))
+    return Relaxed(kept, worth, float(least), columns)
 
 
 def _room(hosts: Hosts, count: int) -> np.ndarray:
@@ -262,11 +361,11 @@ def _columns(nodes: Nodes, host: np.ndarray, pattern: np.ndarray, hosts: Hosts) 
 
 
 def _rows(columns: Columns, which: np.ndarray) -> Columns:
-    return Columns(*(getattr(columns, one.name)[which] for one in fields(columns)))
+    return Columns(*(getattr(columns, one.name)[which] for one in dataclasses.fields(columns)))
 
 
 def _joined(one: Columns, two: Columns) -> Columns:
-    pairs = ((getattr(one, name.name), getattr(two, name.name)) for name in fields(one))
+    pairs = ((getattr(one, name.name), getattr(two, name.name)) for name in dataclasses.fields(one))
     return Columns(*(np.concatenate(pair) for pair in pairs))
 
 
@@ -275,8 +374,9 @@ def _near(hosts: Hosts, nodes: Nodes, relaxed: Relaxed, slack: float) -> Columns
     of_host, patterns = np.empty(ROOM_FOR_NEAR, np.int64), _room(hosts, ROOM_FOR_NEAR)
     prices = relaxed.prices
     made = near_patterns(
-        hosts, prices.single, prices.double, prices.move, relaxed.worth, slack, of_host, patterns
-    )
+        hosts, prices.single, prices.double, prices.move, relaxed.worth, slack, of_host,
+        patterns,
+    )  # fmt: skip
     return None if made < 0 else _columns(nodes, of_host[:made], patterns[:made], hosts)
 
 
@@ -300,7 +400,14 @@ def _moves(nodes: Nodes, chosen: Columns) -> tuple[np.ndarray, np.ndarray]:
     return sides[0], sides[1]
 
 
-def _solve(columns: Columns, hosts: Hosts, mnl: int, seconds: float, whole: bool) -> Outcome:
+def _solve(
+    columns: Columns,
+    hosts: Hosts,
+    mnl: int,
+    seconds: float,
+    whole: bool,
+    start: np.ndarray | None = None,
+) -> Outcome:
     """Choose patterns, in whole numbers or not; see the module's docstring."""
     count, n_hosts = len(columns.host), len(hosts.kind)
     one_each = sp.csr_matrix((np.ones(count), (columns.host, np.arange(count))), (n_hosts, count))
@@ -320,4 +427,5 @@ def _solve(columns: Columns, hosts: Hosts, mnl: int, seconds: float, whole: bool
         gap=0.99,
         presolve=whole,
         interrupt=False,
+        start=start,
     )

@@ -19,8 +19,8 @@ from numba import njit
 from .pricing import NEVER, removal_costs, takings_of
 
 ALL = 1 << 30  # VMs of a flavor that may leave: as many as there are
-OPTIONS = 20_000  # of one node, at most
-MOST_COUNTED = 1_000_000  # multisets looked at in one list
+OPTIONS = 4_000  # of one node, at most
+MOST_COUNTED = 200_000  # multisets looked at in one list
 
 
 class Hosts(NamedTuple):
@@ -212,7 +212,7 @@ def _multisets(
             made += 1
         f = 0  # the next one in the order of counting, with the first flavor the lowest digit
         while f < n:
-            if now[f] < limit[f] and total + cpu[f] <= grid and cpu[f] > 0:
+            if now[f] < limit[f] and total + cpu[f] <= grid:
                 now[f] += 1
                 total += cpu[f]
                 pay += sign * price[f]
@@ -271,11 +271,12 @@ def near_patterns(
     out_pays = np.empty(room)
     unbounded = np.full(n_single, ALL)
     n_into = _multisets(
-        hosts.cpu, price, unbounded, takings, 1.0, slack, into[0], into_units[0], into_pays[0]
-    )
+        hosts.cpu, price, unbounded, takings, 1.0, slack, into[0], into_units[0],
+        into_pays[0],
+    )  # fmt: skip
     n_into_2 = _multisets(
-        hosts.cpu_double, price_double, np.full(n_double, ALL), takings_2, 1.0, slack, into[1],
-        into_units[1], into_pays[1],
+        hosts.cpu_double, price_double, np.full(n_double, ALL), takings_2, 1.0, slack,
+        into[1], into_units[1], into_pays[1],
     )  # fmt: skip
     if n_into < 0 or n_into_2 < 0:
         return -1
