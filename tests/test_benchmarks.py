@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from sysopt_gym.benchmarks import budgets, packing_scale, program_files, scale
+from sysopt_gym.benchmarks import arrivals, budgets, packing_scale, program_files, scale
 from sysopt_gym.benchmarks.timing import beside, take_turns
 from sysopt_gym.core.notes import InputNote
 from sysopt_gym.core.registry import load_problem
@@ -61,6 +61,14 @@ def test_a_contender_is_timed_and_judged_as_in_a_comparison() -> None:
     name, seconds, share, _, memory, objective, status = row.strip("| ").split(" | ")
     assert (name, status) == ("ha", "feasible") and 0.0 < float(objective) < 1.0
     assert float(share) == pytest.approx(float(seconds) / 0.2, abs=0.01) and float(memory) > 0.0
+
+
+def test_each_objective_is_measured_by_the_same_arrivals_after_its_plan() -> None:
+    clusters = load_problem("vm_rescheduling").sets.load("small:test")[1:3]
+    _, _, *rows = arrivals.table(clusters, draws=2, share=0.8, seconds=0.2)
+    assert [row.split(" | ")[0] for row in rows] == [f"| {name}" for name in arrivals.PLANNERS]
+    for row in rows:
+        assert all(0.0 <= float(cell.split()[0]) <= 100.0 for cell in row.split(" | ")[2:])
 
 
 def test_modules_written_to_time_their_loading_have_the_instructions_asked_for() -> None:
