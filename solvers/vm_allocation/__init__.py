@@ -17,6 +17,7 @@ SOLVERS = {
     "nilas": Entry(".lifetimes:Nilas", "player"),
     "lava": Entry(".lifetimes:Lava", "player"),
     "dvla": Entry(".lifetimes:Dvla", "player"),
+    "lookahead": Entry(".lookahead:Lookahead", "player"),
     "first_fit_columns": Entry(".hourly:first_fit_columns", "player"),
     "first_fit_mixed": Entry(".hourly:first_fit_mixed", "player"),
     "best_fit_columns": Entry(".hourly:best_fit_columns", "player"),
