@@ -103,7 +103,7 @@ def value(static: Static, totals: np.ndarray) -> float:
     if static.objective == DRAIN:
         return float(totals[ON_DRAIN] + rate)
     if static.objective == ADMISSION:
-        return room_lost(static, totals[ROOM])
+        return float(room_lost(static, totals[ROOM]))
     if rate <= static.goal_rate:
         return float(totals[MOVES])
     missing = np.ceil((rate - static.goal_rate) * totals[FREE] / static.unit - 1e-9)
