@@ -137,10 +137,16 @@ def table(clusters: Sequence[Cluster], draws: int, share: float, seconds: float)
         cells = []
         for column in range(len(PLACING)):
             more = values[:, column] - lost["admission"][:, column]
-            error = 1.96 * more.std(ddof=1) / len(more) ** 0.5 if len(more) > 1 else np.nan
-            paired = "" if objective == "admission" else f" ({more.mean():+.2f} ± {error:.2f})"
+            paired = "" if objective == "admission" else f" ({more.mean():+.2f}{_error(more)})"
             cells.append(f"{values[:, column].mean():.2f}{paired}")
         yield f"| {objective} | {PLANNERS[objective]} | " + " | ".join(cells) + " |"
+
+
+def _error(differences: np.ndarray) -> str:
+    """Return half of the 95 % interval of a mean over snapshots, as text; nothing for one."""
+    if len(differences) < 2:
+        return ""
+    return f" ± {1.96 * differences.std(ddof=1) / len(differences) ** 0.5:.2f}"
 
 
 def main() -> None:
