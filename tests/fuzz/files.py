@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sysopt_gym.core.instance import save_archive
-from sysopt_gym.core.registry import load_problem
+from sysopt_gym.core.registry import FAMILIES, load_problem
 
-FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_lr")
 HOSTS = "host,cpu,memory_mb,nodes,status,rack\nh0,88,2000,2,,r0\nh1,88,2000,2,up,r1\n"
 VMS = (
     "vm,host,cpu,memory_mb,node,type,movable,keep_apart\n"

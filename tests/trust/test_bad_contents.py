@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 from sysopt_gym.core.errors import InstanceError, SysOptError
-from sysopt_gym.core.registry import load_problem
+from sysopt_gym.core.registry import FAMILIES, load_problem
 from sysopt_gym.core.sources import apply_settings, find_instances
 
 MOST_TEXT = 6000  # characters of a message, which may repeat one value of the user's
 SOON_S = 15.0  # of CPU time; the slowest takes 5 s on a quiet core
-FAMILIES = ("vm_rescheduling", "memory_mapping", "sequence_design", "federated_lr")
 HLO = "HloModule m, is_scheduled=true\n\n"
 F = "f32[1024]{0}"
 
