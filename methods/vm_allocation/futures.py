@@ -171,7 +171,7 @@ def draw_future(
             time[n], event[n] = now_s + left, row
             n += 1
     for i in range(count):
-        k = min(np.searchsorted(process.flavor_until, rng.random()), len(process.flavor_until) - 1)
+        k = int(np.searchsorted(process.flavor_until[:-1], rng.random()))
         at = now_s + rng.random() * (until_s - now_s)
         flavor[i], arrive[i] = k, at
         leave[i] = at + remaining_s(process, rng, k, 0.0, False)

@@ -81,4 +81,4 @@ def _blocking(center: DataCenter) -> np.ndarray:
     there = (center.numa_cpu > 0) & (center.numa_cpu >= cpu)  # [K, P, 2]
     needed = np.where(there, center.numa_cpu - cpu + 1, 0)
     both = np.where(there.all(axis=2), needed.min(axis=2), 0).sum(axis=1)
-    return np.where(center.flavor_nodes == 2, both, needed.sum(axis=(1, 2)))
+    return np.asarray(np.where(center.flavor_nodes == 2, both, needed.sum(axis=(1, 2))))
