@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 
 from ...core.contracts import Verdict, World
-from ...datasets.hosts import host_potential
 from ...datasets.vm_rescheduling.instance import ACTIVE, OUTAGE, STATUS_NAMES, Cluster
+from .reference import needs_of, room_of, ways
 
 MAX_VIOLATIONS = 20
 Node = tuple[int, int]  # host, NUMA node
@@ -221,8 +220,8 @@ class _Book:
         for group in range(len(starts) - 1):
             for vm in cluster.set_vms[starts[group] : starts[group + 1]].tolist():
                 groups.setdefault(vm, []).append(group)
-        needs = [_needs(cluster, kind) for kind in range(len(cluster.flavor_names))]
-        ways_of = [_ways(parts, cluster.numa_cpu.shape[1]) for parts in needs]
+        needs = [needs_of(cluster, kind) for kind in range(len(cluster.flavor_names))]
+        ways_of = [ways(parts, cluster.numa_cpu.shape[1]) for parts in needs]
         counts = (cluster.pm_status == ACTIVE).tolist()
         book = cls(
             cluster, cpu, mem, cluster.vm_flavor.tolist(), {}, {}, needs, groups, ways_of, {},
@@ -418,33 +417,6 @@ def _no_such_way(parts: int, ways: int) -> str:
     return f"a VM on {parts} nodes is addressed by one of 0..{ways - 1}"
 
 
-def _needs(cluster: Cluster, kind: int) -> list[tuple[int, int]]:
-    """Return CPU and memory of each part of a flavor."""
-    count = int(cluster.flavor_nodes[kind])
-    if cluster.part_cpu.size:
-        sizes = zip(cluster.part_cpu[kind], cluster.part_mem[kind], strict=True)
-        return [(int(cpu), int(mem)) for cpu, mem in sizes][:count]
-    return [(int(cluster.flavor_cpu[kind]), int(cluster.flavor_mem[kind]))] * count
-
-
-def _ways(parts: list[tuple[int, int]], nodes: int) -> list[tuple[int, ...]]:
-    """Return the ways to lay parts on different NUMA nodes, in ascending order.
-
-    Of those that differ only in which of two equal parts is where, the one that comes first counts.
-    """
-    ways: list[tuple[int, ...]] = [()]
-    for at, part in enumerate(parts):
-        before = [other for other in range(at) if parts[other] == part]
-        lowest = before[-1] if before else None
-        ways = [
-            (*way, node)
-            for way in ways
-            for node in range(nodes)
-            if node not in way and (lowest is None or node > way[lowest])
-        ]
-    return sorted(ways)
-
-
 def _other_rates(book: _Book) -> tuple[float, float]:
     """Return the 64-core and the memory fragment rate over the ACTIVE hosts."""
     most = range(book.cluster.numa_cpu.shape[1])
@@ -477,31 +449,10 @@ def _room_lost(book: _Book) -> float:
             cores = [sizes[at] // core for at in pair] + [0] * (2 - len(pair))
             free = [book.cpu[pm, at] // core for at in pair] + [0] * (2 - len(pair))
             size = max(*cores, 1)
-            left += _room(free[0], free[1], size)
-            empty += _room(cores[0], cores[1], size)
-            full += _room(0, 0, size)
+            left += room_of(free[0], free[1], size)
+            empty += room_of(cores[0], cores[1], size)
+            full += room_of(0, 0, size)
     return 100.0 * (empty - left) / (empty - full) if empty > full else 0.0
-
-
-@cache
-def _room(a: int, b: int, size: int) -> int:
-    """Return the learned potential of two nodes with a and b free cores, in tenths.
-
-    Args:
-        a: free cores of one node.
-        b: free cores of the other, 0 if there is none.
-        size: cores of the larger one.
-    """
-    both = (a, b)
-    low = min(both)
-    facts = [float(sum(x // slot for x in both)) for slot in (32, 16, 8, 4)]
-    facts += [sum(x % slot for x in both) / slot for slot in (16, 8)]
-    facts += [both.count(0), sum(x >= size for x in both), sum(x >= size - 4 for x in both)]
-    facts += [low // slot for slot in (32, 16, 8, 4)]
-    facts += [low >= size, low >= 32, (sum(both) / (2 * size)) ** 2, abs(a - b) / size, a == b]
-    facts += [max(both) >= 16, a * b / size**2]
-    potential = math.fsum(w * x for w, x in zip(host_potential().tolist(), facts, strict=True))
-    return math.floor(10.0 * potential + 0.5 + 1e-9)
 
 
 def _goal_met(book: _Book) -> str:

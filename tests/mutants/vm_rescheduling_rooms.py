@@ -47,7 +47,7 @@ ADMISSION = (
     ),
     Mutant(
         VALIDATE,
-        "            full += _room(0, 0, size)\n",
+        "            full += room_of(0, 0, size)\n",
         "            pass\n",
         "room: the validator takes a full host to have none",
     ),

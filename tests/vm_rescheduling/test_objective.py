@@ -23,8 +23,8 @@ from sysopt_gym.envs.vm_rescheduling.objective import (
     reward_scale,
     value,
 )
+from sysopt_gym.envs.vm_rescheduling.reference import room_of
 from sysopt_gym.envs.vm_rescheduling.rooms import points_by_cores
-from sysopt_gym.envs.vm_rescheduling.validate import _room
 
 SEEDS = st.integers(0, 10**6)
 Make = Callable[..., Cluster]
@@ -197,7 +197,7 @@ def test_both_halves_know_the_same_room_for_every_state_of_a_host(cores: tuple[i
     points = points_by_cores(*cores)
     size = max(*cores, 1)
     assert points.tolist() == [
-        [_room(a, b, size) for b in range(cores[1] + 1)] for a in range(cores[0] + 1)
+        [room_of(a, b, size) for b in range(cores[1] + 1)] for a in range(cores[0] + 1)
     ]
 
 
