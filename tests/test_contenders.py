@@ -157,6 +157,7 @@ def test_an_argument_has_a_name_a_player_and_a_place(
         (MALLOC, "muzero", "memory_mapping_muzero"),
         (MALLOC, "agent", "memory_mapping_muzero"),
         ("federated_lr", "ppo", "federated_lr_ppo"),
+        ("vm_allocation", "ppo", "vm_allocation_ppo"),
         ("federated_lr", "muzero", "federated_lr_muzero"),
         ("federated_lr", "agent", "federated_lr_agent"),
     ],
