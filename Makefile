@@ -3,6 +3,7 @@
 # make fuzz: breaks files for every loader for FUZZ_SECONDS, otherwise than the tests did.
 # make mutants: plants faults and counts who notices them (FAMILY=vm_rescheduling for one family's).
 # make soak: random legal play over all families for an hour (MINUTES), with memory watched.
+# make long: tests that compile or train for minutes, which make test leaves out.
 # make check-newest: the tests that need no ray, with the newest gymnasium, numpy and the rest.
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ export OMP_NUM_THREADS := 1
 # of their time. Nothing is compiled when it is installed (INSTALL, below).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: compare test check check-newest lint types contracts fuzz mutants soak cluster bench clean
+.PHONY: compare test check check-newest lint types contracts fuzz mutants soak long cluster bench clean
 
 compare: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym compare $(FAMILIES) --out $(OUT) --resume
@@ -71,6 +72,10 @@ mutants: $(VENV)/dev.stamp
 MINUTES ?= 60
 soak: $(VENV)/run.stamp
 	$(BIN)/python -m sysopt_gym.benchmarks.soak --minutes $(MINUTES)
+
+# Tests that compile or train for minutes, and what only they need.
+long: $(VENV)/dev.stamp
+	$(BIN)/pytest -n auto -m long
 
 # Ray clusters of several nodes on this machine, of which nodes and processes are lost.
 cluster: $(VENV)/dev.stamp

@@ -63,6 +63,7 @@ def test_a_contender_is_timed_and_judged_as_in_a_comparison() -> None:
     assert float(share) == pytest.approx(float(seconds) / 0.2, abs=0.01) and float(memory) > 0.0
 
 
+@pytest.mark.long
 def test_each_objective_is_measured_by_the_same_arrivals_after_its_plan() -> None:
     clusters = load_problem("vm_rescheduling").sets.load("small:test")[1:3]
     _, _, *rows = arrivals.table(clusters, draws=2, share=0.8, seconds=0.2)

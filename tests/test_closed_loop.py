@@ -49,7 +49,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in block.strip().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_own_snapshots_train_a_policy_that_plays_in_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,7 +197,7 @@ def test_where_the_model_is_known_it_learns_to_do_better_than_greed(ladder: None
     algorithm.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_to_balance_the_pole() -> None:
     quiet_ray()
     torch.manual_seed(1)

@@ -59,6 +59,7 @@ def test_seeds_are_runs_of_their_own_and_the_best_is_exported(tmp_path: Path) ->
     assert [len(history.load(run)) for run in runs] == [3, 3]
 
 
+@pytest.mark.long
 def test_a_sweep_exports_the_trial_that_validates_best(tmp_path: Path) -> None:
     overrides = TINY | {
         "out": str(tmp_path),

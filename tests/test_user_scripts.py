@@ -21,6 +21,7 @@ LENGTHS = {
     "rllib_tune.py": ["--steps", "1", "--trials", "1"],
     "torchrl_ppo.py": ["--steps", "64"],
 }
+LONG = ("offline_bc.py", "rllib_tune.py")  # they start ray and its data library
 # A busy machine takes its time to start ray, which is to join no other test's cluster.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_ADDRESS": "local",
@@ -46,7 +47,10 @@ def test_every_script_is_run_and_short() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LENGTHS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=[pytest.mark.long] * (one in LONG)) for one in LENGTHS],
+)
 def test_a_script_trains_and_prints_the_objective_beside_a_solvers(
     name: str, tmp_path: Path
 ) -> None:

@@ -181,7 +181,7 @@ def test_the_model_of_a_real_run_improves(notes: Path) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_models_of_pytorch_train_in_processes_of_their_own(send: Callable[[str], Path]) -> None:
     """A CNN with BatchNorm, a transformer with tied embeddings and an LSTM, under FedAdam."""
     server = json.loads((send("torch_app") / "server.json").read_text())

@@ -22,6 +22,7 @@ from sysopt_gym.methods.vm_rescheduling.local_search import search
 from sysopt_gym.methods.vm_rescheduling.pricing import make_nodes
 from tiny_clusters import make_cluster
 
+pytestmark = pytest.mark.long  # patterns of whole hosts take a minute or two to compile
 SEEDS = st.integers(0, 10**6)
 
 

@@ -121,7 +121,11 @@ def test_plans_keep_to_pins_sets_host_status_and_move_caps(
     assert solution.bound is None or solution.bound <= verdict.objective + SAME
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    "objective",
+    # Patterns of whole hosts take a minute or two to compile.
+    [pytest.param(one, marks=[pytest.mark.long] * (one == "admission")) for one in OBJECTIVES],
+)
 def test_no_plan_of_two_moves_beats_the_exact_methods(objective: str):
     cases = [
         {},
