@@ -185,6 +185,7 @@ def below(cluster: Cluster, word: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_the_serial_table_comes_of_a_cluster_that_loses_a_node_and_a_process(
     tmp_path: Path, nodes: Cluster

@@ -177,7 +177,7 @@ def play(algorithm: MuZero) -> float:
     return float(np.mean([made.get_return() for made in episodes]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_the_best_play_of_the_small_game(ladder: None) -> None:
     # A stronger step of improvement and full returns: with less it may settle on a lesser line.
     algorithm = ladder_config(c_scale=0.5, n_step=None, updates=32).build_algo()
