@@ -27,7 +27,7 @@ from ...datasets.vm_allocation.generator import generate
 from ...datasets.vm_allocation.instance import DataCenter
 from ...datasets.vm_allocation.splits import SETS
 from ...methods.vm_allocation.playing import packed_world, play_worth
-from ...methods.vm_allocation.worth import LAYERS, SLOTS, Weights, unflat, worth_in
+from ...methods.vm_allocation.worth import FIRST_SCALE, LAYERS, SLOTS, Weights, unflat, worth_in
 from ..ray_clusters import join
 from .players import WEIGHTS, load_weights, save_weights
 
@@ -102,7 +102,7 @@ def first_weights() -> Weights:
     """Return the potential of a host as the first layer, and nothing else."""
     layers = np.zeros((len(LAYERS), len(host_potential())))
     layers[0] = host_potential()
-    return Weights(layers, np.zeros(len(SLOTS)), np.full(len(SLOTS), 10.0))
+    return Weights(layers, np.zeros(len(SLOTS)), np.full(len(SLOTS), FIRST_SCALE))
 
 
 Score = Callable[[Sequence[np.ndarray], Sequence[World]], list[float]]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.budget import Budget
-from ...datasets.hosts import SIZE_LIMITS, host_potential
+from ...datasets.hosts import host_potential
 from ...datasets.vm_allocation.instance import DataCenter
 from ...envs.host_potential import FEATURES, potentials
 from ...envs.vm_allocation.observation import Pm
@@ -86,7 +86,7 @@ class WorthPlacement(PlacementRule):
         """Begin an episode; see core.contracts.Policy."""
         super().reset(instance, budget, seed)
         self.worth = worth_in(instance, self.weights)
-        self.flavor_size = sizes_of(instance)
+        self.flavor_size = instance.flavor_size
         self._all = np.ones(2 * instance.n_pms, np.int8)
 
     def scores(self, choice: Choice) -> np.ndarray:
@@ -110,12 +110,6 @@ def under_of(center: DataCenter, hosts: np.ndarray) -> np.ndarray:
     """
     scale = float(center.numa_cpu.sum(axis=1).max())
     return np.rint(hosts[:, Pm.UNDER_8_0 : Pm.UNDER_32_1 + 1] * scale).astype(np.int64)
-
-
-def sizes_of(center: DataCenter) -> np.ndarray:
-    """Return the number of SIZE_LIMITS that each flavor's CPU on a node reaches, int64 [K]."""
-    limits = np.array(SIZE_LIMITS) * center.cpu_per_core
-    return np.asarray(np.digitize(center.flavor_cpu, limits), np.int64)
 
 
 class Agent(HourlyMoves):

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...core.fields import BLANK, array, choice, declared, names, number, whole
 from ...core.instance import Instance
+from ..hosts import SIZE_LIMITS
 
 OBJECTIVE = "rejected_core_hours"
 LIFETIMES = ("hidden", "class", "predicted")
@@ -168,6 +169,12 @@ class DataCenter(Instance):
         """CPU of each flavor on all its nodes, int64 [K], in 1/cpu_per_core cores."""
         total: np.ndarray = self.flavor_cpu * self.flavor_nodes
         return total
+
+    @property
+    def flavor_size(self) -> np.ndarray:
+        """Number of SIZE_LIMITS that each flavor's CPU on a node reaches, int64 [K]."""
+        limits = np.array(SIZE_LIMITS) * self.cpu_per_core
+        return np.asarray(np.digitize(self.flavor_cpu, limits), np.int64)
 
     @property
     def mean_life_h(self) -> np.ndarray:

@@ -101,7 +101,7 @@ def make_static(center: DataCenter, trace: Trace) -> Static:
         told, np.where(told == UNTOLD, UNTOLD, life_class(told)),
         np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), members,
         center.flavor_cpu, center.flavor_mem, center.flavor_nodes,
-        np.digitize(center.flavor_cpu, np.array(SIZE_LIMITS) * center.cpu_per_core),
+        center.flavor_size,
         1 + (center.numa_cpu[:, 1] > 0).astype(np.int64),
         center.numa_cpu.sum(axis=1),
         trace.starts,

@@ -13,7 +13,6 @@ from sysopt_gym.agents.vm_allocation.players import (
     WEIGHTS,
     load_weights,
     save_weights,
-    sizes_of,
 )
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World as Seeds
@@ -37,7 +36,7 @@ class Filled:
 
     def __init__(self, center: DataCenter, vms: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        self.center, self.sizes = center, sizes_of(center)
+        self.center, self.sizes = center, center.flavor_size
         self.free_cpu, self.free_mem = center.numa_cpu.copy(), center.numa_mem.copy()
         self.under = np.zeros((center.n_pms, 6), np.int64)
         flavors, places = [], []

@@ -7,7 +7,7 @@ import dataclasses
 import gzip
 import sqlite3
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import gymnasium
@@ -16,7 +16,6 @@ import pytest
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import InstanceError, SettingError
 from sysopt_gym.core.notes import InputNote
-from sysopt_gym.datasets.sets import data_folder
 from sysopt_gym.datasets.vm_allocation.arrivals import requests_of
 from sysopt_gym.datasets.vm_allocation.instance import DataCenter
 from sysopt_gym.datasets.vm_allocation.loaders import load_file
@@ -390,10 +389,8 @@ def test_google_tasks_are_there_while_they_are_scheduled(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (data_folder() / "vm/openb_pod_list_default.csv").is_file(), reason="needs the data folder"
-)
-def test_the_windows_of_openb_are_played() -> None:
+def test_the_windows_of_openb_are_played(data_file: Callable[[str], Path]) -> None:
+    pods = data_file("vm/openb_pod_list_default.csv")
     windows = SETS.load("openb")
     assert [one.name for one in windows] == [f"openb/{row}" for row in range(len(OPENB_DAYS))]
     for center in windows:
@@ -404,6 +401,6 @@ def test_the_windows_of_openb_are_played() -> None:
         rejected, is_feasible = play_first_fit(center)
         assert is_feasible
         assert 0 <= rejected <= 100
-    whole = load_file(data_folder() / "vm/openb_pod_list_default.csv")
+    whole = load_file(pods)
     assert len(whole.request_flavor) == 7255  # of 8,152 pods; the others were never scheduled
     assert whole.horizon_h == pytest.approx(149.3 * 24, abs=24)
