@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from ..agents.vm_allocation.evolution import World, rejected
 from ..agents.vm_allocation.players import WEIGHTS, load_weights
 from ..datasets.hosts import NODE_CPU, host_potential
 from ..datasets.vm_allocation.generator import generate
+from ..datasets.vm_allocation.instance import DataCenter
+from ..datasets.vm_allocation.splits import SETS
 from ..envs.host_potential import table_of
 from ..methods.vm_allocation.playing import packed_world, play_table, play_tables
 from ..methods.vm_allocation.slots import TUNED_WEIGHTS, slot_tables
@@ -49,9 +51,30 @@ def interval(figures: np.ndarray) -> str:
     return f"{figures.mean():.2f} +- {half:.2f}"
 
 
+def show(what: str, centers: Iterable[DataCenter], arguments: argparse.Namespace) -> None:
+    """Play a world of each data center, and print a line for each contender.
+
+    Args:
+        what: that the lines begin with.
+        centers: the world of each has its number as seed.
+        arguments: "hours" and "moves" of the command.
+    """
+    found: dict[str, list[float]] = {}
+    for seed, center in enumerate(centers):
+        moves = arguments.moves * center.n_pms // 100
+        center = dataclasses.replace(center, horizon_h=arguments.hours, moves_per_hour=moves)
+        for name, play in contenders().items():
+            found.setdefault(name, []).append(play(World(center, seed)))
+    for name, played in found.items():
+        gain = np.array(played) - found["agent"]
+        ahead = f"  agent ahead by {interval(gain)}" if name != "agent" else ""
+        print(f"{what}: {name:12} {interval(np.array(played))}{ahead}", flush=True)
+
+
 def main() -> None:
     """Print a line for each contender, load and size."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--instances", default="", help="a set, in place of generated ones")
     parser.add_argument("--loads", nargs="+", default=["0.95"])
     parser.add_argument("--sizes", nargs="+", default=["100"], help="PMs")
     parser.add_argument("--mix", default="medium", help="of flavors; see `data generate`")
@@ -60,25 +83,16 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=72.0)
     parser.add_argument("--worlds", type=int, default=24)
     arguments = parser.parse_args()
+    if arguments.instances:
+        show(arguments.instances, SETS.load(arguments.instances), arguments)
+        return
     for size in arguments.sizes:
         for load in arguments.loads:
             parameters = {"pms": size, "load": load, "mix": arguments.mix, "law": arguments.law}
-            found: dict[str, list[float]] = {}
-            for seed in range(arguments.worlds):
-                center = generate(parameters, FIRST_STREAM + seed)
-                moves = arguments.moves * center.n_pms // 100
-                center = dataclasses.replace(
-                    center, horizon_h=arguments.hours, moves_per_hour=moves
-                )
-                for name, play in contenders().items():
-                    found.setdefault(name, []).append(play(World(center, seed)))
-            for name, played in found.items():
-                gain = np.array(played) - found["agent"]
-                ahead = f"  agent ahead by {interval(gain)}" if name != "agent" else ""
-                print(
-                    f"{size} PMs, load {load}: {name:12} {interval(np.array(played))}{ahead}",
-                    flush=True,
-                )
+            centers = (
+                generate(parameters, FIRST_STREAM + number) for number in range(arguments.worlds)
+            )
+            show(f"{size} PMs, load {load}", centers, arguments)
 
 
 if __name__ == "__main__":

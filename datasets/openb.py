@@ -79,31 +79,19 @@ def openb_table(path: Path, columns: tuple[str, ...]) -> Table:
     return read_table(str(path), text, columns)
 
 
-def node_capacity(nodes: Table) -> np.ndarray:
-    """Return the millicores and MiB of each node, int64 [nodes, 2].
+def cpu_and_memory(table: Table, least_cpu: int) -> np.ndarray:
+    """Return the millicores and MiB of nodes or pods, int64 [n, 2].
 
     Args:
-        nodes: the node list.
+        table: the node list or the pod list.
+        least_cpu: below which CPU is refused.
 
     Raises:
         InstanceError: names file, row, column and remedy.
     """
     return np.stack(
-        [nodes.wholes("cpu_milli", 1, MAX_CPU), nodes.wholes("memory_mib", 0, MAX_MEM)], axis=1
-    )
-
-
-def pod_demand(pods: Table) -> np.ndarray:
-    """Return the millicores and MiB that each pod needs, int64 [pods, 2].
-
-    Args:
-        pods: the pod list.
-
-    Raises:
-        InstanceError: names file, row, column and remedy.
-    """
-    return np.stack(
-        [pods.wholes("cpu_milli", 0, MAX_CPU), pods.wholes("memory_mib", 0, MAX_MEM)], axis=1
+        [table.wholes("cpu_milli", least_cpu, MAX_CPU), table.wholes("memory_mib", 0, MAX_MEM)],
+        axis=1,
     )
 
 

@@ -17,9 +17,8 @@ from ..openb import (
     MAX_TIME,
     NODE_COLUMNS,
     POD_COLUMNS,
-    node_capacity,
+    cpu_and_memory,
     openb_table,
-    pod_demand,
     pod_kind,
     pod_times,
 )
@@ -82,13 +81,13 @@ def openb_trace(nodes: Path, pods: Path) -> Recorded:
         InstanceError: names file, row, column and remedy.
     """
     node_table = openb_table(nodes, NODE_COLUMNS)
-    names, capacity = node_table.unique("sn"), node_capacity(node_table)
+    names, capacity = node_table.unique("sn"), cpu_and_memory(node_table, 1)
     listed = [
         GivenHost(name, "", [(cpu / MILLI, mem)])
         for name, (cpu, mem) in zip(names, capacity.tolist(), strict=True)
     ]
     table = openb_table(pods, POD_COLUMNS)
-    pod_ids, demand = table.unique("name"), pod_demand(table)
+    pod_ids, demand = table.unique("name"), cpu_and_memory(table, 0)
     gpus = table.wholes("num_gpu", 0, MAX_GPUS)
     scheduled, deleted = pod_times(table)
     runs = np.isfinite(scheduled)

@@ -13,9 +13,8 @@ from ..openb import (
     MAX_TIME,
     NODE_COLUMNS,
     POD_COLUMNS,
-    node_capacity,
+    cpu_and_memory,
     openb_table,
-    pod_demand,
     pod_kind,
     pod_times,
 )
@@ -50,7 +49,7 @@ def load_openb(nodes: Path, pods: Path, time: float | None = None) -> Cluster:
     node_table = openb_table(nodes, NODE_COLUMNS)
     pod_table = openb_table(pods, POD_COLUMNS)
     node_ids, pod_ids = node_table.unique("sn"), pod_table.unique("name")
-    capacity, demand = node_capacity(node_table), pod_demand(pod_table)
+    capacity, demand = cpu_and_memory(node_table, 1), cpu_and_memory(pod_table, 0)
     gpus = pod_table.wholes("num_gpu", 0, MAX_GPUS)
     at = _place(_events(pod_table, time), capacity, demand, node_table, pod_table, gpus)
     running = np.flatnonzero((at >= 0) & (demand[:, 0] > 0))  # a pod without CPU demand takes none
