@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 
 from ...datasets.vm_allocation.instance import HOUR_S, DataCenter
+from ...envs.rooms import rooms
+from .playing import best_place
 
 TRIES = 30  # draws of a lifetime longer than a VM's age, until it counts as staying
 
@@ -197,35 +199,6 @@ def _occupy(
 
 
 @njit(cache=True)
-def _best_place(
-    process: Process, cpu: np.ndarray, mem: np.ndarray, k: int, before: np.ndarray,
-    after: np.ndarray,
-) -> int:  # fmt: skip
-    """Return the place with room where a host gains most, -1 for none."""
-    need, memory, core = process.flavor_cpu[k], process.flavor_mem[k], process.core
-    both = process.flavor_nodes[k] == 2
-    best, at = -np.inf, -1
-    for pm in range(len(cpu)):
-        a, b = cpu[pm, 0], cpu[pm, 1]
-        first = a >= need and mem[pm, 0] >= memory
-        second = b >= need and mem[pm, 1] >= memory
-        if both:
-            first, second = first and second, False
-        if not (first or second):
-            continue
-        now = before[a // core, b // core]
-        if first:
-            gain = after[(a - need) // core, (b - need if both else b) // core] - now
-            if gain > best:
-                best, at = gain, 2 * pm
-        if second:
-            gain = after[a // core, (b - need) // core] - now
-            if gain > best:
-                best, at = gain, 2 * pm + 1
-    return at
-
-
-@njit(cache=True)
 def play_future(
     process: Process,
     there: There,
@@ -248,6 +221,7 @@ def play_future(
     """
     cpu, mem, rows = free_cpu.copy(), free_mem.copy(), len(there.flavor)
     place, lost = np.full(len(future.flavor), -1), 0.0
+    mask = np.zeros(2 * len(cpu), np.int8)
     for event in future.event:
         if event < rows:
             _occupy(process, cpu, mem, there.flavor[event], there.place[event], -1)
@@ -258,7 +232,11 @@ def play_future(
             if place[i] >= 0:
                 _occupy(process, cpu, mem, k, place[i], -1)
             continue
-        place[i] = _best_place(process, cpu, mem, k, before, after)
+        need, memory, spread = process.flavor_cpu[k], process.flavor_mem[k], process.flavor_nodes[k]
+        for pm in range(len(cpu)):
+            # A node that a host does not have has no free CPU.
+            mask[2 * pm], mask[2 * pm + 1] = rooms(cpu, mem, pm, 2, need, memory, spread)
+        place[i] = best_place(cpu, mask, need, spread, process.core, before, after)
         if place[i] >= 0:
             _occupy(process, cpu, mem, k, place[i], 1)
         else:

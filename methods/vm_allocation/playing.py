@@ -42,28 +42,23 @@ def packed_world(center: DataCenter, world: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def best_place(
-    static: Static,
-    state: State,
-    request: int,
-    mask: np.ndarray,
-    before: np.ndarray,
+    free: np.ndarray, mask: np.ndarray, cpu: int, spread: int, core: int, before: np.ndarray,
     after: np.ndarray,
-) -> int:
-    """Return the legal place where a host gains most; of equal ones that of the lowest number.
+) -> int:  # fmt: skip
+    """Return the place where a host gains most, -1 for none; of equal ones the lowest number.
 
     Args:
-        static: the world.
-        state: the present one.
-        request: index of the request.
-        mask: int8 [2P]; legal places.
+        free: CPU of nodes, int64 [P, 2], in 1/core cores.
+        mask: int8 [>= 2P]; 1 for places with room.
+        cpu: that the VM needs on each of its nodes.
+        spread: nodes that it uses.
+        core: units of CPU in a core.
         before: worth of a host by whole free cores of both nodes, as it is, float64 [C+1, C+1].
         after: its worth once the request is on it, float64 [C+1, C+1].
     """
-    free, k, core = state.free_cpu, static.flavor[request], static.unit // FRAGMENT_CORES
-    cpu = static.flavor_cpu[k]
-    other = cpu if static.flavor_nodes[k] == 2 else 0
-    best, at = -np.inf, 0
-    for pm in range(len(static.pm_nodes)):
+    other = cpu if spread == 2 else 0
+    best, at = -np.inf, -1
+    for pm in range(len(free)):
         first, second = mask[2 * pm], mask[2 * pm + 1]
         if not (first or second):
             continue
@@ -119,7 +114,11 @@ def record_tables(
         if state.numbers[PHASE] != CHOOSE:
             request = state.numbers[REQUEST]
             write_places(static, state, request, mask)
-            action = best_place(static, state, request, mask, before, after)
+            k = static.flavor[request]
+            action = best_place(
+                state.free_cpu, mask, static.flavor_cpu[k], static.flavor_nodes[k],
+                static.unit // FRAGMENT_CORES, before, after,
+            )  # fmt: skip
         if n < len(plan):
             plan[n] = action
         n += 1
