@@ -368,7 +368,7 @@ def _copy(env: Any, rng: np.random.Generator) -> Any:
     way = rng.integers(3)
     if way == 0:
         return copy.deepcopy(env)
-    return pickle.loads(pickle.dumps(env)) if way == 1 else env.fork()
+    return pickle.loads(pickle.dumps(env)) if way == 1 else copy.copy(env)
 
 
 def _same(one: Any, other: Any) -> bool:

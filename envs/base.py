@@ -117,6 +117,7 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     """The forms in which actions may be taken, the default first."""
     instance: I
     """The instance that is being played, as environments keep it; set by `reset`."""
+    _is_fork = False
 
     def __init__(
         self,
@@ -226,16 +227,23 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         return self._action_masks()
 
     def fork(self) -> Self:
-        """Return an environment in the same state that goes its own way, without rendering.
+        """Return an environment in the same state to plan in, without rendering.
 
-        It is quickly made, for searches: action space and random generator are the original's, so
-        it is not to be reset or sampled from. `copy.deepcopy` makes one that shares nothing.
+        What chance decides from here on is drawn anew, so that a planner cannot see what the world
+        will do. A fork of a fork goes on in its future, so that a search compares actions under the
+        same luck. `copy.deepcopy`, `copy.copy` and pickle keep the world's own future: they are for
+        going on with an episode, and for hindsight.
+
+        A fork is quickly made: action space and random generator are the original's, so it is not
+        to be reset or sampled from. `copy.deepcopy` makes one that shares nothing.
         """
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.render_mode, twin._starts = None, {}
+        twin.render_mode, twin._starts, twin._is_fork = None, {}, True
         if self._begun:
             twin._own_episode()
+            if not self._is_fork:
+                twin._draw_future(self.np_random)
         return twin
 
     def render(self) -> Any:
@@ -301,6 +309,13 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     @abstractmethod
     def _own_episode(self) -> None:
         """Replace what actions change in place by copies, and make views into them again."""
+
+    def _draw_future(self, rng: np.random.Generator) -> None:
+        """Draw anew what chance will decide in this fork; by default nothing is left to chance.
+
+        Args:
+            rng: the original's generator, to spawn one from: its own draws do not change by that.
+        """
 
     def start_of(self, instance: I) -> Any:
         """Return `_make_start(instance)`, computed once if the instance is one of `instances`."""

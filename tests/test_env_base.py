@@ -28,6 +28,7 @@ from sysopt_gym.envs.memory_mapping.vector_env import MallocGameVectorEnv
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.vector_env import SequenceDesignVectorEnv
 from sysopt_gym.envs.vector import FamilyVectorEnv
+from sysopt_gym.envs.vm_allocation.env import VMAllocationEnv
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
 from sysopt_gym.envs.vm_rescheduling.vector_env import VMReschedulingVectorEnv
 
@@ -44,7 +45,23 @@ SINGLE: dict[str, Callable[..., FamilyEnv[Any]]] = {
     "federated continuous": lambda **k: FederatedLREnv("small:test", "continuous", **k),
     "federated orders": lambda **k: FederatedLREnv("small:test", "orders", **k),
     "federated curve": lambda **k: FederatedLREnv("curves:val", **k),
+    "allocation": lambda **k: VMAllocationEnv("medium-95:val", settings={"horizon_h": "2"}, **k),
+    "allocation with moves": lambda **k: VMAllocationEnv(
+        "medium-95:val", settings={"horizon_h": "2", "moves_per_hour": "30"}, **k
+    ),
+    "allocation with classes": lambda **k: VMAllocationEnv(
+        "medium-95:val", settings={"horizon_h": "2", "lifetimes": "class"}, **k
+    ),
+    "allocation with predictions": lambda **k: VMAllocationEnv(
+        "medium-95:val", settings={"horizon_h": "2", "lifetimes": "predicted"}, **k
+    ),
 }
+# Worlds that are left to chance: a fork draws a future of its own, other copies keep the world's.
+CHANCE = [
+    kind for kind in SINGLE
+    if kind == "sequence mutate" or kind.startswith(("federated", "allocation"))
+    if kind != "federated curve"
+]  # fmt: skip
 VECTOR: dict[str, Callable[[], FamilyVectorEnv[Any]]] = {
     "vm": lambda: VMReschedulingVectorEnv(3, "small:test", allow_stop=True),
     "memory": lambda: MallocGameVectorEnv(3, "small:test"),
@@ -61,6 +78,10 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 MOST_STEPS = 60
 EARLY = {"batch": 0, "orders": 1}  # forms whose random episodes are over after a step or two
 families = pytest.mark.parametrize("family", list(FAMILIES))
+copies = pytest.mark.parametrize(
+    ("kind", "how"),
+    [(kind, how) for kind in SINGLE for how in COPIES if how != "fork" or kind not in CHANCE],
+)
 single = pytest.mark.parametrize("kind", list(SINGLE))
 
 
@@ -94,8 +115,7 @@ def middle(env: Any) -> Any:
     return env
 
 
-@single
-@pytest.mark.parametrize("how", list(COPIES))
+@copies
 def test_a_copy_made_in_the_middle_plays_on_as_the_original_does(kind: str, how: str) -> None:
     env = middle(SINGLE[kind]())
     twin = COPIES[how](env)
@@ -107,8 +127,7 @@ def test_a_copy_made_in_the_middle_plays_on_as_the_original_does(kind: str, how:
         assert same(twin.reset(), env.reset())
 
 
-@single
-@pytest.mark.parametrize("how", list(COPIES))
+@copies
 def test_what_a_copy_plays_does_not_reach_the_original(kind: str, how: str) -> None:
     env = middle(SINGLE[kind]())
     first = play(copy.deepcopy(env), MOST_STEPS)
@@ -117,6 +136,44 @@ def test_what_a_copy_plays_does_not_reach_the_original(kind: str, how: str) -> N
         twin.step(action)
     for action, after in first:
         assert same(env.step(action), after)
+
+
+def after_each(env: Any, actions: list[Any]) -> list[Any]:
+    """What comes of the actions, up to one that is not legal in this future."""
+    seen = []
+    for action in actions:
+        try:
+            seen.append(env.step(action))
+        except IllegalActionError:
+            break
+    return seen
+
+
+@pytest.mark.parametrize("kind", CHANCE)
+def test_a_planner_that_believes_its_fork_does_not_foretell_the_world(kind: str) -> None:
+    env = middle(SINGLE[kind]())
+    forks = [env.fork() for _ in range(4)]
+    deeper, kept = forks[0].fork(), [how(env) for name, how in COPIES.items() if name != "fork"]
+    for twin in (*forks, deeper):
+        assert same(twin._observation(), env._observation()) and same(twin.report(), env.report())
+    seen = play(env, MOST_STEPS)
+    actions, world = [action for action, _ in seen], [after for _, after in seen]
+    assert all(same(after_each(twin, actions), world) for twin in kept)
+    foretold = [after_each(fork, actions) for fork in forks]
+    assert not all(same(one, world) for one in foretold)
+    assert not all(same(one, foretold[0]) for one in foretold)
+    assert same(foretold[0], after_each(deeper, actions))
+
+
+@pytest.mark.parametrize("kind", CHANCE)
+def test_planning_changes_nothing_in_the_world_and_is_drawn_by_its_seed(kind: str) -> None:
+    env, twin = middle(SINGLE[kind]()), middle(SINGLE[kind]())
+    actions = [action for action, _ in play(copy.deepcopy(env), MOST_STEPS)]
+    planned = [after_each(one.fork(), actions) for one in (env, twin)]
+    assert same(*planned)
+    env.fork()
+    assert same(after_each(env, actions), after_each(twin, actions))
+    assert same(env.reset(), twin.reset())
 
 
 @pytest.mark.parametrize("kind", ["vm plies", "vm joint", "memory backup", "federated grid"])

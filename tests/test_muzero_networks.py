@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import ClassVar
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -100,6 +103,32 @@ def test_a_known_model_is_searched_by_its_own_rules_and_left_as_it_was() -> None
     found = planner.plan(model, seen, None, [env, None])
     assert found.action[0] == 2
     assert (env.place, env.left) == (0, 5)
+
+
+class Lottery(Walk):
+    """Every step pays what a fork of the world drew for its future."""
+
+    paid: ClassVar[list[float]] = []
+    prize: float | None = None
+
+    def fork(self) -> Lottery:
+        twin = copy.copy(self)
+        twin.prize = self.np_random.random() if self.prize is None else self.prize
+        return twin
+
+    def step(self, action: int) -> tuple:
+        assert self.prize is not None, "a search plays in the world itself"
+        self.paid.append(self.prize)
+        seen, _, *rest = super().step(action)
+        return seen, self.prize, *rest
+
+
+def test_a_search_compares_actions_in_one_future_and_the_next_search_in_another() -> None:
+    model, env = small_model()[0], Lottery()
+    seen = observed(env, 1)
+    for _ in range(2):
+        Planner(SearchSettings(12, 3)).plan(model, seen, None, [env])
+    assert len(Lottery.paid) == 24 and len(set(Lottery.paid)) == 2
 
 
 def test_an_observation_that_allows_nothing_still_gives_a_plan() -> None:

@@ -58,7 +58,8 @@ class Planner:
             gumbel: source of the exploration noise; None for play without.
             simulators: B environments in the states observed, to be searched in instead of the
                 network's dynamics (as AlphaZero does); None for a row whose result is ignored. They
-                are copied by their method `fork` where they have one, else deeply.
+                are copied by their method `fork` where they have one, else deeply. All that a
+                search plays is in copies of one fork, whose future is its own (FamilyEnv.fork).
 
         Returns:
             Actions, improved policies and values of the B roots.
@@ -124,7 +125,9 @@ def _in_simulators(
 ) -> Expand:
     """Return the expansion by copies of the environments; every node keeps one."""
     batch, n_actions = forest.priors.shape[1:]
-    copies: list[dict[int, Any]] = [{0: simulator} for simulator in simulators]
+    copies: list[dict[int, Any]] = [
+        {0: None if simulator is None else _fork(simulator)} for simulator in simulators
+    ]
 
     def expand(made: int, parents: np.ndarray, actions: np.ndarray) -> Leaves:
         leaves = Leaves(

@@ -50,12 +50,18 @@ def requests_of(center: DataCenter, seed: int) -> Trace:
         seed: the world's seed, which decides what the process draws and how predictions err; a
             trace's requests are the same for every seed.
     """
-    trace = _recorded(center) if center.is_traced else _drawn(center, seed)
-    return trace._replace(told_s=_told(center, trace.exit_s - trace.arrive_s, seed))
+    trace = _recorded(center) if center.is_traced else draw_requests(center, seed)
+    return trace._replace(told_s=tell(center, trace.exit_s - trace.arrive_s, seed))
 
 
-def _told(center: DataCenter, lives_s: np.ndarray, seed: int) -> np.ndarray:
-    """Return what the policy is told of lifetimes, int64 [R] each."""
+def tell(center: DataCenter, lives_s: np.ndarray, seed: int) -> np.ndarray:
+    """Return what the policy is told of lifetimes, int64 [R].
+
+    Args:
+        center: its setting says what.
+        lives_s: the lifetimes, int64 [R], in seconds.
+        seed: of how predictions err.
+    """
     if center.lifetimes == "hidden":
         return np.full(len(lives_s), UNTOLD, np.int64)
     if center.lifetimes == "class":
@@ -87,8 +93,16 @@ def _recorded(center: DataCenter) -> Trace:
     )
 
 
-def _drawn(center: DataCenter, seed: int) -> Trace:
-    """Draw the VMs that are there at the start, then batches of requests hour by hour."""
+def draw_requests(center: DataCenter, seed: int) -> Trace:
+    """Draw the VMs that are there at the start, then batches of requests hour by hour.
+
+    Args:
+        center: its process is drawn from, a trace's too.
+        seed: the world's.
+
+    Returns:
+        The requests, of whose lifetimes nothing is told yet.
+    """
     rng = np.random.default_rng([seed, center.stream, 0xA110])
     weight = center.flavor_share[:, None] * center.law_share * center.law_mean_h
     held = rng.choice(weight.size, center.start_vms, p=weight.ravel() / weight.sum())
@@ -97,8 +111,7 @@ def _drawn(center: DataCenter, seed: int) -> Trace:
 
     arrive, sizes = _batches(center, rng)
     flavor = rng.choice(len(center.flavor_share), len(arrive), p=_whole(center.flavor_share))
-    shares = np.cumsum(center.law_share, axis=1)[flavor]
-    law = (rng.random(len(arrive))[:, None] * shares[:, -1:] >= shares).sum(axis=1)
+    law = _laws(center.law_share[flavor], rng)
     is_set = (rng.random(len(arrive)) < center.set_share) & (sizes > 1)
     sizes = np.where(is_set, np.minimum(sizes, center.n_pms), sizes)
     group = np.where(is_set, np.cumsum(is_set) - 1, -1)
@@ -138,6 +151,30 @@ def _batches(center: DataCenter, rng: np.random.Generator) -> tuple[np.ndarray, 
     within = rng.random(counts.sum()) * np.repeat(lengths, counts)
     times = np.sort(np.floor((np.repeat(hours, counts) + within) * HOUR_S).astype(np.int64))
     return times, rng.geometric(1.0 / center.batch_mean, len(times))
+
+
+def draw_lives(
+    center: DataCenter, flavor: np.ndarray, is_start: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw lifetimes from their beginning or from the start of the world, in seconds, int64 [n].
+
+    Args:
+        center: its laws are drawn from.
+        flavor: of each VM, int64 [n].
+        is_start: VMs that are there at the start, bool [n]; long lives are met more often.
+        rng: draws.
+    """
+    met = np.where(is_start[:, None], center.law_mean_h, 1.0)
+    law = _laws(center.law_share[flavor] * met, rng)
+    whole, rest = (_lives(center, law, rng, is_residual=residual) for residual in (False, True))
+    return np.where(is_start, rest, whole)
+
+
+def _laws(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a law for each VM, int64 [n], by weights float64 [n, C]."""
+    upto = np.cumsum(weights, axis=1)
+    laws: np.ndarray = (rng.random(len(weights))[:, None] * upto[:, -1:] >= upto).sum(axis=1)
+    return laws
 
 
 def _lives(

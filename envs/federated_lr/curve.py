@@ -100,6 +100,9 @@ class Curves:
         cosines = np.where(rate > 0, np.clip(1.0 - 2.0 * rate / most, -1.0, 1.0), 0.0)
         s.trained(lanes, losses, slopes, norms, norms**2, cosines * norms**2, norms)
 
+    def draw_future(self, seed: int) -> None:
+        """Do nothing: a curve leaves nothing to chance; see Dynamics."""
+
     def fork(self) -> Curves:
         """Return a copy in the same state that goes its own way."""
         twin = copy.copy(self)

@@ -1,6 +1,6 @@
 """What chance decides in a federation's world, as a function of the world's seed alone, so that no
 decision of a controller changes it: the first weights, and of every round the participants, how far
-each gets, and its rows.
+each gets, and its rows. Rounds of another seed are another future of the same federation.
 """
 
 from __future__ import annotations

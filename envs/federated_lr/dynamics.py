@@ -48,6 +48,13 @@ class Dynamics(Protocol):
     def fork(self) -> Self:
         """Return a copy in the same state that goes its own way; data are shared."""
 
+    def draw_future(self, seed: int) -> None:
+        """Draw anew what chance decides in the rounds to come, of all lanes.
+
+        Args:
+            seed: of another world, whose rounds take the place of these.
+        """
+
 
 def make_dynamics(federations: Sequence[Federation], device: str = "cpu") -> Dynamics:
     """Make room for federations that are alike; `begin` starts each of them.

@@ -140,6 +140,9 @@ class FederatedLREnv(FamilyEnv[Federation]):
         self.dynamics, self._observer = self.dynamics.fork(), self._observer.fork()
         self.trace, self._accuracies = list(self.trace), list(self._accuracies)
 
+    def _draw_future(self, rng: np.random.Generator) -> None:
+        self.dynamics.draw_future(int(rng.spawn(1)[0].integers(2**32)))
+
     def _order(self, action: Any) -> np.ndarray:
         """Return the action as an order, int64 [5]."""
         if self._over:

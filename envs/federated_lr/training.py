@@ -342,6 +342,12 @@ class Training:
         done = torch.from_numpy(np.concatenate(steps)).to(self.device)
         return torch.cat(inputs), torch.cat(labels), done
 
+    def draw_future(self, seed: int) -> None:
+        """Draw the rounds to come anew; see Dynamics."""
+        for lane in self._draws:
+            f = self.federations[lane]
+            self._draws[lane] = draw_rounds(f, self._shelf(f.owner), seed)
+
     def fork(self) -> Training:
         """Return a copy in the same state that goes its own way; data are shared."""
         twin = copy.copy(self)

@@ -158,6 +158,9 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         self.tokens, self.handed_in = self.tokens.copy(), self.handed_in.fork()
         self._np_random = copy.deepcopy(self.np_random)
 
+    def _draw_future(self, rng: np.random.Generator) -> None:
+        self._np_random = rng.spawn(1)[0]
+
     def _next_design(self, rng: np.random.Generator) -> None:
         """Begin a design: without letters, or as a measured sequence."""
         task = self.task

@@ -28,6 +28,7 @@ from .dynamics import (
     make_state,
     make_static,
 )
+from .imagined import imagine
 from .objective import reward_scale
 from .observation import Asked, Clock, Pm, Vm, observation_space
 from .packed import (
@@ -188,6 +189,14 @@ class VMAllocationEnv(FamilyEnv[DataCenter]):
         self._state = state_in(self._packed)
         self._numbers = self._state.numbers
         self._stale = True
+
+    def _draw_future(self, rng: np.random.Generator) -> None:
+        if self._numbers[PHASE] != OVER:
+            static = static_in(self._packed)
+            world = imagine(self.center, static, self._state, rng.spawn(1)[0])
+            self._packed = LAYOUT.pack(*world)
+            self._state = state_in(self._packed)
+            self._numbers = self._state.numbers
 
     def _look(self) -> Seen:
         """Return what is seen now; of a few million actions nobody looks at most."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import pickle
@@ -130,11 +131,11 @@ def test_an_illegal_action_is_named_and_changes_nothing(
 ) -> None:
     env = FederatedLREnv(world(), form=form)
     env.reset(seed=1)
-    fork = env.fork()
+    before = copy.copy(env)
     with pytest.raises(IllegalActionError, match=r"world-logistic-0: .*(action|order)"):
         env.step(action)
     legal = {"grid": STAY, "continuous": np.zeros(2), "orders": order(1.0, 0.1)}[form]
-    assert env.step(legal)[4] == fork.step(legal)[4]
+    assert env.step(legal)[4] == before.step(legal)[4]
 
 
 def test_what_would_leave_the_rates_ranges_is_masked_out_and_refused(world: World) -> None:
@@ -154,13 +155,13 @@ def test_no_step_is_taken_before_the_first_reset(world: World) -> None:
 @every_form
 @given(seed=SEEDS)
 @settings(max_examples=5, deadline=None)
-def test_a_fork_goes_its_own_way_from_the_same_state(world: World, form: str, seed: int) -> None:
+def test_a_copy_goes_its_own_way_from_the_same_state(world: World, form: str, seed: int) -> None:
     env = FederatedLREnv(world("mlp"), form=form)
     env.reset(seed=seed)
     actions = {"grid": [STAY, 6, 7], "continuous": [np.zeros(2), np.full(2, -0.3)],
                "orders": [order(0.5, 0.02), order(0.7, 0.03)]}[form]  # fmt: skip
     env.step(actions[0])
-    twin = env.fork()
+    twin = copy.copy(env)
     after = [twin.step(action) for action in actions]
     again = [env.step(action) for action in actions]
     for one, other in zip(after, again, strict=True):

@@ -25,10 +25,12 @@ from sysopt_gym.core.play import Task, run
 from sysopt_gym.core.registry import contender_names, load_contender, load_problem
 from sysopt_gym.datasets.vm_allocation.arrivals import requests_of
 from sysopt_gym.datasets.vm_allocation.generator import generate
-from sysopt_gym.datasets.vm_allocation.instance import DataCenter
+from sysopt_gym.datasets.vm_allocation.instance import LIFETIMES, DataCenter, life_class
 from sysopt_gym.datasets.vm_allocation.settings import with_settings
+from sysopt_gym.envs.vm_allocation.dynamics import CLOCK_S
 from sysopt_gym.envs.vm_allocation.env import VMAllocationEnv
 from sysopt_gym.envs.vm_allocation.observation import Pm
+from sysopt_gym.envs.vm_allocation.packed import static_in
 from sysopt_gym.envs.vm_allocation.problem import PROBLEM
 from sysopt_gym.envs.vm_allocation.validate import validate
 from sysopt_gym.envs.vm_allocation.vector_env import VMAllocationVectorEnv
@@ -250,7 +252,7 @@ def test_copies_go_their_own_way_and_play_on_alike(moves: str) -> None:
     rng = np.random.default_rng(6)
     for _ in range(60):
         observation, *_ = env.step(int(rng.choice(np.flatnonzero(observation["action_mask"]))))
-    twins = [env.fork(), copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
+    twins = [copy.copy(env), copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
     for _ in range(40):
         action = int(rng.choice(np.flatnonzero(observation["action_mask"])))
         observation, reward, ended, _, info = env.step(action)
@@ -260,6 +262,32 @@ def test_copies_go_their_own_way_and_play_on_alike(moves: str) -> None:
             assert all(np.array_equal(part, observation[key]) for key, part in seen.items())
         if ended:
             break
+
+
+@pytest.mark.parametrize("kind", ["hidden", "class", "predicted", "moves", "recorded"])
+def test_a_forks_future_goes_with_what_is_known_and_can_be_played_to_its_end(kind: str) -> None:
+    told = {"lifetimes": kind} if kind in LIFETIMES else {"moves_per_hour": "4"}
+    center = recorded(small(), 6) if kind == "recorded" else small(**told)
+    env = VMAllocationEnv(center)
+    observation, _ = env.reset(seed=6)
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        observation, *_ = env.step(int(rng.choice(np.flatnonzero(observation["action_mask"]))))
+    fork = env.fork()
+    world, future = static_in(env._packed), static_in(fork._packed)
+    there, now = np.flatnonzero(fork.state.place >= 0), fork.state.numbers[CLOCK_S]
+    for name in ("arrive_s", "flavor", "group", "pinned", "told_s"):
+        assert np.array_equal(getattr(world, name)[there], getattr(future, name)[there])
+    lives = (future.exit_s - future.arrive_s)[there]
+    assert len(there) and (future.exit_s[there] > now).all()
+    assert (np.diff(future.event_s) >= 0).all() and (np.diff(future.arrive_s) >= 0).all()
+    if kind == "class":
+        assert np.array_equal(life_class(lives), future.told_class[there])
+    ended = False
+    while not ended:
+        action = int(rng.choice(np.flatnonzero(fork.action_masks())))
+        _, _, ended, _, info = fork.step(action)
+    assert info["hours"] == center.horizon_h and info["objective"] >= 0
 
 
 @pytest.mark.parametrize("moves", ["0", "4"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -240,7 +241,7 @@ def by_trying_all(center: DataCenter, world: int) -> float:
     def go_on(env: VMAllocationEnv, mask: np.ndarray) -> None:
         nonlocal best
         for action in np.flatnonzero(mask).tolist():
-            twin = env.fork()
+            twin = copy.copy(env)
             seen, _, ended, _, info = twin.step(action)
             if ended:
                 best = min(best, float(info["objective"]))
