@@ -219,6 +219,19 @@ def _muzero(network: Mapping[str, Any]) -> Any:
     return MuZeroConfig().training(network=FamilyNetwork, network_config=dict(network))
 
 
+def _alphazero(network: Mapping[str, Any]) -> Any:
+    return _muzero(network).training(known_model=True, unroll_steps=0)
+
+
+def search_stage(known_model: bool) -> str:
+    """Return the name of a search, in stages, cards and tables: by what it searches in.
+
+    Args:
+        known_model: whether that is the game itself, not a model of it that is learned.
+    """
+    return "alphazero" if known_model else "muzero"
+
+
 # Stage of training -> its algorithm; stages follow imitation in this order.
 ALGORITHMS: dict[str, Algorithm] = {
     "bc": Algorithm(_bc, ANY, offline=True),
@@ -228,6 +241,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "impala": Algorithm(_impala, ANY),
     "dqn": Algorithm(_dqn),
     "sac": Algorithm(_sac, (gym.spaces.Box,)),
+    "alphazero": Algorithm(_alphazero, policy_of=lambda network: network.policy),
     "muzero": Algorithm(_muzero, policy_of=lambda network: network.policy),
 }
 
@@ -310,6 +324,7 @@ def build_algorithm(
     config.fault_tolerance(restart_failed_env_runners=True, env_runner_health_probe_timeout_s=5.0)
     for part, arguments in settings.items():
         apply_part(config, part, arguments, f"{stage}.algorithm")
+    _check_search(stage, config)
     _report_objective(config, sets or {})
     if not ALGORITHMS[stage].offline:
         if config.env_runner_cls is None and not config.output:
@@ -334,6 +349,21 @@ def build_algorithm(
     algorithm = config.build_algo()
     end_on_errors(algorithm)
     return algorithm
+
+
+def _check_search(stage: str, config: Any) -> None:
+    """Refuse a search under the other one's name.
+
+    Raises:
+        SettingError: it says which name is right.
+    """
+    known = getattr(config, "known_model", None)
+    if known is not None and stage != search_stage(known):
+        raise SettingError(
+            f"{stage}.algorithm.training.known_model is {str(known).lower()}: a search in "
+            f"{'the game itself' if known else 'a learned model'} is called {search_stage(known)}; "
+            f"rename the section {stage}, or leave known_model out"
+        )
 
 
 def apply_part(config: Any, part: str, arguments: Mapping[str, Any], place: str) -> None:

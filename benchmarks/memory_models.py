@@ -28,7 +28,7 @@ from ..evaluation.table import Scored
 from .models import import_model
 
 CONTENDERS = (
-    "xla_msa", "greedy", "threshold", "local_search", "beam", "milp", "portfolio", "muzero",
+    "xla_msa", "greedy", "threshold", "local_search", "beam", "milp", "portfolio", "alphazero",
     "agent",
 )  # fmt: skip
 BOUND = "bound"

@@ -6,7 +6,7 @@
 The second way trains each on a family for so long, from an untrained network, and prints what its
 policy reaches on the family's first validation set. Instances, environment and the contender whose
 plans BC and MARWIL learn from are those of the family's configuration for PPO; so are settings of
-PPO and MuZero, where a configuration has them, and the others' are the table's defaults.
+PPO and AlphaZero, where a configuration has them, and the others' are the table's defaults.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ SHORT: dict[str, dict[str, dict[str, Any]]] = {
         "training": {"num_steps_sampled_before_learning_starts": 64},
         "reporting": {"min_sample_timesteps_per_iteration": 128},
     },
+    "alphazero": {"training": {"simulations": 4, "learning_starts": 64, "updates": 2}},
     "muzero": {"training": {"simulations": 4, "learning_starts": 64, "updates": 2}},
 }
 

@@ -12,7 +12,6 @@ for this process and its workers, so that everything else knows contenders by th
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections import Counter
@@ -25,7 +24,7 @@ from .contracts import Form
 from .entries import digest_of
 from .errors import CheckpointError, RegistryError, SettingError, UnknownNameError
 from .files import kind_of, user_path
-from .lookup import PACKAGE, check_module, check_name, resolve
+from .lookup import PACKAGE, check_module, check_name, hint_at, resolve
 from .notes import note
 from .registry import Entry, contender_entry, contender_names, give, tables
 from .user_code import SUFFIX, file_hash
@@ -372,8 +371,7 @@ def _unknown(families: Sequence[str], argument: Argument) -> UnknownNameError:
             f"{argument.text}: there is no folder {argument.place!r}; give the folder of a policy, "
             "such as runs/try/policy, or FILE.py:FUNCTION"
         )
-    near = difflib.get_close_matches(argument.text, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = hint_at(argument.text, names)
     whose = f"{families[0]} " if len(families) == 1 else ""
     return UnknownNameError(
         f"unknown {whose}contender {argument.text!r}; {hint}known: {', '.join(names)}; or the "

@@ -13,6 +13,8 @@ from typing import Any
 from .errors import MissingDependencyError, RegistryError, UnknownNameError
 from .user_code import SUFFIX, import_file
 
+# What earlier versions called a contender or a policy -> what plays under another name now.
+RENAMED = {"muzero": ("alphazero", "alphazero_policy")}
 PACKAGE = (__package__ or "").rpartition(".")[0]
 
 
@@ -30,9 +32,22 @@ def check_name(name: str, names: Iterable[str], what: str) -> str:
     names = list(names)
     if name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UnknownNameError(f"unknown {what} {name!r}; {hint}known: {', '.join(names)}")
+    raise UnknownNameError(
+        f"unknown {what} {name!r}; {hint_at(name, names)}known: {', '.join(names)}"
+    )
+
+
+def hint_at(name: str, names: Iterable[str]) -> str:
+    """Return "did you mean ...? " for an unknown name, or nothing where no known one is near.
+
+    Args:
+        name: the unknown name.
+        names: all known names.
+    """
+    names = list(names)
+    now = [new for new in RENAMED.get(name, ()) if new in names]
+    near = now or difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def resolve(place: str) -> Any:

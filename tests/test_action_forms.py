@@ -277,7 +277,7 @@ def validation_accuracy(federation: Any, plan: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("stage", "family", "form", "serving"),
     [
-        ("sac", "federated_lr", "grid", "ppo, appo, impala, dqn, muzero"),
+        ("sac", "federated_lr", "grid", "ppo, appo, impala, dqn, alphazero, muzero"),
         ("sac", "vm_rescheduling", "joint", "ppo, appo, impala"),
         ("dqn", "federated_lr", "continuous", "ppo, appo, impala, sac"),
     ],

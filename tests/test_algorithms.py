@@ -167,7 +167,7 @@ def test_actions_that_are_masked_are_never_chosen(
         torch.testing.assert_close(mean, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("stage", ["dqn", "muzero"])
+@pytest.mark.parametrize("stage", ["dqn", "alphazero"])
 def test_an_algorithm_that_cannot_choose_the_actions_says_which_can(stage: str) -> None:
     check_fits(stage, gym.spaces.Discrete(3))
     serving = [n for n, one in ALGORITHMS.items() if gym.spaces.Box in one.actions]
@@ -196,6 +196,14 @@ def test_parts_of_a_configuration_are_checked_by_their_keys() -> None:
         apply_part(config, "training", {"lrr": 1}, "dqn.algorithm")
     with pytest.raises(SettingError, match=r"callbacks\.on_episode_end.*module:attribute"):
         apply_part(config, "callbacks", {"on_episode_end": "nowhere"}, "dqn.algorithm")
+
+
+@pytest.mark.parametrize(
+    ("stage", "known", "right"), [("muzero", True, "alphazero"), ("alphazero", False, "muzero")]
+)
+def test_a_search_is_named_by_what_it_searches_in(stage: str, known: bool, right: str) -> None:
+    with pytest.raises(SettingError, match=rf"^{stage}\..*known_model.* is called {right}"):
+        build(stage, "memory_mapping", "small:train/0", {"training": {"known_model": known}})
 
 
 def test_learning_from_recordings_asks_for_them() -> None:

@@ -33,7 +33,7 @@ from sysopt_gym.core.errors import (
 from sysopt_gym.core.notes import InputNote
 from sysopt_gym.core.play import Task, run
 from sysopt_gym.core.provenance import provenance
-from sysopt_gym.core.registry import Entry, contender_entry
+from sysopt_gym.core.registry import Entry, contender_entry, contender_names
 from sysopt_gym.evaluation.cells import Folder
 from sysopt_gym.evaluation.comparison import Request, compare, make_plan
 from sysopt_gym.evaluation.replay import replay_all
@@ -154,11 +154,11 @@ def test_an_argument_has_a_name_a_player_and_a_place(
         (VM, "ppo_sample", "vm_rescheduling_ppo"),
         (VM, "agent", "vm_rescheduling_prices"),
         (MALLOC, "ppo", "memory_mapping_ppo"),
-        (MALLOC, "muzero", "memory_mapping_muzero"),
-        (MALLOC, "agent", "memory_mapping_muzero"),
+        (MALLOC, "alphazero", "memory_mapping_alphazero"),
+        (MALLOC, "agent", "memory_mapping_alphazero"),
         ("federated_lr", "ppo", "federated_lr_ppo"),
         ("vm_allocation", "ppo", "vm_allocation_ppo"),
-        ("federated_lr", "muzero", "federated_lr_muzero"),
+        ("federated_lr", "alphazero_policy", "federated_lr_alphazero"),
         ("federated_lr", "agent", "federated_lr_agent"),
     ],
 )
@@ -171,6 +171,17 @@ def test_a_copy_of_a_shipped_policy_plays_as_the_shipped_one(
     task = Task(problem.warm_up_instance(), Budget(600.0, 20), 3, 3)
     plans = [run(load_contender(family, one), problem, task).actions for one in (name, copied)]
     assert np.array_equal(*plans)
+
+
+@pytest.mark.parametrize(
+    ("family", "now"),
+    [(MALLOC, "alphazero"), ("sequence_design", "alphazero"), ("federated_lr", "alphazero_policy")],
+)
+def test_a_search_in_the_known_game_goes_by_its_own_name(family: str, now: str) -> None:
+    for look_up in (contender_entry, name_contender):
+        with pytest.raises(UnknownNameError, match=f"'muzero'; did you mean '{now}'"):
+            look_up(family, "muzero")
+    assert now in contender_names(family)
 
 
 def test_design_agents_start_from_the_policy_that_they_are_given(tmp_path: Path) -> None:
@@ -187,7 +198,7 @@ def test_design_agents_start_from_the_policy_that_they_are_given(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("family", "player"),
-    [(VM, "ppo"), (VM, "ppo_greedy"), (MALLOC, "ppo"), (MALLOC, "agent"), (MALLOC, "muzero")],
+    [(VM, "ppo"), (VM, "ppo_greedy"), (MALLOC, "ppo"), (MALLOC, "agent"), (MALLOC, "alphazero")],
 )
 def test_policies_of_any_width_play(family: str, player: str, save: Save) -> None:
     folder = save(family=family)

@@ -138,23 +138,23 @@ def test_two_iterations_and_two_more_are_four(finished: Path, run: Path) -> None
             },
         ),
         (
-            "memory_mapping_muzero",
+            "memory_mapping_alphazero",
             {
                 "width": "8",
                 "start": "",
                 "validation": "[small:val/0]",
                 "imitation.epochs": "0",
-                "muzero.instances": "[small:train/0]",
-                "muzero.iterations": "4",
-                "muzero.checkpoint_every": "2",
-                "muzero.algorithm.env_runners": "{num_envs_per_env_runner: 2,"
+                "alphazero.instances": "[small:train/0]",
+                "alphazero.iterations": "4",
+                "alphazero.checkpoint_every": "2",
+                "alphazero.algorithm.env_runners": "{num_envs_per_env_runner: 2,"
                 " rollout_fragment_length: 8}",
-                "muzero.algorithm.training": "{simulations: 2, learning_starts: 16, updates: 2,"
+                "alphazero.algorithm.training": "{simulations: 2, learning_starts: 16, updates: 2,"
                 " train_batch_size_per_learner: 8}",
             },
         ),
     ],
-    ids=["dqn", "muzero"],
+    ids=["dqn", "alphazero"],
 )
 def test_algorithms_with_a_buffer_go_on_with_it(
     config: str, overrides: dict[str, str], tmp_path: Path

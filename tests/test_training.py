@@ -80,7 +80,7 @@ def test_overrides_reach_nested_settings() -> None:
     training = config.reinforcement["ppo"].algorithm["training"]
     assert training["lr"] == 0.5 and training["gamma"] == 1.0
     assert config.seed == 7
-    assert load_config("vm_rescheduling_muzero", {"start": ""}).start == ""
+    assert load_config("vm_rescheduling_alphazero", {"start": ""}).start == ""
 
 
 def test_values_of_another_type_than_a_keys_are_refused() -> None:
@@ -160,7 +160,7 @@ def test_plans_are_kept_for_one_contender_and_budget(tmp_path: Path) -> None:
     assert [int(first.plan(other)[0]) for _ in range(2)] == [4, 5]
 
 
-@pytest.mark.parametrize("name", ["sequence_design_ppo", "sequence_design_muzero"])
+@pytest.mark.parametrize("name", ["sequence_design_ppo", "sequence_design_alphazero"])
 @pytest.mark.parametrize("size", ["small", "medium"])
 def test_policies_of_one_design_task_are_found_by_it_and_score_as_their_cards_say(
     name: str, size: str
@@ -213,7 +213,7 @@ def test_training_exports_a_policy_and_resumes_with_its_optimizer(tmp_path: Path
     ("family", "shipped"),
     [("memory_mapping", "memory_mapping_ppo"), ("vm_rescheduling", "vm_rescheduling_ppo")],
 )
-def test_the_same_muzero_goes_on_from_a_policy_of_any_family(
+def test_the_same_alphazero_goes_on_from_a_policy_of_any_family(
     family: str, shipped: str, tmp_path: Path
 ) -> None:
     _, start = load_policy(SHIPPED / shipped, load_problem(family))
@@ -223,17 +223,17 @@ def test_the_same_muzero_goes_on_from_a_policy_of_any_family(
         "start": shipped,
         "validation": "[small:val/0]",
         "imitation.epochs": "0",
-        "muzero.instances": "[small:train/0]",
-        "muzero.iterations": "2",
-        "muzero.checkpoint_every": "1",
-        "muzero.algorithm.env_runners.num_envs_per_env_runner": "2",
-        "muzero.algorithm.env_runners.rollout_fragment_length": "4",
-        "muzero.algorithm.training.simulations": "2",
-        "muzero.algorithm.training.learning_starts": "8",
-        "muzero.algorithm.training.updates": "1",
-        "muzero.algorithm.training.train_batch_size_per_learner": "4",
+        "alphazero.instances": "[small:train/0]",
+        "alphazero.iterations": "2",
+        "alphazero.checkpoint_every": "1",
+        "alphazero.algorithm.env_runners.num_envs_per_env_runner": "2",
+        "alphazero.algorithm.env_runners.rollout_fragment_length": "4",
+        "alphazero.algorithm.training.simulations": "2",
+        "alphazero.algorithm.training.learning_starts": "8",
+        "alphazero.algorithm.training.updates": "1",
+        "alphazero.algorithm.training.train_batch_size_per_learner": "4",
     }
-    folder = train(f"{family}_muzero", overrides, resume=False)
+    folder = train(f"{family}_alphazero", overrides, resume=False)
     _, card = load_policy(folder, load_problem(family))
     recipe, problem = load_recipe(family), load_problem(family)
     network = load_network(SHIPPED / shipped, problem, recipe.network)
@@ -242,18 +242,20 @@ def test_the_same_muzero_goes_on_from_a_policy_of_any_family(
     assert len(trained) == 2
     # Nothing is exported that is worse than the start.
     assert card.expected["small:val/0"]["sample"] == min(began_at, *trained)
-    kept = "muzero iteration" if min(trained) < began_at else "start: "
+    kept = "alphazero iteration" if min(trained) < began_at else "start: "
     assert card.stage.startswith(kept)
     last = torch.load(folder.parent / "checkpoints/000002/network.pt", weights_only=True)["network"]
     assert any(not torch.equal(last[name], part) for name, part in network.state_dict().items())
-    train(f"{family}_muzero", overrides | {"muzero.iterations": "3"}, resume=True)
+    train(f"{family}_alphazero", overrides | {"alphazero.iterations": "3"}, resume=True)
     state = json.loads((tmp_path / "run" / "state.json").read_text())
-    assert (state["stage"], state["done"]) == ("muzero", 3)
+    assert (state["stage"], state["done"]) == ("alphazero", 3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["construct", "mutate"])
-def test_design_policies_learn_both_forms_by_ppo_and_then_muzero(form: str, tmp_path: Path) -> None:
+def test_design_policies_learn_both_forms_by_ppo_and_then_alphazero(
+    form: str, tmp_path: Path
+) -> None:
     recipe = {"construct": "RECIPE", "mutate": "MUTATING"}[form]
     overrides = {
         "out": str(tmp_path / "run"),
@@ -261,7 +263,7 @@ def test_design_policies_learn_both_forms_by_ppo_and_then_muzero(form: str, tmp_
         "width": "8",
         "start": "''",
     }
-    for stage in ("ppo", "muzero"):
+    for stage in ("ppo", "alphazero"):
         overrides |= {
             f"{stage}.instances": "[ehrlich:small/0]",
             f"{stage}.environment": f"{{form: {form}, designs: 1}}",
@@ -272,9 +274,9 @@ def test_design_policies_learn_both_forms_by_ppo_and_then_muzero(form: str, tmp_
     small = "{train_batch_size_per_learner: 64, minibatch_size: 32, num_epochs: 1}"
     overrides["ppo.algorithm.training"] = small
     for key, value in {"simulations": 2, "learning_starts": 8, "updates": 1}.items():
-        overrides[f"muzero.algorithm.training.{key}"] = str(value)
-    train("sequence_design_muzero", overrides, resume=False)
+        overrides[f"alphazero.algorithm.training.{key}"] = str(value)
+    train("sequence_design_alphazero", overrides, resume=False)
     state = json.loads((tmp_path / "run" / "state.json").read_text())
-    assert (state["stage"], state["done"]) == ("muzero", 1)
+    assert (state["stage"], state["done"]) == ("alphazero", 1)
     card = json.loads((tmp_path / "run" / "policy" / "policy.json").read_text())
     assert set(card["expected"]) == {"ehrlich:small/0"} and len(card["trained_on"]) == 1

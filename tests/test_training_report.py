@@ -88,12 +88,12 @@ def test_steps_of_a_stage_count_on_from_those_of_earlier_stages() -> None:
         "learners": {"default_policy": {"policy_loss": 1.5, "num_module_steps_trained": 9}},
         "timers": {"env_runner_sampling_timer": 2.0, "training_iteration": 3.0},
     }
-    record = history.of_iteration("muzero", 1, result, before, 4.0)
+    record = history.of_iteration("alphazero", 1, result, before, 4.0)
     assert record.env_steps == 530 and record.return_mean is None
     assert record.objective == {"small:train": 0.25, "all": 0.25}
     assert record.losses == {"policy_loss": 1.5}
     assert record.timers == {"sampling": 2.0}
-    again = history.of_iteration("muzero", 2, result, [*before, record], 4.0)
+    again = history.of_iteration("alphazero", 2, result, [*before, record], 4.0)
     assert again.env_steps == 530
 
 

@@ -39,9 +39,9 @@ print("compiled late:", sorted({function for _, function, _ in compiled() - befo
     [
         ("vm_rescheduling", "agent", "small:test"),
         ("memory_mapping", "agent", "small:test"),
-        ("memory_mapping", "muzero", "small:test"),
+        ("memory_mapping", "alphazero", "small:test"),
         ("sequence_design", "agent", "ehrlich:small"),
-        ("sequence_design", "muzero", "ehrlich:small"),
+        ("sequence_design", "alphazero", "ehrlich:small"),
     ],
 )
 def test_after_the_warm_up_nothing_is_left_to_compile(

@@ -10,6 +10,6 @@ from ...core.registry import Entry
 TAKES = "RatePolicy LogRatePolicy/continuous OrderPolicy/orders"
 AGENTS = {
     "agent": Entry(".players:Agent", "player", takes=TAKES),
-    "muzero": Entry(".players:MuZero", "player", takes="RatePolicy"),
+    "alphazero_policy": Entry(".players:AlphaZeroPolicy", "player", takes="RatePolicy"),
     "ppo": Entry(".players:Ppo", "player", takes=TAKES),
 }

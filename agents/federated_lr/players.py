@@ -63,13 +63,13 @@ class Ppo:
         return self.network.order(observation["rounds"], info["alpha"], info["beta"], self.SERVER)
 
 
-class MuZero(Ppo):
-    """The policy that MuZero's self-play trained, searching in forked federations.
+class AlphaZeroPolicy(Ppo):
+    """The policy that AlphaZero's self-play trained, searching in forked federations.
 
-    A server cannot fork its clients, so it plays without the search.
+    A server cannot fork its clients, so it plays without the search, and is named for that.
     """
 
-    FOLDER = "federated_lr_muzero"
+    FOLDER = "federated_lr_alphazero"
 
 
 class Agent(Ppo):

@@ -8,6 +8,6 @@ from ...core.registry import Entry
 
 AGENTS = {
     "agent": Entry(".players:solve_agent", takes="DecisionPolicy"),
-    "muzero": Entry(".players:solve_muzero", takes="DecisionPolicy"),
+    "alphazero": Entry(".players:solve_alphazero", takes="DecisionPolicy"),
     "ppo": Entry(".players:solve_ppo", takes="DecisionPolicy"),
 }

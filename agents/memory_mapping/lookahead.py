@@ -1,4 +1,4 @@
-"""Improve a plan by MuZero's search on the game itself (known model), compiled.
+"""Improve a plan by Gumbel AlphaZero's search in the game itself, compiled.
 
 The nodes of the search (muzero/search.py) are states of the game. The network gives their prior. A
 node's value is the time saved from there on when the present plan is followed to the end, using any

@@ -1,9 +1,9 @@
 """The agents of memory mapping as contenders.
 
-`ppo` samples plans from its policy until the budget ends. `muzero` plays with the search it was
-trained with, on the game itself (known model). `agent` is a hybrid: MuZero's policy samples plans
+`ppo` samples plans from its policy until the budget ends. `alphazero` plays with the search it was
+trained with, on the game itself (known model). `agent` is a hybrid: its policy samples plans
 that local search starts from, besides XLA's assignment, and says where to change them. Each takes
-the folder of a policy that PPO, MuZero or imitation trained in place of the shipped one.
+the folder of a policy that PPO, AlphaZero or imitation trained in place of the shipped one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .lookahead import LEAST_DOUBT, Lookahead
 from .network import DecisionPolicy
 from .playing import Player, Weights, take_weights
 
-PPO, MUZERO = SHIPPED / "memory_mapping_ppo", SHIPPED / "memory_mapping_muzero"
+PPO, ALPHAZERO = SHIPPED / "memory_mapping_ppo", SHIPPED / "memory_mapping_alphazero"
 TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # the samples take turns at these
 RESERVE_S = 0.005  # kept back for returning the plan
 MSA_SHARE = 0.3  # share of the seconds for XLA's assignment
@@ -84,8 +84,10 @@ def solve_ppo(instance: Program, budget: Budget, seed: int, policy: Path = PPO) 
     return clock.solution(plan)
 
 
-def solve_muzero(instance: Program, budget: Budget, seed: int, policy: Path = MUZERO) -> Solution:
-    """Plan by MuZero's search on the known model; see lookahead.py.
+def solve_alphazero(
+    instance: Program, budget: Budget, seed: int, policy: Path = ALPHAZERO
+) -> Solution:
+    """Plan by Gumbel AlphaZero, searching in the game itself; see lookahead.py.
 
     The search starts from the best of some sampled plans. HEATS take turns, each from the best
     plan; when none of them improves it, the search starts again from another sample. Programs
@@ -142,7 +144,7 @@ def _seconds_of_a_look(player: Player, clock: Clock, plan: np.ndarray) -> float:
     return asking + ROOTS * SIMULATIONS / 2 * (clock.elapsed - began)
 
 
-def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = MUZERO) -> Solution:
+def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = ALPHAZERO) -> Solution:
     """Plan by local search from sampled plans and XLA's assignment, with changes where the policy
     would choose otherwise.
 

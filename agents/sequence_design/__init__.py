@@ -8,6 +8,6 @@ from ...core.registry import Entry
 
 AGENTS = {
     "agent": Entry(".players:solve_agent", takes="SequencePolicy"),
-    "muzero": Entry(".players:solve_muzero", takes="SequencePolicy"),
+    "alphazero": Entry(".players:solve_alphazero", takes="SequencePolicy"),
     "ppo": Entry(".players:solve_ppo", takes="SequencePolicy"),
 }

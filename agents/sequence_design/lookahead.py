@@ -1,4 +1,4 @@
-"""Improve designs by MuZero's search on the game itself (known model), many side by side.
+"""Improve designs by Gumbel AlphaZero's search in the game itself, many side by side.
 
 The nodes of the search (muzero/search.py) are designs. The policy gives their prior. A node's value
 is the proxy's value of the design that results if the letters after it are those of the present

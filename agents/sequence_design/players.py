@@ -4,7 +4,7 @@ of their own.
 The worth of a letter differs from landscape to landscape, so a policy is for one task. All start
 from the shipped policy for this very task, where there is one, else from one that imitates the best
 measured sequences; or from the policy that they are given. `ppo` samples designs and learns from
-their values; `muzero` improves designs by searching in the game and learns the search's policy;
+their values; `alphazero` improves designs by searching in the game and learns the search's policy;
 `agent` is a hybrid: a genetic algorithm starts from the designs that PPO has found. All return the
 best different designs met.
 """
@@ -42,7 +42,7 @@ from .network import Encoded, SequencePolicy
 from .playing import chosen, legal_at, log_policy, redraw, sample
 
 PRACTICE_SHARE = 0.3  # share of the seconds after the proxy's training that `agent`'s PPO gets
-PPO, MUZERO = "sequence_design_ppo", "sequence_design_muzero"
+PPO, ALPHAZERO = "sequence_design_ppo", "sequence_design_alphazero"
 WIDTH = 64  # width of a new policy
 # Imitation of measured sequences: gradient steps, sequences of each, learning rate, and share of
 # the seconds left.
@@ -62,7 +62,7 @@ PATIENCE = 20  # stale iterations in a row after which the policy is replaced
 LANES = 64
 SIMULATIONS, CONSIDERED, C_SCALE = 8, 4, 0.1  # settings of a search
 FROM_POOL = 0.5  # probability that a lane starts from a design of the pool
-MUZERO_RATE = 3e-3
+ALPHAZERO_RATE = 3e-3
 REPLAY = 10  # rounds whose designs are learned from
 STEPS, STEP_SIZE = 4, 128  # gradient steps of a round; designs of each
 
@@ -89,10 +89,10 @@ def solve_ppo(
     return pool.solution()
 
 
-def solve_muzero(
+def solve_alphazero(
     instance: DesignTask, budget: Budget, seed: int, policy: Path | None = None
 ) -> Solution:
-    """Plan by Gumbel MuZero with the game itself as its model; see lookahead.py.
+    """Plan by Gumbel AlphaZero, searching in the game itself; see lookahead.py.
 
     In every round the search improves designs of the pool and fresh samples, and the policy learns
     the search's improved one along the designs that result.
@@ -109,8 +109,8 @@ def solve_muzero(
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
-    network = _first_policy(MUZERO, pool, seed, rng, policy)
-    optimizer = torch.optim.Adam(network.parameters(), MUZERO_RATE)
+    network = _first_policy(ALPHAZERO, pool, seed, rng, policy)
+    optimizer = torch.optim.Adam(network.parameters(), ALPHAZERO_RATE)
     settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
     lanes = at_a_time(instance, LANES)
     lookahead = Lookahead(network, pool, lanes, settings)

@@ -43,7 +43,7 @@ class FederatedLR(Problem[Federation]):
     defaults = Defaults(
         instances=("digits-grid",),
         contenders=(
-            "agent", "ppo", "muzero", "fedhyper_full_cosine", "fedhyper_g",
+            "agent", "ppo", "alphazero_policy", "fedhyper_full_cosine", "fedhyper_g",
             "fedhyper_sl_cosine", "fedadam", "fedexp", "cosine", "linear", "wsd",
             "autolrs", "best_constant",
         ),

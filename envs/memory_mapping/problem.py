@@ -36,7 +36,7 @@ class MemoryMapping(Problem[Program]):
     defaults = Defaults(
         instances=("hlo/4", "hlo/2", "synthetic:test/3"),
         contenders=(
-            "agent", "muzero", "ppo", "portfolio", "milp", "local_search", "beam",
+            "agent", "alphazero", "ppo", "portfolio", "milp", "local_search", "beam",
             "threshold", "xla_msa", "greedy", "random", "all_slow",
         ),
         budget_s=2.0,

@@ -39,7 +39,7 @@ class SequenceDesign(Problem[DesignTask]):
     defaults = Defaults(
         instances=("ehrlich:small/0", "ehrlich:medium/0"),
         contenders=(
-            "agent", "muzero", "ppo", "ga", "coms", "gradient_ascent", "bib", "bdi",
+            "agent", "alphazero", "ppo", "ga", "coms", "gradient_ascent", "bib", "bdi",
             "cma_es", "proxy_exhaustive", "random", "offline_best",
         ),
         budget_s=10.0,

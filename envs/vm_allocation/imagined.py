@@ -39,13 +39,17 @@ def imagine(
     past = slice(0, int(n[EVENT]) + int(is_asked))
     came = int(static.event_request[past].max(initial=-1)) + 1
     old = Trace(
-        static.event_s[past], static.event_request[past],
-        *(part[:came].copy() for part in (
-            static.arrive_s, static.exit_s, static.flavor, static.group, static.pinned,
-            static.given, static.told_s,
-        )),
+        static.event_s[past],
+        static.event_request[past],
+        static.arrive_s[:came],
+        static.exit_s[:came].copy(),
+        static.flavor[:came],
+        static.group[:came],
+        static.pinned[:came],
+        static.given[:came],
+        static.told_s[:came],
         static.starts,
-    )  # fmt: skip
+    )
     # Known of the others: they have left, or were rejected.
     there = np.flatnonzero(state.place[:came] >= 0)
     if is_asked:

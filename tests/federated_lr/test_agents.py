@@ -16,7 +16,7 @@ from sysopt_gym.agents.batches import imitate_choices, stack
 from sysopt_gym.agents.checkpoints import SHIPPED, load_network, load_policy
 from sysopt_gym.agents.federated_lr.imitation import demonstrate
 from sysopt_gym.agents.federated_lr.network import RatePolicy
-from sysopt_gym.agents.federated_lr.players import Agent, MuZero, Ppo
+from sysopt_gym.agents.federated_lr.players import Agent, AlphaZeroPolicy, Ppo
 from sysopt_gym.agents.federated_lr.recipe import score
 from sysopt_gym.agents.training import train
 from sysopt_gym.core.budget import Budget
@@ -31,7 +31,7 @@ from sysopt_gym.envs.federated_lr.orders import SERVER, SERVER_RULES, constant
 from sysopt_gym.envs.federated_lr.problem import PROBLEM
 from sysopt_gym.envs.federated_lr.validate import validate
 
-PLAYERS = (Agent, MuZero, Ppo)
+PLAYERS = (Agent, AlphaZeroPolicy, Ppo)
 
 
 def small(row: int = 0) -> Federation:

@@ -20,10 +20,10 @@ from sysopt_gym.agents.memory_mapping.imitation import demonstrate, lessons, tid
 from sysopt_gym.agents.memory_mapping.lookahead import Lookahead
 from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
 from sysopt_gym.agents.memory_mapping.players import (
-    MUZERO,
+    ALPHAZERO,
     PPO,
     solve_agent,
-    solve_muzero,
+    solve_alphazero,
     solve_ppo,
 )
 from sysopt_gym.agents.memory_mapping.recipe import score
@@ -40,7 +40,7 @@ from sysopt_gym.envs.memory_mapping.validate import validate
 from sysopt_gym.methods.memory_mapping.wishes import play_wishes
 
 SEEDS = st.integers(0, 2**20)
-PLAYERS = (solve_agent, solve_muzero, solve_ppo)
+PLAYERS = (solve_agent, solve_alphazero, solve_ppo)
 
 Make = Callable[..., Program]
 
@@ -155,7 +155,7 @@ def test_incumbents_get_better_and_end_with_the_answer(solve: Any) -> None:
     assert times == sorted(times)
 
 
-@pytest.mark.parametrize("solve", [solve_muzero, solve_ppo])
+@pytest.mark.parametrize("solve", [solve_alphazero, solve_ppo])
 def test_the_same_seed_and_evaluations_give_the_same_plan(solve: Any) -> None:
     program = SETS.load("small:test/0")[0]
     plans = [solve(program, Budget(600.0, evaluations=50), 3).actions for _ in range(2)]
@@ -190,7 +190,7 @@ def test_lessons_of_two_contenders_on_one_program_differ() -> None:
     assert set(greedy) > {d.DROP}
 
 
-@pytest.mark.parametrize("folder", [PPO, MUZERO])
+@pytest.mark.parametrize("folder", [PPO, ALPHAZERO])
 def test_shipped_policies_score_as_their_cards_say(folder: Any) -> None:
     card: Card = load_policy(folder, PROBLEM)[1]
     found = score(load_network(folder, PROBLEM, DecisionPolicy), SETS.load("small:val"))

@@ -60,7 +60,7 @@ def test_a_plan_that_the_seconds_cut_short_is_none(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "name",
     ["random", "greedy", "threshold", "xla_msa", "local_search", "beam", "portfolio", "ppo",
-     "muzero", "agent"],
+     "alphazero", "agent"],
 )  # fmt: skip
 def test_contenders_hand_in_plans_of_long_programs_that_are_no_worse_than_all_slow(
     name: str,

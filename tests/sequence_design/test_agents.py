@@ -22,11 +22,11 @@ from sysopt_gym.agents.sequence_design.imitation import imitate, imitate_measure
 from sysopt_gym.agents.sequence_design.lookahead import Lookahead
 from sysopt_gym.agents.sequence_design.network import SequencePolicy
 from sysopt_gym.agents.sequence_design.players import (
-    MUZERO,
+    ALPHAZERO,
     PPO,
     ProximalLearner,
     solve_agent,
-    solve_muzero,
+    solve_alphazero,
     solve_ppo,
 )
 from sysopt_gym.agents.sequence_design.recipe import score_edits
@@ -43,7 +43,7 @@ from sysopt_gym.envs.sequence_design.proxy import fit_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
 from sysopt_gym.methods.sequence_design.pool import Pool
 
-PLAYERS = (solve_agent, solve_muzero, solve_ppo)
+PLAYERS = (solve_agent, solve_alphazero, solve_ppo)
 
 Tiny = Callable[..., DesignTask]
 
@@ -244,4 +244,4 @@ def test_a_policy_is_taken_for_its_own_task_alone(
     found = checkpoints.shipped_for(PPO, PROBLEM, own, SequencePolicy)
     assert found is not None and torch.equal(found.scores.weight, network.scores.weight)
     assert checkpoints.shipped_for(PPO, PROBLEM, other, SequencePolicy) is None
-    assert checkpoints.shipped_for(MUZERO, PROBLEM, own, SequencePolicy) is None
+    assert checkpoints.shipped_for(ALPHAZERO, PROBLEM, own, SequencePolicy) is None

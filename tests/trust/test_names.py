@@ -294,7 +294,7 @@ def test_an_environment_draws_an_instance_of_any_name(family: str) -> None:
             assert env.render().ndim == 3  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("stage", ["ppo", "muzero"])
+@pytest.mark.parametrize("stage", ["ppo", "alphazero"])
 def test_a_page_of_training_shows_its_folder_and_sets_as_text(tmp_path: Path, stage: str) -> None:
     name = "<b>[bold]|`x` **y**\nz $\\frac{"
     folder = tmp_path / name.replace("/", "")
