@@ -167,7 +167,8 @@ def play_policy(
             this function, with the environment's.
 
     Returns:
-        The actions played, with the objective and feasibility that the environment reported last.
+        The actions played, with the objective and feasibility that the environment reported last;
+        where the budget ended the episode, those up to the last that a plan may end with.
     """
     clock = task.budget.start()
     taken = seconds or (lambda: clock.elapsed)
@@ -178,14 +179,26 @@ def play_policy(
         policy.reset(shown, task.budget, task.seed)
         observation, info = env.reset(seed=task.world_seed, options={"instance": played})
         actions: list[Any] = []
+        end = _reported(info)
+        whole, count = end, 0  # the last report of a plan that may end there, and its actions
         ended = False
         while not ended and taken() < task.budget.seconds:
             action = policy.act(observation, info)
             observation, _, terminated, truncated, info = env.step(action)
             actions.append(action)
             ended = bool(terminated or truncated)
+            end = _reported(info)
+            if end.feasible:
+                whole, count = end, len(actions)
+        if not ended and whole.feasible:
+            # The budget's end may have come between the two plies of a move.
+            end = whole
+            del actions[count:]
         plan = np.asarray(actions, dtype=np.int64)
-        end = Played(float(info["objective"]), bool(info["feasible"]))
         return Solution(plan, incumbents=(Incumbent(taken(), plan),), played=end)
     finally:
         env.close()  # type: ignore[no-untyped-call]
+
+
+def _reported(info: dict[str, Any]) -> Played:
+    return Played(float(info["objective"]), bool(info["feasible"]))

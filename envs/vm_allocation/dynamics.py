@@ -26,8 +26,8 @@ ILLEGAL, GOES_ON, ENDED = -1, 0, 1
 # Indices of State.numbers.
 NUMBERS = (
     EVENT, CLOCK_S, PHASE, REQUEST, CHOSEN, MOVES_LEFT, NEXT_CHANCE_S, SLOTS_USED, SLOTS_FREED,
-    N_LEFT, N_CHANGED, MOVES, N_REJECTED, ASKED, REJECTED,
-) = range(15)  # fmt: skip
+    N_LEFT, N_CHANGED, MOVES, N_REJECTED, ASKED, REJECTED, CHARGED,
+) = range(16)  # fmt: skip
 
 
 class Static(NamedTuple):
@@ -80,7 +80,7 @@ class State(NamedTuple):
     left: np.ndarray  # int64 [V]; VMs that left since the last action
     changed: np.ndarray  # int64 [P]; PMs that changed since they were last looked at
     is_changed: np.ndarray  # int64 [P]
-    numbers: np.ndarray  # int64 [15]; by the indices NUMBERS
+    numbers: np.ndarray  # int64 [16]; by the indices NUMBERS
 
 
 def make_static(center: DataCenter, trace: Trace) -> Static:

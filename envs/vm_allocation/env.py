@@ -29,7 +29,7 @@ from .dynamics import (
     make_static,
 )
 from .imagined import imagine
-from .objective import reward_scale
+from .objective import rejected_so_far, reward_scale
 from .observation import Asked, Clock, Pm, Vm, observation_space
 from .packed import (
     LAYOUT,
@@ -138,7 +138,6 @@ class VMAllocationEnv(FamilyEnv[DataCenter]):
         self._scale = reward_scale(instance)
         self._pm_mask = np.zeros(self.max_pms, np.int8)
         self._pm_mask[: instance.n_pms] = 1
-        self._reported = 0.0
         self._own_episode()
 
     def start(self, center: DataCenter, world: int) -> tuple[np.ndarray, Seen]:
@@ -164,7 +163,7 @@ class VMAllocationEnv(FamilyEnv[DataCenter]):
         return packed, seen
 
     def _play(self, action: Any) -> tuple[float, bool]:
-        outcome, rejected, self._reported = play(self._packed, int(action))
+        outcome, rejected = play(self._packed, int(action))
         if outcome == ILLEGAL:
             raise IllegalActionError(
                 f"{self.center.name}: action {action} is not legal at "
@@ -238,7 +237,7 @@ class VMAllocationEnv(FamilyEnv[DataCenter]):
     def _info(self) -> dict[str, Any]:
         n = self._numbers
         return {
-            "objective": self._reported,
+            "objective": rejected_so_far(n),
             "feasible": bool(n[CHOSEN] < 0),
             "hours": int(n[CLOCK_S]) / HOUR_S,
             "request": int(n[REQUEST]) if n[PHASE] == PLACE else -1,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from ...core.contracts import Objective
 from ...datasets.vm_allocation.instance import HOUR_S, OBJECTIVE, DataCenter
-from .dynamics import ASKED, REJECTED, State
+from .dynamics import ASKED, REJECTED
 
 
 def objective_of(center: DataCenter) -> Objective:
@@ -22,10 +23,14 @@ def objective_of(center: DataCenter) -> Objective:
 
 
 @njit(cache=True)
-def rejected_so_far(state: State) -> float:
-    """Return the rejected % of the core-hours that have been asked for by now; 0 before any."""
-    asked = state.numbers[ASKED]
-    return 100.0 * state.numbers[REJECTED] / asked if asked > 0 else 0.0
+def rejected_so_far(numbers: np.ndarray) -> float:
+    """Return the rejected % of the core-hours that have been asked for by now; 0 before any.
+
+    Args:
+        numbers: of the state, int64 [16].
+    """
+    asked = numbers[ASKED]
+    return 100.0 * numbers[REJECTED] / asked if asked > 0 else 0.0
 
 
 def reward_scale(center: DataCenter) -> float:

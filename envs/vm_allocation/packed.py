@@ -11,6 +11,7 @@ from numba import njit
 
 from ..packed import Layout
 from .dynamics import (
+    CHARGED,
     CHOOSE,
     CHOSEN,
     ENDED,
@@ -26,7 +27,6 @@ from .dynamics import (
     act,
     walk,
 )
-from .objective import rejected_so_far
 from .observation import observe, observe_vms
 
 LAYOUT = Layout(Static, State)
@@ -65,7 +65,7 @@ def begin(packed: np.ndarray) -> bool:
 
 
 @njit(cache=True)
-def play(packed: np.ndarray, action: int) -> tuple[int, int, float]:
+def play(packed: np.ndarray, action: int) -> tuple[int, int]:
     """Take an action.
 
     Args:
@@ -73,12 +73,15 @@ def play(packed: np.ndarray, action: int) -> tuple[int, int, float]:
         action: see `dynamics.act`.
 
     Returns:
-        ILLEGAL, GOES_ON or ENDED; the CPU times seconds rejected by it; the objective so far, in %.
+        ILLEGAL, GOES_ON or ENDED; the CPU times seconds rejected since the action before, or since
+        the start.
     """
     static, state = read_static(packed), read_state(packed)
-    before = state.numbers[REJECTED]
     outcome = act(static, state, action)
-    return outcome, state.numbers[REJECTED] - before, rejected_so_far(state)
+    n = state.numbers
+    rejected = n[REJECTED] - n[CHARGED]
+    n[CHARGED] = n[REJECTED]
+    return outcome, rejected
 
 
 @njit(cache=True)
@@ -110,7 +113,6 @@ def play_lanes(
     masks: np.ndarray,
     rejected: np.ndarray,
     ended: np.ndarray,
-    objectives: np.ndarray,
 ) -> int:
     """Take an action in each of the lanes, if all are legal.
 
@@ -121,7 +123,6 @@ def play_lanes(
         masks: int8 [B, N]; legal actions.
         rejected: float64 [m]; CPU times seconds rejected, written to.
         ended: bool [m], written to.
-        objectives: float64 [B]; the objective so far, in %, written to.
 
     Returns:
         A lane whose action is not legal, in which case nothing has changed; -1 if all are.
@@ -132,7 +133,7 @@ def play_lanes(
             return int(lane)
     for row in range(len(lanes)):
         lane = lanes[row]
-        outcome, rejected[row], objectives[lane] = play(packed[lane], actions[lane])
+        outcome, rejected[row] = play(packed[lane], actions[lane])
         ended[row] = outcome == ENDED
     return -1
 

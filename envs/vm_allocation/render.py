@@ -23,7 +23,7 @@ def frame(static: Static, state: State, size: tuple[int, int] = (960, 640)) -> n
     width, height = size
     image = np.full((height, width, 3), BACKGROUND, np.uint8)
     hours, moves = state.numbers[CLOCK_S] / 3600, int(state.numbers[MOVES])
-    write_text(image, f"T {hours:.1f}   R {rejected_so_far(state):.2f}   S {moves}")
+    write_text(image, f"T {hours:.1f}   R {rejected_so_far(state.numbers):.2f}   S {moves}")
     stacks = _stacks(static, state)
     used = np.array([[sum(cpu for cpu, _ in node) for node in host] for host in stacks])
     capacity = state.free_cpu + used

@@ -26,7 +26,7 @@ from .dynamics import (
     State,
 )
 from .env import VMAllocationEnv
-from .objective import reward_scale
+from .objective import rejected_so_far, reward_scale
 from .observation import Asked, Clock, Pm, Vm
 from .packed import (
     left_in,
@@ -85,7 +85,7 @@ class VMAllocationVectorEnv(FamilyVectorEnv[DataCenter]):
         self._request = np.zeros((num_envs, len(Asked)), np.float32)
         self._clock = np.zeros((num_envs, len(Clock)), np.float32)
         self._mask = np.zeros((num_envs, self.n_actions), np.int8)
-        self._scales, self._objective = np.zeros((2, num_envs))
+        self._scales = np.zeros(num_envs)
         self._states: list[State] = []
 
     def _check_fits(self, instance: DataCenter) -> None:
@@ -100,14 +100,12 @@ class VMAllocationVectorEnv(FamilyVectorEnv[DataCenter]):
             self._packed[lane, : len(packed)] = packed
             self._pms[lane], self._request[lane], self._clock[lane], self._mask[lane] = seen
             self._pm_mask[lane] = np.arange(len(self._pm_mask[lane])) < center.n_pms
-            self._scales[lane], self._objective[lane] = reward_scale(center), 0.0
+            self._scales[lane] = reward_scale(center)
         self._states = [state_in(row) for row in self._packed]
 
     def _play(self, actions: np.ndarray, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rewards, ended = np.empty(len(going)), np.empty(len(going), np.bool_)
-        wrong = play_lanes(
-            self._packed, going, actions, self._mask, rewards, ended, self._objective
-        )
+        wrong = play_lanes(self._packed, going, actions, self._mask, rewards, ended)
         if wrong >= 0:
             hours = self._states[wrong].numbers[CLOCK_S] / HOUR_S
             raise IllegalActionError(
@@ -160,7 +158,9 @@ class VMAllocationVectorEnv(FamilyVectorEnv[DataCenter]):
         for row, lane in enumerate(lanes.tolist()):
             left[row] = left_in(self._states[lane])
         return {
-            "objective": self._objective[lanes],
+            "objective": np.array(
+                [rejected_so_far(self._states[lane].numbers) for lane in lanes.tolist()]
+            ),
             "feasible": self._of(lanes, CHOSEN) < 0,
             "hours": self._of(lanes, CLOCK_S) / HOUR_S,
             "request": np.where(placing, self._of(lanes, REQUEST), NO_ONE),

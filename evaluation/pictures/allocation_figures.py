@@ -300,4 +300,4 @@ def _figures(center: DataCenter, state: State) -> list[float]:
         cpu[stranded].sum() / all_cpu,
         mem[stranded].sum() / all_mem,
     )
-    return [float(rejected_so_far(state)), *(100.0 * float(part) for part in parts)]
+    return [float(rejected_so_far(state.numbers)), *(100.0 * float(part) for part in parts)]

@@ -123,7 +123,7 @@ def record_tables(
             plan[n] = action
         n += 1
         act(static, state, action)
-    return n, float(rejected_so_far(state))
+    return n, float(rejected_so_far(state.numbers))
 
 
 @njit(cache=True, nogil=True)
@@ -168,7 +168,7 @@ def play_worth(packed: np.ndarray, worth: Worth, cost: float) -> float:
             static.flavor_nodes[k], static.flavor_size[k], changes,
         )  # fmt: skip
         act(static, state, int(np.argmax(changes)))
-    return float(rejected_so_far(state))
+    return float(rejected_so_far(state.numbers))
 
 
 @njit(cache=True, nogil=True)

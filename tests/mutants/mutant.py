@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-FAMILIES = ("vm_rescheduling", "federated_lr", "memory_mapping", "sequence_design")
+FAMILIES = (
+    "vm_rescheduling", "federated_lr", "memory_mapping", "sequence_design", "vm_allocation"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sysopt_gym.agents.vm_allocation.players import Potential
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import IllegalActionError
-from sysopt_gym.core.play import Task, run
+from sysopt_gym.core.play import Task, play_policy, run
 from sysopt_gym.core.registry import contender_names, load_contender, load_problem
 from sysopt_gym.datasets.vm_allocation.arrivals import requests_of
 from sysopt_gym.datasets.vm_allocation.generator import generate
@@ -94,6 +94,60 @@ def _asked(center: DataCenter, world: int) -> list[float]:
         )
         if request >= trace.starts and warm_up <= arrives < horizon
     ]
+
+
+def test_what_is_rejected_before_the_first_decision_is_in_the_score_and_in_the_first_reward() -> (
+    None
+):
+    center = small()
+    host = dataclasses.replace(
+        center,
+        pm_ids=center.pm_ids[:1],
+        pm_rack=center.pm_rack[:1],
+        numa_cpu=center.numa_cpu[:1],
+        numa_mem=center.numa_mem[:1],
+        start_vms=0,
+    )
+    largest = int(np.lexsort((host.flavor_cpu, host.flavor_nodes))[-1])
+    trace = dataclasses.replace(
+        host,
+        event_s=np.array([0, 0, 3600, 3660]),
+        event_request=np.array([0, 1, 0, 2]),
+        request_flavor=np.array([largest, largest, 0]),
+        request_set=np.full(3, -1),
+        request_pinned=np.zeros(3, np.bool_),
+        request_place=np.array([0, -1, -1]),
+        trace_starts=1,
+    )
+    env = VMAllocationEnv(trace)
+    _, info = env.reset(seed=0)
+    assert info["rejected"] == 1 and info["objective"] > 90.0
+    assert judge(PROBLEM, trace, PROBLEM.null_plan(trace), World(0)).feasible
+    actions, info, total = played(trace, 0, np.random.default_rng(0))
+    assert judge(PROBLEM, trace, actions, World(0)).objective == pytest.approx(info["objective"])
+    capacity = float(trace.numa_cpu.sum()) * trace.horizon_s
+    assert -total * capacity / sum(_asked(trace, 0)) == pytest.approx(info["objective"])
+
+
+class Wanderer:
+    """Takes a random legal action."""
+
+    def reset(self, instance: DataCenter, budget: Budget, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def act(self, observation: dict[str, np.ndarray], info: dict[str, Any]) -> int:
+        return int(self._rng.choice(np.flatnonzero(observation["action_mask"])))
+
+
+def test_where_the_budget_ends_between_the_plies_of_a_move_the_plan_ends_before_it() -> None:
+    center, shorter = small(moves_per_hour="6"), 0
+    for steps in range(60, 100):
+        taken = iter(range(steps + 2))
+        task = Task(center, Budget(float(steps)), 1, 1)
+        found = play_policy(PROBLEM, Wanderer(), task, lambda taken=taken: float(next(taken)))  # type: ignore[misc]
+        assert judge(PROBLEM, center, found.actions, World(1), found.played).feasible
+        shorter += len(found.actions) < steps
+    assert 0 < shorter < 40
 
 
 def test_no_plan_at_all_serves_nobody_and_is_the_plan_of_failed_runs() -> None:
