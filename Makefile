@@ -22,6 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: compare test check check-newest lint types contracts fuzz mutants soak long cluster bench clean
 
 compare: $(VENV)/run.stamp
+	$(BIN)/sysopt-gym warm-up $(FAMILIES)
 	$(BIN)/sysopt-gym compare $(FAMILIES) --out $(OUT) --resume
 	@echo "Open $(OUT)/report.html"
 

@@ -1,4 +1,4 @@
-"""The command line: list, data, solve, validate, train, compare, report, bench, doctor."""
+"""The command line: list, data, solve, validate, train, compare, report, bench, warm-up, doctor."""
 
 from __future__ import annotations
 
@@ -448,6 +448,24 @@ def bench(
     _print(speeds(found))
     if json_file is not None:
         benchmarks.write_json(found, json_file)
+
+
+@app.command("warm-up")
+def warm_up(
+    families: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="families at a time; default: one for each core")
+    ] = None,
+) -> None:
+    """Compile what contenders run, ahead of their first use.
+
+    Without it the first run of each contender on a machine takes up to two minutes more.
+
+    Example: `sysopt-gym warm-up vm_rescheduling`
+    """
+    from .evaluation.warming import warm_up_families
+
+    warm_up_families(families or [], processes)
 
 
 @app.command()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -146,7 +148,7 @@ def play(
     open_cells = [cell for cell in plan.cells(nonce) if cell.key not in done]
     try:
         closed = nullcontext() if plan.ray else closed_memory()  # Ray looks at its driver
-        with closed, _progress(len(open_cells), quiet) as advance:
+        with closed, _progress(open_cells, quiet) as advance:
             for cell, row in _run(plan, open_cells, advance):
                 folder.keep(cell, row)
                 advance(cell, True)
@@ -238,8 +240,15 @@ def _run_side_by_side(
 
 
 @contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Advance]:
-    """Show a progress bar over the cells, with contender, instance and the time left."""
+def _progress(cells: Sequence[Cell], quiet: bool) -> Iterator[Advance]:
+    """Show a progress bar over the cells, with contender, instance and the time left.
+
+    Where the output is no terminal, a line follows the last cell of each contender instead.
+
+    Args:
+        cells: those to be played.
+        quiet: whether to show nothing.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -248,15 +257,25 @@ def _progress(total: int, quiet: bool) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
+    waiting = Counter(contender_of(cell) for cell in cells)
+    begun: set[tuple[str, str]] = set()
+    began, ended_cells = time.perf_counter(), 0
     with Progress(*columns, disable=quiet) as bar:
-        task = bar.add_task("starting", total=total)
+        task = bar.add_task("starting", total=len(cells))
 
         def advance(cell: Cell, ended: bool) -> None:
+            nonlocal ended_cells
+            who = contender_of(cell)
             text = f"{cell.contender} on {cell.entry.instance.name}"
-            bar.update(
-                task,
-                description=shortened(printable(text), LONGEST_SHOWN),
-                advance=1 if ended else 0,
-            )
+            if not ended and who not in begun:
+                begun.add(who)
+                text = f"{cell.contender} starts; it is compiled, the first time only"
+            description = shortened(printable(text), LONGEST_SHOWN)
+            bar.update(task, description=description, advance=1 if ended else 0)
+            waiting[who] -= ended
+            ended_cells += ended
+            if ended and not waiting[who] and not (quiet or bar.console.is_terminal):
+                line = f"{' '.join(who)}: done, {ended_cells} of {len(cells)} runs after "
+                print(printable(f"{line}{time.perf_counter() - began:.0f} s"), flush=True)
 
         yield advance

@@ -16,7 +16,9 @@ from sysopt_gym.core.instance import load_archive
 from sysopt_gym.words import expand_lists
 from typer.testing import CliRunner
 
-COMMANDS = ("list", "data", "solve", "validate", "train", "compare", "report", "bench", "doctor")
+COMMANDS = (
+    "list", "data", "solve", "validate", "train", "compare", "report", "bench", "warm-up", "doctor"
+)  # fmt: skip
 pytestmark = pytest.mark.usefixtures("toy")
 
 

@@ -20,6 +20,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.errors import OutputError, SettingError, UnknownNameError
 from sysopt_gym.core.registry import contender_names, family_names
 from sysopt_gym.core.results import Row
+from sysopt_gym.evaluation import warming
 from sysopt_gym.evaluation.cells import Entry, Folder
 from sysopt_gym.evaluation.comparison import Request, make_plan
 from sysopt_gym.evaluation.judge import is_late
@@ -149,6 +150,34 @@ def test_processes_side_by_side_find_the_same_plans_and_say_so(tmp_path: Path) -
     for key, row in alone.items():
         assert beside[key].actions == row.actions
         assert beside[key].timing.startswith("2 processes at a time")
+
+
+def test_where_no_terminal_shows_a_bar_each_contender_that_is_done_has_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = Plan(entries(), {"toy": ["best", "greedy"]}, {"toy": BUDGET}, range(1))
+    play(plan, Folder(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    told = [line.split(" after ")[0] for line in lines if "done" in line]
+    assert told == ["toy best: done, 3 of 6 runs", "toy greedy: done, 6 of 6 runs"]
+
+
+def test_warming_up_names_each_contender_and_goes_on_after_one_that_cannot_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warming, "contender_names", lambda family: ["broken_start", "best"])
+    warming.warm_up_family("toy")
+    judge, broken, best = capsys.readouterr().out.splitlines()
+    assert judge.startswith("toy: the judge is ready")
+    assert broken.startswith("toy: broken_start is left out: ")
+    assert best.startswith("toy: best is ready after ")
+
+
+def test_warming_up_refuses_families_that_are_not_there_and_no_processes() -> None:
+    with pytest.raises(UnknownNameError, match="family 'toys'"):
+        warming.warm_up_families(["toys"])
+    with pytest.raises(SettingError, match="at least 1"):
+        warming.warm_up_families(["toy"], 0)
 
 
 def test_runs_differ_by_seed_and_repeat_with_it(tmp_path: Path) -> None:

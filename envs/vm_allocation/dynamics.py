@@ -484,8 +484,8 @@ def act(static: Static, state: State, action: int) -> int:
     if phase == SEND:
         _migrate(static, state, action)
         n[PHASE] = CHOOSE
-        if n[MOVES_LEFT] > 0 and _any_movable(static, state):
-            return GOES_ON
+        if n[MOVES_LEFT] > 0:
+            return GOES_ON  # what has just been moved could go back
     else:
         _take_slot(state, request)
         _enter(static, state, request, action)

@@ -240,12 +240,6 @@ MUTANTS = (
     ),
     Mutant(
         DYNAMICS,
-        "        if n[MOVES_LEFT] > 0 and _any_movable(static, state):\n            return GOES_ON",
-        "        if n[MOVES_LEFT] > 0:\n            return GOES_ON",
-        "a chance goes on where no VM can be migrated",
-    ),
-    Mutant(
-        DYNAMICS,
         "            if _any_movable(static, state):\n                n[PHASE] = CHOOSE",
         "            if True:\n                n[PHASE] = CHOOSE",
         "a chance comes where no VM can be migrated",

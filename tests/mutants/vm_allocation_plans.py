@@ -19,7 +19,7 @@ from sysopt_gym.envs.vm_allocation.env import VMAllocationEnv
 Case = tuple[str, DataCenter, np.ndarray, World]
 BEAT_S = 300  # all times of the traces are multiples
 MOST_ROWS = 20  # that random actions choose from
-HORIZON_H, WARM_UP_H, PERIOD_MIN = 1.0, 1 / 6, 10  # the warm-up ends at a chance
+HORIZON_H, WARM_UP_H, PERIOD_MIN = 1.0, 1 / 6, 5  # the warm-up ends at the second chance
 
 
 def cases() -> Iterator[Case]:
@@ -53,7 +53,7 @@ def hosts(seed: int) -> DataCenter:
         start_vms=0,
         horizon_h=HORIZON_H,
         warm_up_h=WARM_UP_H * (seed % 3 > 0),
-        moves_per_hour=(0, 6, 12)[seed % 3],
+        moves_per_hour=(0, 12, 36)[seed % 3],
         period_min=PERIOD_MIN,
         move_cost_h=0.5 * (seed % 2),
     )
