@@ -1,8 +1,13 @@
 """Wrap a family's policy network as MuZero's network.
 
 The family's `encode`, `logits` and `value` predict from observations, so a policy trained by
-imitation or PPO is where MuZero starts, and what it trains is exported as theirs is. Its own
-dynamics are added, which a known model does not need.
+imitation or PPO is where MuZero starts, and what it trains is exported as theirs is. Added are a
+head for the logits of the value, and dynamics, which a known model does not need.
+
+The family's own value is one number. The logits begin as a wide normal distribution around it, to
+which the head adds; both learn by the cross-entropy. The width is what balances the loss: the
+gradient that the number passes on is its error over the square of the width, so that a distribution
+one bin wide of 101 gives hundreds of times the policy's gradient in the layers that the two share.
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ from torch import Tensor, nn
 
 from ..recipe import load_recipe
 from .networks import Observation, Root, Step, Support, head
+
+FIRST_SPREAD = 0.1  # of the value's first distribution, in parts of its support's width
 
 
 class FamilyNetwork(nn.Module):
@@ -47,6 +54,7 @@ class FamilyNetwork(nn.Module):
         if weights is not None:
             self.policy.load_state_dict(weights)
         self.value_support = value_support
+        self.value = head(width, value_support.bins)
         self.action = nn.Embedding(n_actions, width)
         self.change = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.reward = head(width, reward_support.bins)
@@ -60,7 +68,8 @@ class FamilyNetwork(nn.Module):
             latent float32 [B, width], logits float32 [B, A], value logits float32 [B, bins].
         """
         encoded = self.policy.encode(observation)
-        value = self.value_support.around(self.policy.value(encoded))
+        first = self.value_support.around(self.policy.value(encoded), FIRST_SPREAD)
+        value = first + self.value(encoded.context)
         return Root(encoded.context, self.policy.logits(encoded, observation), value)
 
     def recurrent(self, latent: Tensor, action: Tensor) -> Step:

@@ -11,7 +11,7 @@ from ray.rllib.utils.metrics import TD_ERROR_KEY
 from torch import Tensor
 
 from ..network import MASKED
-from .module import POLICIES, REWARDS, ROOT_VALUES
+from .module import POLICIES, REWARDS, ROOT_VALUES, MuZeroModule
 from .networks import mask_of
 
 
@@ -36,23 +36,7 @@ class MuZeroLearner(TorchLearner):
             float32 [].
         """
         module = self.module[module_id].unwrapped()
-        policies = fwd_out[POLICIES]
-        legal = mask_of(batch[Columns.OBS])
-        if legal is not None:
-            # Only the first observation has a mask; the latent states after it learn theirs.
-            first = policies[:, :1].masked_fill(~legal.unsqueeze(1), MASKED)
-            policies = torch.cat([first, policies[:, 1:]], dim=1)
-        by_policy = -(batch["policies"] * policies.log_softmax(-1)).sum(-1) * batch["policy_mask"]
-        by_value = module.value_support.loss(fwd_out[ROOT_VALUES], batch["values"])
-        by_value = by_value * batch["value_mask"]
-        by_reward = module.reward_support.loss(fwd_out[REWARDS], batch["rewards"])
-        by_reward = by_reward * batch["reward_mask"]
-        unrolled = max(1, batch["actions"].shape[1])
-        losses = {
-            "policy_loss": _over_steps(by_policy, unrolled),
-            "value_loss": config.value_coeff * _over_steps(by_value, unrolled),
-            "reward_loss": by_reward.sum(1) / unrolled,
-        }
+        losses = losses_of(module, config.value_coeff, batch, fwd_out)
         weights = batch["weights"]
         total: Tensor = (weights * torch.stack(list(losses.values())).sum(0)).mean()
         with torch.no_grad():
@@ -65,6 +49,39 @@ class MuZeroLearner(TorchLearner):
         logged |= {"value_error": error.mean(), "target_entropy": entropy}
         self.metrics.log_dict(logged, key=module_id, window=1)
         return total
+
+
+def losses_of(
+    module: MuZeroModule,
+    value_coeff: float,
+    batch: dict[str, Any],
+    fwd_out: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """Return the parts of the loss of each step learned from, by name, float32 [B].
+
+    Args:
+        module: the module that computed `fwd_out`.
+        value_coeff: weight of the value's part.
+        batch: tensors of replay.batch_of: observations of B steps, and their targets.
+        fwd_out: logits of MuZeroModule._forward_train.
+    """
+    policies = fwd_out[POLICIES]
+    legal = mask_of(batch[Columns.OBS])
+    if legal is not None:
+        # Only the first observation has a mask; the latent states after it learn theirs.
+        first = policies[:, :1].masked_fill(~legal.unsqueeze(1), MASKED)
+        policies = torch.cat([first, policies[:, 1:]], dim=1)
+    by_policy = -(batch["policies"] * policies.log_softmax(-1)).sum(-1) * batch["policy_mask"]
+    by_value = module.value_support.loss(fwd_out[ROOT_VALUES], batch["values"])
+    by_value = by_value * batch["value_mask"]
+    by_reward = module.reward_support.loss(fwd_out[REWARDS], batch["rewards"])
+    by_reward = by_reward * batch["reward_mask"]
+    unrolled = max(1, batch["actions"].shape[1])
+    return {
+        "policy_loss": _over_steps(by_policy, unrolled),
+        "value_loss": value_coeff * _over_steps(by_value, unrolled),
+        "reward_loss": by_reward.sum(1) / unrolled,
+    }
 
 
 def _over_steps(losses: Tensor, unrolled: int) -> Tensor:

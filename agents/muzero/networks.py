@@ -129,12 +129,15 @@ class Support(nn.Module):
         slack = 1e-5 * (self.atoms[-1] - self.atoms[0])
         return (place < self.atoms[0] - slack) | (place > self.atoms[-1] + slack)
 
-    def around(self, numbers: Tensor) -> Tensor:
-        """Return logits [..., bins] of normal distributions one bin wide around numbers [...]."""
-        low, high = self.atoms[0], self.atoms[-1]
-        place = (transform(numbers) - low) / (high - low) * (self.bins - 1)
-        index = torch.arange(self.bins, device=numbers.device)
-        return -0.5 * (place.unsqueeze(-1) - index) ** 2
+    def around(self, numbers: Tensor, spread: float) -> Tensor:
+        """Return logits [..., bins] of normal distributions around numbers.
+
+        Args:
+            numbers: float32 [...].
+            spread: their standard deviation, in parts of the support's width.
+        """
+        apart = transform(numbers).unsqueeze(-1) - self.atoms
+        return -0.5 * (apart / (spread * (self.atoms[-1] - self.atoms[0]))) ** 2
 
     def loss(self, logits: Tensor, numbers: Tensor) -> Tensor:
         """Return the cross-entropy of logits to numbers, float32 [...].
