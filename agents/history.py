@@ -1,4 +1,5 @@
-"""The history of a training run: one record per pass of imitation or iteration of RLlib.
+"""The history of a training run: one record of its start, then one per pass of imitation or
+iteration of RLlib.
 
 It is history.jsonl in the run's folder: what the report of the run draws, whether the run has
 ended, goes on or was killed.
@@ -20,6 +21,7 @@ from .objective_metric import results_of_play
 from .run_folder import ELSEWHERE, GO_ON, HISTORY
 
 ALL = "all"  # key of the mean over all instance sets
+START = "start"  # stage of the record of the network before its first pass or iteration
 # Part of an iteration -> RLlib's timers of it; one algorithm has one of them.
 TIMERS = {
     "sampling": ("env_runner_sampling_timer", "sample", "offline_sampling_timer"),
@@ -43,11 +45,11 @@ COUNTERS = ("num_", "diff_num_", "weights_seq_no", "module_train_batch_size")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One pass or iteration of a run; one line of history.jsonl.
+    """One pass or iteration of a run, or its start; one line of history.jsonl.
 
     Attributes:
-        stage: the stage of training, e.g. "ppo".
-        done: passes or iterations of the stage that were done after it.
+        stage: the stage of training, e.g. "ppo"; START for the network that training begins with.
+        done: passes or iterations of the stage that were done after it; 0 of the start.
         env_steps: environment steps of the run until its end, all stages together.
         seconds: wall seconds that it took, with validation and checkpoint.
         return_mean: mean return of the episodes that RLlib saw end; None if none did.

@@ -24,7 +24,7 @@ from ..core.notes import note
 from .algorithms import quiet_ray
 from .checkpoints import copy_policy, read_card
 from .configuration import IMITATION, SweepConfig, TrainingConfig, overridden, typed
-from .history import Record
+from .history import START, Record
 from .run_folder import CONFIG, ELSEWHERE, GO_ON, POLICY, SEED, TRIALS
 from .training import train_run
 
@@ -292,7 +292,8 @@ def _trial(
         checkpoint.to_directory(str(folder))
 
     def report(record: Record) -> None:
-        if record.validation:
+        # The start is no step of training, by which the schedulers count.
+        if record.validation and record.stage != START:
             figures = {SCORE: record.validation[instances][figure], "env_steps": record.env_steps}
             tune.report(figures, checkpoint=tune.Checkpoint.from_directory(str(folder)))
 

@@ -79,7 +79,7 @@ def _mlflow(config: TrainingConfig) -> Iterator[Callable[[Mapping[str, float]], 
         run_name=out.name,
         create_experiment_if_not_exists=True,
     )
-    step = len(history.load(out))  # a resumed run goes on counting
+    step = len(history.load(out)) - 1  # the start is step 0; a resumed run goes on counting
 
     def log(figures: Mapping[str, float]) -> None:
         nonlocal step

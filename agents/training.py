@@ -29,7 +29,7 @@ from .history import Record
 from .objective_metric import results_of_play
 from .recipe import ImitationPass
 from .resuming import resumed_config
-from .run_folder import ELSEWHERE, POLICY
+from .run_folder import ELSEWHERE, HISTORY, POLICY
 from .runs import KeptPlans, Run
 from .trackers import Observer, tracked
 
@@ -88,26 +88,45 @@ def train_run(config: TrainingConfig, resume: bool, observe: Observer | None = N
 
 def _train(run: Run, observe: Observer | None) -> Path:
     """Train an opened run to its end and return the folder of the exported policy."""
-    config = run.config
-    if run.restored is None:
-        if config.start:
-            run.validate(f"start: {config.start}", read_card(policy_folder(config.start)).algorithm)
-        run.checkpoint()
-    stages = config.stages
+    stages = run.config.stages
     names = list(stages)
-    with tracked(config) as track:
+    with tracked(run.config) as track:
 
         def tell(record: Record) -> None:
             track(record)
             if observe is not None:
                 observe(record)
 
+        if run.restored is None:
+            _validate_start(run, tell)
         for stage in names[names.index(run.state.stage) :]:
             if stages[stage] > 0:
                 run.enter(stage)
                 if run.state.done < stages[stage]:
                     _imitate(run, tell) if stage == IMITATION else _reinforce(run, tell)
     return run.out / POLICY
+
+
+def _validate_start(run: Run, tell: Observer) -> None:
+    """Validate the network that training begins with, as step 0, and tell of it.
+
+    It is the run's policy until something better comes, so nothing worse is ever exported.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    start = run.config.start
+    trained_by = read_card(policy_folder(start)).algorithm if start else ""
+    (run.out / HISTORY).unlink(missing_ok=True)  # of a run that was killed before its checkpoint
+    begun = time.perf_counter()
+    with SummaryWriter(str(run.out)) as writer:
+        expected = run.validate(f"start: {start or 'untrained'}", trained_by, writer)
+    seconds = time.perf_counter() - begun
+    record = history.Record(
+        history.START, 0, 0, seconds, timers={"validation": seconds}, validation=expected
+    )
+    history.append(run.out, record)
+    run.checkpoint()
+    tell(record)
 
 
 @contextmanager

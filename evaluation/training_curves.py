@@ -12,7 +12,7 @@ import numpy as np
 
 from ..agents import history
 from ..agents.bounded_yaml import read_yaml
-from ..agents.history import Record
+from ..agents.history import START, Record
 from ..agents.run_folder import CONFIG, HISTORY, POLICY, SEED, TRIALS
 from ..core.contender_arguments import CARD
 from ..core.documents import read_json
@@ -59,7 +59,7 @@ class TrainedRun:
         if axis == "seconds":
             return np.cumsum([record.seconds for record in self.records])
         if axis == "passes":
-            return np.arange(1.0, len(self.records) + 1)
+            return np.cumsum([float(record.stage != START) for record in self.records])
         return np.array([record.env_steps for record in self.records], dtype=np.float64)
 
     def card(self) -> dict[str, Any]:

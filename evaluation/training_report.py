@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..agents.history import Record
+from ..agents.history import START, Record
 from ..agents.recipe import load_recipe
 from ..core.registry import load_problem
 from .headline import number
@@ -91,6 +91,8 @@ def _standing(run: TrainedRun, instances: str, figure: str) -> Standing:
 
 
 def _where(record: Record) -> str:
+    if record.stage == START:
+        return "the start"
     return f"{record.stage} {'pass' if record.stage == 'imitation' else 'iteration'} {record.done}"
 
 

@@ -45,7 +45,7 @@ def test_seeds_are_runs_of_their_own_and_the_best_is_exported(tmp_path: Path) ->
         train(CONFIG, overrides, resume=True)
     policy = train(CONFIG, overrides, resume=False)
     runs = [tmp_path / "seed-5", tmp_path / "seed-6"]
-    assert [len(history.load(run)) for run in runs] == [2, 2]
+    assert [len(history.load(run)) for run in runs] == [3, 3]
     scores = [read_card(run / "policy").expected["small:val/0"]["sample"] for run in runs]
     assert policy == tmp_path / "policy"
     assert read_card(policy) == read_card(runs[scores.index(min(scores))] / "policy")
@@ -56,7 +56,7 @@ def test_seeds_are_runs_of_their_own_and_the_best_is_exported(tmp_path: Path) ->
     # Resumed with more passes, both go on; a seed that had not begun is begun.
     (tmp_path / "seed-6").rename(tmp_path / "elsewhere")
     train(CONFIG, overrides | {"imitation.epochs": "3"}, resume=True)
-    assert [len(history.load(run)) for run in runs] == [3, 3]
+    assert [len(history.load(run)) for run in runs] == [4, 4]
 
 
 @pytest.mark.long

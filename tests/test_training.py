@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from sysopt_gym.core.errors import CheckpointError, OutputError, SettingError, U
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.core.solution import Solution
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
 def test_shipped_policies_are_small() -> None:
@@ -179,6 +181,47 @@ def test_policies_of_one_design_task_are_found_by_it_and_score_as_their_cards_sa
     assert score(found, instances)["shortfall"] == pytest.approx(expected, abs=0.05)
 
 
+def steps_of_tags(run: Path) -> dict[str, list[int]]:
+    """Tag of TensorBoard's -> the steps at which the run wrote it, in the order of writing."""
+    found: dict[str, list[tuple[float, int]]] = {}
+    for file in run.glob("events*"):
+        events = EventAccumulator(str(file)).Reload()
+        for tag in events.Tags()["scalars"]:
+            found.setdefault(tag, []).extend(
+                (one.wall_time, one.step) for one in events.Scalars(tag)
+            )
+    return {tag: [step for _, step in sorted(points)] for tag, points in found.items()}
+
+
+def test_a_run_that_only_gets_worse_ships_its_start(tmp_path: Path) -> None:
+    """The start is validated first, is step 0 of the record, and stays the exported policy."""
+    overrides = {
+        "recipe": "toy_recipes:WORSENING",
+        "width": "8",
+        "validation": "[small:val/0]",
+        "imitation.own_play_from": "1000000",
+        "imitation.contender": "ppo_greedy",
+        "imitation.instances": "[small:train/0]",
+        "imitation.epochs": "2",
+        "ppo.iterations": "0",
+        "out": str(tmp_path / "run"),
+    }
+    first = train("vm_rescheduling_ppo", overrides, resume=False)
+    weights, card = load_policy(first, PROBLEM)
+    assert weights["passes"] == 0
+    assert card.stage == "start: untrained" and card.expected == {"small:val/0": {"passes": 0.0}}
+    told = [(one.stage, one.done, one.validation) for one in history.load(tmp_path / "run")]
+    assert told == [
+        (stage, done, {"small:val/0": {"passes": done}})
+        for stage, done in (("start", 0), ("imitation", 1), ("imitation", 2))
+    ]
+    assert steps_of_tags(tmp_path / "run")["small:val/0/passes"] == [0, 1, 2]
+    # A run that starts from a policy ships that one again.
+    overrides |= {"start": str(first), "out": str(tmp_path / "further")}
+    _, card = load_policy(train("vm_rescheduling_ppo", overrides, resume=False), PROBLEM)
+    assert card.stage == f"start: {first}"
+
+
 @pytest.mark.slow
 def test_training_exports_a_policy_and_resumes_with_its_optimizer(tmp_path: Path) -> None:
     overrides = {
@@ -206,6 +249,11 @@ def test_training_exports_a_policy_and_resumes_with_its_optimizer(tmp_path: Path
     state = json.loads((tmp_path / "run" / "state.json").read_text())
     assert (state["stage"], state["done"]) == ("ppo", 2)
     assert (tmp_path / "run" / "config.yaml").exists()
+    # No step of a tag is written twice: what both stages have goes on, the rest has their names.
+    steps = steps_of_tags(tmp_path / "run")
+    assert steps["small:val/0/sample"] == [0, 1, 2, 3]
+    assert steps["imitation/loss"] == [1] and steps["ppo/policy_loss"] == [2, 3]
+    assert all(after > before for all_of in steps.values() for before, after in pairwise(all_of))
 
 
 @pytest.mark.slow
@@ -238,8 +286,10 @@ def test_the_same_alphazero_goes_on_from_a_policy_of_any_family(
     recipe, problem = load_recipe(family), load_problem(family)
     network = load_network(SHIPPED / shipped, problem, recipe.network)
     began_at = recipe.score(network, problem.sets.load("small:val/0"))["sample"]
-    trained = [one.validation["small:val/0"]["sample"] for one in history.load(folder.parent)]
-    assert len(trained) == 2
+    started, *trained = (
+        one.validation["small:val/0"]["sample"] for one in history.load(folder.parent)
+    )
+    assert started == began_at and len(trained) == 2
     # Nothing is exported that is worse than the start.
     assert card.expected["small:val/0"]["sample"] == min(began_at, *trained)
     kept = "alphazero iteration" if min(trained) < began_at else "start: "
