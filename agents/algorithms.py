@@ -366,6 +366,17 @@ def _check_search(stage: str, config: Any) -> None:
         )
 
 
+def discount_of(stage: str, settings: Mapping[str, Mapping[str, Any]]) -> float:
+    """Return the discount that an algorithm learns under.
+
+    Args:
+        stage: a key of ALGORITHMS.
+        settings: name of a method of AlgorithmConfig -> its keyword arguments.
+    """
+    given = settings.get("training", {}).get("gamma")
+    return float(ALGORITHMS[stage].make_config({}).gamma if given is None else given)
+
+
 def apply_part(config: Any, part: str, arguments: Mapping[str, Any], place: str) -> None:
     """Call a method of an AlgorithmConfig as a configuration says.
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 GREATEST_NORM = 1.0  # to which gradients are clipped
 AnySample = TypeVar("AnySample")
+Losses = dict[str, float]
+"""Name of a part of the loss -> its mean over the samples."""
 
 
 def stack(observations: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
@@ -50,8 +52,8 @@ def one_pass(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-    loss_of: Callable[[Sequence[AnySample]], tuple[Tensor, float]],
-) -> float:
+    loss_of: Callable[[Sequence[AnySample]], tuple[Tensor, Losses]],
+) -> Losses:
     """Descend the loss of each batch of samples once, in random order.
 
     Args:
@@ -60,19 +62,42 @@ def one_pass(
         optimizer: optimizer of the network's parameters.
         batch_size: samples per gradient step; the last batch may be smaller.
         rng: source of the order.
-        loss_of: batch -> its loss, float32 [], and the figure to report, a mean over the batch.
+        loss_of: batch -> its loss, float32 [], and the figures to report, means over the batch.
 
     Returns:
-        The mean of the figures over the samples; 0.0 without samples.
+        The means of the figures over the samples; none without samples.
     """
     order = rng.permutation(len(samples))
-    total = 0.0
-    for first in range(0, len(order), batch_size):
-        batch = [samples[i] for i in order[first : first + batch_size]]
-        loss, figure = loss_of(batch)
+    rows = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+    return descend(network, samples, optimizer, rows, loss_of)
+
+
+def descend(
+    network: nn.Module,
+    samples: Sequence[AnySample],
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Sequence[int] | np.ndarray],
+    loss_of: Callable[[Sequence[AnySample]], tuple[Tensor, Losses]],
+) -> Losses:
+    """Descend the loss of each of the given batches once; see `one_pass`.
+
+    Args:
+        network: the network that is trained.
+        samples: any number of samples.
+        optimizer: optimizer of the network's parameters.
+        batches: indices of the samples of each batch.
+        loss_of: see `one_pass`.
+
+    Returns:
+        See `one_pass`.
+    """
+    total: Losses = {}
+    for rows in batches:
+        loss, figures = loss_of([samples[i] for i in rows])
         step(network, optimizer, loss)
-        total += figure * len(batch)
-    return total / max(1, len(samples))
+        for name, figure in figures.items():
+            total[name] = total.get(name, 0.0) + figure * len(rows)
+    return {name: figure / len(samples) for name, figure in total.items()}
 
 
 def step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -95,12 +120,40 @@ class Choice(NamedTuple):
     Attributes:
         observation: key -> array, as the environment returned it.
         action: the action to imitate.
-        to_come: sum of the rewards from this step to the end of the episode, the value's target.
+        to_come: discounted sum of the rewards from this step to the end of the episode, the
+            value's target.
     """
 
     observation: dict[str, np.ndarray]
     action: int
     to_come: float
+
+
+def returns(rewards: Sequence[float] | np.ndarray, discount: float) -> np.ndarray:
+    """Return what is still to come at each step of an episode.
+
+    Args:
+        rewards: [T]; rewards of the steps.
+        discount: factor of a reward for each step until it.
+
+    Returns:
+        float64 [T]; discounted sums of the rewards from each step to the last.
+    """
+    to_come = np.array(rewards, np.float64)
+    for t in range(len(to_come) - 2, -1, -1):
+        to_come[t] += discount * to_come[t + 1]
+    return to_come
+
+
+def value_error(values: Tensor, to_come: Sequence[float] | Tensor) -> Tensor:
+    """Return the mean squared error of a policy's values, float32 [].
+
+    Args:
+        values: float32 [B]; as the network guesses them.
+        to_come: [B]; as the demonstrated play gave them.
+    """
+    target = torch.as_tensor(to_come, dtype=values.dtype, device=values.device)
+    return nn.functional.mse_loss(values, target)
 
 
 def imitate_choices(
@@ -109,7 +162,7 @@ def imitate_choices(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-) -> float:
+) -> Losses:
     """Train one pass by cross-entropy of the actions and squared error of the values.
 
     Args:
@@ -120,15 +173,15 @@ def imitate_choices(
         rng: source of the order of the samples.
 
     Returns:
-        The mean cross-entropy of the actions.
+        "loss", the mean cross-entropy of the actions; "value_loss", the values' squared error.
     """
 
-    def loss_of(batch: Sequence[Choice]) -> tuple[Tensor, float]:
+    def loss_of(batch: Sequence[Choice]) -> tuple[Tensor, Losses]:
         obs = stack([sample.observation for sample in batch])
         encoded = network.encode(obs)
         scores = network.logits(encoded, obs)
         loss = nn.functional.cross_entropy(scores, torch.tensor([s.action for s in batch]))
-        error = network.value(encoded) - torch.tensor([s.to_come for s in batch])
-        return loss + (error**2).mean(), float(loss.detach())
+        error = value_error(network.value(encoded), [s.to_come for s in batch])
+        return loss + error, {"loss": loss.item(), "value_loss": error.item()}
 
     return one_pass(network, samples, optimizer, batch_size, rng, loss_of)

@@ -37,6 +37,8 @@ class ImitationPass(Generic[AnyNetwork, AnyInstance]):
             once and kept for later passes; it raises SettingError if no contender is named.
         rng: source of all randomness of the pass.
         options: values of the recipe's own options, see `Recipe.options`.
+        discount: of the rewards in what the value learns: the run's, in the stage that comes next.
+        environment: keyword arguments of the environment of that stage.
     """
 
     number: int
@@ -45,6 +47,8 @@ class ImitationPass(Generic[AnyNetwork, AnyInstance]):
     plan: Callable[[AnyInstance], np.ndarray]
     rng: np.random.Generator
     options: Mapping[str, Any] = field(default_factory=dict)
+    discount: float = 1.0
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Imitate(Protocol[NetworkIn, SampleIn]):
@@ -58,8 +62,8 @@ class Imitate(Protocol[NetworkIn, SampleIn]):
         batch_size: int,
         rng: np.random.Generator,
         /,
-    ) -> float:
-        """Descend the loss of every sample once and return the mean loss.
+    ) -> dict[str, float]:
+        """Descend the loss of every sample once and return the means of its parts.
 
         Args:
             network: the network to train.
@@ -67,6 +71,10 @@ class Imitate(Protocol[NetworkIn, SampleIn]):
             optimizer: optimizer of the network's parameters.
             batch_size: samples per gradient step.
             rng: source of the order of the samples.
+
+        Returns:
+            Name of a part -> its mean over the samples; "loss" is that of the policy, "value_loss"
+            that of the value.
         """
         ...
 

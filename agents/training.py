@@ -22,7 +22,7 @@ from ..core.printable import printable
 from ..core.problem import Problem
 from ..core.registry import contender_entry, load_contender
 from . import history
-from .algorithms import build_algorithm, quiet_ray, trained_policy
+from .algorithms import build_algorithm, discount_of, quiet_ray, trained_policy
 from .checkpoints import read_card
 from .configuration import IMITATION, TrainingConfig, load_config, policy_folder
 from .history import Record
@@ -118,7 +118,7 @@ def _validate_start(run: Run, tell: Observer) -> None:
     trained_by = read_card(policy_folder(start)).algorithm if start else ""
     (run.out / HISTORY).unlink(missing_ok=True)  # of a run that was killed before its checkpoint
     begun = time.perf_counter()
-    with SummaryWriter(str(run.out)) as writer:
+    with SummaryWriter(str(run.out), purge_step=0) as writer:
         expected = run.validate(f"start: {start or 'untrained'}", trained_by, writer)
     seconds = time.perf_counter() - begun
     record = history.Record(
@@ -184,11 +184,22 @@ def _planner(run: Run, instances: list[Any]) -> Callable[[Any], np.ndarray]:
     return KeptPlans(run.out, kept_as, solver, budget, instances).plan
 
 
+def _what_follows(run: Run) -> tuple[float, Mapping[str, Any]]:
+    """Return the discount and the environment's arguments of the first stage after imitation; 1 and
+    none if there is none.
+    """
+    for stage, section in run.config.reinforcement.items():
+        if section.iterations > 0:
+            return discount_of(stage, section.algorithm), section.environment
+    return 1.0, {}
+
+
 def _imitate(run: Run, tell: Observer) -> None:
     """Run the passes of imitation that are left, and tell of each."""
     section, state = run.config.imitation, run.state
     instances = run.imitated()
     plan = _planner(run, instances)
+    discount, environment = _what_follows(run)
     with _watched(run, section.epochs) as (writer, show):
         while state.done < section.epochs:
             number = state.done
@@ -198,10 +209,15 @@ def _imitate(run: Run, tell: Observer) -> None:
                 group["lr"] = section.learning_rate * (1 - fall)
             begun = time.perf_counter()
             samples = run.recipe.lessons(
-                ImitationPass(number, run.network, instances, plan, rng, section.options)
-            )
+                ImitationPass(
+                    number, run.network, instances, plan, rng, section.options, discount,
+                    environment,
+                )
+            )  # fmt: skip
             planned = time.perf_counter()
-            loss = run.recipe.imitate(run.network, samples, run.optimizer, section.batch_size, rng)
+            losses = run.recipe.imitate(
+                run.network, samples, run.optimizer, section.batch_size, rng
+            )
             learned = time.perf_counter()
             state.done, state.step = number + 1, state.step + 1
             expected = run.validate(f"imitation pass {number + 1}", IMITATION, writer)
@@ -211,16 +227,18 @@ def _imitate(run: Run, tell: Observer) -> None:
                 "learning": learned - planned,
                 "validation": validated - learned,
             }
-            writer.add_scalar("imitation/loss", loss, state.step)
+            for name, loss in losses.items():
+                writer.add_scalar(f"{IMITATION}/{name}", loss, state.step)
             record = history.Record(
                 IMITATION, state.done, state.env_steps, validated - begun,
-                losses={"loss": loss}, timers=timers, validation=expected,
+                losses=losses, timers=timers, validation=expected,
             )  # fmt: skip
             history.append(run.out, record)
             run.checkpoint()
             tell(record)
             score = run.score_of(expected)
-            show(f"loss {loss:.3f}, validation {score:.4f}, best {state.best:.4f}")
+            said = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            show(f"{said}, validation {score:.4f}, best {state.best:.4f}")
 
 
 def _reinforce(run: Run, tell: Observer) -> None:

@@ -11,7 +11,7 @@ from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federatio
 from ...envs.federated_lr.env import FederatedLREnv
 from ...envs.federated_lr.grid import mask_of, nearest_action
 from ...envs.federated_lr.orders import ALPHA, BETA, rate_of
-from ..batches import Choice
+from ..batches import Choice, returns
 from ..recipe import ImitationPass
 from .network import RatePolicy
 
@@ -20,17 +20,20 @@ def lessons(imitation: ImitationPass[RatePolicy, Federation]) -> list[Choice]:
     """Return the steps of a controller's episodes, one episode per instance; see Recipe."""
     samples: list[Choice] = []
     for federation in imitation.instances:
-        samples += demonstrate(federation, imitation.plan(federation), 0)
+        samples += demonstrate(federation, imitation.plan(federation), 0, imitation.discount)
     return samples
 
 
-def demonstrate(federation: Federation, orders: np.ndarray, seed: int) -> list[Choice]:
+def demonstrate(
+    federation: Federation, orders: np.ndarray, seed: int, discount: float = 1.0
+) -> list[Choice]:
     """Play an episode and return its steps as choices of the discrete policy.
 
     Args:
         federation: the instance.
         orders: int64 [steps, 5], the order of every step, in the environment's form "orders".
         seed: the world's.
+        discount: of the rewards to come.
     """
     env = FederatedLREnv(federation, form="orders")
     observation, info = env.reset(seed=seed)
@@ -43,5 +46,5 @@ def demonstrate(federation: Federation, orders: np.ndarray, seed: int) -> list[C
         actions.append(nearest_action(*wanted, mask, now))
         observation, reward, _, _, info = env.step(row)
         rewards.append(reward)
-    to_come = np.cumsum(rewards[::-1])[::-1]
-    return [Choice(*parts) for parts in zip(seen, actions, map(float, to_come), strict=True)]
+    to_come = returns(rewards, discount).tolist()
+    return [Choice(*parts) for parts in zip(seen, actions, to_come, strict=True)]

@@ -14,7 +14,7 @@ from ...envs.memory_mapping.dynamics import State, Static, make_state
 from ...envs.memory_mapping.env import MallocGameEnv
 from ...envs.memory_mapping.static import planning_static
 from ...methods.memory_mapping.wishes import play_wishes, wishes_of
-from ..batches import Choice
+from ..batches import Choice, returns
 from ..recipe import ImitationPass
 from .network import DecisionPolicy
 
@@ -26,16 +26,17 @@ def lessons(imitation: ImitationPass[DecisionPolicy, Program]) -> list[Choice]:
         static = planning_static(program)
         state = make_state(static)
         tidy(static, state, wishes_of(imitation.plan(program)))
-        samples += demonstrate(program, state.actions)
+        samples += demonstrate(program, state.actions, imitation.discount)
     return samples
 
 
-def demonstrate(program: Program, plan: np.ndarray) -> list[Choice]:
+def demonstrate(program: Program, plan: np.ndarray, discount: float = 1.0) -> list[Choice]:
     """Return a plan's decisions that had a choice.
 
     Args:
         program: the instance.
         plan: int64 [D]; the action of every decision.
+        discount: of the savings to come.
     """
     env = MallocGameEnv(program)
     observation, _ = env.reset()
@@ -44,9 +45,9 @@ def demonstrate(program: Program, plan: np.ndarray) -> list[Choice]:
         seen.append(observation)
         observation, reward, _, _, _ = env.step(action)
         rewards.append(reward)
-    to_come = np.cumsum(rewards[::-1])[::-1]
+    to_come = returns(rewards, discount).tolist()
     return [
-        Choice(observation, action, float(left))
+        Choice(observation, action, left)
         for observation, action, left in zip(seen, plan.tolist(), to_come, strict=True)
         if observation["action_mask"].sum() > 1
     ]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...datasets.sequence_design.instance import DesignTask
+from ...envs.sequence_design.env import SequenceDesignEnv
 from ...envs.sequence_design.plan import designs_of
 from ...envs.sequence_design.rules import repaired
-from ..batches import one_pass, step
+from ..batches import Losses, one_pass, returns, step, value_error
 from ..recipe import ImitationPass
-from .network import SequencePolicy
+from .network import Encoded, SequencePolicy
 from .playing import chosen, legal_at, log_policy
 
 RANKED = 0.01  # k of the weights, see imitate_measured; ranks far below k N hardly count
@@ -26,10 +27,14 @@ class Sample(NamedTuple):
     Attributes:
         tokens: int64 [L]; the design.
         legal: bool [L, V]; the letters that may stand at each place; see `legal_at`.
+        beside: float32 [L, 5]; what is observed beside the letters before each; see Encoded.
+        to_come: float32 [L]; discounted sum of the rewards from each letter on.
     """
 
     tokens: Tensor
     legal: Tensor
+    beside: Tensor
+    to_come: Tensor
 
 
 def lessons(imitation: ImitationPass[SequencePolicy, DesignTask]) -> list[Sample]:
@@ -38,8 +43,40 @@ def lessons(imitation: ImitationPass[SequencePolicy, DesignTask]) -> list[Sample
     for task in imitation.instances:
         designs = designs_of(task, imitation.plan(task))
         tokens = torch.from_numpy(designs.astype(np.int64))
-        samples += map(Sample, tokens, legal_at(task, designs))
+        shown = demonstrate(task, designs, imitation.discount, imitation.environment)
+        samples += map(Sample, tokens, legal_at(task, designs), *shown)
     return samples
+
+
+def demonstrate(
+    task: DesignTask, designs: np.ndarray, discount: float, environment: Mapping[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Play designs letter by letter, in as many episodes as they take.
+
+    Args:
+        task: the task.
+        designs: int8 [n, L]; the designs.
+        discount: of the rewards to come.
+        environment: keyword arguments of the environment; its form is construct in any case.
+
+    Returns:
+        What is observed beside the letters, float32 [n, L, 5], and the discounted sums of the
+        rewards from each letter on, float32 [n, L].
+    """
+    env = SequenceDesignEnv(task, **(dict(environment) | {"form": "construct"}))
+    beside, to_come, rewards = [], [], []
+    observation, _ = env.reset(seed=0)
+    for letter in designs.ravel().tolist():
+        beside.append([*observation["progress"], *observation["proxy_values"]])
+        observation, reward, ended, _, _ = env.step(letter)
+        rewards.append(reward)
+        if ended:
+            to_come += returns(rewards, discount).tolist()
+            rewards = []
+            observation, _ = env.reset()
+    to_come += returns(rewards, discount).tolist()
+    shape = designs.shape
+    return torch.tensor(beside).view(*shape, -1), torch.tensor(to_come).view(shape)
 
 
 def imitate(
@@ -48,8 +85,8 @@ def imitate(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-) -> float:
-    """Train one pass by cross-entropy and return its mean per letter.
+) -> Losses:
+    """Train one pass; return "loss", the cross-entropy per letter, and "value_loss".
 
     Args:
         network: the policy.
@@ -59,10 +96,13 @@ def imitate(
         rng: source of the order of the samples.
     """
 
-    def loss_of(batch: Sequence[Sample]) -> tuple[Tensor, float]:
-        tokens, legal = (torch.stack(part) for part in zip(*batch, strict=True))
-        loss = surprise(network, tokens, legal)
-        return loss, float(loss.detach())
+    def loss_of(batch: Sequence[Sample]) -> tuple[Tensor, Losses]:
+        tokens, legal, beside, to_come = map(torch.stack, zip(*batch, strict=True))
+        log_chances, states = log_policy(network, tokens, legal)
+        loss = -chosen(log_chances, tokens).mean()
+        values = network.value(Encoded(states.flatten(0, 1), beside.flatten(0, 1)))
+        error = value_error(values, to_come.flatten())
+        return loss + error, {"loss": loss.item(), "value_loss": error.item()}
 
     return one_pass(network, samples, optimizer, batch_size, rng, loss_of)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...datasets.vm_allocation.instance import DataCenter
 from ...envs.vm_allocation.env import VMAllocationEnv
-from ..batches import Choice
+from ..batches import Choice, returns
 from ..recipe import ImitationPass
 from .network import AllocationPolicy
 
@@ -21,17 +21,21 @@ def lessons(imitation: ImitationPass[AllocationPolicy, DataCenter]) -> list[Choi
     """Return decisions of a contender's episodes, one episode per instance; see Recipe."""
     samples: list[Choice] = []
     for center in imitation.instances:
-        samples += demonstrate(center, imitation.plan(center), imitation.rng)
+        plan = imitation.plan(center)
+        samples += demonstrate(center, plan, imitation.rng, imitation.discount)
     return samples
 
 
-def demonstrate(center: DataCenter, plan: np.ndarray, rng: np.random.Generator) -> list[Choice]:
+def demonstrate(
+    center: DataCenter, plan: np.ndarray, rng: np.random.Generator, discount: float = 1.0
+) -> list[Choice]:
     """Play an episode and return some of its decisions.
 
     Args:
         center: the instance.
         plan: int64 [n]; the actions in the world of seed 0.
         rng: draws LESSONS_A_WORLD of the decisions.
+        discount: of the rewards to come.
     """
     env = VMAllocationEnv(center)
     observation, _ = env.reset(seed=0)
@@ -45,7 +49,7 @@ def demonstrate(center: DataCenter, plan: np.ndarray, rng: np.random.Generator) 
             observation, rewards[number], *_ = env.step(action)
         else:
             rewards[number], _ = env.advance(action)
-    to_come = np.cumsum(rewards[::-1])[::-1]
+    to_come = returns(rewards, discount)
     chosen = np.flatnonzero(kept)
     pairs = zip(plan[chosen].tolist(), to_come[chosen].tolist(), strict=True)
     return [Choice(one, *pair) for one, pair in zip(seen, pairs, strict=True)]

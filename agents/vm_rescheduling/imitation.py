@@ -4,13 +4,14 @@ A plan is a set of moves in no fixed order, among VMs that are alike. So the net
 one VM and one destination: the loss is -log of the probability it gives to any VM of the plan's
 remaining moves (or one of the same flavor on the same node), and then to any destination the plan
 has for that flavor. States come from plans replayed in random and greedy orders, and from the
-policy's own play, with new plans made there (DAgger, Ross et al. 2011).
+policy's own play, with new plans made there (DAgger, Ross et al. 2011). The value learns what the
+rest of the replay gained.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...envs.vm_rescheduling.dynamics import State, Static, make_static
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
-from ..batches import pad, stack, step
+from ..batches import Losses, descend, pad, returns, stack, value_error
 from ..recipe import ImitationPass
 from .network import RelationalPolicy
 from .playing import Player, take_weights
@@ -34,10 +35,12 @@ class Sample:
     Attributes:
         observation: key -> array, as the environment returned it.
         good: int8 [N]; 1 for actions that follow the plan.
+        to_come: discounted sum of the rewards from here to the end of the replay.
     """
 
     observation: dict[str, np.ndarray]
     good: np.ndarray
+    to_come: float
 
 
 def lessons(imitation: ImitationPass[RelationalPolicy, Cluster]) -> list[Sample]:
@@ -56,15 +59,19 @@ def lessons(imitation: ImitationPass[RelationalPolicy, Cluster]) -> list[Sample]
             moves = int(rng.integers(len(plies) // 2 + 1))
             start = after(cluster, plies[: 2 * moves])
         plan = plan_of(start)
-        replay = list(demonstrate(start, plan, bool(rng.random() < 0.5), rng))
+        replay = demonstrate(start, plan, bool(rng.random() < 0.5), rng, imitation.discount)
         samples += [replay[i] for i in rng.permutation(len(replay))[:LESSONS_A_PLAN]]
     return samples
 
 
 def demonstrate(
-    cluster: Cluster, plan: np.ndarray, greedy: bool, rng: np.random.Generator
-) -> Iterator[Sample]:
-    """Replay a plan's moves in another order.
+    cluster: Cluster,
+    plan: np.ndarray,
+    greedy: bool,
+    rng: np.random.Generator,
+    discount: float = 1.0,
+) -> list[Sample]:
+    """Replay a plan's moves in another order, and return a sample for every ply.
 
     Args:
         cluster: the instance.
@@ -72,37 +79,41 @@ def demonstrate(
         greedy: whether to play the legal move that opens most 16-core slots first; else a random
             one.
         rng: source of the order.
-
-    Yields:
-        A sample for every ply.
+        discount: of the rewards to come.
     """
     static = make_static(cluster)
     env = VMReschedulingEnv(cluster)
     observation, _ = env.reset(options={"instance": cluster})
     moves = plan.reshape(-1, 2)
     left = list(range(len(moves)))
+    seen: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
+    rewards: list[float] = []
     ended = False
     while left and not ended:
         legal = [i for i in left if env.destination_mask(int(moves[i, 0]))[moves[i, 1]]]
         if not legal:
-            return
+            break
         state = env.state
         good = np.zeros(env.n_actions, np.int8)
         good[_alike(static.vm_flavor, static.flavor_nodes, state, moves[legal, 0])] = 1
-        yield Sample(observation, good & observation["action_mask"])
+        seen.append((observation, good & observation["action_mask"]))
         order = rng.permutation(legal)
         chosen = int(order[0])
         if greedy:
             gains = [slots_gained(static, state, *map(int, moves[i])) for i in order]
             chosen = int(order[int(np.argmax(gains))])
         vm, dest = map(int, moves[chosen])
-        observation, *_ = env.step(vm)
+        observation, gained, *_ = env.step(vm)
+        rewards.append(gained)
         good = np.zeros(env.n_actions, np.int8)
         same = static.vm_flavor[moves[left, 0]] == static.vm_flavor[vm]
         good[moves[left, 1][same]] = 1
-        yield Sample(observation, good & observation["action_mask"])
-        observation, _, ended, _, _ = env.step(dest)
+        seen.append((observation, good & observation["action_mask"]))
+        observation, gained, ended, _, _ = env.step(dest)
+        rewards.append(gained)
         left.remove(chosen)
+    to_come = returns(rewards, discount).tolist()
+    return [Sample(*one, gain) for one, gain in zip(seen, to_come, strict=True)]
 
 
 def after(cluster: Cluster, plies: np.ndarray) -> Cluster:
@@ -156,19 +167,21 @@ def slots_gained(static: Static, state: State, vm: int, dest: int) -> int:
     return gain
 
 
-def loss_of(network: RelationalPolicy, samples: Sequence[Sample]) -> Tensor:
-    """Return the mean of -log P(any good action) over samples.
+def losses_of(network: RelationalPolicy, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Return the mean of -log P(any good action) over samples, and the values' squared error.
 
     Args:
         network: the policy.
         samples: may differ in padding.
     """
     observation = stack([sample.observation for sample in samples])
-    logits = network.logits(network.encode(observation), observation)
+    encoded = network.encode(observation)
+    logits = network.logits(encoded, observation)
     n_actions = logits.shape[1]
     good = torch.from_numpy(np.stack([pad(s.good, n_actions) for s in samples])) > 0
     log_p = logits.log_softmax(dim=1)
-    return -torch.where(good, log_p, torch.full_like(log_p, -1e9)).logsumexp(dim=1).mean()
+    by_policy = -torch.where(good, log_p, torch.full_like(log_p, -1e9)).logsumexp(dim=1).mean()
+    return by_policy, value_error(network.value(encoded), [s.to_come for s in samples])
 
 
 def imitate(
@@ -177,8 +190,8 @@ def imitate(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-) -> float:
-    """Train one pass and return the mean loss of its batches.
+) -> Losses:
+    """Train one pass and return the means of "loss", the policy's, and "value_loss".
 
     Args:
         network: the policy.
@@ -187,12 +200,13 @@ def imitate(
         batch_size: samples per gradient step; those of a batch have about the same size.
         rng: source of the batches and their order.
     """
-    total = []
+
+    def loss_of(batch: Sequence[Sample]) -> tuple[Tensor, Losses]:
+        by_policy, by_value = losses_of(network, batch)
+        return by_policy + by_value, {"loss": by_policy.item(), "value_loss": by_value.item()}
+
     # Neighbors in size share a batch, so that little of it is padding.
     order = sorted(rng.permutation(len(samples)), key=lambda i: len(samples[i].good) // 200)
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-    for row in rng.permutation(len(batches)):
-        loss = loss_of(network, [samples[i] for i in batches[row]])
-        step(network, optimizer, loss)
-        total.append(loss.item())
-    return float(np.mean(total)) if total else 0.0
+    in_turn = [batches[row] for row in rng.permutation(len(batches))]
+    return descend(network, samples, optimizer, in_turn, loss_of)

@@ -24,7 +24,7 @@ from ...core.errors import InstanceError
 from ...datasets.vm_rescheduling.generator import generate
 from ...datasets.vm_rescheduling.instance import Cluster
 from ...methods.vm_rescheduling.pricing import Nodes, Prices, first_prices, make_nodes, slope
-from ..batches import one_pass
+from ..batches import Losses, one_pass
 from ..recipe import ImitationPass, Recipe
 
 PMS_DRAWN, EXITS_DRAWN = (12, 350), (0.01, 0.2)  # ranges of the clusters sampled for training
@@ -178,7 +178,7 @@ def descend(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     rng: np.random.Generator,
-) -> float:
+) -> Losses:
     """Train one pass by gradient descent on the bound L per move.
 
     Args:
@@ -189,10 +189,10 @@ def descend(
         rng: source of the order of the samples.
 
     Returns:
-        The mean of L / mnl over the samples, in slots per move.
+        "loss": the mean of L / mnl over the samples, in slots per move.
     """
 
-    def loss_of(batch: Sequence[Lesson]) -> tuple[Tensor, float]:
+    def loss_of(batch: Sequence[Lesson]) -> tuple[Tensor, Losses]:
         loss, bounds = torch.zeros(()), 0.0
         for lesson in batch:
             prices = network(lesson.graph)
@@ -200,7 +200,7 @@ def descend(
             slope_of = torch.as_tensor(downhill, dtype=torch.float32)
             loss = loss + (prices * slope_of).sum() / (lesson.mnl * len(batch))
             bounds += bound / lesson.mnl
-        return loss, bounds / len(batch)
+        return loss, {"loss": bounds / len(batch)}
 
     return one_pass(network, samples, optimizer, batch_size, rng, loss_of)
 

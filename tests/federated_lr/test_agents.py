@@ -85,7 +85,7 @@ def test_imitation_makes_the_lessons_likelier() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     rng = np.random.default_rng(0)
     losses = [imitate_choices(network, samples, optimizer, 8, rng) for _ in range(8)]
-    assert losses[-1] < losses[0]
+    assert losses[-1]["loss"] < losses[0]["loss"]
 
 
 @pytest.mark.parametrize("player", PLAYERS)

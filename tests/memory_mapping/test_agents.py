@@ -172,7 +172,7 @@ def test_imitation_makes_the_plan_likelier() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     rng = np.random.default_rng(0)
     losses = [imitate_choices(network, samples, optimizer, 16, rng) for _ in range(6)]
-    assert losses[-1] < losses[0]
+    assert losses[-1]["loss"] < losses[0]["loss"]
 
 
 def test_lessons_of_two_contenders_on_one_program_differ() -> None:

@@ -18,9 +18,14 @@ from sysopt_gym.agents.checkpoints import Card, save_policy
 from sysopt_gym.agents.muzero.forest import SearchSettings
 from sysopt_gym.agents.recipe import ImitationPass
 from sysopt_gym.agents.sequence_design import players, playing
-from sysopt_gym.agents.sequence_design.imitation import imitate, imitate_measured, lessons
+from sysopt_gym.agents.sequence_design.imitation import (
+    Sample,
+    imitate,
+    imitate_measured,
+    lessons,
+)
 from sysopt_gym.agents.sequence_design.lookahead import Lookahead
-from sysopt_gym.agents.sequence_design.network import SequencePolicy
+from sysopt_gym.agents.sequence_design.network import Encoded, SequencePolicy
 from sysopt_gym.agents.sequence_design.players import (
     ALPHAZERO,
     PPO,
@@ -39,7 +44,7 @@ from sysopt_gym.envs.sequence_design.dynamics import feasible
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.plan import designs_of
 from sysopt_gym.envs.sequence_design.problem import PROBLEM
-from sysopt_gym.envs.sequence_design.proxy import fit_proxy
+from sysopt_gym.envs.sequence_design.proxy import fit_proxy, reference_proxy
 from sysopt_gym.envs.sequence_design.validate import validate
 from sysopt_gym.methods.sequence_design.pool import Pool
 
@@ -153,7 +158,58 @@ def test_imitation_makes_the_solvers_designs_likelier(tiny_task: Tiny) -> None:
     assert len(samples) == task.batch_size
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     losses = [imitate(network, samples, optimizer, 2, rng) for _ in range(10)]
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
+
+
+def test_the_value_of_imitated_designs_is_the_return_of_the_runs_environment(
+    tiny_task: Tiny,
+) -> None:
+    """Under the run's discount and its pessimism; of one design an episode, or of a batch."""
+    task, rng = tiny_task(5), np.random.default_rng(0)
+    designs = best_offline(task, 3)
+    worths = np.subtract(*(kind * scale for kind, scale in zip(
+        reference_proxy(seal(task)).predict(designs), (1.0, 0.5), strict=True
+    )))  # fmt: skip
+    ahead = 0.9 ** np.arange(task.length - 1, -1, -1)
+    for count, expected in (
+        (1, worths[:, None] * ahead),
+        (2, [worths[0] * ahead + worths[1] * 0.9**task.length * ahead,
+             worths[1] * ahead, worths[2] * ahead]),
+    ):  # fmt: skip
+        told = {"designs": count, "kappa": 0.5}
+        samples = lessons(
+            ImitationPass(0, untrained(), [task], lambda _: designs.ravel(), rng, {}, 0.9, told)
+        )
+        shown = np.stack([sample.to_come.numpy() for sample in samples])
+        assert shown == pytest.approx(np.array(expected), abs=1e-5)
+        spent = np.stack([sample.beside[:, 0].numpy() for sample in samples])
+        assert spent == pytest.approx(np.tile(np.arange(task.length) / task.length, (3, 1)))
+
+
+def test_after_imitation_the_critic_explains_the_returns_of_other_designs(
+    tiny_task: Tiny,
+) -> None:
+    """So that PPO does not start from a random critic."""
+    task, network, rng = tiny_task(5, 60), untrained(), np.random.default_rng(0)
+    taught, others = rng.permutation(task.sequences)[:120].reshape(2, 60, task.length)
+
+    def lessons_of(designs: np.ndarray) -> list[Sample]:
+        alone = {"designs": 1}
+        plan = designs.ravel()
+        return lessons(ImitationPass(0, network, [task], lambda _: plan, rng, {}, 0.99, alone))
+
+    def explained(samples: list[Sample]) -> float:
+        tokens, legal, beside, to_come = map(torch.stack, zip(*samples, strict=True))
+        _, states = playing.log_policy(network, tokens, legal)
+        values = network.value(Encoded(states.flatten(0, 1), beside.flatten(0, 1))).detach()
+        return 1.0 - float(((values - to_come.flatten()) ** 2).mean() / to_come.var())
+
+    learned, unseen = lessons_of(taught), lessons_of(others)
+    assert explained(unseen) < 0.1
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    errors = [imitate(network, learned, optimizer, 10, rng)["value_loss"] for _ in range(14)]
+    assert errors[-1] < 0.5 * errors[0]
+    assert explained(unseen) > 0.2
 
 
 def test_measured_sequences_are_imitated_by_rank(tiny_task: Tiny) -> None:

@@ -17,7 +17,7 @@ from sysopt_gym.agents.vm_rescheduling import playing
 from sysopt_gym.agents.vm_rescheduling.imitation import (
     demonstrate,
     imitate,
-    loss_of,
+    losses_of,
     slots_gained,
 )
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
@@ -168,9 +168,29 @@ def test_imitation_makes_the_plan_likelier() -> None:
     cluster = SETS.load("small:test/0")[0]
     plan = solve_ppo_greedy(cluster, Budget(10.0), 0).actions
     rng = np.random.default_rng(0)
-    samples = list(demonstrate(cluster, plan, True, rng))
-    before = float(loss_of(network, samples).detach())
+    samples = demonstrate(cluster, plan, True, rng)
+    before = losses_of(network, samples)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(5):
         imitate(network, samples, optimizer, 4, rng)
-    assert float(loss_of(network, samples).detach()) < before
+    after = losses_of(network, samples)
+    assert after[0] < before[0] and after[1] < before[1]
+
+
+def test_values_are_what_the_rest_of_the_plan_gains() -> None:
+    cluster = SETS.load("small:test/0")[0]
+    plan = solve_ppo_greedy(cluster, Budget(10.0), 0).actions
+    env = VMReschedulingEnv(cluster)
+    env.reset(seed=0)
+    gained = sum(env.step(ply)[1] for ply in plan.tolist())
+    assert gained > 0
+    whole, discounted = (
+        [s.to_come for s in demonstrate(cluster, plan, True, np.random.default_rng(0), discount)]
+        for discount in (1.0, 0.5)
+    )
+    assert len(whole) == len(plan) and whole[0] == pytest.approx(gained)
+    rewards = -np.diff([*whole, 0.0])
+    halves = 0.5 ** np.arange(len(plan))
+    assert discounted == pytest.approx(
+        [rewards[t:] @ halves[: len(plan) - t] for t in range(len(plan))]
+    )
