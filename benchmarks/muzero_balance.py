@@ -1,4 +1,4 @@
-"""Measure MuZero's gradients of value and policy in the layers that both train.
+"""Measure the gradients of value and policy in the layers that both train, in MuZero's loss.
 
     python -m sysopt_gym.benchmarks.muzero_balance
 
@@ -66,9 +66,9 @@ def norms_in_training(
     Yields:
         After each iteration, the steps played and `shared_norms` of a batch.
     """
-    config, problem = load_config(f"{family}_muzero", {}), load_problem(family)
+    config, problem = load_config(f"{family}_alphazero", {}), load_problem(family)
     weights, _ = load_policy(policy_folder(config.start), problem)
-    section = config.reinforcement["muzero"]
+    section = config.reinforcement["alphazero"]
     found = [one for name in section.instances for one in find_instances(problem, name, {})]
     shown = [problem.contender_view(instance) for instance in found[:instances]]
     network = {
@@ -77,7 +77,7 @@ def norms_in_training(
     settings = dict(section.algorithm)
     settings["training"] = dict(settings["training"]) | {"learning_starts": 1}
     algorithm = build_algorithm(
-        "muzero", problem, {"instances": shown} | section.environment, network, config.seed,
+        "alphazero", problem, {"instances": shown} | section.environment, network, config.seed,
         settings,
     )  # fmt: skip
     try:
@@ -108,7 +108,7 @@ def main(
     """Print the norms of each iteration.
 
     Args:
-        families: families with a configuration of MuZero.
+        families: families with a configuration of AlphaZero.
         iterations: iterations of each.
         instances: how many instances each plays.
     """

@@ -19,8 +19,8 @@ from sysopt_gym.core.registry import load_problem
 
 def module_of(family: str, env: gym.Env[Any, Any]) -> tuple[MuZeroModule, Any]:
     """The module that a family begins with by its configuration, and the settings there."""
-    config = load_config(f"{family}_muzero", {})
-    training = config.reinforcement["muzero"].algorithm["training"]
+    config = load_config(f"{family}_alphazero", {})
+    training = config.reinforcement["alphazero"].algorithm["training"]
     weights, card = load_policy(SHIPPED / config.start, load_problem(family))
     model = {
         "network": FamilyNetwork,
