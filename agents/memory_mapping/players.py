@@ -8,6 +8,7 @@ the folder of a policy that PPO, AlphaZero or imitation trained in place of the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import DROP
 from ...envs.memory_mapping.problem import PROBLEM
-from ...methods.memory_mapping import greedy, msa
+from ...methods.memory_mapping import greedy, msa, threshold
 from ...methods.memory_mapping.best import Best
-from ...methods.memory_mapping.local_search import improve, search
+from ...methods.memory_mapping.local_search import improve
 from ...methods.memory_mapping.long import LONG, NEVER, play_within
 from ...methods.memory_mapping.wishes import wishes_of
 from ..checkpoints import SHIPPED, kept_by_content, load_network
@@ -31,10 +32,20 @@ PPO, ALPHAZERO = SHIPPED / "memory_mapping_ppo", SHIPPED / "memory_mapping_alpha
 TEMPERATURES = (0.5, 0.3, 1.0, 0.7)  # the samples take turns at these
 RESERVE_S = 0.005  # kept back for returning the plan
 MSA_SHARE = 0.3  # share of the seconds for XLA's assignment
-POLICY_SHARE = 0.5  # of the seconds; what the first plan has not decided by then is in slow memory
+# Of the seconds; what the policy has not decided of its first plan by then is in slow memory. The
+# second is of programs of more than LONG decisions.
+POLICY_SHARE, LONG_SHARE = 0.8, 0.5
 SAMPLES_SHARE = 0.1  # share of the seconds for sampling plans to start from
 MOST_SAMPLES = 48
 STARTS = 4  # samples that local search starts from
+# Of `agent`: shares of the seconds for the sweep where it has more than SWEEP_S, and where not; the
+# most seconds that asking the policy may take, for each decision and as a share of those left; the
+# least seconds for a race of several starts; how many askings must fit in those
+# left for the policy to guide.
+LONG_SWEEP, SWEEP, SWEEP_S = 0.05, 0.1, 0.005
+DECISION_S, ASKING = 16e-6, 0.8
+RACE_S, MOST_ASKED = 0.06, 12.0
+AGENT_RESERVE_S = 0.0015
 ROOTS, SIMULATIONS = 4, 32  # searches at once; simulations of each
 # Mean of how much worse an accepted plan may be, as a share of the all-slow time; in turns.
 HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)
@@ -70,7 +81,7 @@ def solve_ppo(instance: Program, budget: Budget, seed: int, policy: Path = PPO) 
     rng = np.random.default_rng(seed)
     player = Player(instance, load_weights(policy))
     best, plan, slowest = NEVER, np.full(len(player.fixed), DROP, np.int64), 0.0
-    until = POLICY_SHARE * budget.seconds
+    until = _asked_until(player, clock)
     while best == NEVER or not (clock.expired or clock.remaining < RESERVE_S + slowest):
         began = clock.elapsed
         time = player.play_within(clock, until, _temperature(clock.evaluations), rng)
@@ -80,7 +91,7 @@ def solve_ppo(instance: Program, budget: Budget, seed: int, policy: Path = PPO) 
         if time < best:
             best, plan = time, player.state.actions.copy()
             clock.incumbent(plan)
-        slowest = max(slowest, clock.elapsed - began)
+        slowest, until = max(slowest, clock.elapsed - began), np.inf
     return clock.solution(plan)
 
 
@@ -145,11 +156,12 @@ def _seconds_of_a_look(player: Player, clock: Clock, plan: np.ndarray) -> float:
 
 
 def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = ALPHAZERO) -> Solution:
-    """Plan by local search from sampled plans and XLA's assignment, with changes where the policy
-    would choose otherwise.
+    """Plan by local search from a threshold sweep, sampled plans and XLA's assignment, with changes
+    where the policy would choose otherwise.
 
-    In programs of more than LONG decisions the changes are anywhere, and local search starts from
-    the best of XLA's assignment, the sampled and the greedy plans.
+    The cheapest plans come first: XLA's assignment and the sweep. The policy is asked where there
+    are seconds for that. In programs of more than LONG decisions the changes are anywhere, and
+    local search starts from the best of XLA's assignment, the sampled and the greedy plans.
 
     Args:
         instance: the program.
@@ -160,32 +172,45 @@ def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = ALP
     Returns:
         The best plan met.
     """
-    clock = budget.start()
+    clock = _shortened(budget).start()
     rng = np.random.default_rng(seed)
     player = Player(instance, load_weights(policy))
     assigned = msa.assign(player.static, clock, MSA_SHARE * budget.seconds)
+    best = Best(instance, clock, player.static)
+    best.try_wishes(assigned)
     if len(assigned) > LONG:
-        best = Best(instance, clock)
-        best.try_wishes(assigned)
         for time, plan in _samples(player, clock, rng)[:STARTS]:
             best.take(time, plan)
         greedy.search(best)
         improve(best, seed)
         return clock.solution(best.plan)
-    began = clock.elapsed
-    starts = [wishes_of(plan) for _, plan in _samples(player, clock, rng)[:STARTS]]
-    asking_s = (clock.elapsed - began) / max(1, clock.evaluations)
-    starts.append(assigned)
+    starts, asking_s = [assigned], DECISION_S * len(assigned)
+    if asking_s < ASKING * clock.remaining and not clock.expired:
+        began, plays = clock.elapsed, clock.evaluations
+        samples = _samples(player, clock, rng, best)[:STARTS]
+        starts = [*(wishes_of(plan) for _, plan in samples), assigned]
+        asking_s = (clock.elapsed - began) / max(1, clock.evaluations - plays)
+    seconds = clock.budget.seconds
+    threshold.search(best, max(LONG_SWEEP * seconds, min(SWEEP_S, SWEEP * seconds)), coarse=True)
+    is_quick = clock.remaining < RACE_S  # to try the starts again would take too long
 
     def doubts(plan: np.ndarray) -> np.ndarray:
-        if clock.remaining < asking_s:
+        if clock.remaining < MOST_ASKED * asking_s:
             return np.ones(len(plan))
         return player.doubts(plan) + LEAST_DOUBT
 
-    asked = clock.elapsed
-    return clock.finish_with(
-        search(instance, clock.remaining_budget().start(), seed, starts, doubts), asked
-    )
+    improve(best, seed, starts=() if is_quick else starts, guide=doubts)
+    return clock.solution(best.plan)
+
+
+def _shortened(budget: Budget) -> Budget:
+    """Return a budget that ends earlier, by what returning a plan and a last play take."""
+    return replace(budget, seconds=budget.seconds - min(AGENT_RESERVE_S, 0.1 * budget.seconds))
+
+
+def _asked_until(player: Player, clock: Clock) -> float:
+    """Return the seconds of the clock until which the policy may be asked for a first plan."""
+    return (LONG_SHARE if len(player.fixed) > LONG else POLICY_SHARE) * clock.budget.seconds
 
 
 def _temperature(count: int) -> float:
@@ -194,9 +219,15 @@ def _temperature(count: int) -> float:
 
 
 def _samples(
-    player: Player, clock: Clock, rng: np.random.Generator
+    player: Player, clock: Clock, rng: np.random.Generator, best: Best | None = None
 ) -> list[tuple[int, np.ndarray]]:
     """Sample different plans, that of the likeliest choices among them.
+
+    Args:
+        player: plays.
+        clock: the run's.
+        rng: source of the samples.
+        best: takes the plans as they come.
 
     Returns:
         Their times, ps, and the plans, int64 [D]; the best first.
@@ -205,12 +236,13 @@ def _samples(
     for count in range(MOST_SAMPLES):
         if count and (clock.expired or clock.elapsed > SAMPLES_SHARE * clock.budget.seconds):
             break
-        until = POLICY_SHARE * clock.budget.seconds
-        time = player.play_within(clock, until, _temperature(count), rng)
+        time = player.play_within(clock, _asked_until(player, clock), _temperature(count), rng)
         clock.evaluations += 1
         if time == NEVER:
             break
         plans[player.state.actions.tobytes()] = time, player.state.actions.copy()
+        if best is not None:
+            best.take(time, player.state.actions)
     if not plans:
         return [(player.static.all_slow, np.full(len(player.fixed), DROP, np.int64))]
     return sorted(plans.values(), key=lambda pair: pair[0])

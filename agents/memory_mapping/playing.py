@@ -47,7 +47,7 @@ from ...methods.memory_mapping.wishes import choose
 from ..layers import Layer, affine, relu, take_layer
 from .network import ACTIONS, CHANNELS, HEADS, PATCH, PATCHES, DecisionPolicy
 
-SLICE = 500  # decisions between two looks at the clock
+SLICE = 100  # decisions between two looks at the clock; a millisecond or two
 UNLIMITED_S = 1e9
 
 

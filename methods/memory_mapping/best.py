@@ -30,6 +30,7 @@ class Best:
     Args:
         program: the program.
         clock: counts evaluations (plans played) and records incumbents.
+        static: `planning_static` of the program, where it has been made already.
 
     Attributes:
         static: the program as arrays.
@@ -38,8 +39,8 @@ class Best:
         time: the plan's, ps.
     """
 
-    def __init__(self, program: Program, clock: Clock) -> None:
-        self.static = planning_static(program)
+    def __init__(self, program: Program, clock: Clock, static: Static | None = None) -> None:
+        self.static = planning_static(program) if static is None else static
         self.state = make_state(self.static)
         self.clock = clock
         self.plan = np.full(len(self.static.dec_instr), DROP, np.int64)

@@ -40,9 +40,10 @@ GIVEN_START_SHARE = 0.05  # the same if plans to start from are given
 RACE_SHARE = 0.4  # share of the time for choosing among several starts
 GUIDED = 0.65  # share of the changes that a guide places
 MARKS, FEW_MARKS = 16, 4  # saved states along the plan; along a long one
-LONG_PLAY_S = 1e-6  # most seconds that a play takes, for each decision of a long plan
-LONG_SETUP_S = 4e-6  # the same of the saved states
+PLAY_S = 1e-6  # most seconds that a play takes, for each decision of the plan
+SETUP_S = 4e-6  # the same of the saved states
 ROUND_S = 0.004  # seconds between looks at the clock
+LEFT = 0.5  # of the seconds left, before the next look: plays do not all take as long
 MOST_PLAYS = 4096  # between two looks at the clock
 HEATS = (0.0, 3e-4, 1e-4, 1e-3, 3e-5)  # temperature of each round, as a share of the all-slow time
 PERIOD = 1500  # plays in a round; the next begins from the best plan
@@ -153,13 +154,12 @@ def _follow(
     """Continue a search for `seconds` and at most `most` plays."""
     clock, static = best.clock, best.static
     until, last = clock.elapsed + seconds, trail.played + most
-    marks, reserve = MARKS, 0.0
+    marks, reserve = MARKS, PLAY_S * len(trail.plan)
+    if min(clock.remaining, seconds) < SETUP_S * len(trail.plan) + reserve:
+        return
     if len(trail.plan) > LONG:
         # Changes that lead to dead ends are not kept, as going back takes too long.
         static, marks = without_rewinds(static), FEW_MARKS
-        reserve = LONG_PLAY_S * len(trail.plan)
-        if min(clock.remaining, seconds) < LONG_SETUP_S * len(trail.plan) + reserve:
-            return
     rows = np.stack([pack(static)] * (2 * marks))
     plays, current, odds, time = 1, np.zeros(0, np.int8), np.zeros(0), 0
     trial = np.zeros(len(trail.plan), np.int8)
@@ -186,8 +186,9 @@ def _follow(
         if reached < trail.time:
             trail.time, trail.plan = int(reached), plan
             best.take(trail.time, plan)
-        pace = (clock.elapsed - before) / plays
-        plays = int(min(MOST_PLAYS, max(1.0, ROUND_S / max(pace, 1e-7))))
+        pace = max((clock.elapsed - before) / plays, 1e-7)
+        left = LEFT * min(clock.remaining - reserve, until - clock.elapsed)
+        plays = int(min(MOST_PLAYS, max(1.0, min(ROUND_S, left) / pace)))
 
 
 @njit(cache=True)

@@ -5,7 +5,9 @@ agents hand over is feasible.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from sysopt_gym.agents.memory_mapping.players import (
 )
 from sysopt_gym.agents.memory_mapping.recipe import score
 from sysopt_gym.agents.recipe import ImitationPass
+from sysopt_gym.core import budget as core_budget
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.registry import load_contender
@@ -38,6 +41,7 @@ from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
 from sysopt_gym.envs.memory_mapping.problem import PROBLEM
 from sysopt_gym.envs.memory_mapping.validate import validate
 from sysopt_gym.methods.memory_mapping.wishes import play_wishes
+from sysopt_gym.solvers.memory_mapping import threshold
 
 SEEDS = st.integers(0, 2**20)
 PLAYERS = (solve_agent, solve_alphazero, solve_ppo)
@@ -153,6 +157,44 @@ def test_incumbents_get_better_and_end_with_the_answer(solve: Any) -> None:
     assert np.array_equal(solution.incumbents[-1].actions, solution.actions)
     times = [i.seconds for i in solution.incumbents]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.03])
+def test_agent_keeps_a_compilers_budget_and_is_not_far_behind_the_sweep(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seconds of this thread, so that other jobs of the machine do not count.
+    monkeypatch.setattr(core_budget, "time", SimpleNamespace(perf_counter=time.thread_time))
+    programs = SETS.load("synthetic:val")
+    for program in programs:
+        for solve in (solve_agent, threshold.solve):
+            solve(program, Budget(0.1), 0)
+    took, ours, theirs = [], [], []
+    for program in programs:
+        began = time.thread_time()
+        plan = solve_agent(program, Budget(seconds), 0).actions
+        took.append(time.thread_time() - began)
+        ours.append(validate(program, plan, World()).objective)
+        swept = threshold.solve(program, Budget(seconds), 0).actions
+        theirs.append(validate(program, swept, World()).objective)
+    # Once in a while the system takes its part of the seconds.
+    assert np.median(took) <= seconds and sorted(took)[-2] <= 1.05 * seconds
+    assert np.mean(ours) >= np.mean(theirs) - 0.02
+
+
+def test_every_sample_of_ppo_after_the_first_is_the_policys_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = []
+    play_within = playing.Player.play_within
+
+    def watched(self: Any, clock: Any, until: float, *rest: Any) -> int:
+        limits.append(until)
+        return play_within(self, clock, until, *rest)
+
+    monkeypatch.setattr(playing.Player, "play_within", watched)
+    solve_ppo(SETS.load("small:test/0")[0], Budget(60.0, evaluations=5), 0)
+    assert len(limits) == 5 and limits[0] < 60.0 and set(limits[1:]) == {np.inf}
 
 
 @pytest.mark.parametrize("solve", [solve_alphazero, solve_ppo])
