@@ -1,4 +1,4 @@
-"""Many environments FederatedLREnv stepped together: all their clients in one computation."""
+"""Many environments FederatedLREnv stepped together, alike ones in one computation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from gymnasium.vector import AutoresetMode
 from ...datasets.federated_lr.instance import Federation
 from ..base import Observation
 from ..vector import FamilyVectorEnv
-from .alike import check_alike
-from .dynamics import make_dynamics
 from .env import FederatedLREnv, reward_of
 from .forms import order_of
 from .grid import mask_of
+from .groups import Groups
 from .objective import score
 from .observation import Observer
 from .render import frame
@@ -44,12 +43,11 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
     ## Arguments
     num_envs: N. instances (by default the first of small:test), form, server, settings, device: as
     of the single environment. autoreset_mode: one of the above. render_mode: "rgb_array", a picture
-    of each lane. The federations must be alike in model, classes, shape of a row, participants,
-    local steps and batch size.
+    of each lane. Federations that are alike in model, classes, shape of a row, participants, local
+    steps and batch size train in one computation; others, side by side.
 
     Raises:
         SettingError: form orders, or an argument that cannot be used.
-        InstanceError: federations that are not alike.
     """
 
     forms = ("grid", "continuous")
@@ -67,17 +65,12 @@ class FederatedLRVectorEnv(FamilyVectorEnv[Federation]):
     ) -> None:
         single = FederatedLREnv(instances, form, server, settings, device, render_mode)
         super().__init__(single, num_envs, autoreset_mode)
-        for other in self.instances[1:]:
-            check_alike(self.instances[0], other)
         self.server = server
-        self.dynamics = make_dynamics([self.instances[0]] * num_envs, device)
+        self.dynamics = Groups([self.instances[0]] * num_envs, device)
         self._observer = Observer(num_envs)
         # By round, of each lane's episode.
         self._accuracies: list[list[float]] = [[] for _ in range(num_envs)]
         self._traces: list[list[dict[str, Any]]] = [[] for _ in range(num_envs)]  # for pictures
-
-    def _check_fits(self, instance: Federation) -> None:
-        check_alike(self.instances[0], instance)
 
     def _begin(self, lanes: np.ndarray, seeds: Sequence[int | None]) -> None:
         for lane, seed in zip(lanes.tolist(), seeds, strict=True):

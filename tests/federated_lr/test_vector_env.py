@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError, UnknownNameError
+from sysopt_gym.core.errors import IllegalActionError, SettingError, UnknownNameError
 from sysopt_gym.datasets.federated_lr.instance import CURVE, Federation, make_federation
+from sysopt_gym.datasets.federated_lr.splits import SETS as FEDERATIONS
+from sysopt_gym.envs.federated_lr.alike import kind_of
 from sysopt_gym.envs.federated_lr.grid import STAY
 from sysopt_gym.envs.federated_lr.vector_env import FederatedLRVectorEnv
 
@@ -145,8 +149,8 @@ def test_a_federation_given_at_reset_is_played_by_all_lanes(world: World) -> Non
     env = make("vector_entry_point", 3, instances=world())
     _, infos = env.reset(seed=[1, None, 3], options={"instance": world("logistic", 5, rounds=9)})
     assert (infos["rounds"] == 9).all()
-    with pytest.raises(InstanceError, match="play it apart"):
-        env.reset(options={"instance": world("mlp")})
+    _, infos = env.reset(options={"instance": world("mlp", rounds=7)})
+    assert (infos["rounds"] == 7).all()
     with pytest.raises(SettingError, match="2 seeds for 3 lanes"):
         env.reset(seed=[1, 2])
     with pytest.raises(UnknownNameError, match="reset option"):
@@ -168,9 +172,57 @@ def test_arguments_that_cannot_be_used_are_refused(
         FederatedLRVectorEnv(**({"instances": world()} | arguments))
 
 
-def test_federations_that_are_not_alike_are_refused(world: World) -> None:
-    with pytest.raises(InstanceError, match="play it apart"):
-        FederatedLRVectorEnv(2, (world(), world(batch_size=2)))
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_lanes_of_training_are_single_environments_though_no_two_need_be_alike(mode: str) -> None:
+    every = FEDERATIONS.load("mixed:train")
+    unlike = {kind_of(one): replace(one, rounds=3) for one in every}.values()
+    some = [*unlike][:5]
+    assert len(some) == 5, "else this test could not fail"
+    arguments = {"instances": some}
+    together = make("vector_entry_point", 6, **arguments, autoreset_mode=mode)
+    apart = make("sync", 6, **arguments, vector_kwargs={"autoreset_mode": AutoresetMode(mode)})
+    together.action_space.seed(0)
+    observation, infos = together.reset(seed=3)
+    theirs = apart.reset(seed=3)
+    assert_same(observation, theirs[0])
+    assert_same(infos, theirs[1])
+    played: list[set[str]] = [set() for _ in range(6)]
+    ends = np.zeros(6, np.int64)
+    for _ in range(20):
+        for lane, instance in enumerate(together.unwrapped.instances_now):
+            played[lane].add(instance.name)
+        actions = together.action_space.sample()
+        observation, *ours = together.step(actions)
+        theirs = apart.step(actions)
+        assert_same(observation, theirs[0])
+        assert np.allclose(ours[0], theirs[1], rtol=1e-6, atol=1e-9)
+        assert (ours[1] == theirs[2]).all()
+        for key in ("objective", "step", "alpha", "validation_loss"):
+            assert np.allclose(ours[-1][key], theirs[-1][key], rtol=ROUGH, atol=1e-9), key
+        ends += ours[1]
+    assert (ends >= 3).all() and max(map(len, played)) > 2
+    now = {kind_of(one) for one in together.unwrapped.instances_now}
+    assert set(together.unwrapped.dynamics._kinds) == now, "what no lane plays is not kept"
+
+
+def test_a_copy_of_unlike_lanes_plays_on_alike(world: World) -> None:
+    env = make("vector_entry_point", 4, instances=(world(), world("mlp"), world(batch_size=2)))
+    env.reset(seed=1)
+    env.step(np.full(4, STAY))
+    for twin in (copy.deepcopy(env), pickle.loads(pickle.dumps(env))):
+        after, again = twin.step(np.full(4, STAY)), copy.deepcopy(env).step(np.full(4, STAY))
+        assert_same(after[0], again[0])
+        assert_same(after[-1], again[-1])
+
+
+def test_alike_lanes_are_one_computation(world: World) -> None:
+    env = make("vector_entry_point", 4, instances=(world(), world(seed=1)))
+    env.reset(seed=0)
+    (room,) = env.unwrapped.dynamics._kinds.values()
+    together = []
+    room.step = lambda orders, lanes: together.append(lanes.tolist())
+    env.step(np.full(4, STAY))
+    assert together == [[0, 1, 2, 3]]
 
 
 def test_no_step_is_taken_before_the_first_reset(world: World) -> None:
