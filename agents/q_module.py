@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..core.errors import SettingError
 from .network import MASKED
-from .rl_module import NetworkModule
+from .rl_module import NetworkModule, reaching_all
 
 QF_PREDS, QF_NEXT_PREDS = "qf_preds", "qf_next_preds"
 QF_TARGET_NEXT_PREDS = "qf_target_next_preds"
@@ -92,7 +92,7 @@ class QModule(NetworkModule, QNetAPI):
         seen = {Columns.OBS: batch[Columns.OBS]}
         following = {Columns.OBS: batch[Columns.NEXT_OBS]}
         predictions = {
-            QF_PREDS: self.compute_q_values(seen)[QF_PREDS],
+            QF_PREDS: reaching_all(self.compute_q_values(seen)[QF_PREDS], self.network),
             QF_TARGET_NEXT_PREDS: self.forward_target(following)[QF_PREDS],
         }
         if self.model_config["double_q"]:

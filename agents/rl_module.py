@@ -27,6 +27,22 @@ from .recipe import recipe_for
 from .room import rows_of_a_pass
 
 
+def reaching_all(outputs: Tensor, network: nn.Module) -> Tensor:
+    """Return outputs whose gradient reaches every parameter of their network, where there are
+    several learners; it is 0 where it did not.
+
+    Learners wait for each other's gradient of every parameter, also of one that the loss has no use
+    for: the edits of sequences that are constructed, the value in BC, the actions in a critic.
+
+    Args:
+        outputs: float32 of any shape.
+        network: the network that they come from.
+    """
+    if not torch.distributed.is_initialized():
+        return outputs
+    return outputs + 0.0 * sum(part.sum() for part in network.parameters())
+
+
 class NetworkModule(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
     """Base of the RLlib modules of a recipe's network.
 
@@ -94,7 +110,9 @@ class PolicyModule(NetworkModule, ValueFunctionAPI):
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         encoded = self.network.encode(batch[Columns.OBS])
-        return self._outputs(batch, taken(batch), encoded) | {Columns.EMBEDDINGS: encoded}
+        outputs = self._outputs(batch, taken(batch), encoded)
+        inputs = reaching_all(outputs[Columns.ACTION_DIST_INPUTS], self.network)
+        return {Columns.ACTION_DIST_INPUTS: inputs, Columns.EMBEDDINGS: encoded}
 
     def _outputs(
         self, batch: dict[str, Any], choose: Choose, encoded: Any = None

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..core.errors import SettingError
 from .distributions import SquashedGaussian
 from .recipe import recipe_for
+from .rl_module import reaching_all
 
 
 class SACModule(DefaultSACTorchRLModule):
@@ -74,7 +75,8 @@ class _Actor(nn.Module):
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         observation = batch[Columns.OBS]
         encoded = self.network.encode(observation)
-        return {ENCODER_OUT: self.network.logits(encoded, observation)}
+        inputs = self.network.logits(encoded, observation)
+        return {ENCODER_OUT: reaching_all(inputs, self.network)}
 
 
 class _Critic(nn.Module):
@@ -85,7 +87,7 @@ class _Critic(nn.Module):
         self.network: Any = network
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        context = self.network.encode(batch[Columns.OBS]).context
+        context = reaching_all(self.network.encode(batch[Columns.OBS]).context, self.network)
         return {ENCODER_OUT: torch.cat([context, batch[Columns.ACTIONS]], dim=-1)}
 
 
