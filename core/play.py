@@ -21,6 +21,7 @@ from .solution import Incumbent, Played, Solution
 
 # Enough for a search to run all of its code on a warm-up instance.
 WARM_UP_S, WARM_UP_EVALUATIONS = 1.0, 1000
+LEAST_WARM_UP_S = 0.3  # loading compiled code takes longer than a budget of milliseconds
 MOST_WARM_UPS = 6
 
 _warm: set[tuple[str, Entry]] = set()
@@ -84,9 +85,10 @@ def warm_up(contender: Contender, problem: Problem[Any], seconds: float) -> None
     Args:
         contender: a contender of any role and form.
         problem: its family.
-        seconds: wall-clock budget of the runs to come; a run here takes at most WARM_UP_S.
+        seconds: wall-clock budget of the runs to come; a run here takes about as many, from
+            LEAST_WARM_UP_S to WARM_UP_S at most.
     """
-    budget = Budget(min(WARM_UP_S, seconds), WARM_UP_EVALUATIONS)
+    budget = Budget(min(WARM_UP_S, max(LEAST_WARM_UP_S, seconds)), WARM_UP_EVALUATIONS)
     for _ in range(MOST_WARM_UPS):
         began = time.perf_counter()
         run(contender, problem, Task(problem.warm_up_instance(), budget, 0, 0))

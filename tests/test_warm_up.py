@@ -13,7 +13,7 @@ import gc, sys
 from numba.core.dispatcher import Dispatcher
 from sysopt_gym.core import registry
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.core.play import WARM_UP_S, warm_up
+from sysopt_gym.core.play import warm_up
 
 def compiled():
     functions = [one.py_func for one in gc.get_objects() if isinstance(one, Dispatcher)]
@@ -24,9 +24,9 @@ def compiled():
         if function.__module__.startswith("sysopt_gym")
     }
 
-family, name, instances = sys.argv[1:]
+family, name, instances, seconds = sys.argv[1:]
 problem, contender = registry.load_problem(family), registry.load_contender(family, name)
-warm_up(contender, problem, WARM_UP_S)
+warm_up(contender, problem, float(seconds))
 before = compiled()
 contender.object(problem.contender_view(problem.sets.load(instances)[0]), Budget(2.0), 0)
 print("compiled late:", sorted({function for _, function, _ in compiled() - before}))
@@ -35,18 +35,19 @@ print("compiled late:", sorted({function for _, function, _ in compiled() - befo
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("family", "name", "instances"),
+    ("family", "name", "instances", "seconds"),
     [
-        ("vm_rescheduling", "agent", "small:test"),
-        ("memory_mapping", "agent", "small:test"),
-        ("memory_mapping", "alphazero", "small:test"),
-        ("sequence_design", "agent", "ehrlich:small"),
-        ("sequence_design", "alphazero", "ehrlich:small"),
+        ("memory_mapping", "agent", "small:test", "0.01"),
+        ("vm_rescheduling", "agent", "small:test", "1"),
+        ("memory_mapping", "agent", "small:test", "1"),
+        ("memory_mapping", "alphazero", "small:test", "1"),
+        ("sequence_design", "agent", "ehrlich:small", "1"),
+        ("sequence_design", "alphazero", "ehrlich:small", "1"),
     ],
 )
 def test_after_the_warm_up_nothing_is_left_to_compile(
-    family: str, name: str, instances: str
+    family: str, name: str, instances: str, seconds: str
 ) -> None:
-    words = [sys.executable, "-c", PLAY, family, name, instances]
+    words = [sys.executable, "-c", PLAY, family, name, instances, seconds]
     told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert told.splitlines()[-1] == "compiled late: []"
