@@ -19,8 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from ..agents.vm_allocation.evolution import World, rejected
-from ..agents.vm_allocation.players import WEIGHTS, load_weights
+from ..agents.vm_allocation.evolution import World
+from ..agents.vm_allocation.players import (
+    WEIGHTS,
+    load_weights,
+    play_by_slots,
+    play_by_worth,
+)
 from ..core import contracts
 from ..core.budget import Budget
 from ..core.play import Task, run
@@ -32,10 +37,12 @@ from ..datasets.vm_allocation.splits import SETS
 from ..envs.host_potential import table_of
 from ..envs.vm_allocation.problem import PROBLEM
 from ..methods.vm_allocation.playing import packed_world, play_table, play_tables
+from ..methods.vm_allocation.rehearsal import best_of
 from ..methods.vm_allocation.slots import TUNED_WEIGHTS, slot_tables
 
 FIRST_STREAM = 2**40  # apart from all sets' and from training's
 T_95 = 1.96
+EPISODE = Budget(60.0)  # of an episode, in which `agent` rehearses
 JUDGED_S = 3600.0  # budget of a judged episode: nobody is cut short
 
 
@@ -47,8 +54,15 @@ def contenders() -> dict[str, Callable[[World], float]]:
         tables = slot_tables(weights, NODE_CPU)
         return lambda world: float(play_tables(packed_world(*world), *tables))
 
+    plays = (play_by_worth(weights), play_by_slots())
+
+    def by_agent(world: World) -> float:
+        shown = PROBLEM.contender_view(world.center)
+        return plays[best_of(plays, shown, EPISODE, world.seed)](*world)
+
     return {
-        "agent": lambda world: rejected(weights, world),
+        "agent": by_agent,
+        "worth alone": lambda world: plays[0](*world),
         "potential": lambda world: float(play_table(packed_world(*world), potential)),
         "slots_tuned": by_slots(TUNED_WEIGHTS),
         "slots": by_slots((1.0, 0.0, 0.0)),

@@ -26,10 +26,9 @@ from ...datasets.hosts import host_potential
 from ...datasets.vm_allocation.generator import generate
 from ...datasets.vm_allocation.instance import DataCenter
 from ...datasets.vm_allocation.splits import SETS
-from ...methods.vm_allocation.playing import packed_world, play_worth
-from ...methods.vm_allocation.worth import FIRST_SCALE, LAYERS, SLOTS, Weights, unflat, worth_in
+from ...methods.vm_allocation.worth import FIRST_SCALE, LAYERS, SLOTS, Weights, unflat
 from ..ray_clusters import join
-from .players import WEIGHTS, load_weights, save_weights
+from .players import WEIGHTS, load_weights, play_by_worth, save_weights
 
 FIRST_STREAM = 10**9  # of generated worlds; no set has such a stream
 LOADS, SIZES, MOVES = ("0.85", "0.9", "0.95", "1.0"), ("50", "100", "200"), (0, 50)
@@ -53,8 +52,7 @@ def rejected(weights: Weights, world: World) -> float:
         weights: what hosts are worth.
         world: its hosts have two nodes of whole cores.
     """
-    packed = packed_world(world.center, world.seed)
-    return float(play_worth(packed, worth_in(world.center, weights), 0.0))
+    return play_by_worth(weights)(*world)
 
 
 def draw_worlds(rng: np.random.Generator) -> list[World]:

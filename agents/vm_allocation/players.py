@@ -1,7 +1,8 @@
 """The learned potential and the learned worth of hosts as policies.
 
 `potential` is of a host's free cores (envs/host_potential.py), `agent` also of what would be free
-without larger VMs (methods/vm_allocation/worth.py), and it migrates VMs where that is worth more.
+without larger VMs (methods/vm_allocation/worth.py); it migrates VMs where that is worth more, and
+rehearses the data center in hand before it begins (methods/vm_allocation/rehearsal.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from ...envs.vm_allocation.observation import Pm
 from ...methods.vm_allocation.hourly import Chance, HourlyMoves, free_of
 from ...methods.vm_allocation.moving import plan_moves
 from ...methods.vm_allocation.placement import Choice, PlacementRule
+from ...methods.vm_allocation.playing import packed_world, play_tables, play_worth
+from ...methods.vm_allocation.rehearsal import Play, best_of
+from ...methods.vm_allocation.slots import TUNED_WEIGHTS, SlotPlacement, slot_tables
 from ...methods.vm_allocation.worth import SLOTS, Weights, worth_in, write_changes
 
 WEIGHTS = Path(__file__).parent / "worth.json"
@@ -112,23 +116,58 @@ def under_of(center: DataCenter, hosts: np.ndarray) -> np.ndarray:
     return np.rint(hosts[:, Pm.UNDER_8_0 : Pm.UNDER_32_1 + 1] * scale).astype(np.int64)
 
 
+def play_by_worth(weights: Weights) -> Play:
+    """Return compiled play by the learned worth of hosts, with the migrations that are allowed.
+
+    Args:
+        weights: trained ones.
+    """
+
+    def play(center: DataCenter, world: int) -> float:
+        return float(play_worth(packed_world(center, world), worth_in(center, weights), 0.0))
+
+    return play
+
+
+def play_by_slots() -> Play:
+    """Return compiled play by the tuned worth of slots, without migrations."""
+
+    def play(center: DataCenter, world: int) -> float:
+        cores = int(center.numa_cpu.max()) // center.cpu_per_core
+        return float(play_tables(packed_world(center, world), *slot_tables(TUNED_WEIGHTS, cores)))
+
+    return play
+
+
 class Agent(HourlyMoves):
-    """Place requests and migrate VMs by the learned worth of hosts."""
+    """Place requests and migrate VMs by the learned worth of hosts.
+
+    It first rehearses: where the rule of slots turns away less in worlds of the process that is
+    told, that rule places this episode's requests, and nothing migrates.
+    """
 
     def __init__(self) -> None:
-        self._placement = WorthPlacement(load_weights(WEIGHTS))
-        super().__init__(self._placement, self._planned)
+        self._by_worth, self._by_slots = WorthPlacement(load_weights(WEIGHTS)), SlotPlacement()
+        super().__init__(self._by_worth, self._planned)
+
+    def reset(self, instance: DataCenter, budget: Budget, seed: int) -> None:
+        """Begin an episode; see core.contracts.Policy."""
+        plays = play_by_worth(self._by_worth.weights), play_by_slots()
+        self.placing = (self._by_worth, self._by_slots)[best_of(plays, instance, budget, seed)]
+        super().reset(instance, budget, seed)
 
     def _planned(self, chance: Chance) -> np.ndarray:
         """Plan the migrations of a chance."""
+        if self.placing is self._by_slots:
+            return np.zeros((0, 2), np.int64)
         center, cluster = self.center, chance.cluster
         free_cpu, free_mem = free_of(center, chance.hosts)
         moves = np.empty((cluster.mnl, 2), np.int64)
         unit = center.move_cost_h / (CORE_HOURS * center.cpu_per_core)
         count = plan_moves(
-            self._placement.worth, free_cpu, free_mem, under_of(center, chance.hosts),
+            self._by_worth.worth, free_cpu, free_mem, under_of(center, chance.hosts),
             1 + (center.numa_cpu[:, 1] > 0).astype(np.int64), center.flavor_cpu,
-            center.flavor_mem, center.flavor_nodes, self._placement.flavor_size,
+            center.flavor_mem, center.flavor_nodes, self._by_worth.flavor_size,
             cluster.vm_flavor, 2 * cluster.vm_pm + cluster.vm_numa, ~cluster.vm_pinned,
             unit, moves,
         )  # fmt: skip

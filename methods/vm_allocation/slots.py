@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .placement import Choice, PlacementRule
+
 # Of a 16-core slot, a 32-core slot, and a host with 32 cores free on both nodes, where the squares
 # of free cores of a host of two empty nodes count 2: from solvers/vm_allocation/tuning.py.
 TUNED_WEIGHTS = (0.594, 0.375, 2.95)
@@ -48,3 +50,19 @@ def slot_tables(weights: tuple[float, float, float], cores: int) -> tuple[np.nda
     free = np.stack(np.meshgrid(*[np.arange(cores + 1)] * 2, indexing="ij"), axis=-1)
     kept = slot_worth(weights, free, 1)
     return kept, kept - emptiness(free, cores)
+
+
+class SlotPlacement(PlacementRule):
+    """Place a request where it leaves the most worth of slots, on the fullest of such hosts."""
+
+    weights = TUNED_WEIGHTS
+    """Worth of a 16-core slot, a 32-core slot, and a host with 32 cores free on both nodes."""
+    packing = 1.0
+    """How much the squares of free cores count."""
+
+    def scores(self, choice: Choice) -> np.ndarray:
+        """Return the worth of the slots that are left, less the emptiness of the host."""
+        core, size = self.center.cpu_per_core, int(self.center.numa_cpu.max())
+        before = slot_worth(self.weights, choice.free_cpu, core)
+        kept = slot_worth(self.weights, choice.left_cpu, core) - before[:, None]
+        return np.asarray(kept - self.packing * emptiness(choice.left_cpu, size))

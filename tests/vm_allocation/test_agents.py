@@ -24,6 +24,7 @@ from sysopt_gym.datasets.vm_allocation.instance import DataCenter
 from sysopt_gym.datasets.vm_allocation.settings import with_settings
 from sysopt_gym.evaluation.judge import judge
 from sysopt_gym.methods.vm_allocation.moving import plan_moves
+from sysopt_gym.methods.vm_allocation.rehearsal import LEAST, MOST, Play, best_of
 from sysopt_gym.methods.vm_allocation.worth import Worth, unflat, worth_in, write_changes
 
 
@@ -146,6 +147,36 @@ def test_compiled_play_for_training_is_what_the_agent_plays(moves: str) -> None:
     solution = run(agent, problem, Task(center, Budget(120.0), 0, 5))
     found = judge(problem, center, solution.actions, Seeds(5))
     assert rejected(load_weights(WEIGHTS), World(center, 5)) == found.objective
+
+
+def rehearse(*leads: float, noise: float = 1.0, seconds: float = 60.0) -> tuple[int, list[int]]:
+    """Rehearse policies of which all but the first turn so much less away; list the worlds."""
+    center, worlds = generate({"pms": "10"}, 0), []
+
+    def play(lead: float, at: int) -> Play:
+        def played(center: DataCenter, world: int) -> float:
+            worlds.append(world)
+            return float(10.0 - lead + noise * np.random.default_rng([world, at]).normal())
+
+        return played
+
+    plays = [play(lead, at) for at, lead in enumerate((0.0, *leads))]
+    return best_of(plays, center, Budget(seconds), 1), worlds
+
+
+def test_a_rehearsal_chooses_the_policy_that_turns_away_least_of_equal_ones_the_first() -> None:
+    assert rehearse(1.0)[0] == 1
+    assert rehearse(0.0, noise=0.0)[0] == 0
+    assert rehearse(-1.0)[0] == 0
+    assert rehearse(1.0, 2.0)[0] == 2
+
+
+def test_policies_rehearse_the_same_worlds_as_many_as_there_is_time_for() -> None:
+    _, worlds = rehearse(1.0)
+    assert worlds[::2] == worlds[1::2] and len(set(worlds)) == MOST
+    _, fewer = rehearse(1.0, seconds=1.0)
+    assert LEAST <= len(set(fewer)) < MOST
+    assert rehearse(1.0, seconds=0.01) == (0, [])
 
 
 def test_training_never_draws_a_world_of_a_set() -> None:
