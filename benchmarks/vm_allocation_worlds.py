@@ -90,7 +90,7 @@ def judged(name: str) -> Callable[[World], tuple[float, float]]:
         center, seed = world
         plan = run(contender, PROBLEM, Task(center, Budget(JUDGED_S), seed, seed)).actions
         verdict = PROBLEM.validate(center, plan, contracts.World(seed))
-        return verdict.objective, verdict.detail["empty_hosts"]
+        return verdict.objective, (verdict.detail or {})["empty_hosts"]
 
     return play
 
