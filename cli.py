@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .core.errors import SettingError, SysOptError
+from .data_commands import data_app
 from .options import (
     CONTENDER,
     Cores,
@@ -24,16 +25,13 @@ from .options import (
     Settings,
     Trust,
 )
-from .words import DEFAULT, Commands, import_words, tell, write_note
+from .words import DEFAULT, Commands, print_table, tell, write_note
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
     help="Systems-optimization problems: train agents, run solvers, compare them under one judge.",
     epilog="Start with: sysopt-gym list, then sysopt-gym compare --out results",
 )  # fmt: skip
-data_app = typer.Typer(
-    no_args_is_help=True, help="Look at instances, import your own files, generate new ones."
-)
 app.add_typer(data_app, name="data")
 
 
@@ -72,142 +70,7 @@ def list_(what: Annotated[Listing | None, typer.Argument(help="default: all")] =
     from .evaluation.screens import listing
 
     for table in listing(what.value if what else None):
-        _print(table)
-
-
-@data_app.command("info")
-def data_info(
-    family: Family, instance: InstanceArgument, settings: Settings = None, trust: Trust = False
-) -> None:
-    """Describe an instance, or each instance of a set.
-
-    Example: `sysopt-gym data info vm_rescheduling lookalike:test`
-    """
-    from .evaluation.catalog import load
-    from .evaluation.screens import facts
-
-    problem, instances, _ = load(family, instance, settings or [])
-    _print(facts(problem, instances))
-
-
-@data_app.command("import", context_settings={"ignore_unknown_options": True})
-def data_import(
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[FAMILY] FILE [--SETTING VALUE]...",
-            help="your file; its family where several could read it; settings of the instance",
-        ),
-    ],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="where to write (default: FILE's name with .npz)")
-    ] = None,
-    settings: Settings = None,
-    trust: Trust = False,
-) -> None:
-    """Convert your own file into instances, and describe them.
-
-    The result can be given wherever a set's name or a file is expected.
-
-    Example: `sysopt-gym data import vm_rescheduling snapshot.json --out mine.npz`
-
-    `sysopt-gym data import program.hlo.txt --hardware tpu-like --capacity 8MiB`
-    """
-    from .evaluation.catalog import import_file, save
-    from .evaluation.screens import facts
-
-    family, file, pairs = import_words(words)
-    problem, instances = import_file(family, file, [*pairs, *(settings or [])])
-    if out is None:
-        out = Path(file.name.partition(".")[0] + (".npz" if len(instances) == 1 else ".zip"))
-    save(instances, out)
-    _print(facts(problem, instances))
-    tell(f"{out}: {len(instances)} instance{'s' * (len(instances) != 1)} of {problem.family}")
-
-
-@data_app.command("template")
-def data_template(
-    family: Family,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="where to write (default: a name of the family's)")
-    ] = None,
-) -> None:
-    """Write a small valid file in which every field is explained, to start your own from.
-
-    Example: `sysopt-gym data template vm_rescheduling --out mine.json`
-    """
-    from .core.files import write_bytes
-    from .core.registry import load_problem
-
-    found = load_problem(family).template()
-    if found is None:
-        raise SettingError(f"{family} has no template; docs/{family}.md says what files it reads")
-    path = out or Path(found[0])
-    if path.exists():
-        raise SettingError(f"{path}: is there already; give another name with --out")
-    write_bytes(path, found[1].encode())
-    tell(f"{path}: change it, and try `sysopt-gym data info {family} {path}`")
-
-
-@data_app.command("generate")
-def data_generate(
-    family: Family,
-    out: Out,
-    count: Annotated[int, typer.Option(help="number of instances")] = 1,
-    seed: Annotated[int, typer.Option(help="seed of the first instance; each next adds 1")] = 0,
-    settings: Settings = None,
-) -> None:
-    """Generate instances; --set gives the generator's parameters and the instances' settings.
-
-    Example: `sysopt-gym data generate vm_rescheduling --count 4 --seed 1 --set pms=24 mnl=8 --out
-    four.zip`
-    """
-    from .core.registry import load_problem
-    from .evaluation.catalog import generate, save
-
-    save(generate(load_problem(family), count, seed, settings or []), out)
-    tell(f"{out}: {count} instance{'s' * (count != 1)} of {family}")
-
-
-@data_app.command("record")
-def data_record(
-    family: Family,
-    contender: Annotated[str, typer.Option("--with", help="whose plans: a solver or agent")],
-    out: Annotated[Path, typer.Option("--out", help="folder for the episodes")],
-    instances: Annotated[
-        list[str] | None, typer.Option(metavar="SET|FILE ...", help="default: those of compare")
-    ] = None,
-    budget: Annotated[float | None, typer.Option(help="wall-clock seconds per plan")] = None,
-    seeds: Annotated[int, typer.Option(help="runs on each instance")] = 1,
-    format_: Annotated[
-        str, typer.Option("--format", help="rllib (for BC, MARWIL) or minari")
-    ] = "rllib",
-    settings: Settings = None,
-    trust: Trust = False,
-) -> None:
-    """Record a contender's plans as episodes of the environment, for offline learning.
-
-    Example: `sysopt-gym data record vm_rescheduling --instances small:train --with columns --out
-    episodes`
-    """
-    from .core.contender_arguments import name_contender
-    from .core.folder_lock import sole_writer
-    from .core.registry import load_problem
-    from .evaluation import catalog, recording
-    from .evaluation.looking import look
-    from .evaluation.screens import recorded_lines
-
-    kind, problem = recording.check_format(format_), load_problem(family)
-    names = instances or problem.defaults.instances
-    found = [one for named in names for one in catalog.load(family, named, settings or [])[1]]
-    name = name_contender(family, contender, look)
-    limit = catalog.check_budget(budget or problem.defaults.budget_s)
-    with sole_writer(out, "another --out"):
-        recording.check_free(kind, problem, name, out)
-        episodes = recording.record(problem, found, name, limit, catalog.check_seeds(seeds))
-        written = recording.write(kind, episodes, problem, found, name, out)
-    for line in recorded_lines(episodes, written):
-        tell(line)
+        print_table(table)
 
 
 @app.command()
@@ -445,7 +308,7 @@ def bench(
     from .evaluation.screens import speeds
 
     found = benchmarks.measure(names or [], lambda line: tell(line, err=True))
-    _print(speeds(found))
+    print_table(speeds(found))
     if json_file is not None:
         benchmarks.write_json(found, json_file)
 
@@ -478,7 +341,7 @@ def doctor() -> None:
     from .evaluation.screens import health
 
     findings = examine()
-    _print(health(findings))
+    print_table(health(findings))
     if any(finding.health == "off" for finding in findings):
         raise typer.Exit(1)
 
@@ -500,12 +363,6 @@ def _first(instances: list[Any], argument: str) -> Any:
             f"{argument} holds {len(instances)} instances; taking the first, {instances[0].name}"
         )
     return instances[0]
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    Console().print(table)
 
 
 def main() -> None:

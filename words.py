@@ -139,6 +139,17 @@ def tell(text: str, err: bool = False, keep: str = "") -> None:
     typer.echo(printable(text, keep), err=err)
 
 
+def print_table(table: Any) -> None:
+    """Print a table of rich's.
+
+    Args:
+        table: the table.
+    """
+    from rich.console import Console
+
+    Console().print(table)
+
+
 def import_words(words: list[str]) -> tuple[str | None, Path, list[str]]:
     """Split the arguments of `data import`.
 
