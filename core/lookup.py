@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingDependencyError, RegistryError, UnknownNameError
+from .errors import RegistryError, UnknownNameError
+from .extras import missing
 from .user_code import SUFFIX, import_file
 
 # What earlier versions called a contender or a policy -> what plays under another name now.
@@ -69,10 +70,8 @@ def resolve(place: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith(PACKAGE):
             raise
-        raise MissingDependencyError(
-            f"{place} needs the package {error.name!r}; install the extras with "
-            "pip install 'sysopt-gym[all]'"
-        ) from error
+        room = module.removeprefix(PACKAGE).strip(".").partition(".")[0]
+        raise missing(error, place, room) from error
     if not hasattr(found, attribute):
         raise RegistryError(f"{place}: the module has no {attribute!r}; correct the entry")
     return getattr(found, attribute)

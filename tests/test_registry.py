@@ -18,6 +18,7 @@ import pytest
 import toy_family
 from sysopt_gym.core import registry
 from sysopt_gym.core.errors import MissingDependencyError, RegistryError, UnknownNameError
+from sysopt_gym.core.extras import remedy
 
 TESTS = Path(toy_family.__file__).parent
 # A solver, an agent and an oracle for a family that is there, in one module.
@@ -232,6 +233,23 @@ def test_registering_the_same_twice_changes_nothing() -> None:
 
 
 @pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize(
+    ("package", "room", "command"),
+    [
+        ("torch", "agents", "pip install 'sysopt-gym[agents]'"),
+        ("torch", "", "pip install 'sysopt-gym[federated]'"),
+        ("highspy", "agents", "pip install 'sysopt-gym[solvers]'"),
+        ("sklearn", "", "pip install 'sysopt-gym[federated]'"),
+        ("RNA", "envs", "pip install 'sysopt-gym[rna]'"),
+        ("not_of_ours", "solvers", "pip install not-of-ours"),
+    ],
+)
+def test_what_is_missing_comes_with_the_rooms_extra_or_the_smallest_one(
+    package: str, room: str, command: str
+) -> None:
+    assert remedy(package, room) == command
+
+
 def test_an_attribute_that_is_missing_is_named_when_the_contender_is_loaded(
     install: Install,
 ) -> None:

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from ...core.errors import MissingDependencyError
+from ...core.extras import missing
 
 BRIGHTEST = 16  # largest value of a pixel
 
@@ -24,10 +24,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "the digits come with scikit-learn, which is not installed; "
-            "pip install 'sysopt-gym[all]'"
-        ) from error
+        raise missing(error, "the set of digits", room="federated") from error
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels / BRIGHTEST).astype(np.float32).reshape(-1, 1, 8, 8)
     return images, labels.astype(np.int64)

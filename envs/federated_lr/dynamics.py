@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from ...core.extras import missing
 from ...datasets.federated_lr.instance import CURVE, Federation
 from .statistics import Statistics
 
@@ -65,11 +66,14 @@ def make_dynamics(federations: Sequence[Federation], device: str = "cpu") -> Dyn
 
     Raises:
         InstanceError: the federations are not alike; see `check_alike`.
+        MissingDependencyError: torch is not installed.
     """
     if federations[0].model == CURVE:
         from .curve import Curves
 
         return Curves(federations)
-    from .training import Training
-
+    try:
+        from .training import Training
+    except ModuleNotFoundError as error:
+        raise missing(error, "federated training", room="federated") from error
     return Training(federations, device)

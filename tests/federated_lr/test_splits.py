@@ -75,7 +75,7 @@ def test_without_scikit_learn_the_digits_say_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'sysopt-gym\[all\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'sysopt-gym\[federated\]'"):
         digits.__wrapped__()
 
 
