@@ -150,6 +150,33 @@ def test_where_the_budget_ends_between_the_plies_of_a_move_the_plan_ends_before_
     assert 0 < shorter < 40
 
 
+def test_empty_hosts_and_fragments_are_means_over_the_time_that_counts() -> None:
+    center = small("2", warm_up_h="1")
+    four_cores = int(np.flatnonzero((center.flavor_cpu == 4) & (center.flavor_nodes == 1))[0])
+    trace = dataclasses.replace(
+        center,
+        pm_ids=center.pm_ids[:2],
+        pm_rack=center.pm_rack[:2],
+        numa_cpu=center.numa_cpu[:2],
+        numa_mem=center.numa_mem[:2],
+        event_s=np.array([60, 5400]),
+        event_request=np.array([0, 0]),
+        request_flavor=np.array([four_cores]),
+        request_set=np.array([-1]),
+        request_pinned=np.array([False]),
+        request_place=np.array([-1]),
+        trace_starts=0,
+        start_vms=0,
+    )
+    assert (trace.numa_cpu == 44).all() and trace.cpu_per_core == 1
+    found = judge(PROBLEM, trace, np.array([0]), World(0)).detail
+    # For half of the second hour the VM is on one of two hosts. Of 44 free cores 12 make no slot of
+    # 16, of 40 there are 8.
+    assert found["empty_hosts"] == pytest.approx((50 + 100) / 2)
+    assert found["fragment_rate"] == pytest.approx((44 / 172 + 48 / 176) / 2)
+    assert found["used_cores"] == pytest.approx(100 * 4 / 176 / 2)
+
+
 def test_no_plan_at_all_serves_nobody_and_is_the_plan_of_failed_runs() -> None:
     verdict = validate(small(), np.zeros(0, np.int64), World(1))
     assert verdict.feasible and verdict.objective == 100.0
