@@ -96,29 +96,35 @@ def _asked(center: DataCenter, world: int) -> list[float]:
     ]
 
 
-def test_what_is_rejected_before_the_first_decision_is_in_the_score_and_in_the_first_reward() -> (
-    None
-):
+def traced(
+    center: DataCenter, hosts: int, times: list[int], requests: list[int], flavors: list[int],
+    **changes: Any,
+) -> DataCenter:  # fmt: skip
+    """Return the first hosts of a data center with a trace: times and requests of its events."""
+    fields: dict[str, Any] = {
+        "pm_ids": center.pm_ids[:hosts],
+        "pm_rack": center.pm_rack[:hosts],
+        "numa_cpu": center.numa_cpu[:hosts],
+        "numa_mem": center.numa_mem[:hosts],
+        "start_vms": 0,
+        "event_s": np.array(times),
+        "event_request": np.array(requests),
+        "request_flavor": np.array(flavors),
+        "request_set": np.full(len(flavors), -1),
+        "request_pinned": np.zeros(len(flavors), np.bool_),
+        "request_place": np.full(len(flavors), -1),
+        "trace_starts": 0,
+    }
+    return dataclasses.replace(center, **(fields | changes))
+
+
+def test_what_is_rejected_before_the_first_decision_counts_in_score_and_rewards() -> None:
     center = small()
-    host = dataclasses.replace(
-        center,
-        pm_ids=center.pm_ids[:1],
-        pm_rack=center.pm_rack[:1],
-        numa_cpu=center.numa_cpu[:1],
-        numa_mem=center.numa_mem[:1],
-        start_vms=0,
-    )
-    largest = int(np.lexsort((host.flavor_cpu, host.flavor_nodes))[-1])
-    trace = dataclasses.replace(
-        host,
-        event_s=np.array([0, 0, 3600, 3660]),
-        event_request=np.array([0, 1, 0, 2]),
-        request_flavor=np.array([largest, largest, 0]),
-        request_set=np.full(3, -1),
-        request_pinned=np.zeros(3, np.bool_),
-        request_place=np.array([0, -1, -1]),
-        trace_starts=1,
-    )
+    largest = int(np.lexsort((center.flavor_cpu, center.flavor_nodes))[-1])
+    trace = traced(
+        center, 1, [0, 0, 3600, 3660], [0, 1, 0, 2], [largest, largest, 0],
+        request_place=np.array([0, -1, -1]), trace_starts=1,
+    )  # fmt: skip
     env = VMAllocationEnv(trace)
     _, info = env.reset(seed=0)
     assert info["rejected"] == 1 and info["objective"] > 90.0
@@ -153,21 +159,7 @@ def test_where_the_budget_ends_between_the_plies_of_a_move_the_plan_ends_before_
 def test_empty_hosts_and_fragments_are_means_over_the_time_that_counts() -> None:
     center = small("2", warm_up_h="1")
     four_cores = int(np.flatnonzero((center.flavor_cpu == 4) & (center.flavor_nodes == 1))[0])
-    trace = dataclasses.replace(
-        center,
-        pm_ids=center.pm_ids[:2],
-        pm_rack=center.pm_rack[:2],
-        numa_cpu=center.numa_cpu[:2],
-        numa_mem=center.numa_mem[:2],
-        event_s=np.array([60, 5400]),
-        event_request=np.array([0, 0]),
-        request_flavor=np.array([four_cores]),
-        request_set=np.array([-1]),
-        request_pinned=np.array([False]),
-        request_place=np.array([-1]),
-        trace_starts=0,
-        start_vms=0,
-    )
+    trace = traced(center, 2, [60, 5400], [0, 0], [four_cores])
     assert (trace.numa_cpu == 44).all() and trace.cpu_per_core == 1
     found = judge(PROBLEM, trace, np.array([0]), World(0)).detail
     # For half of the second hour the VM is on one of two hosts. Of 44 free cores 12 make no slot of
