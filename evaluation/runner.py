@@ -269,7 +269,7 @@ def _progress(cells: Sequence[Cell], quiet: bool) -> Iterator[Advance]:
             text = f"{cell.contender} on {cell.entry.instance.name}"
             if not ended and who not in begun:
                 begun.add(who)
-                text = f"{cell.contender} starts; it is compiled, the first time only"
+                text += " (first compiled, if never before)"
             description = shortened(printable(text), LONGEST_SHOWN)
             bar.update(task, description=description, advance=1 if ended else 0)
             waiting[who] -= ended

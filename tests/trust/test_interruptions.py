@@ -426,7 +426,7 @@ def test_training_on_a_full_disk_keeps_its_last_checkpoint(
         train(out, {"imitation.epochs": "3"}, resume=True)
     filler.unlink()
     train(out, {"imitation.epochs": "3"}, resume=True)
-    assert [one["done"] for one in trained(out)[0]] == [1, 2, 3]
+    assert [one["done"] for one in trained(out)[0]] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -196,11 +196,17 @@ def test_lists_of_families_and_contenders_print_names_of_other_packages(toy: Non
 
 
 def test_a_bar_of_progress_shows_any_name(capsys: pytest.CaptureFixture[str]) -> None:
-    with _progress(len(TEXTS), quiet=False) as advance:
-        for text in (*TEXTS, SURROGATE):
-            instance = SimpleNamespace(name=text)
-            cell = SimpleNamespace(contender="layer[/0]", entry=SimpleNamespace(instance=instance))
-            advance(cell, True)  # type: ignore[arg-type]
+    cells: Any = [
+        SimpleNamespace(
+            contender="layer[/0]",
+            entry=SimpleNamespace(family="a\x1b[2J", instance=SimpleNamespace(name=text)),
+        )
+        for text in (*TEXTS, SURROGATE)
+    ]
+    with _progress(cells, quiet=False) as advance:
+        for cell in cells:
+            advance(cell, False)
+            advance(cell, True)
     assert not VOID.search(re.sub(r"\x1b\[[\d;?]*[A-Za-z]|[\r\n]", "", capsys.readouterr().out))
 
 
