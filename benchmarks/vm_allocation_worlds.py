@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..agents.vm_allocation.evolution import World
+from ..agents.vm_allocation.evolution import World, rejected
 from ..agents.vm_allocation.players import (
     WEIGHTS,
     load_weights,
@@ -54,15 +54,14 @@ def contenders() -> dict[str, Callable[[World], float]]:
         tables = slot_tables(weights, NODE_CPU)
         return lambda world: float(play_tables(packed_world(*world), *tables))
 
-    plays = (play_by_worth(weights), play_by_slots())
-
     def by_agent(world: World) -> float:
         shown = PROBLEM.contender_view(world.center)
-        return plays[best_of(plays, shown, EPISODE, world.seed)](*world)
+        plays = play_by_worth(shown, weights), play_by_slots(shown)
+        return plays[best_of(plays, shown, EPISODE, world.seed)](packed_world(*world))
 
     return {
         "agent": by_agent,
-        "worth alone": lambda world: plays[0](*world),
+        "worth alone": lambda world: rejected(weights, world),
         "potential": lambda world: float(play_table(packed_world(*world), potential)),
         "slots_tuned": by_slots(TUNED_WEIGHTS),
         "slots": by_slots((1.0, 0.0, 0.0)),

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
 from ..core.contracts import World
 from ..core.errors import SettingError
@@ -50,7 +51,11 @@ def warm_up_families(names: Sequence[str], processes: int | None = None) -> None
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(count, len(families)), context, adopt, (tables(),)) as pool:
         for done in as_completed([pool.submit(warm_up_family, name) for name in families]):
-            done.result()
+            try:
+                done.result()
+            except BrokenProcessPool:
+                _tell("a contender ended its process; what is left compiles at its first use")
+                break
 
 
 def warm_up_family(family: str) -> None:

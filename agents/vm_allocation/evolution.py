@@ -26,6 +26,7 @@ from ...datasets.hosts import host_potential
 from ...datasets.vm_allocation.generator import generate
 from ...datasets.vm_allocation.instance import DataCenter
 from ...datasets.vm_allocation.splits import SETS
+from ...methods.vm_allocation.playing import packed_world
 from ...methods.vm_allocation.worth import FIRST_SCALE, LAYERS, SLOTS, Weights, unflat
 from ..ray_clusters import join
 from .players import WEIGHTS, load_weights, play_by_worth, save_weights
@@ -52,7 +53,7 @@ def rejected(weights: Weights, world: World) -> float:
         weights: what hosts are worth.
         world: its hosts have two nodes of whole cores.
     """
-    return play_by_worth(weights)(*world)
+    return play_by_worth(world.center, weights)(packed_world(*world))
 
 
 def draw_worlds(rng: np.random.Generator) -> list[World]:

@@ -21,7 +21,7 @@ from ...envs.vm_allocation.observation import Pm
 from ...methods.vm_allocation.hourly import Chance, HourlyMoves, free_of
 from ...methods.vm_allocation.moving import plan_moves
 from ...methods.vm_allocation.placement import Choice, PlacementRule
-from ...methods.vm_allocation.playing import packed_world, play_tables, play_worth
+from ...methods.vm_allocation.playing import play_tables, play_worth
 from ...methods.vm_allocation.rehearsal import Play, best_of
 from ...methods.vm_allocation.slots import TUNED_WEIGHTS, SlotPlacement, slot_tables
 from ...methods.vm_allocation.worth import SLOTS, Weights, worth_in, write_changes
@@ -116,27 +116,25 @@ def under_of(center: DataCenter, hosts: np.ndarray) -> np.ndarray:
     return np.rint(hosts[:, Pm.UNDER_8_0 : Pm.UNDER_32_1 + 1] * scale).astype(np.int64)
 
 
-def play_by_worth(weights: Weights) -> Play:
+def play_by_worth(center: DataCenter, weights: Weights) -> Play:
     """Return compiled play by the learned worth of hosts, with the migrations that are allowed.
 
     Args:
+        center: whose worlds are played.
         weights: trained ones.
     """
-
-    def play(center: DataCenter, world: int) -> float:
-        return float(play_worth(packed_world(center, world), worth_in(center, weights), 0.0))
-
-    return play
+    worth = worth_in(center, weights)
+    return lambda packed: float(play_worth(packed, worth, 0.0))
 
 
-def play_by_slots() -> Play:
-    """Return compiled play by the tuned worth of slots, without migrations."""
+def play_by_slots(center: DataCenter) -> Play:
+    """Return compiled play by the tuned worth of slots, without migrations.
 
-    def play(center: DataCenter, world: int) -> float:
-        cores = int(center.numa_cpu.max()) // center.cpu_per_core
-        return float(play_tables(packed_world(center, world), *slot_tables(TUNED_WEIGHTS, cores)))
-
-    return play
+    Args:
+        center: whose worlds are played.
+    """
+    tables = slot_tables(TUNED_WEIGHTS, int(center.numa_cpu.max()) // center.cpu_per_core)
+    return lambda packed: float(play_tables(packed, *tables))
 
 
 class Agent(HourlyMoves):
@@ -152,7 +150,7 @@ class Agent(HourlyMoves):
 
     def reset(self, instance: DataCenter, budget: Budget, seed: int) -> None:
         """Begin an episode; see core.contracts.Policy."""
-        plays = play_by_worth(self._by_worth.weights), play_by_slots()
+        plays = play_by_worth(instance, self._by_worth.weights), play_by_slots(instance)
         self.placing = (self._by_worth, self._by_slots)[best_of(plays, instance, budget, seed)]
         super().reset(instance, budget, seed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -154,9 +155,10 @@ def rehearse(*leads: float, noise: float = 1.0, seconds: float = 60.0) -> tuple[
     center, worlds = generate({"pms": "10"}, 0), []
 
     def play(lead: float, at: int) -> Play:
-        def played(center: DataCenter, world: int) -> float:
-            worlds.append(world)
-            return float(10.0 - lead + noise * np.random.default_rng([world, at]).normal())
+        def played(packed: np.ndarray) -> float:
+            worlds.append(int(abs(packed.sum())))
+            packed[:] = 0  # as play does, in place
+            return float(10.0 - lead + noise * np.random.default_rng([worlds[-1], at]).normal())
 
         return played
 
@@ -177,6 +179,13 @@ def test_policies_rehearse_the_same_worlds_as_many_as_there_is_time_for() -> Non
     _, fewer = rehearse(1.0, seconds=1.0)
     assert LEAST <= len(set(fewer)) < MOST
     assert rehearse(1.0, seconds=0.01) == (0, [])
+
+
+def test_a_data_center_where_nobody_comes_is_rehearsed_as_well() -> None:
+    center = dataclasses.replace(generate({"pms": "10"}, 0), arrivals_per_h=0.0, start_vms=0)
+    agent = load_contender("vm_allocation", "agent")
+    solution = run(agent, load_problem("vm_allocation"), Task(center, Budget(60.0), 0, 0))
+    assert judge(load_problem("vm_allocation"), center, solution.actions, Seeds(0)).objective == 0.0
 
 
 def test_training_never_draws_a_world_of_a_set() -> None:
