@@ -1,4 +1,4 @@
-"""Named instance sets of memory mapping: embedded synthetic splits and embedded real programs."""
+"""Named instance sets of memory mapping: real programs, and splits of generated and drawn ones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from ..sets import Drawn, Embedded, Sets, public_file
 from .generator import generate
 from .instance import Program, roofline
 from .loaders import load_file
+from .models.recipes import ARCHITECTURES, SEEN, draw_programs
 
 # Each split has its own range of seeds, so that no two share an instance.
 FIRST_SEED = {
     "synthetic:train": 200_000, "synthetic:val": 300_000, "synthetic:test": 400_000,
     "small:train": 500_000, "small:val": 600_000, "small:test": 700_000,
 }  # fmt: skip
+MODELS_FIRST_SEED = {"models:train": 800_000, "models:val": 900_000, "models:test": 1_000_000}
 DECISIONS = {"synthetic": (60, 1000), "small": (12, 80)}
 KINDS = ("chain", "residual", "unet", "transformer", "dag")
 CAPACITIES = ("1/8", "1/4", "1/2")
@@ -106,6 +108,15 @@ def _further(name: str, split: str, first: int, size: int, about: str) -> Drawn[
     return Drawn(name, about, draw)
 
 
+def _models(name: str, size: int, architectures: tuple[str, ...], about: str) -> Drawn[Program]:
+    """Declare a set of `size` imported networks; see models/recipes.py."""
+
+    def draw() -> Iterator[Program]:
+        return islice(draw_programs(name, architectures, MODELS_FIRST_SEED[name]), size)
+
+    return Drawn(name, f"{size} {about}", draw)
+
+
 SETS: Sets[Program] = Sets(
     Program,
     [
@@ -132,6 +143,17 @@ SETS: Sets[Program] = Sets(
         _embedded("small:train", 48, "48 generated programs of 12 to 80 decisions, for training"),
         _embedded("small:val", 8, "8 small programs for choosing between models"),
         _embedded("small:test", 12, "12 small programs for the final figures"),
+        _models(
+            "models:train", 128, SEEN,
+            "networks drawn and imported from PyTorch and JAX, forward and as train steps",
+        ),
+        _models(
+            "models:val", 16, SEEN, "drawn networks of the same architectures, to choose models by"
+        ),
+        _models(
+            "models:test", 24, tuple(ARCHITECTURES),
+            "drawn networks for the final figures, 8 of architectures that models:train lacks",
+        ),
     ],
     Path(__file__).parent / "embedded",
 )  # fmt: skip
