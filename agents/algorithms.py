@@ -11,7 +11,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -284,6 +284,7 @@ def build_algorithm(
     seed: int,
     settings: Mapping[str, Mapping[str, Any]],
     sets: Mapping[str, str] | None = None,
+    at_end: Sequence[Callable[..., None]] = (),
 ) -> Any:
     """Build RLlib's algorithm of a stage, ready to train.
 
@@ -300,6 +301,7 @@ def build_algorithm(
         settings: name of a method of AlgorithmConfig (one of PARTS) -> its keyword arguments.
         sets: content hash of an instance -> its instance set, by which the objective is reported,
             too.
+        at_end: further callbacks `on_episode_end` of RLlib.
 
     Raises:
         SettingError: RLlib refuses a setting, or the algorithm or the network cannot choose the
@@ -325,7 +327,7 @@ def build_algorithm(
     for part, arguments in settings.items():
         apply_part(config, part, arguments, f"{stage}.algorithm")
     _check_search(stage, config)
-    _report_objective(config, sets or {})
+    _report_objective(config, sets or {}, at_end)
     if not ALGORITHMS[stage].offline:
         if config.env_runner_cls is None and not config.output:
             config.env_runners(env_runner_cls=Runner)
@@ -430,13 +432,15 @@ def _resolved(value: Any, place: str) -> Any:
         raise SettingError(f"{place}: {error}") from error
 
 
-def _report_objective(config: Any, sets: Mapping[str, str]) -> None:
-    """Add the objective to a configuration's metrics, beside the callbacks that it has."""
+def _report_objective(
+    config: Any, sets: Mapping[str, str], others: Sequence[Callable[..., None]]
+) -> None:
+    """Add the objective to a configuration's metrics, and callbacks to those that it has."""
     from .objective_metric import log_objective
 
     own = config.callbacks_on_episode_end or []
     own = list(own) if isinstance(own, (list, tuple)) else [own]
-    config.callbacks(on_episode_end=[*own, partial(log_objective, sets=dict(sets))])
+    config.callbacks(on_episode_end=[*own, partial(log_objective, sets=dict(sets)), *others])
 
 
 def trained_policy(stage: str, algorithm: Any) -> nn.Module:

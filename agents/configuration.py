@@ -16,6 +16,8 @@ from ..core.registry import FAMILIES, family_names, load_problem
 from .algorithms import ALGORITHMS, PARTS
 from .bounded_yaml import parse_yaml, read_yaml
 from .checkpoints import SHIPPED, read_card
+from .curriculum import UNIFORM
+from .curriculum.table import load_curriculum
 from .recipe import Recipe, load_recipe
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -24,6 +26,7 @@ OPEN = (
     "settings",
     "environment",
     "algorithm",
+    "curriculum",
 )  # sections of a stage with keys of others
 # What numbers of any section may be, by their names.
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -69,6 +72,8 @@ class ReinforcementConfig:
         environment: keyword arguments of the environment.
         iterations: iterations of RLlib's algorithm; 0 leaves the stage out.
         checkpoint_every: iterations between two validations and checkpoints.
+        curriculum: what chooses the instance of an episode: its "name", one of
+            curriculum.CURRICULA, and its options; in a file its name alone does, too.
         algorithm: method of RLlib's AlgorithmConfig -> its keyword arguments; see algorithms.PARTS.
     """
 
@@ -77,6 +82,7 @@ class ReinforcementConfig:
     environment: dict[str, Any] = field(default_factory=dict)
     iterations: int = 0
     checkpoint_every: int = 10
+    curriculum: dict[str, Any] = field(default_factory=lambda: {"name": UNIFORM})
     algorithm: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -272,9 +278,10 @@ def typed(settings: dict[str, Any]) -> TrainingConfig:
         settings: every key with its value.
 
     Raises:
-        SettingError: an option of imitation belongs to another recipe, or the algorithm has no
-            section to take over from.
-        UnknownNameError: there is no such family, algorithm, part of an algorithm or option.
+        SettingError: an option of imitation belongs to another recipe, the algorithm has no section
+            to take over from, or a curriculum cannot serve its stage.
+        UnknownNameError: there is no such family, algorithm, part of an algorithm, curriculum or
+            option.
     """
     for stage in ALGORITHMS:
         for part in settings[stage]["algorithm"]:
@@ -291,6 +298,8 @@ def typed(settings: dict[str, Any]) -> TrainingConfig:
     for stage in (IMITATION, *ALGORITHMS):
         found = _absolute(settings[stage]["instances"], sets)
         settings[stage] = settings[stage] | {"instances": found}
+    for stage in ALGORITHMS:
+        settings[stage]["curriculum"] = _curriculum(stage, settings[stage]["curriculum"])
     section = settings[IMITATION]
     settings[IMITATION] = _imitation(section, load_recipe(settings["family"], settings["recipe"]))
     settings["sweep"] = SweepConfig(**settings["sweep"])
@@ -353,7 +362,9 @@ def _merged(base: dict[str, Any], changes: Any, place: str, prefix: str) -> dict
         if not free and prefix != f"{IMITATION}.":
             check_name(str(key), base, f"key of {prefix.rstrip('.') or place}")
         inner = base.get(key)
-        if isinstance(inner, dict) and (isinstance(value, dict) or not free):
+        if key == "curriculum" and prefix.rstrip(".") in ALGORITHMS:
+            value = _renamed_curriculum(inner or {}, value, f"{place}: {prefix}{key}")
+        elif isinstance(inner, dict) and (isinstance(value, dict) or not free):
             value = _merged(inner, value, place, f"{prefix}{key}.")
         elif isinstance(inner, (str, int, float, list)) and not free:
             value = _checked(value, inner, f"{place}: {prefix}{key}", RANGES.get(key))
@@ -375,6 +386,31 @@ def _checked(
     if isinstance(value, (int, float)) and not low <= value <= high:
         raise SettingError(f"{place}: {value!r} is outside {low:g}..{high:g}; correct it")
     return value
+
+
+def _renamed_curriculum(before: Mapping[str, Any], value: Any, place: str) -> dict[str, Any]:
+    """Lay a curriculum's section, or its name alone, over another; the options of one of another
+    name do not stay.
+    """
+    given = {"name": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping):
+        raise SettingError(f"{place}: {value!r} is neither a name nor a mapping with one")
+    stays = given.get("name", before.get("name")) == before.get("name")
+    return (dict(before) if stays else {}) | dict(given)
+
+
+def _curriculum(stage: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a curriculum's section with all its options, checked."""
+    name, place = str(section.get("name", UNIFORM)), f"{stage}.curriculum"
+    if ALGORITHMS[stage].offline and name != UNIFORM:
+        raise SettingError(f"{place}: {stage} learns from recordings; leave it at {UNIFORM}")
+    found = load_curriculum(name)
+    options = found.options()
+    for key, value in section.items():
+        if key != "name":
+            default = options[check_name(str(key), options, f"option of {place} {name}")]
+            options[key] = _checked(value, default, f"{place}.{key}", found.ranges.get(key))
+    return {"name": name} | options
 
 
 def _imitation(section: Mapping[str, Any], recipe: Recipe[Any, Any, Any]) -> ImitationConfig:

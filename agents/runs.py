@@ -39,8 +39,10 @@ from .run_folder import CONFIG, GO_ON, HISTORY, POLICY, STATE
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from .curriculum.rllib import Course
+
 # Of a checkpoint.
-NETWORK, RLLIB, LEFT_OUT = "network.pt", "algorithm", "continuation.pkl"
+NETWORK, RLLIB, LEFT_OUT, COURSE = "network.pt", "algorithm", "continuation.pkl", "curriculum.pkl"
 INSTANCES = "instances"  # the folder of the instances that came from files
 BUILT = "class_and_ctor_args.pkl"  # RLlib's, of what an object is built from
 
@@ -187,11 +189,12 @@ class Run:
                 (self.out / name).unlink(missing_ok=True)
         run_checkpoints.prune(self.out, self.state.step)
 
-    def checkpoint(self, algorithm: Any = None) -> None:
+    def checkpoint(self, algorithm: Any = None, course: Course | None = None) -> None:
         """Save everything that the run needs to go on from here, and drop the oldest checkpoint.
 
         Args:
             algorithm: RLlib's algorithm of the present stage; None for imitation.
+            course: its curriculum at work.
 
         Raises:
             OutputError: the checkpoint cannot be written.
@@ -212,14 +215,17 @@ class Run:
                 for file in (place / RLLIB).rglob(BUILT):
                     file.unlink()  # the instances, once for each part; a resumed run builds anew
                 continuation.save(algorithm, place / LEFT_OUT)
+            if course is not None:
+                course.save(place / COURSE)
         write_bytes(self.out / STATE, state, GO_ON)
         run_checkpoints.prune(self.out, self.state.step)
 
-    def restore_algorithm(self, algorithm: Any) -> None:
+    def restore_algorithm(self, algorithm: Any, course: Course) -> None:
         """Put RLlib's algorithm of the present stage into the state of the checkpoint.
 
         Args:
             algorithm: the algorithm, newly built.
+            course: its curriculum, attached to it.
 
         Raises:
             CheckpointError: the checkpoint does not fit these versions of library and RLlib.
@@ -227,6 +233,7 @@ class Run:
         assert self.restored is not None
         algorithm.restore_from_path(str((self.restored / RLLIB).resolve()))
         continuation.restore(algorithm, self.restored / LEFT_OUT)
+        course.restore(self.restored / COURSE)
 
     def enter(self, stage: str) -> None:
         """Begin a stage, unless the run is in it already."""

@@ -25,6 +25,8 @@ from . import history
 from .algorithms import build_algorithm, discount_of, quiet_ray, trained_policy
 from .checkpoints import read_card
 from .configuration import IMITATION, TrainingConfig, load_config, policy_folder
+from .curriculum.base import TrainingSet
+from .curriculum.table import make_curriculum
 from .history import Record
 from .objective_metric import results_of_play
 from .recipe import ImitationPass
@@ -35,6 +37,8 @@ from .trackers import Observer, tracked
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+    from .curriculum.rllib import Course
 
 LAST_RATE = 0.05  # share of imitation's learning rate that it falls towards
 PATIENCE_S = 300.0  # without any environment runner, while they are started again
@@ -257,18 +261,23 @@ def _reinforce(run: Run, tell: Observer) -> None:
     instances = [instance for found in played.values() for instance in found]
     environment = {"instances": instances} | section.environment
     sets = {one.content_hash: name for name, found in played.items() for one in found}
+    course = _course(run, stage, played)
     algorithm = build_algorithm(
-        stage, run.problem, environment, network, run.config.seed, section.algorithm, sets
-    )
+        stage, run.problem, environment, network, run.config.seed, section.algorithm, sets,
+        course.callbacks,
+    )  # fmt: skip
+    course.attach(algorithm, stage)
     history.time_exactly(algorithm)
     if state.done:
-        run.restore_algorithm(algorithm)
+        run.restore_algorithm(algorithm, course)
     before = [record for record in history.load(run.out) if record.stage != stage]
     try:
         with _watched(run, section.iterations) as (writer, show):
             begun = time.perf_counter()
             while state.done < section.iterations:
+                course.hand_out(algorithm)
                 result, sampled = _iteration(algorithm, state.env_steps - state.earlier)
+                course.take_in(algorithm)
                 state.done, state.step = state.done + 1, state.step + 1
                 state.env_steps = state.earlier + sampled
                 _write(writer, stage, state.step, result)
@@ -289,11 +298,23 @@ def _reinforce(run: Run, tell: Observer) -> None:
                 begun = now
                 history.append(run.out, record)
                 if due:
-                    run.checkpoint(algorithm)
+                    run.checkpoint(algorithm, course)
                 tell(record)
                 show(text)
     finally:
         algorithm.stop()
+
+
+def _course(run: Run, stage: str, played: Mapping[str, list[Any]]) -> Course:
+    """Return the curriculum of a stage over the instances that it plays, by instance argument."""
+    from .curriculum.rllib import Course
+
+    section = run.config.reinforcement[stage]
+    instances = [instance for found in played.values() for instance in found]
+    sets = np.repeat(np.arange(len(played)), [len(found) for found in played.values()])
+    training = TrainingSet(instances, sets, section.iterations, run.config.seed)
+    signs = [run.problem.objective(instance).sign for instance in instances]
+    return Course(make_curriculum(section.curriculum, training), signs)
 
 
 def _iteration(algorithm: Any, before: int) -> tuple[Mapping[str, Any], int]:

@@ -27,6 +27,7 @@ from .window import Window, check_render_mode
 
 I = TypeVar("I", bound=Instance)  # noqa: E741 (the family's instance type)
 Observation = dict[str, Any]
+GIVEN = -1  # in place of the index of an instance that was not drawn
 
 
 class OfFamily(Generic[I]):
@@ -44,6 +45,37 @@ class OfFamily(Generic[I]):
     reset_options: ClassVar[tuple[str, ...]] = ("instance",)
     """The names that `reset(options=...)` takes."""
     _spec: EnvSpec | None = None
+    _odds: np.ndarray | None = None  # float64 [n], summed up; None: all alike
+
+    def weigh(self, weights: Sequence[float] | np.ndarray | None) -> None:
+        """Set how likely each instance is to be drawn by the resets to come.
+
+        Args:
+            weights: of `instances` in their order, float64 [n], at least 0, in any unit; None draws
+                all alike, as at first.
+
+        Raises:
+            SettingError: not a weight for each instance, or none above 0.
+        """
+        if weights is None:
+            self._odds = None
+            return
+        given, count = np.asarray(weights, np.float64), len(self.instances)
+        if given.shape != (count,) or not np.isfinite(given).all() or given.min() < 0:
+            raise SettingError(
+                f"weigh: give {count} finite weights of at least 0, one for each instance; got "
+                f"shape {given.shape}"
+            )
+        if not given.any():
+            raise SettingError("weigh: all weights are 0; give at least one above it")
+        odds = np.cumsum(given)
+        self._odds = odds / odds[-1]  # the last is exactly 1, above all that `random` draws
+
+    def _draw_row(self, rng: np.random.Generator) -> int:
+        """Draw the index of an instance, as likely as `weigh` has set."""
+        if self._odds is None:
+            return int(rng.integers(len(self.instances)))
+        return int(np.searchsorted(self._odds, rng.random(), side="right"))
 
     @property
     def spec(self) -> EnvSpec | None:
@@ -73,7 +105,7 @@ class OfFamily(Generic[I]):
     def _drawn_after(self, seed: int) -> tuple[I, np.random.Generator]:
         """Return the instance that a reset with the seed draws, and the generator behind it."""
         rng = np.random.default_rng(seed)
-        return self.instances[rng.integers(len(self.instances))], rng
+        return self.instances[self._draw_row(rng)], rng
 
     @abstractmethod
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
@@ -117,6 +149,8 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
     """The forms in which actions may be taken, the default first."""
     instance: I
     """The instance that is being played, as environments keep it; set by `reset`."""
+    row: int = GIVEN
+    """Its index in `instances`; GIVEN where `reset` was told to play it."""
     _is_fork = False
 
     def __init__(
@@ -166,11 +200,12 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
         super().reset(seed=seed)
         if isinstance(self.action_space, Legal):
             self.action_space.episode_begins()
-        instance = self._given(options)
+        instance, row = self._given(options), GIVEN
         if instance is None:
-            instance = self.instances[self.np_random.integers(len(self.instances))]
+            row = self._draw_row(self.np_random)
+            instance = self.instances[row]
         self._begin(instance, seed, options or {})
-        self.instance, self._begun = instance, True
+        self.instance, self.row, self._begun = instance, row, True
         if self.render_mode == "human":
             self.render()
         return self._observation(), self._info()

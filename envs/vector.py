@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from ..core.errors import IllegalActionError, SettingError
 from ..core.instance import Instance
 from .actions import Legal
-from .base import FamilyEnv, Observation, OfFamily
+from .base import GIVEN, FamilyEnv, Observation, OfFamily
 from .window import check_render_mode
 
 I = TypeVar("I", bound=Instance)  # noqa: E741 (the family's instance type)
@@ -41,6 +41,8 @@ class FamilyVectorEnv(  # type: ignore[misc]
     """The forms of the single environment that can be stepped together."""
     instances_now: list[I]
     """The instance that each lane plays, as contenders see it; set by `reset`."""
+    rows_now: np.ndarray
+    """int64 [B]: their indices in `instances`; GIVEN where `reset` was told to play it."""
 
     def __init__(
         self, single: FamilyEnv[I], num_envs: int, autoreset_mode: AutoresetMode | str
@@ -81,6 +83,7 @@ class FamilyVectorEnv(  # type: ignore[misc]
             self.action_space.belong_to(self._draw_legal)
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
         self._lanes = np.arange(num_envs)
+        self.rows_now = np.full(num_envs, GIVEN)
         self._ended = np.zeros(num_envs, np.bool_)
         self._begun = False
 
@@ -182,10 +185,11 @@ class FamilyVectorEnv(  # type: ignore[misc]
         if not self._begun:
             self.instances_now = self.instances[:1] * self.num_envs
         for lane in lanes.tolist():
-            drawn = instance
+            drawn, row = instance, GIVEN
             if drawn is None:
-                drawn = self.instances[self._rngs[lane].integers(len(self.instances))]
-            self.instances_now[lane] = drawn
+                row = self._draw_row(self._rngs[lane])
+                drawn = self.instances[row]
+            self.instances_now[lane], self.rows_now[lane] = drawn, row
         self._begin(lanes, seeds)
         self._ended[lanes] = False
 
