@@ -281,6 +281,8 @@ def _reinforce(run: Run, tell: Observer) -> None:
                 state.done, state.step = state.done + 1, state.step + 1
                 state.env_steps = state.earlier + sampled
                 _write(writer, stage, state.step, result)
+                if (in_play := course.in_play()) is not None:
+                    writer.add_scalar(f"{stage}/instances_in_play", in_play, state.step)
                 mean = results_of_play(result).get("episode_return_mean", float("nan"))
                 text, expected, validation_s = f"return {mean:.4f}", None, 0.0
                 due = state.done % section.checkpoint_every == 0

@@ -193,7 +193,8 @@ def _half(figures: np.ndarray) -> float:
 
 
 def _interval(figures: np.ndarray) -> np.ndarray:
-    return figures.mean() + _half(figures) * np.array([-1.0, 1.0])
+    ends: np.ndarray = figures.mean() + _half(figures) * np.array([-1.0, 1.0])
+    return ends
 
 
 def main() -> None:

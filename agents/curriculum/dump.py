@@ -54,7 +54,8 @@ class Dump(Curriculum):
         bonus = np.sqrt(2.0 * np.log(self.played.sum() + 1.0) / (self.played + 1.0))
         bound = (learned + bonus) / self.temperature
         odds = np.exp(bound - bound.max())
-        return (odds / odds.sum() / self.sizes)[self.training.sets]
+        weights: np.ndarray = (odds / odds.sum() / self.sizes)[self.training.sets]
+        return weights
 
     def hear(self, outcomes: Sequence[Outcome]) -> None:
         """See the base class."""

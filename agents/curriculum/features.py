@@ -37,8 +37,8 @@ def features_of(instances: Sequence[Instance]) -> np.ndarray:
     columns = left[:, :kept] * sizes[:kept]
     # By the first component's range: a component that says little is not made large.
     low, high = columns.min(axis=0), columns.max(axis=0)
-    table = (columns - low) / (high - low).max()
-    return table
+    scaled: np.ndarray = (columns - low) / (high - low).max()
+    return scaled
 
 
 def _numbers(instance: Instance) -> list[float]:

@@ -66,7 +66,9 @@ def report_finished(runner: Any, episode: Finished) -> None:
         runner: who played it.
         episode: the episode.
     """
-    vars(runner).setdefault(FINISHED, []).append(episode)
+    if not hasattr(runner, FINISHED):
+        setattr(runner, FINISHED, [])
+    getattr(runner, FINISHED).append(episode)
 
 
 def finished(
@@ -274,10 +276,16 @@ class Course:
             return
         if self.curriculum.uses_advantages:
             self._take_advantages(algorithm, None)
-        reports = algorithm.env_runner_group.foreach_env_runner(
-            lambda runner: vars(runner).pop(FINISHED, [])
-        )
+        reports = algorithm.env_runner_group.foreach_env_runner(_finished_of)
         self.curriculum.learn([self._outcome(one) for report in reports for one in report])
+
+    def in_play(self) -> float | None:
+        """Return how many instances the next episodes are drawn from: the exponential of the
+        weights' entropy, n if all are alike; None for a uniform curriculum.
+        """
+        weights = self.curriculum.weights()
+        weights = weights[weights > 0]
+        return None if self._idle else float(np.exp(-(weights * np.log(weights)).sum()))
 
     def _take_advantages(self, algorithm: Any, shares: Shares | None) -> None:
         told = algorithm.learner_group.foreach_learner(lambda learner: _report_of(learner, shares))
@@ -320,6 +328,13 @@ class Course:
                 "start another run with start=FOLDER of this one's policy"
             ) from error
         self.curriculum.restore(state)
+
+
+def _finished_of(runner: Any) -> list[Finished]:
+    """Take what `report_finished` has kept with a runner."""
+    told: list[Finished] = getattr(runner, FINISHED, [])
+    setattr(runner, FINISHED, [])
+    return told
 
 
 def _report_advantages(learner: Any) -> bool:
