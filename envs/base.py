@@ -71,8 +71,12 @@ class OfFamily(Generic[I]):
         odds = np.cumsum(given)
         self._odds = odds / odds[-1]  # the last is exactly 1, above all that `random` draws
 
-    def _draw_row(self, rng: np.random.Generator) -> int:
-        """Draw the index of an instance, as likely as `weigh` has set."""
+    def draw_row(self, rng: np.random.Generator) -> int:
+        """Draw the index of an instance, as likely as `weigh` has set.
+
+        Args:
+            rng: the generator.
+        """
         if self._odds is None:
             return int(rng.integers(len(self.instances)))
         return int(np.searchsorted(self._odds, rng.random(), side="right"))
@@ -105,7 +109,7 @@ class OfFamily(Generic[I]):
     def _drawn_after(self, seed: int) -> tuple[I, np.random.Generator]:
         """Return the instance that a reset with the seed draws, and the generator behind it."""
         rng = np.random.default_rng(seed)
-        return self.instances[self._draw_row(rng)], rng
+        return self.instances[self.draw_row(rng)], rng
 
     @abstractmethod
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
@@ -202,7 +206,7 @@ class FamilyEnv(OfFamily[I], gym.Env[Observation, Any]):  # type: ignore[misc]
             self.action_space.episode_begins()
         instance, row = self._given(options), GIVEN
         if instance is None:
-            row = self._draw_row(self.np_random)
+            row = self.draw_row(self.np_random)
             instance = self.instances[row]
         self._begin(instance, seed, options or {})
         self.instance, self.row, self._begun = instance, row, True

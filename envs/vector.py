@@ -187,7 +187,7 @@ class FamilyVectorEnv(  # type: ignore[misc]
         for lane in lanes.tolist():
             drawn, row = instance, GIVEN
             if drawn is None:
-                row = self._draw_row(self._rngs[lane])
+                row = self.draw_row(self._rngs[lane])
                 drawn = self.instances[row]
             self.instances_now[lane], self.rows_now[lane] = drawn, row
         self._begin(lanes, seeds)

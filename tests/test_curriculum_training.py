@@ -8,7 +8,8 @@ import math
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -18,8 +19,8 @@ import yaml
 from sysopt_gym.agents.algorithms import build_algorithm
 from sysopt_gym.agents.configuration import load_config
 from sysopt_gym.agents.curriculum import CURRICULA
-from sysopt_gym.agents.curriculum.base import Outcome, TrainingSet
-from sysopt_gym.agents.curriculum.rllib import Course
+from sysopt_gym.agents.curriculum.base import Outcome, Shares, TrainingSet
+from sysopt_gym.agents.curriculum.rllib import Course, Finished, report_finished
 from sysopt_gym.agents.curriculum.table import make_curriculum
 from sysopt_gym.agents.training import train
 from sysopt_gym.core.errors import SettingError, UnknownNameError
@@ -270,3 +271,44 @@ def test_an_algorithm_without_advantages_serves_only_those_that_need_none() -> N
             course.attach(algorithm, "dqn")
     finally:
         algorithm.stop()
+
+
+def test_a_learner_of_another_make_reports_advantages_itself() -> None:
+    """All that a course needs of runners and learners, played by a table."""
+
+    class Group:
+        def __init__(self, member: Any) -> None:
+            self.member, self.foreach_env_runner = member, lambda call: [call(member)]
+
+        def foreach_learner(self, call: Any) -> list[Any]:
+            told = call(self.member)
+            return [SimpleNamespace(get=lambda: told)]
+
+    class Learner:
+        told: ClassVar[list[tuple[str, float, int]]] = []
+
+        def take_advantages(self, shares: Shares | None) -> list[tuple[str, float, int]]:
+            told, self.told[:] = self.told[:], []
+            return told
+
+    class Runner:
+        def weigh(self, weights: np.ndarray) -> None:
+            self.weights = weights
+
+    runner, learner = Runner(), Learner()
+    algorithm = SimpleNamespace(env_runner_group=Group(runner), learner_group=Group(learner))
+    course = Course(make_curriculum({"name": "plr"}, training()), [1.0, -1.0, 1.0])
+    course.attach(algorithm, "ppo")
+    course.hand_out(algorithm)
+    assert runner.weights.tolist() == [1 / 3] * 3
+    learner.told += [("first", 3.0, 2), ("second", 40.0, 4)]  # parts that have not ended
+    course.take_in(algorithm)
+    course.hand_out(algorithm)
+    assert runner.weights.tolist() == [1 / 3] * 3
+    learner.told += [("first", 3.0, 1), ("second", 8.0, 4)]
+    report_finished(runner, Finished("first", 0, 1.0, 0.5, 3))
+    report_finished(runner, Finished("second", 1, 1.0, 0.5, 8))
+    course.take_in(algorithm)
+    course.hand_out(algorithm)
+    assert course.curriculum.scores[:2].tolist() == [6 / 3, 48 / 8]
+    assert runner.weights[1] > runner.weights[0]

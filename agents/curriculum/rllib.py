@@ -3,12 +3,14 @@
 `Course` does both, once an iteration. What it needs of runners and learners of any make is this:
 
 - A runner's `env.unwrapped` is Gymnasium's vector environment around environments of ours, or one
-  of ours, and draws instances by `weigh` (envs/base.py). A runner of another kind has a method
-  `weigh(weights)`, float64 [n], of its own.
-- A runner reports each finished episode by `report_finished`: RLlib's callback `finished` below
-  does it for runners that make RLlib's callbacks.
+  of ours, whose draws `weigh` sets (envs/base.py); a runner that draws itself asks them to
+  (`draw_row`), or has a method `weigh(weights)`, float64 [n], of its own.
+- A runner reports each finished episode by `report_finished`. RLlib's callback `finished` below
+  does it for runners that make RLlib's callbacks, with an environment that has `rows_now` (or
+  `call`), and episodes that have `id_`, `get_return`, `get_infos` and a length.
 - A learner reports the |advantage| of what it learns from, by episode: `AdvantageReport`, a piece
-  behind GAE in its connectors, does it for RLlib's PPO.
+  behind GAE in its connectors, does it for RLlib's PPO. Another learner has a method
+  `take_advantages(shares)` that returns what AdvantageReport.take does.
 """
 
 from __future__ import annotations
@@ -338,7 +340,9 @@ def _finished_of(runner: Any) -> list[Finished]:
 
 
 def _report_advantages(learner: Any) -> bool:
-    """Put an AdvantageReport behind GAE; return whether there is GAE."""
+    """Have a learner report advantages; return whether it has any."""
+    if hasattr(learner, "take_advantages"):
+        return True
     pipeline = learner._learner_connector
     if not any(isinstance(piece, GeneralAdvantageEstimation) for piece in pipeline.connectors):
         return False
@@ -347,6 +351,9 @@ def _report_advantages(learner: Any) -> bool:
 
 
 def _report_of(learner: Any, shares: Shares | None) -> list[tuple[str, float, int]]:
+    if hasattr(learner, "take_advantages"):
+        told: list[tuple[str, float, int]] = learner.take_advantages(shares)
+        return told
     pieces = learner._learner_connector.connectors
     (report,) = (piece for piece in pieces if isinstance(piece, AdvantageReport))
     return report.take(shares)
