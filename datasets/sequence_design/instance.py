@@ -23,16 +23,18 @@ MOST_LETTERS = 100
 LAST_LETTER = 255  # code of the last letter of Latin-1
 MOST_LENGTH = 4096
 MOST_DESIGNS = 1_000_000
+MOST_ROUNDS = 100
 MOST_CELLS = 2**24  # references x positions x states of the automaton, which tables of masks hold
 LARGEST, LEAST_SPREAD = 1e100, 1e-100  # of scores: their squares and ratios are still numbers
 
 
 @declared
 class DesignTask(Instance):
-    """N measured sequences of L letters out of V, to design better ones from, in one batch.
+    """N measured sequences of L letters out of V, to design better ones from, in one batch or
+    several.
 
-    The oracle is asked once, about the batch handed in. A contender, and an environment, hold a
-    *sealed* task: one without the handle and the hidden rows.
+    The oracle is asked once about each batch handed in. A contender, and an environment of one
+    round, hold a *sealed* task: one without the handle and the hidden rows.
 
     Rules that designs must keep are optional: letters that may not stand at a position, motifs that
     may not occur, and how many letters may differ from the nearest of some reference sequences.
@@ -59,7 +61,7 @@ class DesignTask(Instance):
         empty="starts must hold rows of the offline set, at least one",
     )  # fmt: skip
     batch_size: int = whole(
-        "Designs that are asked for.",
+        "Designs that are asked for in a round.",
         low=1,
         high=MOST_DESIGNS,
         remedy=f"ask for at least 1 design, {MOST_DESIGNS} at most",
@@ -100,11 +102,25 @@ class DesignTask(Instance):
         "1 where lower measured values are better: scores are then their negatives; else 0.",
         low=0, high=1, default=BLANK,
     )  # fmt: skip
+    further_rounds: int = whole(
+        "Batches after the first one, each made when the scores of those before it are known.",
+        low=0, high=MOST_ROUNDS - 1, remedy=f"ask for 1 to {MOST_ROUNDS} rounds", default=BLANK,
+    )  # fmt: skip
 
     @property
     def sign(self) -> float:
         """Factor from a score to the measured value: -1.0 where lower values are better."""
         return -1.0 if self.negated else 1.0
+
+    @property
+    def rounds(self) -> int:
+        """Batches that are measured one after the other, R."""
+        return self.further_rounds + 1
+
+    @property
+    def designs_asked(self) -> int:
+        """Designs of all rounds together."""
+        return self.rounds * self.batch_size
 
     @property
     def ruled(self) -> bool:
@@ -195,6 +211,12 @@ class DesignTask(Instance):
                 f"scores {scores[other]:g} and {scores[row]:g}; keep one, or their mean"
             )
         count = int(np.count_nonzero(first[: len(self.sequences)] == np.arange(len(self.scores))))
+        if self.rounds > 1 and count < self.designs_asked:
+            self.refuse(
+                f"the offline set holds {count} different sequences, fewer than the "
+                f"{self.designs_asked} designs of {self.rounds} rounds that they pad; measure more, "
+                f"or set batch={max(1, count // self.rounds)} or fewer rounds"
+            )
         if count < self.batch_size:
             self.refuse(
                 f"the offline set holds {count} different sequences, fewer than the batch of "

@@ -12,7 +12,14 @@ import numpy as np
 from ...core.contracts import Setting
 from ...core.errors import InstanceError, SettingError
 from ..setting_texts import cut, whole
-from .instance import BATCH_SIZE, MOST_DESIGNS, MOST_LETTERS, START_POOL, DesignTask
+from .instance import (
+    BATCH_SIZE,
+    MOST_DESIGNS,
+    MOST_LETTERS,
+    MOST_ROUNDS,
+    START_POOL,
+    DesignTask,
+)
 from .landscape_tables import DNA, PROTEIN
 from .rule_settings import RULE_SETTINGS, with_rules
 
@@ -30,7 +37,8 @@ READING: Mapping[str, Setting] = {
     ),
 }
 SETTINGS: Mapping[str, Setting] = {
-    "batch": Setting(str(BATCH_SIZE), "designs asked for"),
+    "batch": Setting(str(BATCH_SIZE), "designs asked for in a round"),
+    "rounds": Setting("1", "batches, each made when the scores of those before it are known"),
     "offline": Setting(
         f"{DEFAULT_SHARE} of measured rows, else 1",
         "share of the rows, lowest scores first, that contenders see; 1 to design for real",
@@ -53,7 +61,7 @@ def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
     Args:
         task: any task.
         values: texts by the names in SETTINGS, as given by `--set`. `batch` is the number of
-            designs asked for. `offline` is the share of the rows, lowest scores first, that
+            designs asked for in each of `rounds` rounds. `offline` is the share of the rows, lowest scores first, that
             contenders see; all rows of a measured landscape are divided again, and the others are
             hidden. `minimize` negates the scores, and back; the rows are divided again. `alphabet`
             may hold letters that were not measured. The others are rules; see rule_settings.py.
@@ -81,6 +89,8 @@ def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
         changes |= _divided_rows(task, _share(values["offline"]))
     if "batch" in values:
         changes["batch_size"] = whole(values, "batch", MOST_DESIGNS, 1)
+    if "rounds" in values:
+        changes["further_rounds"] = whole(values, "rounds", MOST_ROUNDS, 1) - 1
     if changes:
         task = dataclasses.replace(task, **changes)
     if "offline" in values and len(task.references) > 1 and "max_mutations" not in values:

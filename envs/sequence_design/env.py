@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import IllegalActionError, InstanceError, SettingError
-from ...datasets.sequence_design.instance import DesignTask
+from ...datasets.sequence_design.instance import DesignTask, seal
 from ..actions import LegalDiscrete, LegalMultiDiscrete
 from ..base import FamilyEnv, Observation
 from .designs import Designs
@@ -19,6 +19,7 @@ from .objective import expected_median
 from .observation import observation_space, squashed
 from .proxy import Ensemble, reference_proxy
 from .render import frame
+from .rounds import Rounds
 from .rules import edits, has_rules, legal, letters_at, starting_designs
 
 SHORT_ALPHABET = 4  # DNA and RNA: as many edits as letters by default
@@ -30,7 +31,8 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
 
     An episode makes one batch, design after design. Only the judge, after the episode, asks the
     oracle; the environment holds a sealed task and rewards by a proxy that was trained on the
-    offline set.
+    offline set. Where the task has several rounds, an episode makes R batches, the environment asks
+    the oracle about each when it is complete, and shows what was measured.
 
     ## Action space
     Form construct (default): `Discrete(V)`, the next letter, from left to right; each L letters are
@@ -55,16 +57,27 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     | proxy_values | [3] float32 | the proxy of the sequence (0 while incomplete), its start
     and the best design so far, x / (1 + abs(x)) |
     | action_mask | [V] or [L * V + 1] int8 | 1 for legal actions; not in form batch |
+    | round | [1] float32 | several rounds: batches measured, as a part of R |
+    | measured | [R * B, L] int8 | several rounds: the different designs measured so far, then V |
+    | measured_scores | [R * B] float64 | several rounds: their scores, 0 the offline set's worst
+    and 1 its best, then 0 |
+
+    With several rounds proxy_values are 0, 0 and the best score measured so far.
 
     ## Rewards
     The proxy's value v of a design: mean - kappa * spread of the ensemble, scaled so that 0 is the
     worst measured score and 1 the best. A design that was handed in before counts 0 in place of v.
     construct: v at a design's last letter, else 0. mutate: the difference in v that an edit makes.
-    batch: the mean over the batch. The score itself is the judge's; `info["objective"]` says what
+    batch: the mean over the batch. With several rounds no proxy is asked: a batch's last action is
+    rewarded by the sum (form batch: the mean) of the scores measured, in units of the offline set,
+    a design that was measured before counting 0, and every other action by 0.
+    The score itself is the judge's; `info["objective"]` says what
     the proxy expects of it (the median over the batch of the ensemble's mean, where what is missing
     or repeated is padded with the best measured sequences), beside `info["feasible"]` (always
     True), `info["designs"]`, `info["uniques"]`, and of the last complete sequence
-    `info["sequence"]`, `info["proxy_mean"]` and `info["proxy_spread"]`.
+    `info["sequence"]`, `info["proxy_mean"]` and `info["proxy_spread"]`. With several rounds it is
+    the score itself, of what was measured so far, padded in the same way; in place of the proxy's
+    figures are `info["rounds"]`, the batches measured, and `info["best_score"]`.
 
     ## Starting state
     The task in `reset(options={"instance": task})`, else one of the set, drawn by the environment's
@@ -72,13 +85,16 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     as few letters changed as make it keep the rules.
 
     ## Episode end
-    Terminated when the batch is complete. Never truncated. In form mutate a design is handed in by
+    Terminated when the batch, or the last of R, is complete. Never truncated. In form mutate a design is handed in by
     itself after `edits` substitutions.
 
+    ## Copies
+    A `fork()` in a task of several rounds has no oracle: what it measures is drawn from a proxy.
+
     ## Arguments
-    instances: a set's name, a file's path, or tasks, all with the same letters and length. form:
-        see above. designs: of an episode; None for the task's batch size, 1 to train on single
-        designs. kappa: how pessimistic the reward is. edits: of a design in form mutate; None for
+    instances: a set's name, a file's path, or tasks, all with the same letters and length, and the
+        same rounds. form: see above. designs: of a batch; None for the task's batch size, 1 to
+        train on single designs. kappa: how pessimistic the reward is. edits: of a design in form mutate; None for
         as many as letters (alphabets up to 4) or 15. proxy: None for the task's own, trained at its
         first reset in this process. settings: as `--set`, by name. render_mode: "rgb_array" or
         "human" (needs matplotlib).
@@ -115,7 +131,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         first = self.instances[0]
         for task in self.instances:
             check_alike(first, task)
-        self.observation_space = observation_space(first, form)
+        self.observation_space = observation_space(first, form, designs)
         self.action_space: LegalDiscrete | LegalMultiDiscrete
         if form == "batch":
             size = first.batch_size if designs is None else designs
@@ -132,13 +148,18 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     def _begin(self, instance: DesignTask, seed: int | None, options: Mapping[str, Any]) -> None:
         check_alike(self.instances[0], instance)
         self.task = instance
-        self.proxy = self._proxy if self._proxy is not None else reference_proxy(self.task)
-        size = self.task.batch_size if self.designs is None else self.designs
-        self.handed_in = Designs(self.task, size)
+        self._size = self.task.batch_size if self.designs is None else self.designs
+        self.handed_in = Designs(self.task, self._size * self.task.rounds)
         self._origins = starting_designs(self.task)
-        self._means: dict[bytes, float] = {}
-        self._predict(self.handed_in.batch())
-        self._objective = self._expected()
+        self._rounds = None
+        if self.task.rounds > 1:
+            self._rounds = Rounds(self.problem, self.task, self._size)
+            _, self._objective = self._rounds.now
+        else:
+            self.proxy = self._proxy if self._proxy is not None else reference_proxy(self.task)
+            self._means: dict[bytes, float] = {}
+            self._predict(self.handed_in.batch())
+            self._objective = self._expected()
         self._best, self._last, self._ended = 0.0, ("", 0.0, 0.0), False
         self._next_design(self.np_random)
 
@@ -146,20 +167,38 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         if self._ended:
             raise IllegalActionError(f"{self.task.name}: the episode is over; call reset")
         play = {"construct": self._append, "mutate": self._edit, "batch": self._hand_in_all}
+        count = self.handed_in.count
         reward = play[self.form](action)
+        if self._rounds is not None:
+            whole = self.handed_in.count > count and self.handed_in.count % self._size == 0
+            reward = self._have_measured(self._rounds) if whole else 0.0
         self._ended = self.handed_in.count >= self.handed_in.size
         return reward, self._ended
 
+    def _have_measured(self, rounds: Rounds) -> float:
+        """Have the batch measured that is now complete; return the reward."""
+        scores = rounds.measure(np.array(self.handed_in.unique[rounds.count :], np.int8))
+        _, self._objective = rounds.now
+        self._best = max([self._best, *scores.tolist()])
+        return float(scores.sum()) / (self._size if self.form == "batch" else 1)
+
     def _frame(self) -> np.ndarray:
         rows = np.stack([*self.handed_in.unique, self.tokens])
-        return frame(rows, self.task.letters, self.handed_in.size)
+        by_round = self._rounds.by_round if self._rounds is not None else ()
+        return frame(rows, self.task.letters, self.handed_in.size, by_round, self.task.rounds)
 
     def _own_episode(self) -> None:
         self.tokens, self.handed_in = self.tokens.copy(), self.handed_in.fork()
+        if self._rounds is not None:
+            self._rounds = self._rounds.fork()
         self._np_random = copy.deepcopy(self.np_random)
 
     def _draw_future(self, rng: np.random.Generator) -> None:
         self._np_random = rng.spawn(1)[0]
+        if self._rounds is not None:
+            self._rounds = self._rounds.imagined(self._np_random, self._proxy)
+            self.task = self.instance = seal(self.task)
+            self.instances = [seal(task) for task in self.instances]
 
     def _next_design(self, rng: np.random.Generator) -> None:
         """Begin a design: without letters, or as a measured sequence."""
@@ -201,7 +240,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         return reward
 
     def _hand_in_all(self, action: Any) -> float:
-        task, size = self.task, self.handed_in.size
+        task, size = self.task, self._size
         flat = np.asarray(action)
         if flat.shape != (size * task.length,) or flat.dtype.kind not in "iu":
             raise IllegalActionError(
@@ -226,7 +265,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         tokens = tokens.copy()
         value = self._measure(tokens)
         first = self.handed_in.add(tokens)
-        if first:
+        if first and self._rounds is None:
             self._best = max(self._best, value)
             self._objective = self._expected()
         if self.handed_in.count < self.handed_in.size:
@@ -234,7 +273,10 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         return value if first else 0.0
 
     def _measure(self, tokens: np.ndarray) -> float:
-        """Return the proxy's value of a sequence, which is kept for `info`."""
+        """Return the proxy's value of a sequence, which is kept for `info`; 0 with several rounds."""
+        if self._rounds is not None:
+            self._last = (self.task.text(tokens), 0.0, 0.0)
+            return 0.0
         mean, spread = (float(values[0]) for values in self.proxy.predict(tokens[None]))
         self._means[tokens.tobytes()] = mean
         self._last = (self.task.text(tokens), mean, spread)
@@ -273,7 +315,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
                 f"{task.name}: form batch has no exact masks, as its rules bind the letters of a "
                 "design to each other; make the environment with form='construct' or 'mutate'"
             )
-        return np.tile(~task.barred, (self.handed_in.size, 1)).ravel()
+        return np.tile(~task.barred, (self._size, 1)).ravel()
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         task, reset = self.instances[0], None
@@ -306,19 +348,25 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
             observation["start"] = self._start.copy()
         if self.form != "batch":
             observation["action_mask"] = self._mask()
+        if self._rounds is not None:
+            rounds = self._rounds
+            observation["round"] = np.array([rounds.done / task.rounds], np.float32)
+            observation["measured"] = rounds.tokens.copy()
+            observation["measured_scores"] = rounds.scores.copy()
         return observation
 
     def _info(self) -> dict[str, Any]:
         sequence, mean, spread = self._last
-        return {
+        known = {
             "objective": self._objective,
             "feasible": True,
             "designs": self.handed_in.count,
             "uniques": len(self.handed_in.unique),
             "sequence": sequence,
-            "proxy_mean": mean,
-            "proxy_spread": spread,
         }
+        if self._rounds is not None:
+            return known | {"rounds": self._rounds.done, "best_score": self._rounds.now[0]}
+        return known | {"proxy_mean": mean, "proxy_spread": spread}
 
 
 def check_alike(first: DesignTask, task: DesignTask) -> None:
@@ -329,8 +377,18 @@ def check_alike(first: DesignTask, task: DesignTask) -> None:
         task: the task to be played.
 
     Raises:
-        InstanceError: the task has other letters or another length.
+        InstanceError: the task has other letters, another length, or other rounds.
     """
+    if task.rounds != first.rounds:
+        raise InstanceError(
+            f"{task.name}: {task.rounds} rounds, where {first.name} has {first.rounds}; make an "
+            "environment for each, or set the same rounds for all"
+        )
+    if task.rounds > 1 and task.batch_size != first.batch_size:
+        raise InstanceError(
+            f"{task.name}: batches of {task.batch_size}, where {first.name} has "
+            f"{first.batch_size}; with several rounds set the same batch for all"
+        )
     if (task.letters, task.length) != (first.letters, first.length):
         raise InstanceError(
             f"{task.name}: {task.length} letters out of {task.letters}, where {first.name} has "

@@ -22,7 +22,7 @@ def designs_of(task: DesignTask, actions: np.ndarray) -> np.ndarray:
     plan = np.asarray(actions, np.int64).ravel()
     whole = len(plan) // task.length
     tokens = plan[: whole * task.length].reshape(whole, task.length)
-    sane = whole <= task.batch_size and (
+    sane = whole <= task.designs_asked and (
         not tokens.size or (tokens.min() >= 0 and tokens.max() < task.letters)
     )
     if not sane or not legal(task, tokens.astype(np.int8)).all():

@@ -12,6 +12,7 @@ from ...core.problem import Defaults, Problem
 from ...datasets.sequence_design.generator import PARAMETERS, generate
 from ...datasets.sequence_design.instance import DesignTask, seal
 from ...datasets.sequence_design.landscape_tables import DNA
+from ...datasets.sequence_design.landscapes import open_oracle
 from ...datasets.sequence_design.loaders import load_file
 from ...datasets.sequence_design.settings import SETTINGS, with_settings
 from ...datasets.sequence_design.splits import SETS
@@ -56,6 +57,7 @@ class SequenceDesign(Problem[DesignTask]):
     validate = staticmethod(validate)
     export_plan = staticmethod(export_plan)
     contender_view = staticmethod(seal)
+    open_oracle = staticmethod(open_oracle)
 
     @staticmethod
     @cache
@@ -70,6 +72,10 @@ class SequenceDesign(Problem[DesignTask]):
         )  # fmt: skip
         return dataclasses.replace(with_settings(task, {"batch": "6"}), alphabet=DNA)
 
+    def environment_view(self, task: DesignTask) -> DesignTask:
+        """Keep the oracle where there are several rounds: the environment has batches measured."""
+        return task if task.rounds > 1 else seal(task)
+
     def describe(self, task: DesignTask) -> dict[str, Any]:
         """List facts for `data info` and the report."""
         pairs = task.letters**2
@@ -78,6 +84,7 @@ class SequenceDesign(Problem[DesignTask]):
             "alphabet": task.alphabet,
             "letters of a sequence": task.length,
             "designs asked for": task.batch_size,
+            **({"rounds, each of so many designs": task.rounds} if task.rounds > 1 else {}),
             "offline sequences": len(task.scores),
             "hidden sequences": len(task.hidden_scores),
             "worst offline score": round(task.sign * float(task.scores.min()), 6),
@@ -94,10 +101,10 @@ class SequenceDesign(Problem[DesignTask]):
         """Return the best of the offline set that keeps the rules, repeated where it is too few;
         starts that are mended where it is none.
         """
-        rows = best_offline(task, task.batch_size)
+        rows = best_offline(task, task.designs_asked)
         if not len(rows):
             rows = starting_designs(task)
-        return np.resize(rows.astype(np.int64), task.batch_size * task.length)
+        return np.resize(rows.astype(np.int64), task.designs_asked * task.length)
 
 
 def _rules(task: DesignTask) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,12 +31,12 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
     """Judge a batch.
 
     The plan is int64 [n], letters in the order they were set, L per design, at most batch_size
-    designs; an unfinished last one does not count. It is feasible if every letter is in the
-    alphabet and may follow the one before it, every design keeps the task's rules, and an
-    unfinished one can still be completed so that it does. Repeats
+    designs in each of the task's rounds; an unfinished last design does not count. It is feasible
+    if every letter is in the alphabet and may follow the one before it, every design keeps the
+    task's rules, and an unfinished one can still be completed so that it does. Repeats
     count once, and an incomplete batch is padded with the best different sequences of the offline
     set, those that keep the rules first. The oracle is asked once for each
-    different batch.
+    different batch; with several rounds that is all that they made together.
 
     Args:
         task: with its oracle.
@@ -45,13 +46,17 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
     Returns:
         The median over the batch of the oracle's score, normalized to 0 (the landscape's worst) and
         1 (its best), and as `replayed` the median that the task's own proxy expects, in units of
-        the offline set, which is what the environment reports. The detail: max, mean, q90; best@1,
+        the offline set, which is what the environment reports; with several rounds, the true median
+        of what the batches hold that are complete, padded, which is what that environment has had
+        measured. The detail: max, mean, q90; best@1,
         best@16 and median@16, of the designs handed in first (see `curves`); diversity (mean number
         of letters two designs differ in), novelty (mean number of letters that a design differs in
         from the nearest offline sequence), rank_correlation (Spearman's, of the proxy with the
         oracle over the batch), optimism_gap (median the proxy expects less median found,
         normalized), uniques, padded, unmeasured (designs the landscape has no score for, which
-        count as its worst), estimated (1 where the oracle is an estimate).
+        count as its worst), estimated (1 where the oracle is an estimate); with several rounds
+        best@round1 and median@round1 to best@roundR and median@roundR, of what was handed in until
+        the end of that round, padded to as many batches.
         Where the oracle fails, the verdict is infeasible and names the design.
     """
     designs, wrong = _read(task, np.asarray(actions))
@@ -59,8 +64,13 @@ def validate(task: DesignTask, actions: np.ndarray, world: World) -> Verdict:
         return Verdict(math.nan, False, (wrong,))
     batch, uniques = _padded(task, designs)
     key = (task.content_hash, uniques, hashlib.sha256(batch.tobytes()).digest())
+    if task.rounds > 1:  # repeats decide which round a design is of
+        key = (*key[:2], hashlib.sha256(np.asarray(designs, np.int8).tobytes()).digest())
     if key not in _VERDICTS:
-        _VERDICTS[key] = _judged(task, batch, uniques)
+        verdict = _judged(task, batch, uniques)
+        if task.rounds > 1 and verdict.feasible:
+            verdict = _by_round(task, designs, batch, verdict)
+        _VERDICTS[key] = verdict
         while len(_VERDICTS) > MOST_KEPT:
             _VERDICTS.popitem(last=False)
     return _VERDICTS[key]
@@ -74,7 +84,7 @@ def judged_batch(task: DesignTask, actions: np.ndarray) -> tuple[np.ndarray, int
         actions: the plan, int64 [n].
 
     Returns:
-        Int8 [batch_size, L], the different designs in the order handed in, then the padding; and
+        Int8 [designs_asked, L], the different designs in the order handed in, then the padding; and
         the number of designs that are not padding.
     """
     designs, _ = _read(task, np.asarray(actions))
@@ -95,8 +105,10 @@ def _read(task: DesignTask, plan: np.ndarray) -> tuple[list[tuple[int, ...]], st
     for step, letter in enumerate(letters):
         design, place = divmod(step, length)
         where = f"step {step + 1}, design {design}, position {place}"
-        if design >= task.batch_size:
-            return [], f"{where}: the batch of {task.batch_size} designs is complete"
+        if design >= task.designs_asked:
+            batches = f" {task.rounds} batches" if task.rounds > 1 else " batch"
+            one = f"{task.batch_size} designs" + (" each are" if task.rounds > 1 else " is")
+            return [], f"{where}: the{batches} of {one} complete"
         if not 0 <= letter < len(bans):
             return [], f"{where}: letter {letter} is outside 0..{len(bans) - 1}"
         if place and bans[letters[step - 1]][letter]:
@@ -171,22 +183,27 @@ def _broken_rule(task: DesignTask, design: tuple[int, ...]) -> str:
     return ""
 
 
-def _padded(task: DesignTask, designs: list[tuple[int, ...]]) -> tuple[np.ndarray, int]:
-    """Return the batch int8 [batch_size, L], and how many of its rows are the contender's."""
+def _padded(
+    task: DesignTask, designs: list[tuple[int, ...]], rounds: int = 0
+) -> tuple[np.ndarray, int]:
+    """Return the designs of some rounds and what pads them, int8 [n, L], and how many of the rows
+    are the contender's; rounds 0 means all.
+    """
+    size = (rounds or task.rounds) * task.batch_size
     batch = dict.fromkeys(designs)
     uniques = len(batch)
     broken: dict[tuple[int, ...], None] = {}  # as many as a batch may need
     for row in remembered(task, _best_first):
-        if len(batch) == task.batch_size:
+        if len(batch) == size:
             break
         measured = tuple(task.sequences[row].tolist())
         if task.ruled and _broken_rule(task, measured):
-            if len(broken) < task.batch_size:
+            if len(broken) < size:
                 broken.setdefault(measured)
         else:
             batch.setdefault(measured)
     for measured in broken:
-        if len(batch) == task.batch_size:
+        if len(batch) == size:
             break
         batch.setdefault(measured)
     return np.array(list(batch), np.int8).reshape(len(batch), task.length), uniques
@@ -198,7 +215,7 @@ def _best_first(task: DesignTask) -> np.ndarray:
 
 
 def _judged(task: DesignTask, batch: np.ndarray, uniques: int) -> Verdict:
-    """Score a padded batch int8 [batch_size, L], whose first `uniques` rows are the contender's."""
+    """Score a padded batch int8 [designs_asked, L], whose first `uniques` rows are the contender's."""
     means, _ = reference_proxy(task).predict(batch)
     expected = float(np.median(means))
     try:
@@ -229,6 +246,33 @@ def _judged(task: DesignTask, batch: np.ndarray, uniques: int) -> Verdict:
         "estimated": float(not oracle.exact),
     }
     return Verdict(median, True, (), detail, replayed=expected)
+
+
+def _by_round(
+    task: DesignTask, designs: list[tuple[int, ...]], batch: np.ndarray, verdict: Verdict
+) -> Verdict:
+    """Add what was known after each round, and what the environment must have reported.
+
+    Args:
+        task: of several rounds.
+        designs: the complete designs of the plan, in its order.
+        batch: int8 [designs_asked, L]; all that is scored.
+        verdict: of the whole.
+    """
+    oracle, size = open_oracle(task), task.batch_size
+    parts = [_padded(task, designs[: r * size], r)[0] for r in range(1, task.rounds + 1)]
+    whole = len(designs) // size * size
+    parts.append(_padded(task, designs[:whole])[0])
+    rows = np.concatenate(parts)
+    raw = oracle.score(rows)
+    scores = np.where(np.isnan(raw), 0.0, oracle.normalized(raw))
+    detail, at = dict(verdict.detail or {}), 0
+    for number, part in enumerate(parts[:-1], start=1):
+        own = scores[at : at + len(part)]
+        detail[f"best@round{number}"] = float(own.max())
+        detail[f"median@round{number}"] = float(np.median(own))
+        at += len(part)
+    return replace(verdict, detail=detail, replayed=float(np.median(scores[at:])))
 
 
 def _failure(task: DesignTask, batch: np.ndarray, error: Exception) -> str:

@@ -23,6 +23,7 @@ from .objective import expected_median
 from .observation import squashed
 from .proxy import Ensemble, reference_proxy
 from .render import frame
+from .rounds import Rounds
 from .rules import has_rules, letters_at
 
 
@@ -32,15 +33,17 @@ class Team:
 
     Attributes:
         task: sealed.
-        proxy: that designs are valued by.
-        padding: int8 [size, L]; what pads a batch, best first.
-        padding_means: float64 [size]; what the proxy expects of it.
+        padding: int8 [size, L]; what pads the batches, best first.
+        padding_means: float64 [size]; what the proxy expects of it; 0 with several rounds.
+        proxy: that designs are valued by; None with several rounds.
+        rounds: where there are several, nothing measured yet; else None.
     """
 
     task: DesignTask
-    proxy: Ensemble
     padding: np.ndarray
     padding_means: np.ndarray
+    proxy: Ensemble | None
+    rounds: Rounds | None
 
 
 class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
@@ -127,7 +130,14 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
             (self._team(self.instances_now[own[0]]), np.array(own)) for own in of_task.values()
         ]
         first = self._playing[0][0]
+        self._rounds: list[Rounds] = []  # of each lane, where there are several rounds
+        for team, own in self._playing:
+            if team.rounds is not None:
+                self._rounds = self._rounds or [team.rounds] * self.num_envs
+                for lane in own:
+                    self._rounds[lane] = team.rounds.fork()
         self._size, length = first.padding.shape
+        self._batch = self._size // first.task.rounds
         self._count = 0
         self._handed_in = np.empty((self.num_envs, self._size, length), np.int8)
         self._unique_means = np.empty((self.num_envs, self._size))
@@ -135,7 +145,7 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         self._among_padding = np.zeros((self.num_envs, self._size), np.bool_)
         self._best, self._mean, self._spread = np.zeros((3, self.num_envs))
         self._text = np.full(self.num_envs, "", object)
-        self._objective = self._expected()
+        self._objective = self._standing() if self._rounds else self._expected()
         self._next_designs()
 
     def _play(self, actions: np.ndarray, going: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,9 +171,11 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
 
     def _make_team(self, task: DesignTask) -> Team:
         size = task.batch_size if self.designs is None else self.designs
+        rows = padding(task, size * task.rounds)
+        if task.rounds > 1:
+            return Team(task, rows, np.zeros(len(rows)), None, Rounds(self.problem, task, size))
         proxy = self._proxy if self._proxy is not None else reference_proxy(task)
-        rows = padding(task, size)
-        return Team(task, proxy, rows, proxy.predict(rows)[0])
+        return Team(task, rows, proxy.predict(rows)[0], proxy, None)
 
     def _next_designs(self) -> None:
         task = self.instances[0]
@@ -189,11 +201,12 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         float64 [B], 0 for repeats.
         """
         tokens = self._tokens
-        mean, spread = np.empty((2, self.num_envs))
+        mean, spread = np.zeros((2, self.num_envs))
         text = np.empty(self.num_envs, object)
         for team, lanes in self._playing:
             own = tokens[lanes]
-            mean[lanes], spread[lanes] = team.proxy.predict(own)
+            if team.proxy is not None:
+                mean[lanes], spread[lanes] = team.proxy.predict(own)
             text[lanes] = [team.task.text(row) for row in own]
             self._among_padding[lanes] |= (team.padding == own[:, None]).all(axis=2)
         self._mean, self._spread, self._text = mean, spread, text
@@ -204,10 +217,28 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
         self._uniques = self._uniques + first
         self._count += 1
         self._best = np.where(first, np.maximum(self._best, values), self._best)
-        self._objective = self._expected()
+        rewards = np.where(first, values, 0.0)
+        if self._rounds and self._count % self._batch == 0:
+            rewards = self._have_measured()
+        self._objective = self._standing() if self._rounds else self._expected()
         if not self._over:
             self._next_designs()
-        return np.where(first, values, 0.0)
+        return rewards
+
+    def _have_measured(self) -> np.ndarray:
+        """Have the batch of every lane measured; return the rewards, float64 [B]."""
+        rewards = np.zeros(self.num_envs)
+        for lane, rounds in enumerate(self._rounds):
+            rows = self._handed_in[lane, : self._count]
+            new = np.array(list({row.tobytes(): row for row in rows}.values())[rounds.count :])
+            scores = rounds.measure(new)
+            rewards[lane] = float(scores.sum())
+            self._best[lane] = max([self._best[lane], *scores.tolist()])
+        return rewards
+
+    def _standing(self) -> np.ndarray:
+        """Return the median of what every lane has had measured, padded, float64 [B]."""
+        return np.array([rounds.now[1] for rounds in self._rounds])
 
     def _expected(self) -> np.ndarray:
         """Return what the proxy expects of each lane's batch, float64 [B].
@@ -241,28 +272,42 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
     def _frame(self, lane: int) -> np.ndarray:
         first = {row.tobytes(): row for row in self._handed_in[lane, : self._count]}
         rows = np.stack([*first.values(), self._tokens[lane]])
-        return frame(rows, self.instances_now[lane].letters, self._size)
+        task, by_round = self.instances_now[lane], ()
+        if self._rounds:
+            by_round = self._rounds[lane].by_round
+        return frame(rows, task.letters, self._size, by_round, task.rounds)
 
     def _observation(self, lanes: np.ndarray) -> Observation:
         task, nothing = self.instances[0], np.zeros(len(lanes))
         progress = self._at / task.length, self._count / self._size
-        return {
+        seen: Observation = {
             "tokens": self._tokens[lanes],
             "progress": np.tile(np.array(progress, np.float32), (len(lanes), 1)),
             "proxy_values": np.ascontiguousarray(squashed(nothing, nothing, self._best[lanes]).T),
             "action_mask": self._masks()[lanes],
         }
+        if self._rounds:
+            some = [self._rounds[lane] for lane in lanes]
+            done = [[rounds.done / task.rounds] for rounds in some]
+            seen["round"] = np.array(done, np.float32)
+            seen["measured"] = np.stack([rounds.tokens for rounds in some])
+            seen["measured_scores"] = np.stack([rounds.scores for rounds in some])
+        return seen
 
     def _info(self, lanes: np.ndarray) -> dict[str, Any]:
-        return {
+        known = {
             "objective": self._objective[lanes],
             "feasible": np.ones(len(lanes), np.bool_),
             "designs": np.full(len(lanes), self._count),
             "uniques": self._uniques[lanes],
             "sequence": self._text[lanes],
-            "proxy_mean": self._mean[lanes],
-            "proxy_spread": self._spread[lanes],
         }
+        if self._rounds:
+            some = [self._rounds[lane] for lane in lanes]
+            known["rounds"] = np.array([rounds.done for rounds in some])
+            known["best_score"] = np.array([rounds.now[0] for rounds in some])
+            return known
+        return known | {"proxy_mean": self._mean[lanes], "proxy_spread": self._spread[lanes]}
 
 
 def _ruled_out(task: DesignTask, tokens: np.ndarray, at: int, letters: np.ndarray) -> int:
