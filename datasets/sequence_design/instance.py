@@ -214,8 +214,8 @@ class DesignTask(Instance):
         if self.rounds > 1 and count < self.designs_asked:
             self.refuse(
                 f"the offline set holds {count} different sequences, fewer than the "
-                f"{self.designs_asked} designs of {self.rounds} rounds that they pad; measure more, "
-                f"or set batch={max(1, count // self.rounds)} or fewer rounds"
+                f"{self.designs_asked} designs of {self.rounds} rounds that they pad; measure "
+                f"more, or set batch={max(1, count // self.rounds)} or fewer rounds"
             )
         if count < self.batch_size:
             self.refuse(

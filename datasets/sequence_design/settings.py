@@ -61,10 +61,11 @@ def with_settings(task: DesignTask, values: Mapping[str, str]) -> DesignTask:
     Args:
         task: any task.
         values: texts by the names in SETTINGS, as given by `--set`. `batch` is the number of
-            designs asked for in each of `rounds` rounds. `offline` is the share of the rows, lowest scores first, that
-            contenders see; all rows of a measured landscape are divided again, and the others are
-            hidden. `minimize` negates the scores, and back; the rows are divided again. `alphabet`
-            may hold letters that were not measured. The others are rules; see rule_settings.py.
+            designs asked for in each of `rounds` rounds. `offline` is the share of the rows, lowest
+            scores first, that contenders see; all rows of a measured landscape are divided again,
+            and the others are hidden. `minimize` negates the scores, and back; the rows are divided
+            again. `alphabet` may hold letters that were not measured. The others are rules; see
+            rule_settings.py.
 
     Raises:
         SettingError: a value cannot be used.

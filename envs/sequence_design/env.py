@@ -85,8 +85,8 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     as few letters changed as make it keep the rules.
 
     ## Episode end
-    Terminated when the batch, or the last of R, is complete. Never truncated. In form mutate a design is handed in by
-    itself after `edits` substitutions.
+    Terminated when the batch, or the last of R, is complete. Never truncated. In form mutate a
+    design is handed in by itself after `edits` substitutions.
 
     ## Copies
     A `fork()` in a task of several rounds has no oracle: what it measures is drawn from a proxy.
@@ -94,10 +94,11 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
     ## Arguments
     instances: a set's name, a file's path, or tasks, all with the same letters and length, and the
         same rounds. form: see above. designs: of a batch; None for the task's batch size, 1 to
-        train on single designs. kappa: how pessimistic the reward is. edits: of a design in form mutate; None for
-        as many as letters (alphabets up to 4) or 15. proxy: None for the task's own, trained at its
-        first reset in this process. settings: as `--set`, by name. render_mode: "rgb_array" or
-        "human" (needs matplotlib).
+        train on single designs. kappa: how pessimistic the reward is. edits: of a design in form
+        mutate; None for as many as letters (alphabets up to 4) or 15. proxy: None for the task's
+        own, trained at its first reset in this process; with several rounds, of copies
+        alone. settings: as `--set`, by name. render_mode: "rgb_array" or "human" (needs
+        matplotlib).
 
     ## Version history
     v0, version 3: key proxy_values in place of values, which libraries have attributes of; one
@@ -273,7 +274,7 @@ class SequenceDesignEnv(FamilyEnv[DesignTask]):
         return value if first else 0.0
 
     def _measure(self, tokens: np.ndarray) -> float:
-        """Return the proxy's value of a sequence, which is kept for `info`; 0 with several rounds."""
+        """Return the proxy's value of a sequence, which is kept for `info`; 0 in several rounds."""
         if self._rounds is not None:
             self._last = (self.task.text(tokens), 0.0, 0.0)
             return 0.0

@@ -16,7 +16,6 @@ import numpy as np
 from ...datasets.sequence_design.instance import START_POOL, DesignTask, seal
 from .designs import Designs, ranked_rows
 from .proxy import Ensemble, reference_proxy
-from .proxy.scores import scaled_scores
 
 Scoring = Callable[[np.ndarray], np.ndarray]
 
@@ -175,17 +174,3 @@ def with_measured(task: DesignTask, tokens: np.ndarray, scores: np.ndarray) -> D
         starts=np.argsort(-every, kind="stable")[:START_POOL],
         further_rounds=0,
     )
-
-
-def rescaled(task: DesignTask, later: DesignTask, scores: np.ndarray) -> np.ndarray:
-    """Convert scaled scores of a later task into those of the first one.
-
-    Args:
-        task: the first round's.
-        later: of `with_measured`.
-        scores: float64 [n]; 0 the later offline set's worst and 1 its best.
-    """
-    low, high = task.scores.min(), task.scores.max()
-    raw = later.scores.min() + scores * (later.scores.max() - later.scores.min())
-    converted: np.ndarray = (raw - low) / (high - low)
-    return converted

@@ -215,7 +215,7 @@ def _best_first(task: DesignTask) -> np.ndarray:
 
 
 def _judged(task: DesignTask, batch: np.ndarray, uniques: int) -> Verdict:
-    """Score a padded batch int8 [designs_asked, L], whose first `uniques` rows are the contender's."""
+    """Score padded batches int8 [designs_asked, L], whose first `uniques` rows are no padding."""
     means, _ = reference_proxy(task).predict(batch)
     expected = float(np.median(means))
     try:

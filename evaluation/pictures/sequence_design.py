@@ -24,6 +24,7 @@ from ...envs.sequence_design.validate import curves, diversity, judged_batch
 from .common import DPI, best_per_contender, drawable, plain, png
 
 MOST_TASKS = 4
+BY_ROUND = ("best", "median")  # columns of the validator, with @round1 and so on
 MOST_LOGOS = 3
 MOST_POSITIONS = 64  # longest sequence whose logo is readable
 WIDTH, PANEL_HEIGHT = 10.0, 4.2  # inches
@@ -39,6 +40,8 @@ class Run(NamedTuple):
         uniques: number of its different designs, at least one.
         believed: float64 [B]; scores predicted by the task's proxy, normalized.
         scores: float64 [B]; the oracle's scores, normalized.
+        by_round: float64 [R, 2]; best and median score of what was handed in until the end of each
+            round; [0, 2] in tasks of one round.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Run(NamedTuple):
     uniques: int
     believed: np.ndarray
     scores: np.ndarray
+    by_round: np.ndarray
 
     @property
     def own(self) -> np.ndarray:
@@ -79,8 +83,9 @@ def pictures(
         colors: contender -> its color in the rest of the report.
 
     Returns:
-        Best and median score of the first k designs, proxy against oracle, and diversity against
-        score, a panel per task; and logos of the best batches. None if no plan is left.
+        Best and median score of the first k designs, where there are several rounds those by round,
+        proxy against oracle, and diversity against score, a panel per task; and logos of the best
+        batches. None if no plan is left.
     """
     feasible = drawable(rows, instances)
     keys = dict.fromkeys(row.instance_hash for row in feasible)
@@ -96,6 +101,7 @@ def pictures(
     return [
         _curves(groups, "Best", 0),
         _curves(groups, "Median", 1),
+        *_rounds([group for group in groups if group.task.rounds > 1]),
         _scatter(groups),
         _spread(groups),
         *(_logo(group.task, run) for group in groups for run in group.best[:logos]),
@@ -112,16 +118,29 @@ def _group(task: DesignTask, rows: Sequence[Row], colors: Mapping[str, str]) -> 
     means, _ = reference_proxy(task).predict(batches[first])
     believed = oracle.normalized(low + means * (high - low))
     scores = np.nan_to_num(oracle.normalized(oracle.score(batches[first])))
-    figures = np.stack([believed, scores])[:, group].reshape(2, len(rows), task.batch_size)
+    figures = np.stack([believed, scores])[:, group].reshape(2, len(rows), task.designs_asked)
     runs = {
         (row.contender, row.seed): Run(
-            row.contender, colors[row.contender], batch, uniques, *figures[:, at]
+            row.contender,
+            colors[row.contender],
+            batch,
+            uniques,
+            *figures[:, at],
+            _by_round(task, row),
         )
         for at, (row, (batch, uniques)) in enumerate(zip(rows, judged, strict=True))
         if uniques
     }
     best = best_per_contender(row for row in rows if (row.contender, row.seed) in runs)
     return Group(task, list(runs.values()), [runs[row.contender, row.seed] for row in best])
+
+
+def _by_round(task: DesignTask, row: Row) -> np.ndarray:
+    """Return what the validator said of each round; see Run."""
+    if task.rounds == 1:
+        return np.zeros((0, 2))
+    numbers = range(1, task.rounds + 1)
+    return np.array([[row.detail[f"{what}@round{r}"] for what in BY_ROUND] for r in numbers])
 
 
 def _kind(task: DesignTask) -> str:
@@ -150,7 +169,7 @@ def _curves(groups: Sequence[Group], what: str, which: int) -> Picture:
     """Draw one of the two curves that the validator's `curves` returns: 0 best, 1 median."""
 
     def draw(axes: Any, group: Group) -> None:
-        k = np.arange(1, group.task.batch_size + 1)
+        k = np.arange(1, group.task.designs_asked + 1)
         for best in group.best:
             own = [curves(run.scores)[which] for run in group.runs if run.name == best.name]
             axes.plot(k, np.mean(own, axis=0), color=best.color, lw=1.8, label=best.name)
@@ -169,6 +188,35 @@ def _curves(groups: Sequence[Group], what: str, which: int) -> Picture:
         "the best.",
         _panels(groups, draw),
     )
+
+
+def _rounds(groups: Sequence[Group]) -> list[Picture]:
+    """Draw best and median by round; none if no task has several rounds."""
+    if not groups:
+        return []
+
+    def draw(axes: Any, group: Group) -> None:
+        rounds = np.arange(1, group.task.rounds + 1)
+        for best in group.best:
+            own = np.array([run.by_round for run in group.runs if run.name == best.name])
+            for which, style in enumerate((":", "-")):
+                axes.plot(
+                    rounds, own[..., which].mean(axis=0), style, color=best.color, lw=1.8,
+                    marker="o", ms=4, label=best.name if style == "-" else None,
+                )  # fmt: skip
+        axes.set_xticks(rounds)
+        axes.set_xlabel("rounds measured")
+        axes.set_ylabel(f"{_kind(group.task)} of all designs until then")
+
+    return [
+        Picture(
+            "Best and median by round",
+            "Of all designs measured until the end of a round: the median (lines) and the best "
+            "(dotted), means over seeds. Where lines rise, later batches are better than the first "
+            "ones: the contender has learned from what was measured.",
+            _panels(groups, draw),
+        )
+    ]
 
 
 def _scatter(groups: Sequence[Group]) -> Picture:
@@ -197,7 +245,7 @@ def _spread(groups: Sequence[Group]) -> Picture:
         for run in group.best:
             place = diversity(run.own), float(np.median(run.scores))
             axes.scatter(*place, s=60, color=run.color, label=run.name)
-            if run.uniques < group.task.batch_size:
+            if run.uniques < group.task.designs_asked:
                 axes.annotate(
                     f"{run.uniques}", place, xytext=(5, 4), textcoords="offset points", fontsize=8
                 )

@@ -29,4 +29,14 @@ SOLVERS = {
     "cbas": Entry(".cbas:solve"),
     "mins": Entry(".mins:solve"),
     "gflownet": Entry(".gflownet:solve"),
+    "ucb": Entry(".acquisition:solve_ucb"),
+    "ei": Entry(".acquisition:solve_ei"),
+    # Players: they plan anew before each batch, with what was measured until then.
+    "random_rounds": Entry(".random_search:in_rounds", "player"),
+    "ga_rounds": Entry(".ga:in_rounds", "player"),
+    "adalead_rounds": Entry(".adalead:in_rounds", "player"),
+    "cma_es_rounds": Entry(".cma_es:in_rounds", "player"),
+    "reinforce_rounds": Entry(".reinforce:in_rounds", "player"),
+    "ucb_rounds": Entry(".acquisition:ucb_in_rounds", "player"),
+    "ei_rounds": Entry(".acquisition:ei_in_rounds", "player"),
 }

@@ -7,12 +7,15 @@ measurements are the proxy's predictions; rounds are run until the budget ends.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.rules import repaired
+from ...methods.sequence_design.in_rounds import InRounds
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ...methods.sequence_design.sequences import offspring
 
@@ -68,3 +71,6 @@ def _roll_out(task: DesignTask, pool: Pool, roots: np.ndarray, rng: np.random.Ge
         values = pool.add(children)
         going = (values >= floors) & np.isfinite(values)
         nodes, floors = children[going], floors[going]
+
+
+in_rounds = partial(InRounds, solve)

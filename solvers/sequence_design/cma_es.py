@@ -7,6 +7,7 @@ measured sequences, with step size 0.5, and lasts 100 iterations.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import cma
 import numpy as np
@@ -15,6 +16,7 @@ from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.rules import starting_designs
+from ...methods.sequence_design.in_rounds import InRounds
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ...methods.sequence_design.sequences import decode, one_hot
 
@@ -65,3 +67,6 @@ def _run(task: DesignTask, pool: Pool, start: np.ndarray, seed: int) -> None:
             logits = search.ask()
             tokens = decode(task, np.reshape(logits, (-1, task.length, task.letters)))
             search.tell(logits, (-pool.add(tokens)).tolist())
+
+
+in_rounds = partial(InRounds, solve)

@@ -5,6 +5,8 @@ After Goldberg 1989, Genetic Algorithms, chapters 3 and 4.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...core.budget import Budget
@@ -12,6 +14,7 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.rules import starting_designs
 from ...methods.sequence_design.genetic import evolve
+from ...methods.sequence_design.in_rounds import InRounds
 from ...methods.sequence_design.pool import fit_proxy_in_half_the_time
 
 
@@ -31,3 +34,6 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
     rng = np.random.default_rng(seed)
     proxy = fit_proxy_in_half_the_time(instance, clock, rng)
     return evolve(instance, proxy, starting_designs(instance), clock, rng)
+
+
+in_rounds = partial(InRounds, solve)

@@ -6,11 +6,14 @@ tells methods apart better than the maximum.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
+from ...methods.sequence_design.in_rounds import InRounds
 from ...methods.sequence_design.pool import hand_in
 from ...methods.sequence_design.sequences import random_designs
 
@@ -35,3 +38,6 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
         missing = instance.batch_size - len(designs)
         designs = np.concatenate([designs, random_designs(instance, missing, rng)])
     return hand_in(instance, rng.permutation(np.unique(designs, axis=0)), clock)
+
+
+in_rounds = partial(InRounds, solve)

@@ -6,6 +6,8 @@ et al. 2022, arXiv 2202.08450).
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...core.budget import Budget
@@ -13,6 +15,7 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.rules import repaired, starting_designs
 from ...methods.sequence_design.adam import Adam
+from ...methods.sequence_design.in_rounds import InRounds
 from ...methods.sequence_design.pool import Pool, fit_proxy_in_half_the_time, out_of_time
 from ...methods.sequence_design.sequences import one_hot
 
@@ -66,3 +69,6 @@ def _train(task: DesignTask, pool: Pool, logits: np.ndarray, rng: np.random.Gene
         chances /= chances.sum(axis=1, keepdims=True)
         slope = np.einsum("n,nlv->lv", advantage, one_hot(task, tokens) - chances) / BATCH
         logits = logits + RATE * adam.direction(slope)
+
+
+in_rounds = partial(InRounds, solve)

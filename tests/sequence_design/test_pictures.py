@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from result_rows import make_row
+from sysopt_gym.core.contracts import World
 from sysopt_gym.core.results import Row
 from sysopt_gym.datasets.sequence_design.instance import DesignTask
+from sysopt_gym.datasets.sequence_design.settings import with_settings
 from sysopt_gym.envs.sequence_design.designs import best_offline
-from sysopt_gym.envs.sequence_design.validate import curves
+from sysopt_gym.envs.sequence_design.validate import curves, validate
 from sysopt_gym.evaluation.pictures import sequence_design as pictures_module
 from sysopt_gym.evaluation.pictures.sequence_design import pictures
 
@@ -89,3 +91,35 @@ def test_without_feasible_plans_there_are_none(tiny_task: Tiny) -> None:
     broken = dataclasses.replace(empty, feasible=False)
     assert pictures([broken], by_hash(task), COLORS) == []
     assert pictures([empty], by_hash(task), COLORS) == [], "no design to show"
+
+
+def test_best_and_median_are_drawn_by_round_where_there_are_several(
+    tiny_task: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, several = tiny_task(0, 4), with_settings(tiny_task(1, 4), {"rounds": "3"})
+    lines: list[np.ndarray] = []
+    real = pictures_module._panels
+
+    def watched(groups: Any, draw: Any) -> bytes:
+        def drawn(axes: Any, group: Any) -> None:
+            draw(axes, group)
+            if group.task is several and axes.get_xlabel() == "rounds measured":
+                lines.extend(np.asarray(line.get_ydata()) for line in axes.lines)
+
+        return real(groups, drawn)
+
+    monkeypatch.setattr(pictures_module, "_panels", watched)
+    plan = np.resize(best_offline(several, 20)[::-1], (12, several.length))
+    detail = dict(validate(several, plan.ravel().astype(np.int64), World()).detail or {})
+    rows = [
+        dataclasses.replace(row(several, "good", plan), detail=detail),
+        row(one, "good", best_offline(one, 4)),
+    ]
+    titles = [picture.title for picture in pictures(rows, by_hash(one, several), COLORS)]
+    assert titles.count("Best and median by round") == 1
+    best, median = lines
+    assert best.tolist() == [detail[f"best@round{r}"] for r in (1, 2, 3)]
+    assert median.tolist() == [detail[f"median@round{r}"] for r in (1, 2, 3)]
+    rows = [row(one, "good", best_offline(one, 4))]
+    titles = [picture.title for picture in pictures(rows, by_hash(one), COLORS)]
+    assert "Best and median by round" not in titles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pickle
 import warnings
 from collections.abc import Callable
@@ -15,9 +16,18 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import IllegalActionError, InstanceError, SettingError
-from sysopt_gym.core.registry import load_problem
+from sysopt_gym.core.play import Task, play_policy, run
+from sysopt_gym.core.registry import (
+    contender_entry,
+    contender_names,
+    load_contender,
+    load_problem,
+)
+from sysopt_gym.core.solution import Solution
 from sysopt_gym.datasets.sequence_design.ehrlich import from_handle
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, seal
 from sysopt_gym.datasets.sequence_design.settings import with_settings
@@ -26,6 +36,9 @@ from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.rounds import with_measured
 from sysopt_gym.envs.sequence_design.validate import validate
 from sysopt_gym.evaluation.judge import judge
+from sysopt_gym.methods.sequence_design.in_rounds import InRounds
+from sysopt_gym.methods.sequence_design.pool import hand_in
+from sysopt_gym.solvers.sequence_design.acquisition import log_improvement
 
 Tiny = Callable[..., DesignTask]
 SEEDS = st.integers(0, 10**6)
@@ -292,3 +305,69 @@ def test_an_unmeasured_design_counts_as_the_worst(changed: Callable[..., dict[st
             observation, _, _, _, info = env.step(letter)
     assert observation["measured_scores"][0] == 0.0
     assert info["objective"] == pytest.approx(np.median([0.0, 0.75]))
+
+
+class Spy:
+    """A planner that notes what it was given, and hands in the same designs first every time."""
+
+    def __init__(self, first: np.ndarray) -> None:
+        self.first, self.tasks, self.budgets = first, [], []
+
+    def __call__(self, task: DesignTask, budget: Budget, seed: int) -> Solution:
+        self.tasks.append(task)
+        self.budgets.append(budget)
+        return hand_in(task, np.concatenate([self.first, task.sequences]), budget.start())
+
+
+def test_a_planner_is_asked_anew_with_all_that_was_measured(tiny_task: Tiny) -> None:
+    task = in_rounds(tiny_task(0, 4))
+    best = from_handle(task.handle(), task.banned).optimum(task.length)
+    spy = Spy(best[None])
+    policy = InRounds(spy)
+    solution = play_policy(PROBLEM, policy, Task(task, Budget(30.0, 99), 0, 0))
+    assert [len(one.scores) for one in spy.tasks] == [len(task.scores) + n for n in (0, 1, 1)]
+    assert all(one.sealed and one.rounds == 1 for one in spy.tasks)
+    assert (spy.tasks[1].sequences[-1] == best).all()
+    assert spy.tasks[1].scores[-1] == 1.0  # as the oracle says
+    spent = [budget.seconds for budget in spy.budgets]
+    assert spent[0] == pytest.approx(0.97 * 30.0 / 3) and spent[1] == pytest.approx(14.5, abs=0.5)
+    assert [budget.evaluations for budget in spy.budgets] == [33] * 3
+    verdict = validate(task, solution.actions, World())
+    assert verdict.feasible and verdict.detail is not None and verdict.detail["uniques"] == 12
+    assert solution.played is not None and solution.played.objective == verdict.objective
+
+
+PLAYERS = tuple(
+    name
+    for name in contender_names(PROBLEM.family)
+    if contender_entry(PROBLEM.family, name).form == "player"
+)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+@pytest.mark.parametrize("name", PLAYERS)
+def test_every_player_fills_all_rounds_with_different_designs(
+    tiny_task: Tiny, name: str, rounds: int
+) -> None:
+    task = in_rounds(tiny_task(7, 4), rounds)
+    contender = load_contender(PROBLEM.family, name)
+    solution = run(contender, PROBLEM, Task(task, Budget(60.0, 600), 1, 0))
+    verdict = validate(task, solution.actions, World())
+    assert verdict.feasible and verdict.detail is not None
+    assert verdict.detail["uniques"] == 4 * rounds
+
+
+@given(above=st.floats(-6.0, 6.0), spread=st.floats(1e-3, 10.0))
+def test_the_logarithm_of_the_expected_improvement_is_that_of_an_integral(
+    above: float, spread: float
+) -> None:
+    mean = np.array([1.0 + above * spread])
+    (found,) = log_improvement(mean, np.array([spread]))
+    expected = spread * (above * stats.norm.cdf(above) + stats.norm.pdf(above))
+    assert found == pytest.approx(math.log(expected), abs=1e-4)
+
+
+def test_far_below_the_best_improvements_still_tell_designs_apart() -> None:
+    means = np.array([0.5, 0.4, -10.0, -1e6])
+    values = log_improvement(means, np.full(4, 1e-3))
+    assert np.isfinite(values).all() and (np.diff(values) < 0).all()

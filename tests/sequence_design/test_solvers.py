@@ -13,7 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
-from sysopt_gym.core.registry import contender_names, load_contender, load_problem
+from sysopt_gym.core.registry import (
+    contender_entry,
+    contender_names,
+    load_contender,
+    load_problem,
+)
 from sysopt_gym.core.solution import Solution
 from sysopt_gym.datasets.sequence_design.instance import DesignTask, make_task, seal
 from sysopt_gym.envs.sequence_design.designs import best_offline
@@ -34,10 +39,16 @@ from sysopt_gym.solvers.sequence_design import (
 )
 
 Tiny = Callable[..., DesignTask]
-NAMES = tuple(contender_names("sequence_design", "solver"))
+SOLVERS = tuple(contender_names("sequence_design", "solver"))
+PLAYERS = tuple(
+    name for name in SOLVERS if contender_entry("sequence_design", name).form == "player"
+)
+NAMES = tuple(name for name in SOLVERS if name not in PLAYERS)
 # The others draw nothing, or believe in something else than the proxy.
 SEARCHES = tuple(
-    name for name in NAMES if not name.startswith(("offline_best", "random", "bib", "bdi"))
+    name
+    for name in NAMES
+    if not name.startswith(("offline_best", "random", "bib", "bdi", "ucb", "ei"))
 )
 BUDGET = Budget(seconds=120.0, evaluations=1500)  # the seconds matter on a busy machine only
 SEEDS = st.integers(0, 10**6)
