@@ -5,8 +5,16 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from sysopt_gym.benchmarks import arrivals, budgets, packing_scale, program_files, scale
+from sysopt_gym.benchmarks import (
+    arrivals,
+    budgets,
+    packing_scale,
+    program_files,
+    scale,
+    sequence_rounds,
+)
 from sysopt_gym.benchmarks.timing import beside, take_turns
+from sysopt_gym.core.contracts import World
 from sysopt_gym.core.notes import InputNote
 from sysopt_gym.core.registry import load_problem
 
@@ -87,3 +95,37 @@ def test_packings_of_many_buffers_are_rows_of_a_table() -> None:
         problem = make(60)
         (row,) = packing_scale.rows(problem, [5.0])
         assert len(problem.ids) >= 40 and row.startswith(f"| {problem.name}, {len(problem.ids)} |")
+
+
+def test_rounds_are_ranked_on_the_tasks_that_all_contenders_have_played(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    medians = {"a": (0.9, 0.5, 0.7), "b": (0.8, 0.5, 0.9), "c": (0.1, 0.2)}
+    runs = [
+        {"task": f"t{at}", "contender": name, "median": median, "max": 1.0, "late": False}
+        for name, of in medians.items()
+        for at, median in enumerate(of)
+    ]
+    tasks, names, scores = sequence_rounds.scores_of(runs, "median")
+    assert tasks == ["t0", "t1"] and names == ["a", "b", "c"]
+    assert sequence_rounds.ranks_of(scores).tolist() == [[1.0, 2.0, 3.0], [1.5, 1.5, 3.0]]
+    sequence_rounds.print_tables(runs)
+    printed = capsys.readouterr().out
+    assert "| `a` | 1.25 [1.00, 1.50] | 2.00 [2.00, 2.00] | 0.700 | – |" in printed
+    assert (
+        "| `b` | 1.75 [1.50, 2.00] | 2.00 [2.00, 2.00] | 0.650 | 0.050 [0.000, 0.100] |" in printed
+    )
+
+
+def test_a_player_is_timed_by_its_answers_and_a_late_one_scores_as_the_null_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = load_problem("sequence_design")
+    task = problem.apply_settings(problem.warm_up_instance(), {"rounds": "2"})
+    run = sequence_rounds.play(task, "random_rounds", 0, 5.0)
+    assert not run["late"] and run["uniques"] == 12 and 0 < run["taken"] < 5.0
+    assert run["by_round"][-1] == run["median"]
+    monkeypatch.setattr(sequence_rounds, "is_late", lambda taken, budget: taken > 0)
+    late = sequence_rounds.play(task, "random_rounds", 0, 5.0)
+    null = problem.validate(task, problem.null_plan(task), World())
+    assert late["late"] and late["median"] == null.objective

@@ -10,4 +10,7 @@ AGENTS = {
     "agent": Entry(".players:solve_agent", takes="SequencePolicy"),
     "alphazero": Entry(".players:solve_alphazero", takes="SequencePolicy"),
     "ppo": Entry(".players:solve_ppo", takes="SequencePolicy"),
+    # Players of several rounds, whose policy goes on learning from batch to batch.
+    "agent_rounds": Entry(".rounds:Agent", "player"),
+    "ppo_rounds": Entry(".rounds:Ppo", "player"),
 }

@@ -85,7 +85,7 @@ def solve_ppo(
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
-    _practise(pool, lambda: out_of_time(clock), seed, rng, policy)
+    practise(pool, lambda: out_of_time(clock), first_policy(PPO, pool, seed, rng, policy), rng)
     return pool.solution()
 
 
@@ -109,7 +109,7 @@ def solve_alphazero(
     clock = budget.start()
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
-    network = _first_policy(ALPHAZERO, pool, seed, rng, policy)
+    network = first_policy(ALPHAZERO, pool, seed, rng, policy)
     optimizer = torch.optim.Adam(network.parameters(), ALPHAZERO_RATE)
     settings = SearchSettings(SIMULATIONS, CONSIDERED, discount=1.0, c_scale=C_SCALE)
     lanes = at_a_time(instance, LANES)
@@ -151,30 +151,37 @@ def solve_agent(
     rng = np.random.default_rng(seed)
     pool = Pool(instance, fit_proxy_in_half_the_time(instance, clock, rng), clock)
     until = clock.elapsed + PRACTICE_SHARE * clock.remaining
-    _practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, seed, rng, policy)
+    first = first_policy(PPO, pool, seed, rng, policy)
+    practise(pool, lambda: out_of_time(clock) or clock.elapsed > until, first, rng)
     asked, rest = clock.elapsed, clock.remaining_budget().start()
     best = evolve(instance, pool.proxy, pool.tokens, rest, np.random.default_rng(seed))
     return clock.finish_with(best, asked)
 
 
-def _practise(
-    pool: Pool,
-    enough: Callable[[], bool],
-    seed: int,
-    rng: np.random.Generator,
-    policy: Path | None,
-) -> None:
+def practise(
+    pool: Pool, enough: Callable[[], bool], first: SequencePolicy, rng: np.random.Generator
+) -> SequencePolicy:
     """Train policies by PPO until `enough()`; the pool keeps their designs.
 
     Repeats are worth less the more often they were met; a policy that samples few new designs is
     replaced by the first one.
+
+    Args:
+        pool: gives designs their values, and keeps the best.
+        enough: whether to stop.
+        first: the policy to start from; it is not changed.
+        rng: draws the samples.
+
+    Returns:
+        The policy that was in training last.
     """
-    first = _first_policy(PPO, pool, seed, rng, policy)
+    network = first
     while not enough():
         learner = ProximalLearner(copy.deepcopy(first), pool, rng)
-        stale = 0
+        network, stale = learner.network, 0
         while stale < PATIENCE and not enough():
             stale = 0 if learner.iterate() > LEAST_FRESH else stale + 1
+    return network
 
 
 class ProximalLearner:
@@ -266,7 +273,7 @@ def _search_loss(
     return -(policy * log_chances).sum(2).mean()
 
 
-def _first_policy(
+def first_policy(
     name: str, pool: Pool, seed: int, rng: np.random.Generator, policy: Path | None
 ) -> SequencePolicy:
     """Return the policy of a folder if one is given; else the one shipped under a name for this

@@ -34,6 +34,7 @@ SOLVERS = {
     # Players: they plan anew before each batch, with what was measured until then.
     "random_rounds": Entry(".random_search:in_rounds", "player"),
     "ga_rounds": Entry(".ga:in_rounds", "player"),
+    "ga_weighted_rounds": Entry(".ga:in_rounds_weighted", "player"),
     "adalead_rounds": Entry(".adalead:in_rounds", "player"),
     "cma_es_rounds": Entry(".cma_es:in_rounds", "player"),
     "reinforce_rounds": Entry(".reinforce:in_rounds", "player"),

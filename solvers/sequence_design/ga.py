@@ -14,7 +14,7 @@ from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
 from ...envs.sequence_design.rules import starting_designs
 from ...methods.sequence_design.genetic import evolve
-from ...methods.sequence_design.in_rounds import InRounds
+from ...methods.sequence_design.in_rounds import FLATNESS, InRounds
 from ...methods.sequence_design.pool import fit_proxy_in_half_the_time
 
 
@@ -37,3 +37,4 @@ def solve(instance: DesignTask, budget: Budget, seed: int) -> Solution:
 
 
 in_rounds = partial(InRounds, solve)
+in_rounds_weighted = partial(InRounds, solve, FLATNESS)
