@@ -185,7 +185,9 @@ def main() -> None:
                     runs.append(play(task, name, seed, given.seconds))
                     with given.out.open("a") as file:
                         file.write(json.dumps(runs[-1]) + "\n")
-    print_tables([run for run in runs if run["contender"] in given.contenders])
+    order = {name: at for at, name in enumerate(given.contenders)}
+    runs = [run for run in runs if run["contender"] in order]
+    print_tables(sorted(runs, key=lambda run: order[run["contender"]]))
 
 
 if __name__ == "__main__":

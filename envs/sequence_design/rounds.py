@@ -132,7 +132,8 @@ class Rounds:
                 np.random.default_rng([seed, zlib.crc32(row.tobytes())]).normal() for row in designs
             ]
             high_end = high if proxy is not None else top
-            return low + (mean + spread * np.array(errors)) * (high_end - low)
+            drawn: np.ndarray = low + (mean + spread * np.array(errors)) * (high_end - low)
+            return drawn
 
         twin._task, twin._imagined = seal(self._task), score
         return twin

@@ -107,8 +107,8 @@ def _read(task: DesignTask, plan: np.ndarray) -> tuple[list[tuple[int, ...]], st
         where = f"step {step + 1}, design {design}, position {place}"
         if design >= task.designs_asked:
             batches = f" {task.rounds} batches" if task.rounds > 1 else " batch"
-            one = f"{task.batch_size} designs" + (" each are" if task.rounds > 1 else " is")
-            return [], f"{where}: the{batches} of {one} complete"
+            size = f"{task.batch_size} designs" + (" each are" if task.rounds > 1 else " is")
+            return [], f"{where}: the{batches} of {size} complete"
         if not 0 <= letter < len(bans):
             return [], f"{where}: letter {letter} is outside 0..{len(bans) - 1}"
         if place and bans[letters[step - 1]][letter]:

@@ -272,9 +272,8 @@ class SequenceDesignVectorEnv(FamilyVectorEnv[DesignTask]):
     def _frame(self, lane: int) -> np.ndarray:
         first = {row.tobytes(): row for row in self._handed_in[lane, : self._count]}
         rows = np.stack([*first.values(), self._tokens[lane]])
-        task, by_round = self.instances_now[lane], ()
-        if self._rounds:
-            by_round = self._rounds[lane].by_round
+        task = self.instances_now[lane]
+        by_round = self._rounds[lane].by_round if self._rounds else ()
         return frame(rows, task.letters, self._size, by_round, task.rounds)
 
     def _observation(self, lanes: np.ndarray) -> Observation:

@@ -118,14 +118,16 @@ def _group(task: DesignTask, rows: Sequence[Row], colors: Mapping[str, str]) -> 
     means, _ = reference_proxy(task).predict(batches[first])
     believed = oracle.normalized(low + means * (high - low))
     scores = np.nan_to_num(oracle.normalized(oracle.score(batches[first])))
-    figures = np.stack([believed, scores])[:, group].reshape(2, len(rows), task.designs_asked)
+    shape = len(rows), task.designs_asked
+    believed_of, scores_of = believed[group].reshape(shape), scores[group].reshape(shape)
     runs = {
         (row.contender, row.seed): Run(
             row.contender,
             colors[row.contender],
             batch,
             uniques,
-            *figures[:, at],
+            believed_of[at],
+            scores_of[at],
             _by_round(task, row),
         )
         for at, (row, (batch, uniques)) in enumerate(zip(rows, judged, strict=True))

@@ -7,8 +7,6 @@ Exploration pays where batches follow, so these play in rounds; `bo` has a Gauss
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,36 +15,16 @@ from scipy.special import erfcx, log_ndtr
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_design.instance import DesignTask
-from ...envs.sequence_design.proxy import Ensemble
 from ...envs.sequence_design.rules import starting_designs
 from ...methods.sequence_design.genetic import evolve
 from ...methods.sequence_design.in_rounds import InRounds
 from ...methods.sequence_design.pool import fit_proxy_in_half_the_time
+from ...methods.sequence_design.valued import Valuation, Valued
 
 BETA = 1.0  # spreads that the upper bound is above the mean
 INCUMBENT = 1.0  # best measured score, in scaled scores
 LEAST_SPREAD = 1e-6
 FAR_BELOW = -1.0  # deviations below the incumbent from which another formula is exact
-
-Acquisition = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True, slots=True)
-class Acquired:
-    """A Predictor for the pool whose values are an acquisition function's.
-
-    Attributes:
-        proxy: gives means and spreads, in scaled scores.
-        value: of means and spreads, float64 [n] each, the acquisition's values float64 [n].
-    """
-
-    proxy: Ensemble
-    value: Acquisition
-
-    def predict(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return acquisitions and spreads, float64 [n] each, for tokens int8 [n, L]."""
-        mean, spread = self.proxy.predict(tokens)
-        return self.value(mean, spread), spread
 
 
 def upper_bound(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -84,11 +62,11 @@ def log_improvement(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
     return improvement
 
 
-def _solve(value: Acquisition, instance: DesignTask, budget: Budget, seed: int) -> Solution:
+def _solve(value: Valuation, instance: DesignTask, budget: Budget, seed: int) -> Solution:
     clock = budget.start()
     rng = np.random.default_rng(seed)
     proxy = fit_proxy_in_half_the_time(instance, clock, rng)
-    return evolve(instance, Acquired(proxy, value), starting_designs(instance), clock, rng)
+    return evolve(instance, Valued(proxy, value), starting_designs(instance), clock, rng)
 
 
 def solve_ucb(instance: DesignTask, budget: Budget, seed: int) -> Solution:
