@@ -20,6 +20,7 @@ from sysopt_gym.agents.curriculum.features import features_of
 from sysopt_gym.agents.curriculum.pudf import fit
 from sysopt_gym.agents.curriculum.successes import Plays
 from sysopt_gym.agents.curriculum.table import load_curriculum, make_curriculum
+from sysopt_gym.benchmarks.curriculum import Curve, table
 from sysopt_gym.core.errors import SettingError, UnknownNameError
 from tiny_clusters import make_cluster
 
@@ -275,3 +276,20 @@ def test_unknown_curricula_and_what_is_none_are_refused() -> None:
         load_curriculum("sysopt_gym.agents.curriculum.base:Outcome")
     own = load_curriculum("sysopt_gym.agents.curriculum.plr:PrioritizedLevelReplay")
     assert own is load_curriculum("plr")
+
+
+def test_curricula_are_compared_by_the_steps_to_what_uniform_reaches() -> None:
+    steps = np.array([0.0, 100.0, 200.0, 300.0, 400.0])
+    slow = Curve(steps, np.array([0.5, 0.45, 0.4, 0.3, 0.2]))
+    assert slow.steps_to(0.35) == pytest.approx(250.0)  # between two validations
+    assert slow.steps_to(0.6) == 0.0 and slow.steps_to(0.1) == 400.0
+    assert slow.score_at(350.0) == pytest.approx(0.25)
+    fast = Curve(steps, np.array([0.5, 0.4, 0.3, 0.2, 0.1]))
+    never = Curve(steps, np.full(5, 0.5))
+    head, _, _, base, *rows = table(
+        {"uniform": [slow] * 3, "fast": [fast] * 3, "never": [never] * 3}
+    )
+    assert head.startswith("target 0.3000, 3 seeds, 400 steps")
+    assert [cell.strip() for cell in base.split("|")[2:4]] == ["3 of 3", "300 +- 0"]
+    assert "| 3 of 3 | 200 +- 0 | 0.67 (0.67 to 0.67) | 0.1000 +- 0.0000 | -0.1000" in rows[0]
+    assert "| 0 of 3 | 400 +- 0 | 1.33 (1.33 to 1.33) |" in rows[1]
