@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sysopt_gym.core.budget import Budget
@@ -140,6 +140,7 @@ def test_scores_are_shown_when_a_batch_is_complete_and_not_before(
 
 
 @given(seed=SEEDS, cut=st.integers(0, 71))
+@example(seed=0, cut=27)  # the batch under way decides the median
 @settings(max_examples=12, deadline=None)
 def test_the_judge_finds_in_a_plan_what_the_environment_found_in_play(
     tiny_task: Tiny, seed: int, cut: int
