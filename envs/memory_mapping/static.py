@@ -70,15 +70,13 @@ def make_static(program: Program) -> Static:
     row_of[used] = np.arange(len(used))
     slow = _times(a.read + a.written, program.slow_bw)
     fast = _times(a.read, program.fast_read_bw) + _times(a.written, program.fast_write_bw)
-    runs, row = np.unique(
-        np.stack([program.instr_compute_s, program.instr_repeat], axis=1),
-        axis=0,
-        return_inverse=True,
-    )
+    seconds, second_of = np.unique(program.instr_compute_s, return_inverse=True)
+    repeats, repeat_of = np.unique(program.instr_repeat, return_inverse=True)
+    runs, row = np.unique(second_of * len(repeats) + repeat_of, return_inverse=True)
+    pairs = zip(seconds[runs // len(repeats)], repeats[runs % len(repeats)], strict=True)
     compute = np.array(
-        [round(Fraction(seconds) * PS_PER_S * int(repeat)) for seconds, repeat in runs.tolist()],
-        np.int64,
-    )[row.ravel()]
+        [round(Fraction(float(each)) * PS_PER_S * int(times)) for each, times in pairs], np.int64
+    )[row]
     instr_slow = np.zeros(program.n_instrs, np.int64)
     np.add.at(instr_slow, a.instr, slow)
     instr, buffer, writes = a.instr[keep], row_of[a.buffer[keep]], a.writes[keep]
