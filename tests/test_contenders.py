@@ -156,6 +156,7 @@ def test_an_argument_has_a_name_a_player_and_a_place(
         (MALLOC, "ppo", "memory_mapping_ppo"),
         (MALLOC, "alphazero", "memory_mapping_alphazero"),
         (MALLOC, "agent", "memory_mapping_alphazero"),
+        (MALLOC, "reader", "memory_mapping_reader"),
         ("federated_lr", "ppo", "federated_lr_ppo"),
         ("vm_allocation", "ppo", "vm_allocation_ppo"),
         ("federated_lr", "alphazero_policy", "federated_lr_alphazero"),

@@ -10,4 +10,5 @@ AGENTS = {
     "agent": Entry(".players:solve_agent", takes="DecisionPolicy"),
     "alphazero": Entry(".players:solve_alphazero", takes="DecisionPolicy"),
     "ppo": Entry(".players:solve_ppo", takes="DecisionPolicy"),
+    "reader": Entry(".readers:solve_reader", takes="ProgramReader"),
 }

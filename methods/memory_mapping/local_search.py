@@ -40,6 +40,7 @@ GIVEN_START_SHARE = 0.05  # the same if plans to start from are given
 RACE_SHARE = 0.4  # share of the time for choosing among several starts
 GUIDED = 0.65  # share of the changes that a guide places
 MARKS, FEW_MARKS = 16, 4  # saved states along the plan; along a long one
+SLOWING = 0.7  # least ratio of the pace expected to that of the round before
 PLAY_S = 1e-6  # most seconds that a play takes, for each decision of the plan
 SETUP_S = 4e-6  # the same of the saved states
 ROUND_S = 0.004  # seconds between looks at the clock
@@ -100,6 +101,7 @@ def improve(
     share: float = 1.0,
     starts: Sequence[np.ndarray] = (),
     guide: Guide | None = None,
+    rewinds: bool = True,
 ) -> None:
     """Improve the best plan until the clock ends or a share of the budget is spent on it.
 
@@ -113,6 +115,8 @@ def improve(
         starts: wishes, int8 [D] each, to start from besides the best plan.
         guide: returns weights, float64 [D], of where a share GUIDED of the changes to a plan begin;
             the plan, int64 [D], has no rewinds.
+        rewinds: whether changes that lead to dead ends are played on after going back, which takes
+            long in train steps; else they are not kept, as in programs of more than LONG decisions.
     """
     clock = best.clock
     began, seconds = clock.elapsed, share * clock.budget.seconds
@@ -137,10 +141,10 @@ def improve(
     for _ in range(rounds):
         part = RACE_SHARE / rounds / len(trails)
         for trail in trails:
-            _follow(best, trail, rng, part * seconds, int(part * most), guide)
+            _follow(best, trail, rng, part * seconds, int(part * most), guide, rewinds)
         trails = sorted(trails, key=lambda trail: trail.time)[: -(-len(trails) // 2)]
     left = began + share * clock.budget.seconds - clock.elapsed
-    _follow(best, trails[0], rng, left, most - (clock.evaluations - first), guide)
+    _follow(best, trails[0], rng, left, most - (clock.evaluations - first), guide, rewinds)
 
 
 def _follow(
@@ -150,6 +154,7 @@ def _follow(
     seconds: float,
     most: int,
     guide: Guide | None,
+    rewinds: bool,
 ) -> None:
     """Continue a search for `seconds` and at most `most` plays."""
     clock, static = best.clock, best.static
@@ -159,9 +164,12 @@ def _follow(
         return
     if len(trail.plan) > LONG:
         # Changes that lead to dead ends are not kept, as going back takes too long.
-        static, marks = without_rewinds(static), FEW_MARKS
+        rewinds, marks = False, FEW_MARKS
+    if not rewinds:
+        static = without_rewinds(static)
     rows = np.stack([pack(static)] * (2 * marks))
     plays, current, odds, time = 1, np.zeros(0, np.int8), np.zeros(0), 0
+    pace = PLAY_S * len(trail.plan)  # seconds a play, as expected
     trial = np.zeros(len(trail.plan), np.int8)
     while (
         not clock.expired
@@ -186,7 +194,8 @@ def _follow(
         if reached < trail.time:
             trail.time, trail.plan = int(reached), plan
             best.take(trail.time, plan)
-        pace = max((clock.elapsed - before) / plays, 1e-7)
+        # The first plays may be of late changes, and so short: the pace falls little by little.
+        pace = max((clock.elapsed - before) / plays, SLOWING * pace)
         left = LEFT * min(clock.remaining - reserve, until - clock.elapsed)
         plays = int(min(MOST_PLAYS, max(1.0, min(ROUND_S, left) / pace)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sysopt_gym.agents.memory_mapping import players, playing
+from sysopt_gym.agents.memory_mapping import players, playing, readers, reading
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.play import Task, run
@@ -25,7 +25,7 @@ def train_step(kind: str = "chain") -> Program:
 
 @pytest.fixture
 def all_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (long, best, local_search, players, playing):
+    for module in (long, best, local_search, players, playing, readers, reading):
         monkeypatch.setattr(module, "LONG", 0)
 
 
@@ -60,7 +60,7 @@ def test_a_plan_that_the_seconds_cut_short_is_none(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "name",
     ["random", "greedy", "threshold", "xla_msa", "local_search", "beam", "portfolio", "ppo",
-     "alphazero", "agent"],
+     "alphazero", "agent", "reader"],
 )  # fmt: skip
 def test_contenders_hand_in_plans_of_long_programs_that_are_no_worse_than_all_slow(
     name: str,
