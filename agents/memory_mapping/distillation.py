@@ -24,12 +24,11 @@ from ..batches import Losses, one_pass
 from ..recipe import ImitationPass, JudgedFigure, Recipe, score_plans
 from .playing import UNLIMITED_S
 from .reader import ProgramReader, ReadProgram, make_graph, take_weights
-from .reading import Links, Reader, links_of, traits_of
+from .reading import SETTLED, Links, Reader, links_of, traits_of
 
 OWN_PLAYS = 0.5  # share of own plays, once there are any
 TEMPERATURE = 0.3  # of own plays
 LEAST_WEIGHT = 0.1  # of a use that saves nothing
-SETTLED = 1e9  # log-odds that settle a choice
 
 
 def lessons(imitation: ImitationPass[ProgramReader, Program]) -> list[ReadProgram]:

@@ -64,6 +64,7 @@ TRAITS, MOMENTS = len(Trait), len(Moment)
 ROUNDS = 2  # of messages
 SEEN = 6  # of one round: itself, its buffer's uses before and after, its instruction, buffer, area
 AREA = 16  # instructions to either side
+SETTLED = 1e9  # log-odds that settle a choice
 SLICE = 300  # decisions between two looks at the clock; less than a millisecond without rewinds
 
 
@@ -414,12 +415,15 @@ class Reader:
         notes.wishes[:] = 0
         reset(played, state)
         while state.scalars[OUTCOME] == GOES_ON and clock.elapsed < until:
-            decide(played, state, self.embeddings, self._weights, bias, notes, self._before, SLICE)
+            self._decide(played, bias)
         if state.scalars[OUTCOME] == GOES_ON and not must_end:
             return NEVER
-        if state.scalars[OUTCOME] == GOES_ON or long:
+        if long:
             return play_within(static, state, notes.wishes, clock)
-        return int(state.scalars[TIME])
+        slow = np.full(len(bias), -SETTLED) if state.scalars[OUTCOME] == GOES_ON else bias
+        while state.scalars[OUTCOME] == GOES_ON and clock.remaining > 0:
+            self._decide(static, slow)
+        return int(state.scalars[TIME]) if state.scalars[OUTCOME] != GOES_ON else NEVER
 
     def follow(self, bias: np.ndarray) -> None:
         """Play to the end without going back at dead ends; the notes are of the decisions made.
@@ -431,7 +435,10 @@ class Reader:
         self.notes.chosen[:] = 0
         reset(static, self.state)
         while self.state.scalars[OUTCOME] == GOES_ON:
-            decide(
-                static, self.state, self.embeddings, self._weights, bias, self.notes, self._before,
-                SLICE,
-            )  # fmt: skip
+            self._decide(static, bias)
+
+    def _decide(self, static: Static, bias: np.ndarray) -> None:
+        decide(
+            static, self.state, self.embeddings, self._weights, bias, self.notes, self._before,
+            SLICE,
+        )  # fmt: skip

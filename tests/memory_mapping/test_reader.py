@@ -8,7 +8,6 @@ import torch
 from sysopt_gym.agents.checkpoints import load_network, read_card
 from sysopt_gym.agents.memory_mapping.distillation import (
     RECIPE,
-    SETTLED,
     importance,
     lessons,
     score,
@@ -17,6 +16,7 @@ from sysopt_gym.agents.memory_mapping.reader import ProgramReader, make_graph, t
 from sysopt_gym.agents.memory_mapping.readers import READER, load_weights, solve_reader
 from sysopt_gym.agents.memory_mapping.reading import (
     MOMENTS,
+    SETTLED,
     TRAITS,
     Reader,
     Trait,
