@@ -202,21 +202,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("--methods", nargs="+", default=list(CURRICULA))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--iterations", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("results/curriculum"))
     parser.add_argument("--table", action="store_true", help="print, and train nothing")
     given = parser.parse_args()
     methods = list(dict.fromkeys([UNIFORM, *given.methods]))
     folder = given.out.absolute()
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
     if not given.table:
         instances, held = write_instances(folder / "instances")
-        for seed in range(given.seeds):  # seed by seed, so that a table of fewer seeds comes early
+        for seed in seeds:  # seed by seed, so that a table of fewer seeds comes early
             for method in methods:
                 place = folder / method / f"seed-{seed}"
                 run(method, seed, given.iterations, place, instances, held)
     curves = {}
     for method in methods:
-        runs = [folder / method / f"seed-{seed}" for seed in range(given.seeds)]
+        runs = [folder / method / f"seed-{seed}" for seed in seeds]
         curves[method] = [read_curve(one) for one in runs if _done(one) >= given.iterations]
     whole = min(map(len, curves.values()))
     if not whole:
