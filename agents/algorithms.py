@@ -26,6 +26,7 @@ from ..core.problem import Problem
 from .ray_clusters import LOCAL, join
 from .recipe import recipe_for
 from .room import fit
+from .selfplay.setup import AUTO, play_compiled
 
 # Methods of RLlib's AlgorithmConfig that a configuration may call.
 PARTS = (
@@ -284,6 +285,7 @@ def build_algorithm(
     seed: int,
     settings: Mapping[str, Mapping[str, Any]],
     sets: Mapping[str, str] | None = None,
+    self_play: str = AUTO,
     at_end: Sequence[Callable[..., None]] = (),
 ) -> Any:
     """Build RLlib's algorithm of a stage, ready to train.
@@ -301,19 +303,20 @@ def build_algorithm(
         settings: name of a method of AlgorithmConfig (one of PARTS) -> its keyword arguments.
         sets: content hash of an instance -> its instance set, by which the objective is reported,
             too.
+        self_play: how its runners play, see selfplay.setup.play_compiled.
         at_end: further callbacks `on_episode_end` of RLlib.
 
     Raises:
-        SettingError: RLlib refuses a setting, or the algorithm or the network cannot choose the
-            environment's actions.
+        SettingError: RLlib refuses a setting, the algorithm or the network cannot choose the
+            environment's actions, or compiled play is asked for and not served.
         UnknownNameError: a part of AlgorithmConfig, or a key of one, that does not exist.
     """
     package = __package__.rpartition(".")[0]
     place = f"{package}:{problem.env_id}"
-    with gym.make(place, **environment) as env:
-        check_fits(stage, env.action_space)
-        recipe_for(problem.family, network.get("recipe", ""), env.action_space)
-        spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
+    env = gym.make(place, **environment)
+    check_fits(stage, env.action_space)
+    recipe_for(problem.family, network.get("recipe", ""), env.action_space)
+    spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
     from .runner import Runner, end_on_errors
 
     quiet_ray()
@@ -328,7 +331,9 @@ def build_algorithm(
         apply_part(config, part, arguments, f"{stage}.algorithm")
     _check_search(stage, config)
     _report_objective(config, sets or {}, at_end)
-    if not ALGORITHMS[stage].offline:
+    compiled = play_compiled(config, stage, network, env, self_play)
+    env.close()
+    if not ALGORITHMS[stage].offline and not compiled:
         if config.env_runner_cls is None and not config.output:
             config.env_runners(env_runner_cls=Runner)
         fit(config, spaces["observation_space"], f"{stage}.algorithm")

@@ -19,6 +19,7 @@ from .checkpoints import SHIPPED, read_card
 from .curriculum import UNIFORM
 from .curriculum.table import load_curriculum
 from .recipe import Recipe, load_recipe
+from .selfplay.setup import AUTO
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 IMITATION = "imitation"  # the first stage of every run
@@ -70,6 +71,8 @@ class ReinforcementConfig:
         instances: instances to play, as `compare --instances` takes them.
         settings: settings of the family's instances, as `compare --set` takes them.
         environment: keyword arguments of the environment.
+        self_play: how episodes are played: "auto" (compiled, where the family and the algorithm
+            serve it), "compiled" or "environment" (RLlib's loop); see selfplay/setup.py.
         iterations: iterations of RLlib's algorithm; 0 leaves the stage out.
         checkpoint_every: iterations between two validations and checkpoints.
         curriculum: what chooses the instance of an episode: its "name", one of
@@ -80,6 +83,7 @@ class ReinforcementConfig:
     instances: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    self_play: str = AUTO
     iterations: int = 0
     checkpoint_every: int = 10
     curriculum: dict[str, Any] = field(default_factory=lambda: {"name": UNIFORM})

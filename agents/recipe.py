@@ -112,6 +112,8 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
             names none; "" for the closed-loop player of players.py.
         judged: the figure of `score` by which solvers are drawn beside learning curves; None if the
             score is of something else than plans.
+        self_play: entry point of the compiled self-play that PPO's runners play by, a
+            selfplay.segment.SelfPlay; "" for RLlib's runner on the environment.
         actions: types of the action spaces that the network chooses in.
         forms: form of the environment -> entry point of the recipe whose network acts in it, where
             this one's does not.
@@ -125,6 +127,7 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
     options: Mapping[str, Any] = field(default_factory=dict)
     player: str = ""
     judged: JudgedFigure | None = None
+    self_play: str = ""
     actions: tuple[type[gym.Space[Any]], ...] = (gym.spaces.Discrete,)
     forms: Mapping[str, str] = field(default_factory=dict)
 

@@ -32,6 +32,7 @@ from .objective_metric import results_of_play
 from .recipe import ImitationPass
 from .resuming import resumed_config
 from .run_folder import ELSEWHERE, HISTORY, POLICY
+from .selfplay.setup import self_play_under
 from .runs import KeptPlans, Run
 from .trackers import Observer, tracked
 
@@ -264,7 +265,7 @@ def _reinforce(run: Run, tell: Observer) -> None:
     course = _course(run, stage, played)
     algorithm = build_algorithm(
         stage, run.problem, environment, network, run.config.seed, section.algorithm, sets,
-        course.callbacks,
+        self_play_under(course.curriculum, stage, section.self_play), course.callbacks,
     )  # fmt: skip
     course.attach(algorithm, stage)
     history.time_exactly(algorithm)

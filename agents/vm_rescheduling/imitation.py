@@ -22,8 +22,9 @@ from ...envs.vm_rescheduling.dynamics import State, Static, make_static
 from ...envs.vm_rescheduling.env import VMReschedulingEnv
 from ..batches import Losses, descend, pad, returns, stack, value_error
 from ..recipe import ImitationPass
+from .compiled import take_weights
 from .network import RelationalPolicy
-from .playing import Player, take_weights
+from .playing import Player
 
 LESSONS_A_PLAN = 80  # samples taken from one replayed plan
 

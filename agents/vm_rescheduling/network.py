@@ -112,13 +112,13 @@ class RelationalPolicy(nn.Module):
         batch, n_pms, n_vms = pms.shape[0], pms.shape[1], vms.shape[1]
         vm_mask = obs["vm_mask"].float()
         here = (vms[..., list(VM_CPU)] > 0).float() * vm_mask.unsqueeze(-1)  # [B, V, 2]
-        alone = _vm_features(vms)
+        alone = vm_features(vms)
         message = torch.relu(self.message(alone))
         row = torch.arange(batch, device=pms.device).unsqueeze(1) * (2 * n_pms)
         first = (row + 2 * obs["vm_pm"].long()).reshape(-1)
         sent = torch.cat([(message * here[..., k : k + 1]).flatten(0, 1) for k in (0, 1)])
         received = scatter(sent, torch.cat([first, first + 1]), dim_size=batch * 2 * n_pms)
-        nodes = torch.relu(self.node(_node_features(pms)))
+        nodes = torch.relu(self.node(node_features(pms)))
         received = received.view(batch, 2 * n_pms, self.width) * MESSAGE_SCALE
         nodes = torch.relu(self.host(torch.cat([nodes, received], dim=-1)))
 
@@ -235,14 +235,14 @@ class RelationalPolicy(nn.Module):
         return worth.squeeze(-1)
 
 
-def _vm_features(vms: Tensor) -> Tensor:
+def vm_features(vms: Tensor) -> Tensor:
     """Compute features of VMs, wherever they are: float32 [B, V, 9] -> [B, V, N_VM]."""
     cpu, mem, residue = (vms[..., list(columns)] for columns in (VM_CPU, VM_MEM, VM_RESIDUE))
     own = torch.stack([cpu.amax(-1), mem.amax(-1), (cpu > 0).all(-1).float()], dim=-1)
     return torch.cat([own, vms[..., VM_FLAGS], angles(residue.amax(-1), HARMONICS)], dim=-1)
 
 
-def _node_features(pms: Tensor) -> Tensor:
+def node_features(pms: Tensor) -> Tensor:
     """Compute features of nodes: float32 [B, P, 15] -> [B, 2P, N_NODE]."""
     circle = angles(pms[..., list(PM_RESIDUE)], HARMONICS)  # [B, P, 2, 2H]
     rows = []

@@ -26,8 +26,9 @@ from ...methods.vm_rescheduling.minimal import finish
 from ...methods.vm_rescheduling.pricing import GridError, make_nodes
 from ...methods.vm_rescheduling.two_nodes import for_any_hosts
 from ..checkpoints import SHIPPED, kept_by_content, load_network
+from .compiled import Weights, take_weights
 from .network import RelationalPolicy
-from .playing import Player, Weights, take_weights
+from .playing import Player
 from .prices import PriceNetwork, graph_of, prices_of
 
 POLICY, PRICES = SHIPPED / "vm_rescheduling_ppo", SHIPPED / "vm_rescheduling_prices"

@@ -10,9 +10,10 @@ from torch import nn
 
 from ...datasets.vm_rescheduling.instance import Cluster
 from ..recipe import JudgedFigure, Recipe, score_plans
+from .compiled import take_weights
 from .imitation import imitate, lessons
 from .network import RelationalPolicy
-from .playing import Player, take_weights
+from .playing import Player
 
 
 def score(network: nn.Module, instances: Sequence[Cluster]) -> dict[str, float]:
@@ -43,5 +44,6 @@ RECIPE = Recipe(
     options={"own_play_from": 10**6},
     judged=JudgedFigure("greedy", of=float),
     player="ppo",
+    self_play=".agents.vm_rescheduling.selfplay:SELF_PLAY",
     actions=(gym.spaces.Discrete, gym.spaces.MultiDiscrete),
 )
