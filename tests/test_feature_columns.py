@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
-from sysopt_gym.agents.vm_rescheduling import network, playing
+from sysopt_gym.agents.vm_rescheduling import compiled, network
 from sysopt_gym.datasets.memory_mapping.splits import SETS
 from sysopt_gym.envs.federated_lr.observation import FEATURES
 from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
@@ -67,9 +67,9 @@ def test_a_nodes_inputs_are_the_features_of_their_names(node: int) -> None:
     expected += angles_of(pm[f"residue_{node}"]) + angles_of(pm[f"residue_{1 - node}"])
     found = network._node_features(torch.from_numpy(row)[None, None])[0, node]
     assert found.numpy() == pytest.approx(expected, abs=1e-5)
-    compiled = np.zeros(network.N_NODE, np.float32)
-    playing._node(row, node, compiled)
-    assert compiled == pytest.approx(expected, abs=1e-5)
+    written = np.zeros(network.N_NODE, np.float32)
+    compiled.node_features(row, node, written)
+    assert written == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("nodes", [(0,), (1,), (0, 1)])
@@ -83,11 +83,11 @@ def test_a_vms_inputs_are_the_features_of_their_names(nodes: tuple[int, ...]) ->
     used = [max(vm[f"{name}_0"], vm[f"{name}_1"]) for name in ("cpu", "mem", "residue")]
     flags = [vm[name] for name in ("movable", "apart_by_host", "apart_by_rack")]
     expected = [*used[:2], float(len(nodes) == 2), *flags, *angles_of(used[2])]
-    found = network._vm_features(torch.from_numpy(row)[None, None])[0, 0]
+    found = network.vm_features(torch.from_numpy(row)[None, None])[0, 0]
     assert found.numpy() == pytest.approx(expected, abs=1e-5)
-    compiled = np.zeros(network.N_VM, np.float32)
-    playing._alone(row, compiled)
-    assert compiled == pytest.approx(expected, abs=1e-5)
+    written = np.zeros(network.N_VM, np.float32)
+    compiled.own_features(row, written)
+    assert written == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_decision_that_is_not_present_is_not_attended_to() -> None:

@@ -41,4 +41,5 @@ RECIPE = Recipe(
     chosen_by="sample",
     judged=JudgedFigure("greedy", of=lambda speedup: 1.0 / speedup),
     player="ppo",
+    self_play=".agents.memory_mapping.selfplay:SELF_PLAY",
 )

@@ -118,7 +118,7 @@ class RelationalPolicy(nn.Module):
         first = (row + 2 * obs["vm_pm"].long()).reshape(-1)
         sent = torch.cat([(message * here[..., k : k + 1]).flatten(0, 1) for k in (0, 1)])
         received = scatter(sent, torch.cat([first, first + 1]), dim_size=batch * 2 * n_pms)
-        nodes = torch.relu(self.node(node_features(pms)))
+        nodes = torch.relu(self.node(_node_features(pms)))
         received = received.view(batch, 2 * n_pms, self.width) * MESSAGE_SCALE
         nodes = torch.relu(self.host(torch.cat([nodes, received], dim=-1)))
 
@@ -242,7 +242,7 @@ def vm_features(vms: Tensor) -> Tensor:
     return torch.cat([own, vms[..., VM_FLAGS], angles(residue.amax(-1), HARMONICS)], dim=-1)
 
 
-def node_features(pms: Tensor) -> Tensor:
+def _node_features(pms: Tensor) -> Tensor:
     """Compute features of nodes: float32 [B, P, 15] -> [B, 2P, N_NODE]."""
     circle = angles(pms[..., list(PM_RESIDUE)], HARMONICS)  # [B, P, 2, 2H]
     rows = []

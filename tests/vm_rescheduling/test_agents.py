@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysopt_gym.agents.batches import stack
 from sysopt_gym.agents.checkpoints import Card, load_policy
-from sysopt_gym.agents.vm_rescheduling import playing
+from sysopt_gym.agents.vm_rescheduling import compiled, playing
 from sysopt_gym.agents.vm_rescheduling.imitation import (
     demonstrate,
     imitate,
@@ -48,7 +48,7 @@ def shipped_network() -> tuple[RelationalPolicy, Card]:
 @pytest.mark.parametrize("name", ["small:test/0", "constrained-small:test/0"])
 def test_compiled_scores_are_the_networks_at_every_ply(name: str) -> None:
     network, _ = shipped_network()
-    weights = playing.take_weights(network)
+    weights = compiled.take_weights(network)
     cluster = SETS.load(name)[0]
     env = VMReschedulingEnv(cluster)
     observation, _ = env.reset(seed=0)
@@ -58,15 +58,15 @@ def test_compiled_scores_are_the_networks_at_every_ply(name: str) -> None:
         with torch.no_grad():
             wanted = network.logits(network.encode(batch), batch)[0].numpy()
         e = env.episode
-        memory = playing.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
-        context = playing._context(weights, memory, float(observation["progress"][0]))
+        memory = compiled.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
+        context = compiled.context_of(weights, memory, float(observation["progress"][0]))
         if observation["phase"][0] == 0:
             scores = np.empty(cluster.n_vms)
-            playing.vm_scores(weights, memory, context, e.vm_legal, scores)
+            compiled.vm_scores(weights, memory, context, e.vm_legal, scores)
         else:
             scores = np.empty(2 * cluster.n_pms)
             row, host = e.vms[vm], e.vm_pm[vm]
-            playing.dest_scores(
+            compiled.dest_scores(
                 e.pms, row, host, weights, memory, context, vm, e.dest_legal, scores
             )
         assert np.allclose(scores, wanted[: len(scores)], atol=1e-3)
@@ -77,16 +77,16 @@ def test_compiled_scores_are_the_networks_at_every_ply(name: str) -> None:
 
 def test_embeddings_kept_up_to_date_are_those_computed_anew() -> None:
     network, _ = shipped_network()
-    weights = playing.take_weights(network)
+    weights = compiled.take_weights(network)
     cluster = SETS.load("small:test/1")[0]
     e = playing.start_episode(cluster)
-    memory = playing.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
+    memory = compiled.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
     plies = np.zeros(2 * cluster.mnl, np.int64)
     playing.rollout(
         e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_legal, e.dest_legal, weights, memory,
         cluster.mnl, 1.0, np.random.default_rng(0), plies,
     )  # fmt: skip
-    anew = playing.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
+    anew = compiled.remember(e.ints, e.pms, e.vms, e.vm_pm, e.vm_mask, weights)
     for kept, fresh in zip(memory, anew, strict=True):
         assert np.allclose(kept, fresh, atol=1e-3)
 
