@@ -32,8 +32,8 @@ from .objective_metric import results_of_play
 from .recipe import ImitationPass
 from .resuming import resumed_config
 from .run_folder import ELSEWHERE, HISTORY, POLICY
-from .selfplay.setup import self_play_under
 from .runs import KeptPlans, Run
+from .selfplay.setup import self_play_under
 from .trackers import Observer, tracked
 
 if TYPE_CHECKING:

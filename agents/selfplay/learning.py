@@ -14,6 +14,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from torch import Tensor
 
+from ...core.errors import TrainingError
 from ..rl_module import PolicyModule
 from .segment import Segment, self_play_of
 
@@ -63,12 +64,15 @@ class SegmentLearner(PPOTorchLearner):
         """Make the minibatches of all passes; see RLlib's learner."""
         segments: list[Segment[Any]] = training_data.episodes
         self_play = self.module[DEFAULT_MODULE_ID].unwrapped().self_play
+        env_steps = sum(map(len, segments))
+        segments = [segment for segment in segments if len(segment.actions)]
+        if not segments:
+            raise TrainingError("no instance that was played offers any choice; give others")
         columns = self._columns(segments)
         moments = [segment.moments for segment in segments]
         count = len(columns[Columns.ACTIONS])
         # Weights change in the middle of an update, so its number is part of the seed.
         rng = np.random.default_rng([self.config.seed or 0, self._weights_seq_no])
-        env_steps = sum(map(len, segments))
         for _ in range(num_epochs):
             for batch in self_play.minibatches(moments, minibatch_size or count, rng):
                 known, rows = batch.moments.to(self.device), torch.from_numpy(batch.rows)
@@ -89,8 +93,8 @@ class SegmentLearner(PPOTorchLearner):
         )  # fmt: skip
 
     def take_advantages(self, shares: Any) -> list[tuple[str, float, int]]:
-        """Hand over what curricula learn from, see curriculum/rllib.py: for each segment since the
-        last call its id, the sum of |advantage| over its moments, and how many these are.
+        """Hand over what curricula learn from, see curriculum/rllib.py: for each segment of the
+        last batch its id, the sum of |advantage| over its moments, and how many these are.
 
         Args:
             shares: None; all of a batch is learned from.
@@ -101,16 +105,15 @@ class SegmentLearner(PPOTorchLearner):
     def _columns(self, segments: list[Segment[Any]]) -> dict[str, Tensor]:
         """Return what each of the T moments is learned from, [T] each."""
         gamma, lambda_ = self.config.gamma, self.config.lambda_
-        each = [one.advantages(gamma, lambda_) for one in segments]
-        self._told += [
-            (one.id_, float(np.abs(found).sum()), len(found))
-            for one, found in zip(segments, each, strict=True)
-            if len(found)
-        ]
-        advantages = np.concatenate(each)
+        advantages = np.concatenate([one.advantages(gamma, lambda_) for one in segments])
         values = np.concatenate([one.values[:-1] for one in segments])
         targets = advantages + values
         advantages = (advantages - advantages.mean()) / max(LEAST_DEVIATION, advantages.std())
+        ends = np.cumsum([len(one.actions) for one in segments])[:-1]
+        self._told = [
+            (one.id_, float(np.abs(part).sum()), len(part))
+            for one, part in zip(segments, np.split(advantages, ends), strict=True)
+        ]
         return {
             Columns.ACTIONS: torch.from_numpy(np.concatenate([one.actions for one in segments])),
             Columns.ACTION_LOGP: torch.from_numpy(
