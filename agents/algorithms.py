@@ -332,7 +332,7 @@ def build_algorithm(
     _check_search(stage, config)
     _report_objective(config, sets or {}, at_end)
     compiled = play_compiled(config, stage, network, env, self_play)
-    env.close()
+    env.close()  # type: ignore[no-untyped-call]
     if not ALGORITHMS[stage].offline and not compiled:
         if config.env_runner_cls is None and not config.output:
             config.env_runners(env_runner_cls=Runner)

@@ -165,7 +165,8 @@ def _runner_state(runner: Any) -> dict[str, Any]:
     vector = runner.env.unwrapped
     if isinstance(vector, SyncVectorEnv):
         vector.env_fns = ()  # gymnasium keeps the exhausted generator that it was made from
-    kept = {name: getattr(runner, name) for name in RUNNER}
+    names = (*RUNNER, *getattr(runner, "kept", ()))
+    kept = {name: getattr(runner, name) for name in names}
     return {"attributes": kept, "module": _own_generators(runner.module)}
 
 

@@ -210,18 +210,18 @@ class _Player:
         self, programs: Sequence[Program], environment: Mapping[str, Any], lanes: int
     ) -> None:
         self._programs = programs
-        self._lanes: list[_Lane | None] = [None] * lanes
+        self.games: list[_Lane | None] = [None] * lanes
         self._known: dict[int, tuple[Static, np.ndarray]] = {}
 
     def play(self, network: DecisionPolicy, order: Order) -> list[Segment[Moments]]:
         """Play on in every lane."""
         weights, desk = take_weights(network), make_desk(network.width)
         segments: list[Segment[Moments]] = []
-        for lane in range(len(self._lanes)):
-            left = -(-order.steps // len(self._lanes))
-            episodes = -(-order.episodes // len(self._lanes))
+        for lane in range(len(self.games)):
+            left = -(-order.steps // len(self.games))
+            episodes = -(-order.episodes // len(self.games))
             if episodes:
-                self._lanes[lane] = None
+                self.games[lane] = None
             while left > 0 or episodes > 0:
                 segments.append(self._play_on(lane, max(0, left), weights, desk, order))
                 left -= len(segments[-1])
@@ -233,8 +233,8 @@ class _Player:
     ) -> Segment[Moments]:
         """Play a lane's program on, or the next one, for `most` decisions; 0 for their number."""
         begun = time.perf_counter()
-        game = self._lanes[lane] or self._begin(order.draw())
-        static, fixed = self._known[game.which]
+        game = self.games[lane] or self._begin(order.draw())
+        static, fixed = self._program(game.which)
         most = most or len(static.dec_instr)
         book = _make_book(most)
         before = game.gain
@@ -243,7 +243,7 @@ class _Player:
             order.rng, book,
         )  # fmt: skip
         done = game.state.scalars[OUTCOME] != GOES_ON
-        self._lanes[lane] = None if done else game
+        self.games[lane] = None if done else game
         return Segment(
             moments=Moments(*(array[:moments] for array in book[:6])),
             actions=book.actions[:moments],
@@ -261,11 +261,14 @@ class _Player:
         )
 
     def _begin(self, which: int) -> _Lane:
+        return _Lane(which, make_state(self._program(which)[0]))
+
+    def _program(self, which: int) -> tuple[Static, np.ndarray]:
+        """Return a program's arrays, and `fixed_features` of them, computed once."""
         if which not in self._known:
             static = make_static(self._programs[which])
             self._known[which] = static, fixed_features(static)
-        state = make_state(self._known[which][0])
-        return _Lane(which, state)
+        return self._known[which]
 
 
 def judge(network: DecisionPolicy, moments: Moments) -> Judged:
@@ -285,7 +288,8 @@ def judge(network: DecisionPolicy, moments: Moments) -> Judged:
 
 def recorded(moments: Moments) -> Tensor:
     """Return the logits of the policy that played, float32 [T, 3]."""
-    return moments.logits
+    logits: Tensor = moments.logits
+    return logits
 
 
 def unserved(env: gym.Env[Any, Any]) -> str:

@@ -31,6 +31,7 @@ class SegmentModule(PolicyModule):
         self.self_play = self_play_of(self.model_config)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        assert self.self_play is not None  # else setup.py would have chosen another module
         logits, values = self.self_play.judge(self.network, batch[MOMENTS])
         return {Columns.ACTION_DIST_INPUTS: logits, Columns.EMBEDDINGS: values}
 
@@ -45,7 +46,7 @@ class SegmentModule(PolicyModule):
         return values
 
 
-class SegmentLearner(PPOTorchLearner):
+class SegmentLearner(PPOTorchLearner):  # type: ignore[misc]
     """RLlib's learner of PPO over minibatches of segments.
 
     Advantages come from the values that self-play noted, so nothing is computed twice, and a family

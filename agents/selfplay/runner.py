@@ -28,9 +28,13 @@ class Lanes(NamedTuple):
 class CompiledRunner(Runner):
     """RLlib's environment runner whose episodes are a family's compiled self-play.
 
-    It keeps one environment, for the spaces, and plays `num_envs_per_env_runner` lanes. Each call
-    of `sample` draws from a generator of its own, so a run that goes on plays what it would have.
+    It keeps one environment, for the spaces and for the odds of the instances, and plays
+    `num_envs_per_env_runner` lanes. Each call of `sample` draws from a generator of its own, so a
+    run that goes on plays what it would have.
     """
+
+    kept = ("_calls", "games")
+    """Attributes that RLlib's state of a runner lacks; see continuation.py."""
 
     def make_env(self) -> None:
         """Make the environment and the player."""
@@ -38,13 +42,26 @@ class CompiledRunner(Runner):
         single = gym.make_vec(self.config.env, 1, gym.VectorizeMode.SYNC, **arguments)
         self.env = DictInfoToList(single)
         self.num_envs = self.config.num_envs_per_env_runner
-        self._single = single.envs[0].unwrapped
         instances = self._single.instances
-        network = self.config.rl_module_spec.model_config
-        self._instances = instances
         self._lanes = Lanes([instances[0]] * self.num_envs, [0] * self.num_envs)
-        self._player = self_play_of(network).player(instances, arguments, self.num_envs)
+        self_play = self_play_of(self.config.rl_module_spec.model_config)
+        assert self_play is not None  # else setup.py would have chosen another runner
+        self._player = self_play.player(instances, arguments, self.num_envs)
         self._calls = (0, 0)  # number of the weights, and calls with them
+
+    @property
+    def _single(self) -> Any:
+        """Return the environment, which a restored runner has another of."""
+        return self.env.unwrapped.envs[0].unwrapped
+
+    @property
+    def games(self) -> Any:
+        """Episodes that have begun and not ended, of the player's kind."""
+        return self._player.games
+
+    @games.setter
+    def games(self, games: Any) -> None:
+        self._player.games = games
 
     def _sample(
         self,
@@ -74,7 +91,7 @@ class CompiledRunner(Runner):
 
     def _count(self, segment: Segment[Any]) -> None:
         """Note a segment for the metrics, as RLlib notes episodes."""
-        self._lanes.instances_now[segment.lane] = self._instances[segment.instance]
+        self._lanes.instances_now[segment.lane] = self._single.instances[segment.instance]
         self._lanes.rows_now[segment.lane] = segment.instance
         earlier = self._ongoing_episodes_for_metrics[segment.id_]
         if segment.is_done:

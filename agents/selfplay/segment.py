@@ -15,7 +15,6 @@ from ...core.errors import SettingError
 from ...core.lookup import resolve
 from ..recipe import load_recipe
 
-MomentsOut = TypeVar("MomentsOut", covariant=True)
 Moments = TypeVar("Moments")
 NetworkIn = TypeVar("NetworkIn", contravariant=True)
 Network = TypeVar("Network")
@@ -100,7 +99,7 @@ class Segment(Generic[Moments]):
             float64 [T].
         """
         factors = discount**self.steps
-        errors = self.rewards + factors * self.values[1:] - self.values[:-1]
+        errors: np.ndarray = self.rewards + factors * self.values[1:] - self.values[:-1]
         for t in range(len(errors) - 2, -1, -1):
             errors[t] += factors[t] * lambda_ * errors[t + 1]
         return errors
@@ -126,10 +125,16 @@ class Order(NamedTuple):
     rng: np.random.Generator
 
 
-class Player(Protocol[NetworkIn, MomentsOut]):
-    """Plays a family's instances in compiled code, by a network's present weights."""
+class Player(Protocol[NetworkIn, Moments]):
+    """Plays a family's instances in compiled code, by a network's present weights.
 
-    def play(self, network: NetworkIn, order: Order) -> list[Segment[MomentsOut]]:
+    Attributes:
+        games: episodes that have begun and not ended; to be pickled into checkpoints.
+    """
+
+    games: Any
+
+    def play(self, network: NetworkIn, order: Order) -> list[Segment[Moments]]:
         """Play and return what was recorded, in the order of play."""
         ...
 

@@ -457,6 +457,7 @@ class _Player:
     def __init__(
         self, clusters: Sequence[Cluster], environment: Mapping[str, Any], lanes: int
     ) -> None:
+        self.games = None  # episodes are played to their ends
         self._clusters, self._lanes, self._next = clusters, lanes, 0
         self._starts: dict[int, Start] = {}
 
