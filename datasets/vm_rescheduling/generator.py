@@ -11,6 +11,7 @@ from numba import njit
 from ...core.contracts import Setting
 from ...core.errors import InstanceError, SettingError
 from ..hosts import (
+    FRAGMENT_CORES,
     MB_PER_CORE,
     MEDIUM_FLAVORS,
     MEDIUM_PMS,
@@ -25,12 +26,19 @@ from .instance import ACTIVE, DEFAULT_TASK, Cluster
 MOST_PMS = 100_000  # with 720,000 VMs
 MOST_SETS, MOST_DRAWS = 10_000, 2e8
 EXIT_FRACTION = 0.035
+# Of each flavor: cores on each of its nodes, and whether it is on both of a host's.
+_CPU = np.array([cpu for _, cpu, _, _ in MEDIUM_FLAVORS])
+_TWO = np.array([nodes == 2 for _, _, nodes, _ in MEDIUM_FLAVORS])
+TRIES = 200  # migrations tried for each VM, at most
 BIG_CORES = 32
 
 PARAMETERS: Mapping[str, Setting] = {
     "pms": Setting(str(MEDIUM_PMS), f"physical machines (2 to {MOST_PMS})"),
     "exits": Setting(
         str(EXIT_FRACTION), "fraction of VMs that leave after placement: higher is emptier"
+    ),
+    "rate": Setting(
+        "0.0", "fragment rate that random migrations raise the placement to, where they can"
     ),
     "sets": Setting("0", "deployment sets (anti-affinity by host) of 2 to 6 VMs"),
     "rack_sets": Setting("0", "deployment sets (anti-affinity by rack) of 2 to 4 VMs"),
@@ -45,6 +53,8 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
     random order; each goes to a random NUMA node with room. Then a fraction of the VMs exits. At
     full size with the default exits about 91 % of cores are in use and the mean fragment rate is
     about .58, close to the published set's .555 (placing all VMs by size gives .44, far from it).
+    At last, VMs migrate at random where that scatters free cores, until the fragment rate asked for
+    is reached: the public snapshots begin at .98 and .60.
 
     Args:
         parameters: texts by the names in PARAMETERS; those left out have their defaults.
@@ -59,6 +69,7 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
         pms = whole(texts, "pms", MOST_PMS, 2)
         sets, rack_sets = (whole(texts, key, MOST_SETS) for key in ("sets", "rack_sets"))
         exits, pinned = real(texts, "exits", (0.0, 0.999)), real(texts, "pinned", (0.0, 1.0))
+        rate = real(texts, "rate", (0.0, 1.0))
     except SettingError as error:
         raise SettingError(f"generate vm_rescheduling: {error}") from error
     vms = round(pms * MEDIUM_VMS / MEDIUM_PMS)
@@ -78,8 +89,13 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
         )
     flavor, host, node = placed
     keep = np.sort(rng.permutation(len(flavor))[: len(flavor) - round(exits * len(flavor))])
+    flavor, host, node = flavor[keep], host[keep], node[keep]
+    if rate > 0.0:
+        at = 2 * host + node
+        _scatter(_CPU[flavor], _TWO[flavor], at, 2 * pms, rate, rng)
+        host, node = at // 2, at % 2
     n_vms = len(keep)
-    groups, by_rack = _draw_sets(host[keep], pms, sets, rack_sets, rng)
+    groups, by_rack = _draw_sets(host, pms, sets, rack_sets, rng)
     return Cluster(
         name=f"generated-{pms}pm-seed{seed}",
         pm_ids=tuple(f"pm_{i}" for i in range(pms)),
@@ -92,9 +108,9 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
         flavor_mem=np.array([cpu * MB_PER_CORE for _, cpu, _, _ in MEDIUM_FLAVORS], np.int64),
         flavor_nodes=np.array([nodes for _, _, nodes, _ in MEDIUM_FLAVORS], np.int64),
         vm_ids=tuple(f"vm_{i}" for i in range(n_vms)),
-        vm_flavor=flavor[keep],
-        vm_pm=host[keep],
-        vm_numa=node[keep],
+        vm_flavor=flavor,
+        vm_pm=host,
+        vm_numa=node,
         vm_pinned=rng.random(n_vms) < pinned,
         set_start=np.concatenate([[0], np.cumsum([len(g) for g in groups])]).astype(np.int64),
         set_vms=np.array([vm for g in groups for vm in g], np.int64),
@@ -115,9 +131,7 @@ def _place(pms: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, 
     sizes = np.array([cpu * nodes for _, cpu, nodes, _ in MEDIUM_FLAVORS])
     kinds = rng.permutation(np.repeat(np.arange(len(counts)), whole))
     kinds = kinds[np.argsort(-sizes[kinds] * (sizes[kinds] >= BIG_CORES), kind="stable")]
-    cpu = np.array([cpu for _, cpu, _, _ in MEDIUM_FLAVORS])
-    two = np.array([nodes == 2 for _, _, nodes, _ in MEDIUM_FLAVORS])
-    at = _draw_places(kinds, cpu, two, pms, rng)
+    at = _draw_places(kinds, _CPU, _TWO, pms, rng)
     if len(at) < len(kinds):
         return None
     order = rng.permutation(len(kinds))
@@ -177,6 +191,43 @@ def _draw_places(
                         tree[k, i] -= 1
                         i += i & -i
     return at
+
+
+@njit(cache=True)
+def _scatter(
+    cpu: np.ndarray, two: np.ndarray, at: np.ndarray, nodes: int, rate: float,
+    rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """Migrate VMs at random, never to fewer fragments, until the fragment rate is reached.
+
+    Args:
+        cpu: int64 [V]; cores of each VM on each of its nodes.
+        two: bool [V]; whether it is on both nodes of its host; such a VM stays.
+        at: int64 [V]; 2 * host + node; changed in place.
+        nodes: number of nodes of all hosts.
+        rate: the fragment rate, of 16 cores.
+        rng: draws the migrations.
+    """
+    free = np.full(nodes, NODE_CPU, np.int64)
+    for vm in range(len(at)):
+        for node in range(at[vm], at[vm] + 1 + two[vm]):
+            free[node] -= cpu[vm]
+    whole, fragments = free.sum(), (free % FRAGMENT_CORES).sum()
+    for _ in range(TRIES * len(at)):
+        if fragments >= rate * whole:
+            return
+        mover, to = rng.integers(0, len(at)), rng.integers(0, nodes)
+        source, need = at[mover], cpu[mover]
+        if two[mover] or to == source or free[to] < need:
+            continue
+        before = free[to] % FRAGMENT_CORES + free[source] % FRAGMENT_CORES
+        after = (free[to] - need) % FRAGMENT_CORES + (free[source] + need) % FRAGMENT_CORES
+        change = after - before
+        if change >= 0:
+            free[to] -= need
+            free[source] += need
+            fragments += change
+            at[mover] = to
 
 
 def _draw_sets(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import InstanceError
+from ..hosts import MEDIUM_PMS
 from ..sets import Drawn, Embedded, Public, Sets
 from .generator import generate
 from .instance import Cluster
@@ -23,6 +24,7 @@ FIRST_SEED = {
     "small:train": 600_000, "small:val": 700_000, "small:test": 800_000,
     "constrained:train": 900_000, "constrained:val": 1_000_000, "constrained:test": 1_100_000,
     "constrained-small:test": 1_200_000, "huge:test": 1_300_000,
+    "rates:train": 1_400_000, "rates:val": 1_500_000, "rates:test": 1_600_000,
 }  # fmt: skip
 HUGE = ((3_000, 50), (10_000, 500), (30_000, 500), (30_000, 5_000))  # PMs and MNL of each cluster
 UTILIZATION_RANGE = (0.900, 0.915)
@@ -96,6 +98,24 @@ def _huge() -> Iterator[Cluster]:
         yield dataclasses.replace(cluster, name=f"huge:test/{row}", mnl=mnl)
 
 
+def _rates(name: str, size: int) -> Iterator[Cluster]:
+    """Generate clusters that begin at fragment rates from .5 to 1, evenly.
+
+    Those for training have 20 to 140 PMs and an MNL of 8 to 25, the others Medium's size and MNL.
+    """
+    for row in range(size):
+        seed = FIRST_SEED[name] + row
+        rng = np.random.default_rng([seed, 0x4A7E])
+        pms, mnl = (int(rng.integers(20, 141)), int(rng.integers(8, 26)))
+        if not name.endswith(":train"):
+            pms, mnl = MEDIUM_PMS, 50
+        rate = 0.5 + 0.5 * (row + 0.5) / size
+        exits = rng.uniform(0.0, 0.08)
+        parameters = {"pms": str(pms), "exits": f"{exits:.4f}", "rate": f"{rate:.4f}"}
+        cluster = generate(parameters, seed)
+        yield dataclasses.replace(cluster, name=f"{name}/{row}", mnl=mnl)
+
+
 def _or_none(parameters: Mapping[str, str], seed: int, mnl: int) -> Cluster | None:
     """Generate a cluster; return None if its VMs find no placement or little can be improved."""
     try:
@@ -145,6 +165,17 @@ SETS: Sets[Cluster] = Sets(
         _embedded(
             "constrained-small:test", 8,
             "8 clusters of 30 to 60 PMs with pins and deployment sets",
+        ),
+        *(
+            Drawn(
+                name, f"{size} clusters that begin at fragment rates from .5 to 1, {use}",
+                partial(_rates, name, size),
+            )
+            for name, size, use in (
+                ("rates:train", 96, "20 to 140 PMs, for training"),
+                ("rates:val", 8, "of Medium's size, for choosing between models"),
+                ("rates:test", 8, "of Medium's size, for the final figures"),
+            )
         ),
         Drawn(
             "huge:test",

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from sysopt_gym.core.errors import SettingError
 from sysopt_gym.datasets.hosts import MEDIUM_FLAVORS
 from sysopt_gym.datasets.vm_rescheduling.generator import PARAMETERS, generate
-from sysopt_gym.datasets.vm_rescheduling.splits import fragment_rate, utilization
+from sysopt_gym.datasets.vm_rescheduling.splits import SETS, fragment_rate, utilization
 
 GOLDEN = [
     ("", 1, "2a0dd00763a6659a"),
     ("pms=12", 1, "5b253d941c6c83e8"),
     ("pms=30 sets=8 rack_sets=2 pinned=0.05", 7, "373d9318f8e76414"),
     ("pms=60 exits=0.1", 42, "1888c0c71557466e"),
+    ("pms=40 rate=0.9", 5, "9091c3be84dea16d"),
 ]
 
 
@@ -88,3 +89,20 @@ def test_impossible_parameters_are_refused(name: str, text: str) -> None:
 def test_an_exit_fraction_that_is_no_number_is_refused() -> None:
     with pytest.raises(SettingError, match="generate vm_rescheduling"):
         generate({"exits": "nan"}, 1)
+
+
+@pytest.mark.parametrize("rate", [0.7, 0.9, 1.0])
+def test_a_cluster_begins_at_the_fragment_rate_asked_for(rate: float) -> None:
+    """Migrations reach it from below; VMs, hosts and free cores stay what they were."""
+    placed, scattered = (generate({"rate": str(asked)}, 3) for asked in (0.0, rate))
+    assert fragment_rate(placed) < 0.7
+    assert rate <= fragment_rate(scattered) < rate + 0.01
+    assert (scattered.free()[0] >= 0).all() and (scattered.free()[1] >= 0).all()
+    assert scattered.free()[0].sum() == placed.free()[0].sum()
+    assert (scattered.vm_flavor == placed.vm_flavor).all()
+
+
+def test_sets_of_all_rates_begin_evenly_between_a_half_and_one() -> None:
+    found = [fragment_rate(cluster) for cluster in SETS.load("rates:test")]
+    asked = 0.5 + 0.5 * (np.arange(8) + 0.5) / 8
+    assert (np.array(found) >= asked).all() and found[-1] < 1.0
