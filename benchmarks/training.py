@@ -26,7 +26,7 @@ from ..agents.history import of_iteration, time_exactly
 from ..core.contracts import Throughput
 from ..core.registry import load_problem
 from ..core.sources import find_instances
-from .timing import Run, beside, one_thread
+from .timing import Run, beside, one_thread, take_turns
 
 LOOPS = ("environment", "compiled")
 WARM = 4  # iterations before the first that counts, in which instances are seen for the first time
@@ -103,6 +103,7 @@ class Loop:
         episodes = synchronous_parallel_sample(
             worker_set=self.algorithm.env_runner_group,
             max_env_steps=4 * self.algorithm.config.total_train_batch_size,
+            _uses_new_env_runners=True,
         )
         return sum(map(len, episodes)) / (time.perf_counter() - begun)
 
@@ -130,15 +131,19 @@ def runners(family: str, counts: Sequence[int], repeats: int) -> list[Throughput
         counts: numbers of runners; the first is the reference.
         repeats: batches of each.
     """
-    made = {
-        count: Loop(family, "ppo", "compiled", {"env_runners": {"num_env_runners": count}})
-        for count in counts
-    }
+    speeds = {}
+    for count in counts:  # one after the other: all together would need more cores than there are
+        loop = Loop(family, "ppo", "compiled", {"env_runners": {"num_env_runners": count}})
+        (speeds[count],) = take_turns([loop.sampled_per_second], repeats)
+        loop.algorithm.stop()
     first, *others = counts
-    return beside(
-        {f"{family}, {count} runners": made[count].sampled_per_second for count in others},
-        "steps/s", f"{first} runner", made[first].sampled_per_second, repeats,
-    )  # fmt: skip
+    return [
+        Throughput(
+            f"{family}, {count} runners", speeds[count].per_second, "steps/s", f"{first} runner",
+            speeds[first].per_second, max(speeds[count].spread, speeds[first].spread),
+        )
+        for count in others
+    ]  # fmt: skip
 
 
 def device(family: str, stage: str, repeats: int) -> list[Throughput]:

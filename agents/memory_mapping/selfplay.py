@@ -42,6 +42,8 @@ from ..selfplay.segment import Judged, Minibatch, Order, Segment, SelfPlay
 from .network import ACTIONS, DecisionPolicy
 from .playing import Desk, Weights, consider, make_desk, take_weights
 
+AT_ONCE = 128  # moments that the network reads at a time: what it computes of them stays in cache
+
 
 class Book(NamedTuple):
     """The record of up to T moments of one program.
@@ -281,9 +283,12 @@ def judge(network: DecisionPolicy, moments: Moments) -> Judged:
     Returns:
         logits: float32 [T, 3]; values: float32 [T].
     """
-    seen = moments._asdict()
-    encoded = network.encode(seen)
-    return Judged(network.logits(encoded, seen), network.value(encoded))
+    parts = []
+    for first in range(0, len(moments.logits), AT_ONCE):
+        seen = {key: part[first : first + AT_ONCE] for key, part in moments._asdict().items()}
+        encoded = network.encode(seen)
+        parts.append((network.logits(encoded, seen), network.value(encoded)))
+    return Judged(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def recorded(moments: Moments) -> Tensor:
