@@ -330,8 +330,8 @@ def build_algorithm(
     for part, arguments in settings.items():
         apply_part(config, part, arguments, f"{stage}.algorithm")
     _check_search(stage, config)
-    _report_objective(config, sets or {}, at_end)
     compiled = play_compiled(config, stage, network, env, self_play)
+    _report_objective(config, sets or {}, at_end)
     env.close()  # type: ignore[no-untyped-call]
     if not ALGORITHMS[stage].offline and not compiled:
         if config.env_runner_cls is None and not config.output:

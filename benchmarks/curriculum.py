@@ -37,6 +37,7 @@ SHARE = 0.75  # of uniform's steps, at which the target stands
 SETTINGS = {
     "width": "16",
     "imitation.epochs": "0",
+    "ppo.self_play": "environment",  # which serves all of the curricula
     "ppo.checkpoint_every": str(EVERY),
     "ppo.algorithm.training.train_batch_size_per_learner": "512",
     "ppo.algorithm.training.minibatch_size": "128",

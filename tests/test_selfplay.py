@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
 from sysopt_gym.agents.pair_scores import pair_scores
 from sysopt_gym.agents.selfplay.minibatches import of_moments, of_segments
 from sysopt_gym.agents.selfplay.segment import Order, Segment
+from sysopt_gym.agents.training import train
 from sysopt_gym.agents.vm_rescheduling import selfplay as vm_play
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.core.errors import SettingError, UnknownNameError
@@ -245,7 +247,41 @@ def build(environment: dict[str, Any], self_play: str, **parts: Any) -> Any:
     )
 
 
-def test_a_run_that_goes_on_plays_what_it_would_have(tmp_path: Any) -> None:
+@pytest.mark.slow
+def test_training_on_programs_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    """In the middle of episodes that several iterations take."""
+    overrides = {
+        "width": "8", "imitation.epochs": "0", "validation": "[small:val/0]",
+        "ppo.instances": "[small:train]", "ppo.iterations": "4", "ppo.checkpoint_every": "2",
+        "ppo.self_play": "compiled", "ppo.algorithm.env_runners.num_envs_per_env_runner": "3",
+        "ppo.algorithm.training.train_batch_size_per_learner": "48",
+        "ppo.algorithm.training.minibatch_size": "16",
+    }  # fmt: skip
+    train("memory_mapping_ppo", overrides | {"out": str(tmp_path / "run")}, resume=False)
+    (tmp_path / "run/checkpoints/000004").rename(tmp_path / "last")
+    train("memory_mapping_ppo", overrides | {"out": str(tmp_path / "run")}, resume=True)
+    again = tmp_path / "run/checkpoints/000004"
+    first, second = (torch.load(p / "network.pt")["network"] for p in (tmp_path / "last", again))
+    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
+
+
+@pytest.mark.slow
+def test_remote_runners_play_compiled_and_differ() -> None:
+    algorithm = build({}, "compiled", env_runners={"num_env_runners": 2})
+    try:
+        for _ in range(2):
+            result = algorithm.train()
+        assert result["env_runners"]["num_env_steps_sampled_lifetime"] >= 128
+        played = algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: [one.actions.tolist() for one in runner.sample(num_timesteps=30)],
+            local_env_runner=False,
+        )
+        assert len(played) == 2 and played[0] != played[1]
+    finally:
+        algorithm.stop()
+
+
+def test_a_run_that_goes_on_plays_what_it_would_have(tmp_path: Path) -> None:
     first = build({}, "auto")
     first.train()
     first.save_to_path(str(tmp_path))
@@ -269,6 +305,8 @@ def test_a_run_that_goes_on_plays_what_it_would_have(tmp_path: Any) -> None:
         ({"form": "joint"}, {}, "form 'joint'"),
         ({"allow_stop": True}, {}, "allow_stop"),
         ({}, {"learners": {"num_learners": 2}}, "several learners"),
+        ({}, {"callbacks": {"on_episode_step": "builtins:print"}}, "on_episode_step of your own"),
+        ({"instances": "huge:test/1"}, {}, "huge:test/1, whose record takes 2.1 GB"),
     ],
 )
 def test_what_cannot_be_played_compiled_is_refused_where_it_is_asked_for(

@@ -37,12 +37,11 @@ from ...envs.memory_mapping.observation import (
     fixed_features,
 )
 from ..network import MASKED
+from ..selfplay.drawing import draw
 from ..selfplay.minibatches import of_moments
 from ..selfplay.segment import Judged, Minibatch, Order, Segment, SelfPlay
 from .network import ACTIONS, DecisionPolicy
 from .playing import Desk, Weights, consider, make_desk, take_weights
-
-AT_ONCE = 128  # moments that the network reads at a time: what it computes of them stays in cache
 
 
 class Book(NamedTuple):
@@ -93,25 +92,6 @@ def _make_book(count: int) -> Book:
 
 
 @njit(cache=True)
-def _draw(logits: np.ndarray, greedy: bool, rng: np.random.Generator) -> tuple[int, float]:
-    """Draw from softmax(logits), float32 [3], or take the best; return it and the logarithm of its
-    probability.
-    """
-    taken = int(logits.argmax())
-    weights = np.exp(logits - logits[taken])
-    whole = weights.sum()
-    best = logits[taken]
-    if not greedy:
-        left = rng.random() * whole
-        for action in range(len(weights)):
-            left -= weights[action]
-            if left < 0.0:
-                taken = action
-                break
-    return taken, float(logits[taken] - best) - np.log(whole)
-
-
-@njit(cache=True)
 def _record(
     static: Static, state: State, fixed: np.ndarray, w: Weights, desk: Desk, most: int,
     gain: float, greedy: bool, discount: float, rng: np.random.Generator, book: Book,
@@ -151,7 +131,7 @@ def _record(
             for k in range(ACTIONS):
                 book.mask[moments, k] = mask[k]
                 book.logits[moments, k] = desk.scores[k] if mask[k] else MASKED
-            action, book.log_probabilities[moments] = _draw(book.logits[moments], greedy, rng)
+            action, book.log_probabilities[moments] = draw(book.logits[moments], greedy, rng)
             book.actions[moments] = action
             moments += 1
             factor = 1.0
@@ -182,10 +162,6 @@ class Moments(NamedTuple):
     globals: Any
     action_mask: Any
     logits: Any
-
-    def to(self, device: torch.device) -> Moments:
-        """Return the same on a device."""
-        return Moments(*(part.to(device) for part in self))
 
 
 @dataclass(slots=True)
@@ -283,12 +259,9 @@ def judge(network: DecisionPolicy, moments: Moments) -> Judged:
     Returns:
         logits: float32 [T, 3]; values: float32 [T].
     """
-    parts = []
-    for first in range(0, len(moments.logits), AT_ONCE):
-        seen = {key: part[first : first + AT_ONCE] for key, part in moments._asdict().items()}
-        encoded = network.encode(seen)
-        parts.append((network.logits(encoded, seen), network.value(encoded)))
-    return Judged(*map(torch.cat, zip(*parts, strict=True)))
+    seen = moments._asdict()
+    encoded = network.encode(seen)
+    return Judged(network.logits(encoded, seen), network.value(encoded))
 
 
 def recorded(moments: Moments) -> Tensor:

@@ -76,7 +76,8 @@ class SegmentLearner(PPOTorchLearner):  # type: ignore[misc]
         rng = np.random.default_rng([self.config.seed or 0, self._weights_seq_no])
         for _ in range(num_epochs):
             for batch in self_play.minibatches(moments, minibatch_size or count, rng):
-                known, rows = batch.moments.to(self.device), torch.from_numpy(batch.rows)
+                known = type(batch.moments)(*(part.to(self.device) for part in batch.moments))
+                rows = torch.from_numpy(batch.rows)
                 learned = {name: column[rows].to(self.device) for name, column in columns.items()}
                 learned |= {Columns.ACTION_DIST_INPUTS: self_play.recorded(known), MOMENTS: known}
                 # As many steps as come to each moment, for RLlib's counts.

@@ -155,7 +155,7 @@ class Minibatch(NamedTuple):
     """Moments that one gradient step learns from.
 
     Attributes:
-        moments: tensors of T moments, as `SelfPlay.judge` takes them.
+        moments: tuple of tensors of T moments, as `SelfPlay.judge` takes it.
         rows: int64 [T]; their positions among all moments of the segments.
     """
 

@@ -14,6 +14,15 @@ from .segment import SelfPlay, self_play_of
 
 AUTO, COMPILED, ENVIRONMENT = CHOICES = ("auto", "compiled", "environment")
 STAGE = "ppo"  # the algorithm that learns from segments
+# RLlib's callbacks that are given environments and episodes, which compiled play has none of.
+CALLBACKS = (
+    "on_environment_created",
+    "on_episode_created",
+    "on_episode_start",
+    "on_episode_step",
+    "on_episode_end",
+    "on_sample_end",
+)
 
 
 def self_play_under(curriculum: Curriculum, stage: str, choice: str) -> str:
@@ -44,7 +53,7 @@ def play_compiled(
     """Have the runners of an algorithm play compiled, where that is served and wanted.
 
     Args:
-        config: RLlib's AlgorithmConfig with the user's settings; it is changed.
+        config: RLlib's AlgorithmConfig with the user's settings and no others; it is changed.
         stage: name of the algorithm.
         network: description of the network, see rl_module.NetworkModule.
         env: an environment of those to play.
@@ -86,6 +95,8 @@ def _unserved(
     config: Any, stage: str, env: gym.Env[Any, Any], self_play: SelfPlay[Any, Any] | None
 ) -> str:
     """Return what is not served; "" if all is."""
+    from ray.rllib.callbacks.callbacks import RLlibCallback
+
     from ..rl_module import PolicyModule
 
     if stage != STAGE:
@@ -102,9 +113,12 @@ def _unserved(
         "module_to_env_connector": config._module_to_env_connector,
         "output": config.output,
     }
+    own |= {name: getattr(config, f"callbacks_{name}") for name in CALLBACKS}
     for name, value in own.items():
         if value is not None:
             return f"a {name} of your own"
+    if config.callbacks_class is not RLlibCallback:
+        return "a class of callbacks of your own"
     if config.rl_module_spec.module_class is not PolicyModule:
         return "an RLModule of your own"
     return self_play.unserved(env)

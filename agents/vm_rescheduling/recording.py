@@ -15,6 +15,7 @@ from ...envs.vm_rescheduling.episode import GOES_ON, play
 from ...envs.vm_rescheduling.observation import VM_CPU, Pm
 from ...envs.vm_rescheduling.packed import N_PMS, N_VMS
 from ..layers import Layer, affine, relu
+from ..selfplay.drawing import draw
 from .compiled import (
     Memory,
     Weights,
@@ -108,6 +109,23 @@ class Worth(NamedTuple):
     value_score: Layer
 
 
+def _rows(n_pms: int, n_vms: int, most: int, crowd: int) -> tuple[int, int, int, int]:
+    """Return the most versions of PMs and of VMs, first and second actions; see make_book."""
+    guests = n_vms + 2 * most * min(n_vms, crowd + most)
+    return n_pms + 2 * most, guests, most * n_vms, most * 2 * n_pms
+
+
+def bytes_of_a_book(n_pms: int, n_vms: int, most: int, crowd: int) -> int:
+    """Return how much room make_book would make, in bytes, its smallest parts left out."""
+    versions, guests, firsts, seconds = _rows(n_pms, n_vms, most, crowd)
+    return (
+        versions * (8 * N_NODE + 24)
+        + guests * (4 * N_PLACED + 8 + 2 * 28)
+        + firsts * 28
+        + seconds * (28 + 4 * N_PAIR)
+    )
+
+
 def make_book(n_pms: int, n_vms: int, most: int, crowd: int) -> Book:
     """Make room for an episode.
 
@@ -117,9 +135,7 @@ def make_book(n_pms: int, n_vms: int, most: int, crowd: int) -> Book:
         most: the most moves.
         crowd: the most VMs on a PM at the start; a move adds at most one.
     """
-    versions = n_pms + 2 * most
-    guests = n_vms + 2 * most * min(n_vms, crowd + most)
-    firsts, seconds = most * n_vms, most * 2 * n_pms
+    versions, guests, firsts, seconds = _rows(n_pms, n_vms, most, crowd)
 
     def whole(*shape: int) -> np.ndarray:
         return np.empty(shape, np.int64)
@@ -136,25 +152,6 @@ def make_book(n_pms: int, n_vms: int, most: int, crowd: int) -> Book:
         whole(most), np.empty(most, np.bool_), part(most, 1),
         whole(2 * most), part(2 * most), part(most), np.empty(most), np.empty(1),
     )  # fmt: skip
-
-
-@njit(cache=True)
-def _draw(scores: np.ndarray, greedy: bool, rng: np.random.Generator) -> tuple[int, float]:
-    """Draw from softmax(scores), float32 [n], or take the best; return its position and the
-    logarithm of its probability.
-    """
-    best = int(scores.argmax())
-    weights = np.exp(scores.astype(np.float64) - scores[best])
-    whole = weights.sum()
-    taken = best
-    if not greedy:
-        left = rng.random() * whole
-        for i in range(len(weights)):
-            left -= weights[i]
-            if left < 0.0:
-                taken = i
-                break
-    return taken, float(scores[taken]) - float(scores[best]) - np.log(whole)
 
 
 @njit(cache=True)
@@ -267,7 +264,7 @@ def record(
             book.vm_guest[begin + i] = guest_of[legal[i]]
             book.vm_score[begin + i] = for_vms[legal[i]]
         at[VM_PLIES] = end
-        taken, book.log_probabilities[2 * state] = _draw(book.vm_score[begin:end], greedy, rng)
+        taken, book.log_probabilities[2 * state] = draw(book.vm_score[begin:end], greedy, rng)
         book.actions[2 * state] = taken
         vm = legal[taken]
         host = vm_pm[vm]
@@ -286,9 +283,7 @@ def record(
             pair_features(pms, vms[vm], host, dest, book.dest_pair[begin + i])
             book.dest_score[begin + i] = for_dests[dest]
         at[DEST_PLIES] = end
-        taken, book.log_probabilities[2 * state + 1] = _draw(
-            book.dest_score[begin:end], greedy, rng
-        )
+        taken, book.log_probabilities[2 * state + 1] = draw(book.dest_score[begin:end], greedy, rng)
         book.actions[2 * state + 1] = taken
         dest = legal[taken]
         outcome, book.rewards[state], objective, _, made = play(

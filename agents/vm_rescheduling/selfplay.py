@@ -22,12 +22,13 @@ from ...envs.vm_rescheduling.packed import N_PMS, N_VMS, Episode
 from ..layers import take_layer
 from ..network import MASKED
 from ..pair_scores import pair_scores
+from ..room import BATCH
 from ..selfplay.minibatches import of_segments
 from ..selfplay.segment import Judged, Minibatch, Order, Segment, SelfPlay
 from .compiled import Memory, Weights, remember, take_weights
 from .network import MESSAGE_SCALE, N_PLACED, RelationalPolicy, vm_features
 from .playing import copy_arrays, start_episode
-from .recording import DEST_PLIES, PLIES, Book, Worth, make_book, record
+from .recording import DEST_PLIES, PLIES, Book, Worth, bytes_of_a_book, make_book, record
 
 
 class Moments(NamedTuple):
@@ -65,10 +66,6 @@ class Moments(NamedTuple):
     chosen: Any
     both: Any
     progress: Any
-
-    def to(self, device: torch.device) -> Moments:
-        """Return the same on a device."""
-        return Moments(*(part.to(device) for part in self))
 
 
 # Positions -> the rows that they are positions of.
@@ -293,6 +290,11 @@ def unserved(env: gym.Env[Any, Any]) -> str:
         return "allow_stop"
     if own.max_nodes > 2 or own.max_places > 2:
         return "PMs of more than two NUMA nodes, and VMs of unequal parts"
+    for cluster in own.instances:
+        crowd = int(np.bincount(cluster.vm_pm).max(initial=0))
+        size = bytes_of_a_book(cluster.n_pms, cluster.n_vms, cluster.mnl, crowd)
+        if size > BATCH:
+            return f"episodes like those of {cluster.name}, whose record takes {size / 1e9:.1f} GB"
     return ""
 
 
