@@ -118,12 +118,13 @@ def _rows(n_pms: int, n_vms: int, most: int, crowd: int) -> tuple[int, int, int,
 def bytes_of_a_book(n_pms: int, n_vms: int, most: int, crowd: int) -> int:
     """Return how much room make_book would make, in bytes, its smallest parts left out."""
     versions, guests, firsts, seconds = _rows(n_pms, n_vms, most, crowd)
-    return (
+    size: int = (
         versions * (8 * N_NODE + 24)
         + guests * (4 * N_PLACED + 8 + 2 * 28)
         + firsts * 28
         + seconds * (28 + 4 * N_PAIR)
     )
+    return size
 
 
 def make_book(n_pms: int, n_vms: int, most: int, crowd: int) -> Book:
