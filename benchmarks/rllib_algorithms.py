@@ -6,7 +6,8 @@
 The second way trains each on a family for so long, from an untrained network, and prints what its
 policy reaches on the family's first validation set. Instances, environment and the contender whose
 plans BC and MARWIL learn from are those of the family's configuration for PPO; so are settings of
-PPO and AlphaZero, where a configuration has them, and the others' are the table's defaults.
+PPO and AlphaZero, where a configuration has them, and the others' are the table's defaults. All
+play RLlib's loop over the environment.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import gymnasium as gym
 from ..agents.algorithms import ALGORITHMS, build_algorithm, trained_policy
 from ..agents.configuration import CONFIGS, TrainingConfig, load_config
 from ..agents.objective_metric import results_of_play
+from ..agents.selfplay.setup import ENVIRONMENT
 from ..core.budget import Budget
 from ..core.errors import SysOptError
 from ..core.registry import FAMILIES, load_problem
@@ -113,7 +115,9 @@ class Bench:
         environment = self.environment | ({"form": form} if form else {})
         network = {"family": self.family, "width": WIDTH}
         settings = self.settings(stage, runners, more)
-        return build_algorithm(stage, self.problem, environment, network, 0, settings)
+        return build_algorithm(
+            stage, self.problem, environment, network, 0, settings, self_play=ENVIRONMENT
+        )
 
 
 def try_all(bench: Bench, stages: Sequence[str], runners: Sequence[int]) -> Iterator[str]:
