@@ -55,8 +55,8 @@ TIMES = (
     ),
     Mutant(
         STATIC,
-        "round(Fraction(seconds) * PS_PER_S * int(repeat))",
-        "round(Fraction(seconds) * PS_PER_S)",
+        "round(Fraction(float(each)) * PS_PER_S * int(times))",
+        "round(Fraction(float(each)) * PS_PER_S)",
         "computation is counted once, however often a loop repeats it",
     ),
     Mutant(

@@ -56,9 +56,11 @@ GAME = (
     ),
     Mutant(
         SHELL,
-        "        if first:\n            self._best = max(self._best, value)\n"
+        "        if first and self._rounds is None:\n"
+        "            self._best = max(self._best, value)\n"
         "            self._objective = self._expected()\n",
-        "        if first:\n            self._best = max(self._best, value)\n",
+        "        if first and self._rounds is None:\n"
+        "            self._best = max(self._best, value)\n",
         "the objective is not told again when a design was handed in",
     ),
     Mutant(
@@ -354,8 +356,8 @@ RULED = (
 JUDGED = (
     Mutant(
         JUDGE,
-        "        if design >= task.batch_size:\n",
-        "        if design > task.batch_size:\n",
+        "        if design >= task.designs_asked:\n",
+        "        if design > task.designs_asked:\n",
         "the validator accepts a design too many",
     ),
     Mutant(
