@@ -23,7 +23,7 @@ MOST_NUMBERS = 50_000_000  # most clients * (rows + classes) * features
 
 _TERMS = (
     "rounds", "participants", "local_steps", "batch", "alpha", "beta", "model", "width", "drift",
-    "stragglers", "noise",
+    "label_drift", "stragglers", "noise",
 )  # fmt: skip
 _DATA = {
     "clients": Setting("50", "how many (1 to 10000)"),

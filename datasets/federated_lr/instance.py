@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...core.fields import array, choice, declared, number, whole
+from ...core.fields import BLANK, array, choice, declared, number, whole
 from ...core.instance import Instance, remembered
 
 DENSE, IMAGE, TEXT, CURVE = ("logistic", "mlp"), ("cnn",), ("gru", "lstm"), "curve"
@@ -124,6 +124,18 @@ class Federation(Instance):
         "floor + scale * S1**-exponent - annealing * S2 (Tissue et al. 2024); memory is lambda, "
         "most the rate above which training diverges.",
     )  # fmt: skip
+    changes: np.ndarray = array(
+        "float64", "S",
+        "When labels change their meaning: shares of the rounds, ascending. A change counts from "
+        "the first round t, from 0, with t / rounds at least its share.",
+        low=0, high=1, default=BLANK,
+    )  # fmt: skip
+    relabel: np.ndarray = array(
+        "int64", "S,classes",
+        "From each change on, what rows of each class are labelled: those for training, for "
+        "validation and for the test alike.",
+        low=0, high="classes-1", exact=True, default=BLANK,
+    )  # fmt: skip
 
     @property
     def clients(self) -> int:
@@ -145,6 +157,7 @@ class Federation(Instance):
             self.refuse(f"width is {self.width}; {self.model} needs at least 1 hidden unit")
         if self.objective == "rounds_to_target" and self.target <= 0:
             self.refuse("rounds_to_target needs a target; set target to an accuracy above 0")
+        self._check_changes()
         if self.model == CURVE:
             self._check_law()
             return
@@ -164,6 +177,21 @@ class Federation(Instance):
             self.refuse(
                 f"participants is {self.participants}, but there are {len(present)} clients; set "
                 f"participants={len(present)} or fewer"
+            )
+
+    def _check_changes(self) -> None:
+        """Refuse changes of labels that are out of order, or that nothing could be learned from."""
+        if len(self.changes) and (self.model == CURVE or not self.changes[0] > 0):
+            self.refuse(
+                f"labels change at {self.changes.tolist()} of the rounds; a change comes after the "
+                "first round, and learning curves have none"
+            )
+        if (np.diff(self.changes) < 0).any():
+            self.refuse(f"changes are {self.changes.tolist()}; give them in ascending order")
+        mixed = np.flatnonzero((np.sort(self.relabel, axis=1) != np.arange(self.classes)).any(1))
+        if len(mixed):
+            self.refuse(
+                f"relabel[{mixed[0]}] is {self.relabel[mixed[0]].tolist()}; give each label once"
             )
 
     def _check_rows(self, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from ...core.contracts import Setting
 from ...core.errors import SettingError
 from ..setting_texts import choice, real, whole
+from .concepts import draw_changes
 from .instance import CURVE, IMAGE, MODELS, MOST, OBJECTIVES, TEXT, Federation
 from .partition import SKEW, partition
 
@@ -19,6 +20,7 @@ IID = "iid"
 SKEW_RANGE = (1e-3, 1e3)
 WIDTHS = {"mlp": 32, "cnn": 8, "gru": 32, "lstm": 32}  # default width of each model
 MOST_CLIENTS = 1_000_000
+MOST_CHANGES = 100
 
 # How a user's table is read; nothing that can be changed in a federation.
 READING: Mapping[str, Setting] = {
@@ -42,6 +44,7 @@ SETTINGS: Mapping[str, Setting] = {
         "of a new partition: iid, or the parameter of Dirichlet (0.001 to 1000)",
     ),
     "drift": Setting("0", "log-odds by which clients come and go over the rounds (0 to 100)"),
+    "label_drift": Setting("0", "times that labels change meaning over the rounds (0 to 100)"),
     "stragglers": Setting("0", "probability that a participant ends early (0 to 1)"),
     "noise": Setting("0", "share of the training labels replaced by others (0 to 1)"),
     "objective": Setting(OBJECTIVES[0], f"what counts: {', '.join(OBJECTIVES)}"),
@@ -57,8 +60,8 @@ OF_CURVES = ("alpha", "beta", "rounds", "objective", "target")
 def with_settings(federation: Federation, values: Mapping[str, str]) -> Federation:
     """Return a federation with settings applied all at once, so that their order does not matter.
 
-    A new partition and label noise are drawn with a seed derived from the training labels, so that
-    the same settings give the same federation.
+    A new partition, label noise and changes of labels are drawn with a seed derived from the
+    training labels, so that the same settings give the same federation.
 
     Args:
         federation: any federation, sealed or not.
@@ -96,6 +99,9 @@ def with_settings(federation: Federation, values: Mapping[str, str]) -> Federati
     if "noise" in values:
         rng = np.random.default_rng([seed, 0x2015E])
         changes["labels"] = _noisy(federation, real(values, "noise", (0.0, 1.0)), rng)
+    if "label_drift" in values:
+        count = whole(values, "label_drift", MOST_CHANGES, 0)
+        changes |= draw_changes(count, federation.classes, np.random.default_rng([seed, 0xD21F7]))
     return dataclasses.replace(federation, **changes) if changes else federation
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +30,11 @@ _MNIST = "MNIST's test images and labels"
 _TEXT = "tinyshakespeare, github.com/karpathy/char-rnn"
 
 TEXT_EVERY = 8  # the last of every eight federations in the mixed sets is text
-TRAIN_DIGITS = 1200  # rows of the digits for mixed:train; mixed:val has the rest
-SIZES = {"mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val": 16}
+TRAIN_DIGITS = 1200  # rows of the digits for training sets; those for validation have the rest
+SIZES = {
+    "mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val": 16, "mixed:test": 32,
+    "drifting:train": 240, "drifting:val": 16, "drifting:test": 32,
+}  # fmt: skip
 # Each set has its own range of seeds.
 FIRST_SEED = {name: 100_000 * (1 + row) for row, name in enumerate(SIZES)}
 
@@ -88,15 +92,54 @@ def _curve(name: str, row: int) -> Federation:
     return curve(f"{name}/{row}", rng)
 
 
-def _mixed(name: str, row: int) -> Federation:
-    """Draw a federation of text (every eighth), digits (even rows) or synthetic data (odd rows)."""
+class _Digits(NamedTuple):
+    """Digits to draw from: images float32 [N, 1, 8, 8], labels int64 [N], and rows that count."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    pool: np.ndarray
+
+
+def _mixed(name: str, row: int, of: _Digits | None = None) -> Federation:
+    """Draw a federation of text (every eighth), digits (even rows) or synthetic data (odd rows).
+
+    Args:
+        name: name of the set.
+        row: number of the federation.
+        of: digits to draw from; None for the set's part of scikit-learn's.
+    """
     seed = FIRST_SEED[name] + row
     rng = np.random.default_rng([seed, 0x313])
     if row % TEXT_EVERY == TEXT_EVERY - 1:
         return _some_text(f"{name}/{row}", seed, rng)
-    made = _some_digits(name, seed, rng) if row % 2 == 0 else _some_synthetic(seed, rng)
+    if row % 2 == 0:
+        made = _some_digits(name, seed, rng, of or _part_of_digits(name))
+    else:
+        made = _some_synthetic(seed, rng)
     made = _scaled(made, round_off(log_uniform(rng, 0.3, 3.0)))
     return rename(with_settings(made, _terms(made.clients, rng)), f"{name}/{row}")
+
+
+def _drifting(name: str, row: int, of: _Digits | None = None) -> Federation:
+    """Draw a mixed federation whose clients come and go and whose labels change their meaning.
+
+    What counts is the accuracy of all rounds: the model is in use all along.
+    """
+    rng = np.random.default_rng([FIRST_SEED[name] + row, 0xD1F])
+    terms = {
+        "drift": str(round_off(rng.uniform(1, 5))),
+        "label_drift": str(rng.integers(1, 5)),
+        "objective": "area_under_curve",
+    }
+    return with_settings(_mixed(name, row, of), terms)
+
+
+def _part_of_digits(name: str) -> _Digits:
+    """Return the part of scikit-learn's digits that a set for training or validation may use."""
+    images, labels = digits()
+    order = np.random.default_rng(0xD161).permutation(len(labels))
+    pool = order[:TRAIN_DIGITS] if name.endswith(":train") else order[TRAIN_DIGITS:]
+    return _Digits(images, labels, pool)
 
 
 def _some_text(name: str, seed: int, rng: np.random.Generator) -> Federation:
@@ -120,11 +163,9 @@ def _scaled(federation: Federation, factor: float) -> Federation:
     return dataclasses.replace(federation, **scaled)
 
 
-def _some_digits(name: str, seed: int, rng: np.random.Generator) -> Federation:
-    """Draw a subset of the digits that a set may use, of random size and skew."""
-    images, labels = digits()
-    order = np.random.default_rng(0xD161).permutation(len(labels))
-    pool = order[:TRAIN_DIGITS] if name == "mixed:train" else order[TRAIN_DIGITS:]
+def _some_digits(name: str, seed: int, rng: np.random.Generator, of: _Digits) -> Federation:
+    """Draw a subset of digits, of random size and skew."""
+    images, labels, pool = of
     count = int(rng.integers(300, min(len(pool), 1000) + 1))
     rows = np.sort(rng.choice(pool, count, replace=False))
     clients = int(log_uniform(rng, 10, min(100, count // 5)))
@@ -169,6 +210,15 @@ def _terms(clients: int, rng: np.random.Generator) -> dict[str, str]:
     return terms
 
 
+def _test_set(
+    name: str, draw: Callable[[str, int, _Digits], Federation], path: Path
+) -> list[Federation]:
+    """Draw a set whose digits are in no other one: those of `optdigits.tra`."""
+    images, labels = optdigits(str(path), read_file(path).text())
+    of = _Digits(images, labels, np.arange(len(labels)))
+    return [draw(name, row, of) for row in range(SIZES[name])]
+
+
 _GRID = "5 x 5 initial rates (beta .001 to .1, alpha .5 to 2) of "
 
 
@@ -178,6 +228,12 @@ def _public(
     paths = tuple(f"federated/{file}" for file in files)
     return Public(name, f"{_GRID}{of} (needs the data folder)", paths, source,
                   partial(_grid, name, load))  # fmt: skip
+
+
+def _unseen(name: str, draw: Callable[[str, int, _Digits], Federation]) -> Public[Federation]:
+    about = f"{SIZES[name]} more, of digits in no other set (needs the data folder)"
+    files = ("federated/optdigits.tra",)
+    return Public(name, about, files, _UCI, partial(_test_set, name, draw))
 
 
 def _each(name: str, draw: Callable[[str, int], Federation], size: int) -> list[Federation]:
@@ -221,6 +277,16 @@ SETS: Sets[Federation] = Sets(
             "mixed:val", _mixed, SIZES["mixed:val"],
             "16 more, of other digits and seeds, to choose agents by",
         ),
+        _unseen("mixed:test", _mixed),
+        _drawn(
+            "drifting:train", _drifting, SIZES["drifting:train"],
+            "240 mixed federations whose clients come and go and whose labels change their meaning",
+        ),
+        _drawn(
+            "drifting:val", _drifting, SIZES["drifting:val"],
+            "16 more, of other digits and seeds, to choose agents by",
+        ),
+        _unseen("drifting:test", _drifting),
         _drawn(
             "curves:train", _curve, SIZES["curves:train"],
             "200 learning curves in closed form, no data",

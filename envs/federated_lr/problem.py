@@ -98,6 +98,7 @@ class FederatedLR(Problem[Federation]):
             "participants x local steps x batch": f"{f.participants} x {f.local_steps} x "
             f"{f.batch_size}",
             "drift": f.drift,
+            "labels change": f"{len(f.changes)} times",
             "stragglers": f.stragglers,
         }
 

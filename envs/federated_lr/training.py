@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from ...datasets.federated_lr.concepts import Labels, concept_of, labels_of
 from ...datasets.federated_lr.instance import ALPHA_RANGE, BETA_RANGE, Federation
 from . import dense
 from .alike import check_alike
@@ -93,6 +94,7 @@ class Training:
         self.device = torch.device(device)
         self.federations = list(federations)
         self._draws: dict[int, Draws] = {}  # by lane
+        self._last_concept: dict[int, int] = {}  # by lane, where the future is drawn anew
         self.model: Model = model_of(first)
         # By the array's id, with the array itself, so that no other takes its id.
         self._shelves: dict[int, tuple[np.ndarray, Shelf]] = {}
@@ -131,11 +133,13 @@ class Training:
             check_alike(self.federations[0], federation)
             self.federations[lane] = federation
         self._draws[lane] = draw_rounds(federation, self._shelf(federation.owner), seed)
+        self._last_concept.pop(lane, None)
         weights = torch.from_numpy(first_weights(seed, self.model.bounds()))[None].to(self.device)
         rows = torch.tensor([lane])
         for state in (self._now, self._kept):
             state.put(rows, [weights, *[self._room()] * 4])
         s = self.statistics
+        s.step[lane] = 0
         loss, accuracy = self._validate(np.array([lane]))
         s.clear(lane, federation, float(loss[0]), float(accuracy[0]))
 
@@ -176,16 +180,19 @@ class Training:
         s.validated(lanes, loss, accuracy)
 
     def _validate(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return validation loss and accuracy, float64 [n] each, of lanes int64 [n]."""
+        """Return validation loss and accuracy, float64 [n] each, of lanes int64 [n], whose last
+        update is of the round that they are at.
+        """
         # Lanes that share their validation rows are evaluated together.
         loss, accuracy = np.empty(len(lanes)), np.empty(len(lanes))
         alike: dict[tuple[int, int], list[int]] = {}
+        labels = [self._labels(lane).validation for lane in lanes.tolist()]
         for place, lane in enumerate(lanes.tolist()):
-            f = self.federations[lane]
-            alike.setdefault((id(f.val_inputs), id(f.val_labels)), []).append(place)
+            rows = id(self.federations[lane].val_inputs), id(labels[place])
+            alike.setdefault(rows, []).append(place)
         for some in alike.values():
             f = self.federations[lanes[some[0]]]
-            found = self._evaluate(lanes[some], f.val_inputs, f.val_labels)
+            found = self._evaluate(lanes[some], f.val_inputs, labels[some[0]])
             loss[some], accuracy[some] = found
         return loss, accuracy
 
@@ -196,15 +203,17 @@ class Training:
         loss, accuracy = self.model.evaluate(weights, self._held(inputs), self._held(labels))
         return loss.cpu().numpy(), accuracy.cpu().numpy()
 
-    def accuracies(self, inputs: np.ndarray, labels: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-        """Measure the accuracy of the models now, float64 [n], on rows the servers do not have.
+    def accuracies(self, f: Federation, lanes: np.ndarray) -> np.ndarray:
+        """Measure the accuracy of the models now, float64 [n], on the judge's rows.
 
         Args:
-            inputs: of the rows, float [R, ...].
-            labels: of the rows, int64 [R] or [R, T].
-            lanes: whose models, int64 [n].
+            f: a federation with its test rows, whose labels mean what they did in the last round
+                that was applied.
+            lanes: whose models, int64 [n]; all as many rounds on.
         """
-        return self._evaluate(lanes, inputs, labels)[1]
+        last = max(int(self.statistics.step[lanes[0]]) - 2, 0)
+        labels = labels_of(f, concept_of(f, last)).test
+        return self._evaluate(lanes, f.test_inputs, labels)[1]
 
     def _train(self, lanes: np.ndarray, rules: np.ndarray) -> None:
         """Train a round in lanes int64 [n] by local rules int64 [n], places in LOCAL_RULES."""
@@ -273,7 +282,7 @@ class Training:
             w.numpy(),
             np.array(self.model.sizes),
             self._held(f.inputs).flatten(1).numpy(),
-            self._held(f.labels).numpy(),
+            self._held(self._labels(lane).train).numpy(),
             draws.rows[t, clients],
             draws.steps[t, clients],
             float(self.statistics.beta[lane]),
@@ -318,8 +327,16 @@ class Training:
             w[here[some]] = r.w
 
     def _round(self, lane: int) -> int:
-        """Return the index, from 0, of the round that the lane's clients train in."""
-        return int(self.statistics.step[lane]) - 1
+        """Return the index, from 0, of the round that the lane is at: the one its clients train in,
+        or whose update is applied.
+        """
+        return max(int(self.statistics.step[lane]) - 1, 0)
+
+    def _labels(self, lane: int) -> Labels:
+        """Return a lane's labels as they are meant in the round it is at."""
+        f = self.federations[lane]
+        concept = concept_of(f, self._round(lane))
+        return labels_of(f, min(concept, self._last_concept.get(lane, concept)))
 
     def _rows(self, lanes: np.ndarray, clients: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Gather the next round of lanes int64 [n], of c of their participants.
@@ -335,9 +352,8 @@ class Training:
             f, draws, t = self.federations[lane], self._draws[lane], self._round(lane)
             here = draws.rows[t, clients]
             rows = torch.from_numpy(here.ravel()).to(self.device)
-            for kind, parts in (("inputs", inputs), ("labels", labels)):
-                held = self._held(getattr(f, kind))
-                parts.append(held.index_select(0, rows).unflatten(0, here.shape))
+            for array, parts in ((f.inputs, inputs), (self._labels(lane).train, labels)):
+                parts.append(self._held(array).index_select(0, rows).unflatten(0, here.shape))
             steps.append(draws.steps[t, clients])
         done = torch.from_numpy(np.concatenate(steps)).to(self.device)
         return torch.cat(inputs), torch.cat(labels), done
@@ -347,11 +363,14 @@ class Training:
         for lane in self._draws:
             f = self.federations[lane]
             self._draws[lane] = draw_rounds(f, self._shelf(f.owner), seed)
+            # A change of labels that has not come yet must not be seen in another future.
+            self._last_concept[lane] = concept_of(f, self._round(lane))
 
     def fork(self) -> Training:
         """Return a copy in the same state that goes its own way; data are shared."""
         twin = copy.copy(self)
         twin.federations, twin._draws = list(self.federations), dict(self._draws)
+        twin._last_concept = dict(self._last_concept)
         twin._shelves, twin._tensors = self._shelves, self._tensors
         twin._now, twin._kept = copy.deepcopy(self._now), copy.deepcopy(self._kept)
         twin.statistics = copy.deepcopy(self.statistics)

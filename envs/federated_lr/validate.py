@@ -188,6 +188,10 @@ class _Training:
         self.by_client = np.argsort(f.owner, kind="stable")
         self.ends = np.cumsum(np.bincount(f.owner))
         self.first_loss = self.task(self.w, f.val_inputs, f.val_labels)[0]
+        # What labels mean in each round, int64 [T, classes]; changes come after the first round.
+        self.meanings = np.tile(np.arange(f.classes), (f.rounds, 1))
+        for change, meaning in zip(f.changes.tolist(), f.relabel, strict=True):
+            self.meanings[np.arange(f.rounds) / f.rounds >= change] = meaning
         self.step, self.diverged = 0, False
 
     def _state(self) -> list[np.ndarray]:
@@ -210,11 +214,12 @@ class _Training:
         seen = None
         if self.step > 0:
             self._apply(ALPHA_LOW * 10 ** (order[0] / DECADE), order[2])
-            loss, _, validation = self.task(self.w, f.val_inputs, f.val_labels)
+            meant = self.meanings[self.step - 1]
+            loss, _, validation = self.task(self.w, f.val_inputs, meant[f.val_labels])
             if not (np.isfinite(loss) and loss <= WORST_LOSS * self.first_loss):
                 self.diverged = True
                 return 0.0, 0.0
-            seen = validation, self.task(self.w, f.test_inputs, f.test_labels)[2]
+            seen = validation, self.task(self.w, f.test_inputs, meant[f.test_labels])[2]
         if self.step < f.rounds:
             self._train(BETA_LOW * 10 ** (order[1] / DECADE), order[3])
         self.step += 1
@@ -265,7 +270,8 @@ class _Training:
             descent = Descent(rule, beta, self.w, self.last, f.local_steps)
             for k in range(f.local_steps):
                 at = own[(places[who, k] * len(own)).astype(np.int64)]
-                loss, slope, _ = self.task(descent.where(), f.inputs[at], f.labels[at])
+                meant = self.meanings[self.step][f.labels[at]]
+                loss, slope, _ = self.task(descent.where(), f.inputs[at], meant)
                 if k == 0:
                     numbers += [loss, float(np.linalg.norm(slope))]
                 descent.move(slope, k < self.steps[self.step, who])

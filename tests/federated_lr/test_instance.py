@@ -145,7 +145,8 @@ def test_a_federation_comes_back_from_its_file(tiny: Federation, tmp_path: Path)
 EXAMPLES = {
     "alpha": "2", "beta": "0.5", "rounds": "7", "participants": "3", "local_steps": "2",
     "batch": "9", "model": "mlp", "width": "5", "clients": "11", "skew": "iid", "drift": "1.5",
-    "stragglers": "0.25", "noise": "0.1", "objective": "area_under_curve", "target": "0.9",
+    "label_drift": "2", "stragglers": "0.25", "noise": "0.1", "target": "0.9",
+    "objective": "area_under_curve",
 }  # fmt: skip
 
 
@@ -153,10 +154,12 @@ def test_every_setting_changes_the_federation_and_only_what_it_names(
     digits_like: Federation,
 ) -> None:
     assert set(EXAMPLES) == set(SETTINGS) - {"client_column", "label_column"}  # of tables alone
-    fields = {"batch": "batch_size", "clients": "owner", "skew": "owner", "noise": "labels"}
+    fields = {"batch": "batch_size", "clients": "owner", "skew": "owner", "noise": "labels",
+              "label_drift": "relabel"}  # fmt: skip
+    more = {"model": {"width"}, "label_drift": {"changes"}}
     for key, text in EXAMPLES.items():
         changed = with_settings(digits_like, {key: text})
-        allowed = {fields.get(key, key)} | ({"width"} if key == "model" else set())
+        allowed = {fields.get(key, key)} | more.get(key, set())
         moved = {
             name
             for name in Federation.__slots__
@@ -223,6 +226,7 @@ def test_a_model_that_had_no_width_gets_one_and_keeps_it_otherwise(
         ({"clients": "5"}, InstanceError, "set participants=5 or fewer"),
         ({"skew": "0"}, SettingError, "skew='0'; give a number from 0.001 to 1000, or iid"),
         ({"skew": "high"}, SettingError, "skew='high'"),
+        ({"label_drift": "101"}, SettingError, "label_drift='101'"),
         ({"noise": "1.5"}, SettingError, "noise='1.5'; give a number from 0 to 1"),
         ({"model": "curve"}, SettingError, "model='curve'; give one of logistic"),
         ({"model": "gru"}, SettingError, "rows of images are numbers; give one of logistic, mlp"),

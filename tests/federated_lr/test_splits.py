@@ -25,6 +25,8 @@ PUBLIC = {
     "optdigits-grid": ("optdigits.tra", "optdigits.tes", "optdigits.hol"),
     "mnist10k-grid": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
     "shakespeare-grid": ("tinyshakespeare.txt",),
+    "mixed:test": ("optdigits.tra",),
+    "drifting:test": ("optdigits.tra",),
 }
 GRIDS = [name for name in SETS if name.endswith("-grid")]
 
@@ -130,6 +132,28 @@ def test_agents_are_chosen_by_digits_they_were_not_trained_on() -> None:
     train, val = digits_in(SETS.load("mixed:train")), digits_in(SETS.load("mixed:val"))
     assert len(train) > 1000 and len(val) > 300
     assert not train & val
+
+
+@pytest.mark.parametrize("kind", ["mixed", "drifting"])
+def test_what_agents_are_measured_on_has_digits_that_no_other_set_has(
+    kind: str, data_file: DataFile
+) -> None:
+    data_file("federated/optdigits.tra")
+    test = SETS.load(f"{kind}:test")
+    known = digits_in(SETS.load(f"{kind}:train")) | digits_in(SETS.load(f"{kind}:val"))
+    found = digits_in(test)
+    # Of 8 x 8 pixels in 17 shades, some are alike by chance.
+    assert len(test) == 32 and len(found) > 1000 and len(found & known) < 0.02 * len(found)
+    assert not {one.content_hash for one in test} & {
+        one.content_hash for part in ("train", "val") for one in SETS.load(f"{kind}:{part}")
+    }
+
+
+def test_in_drifting_federations_clients_come_and_go_and_labels_change() -> None:
+    drifting = SETS.load("drifting:val")
+    assert all(one.drift >= 1 and 1 <= len(one.changes) <= 4 for one in drifting)
+    assert {one.objective for one in drifting} == {"area_under_curve"}
+    assert {one.model for one in drifting} == {"logistic", "mlp", "gru"}
 
 
 def test_federations_to_train_on_are_of_many_kinds() -> None:

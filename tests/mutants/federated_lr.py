@@ -141,9 +141,15 @@ MUTANTS = (
     ),
     Mutant(
         TRAINING,
-        "        return int(self.statistics.step[lane]) - 1",
+        "        return max(int(self.statistics.step[lane]) - 1, 0)",
         "        return int(self.statistics.step[lane]) - 2",
         "rounds are drawn one late",
+    ),
+    Mutant(
+        TRAINING,
+        "concept = concept_of(f, self._round(lane))\n        return",
+        "concept = concept_of(f, self._round(lane) + 1)\n        return",
+        "labels change one round early",
     ),
     Mutant(
         TRAINING,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from sysopt_gym.core.contracts import World
+from sysopt_gym.datasets.federated_lr.concepts import draw_changes
 from sysopt_gym.datasets.federated_lr.instance import (
     ALPHA_RANGE,
     BETA_RANGE,
@@ -50,6 +51,7 @@ def cases() -> Iterator[Case]:
     yield from _checkpoints()
     yield from _targets()
     yield from _divergent()
+    yield from _changing()
     yield from _models()
     yield from _random()
 
@@ -102,6 +104,14 @@ def _rules() -> Iterator[Case]:
     for seed in range(3):
         falling = [order(2.0 / (1 + t), 0.4 * 0.8**t) for t in range(ROUNDS + 1)]
         yield played("falling rates", f, seed, falling)
+
+
+def _changing() -> Iterator[Case]:
+    """Labels that change their meaning between rounds."""
+    for seed, model in enumerate(("logistic", "mlp", "gru")):
+        changes = draw_changes(3, 4, np.random.default_rng(seed))
+        f = federation(model, seed + 50, **changes)
+        yield played("changing labels", f, 5, [order(1.0, 0.4)] * (ROUNDS + 1))
 
 
 def _checkpoints() -> Iterator[Case]:

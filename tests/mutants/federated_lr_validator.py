@@ -77,19 +77,33 @@ VALIDATOR = (
     # --- What the validator alone knows: test rows, and FedAvg in the same world ----------------
     Mutant(
         VALIDATE,
-        "            seen = validation, self.task(self.w, f.test_inputs, f.test_labels)[2]",
-        "            seen = validation, 1.0 - self.task(self.w, f.test_inputs, f.test_labels)[2]",
+        "validation, self.task(self.w, f.test_inputs, meant[f.test_labels])[2]",
+        "validation, 1.0 - self.task(self.w, f.test_inputs, meant[f.test_labels])[2]",
         "inverted test accuracy",
         halves=False,
         tests=VALIDATOR_ALONE,
     ),
     Mutant(
         VALIDATE,
-        "            seen = validation, self.task(self.w, f.test_inputs, f.test_labels)[2]",
+        "            seen = validation, self.task(self.w, f.test_inputs, meant[f.test_labels])[2]",
         "            seen = validation, validation",
         "validation rows in place of test rows",
         halves=False,
         tests=VALIDATOR_ALONE,
+    ),
+    Mutant(
+        VALIDATE,
+        "f.test_inputs, meant[f.test_labels])[2]",
+        "f.test_inputs, f.test_labels)[2]",
+        "labels of test rows never change",
+        halves=False,
+        tests=(*VALIDATOR_ALONE, "tests/federated_lr/test_concepts.py"),
+    ),
+    Mutant(
+        VALIDATE,
+        "            meant = self.meanings[self.step - 1]",
+        "            meant = self.meanings[self.step - 2]",
+        "labels of validation rows change one round late",
     ),
     Mutant(
         VALIDATE,
