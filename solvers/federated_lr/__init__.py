@@ -25,6 +25,12 @@ _PLAYERS = {
     "fedyogi": ".fixed:fedyogi",
     "fedadam_flower": ".fixed:fedadam_flower",
     "fedyogi_flower": ".fixed:fedyogi_flower",
+    "fedavg_constant": ".constants:fedavg_constant",
+    "fedavgm_constant": ".constants:fedavgm_constant",
+    "fedadam_constant": ".constants:fedadam_constant",
+    "fedavg_decay": ".constants:fedavg_decay",
+    "fedavgm_decay": ".constants:fedavgm_decay",
+    "fedadam_decay": ".constants:fedadam_decay",
     "fedexp": ".fedexp:FedExP",
     **{name: f".timed:{name}" for name in _SCHEDULED},
     "autolrs": ".autolrs:AutoLRS",
@@ -42,4 +48,7 @@ SOLVERS = {
     **{name: Entry(place, "player") for name, place in _PLAYERS.items()},
 }
 # Yardsticks that know what only the judge knows.
-ORACLES = {"best_constant": Entry(".best_constant:plan")}
+ORACLES = {
+    "best_constant": Entry(".best_constant:plan"),
+    "best_of_all_constants": Entry(".best_constant:plan_of_all"),
+}

@@ -49,6 +49,7 @@ SCHEDULES = [
     "uba",
     "one_cycle",
 ]
+FIXED = ("constant", "decay")
 FEDHYPER = ("fedhyper_g", "fedhyper_sl", "fedhyper_cl", "fedhyper_full")
 NAMES = contender_names("federated_lr", "solver", "player")
 ROUNDING = 2e-6  # of a rate by its code
@@ -84,6 +85,7 @@ def test_the_names_that_scripts_use_are_there() -> None:
     names |= {"dog", "d_adaptation", "d_adaptation_half", "schedule_free"}
     names |= {"prodigy", "prodigy_dual_averaging", "fedadam_flower", "fedyogi_flower"}
     names |= {*FEDHYPER, *(f"{name}_cosine" for name in FEDHYPER)}
+    names |= {f"{name}_{kind}" for name in ("fedavg", "fedavgm", "fedadam") for kind in FIXED}
     names |= {*SCHEDULES, *(f"{name}_server" for name in SCHEDULES)}
     assert set(NAMES) == names
 
