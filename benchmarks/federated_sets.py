@@ -5,9 +5,9 @@
 
 Each federation is played in several worlds side by side, the same for every controller. What counts
 is the federation's objective, of the judge's test rows. Intervals are a bootstrap over federations,
-each the mean of its worlds. `--rates` adds fixed rates as SERVER/ALPHA/BETA, and /DECAY/server or
-/DECAY/both, such as those that federated_constants chose on another set; `--oracle` adds the best
-of all candidates in hindsight, in each federation's first world.
+each the mean of its worlds; of one federation, over its worlds. `--rates` adds fixed rates as
+SERVER/ALPHA/BETA, and /DECAY/server or /DECAY/both, such as those that federated_constants chose on
+another set; `--oracle` adds the best of all candidates in hindsight, in the first few worlds.
 """
 
 from __future__ import annotations
@@ -81,43 +81,49 @@ def rates_of(text: str) -> Rates:
     return Rates(server, float(alpha), float(beta), decay, both == "both")
 
 
-def best_of_all(some: Sequence[Federation], out: Path) -> np.ndarray:
-    """Return the objective of the best candidate in each first world, float64 [federations]."""
-    file = out / f"{ORACLE}.npy"
-    if not file.exists():
-        best = []
-        for f in track(some, ORACLE):
+def best_of_all(some: Sequence[Federation], seeds: int, out: Path) -> np.ndarray:
+    """Return the objectives of the best candidates in hindsight, float64 [federations, seeds].
+
+    Args:
+        some: the federations.
+        seeds: worlds of each.
+        out: folder of the files, one a federation and world.
+    """
+    best = np.empty((len(some), seeds))
+    for row, seed in track(
+        [(row, seed) for row in range(len(some)) for seed in range(seeds)], ORACLE
+    ):
+        file, f = out / f"{ORACLE}-{row}-{seed}.npy", some[row]
+        if not file.exists():
             plans = [one.plan(f.rounds) for one in candidates()]
             parts = [plans[at : at + LANES] for at in range(0, len(plans), LANES)]
-            runs = np.concatenate([train(f, part, FIRST_WORLD).accuracies for part in parts])
-            best.append(scored(f, runs).max())
-        np.save(file, best)
-    found: np.ndarray = np.load(file)
-    return found
+            runs = [train(f, part, FIRST_WORLD + seed).accuracies for part in parts]
+            np.save(file, scored(f, np.concatenate(runs)))
+        best[row, seed] = np.load(file).max()
+    return best
 
 
-def table_of(found: dict[str, np.ndarray], best: np.ndarray | None, against: str) -> Table:
+def table_of(found: dict[str, np.ndarray], against: str) -> Table:
     """Make the table: one row per controller, the best first; differences in points.
 
     Args:
-        found: controller -> objectives, float64 [federations, seeds].
-        best: of the best candidates in hindsight, float64 [federations]; None to leave them out.
+        found: controller -> objectives, float64 [federations, seeds]; of an oracle, of the first
+            few seeds.
         against: the controller that the others are compared with.
     """
     table = Table(box=None, pad_edge=False)
-    for column in ("controller", "mean objective", f"{against} is better by", "on federations"):
+    for column in ("controller", "mean objective", f"{against} is better by", "in"):
         table.add_column(column)
-    rows = {name: (runs.mean(axis=1), found[against].mean(axis=1)) for name, runs in found.items()}
-    if best is not None:
-        rows[ORACLE] = best, found[against][:, 0]
-    for name, (own, other) in sorted(rows.items(), key=lambda row: -row[1][0].mean()):
-        lead = mean(other - own)
+    for name, own in sorted(found.items(), key=lambda row: -row[1].mean()):
+        leads = found[against][:, : own.shape[1]] - own
+        other = leads.mean(axis=1) if len(leads) > 1 else leads[0]
+        lead = mean(other)
         low, high = 100 * (lead.low or 0), 100 * (lead.high or 0)
         table.add_row(
             name,
             f"{own.mean():.4f}",
             f"{100 * lead.value:.1f} [{low:.1f}, {high:.1f}]",
-            f"{np.mean(other > own):.0%}",
+            f"{np.mean(other > 0):.0%}",
         )
     return table
 
@@ -129,7 +135,7 @@ def main(
     rates: Annotated[list[str] | None, typer.Option(help="fixed rates beside them")] = None,
     seeds: Annotated[int, typer.Option(help="worlds per federation")] = 2,
     against: Annotated[str, typer.Option(help="compare the others with this one")] = "agent",
-    oracle: Annotated[bool, typer.Option(help="add the best candidate in hindsight")] = False,
+    oracle: Annotated[int, typer.Option(help="worlds in which hindsight is added")] = 0,
 ) -> None:
     """Play controllers on every federation of a set and print the table."""
     torch.set_num_threads(1)
@@ -139,10 +145,11 @@ def main(
     some = SETS.load(instances)
     out.mkdir(parents=True, exist_ok=True)
     found = {name: played(name, some, seeds, out) for name in names}
-    best = best_of_all(some, out) if oracle else None
+    if oracle:
+        found[ORACLE] = best_of_all(some, oracle, out)
     console = Console(width=140)
     command = ["python", "-m", "sysopt_gym.benchmarks.federated_sets", *sys.argv[1:]]
-    console.print(shlex.join(command), table_of(found, best, against), sep="\n")
+    console.print(shlex.join(command), table_of(found, against), sep="\n")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,17 @@ import numpy as np
 
 from ...core.budget import Budget
 from ...datasets.federated_lr.instance import Terms
+from ...envs.federated_lr.observation import FEATURES, HISTORY
 from ...envs.federated_lr.problem import PROBLEM
+from ...methods.federated_lr.constants import BEST
 from ..checkpoints import SHIPPED, kept_by_content, load_network, read_card
 from ..recipe import load_recipe
 from .network import RatePolicy
+
+FIRST = (
+    BEST["fedadam_constant"].alpha,
+    BEST["fedadam_constant"].beta,
+)  # rates that `Agent` begins at
 
 
 @kept_by_content
@@ -39,6 +46,7 @@ class Ppo:
     """
 
     FOLDER, SERVER = "federated_lr_ppo", "average"
+    FIRST: tuple[float, float] | None = None  # rates to begin with; None for the federation's
 
     def __init__(self, policy: Path | None = None) -> None:
         self.folder = policy or SHIPPED / self.FOLDER
@@ -73,6 +81,21 @@ class AlphaZeroPolicy(Ppo):
 
 
 class Agent(Ppo):
-    """The policy that PPO trained to set the rates of FedAdam's server."""
+    """The policy that PPO trained to set the rates of FedAdam's server.
+
+    It begins with the best constant rates of FedAdam, whatever rates the federation begins with.
+    """
 
     FOLDER, SERVER = "federated_lr_agent", "adam"
+    FIRST = BEST["fedadam_constant"].alpha, BEST["fedadam_constant"].beta
+
+    def act(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
+        """Return the next order, int64 [5]; see Ppo.act."""
+        rounds, (alpha, beta) = observation["rounds"].copy(), self.FIRST
+        step = info["step"]
+        if step < HISTORY:  # the row of the first step, before any order
+            rounds[step, FEATURES.index("alpha")] = np.log10(alpha)
+            rounds[step, FEATURES.index("beta")] = np.log10(beta) / 2.0
+        if step:
+            alpha, beta = info["alpha"], info["beta"]
+        return self.network.order(rounds, alpha, beta, self.SERVER)

@@ -13,14 +13,21 @@ import numpy as np
 from ...core.errors import SettingError
 from ...datasets.federated_lr.instance import Federation
 from ...envs.federated_lr.env import FederatedLREnv
+from ...envs.federated_lr.objective import objective_of
 from ..batches import imitate_choices
 from ..recipe import ImitationPass, JudgedFigure, Recipe
 from .imitation import lessons
 from .network import LogRatePolicy, OrderPolicy, RatePolicy
+from .players import Agent
+
+FIGURES = ("error", "final_error", "mean_error", "loss_left")
 
 
 def score(
-    network: RatePolicy, instances: Sequence[Federation], server: str = "average"
+    network: RatePolicy,
+    instances: Sequence[Federation],
+    server: str = "average",
+    first: tuple[float, float] | None = None,
 ) -> dict[str, float]:
     """Score the likeliest actions in the world of seed 0, as means over instances.
 
@@ -28,13 +35,17 @@ def score(
         network: the policy.
         instances: the federations.
         server: the rule that alpha is the rate of; orders name theirs.
+        first: rates of server and clients to begin with, in place of the federation's own.
 
     Returns:
-        final_error: 1 - final validation accuracy; mean_error: the same over all rounds;
-        loss_left: the last validation loss over the first.
+        error: 1 - the federation's objective, of validation rows, or the share of the rounds that a
+        target takes; final_error: 1 - final validation accuracy; mean_error: the same over all
+        rounds; loss_left: the last validation loss over the first.
     """
     rows = []
     for federation in instances:
+        if first is not None:
+            federation = dataclasses.replace(federation, alpha=first[0], beta=first[1])
         env = FederatedLREnv(federation, form="orders")
         observation, info = env.reset(seed=0)
         ended, accuracies = False, []
@@ -45,9 +56,10 @@ def score(
         short = federation.rounds + 1 - len(accuracies)
         accuracies += [0.0] * short
         left = info["validation_loss"] / info["initial_loss"]
-        rows.append((1.0 - accuracies[-1], 1.0 - float(np.mean(accuracies[1:])), left))
-    means = np.mean(rows, axis=0)
-    return dict(zip(("final_error", "mean_error", "loss_left"), map(float, means), strict=True))
+        least = objective_of(federation).sign > 0
+        error = info["objective"] / federation.rounds if least else 1.0 - info["objective"]
+        rows.append((error, 1.0 - accuracies[-1], 1.0 - float(np.mean(accuracies[1:])), left))
+    return dict(zip(FIGURES, map(float, np.mean(rows, axis=0)), strict=True))
 
 
 def refuse_imitation(imitation: ImitationPass[Any, Federation]) -> list[Any]:
@@ -73,7 +85,12 @@ RECIPE = Recipe(
     player="ppo",
     forms={"continuous": f"{_HERE}:CONTINUOUS", "orders": f"{_HERE}:ORDERS"},
 )
-ADAM = dataclasses.replace(RECIPE, score=partial(score, server="adam"), player="agent")
+ADAM = dataclasses.replace(
+    RECIPE,
+    score=partial(score, server=Agent.SERVER, first=Agent.FIRST),
+    chosen_by="error",
+    player="agent",
+)
 CONTINUOUS = dataclasses.replace(
     RECIPE, network=LogRatePolicy, lessons=refuse_imitation, actions=(gym.spaces.Box,)
 )

@@ -4,6 +4,7 @@ are worth.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,17 @@ def test_players_hand_over_whole_plans_under_their_own_server_rule(player: Any, 
     assert np.array_equal(plan, played(player, small(row)))
 
 
+def test_the_agent_plays_as_if_every_federation_began_with_the_best_constants() -> None:
+    start = dict(zip(("alpha", "beta"), Agent.FIRST, strict=True))
+    for row in (0, 5):
+        plan = played(Agent, small(row))
+        assert np.array_equal(plan, played(Agent, dataclasses.replace(small(row), **start)))
+        assert np.array_equal(plan, played(Agent, dataclasses.replace(small(row), alpha=9.0)))
+        there = dataclasses.replace(small(row), **start)
+        kept = played(type("Kept", (Agent,), {"act": Ppo.act}), there)
+        assert np.array_equal(plan, kept), "observations are those of such a federation"
+
+
 @pytest.mark.parametrize("player", PLAYERS)
 def test_a_shipped_policy_mends_a_rate_that_is_far_too_low(player: Any) -> None:
     lost = small(0)
@@ -110,7 +122,7 @@ def test_shipped_policies_score_as_their_cards_say(player: Any) -> None:
     folder = SHIPPED / player.FOLDER
     _, card = load_policy(folder, PROBLEM)
     few = SETS.load("mixed:val")
-    found = score(load_network(folder, PROBLEM, RatePolicy), few, player.SERVER)
+    found = score(load_network(folder, PROBLEM, RatePolicy), few, player.SERVER, player.FIRST)
     # Deterministic but for the last digits of floats, which may decide a tie.
     assert found["final_error"] == pytest.approx(
         card.expected["mixed:val"]["final_error"], abs=0.01
