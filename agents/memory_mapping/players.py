@@ -17,11 +17,13 @@ from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
 from ...envs.memory_mapping.dynamics import DROP
+from ...envs.memory_mapping.objective import all_fast_bound
 from ...envs.memory_mapping.problem import PROBLEM
 from ...methods.memory_mapping import greedy, msa, threshold
 from ...methods.memory_mapping.best import Best
 from ...methods.memory_mapping.local_search import improve
 from ...methods.memory_mapping.long import LONG, NEVER, play_within
+from ...methods.memory_mapping.proof import finish, is_met, prove
 from ...methods.memory_mapping.wishes import wishes_of
 from ..checkpoints import SHIPPED, kept_by_content, load_network
 from .lookahead import LEAST_DOUBT, Lookahead
@@ -45,6 +47,8 @@ STARTS = 4  # samples that local search starts from
 LONG_SWEEP, SWEEP, SWEEP_S = 0.05, 0.1, 0.005
 DECISION_S, ASKING = 16e-6, 0.8
 RACE_S, MOST_ASKED = 0.06, 12.0
+# Least seconds of a budget for the relaxed game, and the share of them that it may take.
+PROOF_S, PROOF_SHARE = 2.0, 0.2
 AGENT_RESERVE_S = 0.0015
 ROOTS, SIMULATIONS = 4, 32  # searches at once; simulations of each
 # Mean of how much worse an accepted plan may be, as a share of the all-slow time; in turns.
@@ -160,8 +164,9 @@ def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = ALP
     where the policy would choose otherwise.
 
     The cheapest plans come first: XLA's assignment and the sweep. The policy is asked where there
-    are seconds for that. In programs of more than LONG decisions the changes are anywhere, and
-    local search starts from the best of XLA's assignment, the sampled and the greedy plans.
+    are seconds for that, and so is the relaxed game, for its bound and its points. In programs of
+    more than LONG decisions the changes are anywhere, and local search starts from the best of
+    XLA's assignment, the sampled and the greedy plans.
 
     Args:
         instance: the program.
@@ -192,6 +197,9 @@ def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = ALP
         asking_s = (clock.elapsed - began) / max(1, clock.evaluations - plays)
     seconds = clock.budget.seconds
     threshold.search(best, max(LONG_SWEEP * seconds, min(SWEEP_S, SWEEP * seconds)), coarse=True)
+    bound = all_fast_bound(player.static)
+    if seconds >= PROOF_S:
+        bound = prove(best, seed, clock.remaining - PROOF_SHARE * seconds)
     is_quick = clock.remaining < RACE_S  # to try the starts again would take too long
 
     def doubts(plan: np.ndarray) -> np.ndarray:
@@ -199,8 +207,9 @@ def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = ALP
             return np.ones(len(plan))
         return player.doubts(plan) + LEAST_DOUBT
 
-    improve(best, seed, starts=() if is_quick else starts, guide=doubts)
-    return clock.solution(best.plan)
+    if not is_met(bound, best):
+        improve(best, seed, starts=() if is_quick else starts, guide=doubts)
+    return finish(best, bound)
 
 
 def _shortened(budget: Budget) -> Budget:

@@ -43,6 +43,9 @@ class Model:
         constant: added to the cost.
         ps: picoseconds in one unit of time.
         in_fast: int64 [D]; column of each decision's use of fast memory.
+        held: for each instruction, the share of fast memory that one unit of a column holds then,
+            by column.
+        buffers: of what buffer a column of `held` is, by column.
     """
 
     cost: list[float] = field(default_factory=list)
@@ -54,6 +57,8 @@ class Model:
     constant: float = 0.0
     ps: float = 1.0
     in_fast: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    held: list[dict[int, float]] = field(default_factory=list)
+    buffers: dict[int, int] = field(default_factory=dict)
 
     def column(
         self, cost: float = 0.0, lower: float = 0.0, upper: float = 1.0, whole: bool = False
@@ -363,6 +368,9 @@ def _time_rows(
             under[bound] = max(0.0, compute - least_slow)
             model.at_most(over, compute - slow)
             model.at_most(under, under[bound])
+            # Of the time itself, what slow memory does not need; this holds without the binary.
+            spent = {free: 1.0, time: -1.0} | {x[d]: -less[d] for d in own} | extra
+            model.at_most(spent, -slow)
     used: dict[int, dict[int, float]] = defaultdict(dict)
     for part in parts.values():
         takes = part.takes / model.ps
@@ -400,6 +408,7 @@ def _capacity_rows(
 
     def hold(at: int, buffer: int, column: int | None, part: float) -> None:
         if column is not None:
+            model.buffers[column] = buffer
             held[at][column] += part
             if buffer not in carried[at]:
                 looped[at][column] += part
@@ -427,6 +436,7 @@ def _capacity_rows(
             for at in range(instr + 1, instrs):
                 hold(at, buffer, x[d], size)
                 hold(at, buffer, parts["out", d, 0].by(at // group), -size)
+    model.held = list(held)
     for at, terms in enumerate(looped):
         for buffer, column in carried[at].items():
             terms[column] += static.buf_size[buffer] / static.capacity

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.memory_mapping.instance import Program
-from ...methods.memory_mapping import msa, threshold
+from ...methods.memory_mapping import local_search, msa, threshold
 from ...methods.memory_mapping.best import Best
-from . import milp
+from ...methods.memory_mapping.proof import finish, is_met, prove
 
 MSA_SHARE, SWEEP_SHARE, MODEL_SHARE = 0.5, 0.2, 0.3  # of the seconds
 
@@ -27,5 +27,7 @@ def solve(instance: Program, budget: Budget, seed: int) -> Solution:
     best = Best(instance, clock)
     best.try_wishes(msa.assign(best.static, clock, MSA_SHARE * budget.seconds))
     threshold.search(best, SWEEP_SHARE * budget.seconds, coarse=True)
-    bound = milp.prove(best, seed, max(0.0, clock.remaining - MODEL_SHARE * budget.seconds))
-    return milp.finish(best, bound, seed)
+    bound = prove(best, seed, max(0.0, clock.remaining - MODEL_SHARE * budget.seconds))
+    if not is_met(bound, best):
+        local_search.improve(best, seed)
+    return finish(best, bound)

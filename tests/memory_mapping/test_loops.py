@@ -31,9 +31,9 @@ from sysopt_gym.envs.memory_mapping.plan import buffer_names
 from sysopt_gym.envs.memory_mapping.ranges import all_ranges
 from sysopt_gym.envs.memory_mapping.state import P_EVICT_END
 from sysopt_gym.envs.memory_mapping.validate import validate
+from sysopt_gym.methods.memory_mapping import proof
 from sysopt_gym.methods.memory_mapping.best import Best
 from sysopt_gym.methods.memory_mapping.wishes import play_wishes
-from sysopt_gym.solvers.memory_mapping import milp
 
 SEEDS = st.integers(0, 10**6)
 KIB = 1024
@@ -421,7 +421,7 @@ def test_no_plan_of_a_tiny_program_beats_the_bound(
     for wishes in itertools.product((0, 1), repeat=program.n_decisions):
         play_wishes(found.static, state, np.array(wishes, np.int8))
         best = max(best, speedup(found.static, state))
-    assert best <= milp.prove(found, 0) * (1 + 1e-9)
+    assert best <= proof.prove(found, 0) * (1 + 1e-9)
 
 
 SEARCHES = ("greedy", "threshold", "xla_msa", "local_search", "beam", "milp", "portfolio")

@@ -23,9 +23,9 @@ from sysopt_gym.envs.memory_mapping import dynamics as d
 from sysopt_gym.envs.memory_mapping.objective import all_fast_bound, speedup
 from sysopt_gym.envs.memory_mapping.static import planning_static
 from sysopt_gym.envs.memory_mapping.validate import validate
+from sysopt_gym.methods.memory_mapping import proof
 from sysopt_gym.methods.memory_mapping.best import Best
 from sysopt_gym.methods.memory_mapping.wishes import play_wishes
-from sysopt_gym.solvers.memory_mapping import milp
 
 SOLVERS = (
     "all_slow", "random_search", "greedy", "threshold", "xla_msa", "local_search", "beam", "milp",
@@ -115,7 +115,7 @@ def test_no_plan_of_a_tiny_program_beats_the_bound(
 ) -> None:
     program = tiny(tiny_program, seed, dead_end)
     found = Best(program, Budget(seconds=20.0).start())
-    bound = milp.prove(found, 0)
+    bound = proof.prove(found, 0)
     assert best_of_all(program) <= bound <= all_fast_bound(found.static) + 1e-12
 
 
