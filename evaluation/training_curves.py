@@ -255,6 +255,22 @@ def best(run: TrainedRun, instances: str, figure: str) -> tuple[int, float] | No
     return place, value
 
 
+def standing(run: TrainedRun, instances: str, figure: str) -> Standing:
+    """Return how far a run has come; see `best`."""
+    found = best(run, instances, figure)
+    if found is None:
+        return Standing(run, None)
+    place, value = found
+    return Standing(run, value, where(run.records[place]), place)
+
+
+def where(record: Record) -> str:
+    """Return where in training a record is, e.g. "ppo iteration 12"."""
+    if record.stage == START:
+        return "the start"
+    return f"{record.stage} {'pass' if record.stage == 'imitation' else 'iteration'} {record.done}"
+
+
 def where_time_went(run: TrainedRun) -> dict[str, dict[str, float]]:
     """Return the seconds of each part of the training, stage by stage.
 

@@ -36,35 +36,14 @@ def training_plots(
     Returns:
         Title, caption and SVG text of each plot.
     """
-    instances, figure = chosen
-    judged = judged_figure(training)
+    instances, _ = chosen
     figures = validation_figures(training.runs)
-    first = [figure]
-    if judged is not None and judged.name in figures.get(instances, []) and levels:
-        first = list(dict.fromkeys([figure, judged.name]))
-    names = contender_names(training.config["family"])
-    color = colors(names, levels)
+    first = _chosen_figures(training, chosen, levels)
 
     def panel(label: str, named: Mapping[str, Callable[[Record], float | None]]) -> Panel:
         return Panel(label, _over_axes(training, named), {}, {}, {})
 
-    plots = []
-    score = {one: _validated(instances, one) for one in first}
-    title = f"Validation on {instances}"
-    found = Panel(
-        f"{' and '.join(first)}\n({LOWER})",
-        _over_axes(training, score),
-        levels,
-        {axis: _stars(shown, axis) for axis in training.axes},
-        color,
-    )
-    if any(found.curves.values()):
-        dashed = ""
-        if levels and judged is not None:
-            dashed = f" Dashed: solvers' plans on the same instances, in {judged.name}."
-        star = "; the star is exported" if any(found.best.values()) else ""
-        caption = f"Points are validations, where checkpoints are{star}.{dashed}"
-        plots.append(_plot(title, caption + _band_text(training), [found]))
+    plots = validation_plot(training, shown, chosen, levels)
     further = [
         panel(f"{one}\n{labels([name])[name]}", {one: _validated(name, one)})
         for name, ones in figures.items()
@@ -103,6 +82,50 @@ def training_plots(
         training,
     )
     return plots
+
+
+def validation_plot(
+    training: Training,
+    shown: Sequence[Standing],
+    chosen: tuple[str, str],
+    levels: Mapping[str, float],
+) -> list[dict[str, str]]:
+    """Draw the curve by which networks are chosen; see `training_plots`.
+
+    Returns:
+        Title, caption and SVG text; none before the first validation.
+    """
+    instances, _ = chosen
+    first = _chosen_figures(training, chosen, levels)
+    judged = judged_figure(training)
+    names = contender_names(training.config["family"])
+    found = Panel(
+        f"{' and '.join(first)}\n({LOWER})",
+        _over_axes(training, {one: _validated(instances, one) for one in first}),
+        levels,
+        {axis: _stars(shown, axis) for axis in training.axes},
+        colors(names, levels),
+    )
+    if not any(found.curves.values()):
+        return []
+    dashed = ""
+    if levels and judged is not None:
+        dashed = f" Dashed: solvers' plans on the same instances, in {judged.name}."
+    star = "; the star is exported" if any(found.best.values()) else ""
+    caption = f"Points are validations, where checkpoints are{star}.{dashed}"
+    return [_plot(f"Validation on {instances}", caption + _band_text(training), [found])]
+
+
+def _chosen_figures(
+    training: Training, chosen: tuple[str, str], levels: Mapping[str, float]
+) -> list[str]:
+    """Return the figure that networks are chosen by and, where solvers are drawn, theirs."""
+    instances, figure = chosen
+    judged = judged_figure(training)
+    there = validation_figures(training.runs).get(instances, [])
+    if judged is None or not levels or judged.name not in there:
+        return [figure]
+    return list(dict.fromkeys([figure, judged.name]))
 
 
 def _by_words(key: str) -> int:

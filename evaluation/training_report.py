@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..agents.history import START, Record
 from ..agents.recipe import load_recipe
 from ..core.registry import load_problem
 from .headline import number
@@ -20,9 +19,10 @@ from .training_curves import (
     Standing,
     TrainedRun,
     Training,
-    best,
     read_training,
     spread,
+    standing,
+    where,
     where_time_went,
 )
 from .training_levels import SOLVERS, judged_figure, play_solvers, solver_levels
@@ -63,7 +63,7 @@ def page_facts(training: Training) -> dict[str, Any]:
     config = training.config
     family, recipe = config["family"], load_recipe(config["family"], config.get("recipe", ""))
     chosen = (config["validation"][0], recipe.chosen_by)
-    standings = [_standing(run, *chosen) for run in training.runs]
+    standings = [standing(run, *chosen) for run in training.runs]
     leader = min(standings, key=lambda one: np.inf if one.value is None else one.value)
     levels = solver_levels(training)
     shown = standings if training.kind == "seeds" else [leader]
@@ -80,20 +80,6 @@ def page_facts(training: Training) -> dict[str, Any]:
         "configuration": yaml.safe_dump(dict(leader.run.config), sort_keys=False),
         "how": _how(training, leader),
     }
-
-
-def _standing(run: TrainedRun, instances: str, figure: str) -> Standing:
-    found = best(run, instances, figure)
-    if found is None:
-        return Standing(run, None)
-    place, value = found
-    return Standing(run, value, _where(run.records[place]), place)
-
-
-def _where(record: Record) -> str:
-    if record.stage == START:
-        return "the start"
-    return f"{record.stage} {'pass' if record.stage == 'imitation' else 'iteration'} {record.done}"
 
 
 def _progress(run: TrainedRun) -> str:
@@ -147,7 +133,7 @@ def _sentences(
     lines.append(
         f"The exported policy is that{whose} at **{leader.where}**: {named} "
         f"**{number(leader.value)}** on {shown} ({LOWER}); the first validation, at "
-        f"{_where(first)}, gave {at_first}."
+        f"{where(first)}, gave {at_first}."
     )
     if training.kind == "seeds" and (over := spread(one.value for one in standings)):
         lines.append(f"Over the seeds: {named} {spread_text(over)}.")
