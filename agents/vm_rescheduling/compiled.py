@@ -1,4 +1,4 @@
-"""The relational policy in compiled code: embeddings kept up to date, and scores.
+"""The relational policy in compiled code: embeddings kept up to date; heads.py scores them.
 
 A move changes two PMs, and all layers below the network's mean depend on one PM only; so each move
 computes the embeddings of two PMs and their VMs, and the scores. Tests hold it equal to network.py.
@@ -23,7 +23,6 @@ from .network import (
     MESSAGE_SCALE,
     N_NODE,
     N_OWN,
-    N_PAIR,
     N_PLACED,
     N_VM,
     NODE_COLUMNS,
@@ -33,6 +32,10 @@ from .network import (
 CIRCLE = 2 * HARMONICS
 EMBEDDED_A_LOOK = 5000  # VMs between two looks at the clock
 NODES, VMS = range(2)  # rows of Memory.sums and Memory.counts
+GUEST, PAIR = range(2)  # rows of Memory.residues
+CACHED = 128  # residues of each kind that are kept
+SIXTEENTHS = 32  # rows for a residue from 0 to 1: twice as many as of whole cores in a slot
+NONE = -1.0  # no residue
 LINEAR = (
     "message", "node", "host", "placed", "pool", "vm_own", "vm_context", "vm_score",
     "dest_own", "dest_vm", "dest_context", "dest_pair", "dest_score",
@@ -60,23 +63,39 @@ class Weights(NamedTuple):
 class Memory(NamedTuple):
     """Embeddings of P PMs and V VMs, updated after each move.
 
+    Residues of 16 cores recur, so what layers make of them is kept by their values, in rows that a
+    later value may take over.
+
     Attributes:
         message: float32 [V, d]; each VM's message to its nodes; never changes.
+        alone: float32 [V, d]; part of the layer `placed` that a VM has wherever it is; never
+            changes.
         nodes: float32 [2P, d]; embeddings of the nodes.
         node_scores: float32 [2P, d]; their part of the destination head.
         placed: float32 [V, d]; embeddings of the VMs.
         vm_scores: float32 [V, d]; their part of the VM head.
         sums: float64 [2, d]; sums of `nodes` (row NODES) and of `placed` (row VMS).
         counts: float64 [2]; number of nodes, of VMs.
+        residues: float32 [2, CACHED]; residues with a row (GUEST: of a node that a VM has left,
+            PAIR: of one that it enters, and 1); NONE for none.
+        of_residues: float32 [2, CACHED, d]; the layers' outputs for them.
     """
 
     message: np.ndarray
+    alone: np.ndarray
     nodes: np.ndarray
     node_scores: np.ndarray
     placed: np.ndarray
     vm_scores: np.ndarray
     sums: np.ndarray
     counts: np.ndarray
+    residues: np.ndarray
+    of_residues: np.ndarray
+
+
+def copy_memory(memory: Memory) -> Memory:
+    """Return a memory that play can change; what never changes is shared."""
+    return Memory(memory.message, memory.alone, *(array.copy() for array in memory[2:]))
 
 
 def take_weights(network: nn.Module) -> Weights:
@@ -85,7 +104,7 @@ def take_weights(network: nn.Module) -> Weights:
 
 
 @njit(cache=True)
-def _angles(residue: float, weight: float, out: np.ndarray, at: int) -> None:
+def angles(residue: float, weight: float, out: np.ndarray, at: int) -> None:
     """Add weight * (cosines, sines) of the residue's harmonics to out[at:], by the addition
     theorem.
     """
@@ -117,7 +136,7 @@ def own_features(row: np.ndarray, x: np.ndarray) -> None:
     x[0], x[1], x[2] = larger(row, VM_CPU), larger(row, VM_MEM), 1.0 if uses_both(row) else 0.0
     for j in range(len(VM_FLAGS)):
         x[N_OWN + j] = row[VM_FLAGS[j]]
-    _angles(larger(row, VM_RESIDUE), 1.0, x, N_OWN + len(VM_FLAGS))
+    angles(larger(row, VM_RESIDUE), 1.0, x, N_OWN + len(VM_FLAGS))
 
 
 @njit(cache=True)
@@ -127,8 +146,8 @@ def node_features(row: np.ndarray, k: int, x: np.ndarray) -> None:
     columns = NODE_COLUMNS.shape[1]
     for j in range(columns):
         x[j] = row[NODE_COLUMNS[k, j]]
-    _angles(row[PM_RESIDUE[k]], 1.0, x, columns)
-    _angles(row[PM_RESIDUE[1 - k]], 1.0, x, columns + CIRCLE)
+    angles(row[PM_RESIDUE[k]], 1.0, x, columns)
+    angles(row[PM_RESIDUE[1 - k]], 1.0, x, columns + CIRCLE)
 
 
 @njit(cache=True)
@@ -148,28 +167,78 @@ def guest_features(pms: np.ndarray, row: np.ndarray, pm: int, x: np.ndarray) -> 
             after = pms[pm, PM_RESIDUE[k]] + own
             wraps = math.floor(after + EPS)
             x[0] += share * wraps
-            _angles(after - wraps, share, x, 1)
+            angles(after - wraps, share, x, 1)
 
 
 @njit(cache=True)
+def row_of(memory: Memory, kind: int, residue: float) -> tuple[int, bool]:
+    """Return the row that is kept for a residue, and whether it holds another one's."""
+    row = int(residue * SIXTEENTHS + 0.5) % CACHED
+    known = memory.residues[kind, row] == np.float32(residue)
+    memory.residues[kind, row] = residue
+    return row, not known
+
+
+@njit(cache=True)
+def _left_behind(w: Weights, memory: Memory, after: float) -> np.ndarray:
+    """Return what the layer `placed` makes of the residue of a node without a VM, float32 [d].
+
+    Args:
+        w: the network.
+        memory: keeps it.
+        after: residue of the node and of the VM, from 0 to 2.
+    """
+    row, new = row_of(memory, GUEST, after)
+    out: np.ndarray = memory.of_residues[GUEST, row]
+    if new:
+        x = np.zeros(1 + CIRCLE, np.float32)
+        wraps = math.floor(after + EPS)
+        x[0] = wraps
+        angles(after - wraps, 1.0, x, 1)
+        add_rows(x, w.placed.weight, N_VM, out)
+    return out
+
+
+@njit(cache=True)
+def add_rows(x: np.ndarray, weight: np.ndarray, first: int, out: np.ndarray) -> None:
+    """Write x, float32 [n], times rows first .. first + n - 1 of a layer's weight to `out`."""
+    out[:] = 0.0
+    for i in range(len(x)):
+        for j in range(len(out)):
+            out[j] += x[i] * weight[first + i, j]
+
+
+@njit(cache=True, fastmath=True)
 def _embed_vm(
-    pms: np.ndarray, vms: np.ndarray, w: Weights, memory: Memory, pm: int, vm: int, x: np.ndarray
-) -> None:
-    """Update a VM's embedding and its part of the VM head; `x` is scratch."""
-    row, d = vms[vm], memory.nodes.shape[1]
-    own_features(row, x)
-    guest_features(pms, row, pm, x[N_VM:N_PLACED])
-    x[N_PLACED : N_PLACED + d] = 0.0
-    share = 0.5 if uses_both(row) else 1.0
+    pms: np.ndarray, vms: np.ndarray, w: Weights, memory: Memory, pm: int, vm: int,
+    of_hosts: np.ndarray,
+) -> None:  # fmt: skip
+    """Update a VM's embedding and its part of the VM head.
+
+    Args:
+        pms: float32 [>= P, 15]; rows of the PMs.
+        vms: float32 [>= V, 9]; rows of the VMs.
+        w: the network.
+        memory: changed in place.
+        pm: the VM's PM.
+        vm: the VM.
+        of_hosts: float32 [2, d]; what the layer `placed` makes of the PM's nodes.
+    """
+    row, out, sums, d = vms[vm], memory.placed[vm], memory.sums[VMS], of_hosts.shape[1]
+    own = larger(row, VM_RESIDUE)
+    share = np.float32(0.5 if uses_both(row) else 1.0)
+    for j in range(d):
+        sums[j] -= out[j]
+        out[j] = memory.alone[vm, j]
     for k in range(2):
         if row[VM_CPU[k]] > 0:
+            left = _left_behind(w, memory, pms[pm, PM_RESIDUE[k]] + own)
             for j in range(d):
-                x[N_PLACED + j] += share * memory.nodes[2 * pm + k, j]
-    memory.sums[VMS] -= memory.placed[vm]
-    affine(x, N_PLACED + d, w.placed, memory.placed[vm])
-    relu(memory.placed[vm])
-    memory.sums[VMS] += memory.placed[vm]
-    affine(memory.placed[vm], d, w.vm_own, memory.vm_scores[vm])
+                out[j] += share * (left[j] + of_hosts[k, j])
+    for j in range(d):
+        out[j] = max(out[j], np.float32(0.0))
+        sums[j] += out[j]
+    affine(out, d, w.vm_own, memory.vm_scores[vm])
 
 
 @njit(cache=True)
@@ -194,15 +263,17 @@ def embed_pm(
         x: float32; scratch.
     """
     d = memory.nodes.shape[1]
+    joined, of_hosts = np.empty(2 * d, np.float32), np.empty((2, d), np.float32)
     for k in range(2):
         at = 2 * pm + k
         exists = k == 0 or pms[pm, Pm.TWO_NODES] > 0
         if exists:
             memory.sums[NODES] -= memory.nodes[at]
-        joined = np.zeros(2 * d, np.float32)
+        joined[d:] = 0.0
         for vm in guests:
             if vms[vm, VM_CPU[k]] > 0:
-                joined[d:] += memory.message[vm]
+                for j in range(d):
+                    joined[d + j] += memory.message[vm, j]
         joined[d:] *= np.float32(MESSAGE_SCALE)
         node_features(pms[pm], k, x)
         affine(x, N_NODE, w.node, joined[:d])
@@ -210,10 +281,11 @@ def embed_pm(
         affine(joined, 2 * d, w.host, memory.nodes[at])
         relu(memory.nodes[at])
         affine(memory.nodes[at], d, w.dest_own, memory.node_scores[at])
+        add_rows(memory.nodes[at], w.placed.weight, N_PLACED, of_hosts[k])
         if exists:
             memory.sums[NODES] += memory.nodes[at]
     for vm in guests:
-        _embed_vm(pms, vms, w, memory, pm, vm, x)
+        _embed_vm(pms, vms, w, memory, pm, vm, of_hosts)
 
 
 def remember(
@@ -232,10 +304,13 @@ def remember(
         clock: ends it early, with zeros left; None for no limit.
     """
     p, v, d = ints[N_PMS], ints[N_VMS], len(w.pool.bias)
-    own, nodes, dests, located, scores = (
-        np.zeros((rows, d), np.float32) for rows in (v, 2 * p, 2 * p, v, v)
+    sent, alone, nodes, dests, located, scores = (
+        np.zeros((rows, d), np.float32) for rows in (v, v, 2 * p, 2 * p, v, v)
     )
-    memory = Memory(own, nodes, dests, located, scores, np.zeros((2, d)), np.zeros(2))
+    memory = Memory(
+        sent, alone, nodes, dests, located, scores, np.zeros((2, d)), np.zeros(2),
+        np.full((2, CACHED), NONE, np.float32), np.empty((2, CACHED, d), np.float32),
+    )  # fmt: skip
     present = np.flatnonzero(vm_mask[:v])
     guests = present[np.argsort(vm_pm[present], kind="stable")]
     end = np.searchsorted(vm_pm[guests], np.arange(1, p + 1))
@@ -258,15 +333,37 @@ def _embed_pms(
     """
     d = memory.nodes.shape[1]
     x = np.zeros(N_PLACED + N_NODE + 2 * d, np.float32)
+    like = np.full(CACHED, -1, np.int64)  # VMs of one kind have the same row
     for pm in range(first, last):
         here = guests[end[pm - 1] if pm else 0 : end[pm]]
         for vm in here:
+            kind = int(larger(vms[vm], VM_CPU) * 1e4) % CACHED
+            if like[kind] >= 0 and _same(vms[vm], vms[like[kind]]):
+                memory.message[vm] = memory.message[like[kind]]
+                memory.alone[vm] = memory.alone[like[kind]]
+                continue
+            like[kind] = vm
             own_features(vms[vm], x)
             affine(x, N_VM, w.message, memory.message[vm])
             relu(memory.message[vm])
+            affine(x, N_VM, w.placed, memory.alone[vm])
         embed_pm(pms, vms, here, w, memory, pm, x)
         memory.counts[NODES] += 2.0 if pms[pm, Pm.TWO_NODES] > 0 else 1.0
         memory.counts[VMS] += len(here)
+
+
+@njit(cache=True)
+def _same(row: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two VMs, float32 [9] each, have the same features wherever they are."""
+    for column in VM_FLAGS:
+        if row[column] != other[column]:
+            return False
+    return (
+        uses_both(row) == uses_both(other)
+        and larger(row, VM_CPU) == larger(other, VM_CPU)
+        and larger(row, VM_MEM) == larger(other, VM_MEM)
+        and larger(row, VM_RESIDUE) == larger(other, VM_RESIDUE)
+    )
 
 
 @njit(cache=True)
@@ -281,117 +378,3 @@ def context_of(w: Weights, memory: Memory, progress: float) -> np.ndarray:
     affine(x, 2 * d + 1, w.pool, out)
     relu(out)
     return out
-
-
-@njit(cache=True, fastmath=True)
-def _score(own: np.ndarray, shift: np.ndarray, weight: np.ndarray) -> np.float32:
-    """Apply a head's last layer to relu(own + shift), both float32 [d]; without bias."""
-    total = np.float32(0.0)
-    for j in range(len(shift)):
-        total += max(own[j] + shift[j], np.float32(0.0)) * weight[j, 0]
-    return total
-
-
-@njit(cache=True)
-def vm_scores(
-    w: Weights, memory: Memory, context: np.ndarray, vm_legal: np.ndarray, scores: np.ndarray
-) -> None:
-    """Score the VMs for the first ply.
-
-    Args:
-        w: the network.
-        memory: the embeddings.
-        context: float32 [d].
-        vm_legal: int8 [>= V]; 1 for legal VMs.
-        scores: float64 [V]; gets the scores, -1e9 for illegal VMs.
-    """
-    shift = np.empty(len(context), np.float32)
-    affine(context, len(context), w.vm_context, shift)
-    own, weight, bias = memory.vm_scores, w.vm_score.weight, w.vm_score.bias[0]
-    for vm in range(len(own)):
-        scores[vm] = _score(own[vm], shift, weight) + bias if vm_legal[vm] else -1e9
-
-
-@njit(cache=True)
-def pair_features(pms: np.ndarray, row: np.ndarray, host: int, dest: int, x: np.ndarray) -> None:
-    """Write the features of a VM at a destination: of both nodes, where it uses both, their means.
-
-    Args:
-        pms: float32 [>= P, 15]; rows of the PMs.
-        row: float32 [9]; row of the VM.
-        host: its PM.
-        dest: the destination, 2 * PM + node.
-        x: float32 [N_PAIR]; gets the features.
-    """
-    pm, numa = dest // 2, dest % 2
-    both, size = uses_both(row), larger(row, VM_RESIDUE)
-    x[:] = 0.0
-    x[1] = 1.0 if pm == host else 0.0
-    share = 0.5 if both else 1.0
-    for k in range(2):
-        if both or k == numa:
-            after = pms[pm, PM_RESIDUE[k]] - size
-            wraps = math.floor(after + EPS)
-            x[0] -= share * wraps
-            _angles(after - wraps, share, x, 2)
-
-
-@njit(cache=True)
-def dest_scores(
-    pms: np.ndarray,
-    row: np.ndarray,
-    host: int,
-    w: Weights,
-    memory: Memory,
-    context: np.ndarray,
-    vm: int,
-    dest_legal: np.ndarray,
-    scores: np.ndarray,
-) -> None:
-    """Score the destinations of a VM for the second ply.
-
-    Args:
-        pms: float32 [>= P, 15]; rows of the PMs.
-        row: float32 [9]; row of the VM.
-        host: its PM.
-        w: the network.
-        memory: the embeddings.
-        context: float32 [d].
-        vm: the VM.
-        dest_legal: int8 [>= 2P]; 1 for legal destinations, 2 * PM + node.
-        scores: float64 [2P]; gets the scores, -1e9 for illegal destinations.
-    """
-    d = len(context)
-    shift, more = np.empty(d, np.float32), np.empty(d, np.float32)
-    affine(context, d, w.dest_context, shift)
-    affine(memory.placed[vm], d, w.dest_vm, more)
-    shift += more
-    both = uses_both(row)
-    own, x = np.empty(d, np.float32), np.empty(N_PAIR, np.float32)
-    scores[:] = -1e9
-    for dest in range(len(scores)):
-        if dest_legal[dest]:
-            pair_features(pms, row, host, dest, x)
-            affine(x, N_PAIR, w.dest_pair, own)
-            own += shift
-            scores[dest] = w.dest_score.bias[0]
-            if both:
-                mean = (memory.node_scores[dest] + memory.node_scores[dest + 1]) * np.float32(0.5)
-                scores[dest] += _score(mean, own, w.dest_score.weight)
-            else:
-                scores[dest] += _score(memory.node_scores[dest], own, w.dest_score.weight)
-
-
-@njit(cache=True)
-def choose(scores: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    """Return the best score's index, or one sampled from softmax(scores / temperature)."""
-    best = int(scores.argmax())
-    if temperature <= 0.0:
-        return best
-    weights = np.exp((scores - scores[best]) / temperature)
-    left = rng.random() * weights.sum()
-    for i in range(len(weights)):
-        left -= weights[i]
-        if left < 0.0:
-            return i
-    return best

@@ -20,15 +20,13 @@ from .compiled import (
     Memory,
     Weights,
     context_of,
-    dest_scores,
     embed_pm,
     guest_features,
     node_features,
     own_features,
-    pair_features,
     uses_both,
-    vm_scores,
 )
+from .heads import dest_scores, pair_features, vm_scores
 from .network import N_NODE, N_PAIR, N_PLACED, N_VM
 
 # Environment steps of a move: its VM is chosen, then its destination.

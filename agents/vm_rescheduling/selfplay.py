@@ -25,9 +25,9 @@ from ..pair_scores import pair_scores
 from ..room import BATCH
 from ..selfplay.minibatches import of_segments
 from ..selfplay.segment import Judged, Minibatch, Order, Segment, SelfPlay
-from .compiled import Memory, Weights, remember, take_weights
+from .compiled import Memory, Weights, copy_memory, remember, take_weights
 from .network import MESSAGE_SCALE, N_PLACED, RelationalPolicy, vm_features
-from .playing import copy_arrays, start_episode
+from .playing import copy_episode, start_episode
 from .recording import DEST_PLIES, PLIES, Book, Worth, bytes_of_a_book, make_book, record
 
 
@@ -184,11 +184,11 @@ class _Player:
     ) -> Segment[Moments]:
         """Play and record one episode of a cluster."""
         mnl, start = self._clusters[which].mnl, self._starts[which]
-        e, at = copy_arrays(start.episode), np.zeros(DEST_PLIES + 1, np.int64)
+        e, at = copy_episode(start.episode), np.zeros(DEST_PLIES + 1, np.int64)
         book = make_book(int(e.ints[N_PMS]), int(e.ints[N_VMS]), mnl, start.crowd)
         made = record(
             e.ints, e.floats, e.pms, e.vms, e.vm_pm, e.vm_mask, e.vm_legal, e.dest_legal, weights,
-            worth, copy_arrays(memory), mnl, order.greedy, order.rng, book, at,
+            worth, copy_memory(memory), mnl, order.greedy, order.rng, book, at,
         )  # fmt: skip
         plies = PLIES * made
         rewards, values = np.zeros(plies), np.zeros(plies + 1, np.float32)

@@ -11,7 +11,15 @@ from numba import njit
 
 from ...core.budget import Clock
 from ...core.solution import Solution, Status
-from ...envs.vm_rescheduling.dynamics import State, Static, copy_state, is_legal, move
+from ...datasets.vm_rescheduling.instance import ACTIVE
+from ...envs.vm_rescheduling.dynamics import (
+    FRAGMENT_RATE,
+    State,
+    Static,
+    copy_state,
+    is_legal,
+    move,
+)
 from ...envs.vm_rescheduling.objective import goal_reached, value
 
 WORK = 40_000  # moves replayed at most, some 20 milliseconds
@@ -65,16 +73,21 @@ def _needed(static: Static, start: State, state: State, plies: np.ndarray) -> np
     at_start = start.vm_pm[plies[::2]]
     touched = np.zeros((count, 2), np.int64)
     worst = _replay(static, start, state, plies, at_start, keep, touched) + 1e-12
+    counted = _counted(static, plies)
+    free = state.free_cpu.copy()  # after the moves that are kept
     work = 0
     changed = True
     while changed:
         changed = False
         for i in range(count - 1, -1, -1):
             if keep[i] and work < WORK:
+                if counted[i] and _closed(static, start, free, plies, i, i) > 0:
+                    continue
                 keep[i] = False
                 work += count
                 if _replay(static, start, state, plies, at_start, keep, touched) <= worst:
                     changed = True
+                    free[:] = state.free_cpu
                 else:
                     keep[i] = True
         if changed:
@@ -90,13 +103,70 @@ def _needed(static: Static, start: State, state: State, plies: np.ndarray) -> np
                 meet = at[i, 0] == at[j, 0] or at[i, 0] == at[j, 1]
                 if not (meet or at[i, 1] == at[j, 0] or at[i, 1] == at[j, 1]):
                     continue
+                if counted[i] and counted[j] and _closed(static, start, free, plies, i, j) > 0:
+                    continue
                 keep[i] = keep[j] = False
                 work += count
                 if _replay(static, start, state, plies, at_start, keep, touched) <= worst:
                     changed = True
+                    free[:] = state.free_cpu
                 else:
                     keep[i] = keep[j] = True
     return keep
+
+
+@njit(cache=True)
+def _counted(static: Static, plies: np.ndarray) -> np.ndarray:
+    """Mark the moves without which the fragments can be counted, bool [moves]: each VM's only one,
+    where fragments are the objective.
+    """
+    simple = static.objective == FRAGMENT_RATE and static.plain == 1
+    simple = simple and bool((static.pm_status == ACTIVE).all())
+    times = np.zeros(len(static.vm_flavor), np.int64)
+    for vm in plies[::2]:
+        times[vm] += 1
+    return simple & (times[plies[::2]] == 1)
+
+
+@njit(cache=True)
+def _closed(
+    static: Static, start: State, free: np.ndarray, plies: np.ndarray, i: int, j: int
+) -> int:
+    """Return by how many free cores the fragments grow if moves i and j are not made.
+
+    Args:
+        static: the cluster.
+        start: the state before the plan.
+        free: int64 [P, 2]; free CPU after it; changed only on the way.
+        plies: int64 [2 * moves].
+        i: a move.
+        j: another one, or the same.
+    """
+    grown = _undo(static, start, free, plies, i, 1)
+    if j != i:
+        grown += _undo(static, start, free, plies, j, 1)
+        _undo(static, start, free, plies, j, -1)
+    _undo(static, start, free, plies, i, -1)
+    return grown
+
+
+@njit(cache=True)
+def _undo(
+    static: Static, start: State, free: np.ndarray, plies: np.ndarray, i: int, sign: int
+) -> int:
+    """Take a move back in `free` (sign 1), or make it again (-1); return the fragments added."""
+    vm, dest, grown = plies[2 * i], plies[2 * i + 1], 0
+    kind = static.vm_flavor[vm]
+    cpu, both = static.flavor_cpu[kind], static.flavor_nodes[kind] == 2
+    for pm, numa, change in (
+        (start.vm_pm[vm], start.vm_numa[vm], -cpu), (dest // 2, dest % 2, cpu)
+    ):  # fmt: skip
+        for node in range(2):
+            if both or node == numa:
+                grown -= free[pm, node] % static.unit
+                free[pm, node] += sign * change
+                grown += free[pm, node] % static.unit
+    return grown
 
 
 @njit(cache=True)
