@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.rllib.algorithms.ppo import PPOConfig
 from sysopt_gym.agents.algorithms import build_algorithm
 from sysopt_gym.agents.batches import stack
 from sysopt_gym.agents.memory_mapping import selfplay as memory_play
 from sysopt_gym.agents.memory_mapping.network import DecisionPolicy
 from sysopt_gym.agents.pair_scores import pair_scores
+from sysopt_gym.agents.selfplay.groups import group_size, in_groups, less_the_group
 from sysopt_gym.agents.selfplay.minibatches import of_moments, of_segments
 from sysopt_gym.agents.selfplay.segment import Order, Segment
 from sysopt_gym.agents.training import train
@@ -266,6 +268,31 @@ def test_training_on_programs_goes_on_as_if_never_stopped(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_groups_are_of_one_instance_and_their_others_are_the_baseline() -> None:
+    turn = iter(range(10))
+    draw = in_groups(lambda: next(turn), 3)
+    assert [draw() for _ in range(7)] == [0, 0, 0, 1, 1, 1, 2]
+    player = vm_play.SELF_PLAY.player(CLUSTERS, {}, 1)
+    segments = player.play(RelationalPolicy(8), order(3, episodes=7))
+    rng = np.random.default_rng(0)
+    given_ = [rng.normal(size=len(one.actions)) for one in segments]
+    ends = np.cumsum([len(part) for part in given_])[:-1]
+    for row, left in enumerate(np.split(less_the_group(segments, np.concatenate(given_)), ends)):
+        for t in range(len(left)):
+            others = [
+                part[t]
+                for k, (one, part) in enumerate(zip(segments, given_, strict=True))
+                if k != row and one.instance == segments[row].instance and t < len(part)
+            ]
+            assert left[t] == pytest.approx(given_[row][t] - (np.mean(others) if others else 0.0))
+
+
+@pytest.mark.parametrize("group", [0, True, 2.0])
+def test_groups_that_cannot_be_are_refused(group: Any) -> None:
+    with pytest.raises(SettingError, match="no number of episodes"):
+        group_size(PPOConfig().learners(learner_config_dict={"group": group}))
+
+
 def test_remote_runners_play_compiled_and_differ() -> None:
     algorithm = build({}, "compiled", env_runners={"num_env_runners": 2})
     try:

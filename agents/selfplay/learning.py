@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...core.errors import TrainingError
 from ..rl_module import PolicyModule
+from .groups import group_size, less_the_group
 from .segment import Segment, self_play_of
 
 MOMENTS = "moments"
@@ -110,6 +111,8 @@ class SegmentLearner(PPOTorchLearner):  # type: ignore[misc]
         advantages = np.concatenate([one.advantages(gamma, lambda_) for one in segments])
         values = np.concatenate([one.values[:-1] for one in segments])
         targets = advantages + values
+        if group_size(self.config) > 1:
+            advantages = less_the_group(segments, advantages)
         advantages = (advantages - advantages.mean()) / max(LEAST_DEVIATION, advantages.std())
         ends = np.cumsum([len(one.actions) for one in segments])[:-1]
         self._told = [

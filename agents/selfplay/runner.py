@@ -10,6 +10,7 @@ from gymnasium.wrappers.vector import DictInfoToList
 from ray.rllib.callbacks.utils import make_callback
 
 from ..runner import Part, Runner
+from .groups import group_size, in_groups
 from .segment import Order, Segment, self_play_of
 
 
@@ -81,7 +82,7 @@ class CompiledRunner(Runner):
             episodes=num_episodes or 0,
             greedy=not explore,
             discount=self.config.gamma,
-            draw=lambda: int(self._single.draw_row(rng)),
+            draw=in_groups(lambda: int(self._single.draw_row(rng)), group_size(self.config)),
             rng=rng,
         )
         segments = self._player.play(self.module.network, order)
