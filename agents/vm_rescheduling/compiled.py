@@ -358,7 +358,7 @@ def _same(row: np.ndarray, other: np.ndarray) -> bool:
     for column in VM_FLAGS:
         if row[column] != other[column]:
             return False
-    return (
+    return bool(
         uses_both(row) == uses_both(other)
         and larger(row, VM_CPU) == larger(other, VM_CPU)
         and larger(row, VM_MEM) == larger(other, VM_MEM)

@@ -158,7 +158,7 @@ def _begin_with(
     """Play given moves, as far as they are legal; return outcome, kept, best, played, made."""
     n_pms, n_vms, d = ints[N_PMS], ints[N_VMS], len(w.pool.bias)
     touched = np.zeros(n_pms, np.bool_)
-    outcome, kept, played, made = np.int64(GOES_ON), 0, 0, np.int64(0)
+    outcome, kept, played, made = GOES_ON, 0, 0, 0
     for i in range(0, len(first), 2):
         if outcome != GOES_ON or played + 2 > len(plies):
             break

@@ -125,7 +125,8 @@ def _counted(static: Static, plies: np.ndarray) -> np.ndarray:
     times = np.zeros(len(static.vm_flavor), np.int64)
     for vm in plies[::2]:
         times[vm] += 1
-    return simple & (times[plies[::2]] == 1)
+    marked: np.ndarray = simple & (times[plies[::2]] == 1)
+    return marked
 
 
 @njit(cache=True)
@@ -142,7 +143,7 @@ def _closed(
         i: a move.
         j: another one, or the same.
     """
-    grown = _undo(static, start, free, plies, i, 1)
+    grown: int = _undo(static, start, free, plies, i, 1)
     if j != i:
         grown += _undo(static, start, free, plies, j, 1)
         _undo(static, start, free, plies, j, -1)
