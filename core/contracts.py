@@ -169,11 +169,15 @@ class Picture:
         title: its heading.
         caption: one sentence on how to read it.
         png: the PNG file's bytes; those of a GIF file for an animation.
+        instances: content hashes of the instances it shows; empty where it shows no single ones.
+        result: what it shows here in a sentence, for readers who do not see it.
     """
 
     title: str
     caption: str
     png: bytes
+    instances: tuple[str, ...] = ()
+    result: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -11,7 +11,14 @@ import numpy as np
 
 from ..core.results import Row, Status
 from .prose import literal
-from .statistics import Estimate, Standing, anytime, paired_difference, paired_record
+from .statistics import (
+    Estimate,
+    Standing,
+    anytime,
+    paired_difference,
+    paired_record,
+    paired_value,
+)
 from .table import Scored
 
 Named = TypeVar("Named", Scored, Standing)
@@ -19,6 +26,26 @@ Named = TypeVar("Named", Scored, Standing)
 ROUGH_BELOW = 10
 LEAD_RATIO = 2.0
 LEAD_GAP = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Who is first, and how sure that is.
+
+    Attributes:
+        first: the winner and those that did as well on every instance; empty if no plan counts.
+        how: "wins", "comes first" or "share the first place".
+        other: the next contender whose plans count; empty if there is none.
+        record: instances on which the winner is better, equal and worse than the next; None if
+            they share none.
+        by: how far the winner is ahead of the next, in the objective's unit; None likewise.
+    """
+
+    first: list[Standing]
+    how: str = ""
+    other: str = ""
+    record: tuple[int, int, int] | None = None
+    by: Estimate | None = None
 
 
 def number(value: float | None) -> str:
@@ -73,14 +100,15 @@ def headline(rows: Sequence[Scored], lines: Sequence[Standing], baseline: str) -
         [line for line in lines if (line.role == "oracle") == wanted] for wanted in (False, True)
     )
     winner, first = lines[0], rows[0]
-    if _all_failed(winner):
+    lead = lead_of(rows, lines)
+    if not lead.first:
         return ["No contender returned a plan that counts; the reasons are listed under the table."]
     count = len({row.instance_hash for row in rows})
-    sentences = [_who_wins(rows, lines, count), _by_rank(lines, count)]
+    sentences = [_who_wins(rows, lead, count), _by_rank(lines, count)]
     sentences.append(_against_baseline(winner, baseline, count))
     sentences.append(_distance(winner, first.is_live))
     sentences += [_hindsight(rows, winner, oracle) for oracle in oracles]
-    sentences.append(_agent_or_solver(rows, lines))
+    sentences.append(agent_or_solver(rows, lines)[1])
     failing = [line for line in lines if line.failures]
     if failing:
         names = "; ".join(
@@ -107,20 +135,42 @@ def _instances(count: int) -> str:
     return "the one instance" if count == 1 else f"{count} instances"
 
 
-def _who_wins(rows: Sequence[Scored], lines: Sequence[Standing], count: int) -> str:
-    winner, first = lines[0], rows[0]
+def lead_of(rows: Sequence[Scored], lines: Sequence[Standing]) -> Lead:
+    """Return who is first, and how sure that is.
+
+    Args:
+        rows: rows of one family and one objective.
+        lines: standings of their contenders, the best first; oracles are left out.
+    """
+    lines = [line for line in lines if line.role != "oracle"]
+    if not lines or _all_failed(lines[0]):
+        return Lead([])
+    winner = lines[0]
     level = [line for line in lines[1:] if _level(rows, winner.contender, line.contender)]
-    names = ", ".join(f"**{line.contender}**" for line in [winner, *level])
-    score = f"{first.objective_name.replace('_', ' ')} {number(winner.objective.value)}"
-    score += f" {interval(winner.objective)}" if winner.objective.has_interval else ""
-    what = f"under {first.budget_s:g} s a plan on {_instances(count)}: {score} ({better(first)})"
     if level:
-        return f"{names} share the first place {what}."
-    rest = [line for line in lines[1:] if not _all_failed(line)]
+        return Lead([winner, *level], "share the first place")
+    rest = [line.contender for line in lines[1:] if not _all_failed(line)]
     if not rest:
-        return f"{names} wins {what}; nobody else returned a plan that counts."
-    lead, clear = _how_sure(rows, winner.contender, rest[0].contender)
-    return f"{names} {'wins' if clear else 'comes first'} {what}. {lead}"
+        return Lead([winner], "wins")
+    by = paired_difference(rows, winner.contender, rest[0])
+    if by is None:
+        return Lead([winner], "comes first", rest[0])
+    record = paired_record(rows, winner.contender, rest[0])
+    clear = by.low is not None and by.low > 0
+    return Lead([winner], "wins" if clear else "comes first", rest[0], record, by)
+
+
+def _who_wins(rows: Sequence[Scored], lead: Lead, count: int) -> str:
+    winner, row = lead.first[0], rows[0]
+    names = ", ".join(f"**{line.contender}**" for line in lead.first)
+    score = f"{row.objective_name.replace('_', ' ')} {number(winner.objective.value)}"
+    score += f" {interval(winner.objective)}" if winner.objective.has_interval else ""
+    what = f"under {row.budget_s:g} s a plan on {_instances(count)}: {score} ({better(row)})"
+    if len(lead.first) > 1:
+        return f"{names} {lead.how} {what}."
+    if not lead.other:
+        return f"{names} {lead.how} {what}; nobody else returned a plan that counts."
+    return f"{names} {lead.how} {what}. {_how_sure(lead)}"
 
 
 def _by_rank(lines: Sequence[Standing], count: int) -> str:
@@ -137,29 +187,31 @@ def _by_rank(lines: Sequence[Standing], count: int) -> str:
 
 def _level(rows: Sequence[Scored], first: str, second: str) -> bool:
     """Whether two contenders did equally well on every instance."""
-    lead = paired_difference(rows, first, second)
-    if lead is None or abs(lead.value) > 1e-9:
+    if abs(paired_value(rows, first, second)) > 1e-9:
         return False
-    return all(abs(edge or 0.0) <= 1e-9 for edge in (lead.low, lead.high))
+    lead = paired_difference(rows, first, second)
+    return lead is not None and all(abs(edge or 0.0) <= 1e-9 for edge in (lead.low, lead.high))
 
 
-def _how_sure(rows: Sequence[Scored], winner: str, other: str) -> tuple[str, bool]:
-    """Return how far the winner leads the other, and whether the interval excludes 0."""
-    lead = paired_difference(rows, winner, other)
-    if lead is None:
-        return f"It was not played on the same instances as {other}.", False
-    better, level, worse = paired_record(rows, winner, other)
+def _how_sure(lead: Lead) -> str:
+    """Return how far the winner leads the next, and how sure that is."""
+    if lead.by is None or lead.record is None:
+        return f"It was not played on the same instances as {lead.other}."
+    better, level, worse = lead.record
     record = f"better on {better}, level on {level}, worse on {worse}"
-    if lead.low is None or lead.high is None:
-        by = f"ahead of the next, {other}, by {number(lead.value)}"
-        return f"It is {by}; one instance has no interval and says little about others.", False
+    if not lead.by.has_interval:
+        by = f"ahead of the next, {lead.other}, by {number(lead.by.value)}"
+        return f"It is {by}; one instance has no interval and says little about others."
     count = better + level + worse
     rough = f", a rough one with {count} instances" if count < ROUGH_BELOW else ""
-    lies = f"95 % interval of the lead {interval(lead)}{rough}"
-    if lead.low > 0:
-        by = f"ahead of the next, {other}, by {number(lead.value)} ({record}; {lies})"
-        return f"It is {by}.", True
-    return f"The next, {other}, is close ({record}; {lies}): take it as a tie.", False
+    lies = f"95 % interval of the lead {interval(lead.by)}{rough}"
+    if lead.how == "wins":
+        return (
+            f"It is ahead of the next, {lead.other}, by {number(lead.by.value)} ({record}; {lies})."
+        )
+    if lead.by.high is not None and lead.by.high < 0:  # first by the mean gap, which failures make
+        return f"The next, {lead.other}, does better on most instances ({record}; {lies})."
+    return f"The next, {lead.other}, is close ({record}; {lies}): take it as a tie."
 
 
 def _against_baseline(winner: Standing, baseline: str, count: int) -> str:
@@ -202,38 +254,54 @@ def _hindsight(rows: Sequence[Scored], winner: Standing, oracle: Standing) -> st
     )
 
 
-def _agent_or_solver(rows: Sequence[Scored], lines: Sequence[Standing]) -> str:
-    """Return whether to train an agent or to run a solver, as far as the rows can tell."""
+def agent_or_solver(rows: Sequence[Scored], lines: Sequence[Standing]) -> tuple[str, str]:
+    """Return whether to train an agent or to run a solver, as far as the rows can tell.
+
+    Args:
+        rows: rows of one family and one objective.
+        lines: standings of their contenders, the best first; oracles are left out.
+
+    Returns:
+        The advice in a few words, and a sentence.
+    """
+    lines = [line for line in lines if line.role != "oracle"]
     agents = [line for line in lines if line.role == "agent" and not _all_failed(line)]
     others = [line for line in lines if line.role != "agent" and not _all_failed(line)]
     question = "Train an agent or run a solver?"
     if not agents:
         took_part = any(line.role == "agent" for line in lines)
         why = "No agent returned a plan that counts" if took_part else "No agent took part"
-        return f"{question} {why}, so this comparison cannot say."
+        return why.lower(), f"{question} {why}, so this comparison cannot say."
     if not others:
-        return f"{question} No solver returned a plan that counts, so this comparison cannot say."
+        why = "No solver returned a plan that counts"
+        return why.lower(), f"{question} {why}, so this comparison cannot say."
     agent, solver = agents[0], others[0]
     lead = paired_difference(rows, agent.contender, solver.contender)
     if lead is None:
-        return f"{question} {agent.contender} and {solver.contender} share no instance."
+        why = f"{agent.contender} and {solver.contender} share no instance"
+        return why, f"{question} {why}."
     pair = (
         f"The best agent, {agent.contender}, gets {number(agent.objective.value)} in "
         f"{seconds(agent.wall_s)}; the best solver, {solver.contender}, "
         f"{number(solver.objective.value)} in {seconds(solver.wall_s)}"
     )
     if abs(lead.value) <= 1e-9 and not (lead.has_interval and (lead.low or lead.high)):
+        short = "level"
         advice = "they are level: choose by seconds and by what is easier to run"
     elif lead.low is None or lead.high is None:
         ahead = agent if lead.value > 0 else solver
+        short = "one instance does not decide it"
         advice = f"here {ahead.contender} is ahead, but one instance does not decide it"
     elif lead.low > 0:
-        advice = f"**use {agent.contender}** (its training is not in these seconds)"
+        short = f"use {agent.contender}"
+        advice = f"**{short}** (its training is not in these seconds)"
     elif lead.high < 0:
-        advice = f"**run {solver.contender}**: no training to pay for, and the better plan"
+        short = f"run {solver.contender}"
+        advice = f"**{short}**: no training to pay for, and the better plan"
     else:
+        short = "too close to call"
         advice = "the interval includes 0, so quality does not decide it: choose by seconds"
-    return f"{question} {pair}; {advice}."
+    return short, f"{question} {pair}; {advice}."
 
 
 def leaders(rows: Sequence[Scored], names: Sequence[str], grid: np.ndarray, budget_s: float) -> str:

@@ -90,7 +90,8 @@ def over_seeds(rows: Sequence[Scored], lines: Sequence[Standing]) -> list[dict[s
             replace(row, detail={row.objective_name: row.objective, **row.detail}) for row in own
         ]
         table = figures(runs, lines, lambda row: row.seed)
-        tables.append({"name": own[0].instance, "figures": table})
+        facts = {"name": own[0].instance, "hash": own[0].instance_hash}
+        tables.append(facts | {"figures": table})
     return tables
 
 

@@ -40,7 +40,7 @@ def literal(name: str) -> str:
 
 
 def plain_sentence(sentence: str) -> str:
-    """Return a sentence without marks, for terminals."""
+    """Return a sentence without marks, for terminals and attributes."""
     return "".join(text for text, _, _ in _parts(sentence))
 
 
@@ -96,6 +96,7 @@ def templates(form: str) -> Any:
     environment.filters["sentence"] = html_sentence if is_html else markdown_sentence
     environment.filters["embedded"] = _embedded
     if is_html:
+        environment.filters["plain"] = plain_sentence
         environment.filters["lines"] = lambda text: escape(printable(text, keep="\n"))
     else:
         environment.filters |= {

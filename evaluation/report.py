@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,22 @@ import numpy as np
 from ..core.contracts import Picture
 from ..core.errors import MissingDependencyError, OutputError
 from ..core.files import write_bytes
-from ..core.lookup import resolve
 from ..core.printable import labels
 from ..core.registry import contender_names, load_problem, pictures_of
 from .cells import Folder, check_versions
+from .family_pictures import family_pictures, shown_instances
 from .headline import headline, interval, leaders, number, percent, seconds
 from .instance_tables import figures, left_out, objectives, over_seeds, with_seeds
-from .prose import templates
+from .plans import best_plans
+from .prose import plain_sentence, templates
 from .statistics import Standing, standings, time_grid
 from .table import PARQUET, SUMMARY, Scored, notes_on, score, write_parquet, write_summary
+from .verdict import COLUMNS as VERDICT
+from .verdict import overall, verdict
 
 HTML, MARKDOWN = "report.html", "report.md"
 MAX_REASONS = 20
 LONG_ENOUGH_S, BUSY_BELOW = 0.1, 0.8
-# Instances that pictures choose from: so many at any size, or more in so much memory.
-SURELY_DRAWN, MOST_DRAWN, MOST_DRAWN_BYTES = 30, 200, 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,13 @@ class Section:
         title: heading.
         anchor: id of the heading in HTML.
         about: line below the heading.
-        sentences: the headline, one sentence per bullet.
+        verdict: the section's line in the page's first table; see `verdict`.
+        sentences: the headline, one sentence per bullet; the first says who wins.
+        inside: what the section holds, counted.
         columns: headings of the table.
         lines: rows of the table, one per contender.
         who: what each contender is, by column; see `_who`.
-        notes: remarks below the table.
+        notes: remarks, folded below the table.
         plots: pictures as SVG, with their captions.
         instances: objectives by instance and contender.
         figures: the family's further figures by contender.
@@ -53,13 +55,18 @@ class Section:
         more_by_instance: how many instances these are, and where the others are; empty if there
             are no others.
         reasons: why runs failed.
+        failed: number of runs that failed.
         pictures: the family's own pictures.
+        plans: the best plans of some instances.
+        links: hash of an instance -> where else it is on the page, as (id, label) pairs.
     """
 
     title: str
     anchor: str
     about: str
+    verdict: dict[str, Any]
     sentences: list[str]
+    inside: str
     columns: list[str]
     lines: list[dict[str, Any]]
     who: list[dict[str, str]]
@@ -70,7 +77,10 @@ class Section:
     by_instance: list[dict[str, Any]]
     more_by_instance: str
     reasons: list[str]
+    failed: int
     pictures: list[Picture]
+    plans: list[dict[str, Any]]
+    links: dict[str, list[tuple[str, str]]]
 
 
 def check_installed() -> None:
@@ -108,7 +118,14 @@ def write_report(folder: Folder) -> list[Scored]:
     sections = [_section(folder, group, world, run) for group, world in _groups(rows)]
     write_summary(rows, folder.path / SUMMARY)
     write_parquet(rows, folder.path / PARQUET)
-    facts = {"sections": sections, "run": run, "how": _how(run, rows), "rows": len(rows)}
+    facts = {
+        "sections": sections,
+        "verdict_columns": VERDICT,
+        "overall": overall([section.verdict for section in sections]),
+        "run": run,
+        "how": _how(run, rows),
+        "rows": len(rows),
+    }
     write_pages("report", facts, folder.path)
     return rows
 
@@ -154,35 +171,77 @@ def _section(folder: Folder, rows: list[Scored], world: str, run: Mapping[str, A
     lines = standings(rows, baseline)
     color = _colors(first.family, lines)
     title = f"{first.family}: {first.objective_name.replace('_', ' ')}{world}"
+    anchor = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
     sentences = headline(rows, lines, baseline)
     rivals = [line.contender for line in lines if line.role != "oracle"]
     lead = leaders(rows, rivals, time_grid(rows), first.budget_s)
-    remarks = _first(notes_on(rows))
     by_instance = over_seeds(rows, lines)
     drawn = _as_drawn(rows, lines, color)
-    pictures, trouble = _pictures(folder, drawn.rows, drawn.color, pictures_of(problem))
-    remarks += trouble
-    remarks += _busy(rows)
+    places = pictures_of(problem)
+    instances, missing = shown_instances(folder, drawn.rows)
+    pictures, trouble = family_pictures(drawn.rows, instances, drawn.color, places)
+    remarks = _first(notes_on(rows)) + (missing if places else []) + trouble + _busy(rows)
     timing = sorted({row.timing for row in rows})
     if len(timing) > 1:
         remarks.append(f"Timing conditions are mixed: {'; '.join(timing)}.")
+    plots = _plots(drawn.rows, drawn.lines, drawn.color, lead)
+    plans = best_plans(rows, instances, problem)
+    failed = sum(row.failed for row in rows)
+    counts = {
+        "contender": len(lines),
+        "plot": len(plots),
+        "instance": len({row.instance_hash for row in rows}),
+        "picture": len(pictures),
+        "plan": len(plans),
+        "note": len(remarks),
+        "failed run": failed,
+    }
     return Section(
         title=title,
-        anchor=re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"),
+        anchor=anchor,
         about=problem.title,
+        verdict=verdict(rows, lines, baseline, color),
         sentences=[*sentences, lead] if lead else sentences,
+        inside=", ".join(f"{n:,} {what}{'s' * (n > 1)}" for what, n in counts.items() if n),
         columns=_columns(baseline),
         lines=[_line(line, color) for line in lines],
         who=[found for line in lines if (found := _who(rows, line.contender))],
         notes=remarks,
-        plots=_plots(drawn.rows, drawn.lines, drawn.color),
+        plots=plots,
         instances=objectives(rows, lines),
         figures=figures(rows, lines, lambda row: row.instance_hash),
         by_instance=by_instance,
         more_by_instance=left_out(len(by_instance), len(with_seeds(rows))),
         reasons=_reasons(rows),
+        failed=failed,
         pictures=pictures,
+        plans=plans,
+        links=_links(anchor, pictures, plans, by_instance),
     )
+
+
+def _links(
+    anchor: str,
+    pictures: Sequence[Picture],
+    plans: Sequence[Mapping[str, Any]],
+    by_instance: Sequence[Mapping[str, Any]],
+) -> dict[str, list[tuple[str, str]]]:
+    """Return where instances are on the page; they are known by their hashes, not by their names.
+
+    Args:
+        anchor: the section's.
+        pictures: the family's own pictures.
+        plans: the plans on the page.
+        by_instance: the tables over seeds.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for label, shown in (("plan", plans), ("seeds", by_instance)):
+        for at, one in enumerate(shown, start=1):
+            found.setdefault(one["hash"], []).append((f"{anchor}-{label}-{at}", label))
+    for at, picture in enumerate(pictures, start=1):
+        for key in picture.instances:
+            found.setdefault(key, []).append((f"{anchor}-picture-{at}", f"picture {at}"))
+    return found
 
 
 def _busy(rows: Sequence[Scored]) -> list[str]:
@@ -219,7 +278,10 @@ def _columns(baseline: str) -> list[str]:
 
 
 def _line(line: Standing, color: Mapping[str, str]) -> dict[str, Any]:
-    """Return the table's row of a contender; a cell is a text and a second, smaller one."""
+    """Return the table's row of a contender.
+
+    A cell is a text, a second, smaller one and, where the first is not the number to sort by, that.
+    """
     failed = ", ".join(f"{count} {status}" for status, count in sorted(line.failures.items()))
     longest = f"max {seconds(line.wall_max_s)}" if line.wall_max_s and line.runs > 1 else ""
     return {
@@ -235,8 +297,8 @@ def _line(line: Standing, color: Mapping[str, str]) -> dict[str, Any]:
             (percent(line.gap_to_bound), ""),
             (percent(line.advantage.value), interval(line.advantage, "percent")),
             (f"{line.wins} / {line.ties} / {line.losses}", ""),
-            (seconds(line.wall_s), longest),
-            (seconds(line.cpu_s), f"setup {seconds(line.setup_s)}"),
+            (seconds(line.wall_s), longest, line.wall_s),
+            (seconds(line.cpu_s), f"setup {seconds(line.setup_s)}", line.cpu_s),
             (f"{line.proven_optimal} of {line.runs}", ""),
             (failed or "0", ""),
         ],
@@ -311,24 +373,32 @@ def _as_drawn(
 
 
 def _plots(
-    rows: Sequence[Scored], lines: Sequence[Standing], color: Mapping[str, str]
+    rows: Sequence[Scored], lines: Sequence[Standing], color: Mapping[str, str], lead: str
 ) -> list[dict[str, str]]:
+    """Return the plots; `alt` says what they show to readers who do not see them."""
     from .plots import anytime_plot, cost_plot
 
     budget_s = rows[0].budget_s
+    ranked = [line for line in lines if line.role != "oracle"]
+    costs = [
+        f"{line.contender} {percent(line.gap_to_best)} in {seconds(line.wall_s)}" for line in ranked
+    ]
     return [
         {
-            "title": "Objective against inference time",
-            "caption": "What a plan is worth and what it costs: IQM over instances with its 95 % "
-            "interval, "
-            "against median wall seconds. The dashed line is the budget.",
+            "title": "Gap against inference time",
+            "caption": "What a plan is worth and what it costs: mean gap to the best plan of each "
+            "instance with its 95 % interval, against median wall seconds. The dashed line is the "
+            "budget. A mark that would lie on another is moved sideways; a thin line leads to its "
+            "seconds.",
+            "alt": f"Gap to the best plan and seconds, best first: {'; '.join(costs)}.",
             "svg": cost_plot(rows, lines, color, budget_s),
         },
         {
             "title": "Anytime curves",
             "caption": "How far the plan in hand is from the best one known, had the contender "
-            "been stopped "
-            "at that second; the mean over instances. A curve starts at the first plan.",
+            "been stopped at that second; the mean over instances. A curve starts at the first "
+            "plan.",
+            "alt": plain_sentence(lead) or "One contender holds the best plans at all times.",
             "svg": anytime_plot(rows, lines, color, budget_s),
         },
     ]
@@ -358,89 +428,6 @@ def _first(lines: Sequence[str]) -> list[str]:
     return [*lines[:MAX_REASONS], f"and {len(lines) - MAX_REASONS} more, in {SUMMARY}"]
 
 
-def _pictures(
-    folder: Folder, rows: list[Scored], color: Mapping[str, str], places: Sequence[str]
-) -> tuple[list[Picture], list[str]]:
-    """Draw the family's own pictures; an error in one of them must not lose the report.
-
-    Args:
-        folder: folder with the rows' instances.
-        rows: rows of the family.
-        color: contender -> color.
-        places: places of the functions that draw; see `Problem.pictures`.
-
-    Returns:
-        The pictures, and a sentence for each function that failed.
-    """
-    from .plots import load_pyplot
-
-    load_pyplot()  # which takes names as they are
-    drawn: list[Picture] = []
-    notes: list[str] = []
-    if not places:
-        return drawn, notes
-    trouble = "The family's own pictures could not be drawn"
-    try:
-        instances, count = _instances(folder, rows)
-    except Exception as error:
-        return drawn, [f"{trouble}: {error}."]
-    rows = [row for row in rows if row.instance_hash in instances]
-    for place in places:
-        try:
-            drawn += resolve(place)(rows, instances, color)
-        except Exception as error:
-            notes.append(f"{trouble}: {error}.")
-    if drawn and len(instances) < count:
-        notes.append(
-            f"The family's pictures are of the {len(instances):,} smallest of {count:,} instances."
-        )
-    return drawn, notes
-
-
-def _instances(folder: Folder, rows: Sequence[Scored]) -> tuple[dict[str, Any], int]:
-    """Load the instances that pictures may show: the smallest, which are the readable ones.
-
-    Each is loaded once. Those without a feasible plan, which cannot be shown, come last.
-
-    Args:
-        folder: folder with the rows' instances.
-        rows: rows of one family.
-
-    Returns:
-        Hash -> instance, in the order of the rows, and the number of all instances.
-    """
-    first = {row.instance_hash: row for row in reversed(rows)}
-    planned = {row.instance_hash for row in rows if row.feasible}
-    wanted = sorted(
-        dict.fromkeys(row.instance_hash for row in rows),
-        key=lambda key: (key not in planned, folder.instance_size(first[key])),
-    )
-    loaded: dict[str, Any] = {}
-    free = MOST_DRAWN_BYTES
-    for key in wanted[:MOST_DRAWN]:
-        if len(loaded) >= SURELY_DRAWN and free < 0:
-            break
-        loaded[key] = _called(folder.instance(first[key]), first[key].instance)
-        free -= _size(loaded[key])
-    order = dict.fromkeys(row.instance_hash for row in rows)
-    return {key: loaded[key] for key in order if key in loaded}, len(order)
-
-
-def _size(instance: Any) -> int:
-    """Return about how many bytes an instance takes: its arrays and its names."""
-    size = 0
-    for each in fields(instance):
-        value = getattr(instance, each.name)
-        size += value.nbytes if isinstance(value, np.ndarray) else 0
-        size += sum(map(sys.getsizeof, value)) if isinstance(value, tuple) else 0
-    return size
-
-
-def _called(instance: Any, name: str) -> Any:
-    """Return an instance under another name, unless it has it."""
-    return instance if instance.name == name else replace(instance, name=name)
-
-
 def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]]:
     """Return how to reproduce the page, as (label, text) pairs."""
     made = run.get("conditions", {})
@@ -450,7 +437,7 @@ def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]
     threads = "one thread each (OMP, MKL, OpenBLAS, numba and torch set to 1)"
     facts = [
         ("Command", str(run.get("command", ""))),
-        ("Budget", f"{rows[0].budget_s:g} s of wall time a plan; late above 5 % + 0.02 s more"),
+        ("Budget", f"{_budgets(rows)} of wall time a plan; late above 5 % + 0.02 s more"),
         ("Timing", f"{'; '.join(timing)}; {threads}"),
         ("Settings", ", ".join(f"{k}={v}" for k, v in rows[0].settings.items()) or "as given"),
         (
@@ -467,3 +454,11 @@ def _how(run: Mapping[str, Any], rows: Sequence[Scored]) -> list[tuple[str, str]
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
     return [(label, text) for label, text in facts if text.strip()]
+
+
+def _budgets(rows: Sequence[Scored]) -> str:
+    """Return the budget in words, by family if they differ."""
+    found = {row.family: row.budget_s for row in rows}
+    if len(set(found.values())) == 1:
+        return f"{rows[0].budget_s:g} s"
+    return ", ".join(f"{family} {budget_s:g} s" for family, budget_s in found.items())

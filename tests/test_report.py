@@ -21,7 +21,7 @@ from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import Picture
 from sysopt_gym.core.errors import OutputError
 from sysopt_gym.core.results import Row
-from sysopt_gym.evaluation import instance_tables, report, table
+from sysopt_gym.evaluation import family_pictures, instance_tables, table
 from sysopt_gym.evaluation.cells import Entry, Folder
 from sysopt_gym.evaluation.headline import headline, leaders, percent, seconds
 from sysopt_gym.evaluation.instance_tables import figures as figures_of
@@ -82,7 +82,9 @@ def test_the_parquet_table_holds_actions_and_curves(folder: Folder) -> None:
 def test_the_page_is_self_contained(folder: Folder) -> None:
     page = (folder.path / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
-    assert "@import" not in page and "<script" not in page
+    assert "@import" not in page
+    assert page.count("<script") == page.count('<script type="module">') == 1
+    assert not re.findall(r"\b(fetch|XMLHttpRequest|import)\b\s*\(", page)
     assert page.count("<svg") == 2
 
 
@@ -257,6 +259,12 @@ def test_a_lead_that_may_be_chance_is_called_a_tie(told: Callable[..., str]) -> 
     assert "quality does not decide it" in text
 
 
+def test_a_winner_by_the_mean_that_loses_most_instances_is_no_tie(told: Callable[..., str]) -> None:
+    text = told(milp=[1.1] * 20, ha=[1.0] * 19 + [30.0])
+    assert text.startswith("**milp** comes first")
+    assert "The next, ha, does better on most instances (better on 1, level on 0, worse" in text
+
+
 def test_equal_plans_share_the_first_place(told: Callable[..., str]) -> None:
     text = told(agent=[1, 2], ha=[1, 2])
     assert "share the first place" in text and "they are level" in text
@@ -318,7 +326,7 @@ def test_seeds_are_shown_on_the_page_with_their_intervals(tmp_path: Path) -> Non
     finally:
         toy_family.unregister()
     page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
-    assert page.count("<summary>toy/") == 3 and "over these seeds" in page
+    assert page.count(", over seeds</summary>") == 3 and "over these seeds" in page
     assert re.search(r"### toy/0, over seeds\n+\| contender \| value \| items \|", text)
     assert re.search(r"\| greedy \| \d+ \[\d+, \d+\] \| ", text)
 
@@ -397,7 +405,7 @@ def test_the_page_of_many_instances_shows_some_and_the_files_hold_all(
     monkeypatch.setattr(toy_family, "pictures", draw)
     monkeypatch.setattr(instance_tables, "MOST_INSTANCES", 2)
     monkeypatch.setattr(instance_tables, "MOST_OVER_SEEDS", 1)
-    monkeypatch.setattr(report, "MOST_DRAWN", 2)
+    monkeypatch.setattr(family_pictures, "MOST_DRAWN", 2)
     monkeypatch.setattr(table, "ROWS_AT_ONCE", 5)
     write_report(folder)
     for name in ("report.html", "report.md"):

@@ -100,10 +100,12 @@ def _curves(
     if not drawn:
         return []
     figure, panels = _panels([one for one, _ in drawn], 2)
-    told = []
+    told, ended = [], []
     for (one, some), (left, right) in zip(drawn, panels, strict=True):
         found = courses(one, contenders, some)
         x = np.arange(one.federation.rounds + 1)
+        ends = [f"{name} {np.median(each[:, -1, 1]):.3f}" for name, each in found.items()]
+        ended.append(f"{one.name}: {'; '.join(ends)}.")
         for name, course in found.items():
             _band(left, x, course[..., 1], style[name])
             _band(right, x, course[..., 0], style[name])
@@ -122,6 +124,7 @@ def _curves(
             "lower quartile to the upper. Dashed is an oracle, which chose its rates in hindsight; "
             f"a run that diverged stays at accuracy 0.{sets}",
             png(figure),
+            result=f"Median accuracy after the last round, {' '.join(ended)}",
         )
     ]
 
@@ -152,7 +155,19 @@ def _rates(
         "have seen, so that their alpha is no multiple of FedAvg's, and local rules (fedhyper_cl, "
         "hypergradient) move on from beta in each client, or do without it.",
         png(figure),
+        result="Alpha and beta of the first round and the last: "
+        + "; ".join(f"{_label(each)} {_ends(rates(shown[0], each))}" for each in contenders)
+        + ".",
     )
+
+
+def _ends(table: np.ndarray) -> str:
+    """Say the median alpha and beta of the first and last round, of rates float64 [n, T, 3]."""
+    table = table[np.isfinite(table).all(axis=(1, 2))]
+    if not len(table):
+        return "none that ended"
+    first, last = (np.median(table[:, at, :2], axis=0) for at in (0, -1))
+    return f"{first[0]:.3g} and {first[1]:.3g}, then {last[0]:.3g} and {last[1]:.3g}"
 
 
 def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
@@ -202,6 +217,9 @@ def _gains(one: Group, grids: Sequence[Grid]) -> Picture:
         "tenth; empty where no run counts). Rows are initial client rates, columns initial server "
         "rates, as in FedHyper's figure. An oracle's gain is what hindsight would have brought.",
         png(figure),
+        result="Mean points above FedAvg: "
+        + "; ".join(f"{_label(each.contender)} {np.nanmean(each.gains):+.1f}" for each in grids[1:])
+        + ".",
     )
 
 
@@ -219,7 +237,8 @@ def _rounds(groups: Sequence[Group], colors: Mapping[str, str]) -> Picture:
         panels.append((f"all {len(groups)} data sets", groups))
     panels += [(one.name, [one]) for one in groups if len(groups) == 1 or len(one.rates) > 1]
     panels = panels[: MOST_GROUPS + 1]
-    order = [each.contender for each in rounds_to_fedavg(groups, colors)]
+    every = rounds_to_fedavg(groups, colors)
+    order = [each.contender for each in every]
     height = 1.1 + LINE * len(order)
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     for axes, (title, some) in zip(
@@ -266,6 +285,11 @@ def _rounds(groups: Sequence[Group], colors: Mapping[str, str]) -> Picture:
         "early where its accuracy no longer grows. A hollow mark is an oracle's. Where FedAvg "
         "diverges it ends with 0, which the first round reaches.",
         png(figure),
+        result="Times fewer rounds, and share of runs that get there: "
+        + "; ".join(
+            f"{_label(each.contender)} {each.middle:.1f}, {each.reached:.0%}" for each in every
+        )
+        + ".",
     )
 
 

@@ -129,6 +129,9 @@ def _timeline(program: Program, played: _Played) -> Picture:
         "memory's time in each instruction: its own operands, copies, and idle time; thin gray "
         "lines are ends of write-backs.",
         png(figure),
+        (played.row.instance_hash,),
+        f"{len(copies)} copies into fast memory; slow memory idles for "
+        f"{float((times - own - booked).clip(0.0).sum()):.4g} of {float(times.sum()):.4g} us.",
     )
 
 
@@ -136,6 +139,7 @@ def _savings(program: Program, plays: Sequence[_Played], colors: Mapping[str, st
     """Draw the time saved up to each instruction, one line per contender."""
     figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
+    told = []
     for played in plays[:MOST_CURVES]:
         static, state = played.static, played.state
         before = np.maximum(static.instr_compute, static.instr_slow)
@@ -143,6 +147,7 @@ def _savings(program: Program, plays: Sequence[_Played], colors: Mapping[str, st
         saved = np.concatenate([[0], np.cumsum(before - after)]) / 1e6
         saved[-1] -= int(state.scalars[STALL]) / 1e6
         name = played.row.contender
+        told.append(f"{name} {saved[-1]:.4g} us")
         axes.plot(saved, color=colors[name], label=name, linewidth=1.6)
     axes.set_xlabel("instruction, in program order")
     axes.set_ylabel("time saved so far (us)")
@@ -153,4 +158,6 @@ def _savings(program: Program, plays: Sequence[_Played], colors: Mapping[str, st
         "Time saved against all-slow up to each instruction; a drop at the end is the stall for "
         "outputs written back late. Lines that part show where plans decide otherwise.",
         png(figure),
+        (plays[0].row.instance_hash,),
+        f"Saved at the end: {'; '.join(told)}.",
     )

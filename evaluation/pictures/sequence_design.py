@@ -63,11 +63,13 @@ class Group(NamedTuple):
 
     Attributes:
         task: the task.
+        hash: its content hash, as played.
         runs: all runs.
         best: the best run of each contender, the best contender first.
     """
 
     task: DesignTask
+    hash: str
     runs: list[Run]
     best: list[Run]
 
@@ -104,7 +106,7 @@ def pictures(
         *_rounds([group for group in groups if group.task.rounds > 1]),
         _scatter(groups),
         _spread(groups),
-        *(_logo(group.task, run) for group in groups for run in group.best[:logos]),
+        *(_logo(group, run) for group in groups for run in group.best[:logos]),
     ]
 
 
@@ -134,7 +136,12 @@ def _group(task: DesignTask, rows: Sequence[Row], colors: Mapping[str, str]) -> 
         if uniques
     }
     best = best_per_contender(row for row in rows if (row.contender, row.seed) in runs)
-    return Group(task, list(runs.values()), [runs[row.contender, row.seed] for row in best])
+    return Group(
+        task,
+        rows[0].instance_hash,
+        list(runs.values()),
+        [runs[row.contender, row.seed] for row in best],
+    )
 
 
 def _by_round(task: DesignTask, row: Row) -> np.ndarray:
@@ -143,6 +150,18 @@ def _by_round(task: DesignTask, row: Row) -> np.ndarray:
         return np.zeros((0, 2))
     numbers = range(1, task.rounds + 1)
     return np.array([[row.detail[f"{what}@round{r}"] for what in BY_ROUND] for r in numbers])
+
+
+def _hashes(groups: Sequence[Group]) -> tuple[str, ...]:
+    return tuple(group.hash for group in groups)
+
+
+def _told(groups: Sequence[Group], tell: Callable[[Run], str]) -> str:
+    """Say something of each contender's best run, task by task."""
+    return " ".join(
+        f"{group.task.name}: {'; '.join(f'{run.name} {tell(run)}' for run in group.best)}."
+        for group in groups
+    )
 
 
 def _kind(task: DesignTask) -> str:
@@ -189,6 +208,9 @@ def _curves(groups: Sequence[Group], what: str, which: int) -> Picture:
         "order it handed them in. Lines are means over seeds, bands reach from the worst seed to "
         "the best.",
         _panels(groups, draw),
+        _hashes(groups),
+        f"{what} of all designs. "
+        + _told(groups, lambda run: f"{float(curves(run.scores)[which][-1]):.3g}"),
     )
 
 
@@ -217,6 +239,9 @@ def _rounds(groups: Sequence[Group]) -> list[Picture]:
             "(dotted), means over seeds. Where lines rise, later batches are better than the first "
             "ones: the contender has learned from what was measured.",
             _panels(groups, draw),
+            _hashes(groups),
+            "Median after the first round and the last. "
+            + _told(groups, lambda run: f"{run.by_round[0, 1]:.3g} to {run.by_round[-1, 1]:.3g}"),
         )
     ]
 
@@ -239,6 +264,15 @@ def _scatter(groups: Sequence[Group]) -> Picture:
         "optimistic; where a cloud does not rise to the right, the proxy no longer tells good "
         "designs from bad ones.",
         _panels(groups, draw),
+        _hashes(groups),
+        "Means of what the proxy expects and what the oracle says. "
+        + _told(
+            groups,
+            lambda run: (
+                f"{run.believed[: run.uniques].mean():.3g} and "
+                f"{run.scores[: run.uniques].mean():.3g}"
+            ),
+        ),
     )
 
 
@@ -260,17 +294,22 @@ def _spread(groups: Sequence[Group]) -> Picture:
         "designs it holds where these are too few. Up is better; of two batches as high as each "
         "other, the one further right hedges more.",
         _panels(groups, draw),
+        _hashes(groups),
+        "Letters that designs differ in, and median score. "
+        + _told(groups, lambda run: f"{diversity(run.own):.3g}, {np.median(run.scores):.3g}"),
     )
 
 
-def _logo(task: DesignTask, run: Run) -> Picture:
+def _logo(group: Group, run: Run) -> Picture:
     """Draw stacks of letters, each letter as high as its share of the position's information."""
+    task, common = group.task, ""
     length = min(task.length, MOST_POSITIONS)
     figure = Figure(figsize=(WIDTH, 2.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     colors, font = letter_colors(task.letters) / 255.0, FontProperties(weight="bold")
     for place in range(length):
         counts = np.bincount(run.own[:, place], minlength=task.letters)
+        common += task.alphabet[int(counts.argmax())]
         shares = counts / counts.sum()
         entropy = -sum(share * np.log2(share) for share in shares if share > 0)
         bits, base = np.log2(task.letters) - entropy, 0.0
@@ -298,4 +337,6 @@ def _logo(task: DesignTask, run: Run) -> Picture:
         f"Sequence logo of {run.uniques} different designs: a stack's height says how much "
         "the designs agree at a position, a letter's height its share.",
         png(figure),
+        (group.hash,),
+        f"The most frequent letters are {common}.",
     )

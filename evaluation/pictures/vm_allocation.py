@@ -101,7 +101,7 @@ def _styles(contenders: Sequence[Contender]) -> dict[str, dict[str, Any]]:
 def _rejected(played: Sequence[Played], several: str) -> Picture:
     figure = Drawing(figsize=(WIDTH, 0.4 + 3.3 * len(played)), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(played), 1, squeeze=False)[:, 0]
-    worlds = []
+    worlds, told = [], []
     for (one, contenders, found), axes in zip(played, panels, strict=True):
         styles, top = _styles(contenders), 0.0
         x = hours(one.center)
@@ -125,6 +125,7 @@ def _rejected(played: Sequence[Played], several: str) -> Picture:
         )  # fmt: skip
         _clock(axes, one)
         axes.set_title(one.name, fontsize=10, loc="left")
+        told.append(f"{one.name}: {'; '.join(labels)}.")
         worlds.append(max(len(courses) for courses in found.values()))
     panels[-1].set_xlabel("hours", fontsize=9)
     return Picture(
@@ -136,6 +137,7 @@ def _rejected(played: Sequence[Played], several: str) -> Picture:
         "contender met the same requests; dashed is an oracle, dotted the mean of what was proven "
         f"to be rejected at least, by the horizon.{several}",
         png(figure),
+        result=" ".join(told),
     )
 
 
@@ -161,10 +163,13 @@ def _over_time(played: Sequence[Played]) -> Picture:
     columns = (*COLUMNS, (f"stranded {what}, % of all", stranded))
     figure = Drawing(figsize=(WIDTH, 0.6 + 2.5 * len(played)), dpi=DPI, layout="constrained")
     legend: dict[str, Line2D] = {}
+    told = []
     parts = figure.subfigures(len(played), 1, squeeze=False)[:, 0]
     for (one, contenders, found), part in zip(played, parts, strict=True):
         part.suptitle(one.name, fontsize=10, x=0.01, ha="left")
         styles = _styles(contenders)
+        used = [f"{_label(each)} {_mean(found[each.name], Figure.USED)}" for each in contenders]
+        told.append(f"CPU in use, {one.name}: {'; '.join(used)}.")
         for axes, (title, column) in zip(part.subplots(1, len(columns)), columns, strict=True):
             for each in contenders:
                 table = np.array([course.figures[:, column] for course in found[each.name]])
@@ -185,7 +190,12 @@ def _over_time(played: Sequence[Played]) -> Picture:
         f"fits any more{none}. More CPU in use at a lower rejected share means that requests were "
         "let in; empty hosts are what an operator could switch off or give to large VMs.",
         png(figure),
+        result=" ".join(told),
     )
+
+
+def _mean(found: Sequence[Course], column: int) -> str:
+    return f"{np.nanmean([course.figures[:, column] for course in found]):.1f} %"
 
 
 def _clock(axes: Any, one: Group) -> None:
@@ -247,6 +257,12 @@ def _by_flavor(
         "together. Large VMs are turned away first, as the free cores lie scattered; a policy "
         "that keeps room for them pays with small ones.",
         png(figure),
+        result="Of the largest flavor are rejected: "
+        + "; ".join(
+            f"{_label(each)} {value:.1f} %"
+            for each, value in zip(contenders, table[:, -1], strict=True)
+        )
+        + ".",
     )
 
 
@@ -301,6 +317,12 @@ def _host_map(
         "ones. Past a dotted line a node has one more whole 16-core slot: hosts just past lines "
         "waste little, those just before them most.",
         png(figure),
+        result="Free 16-core slots, before and after: "
+        + "; ".join(
+            f"{_label(each)} {first:.0f} and {last:.0f}"
+            for each, (first, last) in zip(players, slots, strict=True)
+        )
+        + ".",
     )
 
 
@@ -338,6 +360,10 @@ def _animation(
             "16-core slots in green and other free cores in orange. T is the hour, R the rejected "
             "% so far, S the migrations.",
             stream.getvalue(),
+            (world[0],),
+            "Rejected in the whole world: "
+            + "; ".join(f"{name} {runs[*world, name].objective:.2f} %" for name in names)
+            + ".",
         )
     ]
 

@@ -147,6 +147,9 @@ def _before_after(play: Played, place: str) -> Picture:
         f"from the bottom up, free cores on top. {play.name}, the best here, turns {slots[0]} free "
         f"16-core slots into {slots[1]}: less orange, more green.",
         png(figure),
+        (play.row.instance_hash,),
+        f"{play.name} takes the fragment rate from {play.rates[0]:.4f} to {play.rates[-1]:.4f} in "
+        f"{len(play.rates) - 1} moves.",
     )
 
 
@@ -176,6 +179,12 @@ def _along(plays: Sequence[Played], place: str) -> Picture:
         f"{place}: the fragment rate after every move of each contender's best plan. A plan may "
         "first make things worse, to open a slot later; a line that ends early used fewer moves.",
         png(figure),
+        (plays[0].row.instance_hash,),
+        "Fragment rate at the end: "
+        + "; ".join(
+            f"{play.name} {play.rates[-1]:.4f} after {len(play.rates) - 1} moves" for play in plays
+        )
+        + ".",
     )
 
 
@@ -186,8 +195,10 @@ def _left_over(plays: Sequence[Played], place: str) -> Picture:
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     cores = np.arange(1, 16)
     orange, green = (np.array(color) / 255 for color in (FRAGMENT_COLOR, SLOT_COLOR))
+    told = []
     for axes, play in zip(grid.ravel(), plays, strict=False):
         before, after = (_remainders(play, state) for state in (play.before, play.after))
+        told.append(f"{play.name} {before[0]} to {after[0]}")
         axes.bar(cores, after[1:], color=orange, width=0.8, label="after")
         axes.step(
             np.append(cores, 16) - 0.5, np.append(before[1:], before[-1]), where="post",
@@ -214,6 +225,8 @@ def _left_over(plays: Sequence[Played], place: str) -> Picture:
         "(line) and after (bars) each contender's best plan; in green, the nodes with none left "
         "over. Cores left over sum to the fragment rate in the titles.",
         png(figure),
+        (plays[0].row.instance_hash,),
+        f"NUMA nodes with none left over, before and after: {'; '.join(told)}.",
     )
 
 

@@ -114,6 +114,7 @@ def test_a_grid_of_initial_rates_has_curves_rates_a_heat_map_and_rounds(
     ]
     assert all(p.png.startswith(PNG) for p in drawn)
     assert "6 of 6 of data" in drawn[0].caption
+    assert all("cosine" in p.result and "nan" not in p.result for p in drawn)
 
 
 def test_there_is_no_heat_map_without_a_grid_or_without_fedavg(grid: list[Federation]) -> None:

@@ -265,6 +265,7 @@ def test_a_frame_shows_fast_memory_and_the_reports_pictures_are_drawn(tiny_progr
     drawn = pictures(rows, {key: program}, colors)
     assert len(drawn) == 3
     assert all(picture.png.startswith(b"\x89PNG") for picture in drawn)
+    assert all(picture.instances == (key,) and " us" in picture.result for picture in drawn)
     failed = dataclasses.replace(rows[0], feasible=False)
     assert pictures([failed], {key: program}, colors) == []
 

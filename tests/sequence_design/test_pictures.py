@@ -53,6 +53,7 @@ def test_curves_a_scatter_a_spread_and_logos_of_contenders_with_designs(tiny_tas
     ]
     assert {p.title for p in drawn[4:]} == {f"tiny-0: what {n} handed in" for n in ("few", "good")}
     assert len(drawn) == 6 and all(p.png.startswith(PNG) for p in drawn)
+    assert all(p.instances == (task.content_hash,) and p.result for p in drawn)
     estimated = dataclasses.replace(task, oracle='{"landscape": "measured"}')
     rows = [row(estimated, "good", best_offline(task, 5))]
     assert len(pictures(rows, by_hash(estimated), COLORS)) == 5

@@ -98,6 +98,8 @@ def test_a_comparison_has_lines_a_table_a_map_and_an_animation(
         "A day in the data center",
     ]
     assert all(picture.png.startswith(PNG) for picture in drawn[:-1])
+    assert all("first" in p.result and "nan" not in p.result for p in drawn)
+    assert [len(p.instances) for p in drawn] == [0, 0, 0, 0, 1]
     film = drawn[-1].png
     assert film.startswith(GIF) and len(film) < MOST_BYTES
     with Image.open(io.BytesIO(film)) as image:

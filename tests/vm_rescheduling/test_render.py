@@ -164,6 +164,7 @@ def test_the_pictures_tell_the_judged_rates_of_the_best_plan(legal_moves: Legal,
         assert drawn.png.startswith(b"\x89PNG")
         assert len(drawn.png) < 200_000
         assert cluster.name in drawn.caption
+        assert drawn.instances == (cluster.content_hash,) and "good" in drawn.result
 
 
 @pytest.mark.parametrize("mode", ["static", "live"])

@@ -38,4 +38,5 @@ def pictures(
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=110)
     caption = "A column is a place of the design; the darker a letter, the more designs have it."
-    return [Picture(f"Letters of the designs for {task.name}", caption, png.getvalue())]
+    title = f"Letters of the designs for {task.name}"
+    return [Picture(title, caption, png.getvalue(), (task.content_hash,))]
