@@ -118,11 +118,13 @@ def table_of(found: dict[str, np.ndarray], against: str) -> Table:
         leads = found[against][:, : own.shape[1]] - own
         other = leads.mean(axis=1) if len(leads) > 1 else leads[0]
         lead = mean(other)
-        low, high = 100 * (lead.low or 0), 100 * (lead.high or 0)
+        interval = ""
+        if lead.low is not None and lead.high is not None:
+            interval = f" [{100 * lead.low:.1f}, {100 * lead.high:.1f}]"
         table.add_row(
             name,
             f"{own.mean():.4f}",
-            f"{100 * lead.value:.1f} [{low:.1f}, {high:.1f}]",
+            f"{100 * lead.value:.1f}{interval}",
             f"{np.mean(other > 0):.0%}",
         )
     return table
