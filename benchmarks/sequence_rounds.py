@@ -139,15 +139,16 @@ def print_tables(runs: Sequence[Run]) -> None:
     print("|---|---|---|---|---|")
     by_median, by_best = ranks_of(medians), ranks_of(best)
     for at in np.argsort(by_median.mean(axis=0), kind="stable"):
-        ranks = _text(mean(by_median[:, at]), 2), _text(mean(by_best[:, at]), 2)
-        ahead = _text(mean(medians[:, 0] - medians[:, at]), 3) if at else "–"
+        ranks = as_text(mean(by_median[:, at]), 2), as_text(mean(by_best[:, at]), 2)
+        ahead = as_text(mean(medians[:, 0] - medians[:, at]), 3) if at else "–"
         print(
             f"| `{names[at]}` | {ranks[0]} | {ranks[1]} | {medians[:, at].mean():.3f} | {ahead} |"
         )
     print(f"\n{len(tasks)} tasks, late runs: {sum(run['late'] for run in runs)}")
 
 
-def _text(found: Estimate, digits: int) -> str:
+def as_text(found: Estimate, digits: int) -> str:
+    """Return an estimate with its interval, if it has one."""
     if not found.has_interval:
         return f"{found.value:.{digits}f}"
     return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"

@@ -10,6 +10,7 @@ SOLVERS = {
     "random": Entry(".random_search:solve"),
     "proxy_exhaustive": Entry(".proxy_exhaustive:solve"),
     "ga": Entry(".ga:solve"),
+    "ga_contrast": Entry(".contrast:solve"),
     "adalead": Entry(".adalead:solve"),
     "cma_es": Entry(".cma_es:solve"),
     "bo": Entry(".bo:solve"),
