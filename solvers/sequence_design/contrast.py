@@ -30,9 +30,8 @@ from ...methods.sequence_design.pool import Predictor, fit_proxy_in_half_the_tim
 RANDOM = 8192  # random sequences
 MOST_ROWS = 8192  # rows of the offline set, drawn if there are more
 RIDGE = 1.0  # of standardized features
-SHARE = (
-    0.4  # of the ensemble in a value; chosen, as RIDGE and the words, on the factors named in docs
-)
+# Of the ensemble in a value; chosen, as RIDGE and the words, on factors that docs name.
+SHARE = 0.4
 LEAST_SPREAD = 0.7  # of the letters of a cut of all sequences, see `spread`
 PAIRED = ("ACGT", "UGCA")  # orders of letters in which letter v pairs with letter 3 - v
 
