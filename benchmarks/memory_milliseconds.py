@@ -6,7 +6,8 @@ Contenders run in this process, warm, and their clock counts CPU seconds of this
 of the machine change nothing but the caches. Late is what ends after its budget, by no matter how
 little; `compare` forgives 5 % and 20 ms. The last column pairs contenders program by program: by
 how many per cent the first contender's speed-up is larger, as the geometric mean over the programs,
-with its 95 % bootstrap interval; there every plan counts, late ones too.
+with its 95 % bootstrap interval; there every plan counts, late ones too. Last, each budget's share
+of programs on which the first contender is at least as good as the best of the others.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ CONTENDERS = (
 INSTANCES = ("models:test", "hlo", "synthetic:test")
 SECONDS = (0.01, 0.03, 0.1)
 WARM_S = 0.1
+EQUAL = 1e-3  # per cent
 
 
 def main() -> None:
@@ -49,10 +51,13 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     programs = [one for name in given.instances for one in PROBLEM.sets.load(name)]
     base: dict[float, np.ndarray] = {}
+    others: dict[float, np.ndarray] = {}
     for contender in given.contenders:
         for seconds, (found, took) in plays(contender, programs, given.seconds).items():
             late = took > seconds
             base.setdefault(seconds, found)
+            if contender != first:
+                others[seconds] = np.maximum(found, others.get(seconds, found))
             ahead = mean(100 * np.log(base[seconds] / found))
             print(
                 f"| {' '.join(given.instances)} | {1000 * seconds:g} ms | `{contender}` "
@@ -61,6 +66,12 @@ def main() -> None:
                 f"| {ahead.value:.2f} % [{ahead.low:.2f}, {ahead.high:.2f}] |",
                 flush=True,
             )
+    for seconds, best in others.items():
+        behind = 100 * (1 - base[seconds] / best)
+        print(
+            f"{1000 * seconds:g} ms: {first} at least as good as the best of the others on "
+            f"{(behind <= EQUAL).sum()} of {len(programs)}, at most {behind.max():.2f} % behind"
+        )
 
 
 def plays(
