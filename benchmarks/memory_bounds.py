@@ -28,6 +28,7 @@ from ..envs.memory_mapping.static import planning_static
 from ..methods import highs
 from ..methods.memory_mapping.model import Model, build
 from ..methods.memory_mapping.packing import pack
+from ..methods.memory_mapping.proof import bound_of
 from .timing import count_cpu_seconds
 
 HELD = 1e-6  # share of fast memory above which a buffer counts as held
@@ -63,7 +64,7 @@ def row(program: Program, seconds: float, contenders: list[str]) -> str:
     model = build(static)
     clock = Budget(seconds).start()
     outcome = highs.solve(model.program(), lambda: clock.remaining)
-    bound = static.all_slow / ((outcome.bound + model.constant) * model.ps)
+    bound = bound_of(static, model, outcome)
     point, packed = "–", "–"
     if outcome.x is not None:
         cost = float(np.dot(model.cost, outcome.x)) + model.constant

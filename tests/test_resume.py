@@ -43,6 +43,7 @@ TINY = {
     "ppo.algorithm.training.minibatch_size": "16",
     "ppo.algorithm.training.num_epochs": "1",
     "ppo.algorithm.training.lr": "[[0, 0.01], [400, 0.0]]",
+    "ppo.algorithm.training.use_kl_loss": "true",
 }
 
 

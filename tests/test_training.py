@@ -104,7 +104,7 @@ def test_a_resolved_configuration_is_read_as_the_same(path: Path, tmp_path: Path
 
 def test_an_option_of_one_recipe_is_refused_by_the_others() -> None:
     own = load_config("vm_rescheduling_ppo", {})
-    assert own.imitation.options == {"own_play_from": 4}
+    assert own.imitation.options == {"own_play_from": 10**6}
     for config in ("memory_mapping_ppo", "vm_rescheduling_prices"):
         with pytest.raises(SettingError, match=r"own_play_from.*vm_rescheduling"):
             load_config(config, {"imitation.own_play_from": "4"})

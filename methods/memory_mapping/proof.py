@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...core.solution import Solution
+from ...envs.memory_mapping.dynamics import Static
 from ...envs.memory_mapping.objective import all_fast_bound
 from .. import highs
 from .best import Best
-from .model import build
+from .model import Model, build
 
 LEAST_S = 0.05  # with less left, no model is built
 RESERVE_S = 0.01  # kept for ending the run
@@ -47,10 +48,15 @@ def prove(best: Best, seed: int, spare: float = 0.0) -> float:
         outcome = highs.solve(model.program(), seconds, seed=seed, reserve=reserve, on_point=take)
         if outcome.x is not None:
             take(outcome.x)
-        time = (outcome.bound + model.constant) * model.ps * (1 - SAFETY)
-        if time > 0 and np.isfinite(time):
-            bound = min(bound, best.static.all_slow / time)
+        bound = bound_of(best.static, model, outcome)
     return max(bound, best.speedup_of(best.time))
+
+
+def bound_of(static: Static, model: Model, outcome: highs.Outcome) -> float:
+    """Return the bound on the speed-up that HiGHS has proven on a program's relaxation."""
+    bound = all_fast_bound(static)
+    time = (outcome.bound + model.constant) * model.ps * (1 - SAFETY)
+    return min(bound, static.all_slow / time) if time > 0 and np.isfinite(time) else bound
 
 
 def is_met(bound: float, best: Best) -> bool:

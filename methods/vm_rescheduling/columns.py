@@ -82,6 +82,7 @@ def generate_columns(
         return local_search.search(instance, clock, seed)
     static = make_static(instance)
     start = make_state(instance, static)
+    local_search.compile_ahead(instance, static, start)
     rng = np.random.default_rng(seed)
     best, best_value = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
     goal = _missing_slots(instance, static, start)

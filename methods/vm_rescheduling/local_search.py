@@ -125,6 +125,21 @@ def improve(
     return best
 
 
+def compile_ahead(instance: Cluster, static: Static, start: State) -> None:
+    """Compile what `improve` alone needs, unless that is done: for methods that come to it on few
+    clusters, and not on the one that they are warmed up by.
+
+    Args:
+        instance: any cluster.
+        static: the same cluster as arrays.
+        start: a state of it.
+    """
+    if not _replay.signatures:
+        table = make_table(instance, static, start, residual_energy(static))
+        plan, undone = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        _replay(static, copy_state(start), table, plan, undone, plan.copy())
+
+
 @njit(cache=True)
 def _replay(
     static: Static,
