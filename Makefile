@@ -27,7 +27,7 @@ compare: $(VENV)/run.stamp
 	@echo "Open $(OUT)/report.html"
 
 test: $(VENV)/dev.stamp
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: lint types contracts test
 

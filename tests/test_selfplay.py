@@ -19,10 +19,12 @@ from sysopt_gym.agents.pair_scores import pair_scores
 from sysopt_gym.agents.selfplay.groups import group_size, in_groups, less_the_group
 from sysopt_gym.agents.selfplay.minibatches import of_moments, of_segments
 from sysopt_gym.agents.selfplay.segment import Order, Segment
+from sysopt_gym.agents.selfplay.setup import play_compiled
 from sysopt_gym.agents.training import train
 from sysopt_gym.agents.vm_rescheduling import selfplay as vm_play
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.core.errors import SettingError, UnknownNameError
+from sysopt_gym.core.notes import InputNote
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.datasets.vm_rescheduling.splits import SETS
 from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
@@ -293,6 +295,12 @@ def test_groups_that_cannot_be_are_refused(group: Any) -> None:
         group_size(PPOConfig().learners(learner_config_dict={"group": group}))
 
 
+def test_groups_that_are_not_played_are_told() -> None:
+    config = PPOConfig().learners(learner_config_dict={"group": 8})
+    with pytest.warns(InputNote, match="does not serve self_play: environment; episodes have no"):
+        assert not play_compiled(config, "ppo", {}, VMReschedulingEnv(CLUSTERS[0]), "environment")
+
+
 def test_remote_runners_play_compiled_and_differ() -> None:
     algorithm = build({}, "compiled", env_runners={"num_env_runners": 2})
     try:
@@ -308,11 +316,13 @@ def test_remote_runners_play_compiled_and_differ() -> None:
         algorithm.stop()
 
 
-def test_a_run_that_goes_on_plays_what_it_would_have(tmp_path: Path) -> None:
-    first = build({}, "auto")
+@pytest.mark.parametrize("group", [1, 3])
+def test_a_run_that_goes_on_plays_what_it_would_have(group: int, tmp_path: Path) -> None:
+    parts = {"learners": {"learner_config_dict": {"group": group}}}
+    first = build({}, "auto", **parts)
     first.train()
     first.save_to_path(str(tmp_path))
-    on, other = first.train(), build({}, "auto")
+    on, other = first.train(), build({}, "auto", **parts)
     other.restore_from_path(str(tmp_path))
     again = other.train()
     for figures in ("episode_return_max", "objective", "num_env_steps_sampled_lifetime"):

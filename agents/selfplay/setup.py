@@ -9,7 +9,9 @@ import gymnasium as gym
 
 from ...core.errors import SettingError
 from ...core.lookup import check_name
+from ...core.notes import note
 from ..curriculum.base import Curriculum
+from .groups import group_size
 from .segment import SelfPlay, self_play_of
 
 AUTO, COMPILED, ENVIRONMENT = CHOICES = ("auto", "compiled", "environment")
@@ -68,16 +70,18 @@ def play_compiled(
         UnknownNameError: there is no such choice.
     """
     check_name(choice, CHOICES, f"{stage}.self_play")
-    if choice == ENVIRONMENT:
-        return False
-    self_play = self_play_of(network) if stage == STAGE else None
-    reason = _unserved(config, stage, env, self_play)
+    reason = f"self_play: {ENVIRONMENT}"
+    if choice != ENVIRONMENT:
+        self_play = self_play_of(network) if stage == STAGE else None
+        reason = _unserved(config, stage, env, self_play)
     if reason and choice == COMPILED:
         raise SettingError(
             f"{stage}.self_play: compiled play does not serve {reason}; leave it at {AUTO!r} or "
             f"choose {ENVIRONMENT!r}"
         )
     if reason:
+        if group_size(config) > 1:
+            note(f"{stage}: compiled play does not serve {reason}; episodes have no groups then")
         return False
     from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
