@@ -27,7 +27,6 @@ from ..datasets.federated_lr.splits import SETS
 from ..envs.federated_lr.objective import score
 from ..methods.federated_lr.constants import CONSTANT, Rates, candidates, train
 
-LANES = 128  # that train side by side
 WORLD = 0
 
 
@@ -43,9 +42,7 @@ def objectives(f: Federation, rates: list[Rates], out: Path) -> np.ndarray:
     if file.exists():
         found: np.ndarray = np.load(file)
         return found
-    plans = [one.plan(f.rounds) for one in rates]
-    parts = [plans[at : at + LANES] for at in range(0, len(plans), LANES)]
-    runs = np.concatenate([train(seal(f), part, WORLD).accuracies for part in parts])
+    runs = train(seal(f), [one.plan(f.rounds) for one in rates], WORLD).accuracies
     found = np.array([score(f.objective, run, f.rounds, f.target) for run in runs])
     np.save(file, found)
     return found

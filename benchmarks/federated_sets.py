@@ -33,7 +33,7 @@ from ..datasets.federated_lr.splits import SETS
 from ..envs.federated_lr.objective import score
 from ..evaluation.statistics import mean
 from ..methods.federated_lr.constants import CONSTANT, Rates, candidates, train
-from .federated_grid import BASELINE, FAMILY, FIRST_WORLD, LANES, play
+from .federated_grid import BASELINE, FAMILY, FIRST_WORLD, play
 
 ORACLE = "best_of_all_constants"
 
@@ -96,9 +96,7 @@ def best_of_all(some: Sequence[Federation], seeds: int, out: Path) -> np.ndarray
         file, f = out / f"{ORACLE}-{row}-{seed}.npy", some[row]
         if not file.exists():
             plans = [one.plan(f.rounds) for one in candidates()]
-            parts = [plans[at : at + LANES] for at in range(0, len(plans), LANES)]
-            runs = [train(f, part, FIRST_WORLD + seed).accuracies for part in parts]
-            np.save(file, scored(f, np.concatenate(runs)))
+            np.save(file, scored(f, train(f, plans, FIRST_WORLD + seed).accuracies))
         best[row, seed] = np.load(file).max()
     return best
 

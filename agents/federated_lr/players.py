@@ -17,11 +17,6 @@ from ..checkpoints import SHIPPED, kept_by_content, load_network, read_card
 from ..recipe import load_recipe
 from .network import RatePolicy
 
-FIRST = (
-    BEST["fedadam_constant"].alpha,
-    BEST["fedadam_constant"].beta,
-)  # rates that `Agent` begins at
-
 
 @kept_by_content
 def load_policy(folder: Path) -> RatePolicy:

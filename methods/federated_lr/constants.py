@@ -19,6 +19,7 @@ from ...envs.federated_lr.statistics import DIVERGED_ABOVE
 from .schedules import SCHEDULES
 
 CONSTANT = "constant"
+LANES = 128  # plans that train side by side
 DECAYS = (CONSTANT, "cosine", "linear")
 BETAS = (0.03, 0.1, 0.3, 1.0, 3.0)
 ALPHAS = {
@@ -91,13 +92,19 @@ class Course(NamedTuple):
 
 
 def train(f: Federation, plans: Sequence[np.ndarray], seed: int) -> Course:
-    """Train by plans that hold no checkpoints, side by side in one world.
+    """Train by plans that hold no checkpoints, LANES side by side, in one world.
 
     Args:
         f: the federation; measured are its test rows, or where it is sealed those for validation.
         plans: int64 [T + 1, 5] each.
         seed: of the world.
     """
+    parts = [_train(f, plans[at : at + LANES], seed) for at in range(0, len(plans), LANES)]
+    return Course(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _train(f: Federation, plans: Sequence[np.ndarray], seed: int) -> Course:
+    """Train by plans side by side; see `train`."""
     lanes = make_dynamics([f] * len(plans))
     for lane in range(len(plans)):
         lanes.begin(lane, f, seed)

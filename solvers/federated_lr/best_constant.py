@@ -25,7 +25,6 @@ from ...methods.federated_lr.constants import Rates, candidates, train
 ALPHAS = (0.5, 1.0, 2.0)
 BETAS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.3, 1.0, 3.0)
 GRID = [Rates("average", alpha, beta) for beta in BETAS for alpha in ALPHAS]
-LANES = 128  # plans that train side by side
 
 
 def plan(federation: Federation, budget: Budget, world: World) -> Solution:
@@ -51,11 +50,8 @@ def _best(federation: Federation, budget: Budget, world: World, rates: Sequence[
     """Return the best of fixed rates and of the initial ones; see `plan`."""
     clock, f = budget.start(), federation
     plans = [constant(terms_of(f)), *(one.plan(f.rounds) for one in rates)]
-    parts = [plans[at : at + LANES] for at in range(0, len(plans), LANES)]
-    courses = [train(f, part, world.seed) for part in parts]
+    runs, steps = train(f, plans, world.seed)
     clock.evaluations += len(plans)
-    runs = np.concatenate([course.accuracies for course in courses])
     sign = objective_of(f).sign
     best = int(np.argmin([sign * score(f.objective, run, f.rounds, f.target) for run in runs]))
-    steps = np.concatenate([course.steps for course in courses])
     return clock.solution(plans[best][: steps[best]])
