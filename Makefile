@@ -1,5 +1,6 @@
 # make compare: from a fresh clone to a comparison report.  make test: from a fresh clone through the tests.
-# make check: lint, types, import contracts and the same tests; what continuous integration runs.
+# make docs: builds the documentation site into build/docs; a link that leads nowhere is an error.
+# make check: lint, types, import contracts, documentation and the same tests; what continuous integration runs.
 # make fuzz: breaks files for every loader for FUZZ_SECONDS, otherwise than the tests did.
 # make mutants: plants faults and counts who notices them (FAMILY=vm_rescheduling for one family's).
 # make soak: random legal play over all families for an hour (MINUTES), with memory watched.
@@ -19,7 +20,7 @@ export OMP_NUM_THREADS := 1
 # of their time. Nothing is compiled when it is installed (INSTALL, below).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: compare test check check-newest lint types contracts fuzz mutants soak long cluster bench clean
+.PHONY: compare test check check-newest lint types contracts docs fuzz mutants soak long cluster bench clean
 
 compare: $(VENV)/run.stamp
 	$(BIN)/sysopt-gym warm-up $(FAMILIES)
@@ -29,7 +30,7 @@ compare: $(VENV)/run.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/pytest -n auto --dist worksteal
 
-check: lint types contracts test
+check: lint types contracts docs test
 
 # The newest of every dependency but torch, whose newest builds bring CUDA where no index of CPU
 # builds is named (TORCH=torch, with PIP_EXTRA_INDEX_URL), and without ray, which pins gymnasium: what
@@ -58,6 +59,9 @@ types: $(VENV)/dev.stamp
 
 contracts: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
 
 # FUZZ_SEED=N tries again what a run with that seed tried.
 FUZZ_SECONDS ?= 1200
