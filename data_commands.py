@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +75,7 @@ def data_template(
         Path | None, typer.Option("--out", help="where to write (default: a name of the family's)")
     ] = None,
 ) -> None:
-    """Write a small valid file in which every field is explained, to start your own from.
+    """Write a small valid file to start your own from, and say what each field of it means.
 
     Example: `sysopt-gym data template vm_rescheduling --out mine.json`
     """
@@ -83,11 +85,16 @@ def data_template(
     found = load_problem(family).template()
     if found is None:
         raise SettingError(f"{family} has no template; docs/{family}.md says what files it reads")
-    path = out or Path(found[0])
+    path = out or Path(found.name)
     if path.exists():
         raise SettingError(f"{path}: is there already; give another name with --out")
-    write_bytes(path, found[1].encode())
-    tell(f"{path}: change it, and try `sysopt-gym data info {family} {path}`")
+    write_bytes(path, found.text.encode())
+    width = shutil.get_terminal_size().columns
+    for name, meaning in found.fields.items():
+        tell(textwrap.fill(f"{name}: {meaning}", width, subsequent_indent="    "), keep="\n")
+    tell(f"\n{path}: change it, and try", keep="\n")
+    for command in (f"data info {family} {{file}}", found.command):
+        tell("  sysopt-gym " + command.format(file=path))
 
 
 @data_app.command("generate")

@@ -38,6 +38,24 @@ class Defaults:
     variants: tuple[Mapping[str, str], ...] = ({},)
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A small valid file of a form that people write themselves, to start one's own from.
+
+    Attributes:
+        name: file name.
+        text: content of the file.
+        fields: meaning, with its unit, of each field or column; "[]" in its name stands for the
+            members of a list.
+        command: what follows `sysopt-gym` to plan for the file, "{file}" standing for it.
+    """
+
+    name: str
+    text: str
+    fields: Mapping[str, str]
+    command: str
+
+
 class InstanceSets(Mapping[str, str], Generic[I]):
     """The named instance sets of a family: name of each set -> one line about it."""
 
@@ -197,8 +215,8 @@ class Problem(ABC, Generic[I]):
             SolutionError: the plan cannot be carried out.
         """
 
-    def template(self) -> tuple[str, str] | None:
-        """Return the name and text of a small valid file of its own, every field explained.
+    def template(self) -> Template | None:
+        """Return a small valid file to start one's own from, every field explained.
 
         Returns:
             None if the family has no format that people write themselves.

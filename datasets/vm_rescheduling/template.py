@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ...core.problem import Template
+
 SCHEMA = Path(__file__).parent / "snapshot.schema.json"
 
 
-def template() -> tuple[str, str]:
-    """Return the name and the text of a snapshot to start one's own from.
+def template() -> Template:
+    """Return a snapshot to start one's own from.
 
     Its key "explained" (which readers pass over) says what each field is.
     """
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    document = {"explained": _explained(schema, ""), **schema["examples"][0]}
-    return "snapshot.json", json.dumps(document, indent=1) + "\n"
+    fields = _explained(schema, "")
+    document = {"explained": fields, **schema["examples"][0]}
+    command = "solve vm_rescheduling {file} --with greedy --budget 1 --set mnl=2 --out plan.json"
+    return Template("snapshot.json", json.dumps(document, indent=1) + "\n", fields, command)
 
 
 def _explained(schema: dict[str, Any], place: str) -> dict[str, str]:

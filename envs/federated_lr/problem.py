@@ -14,6 +14,7 @@ from ...datasets.federated_lr.instance import CURVE, Federation, seal, terms_of
 from ...datasets.federated_lr.loaders import load_file
 from ...datasets.federated_lr.settings import SETTINGS, with_settings
 from ...datasets.federated_lr.splits import SETS
+from ...datasets.federated_lr.template import template
 from . import FAMILY
 from .objective import objective_of
 from .orders import constant
@@ -56,6 +57,7 @@ class FederatedLR(Problem[Federation]):
     benchmark = ".benchmarks.federated_lr:measure"
 
     load_file = staticmethod(load_file)
+    template = staticmethod(template)
     generate = staticmethod(generate)
     apply_settings = staticmethod(with_settings)
     objective = staticmethod(objective_of)

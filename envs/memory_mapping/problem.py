@@ -13,6 +13,7 @@ from ...datasets.memory_mapping.instance import Program, accesses, peak_bytes, r
 from ...datasets.memory_mapping.loaders import load_file
 from ...datasets.memory_mapping.settings import SETTINGS, with_settings
 from ...datasets.memory_mapping.splits import SETS
+from ...datasets.memory_mapping.template import template
 from . import FAMILY
 from .dynamics import DROP
 from .objective import objective_of
@@ -47,6 +48,7 @@ class MemoryMapping(Problem[Program]):
     benchmark = ".benchmarks.memory_mapping:measure"
 
     load_file = staticmethod(load_file)
+    template = staticmethod(template)
     generate = staticmethod(generate)
     apply_settings = staticmethod(with_settings)
     objective = staticmethod(objective_of)

@@ -16,6 +16,7 @@ from ...datasets.sequence_design.landscapes import open_oracle
 from ...datasets.sequence_design.loaders import load_file
 from ...datasets.sequence_design.settings import SETTINGS, with_settings
 from ...datasets.sequence_design.splits import SETS
+from ...datasets.sequence_design.template import template
 from . import FAMILY
 from .designs import best_offline
 from .objective import objective_of
@@ -51,6 +52,7 @@ class SequenceDesign(Problem[DesignTask]):
     benchmark = ".benchmarks.sequence_design:measure"
 
     load_file = staticmethod(load_file)
+    template = staticmethod(template)
     generate = staticmethod(generate)
     apply_settings = staticmethod(with_settings)
     objective = staticmethod(objective_of)

@@ -15,6 +15,7 @@ from ...datasets.vm_allocation.instance import DataCenter
 from ...datasets.vm_allocation.loaders import load_file
 from ...datasets.vm_allocation.settings import SETTINGS, with_settings
 from ...datasets.vm_allocation.splits import SETS
+from ...datasets.vm_allocation.template import template
 from . import FAMILY
 from .objective import objective_of
 from .plan import export_plan
@@ -77,6 +78,7 @@ class VMAllocation(Problem[DataCenter]):
     )
 
     load_file = staticmethod(load_file)
+    template = staticmethod(template)
     generate = staticmethod(generate)
     apply_settings = staticmethod(with_settings)
     objective = staticmethod(objective_of)

@@ -105,7 +105,7 @@ def _one(path: Path, content: bytes | str) -> Target:
 def _template(folder: Path) -> Target:
     template = load_problem("vm_rescheduling").template()
     assert template is not None
-    return _one(folder / "snapshot.json", template[1])
+    return _one(folder / template.name, template.text)
 
 
 def _pair_of_tables(folder: Path) -> Target:

@@ -317,11 +317,11 @@ def test_a_flavor_may_need_no_core(tmp_path: Path) -> None:
 
 
 def test_the_template_is_valid_and_explains_every_field_that_it_has(tmp_path: Path) -> None:
-    name, text = template()
-    written = json.loads(text)
+    found = template()
+    written = json.loads(found.text)
     schema = json.loads(SCHEMA.read_text())
     jsonschema.validate(written, schema)
-    assert load(text, tmp_path / name).n_vms == 5
+    assert load(found.text, tmp_path / found.name).n_vms == 5
     explained = written.pop("explained")
     paths = {
         ".".join(str(step) for step in place if not isinstance(step, int)).replace("[]", "")
