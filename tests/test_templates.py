@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sysopt_gym
+from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
+from sysopt_gym.core.play import Task, run
 from sysopt_gym.core.problem import Template
-from sysopt_gym.core.registry import FAMILIES, load_problem
+from sysopt_gym.core.registry import FAMILIES, load_contender, load_problem
 from sysopt_gym.words import expand_lists
 from typer.testing import CliRunner
 
@@ -46,7 +47,8 @@ def test_a_template_loads_and_a_solver_plays_it(family: str, tmp_path: Path) -> 
     problem, found = load_problem(family), template(family)
     (tmp_path / found.name).write_text(found.text)
     instance = problem.load_file(tmp_path / found.name, {})
-    solution = sysopt_gym.solve(instance, with_=QUICK[family], budget_s=5.0)
+    task = Task(instance, Budget(5.0), 0, 0)
+    solution = run(load_contender(family, QUICK[family]), problem, task)
     assert problem.validate(instance, solution.actions, World()).feasible
 
 

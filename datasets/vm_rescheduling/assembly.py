@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from ...core.errors import InstanceError
 from ..host_lists import Entry, Host, Reading
 from .instance import DEFAULT_TASK, Cluster
 from .places import places_of
+
+NO_TASK: Mapping[str, int] = {}  # fields that a file sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def assemble(
     guests: Sequence[Guest],
     groups: Sequence[Group],
     reading: Reading,
-    mnl: int | None = None,
+    task: Mapping[str, int] = NO_TASK,
 ) -> Cluster:
     """Make a cluster.
 
@@ -63,7 +65,7 @@ def assemble(
         guests: with different ids, at least one.
         groups: deployment sets, by index into `guests`.
         reading: factors of over-commitment.
-        mnl: limit of moves in the file, which lowers the default one.
+        task: fields of the cluster that the file sets otherwise than DEFAULT_TASK.
 
     Raises:
         InstanceError: names the entry that is wrong.
@@ -99,9 +101,6 @@ def assemble(
     flavor, host, place_numbers = np.array(placed, np.int64).T
     table = _parts_table([sizes for _, sizes in flavors])
     racks: dict[str, int] = {}
-    task = dict(DEFAULT_TASK)
-    if mnl is not None:
-        task["mnl"] = min(int(task["mnl"]), mnl)  # type: ignore[call-overload]
     optional: dict[str, np.ndarray] = {}
     if any(len(set(sizes)) > 1 for _, sizes in flavors):
         optional |= {"part_cpu": table[0], "part_mem": table[1]}
@@ -129,7 +128,7 @@ def assemble(
         set_vms=np.array([vm for one in groups for vm in one.members], np.int64),
         set_by_rack=np.array([one.by_rack for one in groups], np.bool_),
         **optional,  # type: ignore[arg-type]
-        **task,  # type: ignore[arg-type]
+        **(DEFAULT_TASK | task),  # type: ignore[arg-type]
     )
 
 

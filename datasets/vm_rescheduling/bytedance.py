@@ -12,7 +12,7 @@ from ..host_lists import MAX_CPU, MAX_MEM_MB, Host, Reading
 from ..hosts import ACTIVE, MOST_NODES, STATUS_NAMES
 from ..records import Record, parse_json
 from .assembly import Group, Guest, assemble
-from .instance import Cluster
+from .instance import DEFAULT_TASK, MOST_UNITS, Cluster
 
 MOST_NAMED = 8  # records that a message lists
 MEMORY_KEYS = ("memory_huge_total_mb", "memory_total_mb", "total_mem_mb")
@@ -25,7 +25,8 @@ def load_bytedance(path: Path, text: str, reading: Reading | None = None) -> Clu
     All members of cluster_list become one cluster. Free resources are recomputed from the VMs.
     Deployment sets, pins (allow_migration), host status and racks are kept; a rack id names the
     same rack in every member. The file's numa list, not its type name, says which nodes a VM uses.
-    maximum_migration, a limit for the whole file, lowers the default limit of moves. The
+    maximum_migration, a limit for the whole file, lowers the default limit of moves; cpu_per_core
+    says that the file counts CPU in parts of a core (1000 for millicores). The
     optimization_objective is ignored: the task is set with `--set objective=`.
 
     May be left out: status (ACTIVE), rack_id (one rack), allow_migration (true), instance_type
@@ -91,13 +92,16 @@ class _Snapshot:
             Group(rack_wise, _members(group.get("data"), vm_row))
             for rack_wise, group in zip(by_rack, self.groups, strict=True)
         ]
-        most = None
+        task: dict[str, int] = {}
         if self.document.has("general_requirement"):
             requirement = self.document.get("general_requirement")
             if requirement.has("maximum_migration"):
                 most = requirement.get("maximum_migration").whole(1, 10**12)
+                task["mnl"] = min(int(str(DEFAULT_TASK["mnl"])), most)
+            if requirement.has("cpu_per_core"):
+                task["cpu_per_core"] = requirement.get("cpu_per_core").whole(1, MOST_UNITS)
         self._tell()
-        return assemble(name, hosts, guests, groups, self.reading, most)
+        return assemble(name, hosts, guests, groups, self.reading, task)
 
     def _missing(self, needs_racks: bool) -> list[tuple[Record, list[str]]]:
         """Return the records that lack fields which nothing can take the place of, with these."""
