@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from enum import StrEnum
@@ -11,24 +10,28 @@ from typing import Annotated, Any
 
 import typer
 
+from . import completion
 from .core.errors import SettingError, SysOptError
 from .data_commands import data_app
 from .options import (
     CONTENDER,
     Cores,
+    Families,
     Family,
     InstanceArgument,
     Isolate,
+    Json,
     Memory,
     Out,
     Ray,
     Settings,
     Trust,
 )
-from .words import DEFAULT, Commands, print_table, tell, write_note
+from .train_help import TrainCommand
+from .words import DEFAULT, Commands, print_json, print_table, tell, write_note
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+    cls=Commands, no_args_is_help=True, rich_markup_mode="markdown",
     help="Systems-optimization problems: train agents, run solvers, compare them under one judge.",
     epilog="Start with: sysopt-gym list, then sysopt-gym compare --out results",
 )  # fmt: skip
@@ -42,6 +45,8 @@ class Listing(StrEnum):
     instances = "instances"
     solvers = "solvers"
     agents = "agents"
+    settings = "settings"
+    generators = "generators"
 
 
 def _version(asked: bool) -> None:
@@ -62,14 +67,28 @@ def top(
 
 
 @app.command("list")
-def list_(what: Annotated[Listing | None, typer.Argument(help="default: all")] = None) -> None:
-    """List families, instance sets, solvers and agents.
+def list_(
+    what: Annotated[
+        Listing | None, typer.Argument(help="default: families, instances, solvers and agents")
+    ] = None,
+    families: Families = None,
+    json: Json = False,
+) -> None:
+    """List families, instance sets, solvers and agents; settings and parameters of generators.
 
-    Example: `sysopt-gym list solvers`
+    A contender's line says what it is and, if something that it needs is not installed, how to
+    install it.
+
+    Example: `sysopt-gym list solvers`, `sysopt-gym list settings vm_rescheduling`
     """
+    from .evaluation.listings import listed
     from .evaluation.screens import listing
 
-    for table in listing(what.value if what else None):
+    found = listed(what.value if what else None, families or ())
+    if json:
+        print_json(found)
+        return
+    for table in listing(found):
         print_table(table)
 
 
@@ -79,7 +98,12 @@ def solve(
     instance: InstanceArgument,
     contender: Annotated[
         str,
-        typer.Option("--with", metavar="NAME|FOLDER|FILE.py:FUNCTION", help=CONTENDER),
+        typer.Option(
+            "--with",
+            metavar="NAME|FOLDER|FILE.py:FUNCTION",
+            help=CONTENDER,
+            autocompletion=completion.contenders,
+        ),
     ],
     budget: Annotated[float, typer.Option(help="wall-clock seconds for the plan")],
     out: Out,
@@ -92,6 +116,7 @@ def solve(
     memory: Memory = None,
     isolate: Isolate = False,
     trust: Trust = False,
+    json: Json = False,
 ) -> None:
     """Run one contender on one instance, judge its plan and write the solution.
 
@@ -100,7 +125,7 @@ def solve(
     """
     import numpy as np
 
-    from .evaluation import catalog, isolation, single
+    from .evaluation import catalog, isolation, records, single
     from .evaluation.process import Limits
     from .evaluation.screens import solved_lines
 
@@ -115,10 +140,15 @@ def solve(
         problem, first, contender, limit, catalog.check_seed(seed), values, limits, hidden
     )
     solved.file.save(out)
-    for line in solved_lines(problem, first, solved):
+    record = records.solved(problem, first, solved)
+    for line in () if json else solved_lines(record):
         tell(line)
     if plan is not None:
         single.write_plan(problem, first, np.asarray(solved.file.actions, np.int64), plan)
+    if json:
+        print_json(record | {"solution": str(out), "plan": None if plan is None else str(plan)})
+        return
+    if plan is not None:
         tell(f"plan: {plan}")
     tell(f"solution: {out}")
 
@@ -146,17 +176,18 @@ def validate(
     file = single.load_solution(problem, solution)
     instances = find_instances(problem, instance, file.settings)
     verdict = single.validate(problem, _first(instances, instance), file, solution, values)
-    typer.echo(json.dumps(verdict, indent=1))
+    print_json(verdict)
     if not verdict["feasible"]:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=TrainCommand)
 def train(
     config: Annotated[
         str,
         typer.Argument(
-            help="a YAML file, or the name of one in configs/; with --resume, also a run's folder"
+            help="a YAML file, or the name of one in configs/; with --resume, also a run's folder",
+            autocompletion=completion.configurations,
         ),
     ],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
@@ -174,7 +205,7 @@ def train(
     ray: Ray = None,
     trust: Trust = False,
 ) -> None:
-    """Train an agent from a configuration.
+    """Train an agent from a configuration; configurations and their keys are listed below.
 
     Example: `sysopt-gym train vm_rescheduling_ppo seed=3`
 
@@ -207,13 +238,22 @@ def train(
 @app.command()
 def compare(
     out: Annotated[Path, typer.Option("--out", help="folder for the report and the rows")],
-    families: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
+    families: Families = None,
     instances: Annotated[
-        list[str] | None, typer.Option(metavar="SET|FILE ...", help="instances to play")
+        list[str] | None,
+        typer.Option(
+            metavar="SET|FILE ...",
+            help="instances to play",
+            autocompletion=completion.instances,
+        ),
     ] = None,
     contenders: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|FOLDER|FILE.py:FUNCTION ...", help=CONTENDER),
+        typer.Option(
+            metavar="NAME|FOLDER|FILE.py:FUNCTION ...",
+            help=CONTENDER,
+            autocompletion=completion.contenders,
+        ),
     ] = None,
     budget: Annotated[float | None, typer.Option(help="wall-clock seconds per plan")] = None,
     settings: Settings = None,
@@ -221,7 +261,10 @@ def compare(
     resume: Annotated[bool, typer.Option("--resume", help="continue where it stopped")] = False,
     workers: Annotated[int, typer.Option(help="parallel processes; above 1, times vary more")] = 1,
     ray: Ray = None,
-    baseline: Annotated[str | None, typer.Option(help="compare the others with this one")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="compare the others with this one", autocompletion=completion.contenders),
+    ] = None,
     nonce: Annotated[
         str | None, typer.Option(help="of an earlier comparison, to meet the same worlds again")
     ] = None,
@@ -229,6 +272,7 @@ def compare(
     memory: Memory = None,
     isolate: Isolate = False,
     trust: Trust = False,
+    json: Json = False,
 ) -> None:
     """Play contenders on instances under one budget and one judge, and write the report.
 
@@ -239,6 +283,7 @@ def compare(
     --baseline mine --out results`
     """
     from .evaluation import comparison
+    from .evaluation.records import compared
     from .evaluation.screens import result_lines
 
     request = comparison.Request(
@@ -246,7 +291,11 @@ def compare(
         workers, ray, nonce, shlex.join(["sysopt-gym", *sys.argv[1:]]), cores=cores,
         memory_gib=memory, isolate=isolate,
     )  # fmt: skip
-    for line in result_lines(comparison.compare(request, out, resume), out):
+    rows = comparison.compare(request, out, resume)
+    if json:
+        print_json(compared(rows, out))
+        return
+    for line in result_lines(rows, out):
         tell(line)
 
 
@@ -296,7 +345,10 @@ def report(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="families and benchmarks (default: all)")
+        list[str] | None,
+        typer.Argument(
+            help="families and benchmarks (default: all)", autocompletion=completion.benchmarks
+        ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
 ) -> None:
@@ -308,14 +360,15 @@ def bench(
     from .evaluation.screens import speeds
 
     found = benchmarks.measure(names or [], lambda line: tell(line, err=True))
-    print_table(speeds(found))
+    for table in speeds(found):
+        print_table(table)
     if json_file is not None:
         benchmarks.write_json(found, json_file)
 
 
 @app.command("warm-up")
 def warm_up(
-    families: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
+    families: Families = None,
     processes: Annotated[
         int | None, typer.Option(help="families at a time; default: one for each core")
     ] = None,
@@ -332,16 +385,20 @@ def warm_up(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(json: Json = False) -> None:
     """Check versions, threads, solver back ends and data, and say how to repair what is wrong.
 
     Example: `sysopt-gym doctor`
     """
     from .evaluation.doctor import examine
+    from .evaluation.records import examined
     from .evaluation.screens import health
 
     findings = examine()
-    print_table(health(findings))
+    if json:
+        print_json(examined(findings))
+    else:
+        print_table(health(findings))
     if any(finding.health == "off" for finding in findings):
         raise typer.Exit(1)
 

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .core.errors import SettingError
-from .options import Family, InstanceArgument, Out, Settings, Trust
-from .words import import_words, print_table, tell
+from .options import Family, InstanceArgument, Json, Out, Settings, Trust
+from .words import import_words, print_json, print_table, screen_width, tell
 
 data_app = typer.Typer(
     no_args_is_help=True, help="Look at instances, import your own files, generate new ones."
@@ -20,17 +21,25 @@ data_app = typer.Typer(
 
 @data_app.command("info")
 def data_info(
-    family: Family, instance: InstanceArgument, settings: Settings = None, trust: Trust = False
+    family: Family,
+    instance: InstanceArgument,
+    settings: Settings = None,
+    trust: Trust = False,
+    json: Json = False,
 ) -> None:
     """Describe an instance, or each instance of a set.
 
     Example: `sysopt-gym data info vm_rescheduling lookalike:test`
     """
     from .evaluation.catalog import load
+    from .evaluation.records import described
     from .evaluation.screens import facts
 
     problem, instances, _ = load(family, instance, settings or [])
-    print_table(facts(problem, instances))
+    if json:
+        print_json(described(problem, instances))
+        return
+    print_table(facts(problem, instances, screen_width()))
 
 
 @data_app.command("import", context_settings={"ignore_unknown_options": True})
@@ -64,7 +73,7 @@ def data_import(
     if out is None:
         out = Path(file.name.partition(".")[0] + (".npz" if len(instances) == 1 else ".zip"))
     save(instances, out)
-    print_table(facts(problem, instances))
+    print_table(facts(problem, instances, screen_width()))
     tell(f"{out}: {len(instances)} instance{'s' * (len(instances) != 1)} of {problem.family}")
 
 
@@ -120,10 +129,22 @@ def data_generate(
 @data_app.command("record")
 def data_record(
     family: Family,
-    contender: Annotated[str, typer.Option("--with", help="whose plans: a solver or agent")],
+    contender: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            help="whose plans: a solver or agent",
+            autocompletion=completion.contenders,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="folder for the episodes")],
     instances: Annotated[
-        list[str] | None, typer.Option(metavar="SET|FILE ...", help="default: those of compare")
+        list[str] | None,
+        typer.Option(
+            metavar="SET|FILE ...",
+            help="default: those of compare",
+            autocompletion=completion.instances,
+        ),
     ] = None,
     budget: Annotated[float | None, typer.Option(help="wall-clock seconds per plan")] = None,
     seeds: Annotated[int, typer.Option(help="runs on each instance")] = 1,

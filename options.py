@@ -7,9 +7,25 @@ from typing import Annotated
 
 import typer
 
-Family = Annotated[str, typer.Argument(help="a family, e.g. vm_rescheduling")]
+from . import completion
+
+Family = Annotated[
+    str,
+    typer.Argument(help="a family, e.g. vm_rescheduling", autocompletion=completion.families),
+]
+Families = Annotated[
+    list[str] | None,
+    typer.Argument(help="default: all", autocompletion=completion.families),
+]
 InstanceArgument = Annotated[
-    str, typer.Argument(help="a set (small:test), one instance of it (small:test/3), or a file")
+    str,
+    typer.Argument(
+        help="a set (small:test), one instance of it (small:test/3), or a file",
+        autocompletion=completion.instances,
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="print one JSON document; see docs/command_line.md")
 ]
 CONTENDER = (
     "a solver or agent; a policy's folder, runs/try/policy or PLAYER@FOLDER; your own function, "
@@ -17,7 +33,12 @@ CONTENDER = (
 )
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE ...", help="settings of the instance, e.g. mnl=25"),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE ...",
+        help="settings of the instance, e.g. mnl=25",
+        autocompletion=completion.settings,
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="where to write")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -148,6 +149,24 @@ def print_table(table: Any) -> None:
     from rich.console import Console
 
     Console().print(table)
+
+
+def screen_width() -> int:
+    """Return the columns of the screen; 80 where there is none."""
+    from rich.console import Console
+
+    return Console().width
+
+
+def print_json(record: Any) -> None:
+    """Print a record as one JSON document, the only thing on the standard output.
+
+    Args:
+        record: of texts, numbers, lists and mappings.
+    """
+    from .core.results import plain
+
+    typer.echo(json.dumps(plain(record), indent=1))
 
 
 def import_words(words: list[str]) -> tuple[str | None, Path, list[str]]:

@@ -46,6 +46,7 @@ class Entry:
             if it takes none.
         digest: hash of the policy, or of the file at `place`, when the user named it; another one
             is refused when the contender is loaded.
+        about: one line on what it is, for lists; "" for the first line of its docstring.
     """
 
     place: str
@@ -54,6 +55,7 @@ class Entry:
     policy: str = ""
     takes: str = ""
     digest: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

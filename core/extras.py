@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires
 
 from .errors import MissingDependencyError
@@ -35,7 +36,17 @@ def remedy(package: str, room: str = "") -> str:
         package: as it is imported.
         room: extra to name if it brings the package; else the smallest one that does.
     """
-    name = INSTALLED_AS.get(package, package.replace("_", "-"))
+    return remedy_for([package], room)
+
+
+def remedy_for(packages: Sequence[str], room: str = "") -> str:
+    """Return the command that installs packages: by the smallest extra that brings them all.
+
+    Args:
+        packages: as they are imported.
+        room: extra to name if it brings them all.
+    """
+    names = [INSTALLED_AS.get(package, package.replace("_", "-")) for package in packages]
     extras: defaultdict[str, set[str]] = defaultdict(set)
     try:
         lines = requires(PROJECT) or []
@@ -44,8 +55,9 @@ def remedy(package: str, room: str = "") -> str:
     for line in lines:
         if listed := LISTED.match(line):
             extras[listed[2]].add(listed[1].lower())
-    having = [extra for extra, names in extras.items() if name.lower() in names]
+    wanted = {name.lower() for name in names}
+    having = [extra for extra, brought in extras.items() if wanted <= brought]
     if not having:
-        return f"pip install {name}"
+        return f"pip install {' '.join(names)}"
     extra = room if room in having else min(having, key=lambda one: len(extras[one]))
     return f"pip install '{PROJECT}[{extra}]'"

@@ -247,7 +247,13 @@ def register_family(name: str, family: Family) -> None:
 
 
 def register(
-    role: Role, family: str, name: str, place: str, form: Form = "planner", takes: str = ""
+    role: Role,
+    family: str,
+    name: str,
+    place: str,
+    form: Form = "planner",
+    takes: str = "",
+    about: str = "",
 ) -> None:
     """Add a contender of another package, for this process and its workers.
 
@@ -258,6 +264,7 @@ def register(
         place: "package.module:attribute"; imported when the contender is used.
         form: "planner" or "player"; see Contender.
         takes: class of the networks whose policies it can be given; see Entry.
+        about: one line on what it is; see Entry.
 
     Raises:
         UnknownNameError: an unknown role, form or family.
@@ -268,7 +275,7 @@ def register(
     contenders = tables().contenders
     check_name(family, contenders, "family")
     check_place(place)
-    entry = Entry(place, form, role, takes=takes)
+    entry = Entry(place, form, role, takes=takes, about=about)
     there = contenders[family].setdefault(name, entry)
     if there != entry:
         raise RegistryError(
@@ -381,7 +388,7 @@ def _add_tables(family: str, module: Any) -> None:
             f"{module!r} holds no table {', '.join(TABLES.values())}, FORMATS, PICTURES"
         )
     for name, entry in entries:
-        register(entry.role, family, name, entry.place, entry.form, entry.takes)
+        register(entry.role, family, name, entry.place, entry.form, entry.takes, entry.about)
     for suffix, place in formats.items():
         register_format(family, suffix, resolve_name(place, package))
     for place in pictures:

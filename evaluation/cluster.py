@@ -6,7 +6,7 @@ import contextlib
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..core.results import Row
 from . import conditions, node
 from .cells import Cell
 from .schedule import TRIES, Contender, Schedule, contender_of
-from .seat import Terms
+from .seat import Advance, Terms
 from .shipment import shipment
 
 LOOK_S = 5.0  # seconds between two looks at which nodes there are
@@ -45,7 +45,7 @@ class _Seat:
 
 
 def run(
-    address: str, cells: Sequence[Cell], terms: Terms, advance: Callable[[Cell, bool], None]
+    address: str, cells: Sequence[Cell], terms: Terms, advance: Advance
 ) -> Iterator[tuple[Cell, Row]]:
     """Play cells on a cluster, as many on a node at a time as it has cores for.
 
@@ -95,9 +95,7 @@ def _connected(address: str) -> Iterator[None]:
 class _Cluster:
     """The seats on all nodes, and what is played there."""
 
-    def __init__(
-        self, cells: Sequence[Cell], terms: Terms, advance: Callable[[Cell, bool], None]
-    ) -> None:
+    def __init__(self, cells: Sequence[Cell], terms: Terms, advance: Advance) -> None:
         import ray
 
         self._ray, self._terms, self._advance = ray, terms, advance
@@ -195,7 +193,7 @@ class _Cluster:
             if cell is None:
                 continue
             self._idle.remove(seat)
-            self._advance(cell, False)
+            self._advance(cell, "plays")
             seat.cell, seat.started = cell, contender_of(cell)
             key = cell.entry.instance_hash
             if key not in self._sent:

@@ -215,6 +215,11 @@ class Worker:
             self._failed_start = stopped.trouble
         self.setup_s = time.perf_counter() - began
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds that its process and all that it started have taken so far."""
+        tree = self._tree  # another thread may end it
+        return 0.0 if tree is None else sum(tree.cpu_seconds().values())
+
     def play(self, instance: Any, seed: int, world_seed: int) -> Outcome | Trouble:
         """Run the contender on its view of an instance; an oracle's is the whole instance.
 

@@ -7,15 +7,18 @@ seats of this machine or of a Ray cluster.
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Queue
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -34,7 +37,7 @@ from .cells import Cell, Entry, Folder, check_contenders, check_resume
 from .isolation import closed_memory
 from .judge import world_seed
 from .schedule import Schedule, contender_of
-from .seat import Seat, Terms
+from .seat import Advance, Moment, Seat, Terms
 from .seat_process import SeatLost, SeatProcess
 
 LONGEST_SHOWN = 60  # characters beside the progress bar
@@ -151,7 +154,7 @@ def play(
         with closed, _progress(open_cells, quiet) as advance:
             for cell, row in _run(plan, open_cells, advance):
                 folder.keep(cell, row)
-                advance(cell, True)
+                advance(cell, "ended")
     finally:
         folder.open_up(plan.entries)
     return list(folder.rows().values())
@@ -174,9 +177,6 @@ def _choose_nonce(plan: Plan, folder: Folder, begun: bool) -> str:
     return was
 
 
-Advance = Callable[[Cell, bool], None]
-
-
 def _run(plan: Plan, cells: list[Cell], advance: Advance) -> Iterator[tuple[Cell, Row]]:
     if plan.ray:
         return cluster.run(plan.ray, cells, plan.terms, advance)
@@ -190,7 +190,9 @@ def _run_in_turn(plan: Plan, cells: list[Cell], advance: Advance) -> Iterator[tu
     seat = Seat(plan.terms)
     try:
         for cell in cells:
-            advance(cell, False)
+            advance(cell, "starts")
+            seat.start(cell, partial(advance, cell, "compiles"))
+            advance(cell, "plays")
             yield cell, seat.play(cell)
     finally:
         seat.close()
@@ -208,7 +210,7 @@ def _run_side_by_side(
         started = None
         try:
             while (cell := schedule.take(started)) is not None:
-                advance(cell, False)
+                advance(cell, "plays")
                 try:
                     row: Row | None = schedule.played(cell, seat.play(cell))
                     started = contender_of(cell)
@@ -243,7 +245,8 @@ def _run_side_by_side(
 def _progress(cells: Sequence[Cell], quiet: bool) -> Iterator[Advance]:
     """Show a progress bar over the cells, with contender, instance and the time left.
 
-    Where the output is no terminal, a line follows the last cell of each contender instead.
+    It is on the standard error. Where that is no terminal, a line follows the last cell of each
+    contender instead. A contender that takes long to start is said to be compiled.
 
     Args:
         cells: those to be played.
@@ -260,22 +263,37 @@ def _progress(cells: Sequence[Cell], quiet: bool) -> Iterator[Advance]:
     waiting = Counter(contender_of(cell) for cell in cells)
     begun: set[tuple[str, str]] = set()
     began, ended_cells = time.perf_counter(), 0
-    with Progress(*columns, disable=quiet) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet) as bar:
         task = bar.add_task("starting", total=len(cells))
 
-        def advance(cell: Cell, ended: bool) -> None:
+        def show(text: str) -> None:
+            bar.update(task, description=shortened(printable(text), LONGEST_SHOWN))
+
+        def tell(line: str) -> None:
+            if not (quiet or console.is_terminal):
+                print(printable(line), file=sys.stderr, flush=True)
+
+        def advance(cell: Cell, moment: Moment) -> None:
             nonlocal ended_cells
             who = contender_of(cell)
-            text = f"{cell.contender} on {cell.entry.instance.name}"
-            if not ended and who not in begun:
+            if moment == "starts":
+                if who not in begun:
+                    begun.add(who)
+                    show(f"starting {cell.contender}")
+            elif moment == "compiles":
+                show(f"compiling {cell.contender}, first time only")
+                tell(f"{' '.join(who)}: compiling {cell.contender}, first time only")
+            elif moment == "plays":
+                first = " (first compiled, if never before)" if who not in begun else ""
                 begun.add(who)
-                text += " (first compiled, if never before)"
-            description = shortened(printable(text), LONGEST_SHOWN)
-            bar.update(task, description=description, advance=1 if ended else 0)
-            waiting[who] -= ended
-            ended_cells += ended
-            if ended and not waiting[who] and not (quiet or bar.console.is_terminal):
-                line = f"{' '.join(who)}: done, {ended_cells} of {len(cells)} runs after "
-                print(printable(f"{line}{time.perf_counter() - began:.0f} s"), flush=True)
+                show(f"{cell.contender} on {cell.entry.instance.name}{first}")
+            else:
+                bar.update(task, advance=1)
+                waiting[who] -= 1
+                ended_cells += 1
+                if not waiting[who]:
+                    line = f"{' '.join(who)}: done, {ended_cells} of {len(cells)} runs after "
+                    tell(f"{line}{time.perf_counter() - began:.0f} s")
 
         yield advance

@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.console import OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from ..core.contracts import Role, Throughput
-from ..core.printable import printable
+from ..core.contracts import Throughput
+from ..core.printable import printable, shortened
 from ..core.problem import Problem
-from ..core.registry import contender_names, family_names, load_problem
 from .doctor import Finding
 from .headline import number, percent, seconds
+from .listings import Record
 from .recording import Episode
+from .records import compared
 from .replay import Replayed
-from .report import HTML, MARKDOWN
-from .single import Solved
-from .table import PARQUET, SUMMARY, Scored
+from .table import Scored
 
+MOST_SHOWN = 8  # instances with a column each
+LONGEST_NAME = 40
 COLORS = {"ok": "green", "note": "yellow", "off": "red"}
 
 
-def listing(what: str | None) -> list[Table]:
-    """Return tables of families, instance sets, solvers and agents.
+def listing(found: Mapping[str, Sequence[Record]]) -> list[Table]:
+    """Return tables of what `listings.listed` found: families in one, all else by family.
 
     Args:
-        what: "families", "instances", "solvers" or "agents"; None for all of them.
+        found: kind -> records.
     """
-    makers = {
-        "families": _families,
-        "instances": _instances,
-        "solvers": _solvers,
-        "agents": _agents,
-    }
-    return [make() for name, make in makers.items() if what in (None, name)]
+    tables = []
+    for kind, records in found.items():
+        if kind == "families":
+            tables.append(_families(records))
+            continue
+        families = dict.fromkeys(record["family"] for record in records)
+        for family in families:
+            own = [record for record in records if record["family"] == family]
+            tables.append(_MAKERS[kind](family, own))
+    return tables
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, *columns: str, names: Sequence[str] = ()) -> Table:
+    """Return a table.
+
+    Args:
+        title: its title.
+        columns: their headings.
+        names: those of the columns whose cells never break over two lines.
+    """
     table = Table(
         title=_text(title), title_justify="left", title_style="bold", box=None, pad_edge=False
     )
     for column in columns:
-        table.add_column(_text(column, "bold cyan"), overflow="fold")
+        whole = column in names
+        overflow: OverflowMethod = "ellipsis" if whole else "fold"
+        table.add_column(_text(column, "bold cyan"), no_wrap=whole, overflow=overflow)
     return table
 
 
@@ -57,80 +73,108 @@ def _add(table: Table, *cells: str) -> None:
     table.add_row(*map(_text, cells))
 
 
-def _families() -> Table:
-    table = _table("Families", "family", "environment", "what it is")
-    for family in family_names():
-        problem = load_problem(family)
-        _add(table, family, f"{problem.env_id} (version {problem.env_version})", problem.title)
+def plain_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], names: Sequence[str]
+) -> Table:
+    """Return a table of texts.
+
+    Args:
+        title: its title.
+        columns: their headings.
+        rows: texts, one a column.
+        names: those of the columns whose cells never break over two lines.
+    """
+    table = _table(title, *columns, names=names)
+    for row in rows:
+        _add(table, *row)
     return table
 
 
-def _instances() -> Table:
-    table = _table("Instance sets", "family", "set", "what it holds")
-    for family in family_names():
-        for name, line in load_problem(family).sets.items():
-            _add(table, family, name, line)
+def _families(records: Sequence[Record]) -> Table:
+    columns = "family", "environment", "version", "what it is"
+    fields = "family", "environment", "version", "about"
+    rows = ([one[field] for field in fields] for one in records)
+    return plain_table("Families", columns, rows, columns[:3])
+
+
+def _sets(family: str, records: Sequence[Record]) -> Table:
+    rows = ([one["set"], one["about"]] for one in records)
+    return plain_table(f"Instance sets of {family}", ["set", "what it holds"], rows, ["set"])
+
+
+def _contenders(family: str, records: Sequence[Record], kind: str) -> Table:
+    missing = sum(not one["installed"] for one in records)
+    here = f"{missing} not installed" if missing else "all installed"
+    column, played = kind.removesuffix("s"), "by default"
+    title = f"{kind.capitalize()} of {family} ({here})"
+    table = _table(title, column, played, "what it is", names=[column, played])
+    for one in records:
+        about = _text(one["about"] + (" An oracle." if one["role"] == "oracle" else ""))
+        if not one["installed"]:
+            about.append(printable(f" Not installed: {one['remedy']}"), "yellow")
+        mark = "baseline" if one["baseline"] else "yes" if one["played_by_default"] else ""
+        table.add_row(_text(one["name"]), _text(mark), about)
     return table
 
 
-def _solvers() -> Table:
-    table = _table("Solvers", "family", "solver", "played by default")
-    return _contenders(table, ("solver", "oracle"))
+def _settings(family: str, records: Sequence[Record], what: str) -> Table:
+    rows = ([one["name"], one["default"], one["about"]] for one in records)
+    columns = "name", "default", "what it means"
+    return plain_table(f"{what} of {family}", columns, rows, ["name"])
 
 
-def _agents() -> Table:
-    table = _table("Agents", "family", "agent", "played by default")
-    return _contenders(table, ("agent",))
+_MAKERS: Mapping[str, Callable[[str, Sequence[Record]], Table]] = {
+    "instances": _sets,
+    "solvers": partial(_contenders, kind="solvers"),
+    "agents": partial(_contenders, kind="agents"),
+    "settings": partial(_settings, what="Settings (--set of compare, solve and data)"),
+    "generators": partial(_settings, what="Parameters (--set of data generate)"),
+}
 
 
-def _contenders(table: Table, roles: Sequence[Role]) -> Table:
-    for family in family_names():
-        defaults = load_problem(family).defaults
-        played = {*defaults.contenders, *defaults.always, defaults.baseline}
-        for role in roles:
-            for name in contender_names(family, role):
-                mark = "yes" if name in played else ""
-                _add(table, family, name, "baseline" if name == defaults.baseline else mark)
-    return table
-
-
-def facts(problem: Problem[Any], instances: Sequence[Any]) -> Table:
-    """Return a table of facts about instances, one row per fact.
+def facts(problem: Problem[Any], instances: Sequence[Any], width: int = 80) -> Table:
+    """Return a table of facts about instances, one row per fact and one column per instance.
 
     Args:
         problem: the family.
-        instances: the first eight have a column each.
+        instances: those that fit have a column each, the first always.
+        width: columns of the screen.
     """
-    shown = list(instances[:8])
-    described = [{"hash": instance.content_hash} | problem.describe(instance) for instance in shown]
-    more = f", the first {len(shown)} of {len(instances)}" if len(instances) > len(shown) else ""
-    names = (instance.name for instance in shown)
-    table = _table(f"{problem.family}{more}", "", *names)
-    for fact in dict.fromkeys(key for facts in described for key in facts):
-        _add(table, fact, *(str(facts.get(fact, "")) for facts in described))
+    shown = list(instances[:MOST_SHOWN])
+    described = [{"hash": one.content_hash} | problem.describe(one) for one in shown]
+    names = [shortened(printable(one.name), LONGEST_NAME) for one in shown]
+    labels = dict.fromkeys(key for found in described for key in found)
+    taken, count = max(map(len, labels), default=0), 0
+    for found, name in zip(described, names, strict=True):
+        taken += 2 + max(len(name), *(len(printable(str(value))) for value in found.values()))
+        if count and taken > width:
+            break
+        count += 1
+    more = f", the first {count} of {len(instances)}" if len(instances) > count else ""
+    table = _table(f"{problem.family}{more}", "", *names[:count], names=names)
+    for fact in labels:
+        _add(table, fact, *(str(found.get(fact, "")) for found in described[:count]))
     return table
 
 
-def solved_lines(problem: Problem[Any], instance: Any, solved: Solved) -> list[str]:
+def solved_lines(record: Record) -> list[str]:
     """Return lines on a judged answer: objective, feasibility, seconds and bound.
 
     Args:
-        problem: the family.
-        instance: the instance with its settings applied.
-        solved: the answer.
+        record: what `records.solved` made of it.
     """
-    objective, file, found = problem.objective(instance), solved.file, solved.answer.found
-    unit = f" {objective.unit}" if objective.unit else ""
-    late = ", late" if solved.answer.late else ""
-    lines = [
-        f"objective: {number(found.objective)}{unit} ({objective.name}, {objective.direction})",
-        f"feasible: {'yes' if found.feasible else 'no'}",
-        f"seconds: {file.wall_s:.3f} wall{late}, {solved.cpu_s:.3f} CPU, {solved.setup_s:.2f} "
-        "setup",
-        f"bound: {number(file.bound) if file.bound is not None else 'none proven'}"
-        + (" (proven optimal)" if file.status == "optimal" else ""),
+    unit = f" {record['unit']}" if record["unit"] else ""
+    late = ", late" if record["late"] else ""
+    bound = "none proven" if record["bound"] is None else number(record["bound"])
+    objective = math.nan if record["objective"] is None else record["objective"]
+    return [
+        f"objective: {number(objective)}{unit} ({record['objective_name']}, {record['direction']})",
+        f"feasible: {'yes' if record['feasible'] else 'no'}",
+        f"seconds: {record['wall_s']:.3f} wall{late}, {record['cpu_s']:.3f} CPU, "
+        f"{record['setup_s']:.2f} setup",
+        f"bound: {bound}" + (" (proven optimal)" if record["status"] == "optimal" else ""),
+        *(f"violation: {text}" for text in record["violations"]),
     ]
-    return [*lines, *(f"violation: {text}" for text in found.violations)]
 
 
 def recorded_lines(episodes: Sequence[Episode], written: str) -> list[str]:
@@ -157,31 +201,21 @@ def result_lines(rows: Sequence[Scored], out: Path) -> list[str]:
         rows: the comparison's rows.
         out: the comparison's folder.
     """
-    failed = sum(row.failed for row in rows)
-    lines = [f"{len(rows)} rows, {failed} of them failed"] if failed else [f"{len(rows)} rows"]
-    best: dict[tuple[str, str], list[Scored]] = {}
-    for row in rows:
-        best.setdefault((row.family, row.contender), []).append(row)
-    ranked: list[tuple[str, bool, float, str, float | None]] = []
-    for (family, contender), runs in best.items():
-        gaps = [row.gap_to_best for row in runs if row.gap_to_best is not None]
-        if gaps:
-            walls = sorted(row.wall_s for row in runs if row.wall_s is not None)
-            middle = walls[len(walls) // 2] if walls else None
-            oracle = runs[0].role == "oracle"
-            ranked.append((family, oracle, sum(gaps) / len(gaps), contender, middle))
-    widest = max((len(contender) for _, _, _, contender, _ in ranked), default=0)
+    found = compared(rows, out)
+    failed = f", {found['failed']} of them failed" if found["failed"] else ""
+    ranked = [one for one in found["contenders"] if one["gap_to_best"] is not None]
+    widest = max((len(one["contender"]) for one in ranked), default=0)
     best_first = [
-        f"  {family}  {contender:<{widest}} gap to best {percent(gap):>9}  "
-        f"{seconds(wall):>8} a plan"
-        f"{'  (oracle, out of competition)' if oracle else ''}"
-        for family, oracle, gap, contender, wall in sorted(ranked, key=lambda item: item[:3])
+        f"  {one['family']}  {one['contender']:<{widest}} gap to best "
+        f"{percent(one['gap_to_best']):>9}  {seconds(one['wall_s']):>8} a plan"
+        f"{'  (oracle, out of competition)' if one['role'] == 'oracle' else ''}"
+        for one in ranked
     ]
     return [
-        *lines,
+        f"{found['rows']} rows{failed}",
         *best_first,
-        f"report: {out / HTML}, {out / MARKDOWN}",
-        f"rows: {out / PARQUET}, {out / SUMMARY}",
+        f"report: {found['report']}, {found['markdown']}",
+        f"rows: {found['table']}, {found['summary']}",
     ]
 
 
@@ -199,26 +233,26 @@ def replay_lines(found: Sequence[Replayed]) -> list[str]:
     return [f"replay: all {len(found)} rows agree"]
 
 
-def speeds(found: dict[str, list[Throughput]]) -> Table:
-    """Return a table of speeds with their ratios to the references.
+def speeds(found: dict[str, list[Throughput]]) -> list[Table]:
+    """Return tables of speeds with their ratios to the references, one for each name.
 
     Args:
         found: name of each family or benchmark -> its speeds.
     """
-    table = _table("Throughput", "family", "what", "speed", "reference", "its speed", "ratio", "±")
+    tables = []
     for family, measured in found.items():
+        columns = "what", "speed", "ratio", "reference"
+        table = _table(f"Throughput of {family}", *columns, names=["speed", "ratio"])
         for speed in measured:
             _add(
                 table,
-                family,
                 speed.name,
-                f"{_figure(speed.per_second)} {speed.unit}",
-                speed.reference,
-                _figure(speed.reference_per_second),
+                f"{_figure(speed.per_second)} {speed.unit} ± {percent(speed.spread)}",
                 f"{speed.ratio:,.1f}x",
-                percent(speed.spread),
+                f"{speed.reference}: {_figure(speed.reference_per_second)}",
             )
-    return table
+        tables.append(table)
+    return tables
 
 
 def _figure(number: float) -> str:
@@ -227,8 +261,9 @@ def _figure(number: float) -> str:
 
 def health(findings: Sequence[Finding]) -> Table:
     """Return a table of the doctor's findings, with remedies."""
-    table = _table("Doctor", "", "what", "found", "remedy")
+    table = _table("Doctor", "", "what", "found", "remedy", names=["", "what"])
     for finding in findings:
         mark = _text(finding.health, COLORS[finding.health])
-        table.add_row(mark, *map(_text, (finding.what, finding.text, finding.remedy)))
+        what = shortened(printable(finding.what), LONGEST_NAME)
+        table.add_row(mark, *map(_text, (what, finding.text, finding.remedy)))
     return table

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +21,13 @@ from .cells import Cell
 from .conditions import cpu_model, package_versions
 from .judge import anytime_curve, judged, null_objective
 from .process import Limits, Outcome, Trouble, Worker
+
+LOOK_S = 0.5  # between two looks at a contender that starts
+SLOW_START_CPU_S = 8.0  # after which it is being compiled: importing torch takes half of that
+
+# What becomes of a cell: its contender starts, and compiles perhaps; it plays; it has ended.
+Moment = Literal["starts", "compiles", "plays", "ended"]
+Advance = Callable[[Cell, Moment], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +68,41 @@ class Seat:
         self._terms = terms
         self._worker: Worker | None = None
 
+    def start(self, cell: Cell, compiles: Callable[[], None]) -> None:
+        """Start the cell's contender and warm it up, unless it is the one that plays here.
+
+        Args:
+            cell: the cell.
+            compiles: called once, by another thread, if it takes so many CPU seconds that it must
+                be compiling.
+        """
+        worker, started = self._worker_of(cell), threading.Event()
+
+        def watch() -> None:
+            while not started.wait(LOOK_S):
+                if worker.cpu_seconds() > SLOW_START_CPU_S:
+                    compiles()
+                    return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            worker.start()
+        finally:
+            started.set()
+            watcher.join()
+
     def play(self, cell: Cell) -> Row:
         """Play a cell and judge the result."""
+        there = self._worker_of(cell)
+        outcome = there.play(cell.entry.instance, cell.seed, cell.world_seed)
+        row = replace(blank_row(cell, self._terms), setup_s=there.setup_s)
+        if isinstance(outcome, Trouble):
+            return replace(row, status=outcome.status, error=outcome.error)
+        return _with_plan(row, cell, outcome, there.budget)
+
+    def _worker_of(self, cell: Cell) -> Worker:
+        """Return the process of the cell's contender, in place of another contender's."""
         family, contender = cell.entry.family, cell.contender
         there = self._worker
         if there is None or (there.family, there.contender) != (family, contender):
@@ -68,11 +110,7 @@ class Seat:
             terms = self._terms
             there = Worker(family, contender, terms.budgets[family], terms.limits, terms.hidden)
             self._worker = there
-        outcome = there.play(cell.entry.instance, cell.seed, cell.world_seed)
-        row = replace(blank_row(cell, self._terms), setup_s=there.setup_s)
-        if isinstance(outcome, Trouble):
-            return replace(row, status=outcome.status, error=outcome.error)
-        return _with_plan(row, cell, outcome, there.budget)
+        return there
 
     def close(self) -> None:
         """End the contender's process."""

@@ -157,9 +157,20 @@ def test_where_no_terminal_shows_a_bar_each_contender_that_is_done_has_a_line(
 ) -> None:
     plan = Plan(entries(), {"toy": ["best", "greedy"]}, {"toy": BUDGET}, range(1))
     play(plan, Folder(tmp_path))
-    lines = capsys.readouterr().out.splitlines()
-    told = [line.split(" after ")[0] for line in lines if "done" in line]
+    said = capsys.readouterr()
+    told = [line.split(" after ")[0] for line in said.err.splitlines() if "done" in line]
     assert told == ["toy best: done, 3 of 6 runs", "toy greedy: done, 6 of 6 runs"]
+    assert said.out == "" and "compiling" not in said.err
+
+
+def test_a_contender_that_takes_long_to_start_is_said_to_be_compiled_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sysopt_gym.evaluation.seat.SLOW_START_CPU_S", 0.0)
+    monkeypatch.setattr("sysopt_gym.evaluation.seat.LOOK_S", 0.01)
+    play(Plan(entries(), {"toy": ["best"]}, {"toy": BUDGET}, range(1)), Folder(tmp_path))
+    said = capsys.readouterr().err
+    assert said.count("compiling best, first time only") == 1
 
 
 def test_warming_up_names_each_contender_and_goes_on_after_one_that_cannot_start(

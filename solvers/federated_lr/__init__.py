@@ -43,9 +43,49 @@ _PLAYERS = {
     "prodigy_dual_averaging": ".fixed:prodigy_dual_averaging",
     "schedule_free": ".fixed:schedule_free",
 }
+# What the docstring of a class that several share does not say.
+_ABOUT = {
+    "fedavg": "FedAvg: averaging at the initial rates.",
+    "fedhyper_g": "FedHyper-G: the server's rate by hypergradient.",
+    "fedhyper_sl": "FedHyper-SL: the clients' rate by hypergradient, the same for all.",
+    "fedhyper_cl": "FedHyper-CL: each client's own rate by hypergradient, step by step.",
+    "fedhyper_full": "FedHyper-G and FedHyper-CL together.",
+    "fedavgm": "FedAvgM: server momentum of 0.9.",
+    "fedadagrad": "FedAdagrad: Adagrad on the server.",
+    "fedadam": "FedAdam: Adam on the server.",
+    "fedyogi": "FedYogi: Yogi on the server.",
+    "fedadam_flower": "FedAdam as Flower plays it by default.",
+    "fedyogi_flower": "FedYogi as Flower plays it by default.",
+    "hypergradient": "Clients step at rates by hypergradient, additively.",
+    "hypergradient_multiplicative": "Clients step at rates by hypergradient, as factors.",
+    "dog": "Clients step by DoG, distance over gradients.",
+    "d_adaptation": "Clients step by D-Adaptation.",
+    "d_adaptation_half": "D-Adaptation without the factor of 2 in its estimated distance.",
+    "prodigy": "Clients step by Prodigy.",
+    "prodigy_dual_averaging": "Clients step by Prodigy in its form of dual averaging.",
+    "schedule_free": "Clients step by schedule-free SGD.",
+    "refinement": "Refined linear decay: a schedule from the run's own gradient norms.",
+    **{
+        f"{rule}_{rates}": f"{name} at the {what} that did best over the training federations."
+        for rule, name in (("fedavg", "FedAvg"), ("fedavgm", "FedAvgM"), ("fedadam", "FedAdam"))
+        for rates, what in (("constant", "constant rates"), ("decay", "decaying rates"))
+    },
+    **{name: (made.__doc__ or "").partition("\n")[0] for name, made in SCHEDULES.items()},
+}
+
+
+def _about(name: str) -> str:
+    """Return a line on a controller; "" where its own docstring has it."""
+    plain = name.removesuffix("_server")
+    if plain in _ABOUT:
+        return _ABOUT[plain][:-1] + ("; of the server's rate." if plain != name else ".")
+    scaled = _ABOUT.get(name.removesuffix("_cosine"), "")
+    return f"{scaled[:-1]}; in its scale-free form." if scaled else ""
+
+
 SOLVERS = {
     "curve_optimum": Entry(".curve_optimum:solve"),
-    **{name: Entry(place, "player") for name, place in _PLAYERS.items()},
+    **{name: Entry(place, "player", about=_about(name)) for name, place in _PLAYERS.items()},
 }
 # Yardsticks that know what only the judge knows.
 ORACLES = {

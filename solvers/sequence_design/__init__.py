@@ -33,12 +33,38 @@ SOLVERS = {
     "ucb": Entry(".acquisition:solve_ucb"),
     "ei": Entry(".acquisition:solve_ei"),
     # Players: they plan anew before each batch, with what was measured until then.
-    "random_rounds": Entry(".random_search:in_rounds", "player"),
-    "ga_rounds": Entry(".ga:in_rounds", "player"),
-    "ga_weighted_rounds": Entry(".ga:in_rounds_weighted", "player"),
-    "adalead_rounds": Entry(".adalead:in_rounds", "player"),
-    "cma_es_rounds": Entry(".cma_es:in_rounds", "player"),
-    "reinforce_rounds": Entry(".reinforce:in_rounds", "player"),
-    "ucb_rounds": Entry(".acquisition:ucb_in_rounds", "player"),
-    "ei_rounds": Entry(".acquisition:ei_in_rounds", "player"),
+    "random_rounds": Entry(
+        ".random_search:in_rounds", "player", about="Random feasible sequences before each batch."
+    ),
+    "ga_rounds": Entry(
+        ".ga:in_rounds",
+        "player",
+        about="The genetic algorithm of `ga`, on a proxy trained anew before each batch.",
+    ),
+    "ga_weighted_rounds": Entry(
+        ".ga:in_rounds_weighted",
+        "player",
+        about="`ga_rounds` with weighted retraining of the proxy.",
+    ),
+    "adalead_rounds": Entry(
+        ".adalead:in_rounds", "player", about="AdaLead on a proxy trained anew before each batch."
+    ),
+    "cma_es_rounds": Entry(
+        ".cma_es:in_rounds", "player", about="CMA-ES on a proxy trained anew before each batch."
+    ),
+    "reinforce_rounds": Entry(
+        ".reinforce:in_rounds",
+        "player",
+        about="REINFORCE on a proxy trained anew before each batch.",
+    ),
+    "ucb_rounds": Entry(
+        ".acquisition:ucb_in_rounds",
+        "player",
+        about="Upper confidence bounds of a proxy trained anew before each batch.",
+    ),
+    "ei_rounds": Entry(
+        ".acquisition:ei_in_rounds",
+        "player",
+        about="Expected improvement by a proxy trained anew before each batch.",
+    ),
 }

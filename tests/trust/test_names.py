@@ -33,6 +33,7 @@ from sysopt_gym.core.printable import labels, printable
 from sysopt_gym.core.solution import Solution
 from sysopt_gym.evaluation.cells import Entry, Folder
 from sysopt_gym.evaluation.doctor import Finding
+from sysopt_gym.evaluation.listings import listed
 from sysopt_gym.evaluation.plots import load_pyplot
 from sysopt_gym.evaluation.prose import (
     html_sentence,
@@ -191,7 +192,7 @@ def test_remedies_keep_their_extras_at_forty_columns() -> None:
 def test_lists_of_families_and_contenders_print_names_of_other_packages(toy: None) -> None:
     registry.register("solver", "toy", "mine[/x]", "toy_family:greedy")
     console = Console(width=120, file=io.StringIO())
-    for table in listing("solvers"):
+    for table in listing(listed("solvers")):
         console.print(table)
     assert "mine[/x]" in console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -206,8 +207,8 @@ def test_a_bar_of_progress_shows_any_name(capsys: pytest.CaptureFixture[str]) ->
     ]
     with _progress(cells, quiet=False) as advance:
         for cell in cells:
-            advance(cell, False)
-            advance(cell, True)
+            advance(cell, "plays")
+            advance(cell, "ended")
     assert not VOID.search(re.sub(r"\x1b\[[\d;?]*[A-Za-z]|[\r\n]", "", capsys.readouterr().out))
 
 
