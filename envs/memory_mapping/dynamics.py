@@ -62,7 +62,7 @@ __all__ = [  # callers find all of the game's names here
     "make_state", "make_static", "play", "reset", "restore_state", "step",
 ]  # fmt: skip
 
-ANY = -1  # no action is wanted before the others
+ANY = -1  # no action is taken, or none is wanted before the others
 
 
 def make_state(static: Static) -> State:
@@ -100,7 +100,7 @@ def reset(static: Static, state: State) -> None:
     state.actions[:] = -1
     state.moves[:] = -1
     _restart(static, state)
-    _look(static, state, ANY)
+    step(static, state, np.int64(ANY))  # of no type of its own, for which step were compiled again
 
 
 @njit(cache=True)
@@ -152,40 +152,15 @@ def _finish(static: Static, state: State) -> None:
 
 
 @njit(cache=True)
-def _rewind(static: Static, state: State) -> None:
-    """Goes back to the fast write that nothing can be done about now, or to what decided on it,
-    forces Drop there, and takes the decisions since again: as before where that is legal, else
-    Drop, NoCopy or Copy.
+def _culprit(static: Static, state: State) -> int:
+    """The decision to blame for the dead end at POSITION: the fast write that nothing can be done
+    about now, or the first use in a loop that decided on it.
     """
-    static, state = borrow(static), borrow(state)
-    reached = state.scalars[POSITION]
-    taken = state.actions[:reached].copy()
-    while True:
-        buffer = static.dec_buffer[state.scalars[POSITION]]
-        culprit = state.dirty[buffer]
-        first, end = static.dec_ring[culprit], static.dec_ring[culprit + 1]
-        ring = carrying(static.rings, first, end, state.birth[buffer])
-        if ring != NONE:  # its loop's first use decided that the writes in the loop are fast
-            culprit = static.rings[ring, ENTRY]
-        state.forced[culprit] = 1
-        state.scalars[REWINDS] += 1
-        _restart(static, state)
-        while True:
-            d = state.scalars[POSITION]
-            if d >= culprit:  # what is noted of those before stands
-                _look(static, state, taken[d] if d < reached else ANY)
-                if d == reached or not state.mask.any():
-                    break
-                action = taken[d]
-                if not state.mask[action]:
-                    action = DROP
-                    while not state.mask[action]:
-                        action -= 1
-                _note(state, action)
-            _carry_out(static, state)
-        state.scalars[REDONE] += state.scalars[POSITION]
-        if state.mask.any():
-            return
+    culprit = state.dirty[static.dec_buffer[state.scalars[POSITION]]]
+    first, end = static.dec_ring[culprit], static.dec_ring[culprit + 1]
+    birth = state.birth[static.dec_buffer[state.scalars[POSITION]]]
+    ring = carrying(static.rings, first, end, birth)
+    return int(static.rings[ring, ENTRY] if ring != NONE else culprit)
 
 
 @njit(cache=True)
@@ -193,21 +168,50 @@ def step(static: Static, state: State, action: int) -> int:
     """Takes a legal action at POSITION; returns the time saved by it, ps (negative after a rewind).
 
     The time saved over a whole episode is all_slow - TIME at its end. At a dead end, policy
-    terminate sets OUTCOME to DEAD; backup rewinds, and the game goes on where it was.
+    terminate sets OUTCOME to DEAD; backup rewinds, and the game goes on where it was. A rewind goes
+    back to the culprit of the dead end, forces Drop there, and takes the decisions since again: as
+    before where that is legal, else Drop, NoCopy or Copy. With ANY for the action, none is taken,
+    and the legal ones at POSITION are found.
     """
     static, state = borrow(static), borrow(state)
     before = state.scalars[TIME]
-    _note(state, action)
-    _carry_out(static, state)
-    _look(static, state, ANY)
-    if state.scalars[POSITION] == len(static.dec_instr):
-        _finish(static, state)
-    elif not state.mask.any():
-        if static.dead_end == TERMINATE:
+    taken, culprit = state.actions[:0], -1  # what a rewind takes again, and from where
+    decided = action != ANY
+    if decided:
+        _note(state, action)
+    while True:  # one loop, so that what is laid out here is laid out once
+        if decided:
+            _carry_out(static, state)
+        decided = True
+        d = state.scalars[POSITION]
+        if d < culprit:  # what is noted of those before stands
+            continue
+        again = d < len(taken)
+        _look(static, state, taken[d] if again else ANY)
+        if again and state.mask.any():
+            action = taken[d]
+            if not state.mask[action]:
+                action = DROP
+                while not state.mask[action]:
+                    action -= 1
+            _note(state, action)
+            continue
+        if culprit >= 0:
+            state.scalars[REDONE] += d
+        if d == len(static.dec_instr):
+            _finish(static, state)
+        elif not state.mask.any():
+            if static.dead_end != TERMINATE:
+                if culprit < 0:
+                    taken = state.actions[:d].copy()
+                culprit = _culprit(static, state)
+                state.forced[culprit] = 1
+                state.scalars[REWINDS] += 1
+                _restart(static, state)
+                decided = False
+                continue
             state.scalars[OUTCOME] = DEAD
-        else:
-            _rewind(static, state)
-    return int(before - state.scalars[TIME])
+        return int(before - state.scalars[TIME])
 
 
 @njit(cache=True)

@@ -30,7 +30,7 @@ class Static(NamedTuple):
     pm_status: np.ndarray
     pm_rack: np.ndarray
     pm_nodes: np.ndarray  # int64 [P]; NUMA nodes
-    pm_drain: np.ndarray  # bool [P]
+    pm_drain: np.ndarray  # int64 [P], 0 or 1
     flavor_cpu: np.ndarray
     flavor_mem: np.ndarray
     flavor_nodes: np.ndarray
@@ -80,8 +80,8 @@ def make_static(cluster: Cluster) -> Static:
     order = np.argsort(cluster.set_vms, kind="stable")
     vm_set_start = np.zeros(cluster.n_vms + 1, np.int64)
     np.cumsum(np.bincount(cluster.set_vms, minlength=cluster.n_vms), out=vm_set_start[1:])
-    drain = np.zeros(cluster.n_pms, np.bool_)
-    drain[cluster.drain_pms] = True
+    drain = np.zeros(cluster.n_pms, np.int64)
+    drain[cluster.drain_pms] = 1
     places = cluster.places()
     rows = len(places.count) * places.stride
     rooms = make_rooms(cluster)
@@ -99,12 +99,12 @@ def make_static(cluster: Cluster) -> Static:
         place_mem=places.mem.reshape(rows, -1),
         place_nodes=nodes_needed.ravel(),
         vm_flavor=cluster.vm_flavor.astype(np.int64),
-        vm_pinned=cluster.vm_pinned.astype(np.bool_),
+        vm_pinned=cluster.vm_pinned.astype(np.int64),
         vm_set_start=vm_set_start,
         vm_sets=set_of_member[order].astype(np.int64),
         set_start=cluster.set_start.astype(np.int64),
         set_vms=cluster.set_vms.astype(np.int64),
-        set_by_rack=cluster.set_by_rack.astype(np.bool_),
+        set_by_rack=cluster.set_by_rack.astype(np.int64),
         stride=places.stride,
         plain=int(cluster.is_plain),
         unit=cluster.fragment_unit,
@@ -368,18 +368,18 @@ def move(static: Static, state: State, vm: int, pm: int, place: int) -> None:
     source = state.vm_pm[vm]
     first = static.vm_flavor[vm] * static.stride
     left, taken = first + state.vm_numa[vm], first + place
-    add_terms(static, state, source, -1)
-    if pm != source:
-        add_terms(static, state, pm, -1)
-    for node in range(static.place_cpu.shape[1]):
-        state.free_cpu[source, node] += static.place_cpu[left, node]
-        state.free_mem[source, node] += static.place_mem[left, node]
-        state.free_cpu[pm, node] -= static.place_cpu[taken, node]
-        state.free_mem[pm, node] -= static.place_mem[taken, node]
-    add_terms(static, state, source, 1)
+    for step in range(4):  # not four calls: each would be laid out, in every caller
+        host, sign = (source if step % 2 == 0 else pm), (-1 if step < 2 else 1)
+        if step == 2:
+            for node in range(static.place_cpu.shape[1]):
+                state.free_cpu[source, node] += static.place_cpu[left, node]
+                state.free_mem[source, node] += static.place_mem[left, node]
+                state.free_cpu[pm, node] -= static.place_cpu[taken, node]
+                state.free_mem[pm, node] -= static.place_mem[taken, node]
+        if step % 2 == 0 or pm != source:
+            add_terms(static, state, host, sign)
     state.pm_moves[source] += 1
     if pm != source:
-        add_terms(static, state, pm, 1)
         state.pm_moves[pm] += 1
     state.totals[ON_DRAIN] += int(static.pm_drain[pm]) - int(static.pm_drain[source])
     state.totals[MOVES] += 1

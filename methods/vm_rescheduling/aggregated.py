@@ -212,7 +212,7 @@ def _movable(static: Static, start: State, inside: np.ndarray) -> np.ndarray:
     """Count the VMs that may leave, by flavor, PM and node: int64 [K, P, 2]."""
     host = start.vm_pm
     capped = start.pm_moves[host] >= static.pm_move_cap
-    may = ~static.vm_pinned & (static.pm_status[host] != OUTAGE) & inside[host] & ~capped
+    may = (static.vm_pinned == 0) & (static.pm_status[host] != OUTAGE) & inside[host] & ~capped
     movable = np.zeros((len(static.flavor_cpu), len(inside), 2), np.int64)
     np.add.at(movable, (static.vm_flavor[may], host[may], start.vm_numa[may]), 1)
     return movable

@@ -225,7 +225,8 @@ def _exchange(
                     row_of[vms_of_row[i]] = row
     others = np.flatnonzero(static.vm_flavor == flavor)
     seen = moved.copy()
-    size, at = 0, -1
+    size = 0
+    at = size - 1  # a constant would have `_pass_on` compiled for it alone, and then again
     while at < size:
         pm, node, left = place[1], place[2], -1
         if at >= 0:

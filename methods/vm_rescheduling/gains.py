@@ -134,7 +134,7 @@ def make_table(cluster: Cluster, static: Static, state: State, energy: np.ndarra
     """
     kinds, nodes = len(static.flavor_cpu), 2 * len(static.pm_status)
     in_a_set = np.diff(static.vm_set_start) > 0
-    free_to_go = ~static.vm_pinned & (static.pm_status[state.vm_pm] != OUTAGE)
+    free_to_go = (static.vm_pinned == 0) & (static.pm_status[state.vm_pm] != OUTAGE)
     movable = np.zeros((kinds, nodes), np.int64)
     plain = np.flatnonzero(free_to_go & ~in_a_set)
     np.add.at(movable, (static.vm_flavor[plain], 2 * state.vm_pm[plain] + state.vm_numa[plain]), 1)

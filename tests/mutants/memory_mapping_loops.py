@@ -253,22 +253,22 @@ TRIPS = (
 REWINDS = (
     Mutant(
         DYNAMICS,
-        "                    action = DROP\n                    while not state.mask[action]:\n"
-        "                        action -= 1",
-        "                    action = 0\n                    while not state.mask[action]:\n"
-        "                        action += 1",
+        "                action = DROP\n                while not state.mask[action]:\n"
+        "                    action -= 1",
+        "                action = 0\n                while not state.mask[action]:\n"
+        "                    action += 1",
         "after a rewind Copy stands in for what is no longer legal",
     ),
     Mutant(
         DYNAMICS,
-        "culprit = static.rings[ring, ENTRY]",
-        "pass",
+        "return int(static.rings[ring, ENTRY] if ring != NONE else culprit)",
+        "return int(culprit)",
         "a rewind blames a write in a loop, not the loop's first use",
     ),
     Mutant(
         DYNAMICS,
-        "if static.dead_end == TERMINATE:",
         "if static.dead_end != TERMINATE:",
+        "if static.dead_end == TERMINATE:",
         "policies backup and terminate are mixed up",
     ),
     Mutant(

@@ -141,13 +141,13 @@ MUTANTS = (
     Mutant(
         DYNAMICS,
         "        state.pm_moves[pm] += 1\n",
-        "",
+        "        pass\n",
         "the move cap ignores destinations",
     ),
     Mutant(
         DYNAMICS,
-        "        add_terms(static, state, pm, 1)\n        state.pm_moves[pm] += 1\n",
-        "        add_terms(static, state, pm, 1)\n    state.pm_moves[pm] += 1\n",
+        "    if pm != source:\n        state.pm_moves[pm] += 1\n",
+        "    state.pm_moves[pm] += 1\n",
         "a change of node counts twice for the move cap",
     ),
     Mutant(
@@ -179,26 +179,26 @@ MUTANTS = (
     # --- What a move changes ------------------------------------------------------------------
     Mutant(
         DYNAMICS,
-        "        state.free_cpu[source, node] += static.place_cpu[left, node]\n",
+        "                state.free_cpu[source, node] += static.place_cpu[left, node]\n",
         "",
         "the source's CPU stays occupied",
     ),
     Mutant(
         DYNAMICS,
-        "        state.free_mem[source, node] += static.place_mem[left, node]\n",
-        "        state.free_mem[source, node] += static.place_mem[taken, node]\n",
+        "                state.free_mem[source, node] += static.place_mem[left, node]\n",
+        "                state.free_mem[source, node] += static.place_mem[taken, node]\n",
         "the source's memory is freed on the wrong node",
     ),
     Mutant(
         DYNAMICS,
-        "    add_terms(static, state, source, -1)\n    if pm != source:\n",
-        "    if pm != source:\n        add_terms(static, state, source, -1)\n",
+        "        if step % 2 == 0 or pm != source:\n",
+        "        if step == 2 or pm != source:\n",
         "stale totals after a change of node",
     ),
     Mutant(
         DYNAMICS,
-        "        add_terms(static, state, pm, -1)\n",
-        "        pass\n",
+        "        if step % 2 == 0 or pm != source:\n",
+        "        if step % 2 == 0 or (step > 1 and pm != source):\n",
         "stale totals of the destination",
     ),
     Mutant(

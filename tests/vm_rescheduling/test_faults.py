@@ -81,7 +81,7 @@ FAULTS: dict[str, Fault] = {
         d.make_static, lambda static: static._replace(pm_move_cap=static.pm_move_cap - 1)
     ),
     "pins hold all VMs but the pinned ones": wrap(
-        d.make_static, lambda static: static._replace(vm_pinned=~static.vm_pinned)
+        d.make_static, lambda static: static._replace(vm_pinned=1 - static.vm_pinned)
     ),
     "every deployment set is kept apart by racks": wrap(
         d.make_static, lambda static: static._replace(set_by_rack=static.set_by_rack | True)
