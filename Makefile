@@ -75,7 +75,7 @@ mutants: $(VENV)/dev.stamp
 	PYTHONPATH=tests $(BIN)/python -m mutants.run $(FAMILY) --jobs $(JOBS)
 
 MINUTES ?= 60
-soak: $(VENV)/run.stamp
+soak: $(VENV)/dev.stamp
 	$(BIN)/python -m sysopt_gym.benchmarks.soak --minutes $(MINUTES)
 
 # Tests that compile or train for minutes, and what only they need.
@@ -86,7 +86,7 @@ long: $(VENV)/dev.stamp
 cluster: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 0 -m cluster
 
-bench: $(VENV)/run.stamp
+bench: $(VENV)/dev.stamp
 	$(BIN)/sysopt-gym bench
 
 # torch goes first and by its exact version: any other resolution brings gigabytes of CUDA. Python
@@ -96,7 +96,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch==2.13.0
-	$(INSTALL) -e '.[all]'
+	$(INSTALL) -e '.[agents,report,solvers]'
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp

@@ -74,7 +74,7 @@ def _connected(address: str) -> Iterator[None]:
         import ray
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "--ray needs the package 'ray'; install it with pip install 'sysopt-gym[agents]'"
+            "--ray needs the package 'ray'; install it with pip install 'sysopt-gym[training]'"
         ) from error
     if ray.is_initialized():
         there = ray.get_runtime_context().gcs_address

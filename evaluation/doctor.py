@@ -191,7 +191,7 @@ def _agents() -> list[Finding]:
     return [
         _tried("torch", torch, "agents"),
         _tried("torch-geometric", geometric, "agents"),
-        _tried("RLlib", rllib, "agents"),
+        _tried("RLlib", rllib, "training"),
     ]
 
 

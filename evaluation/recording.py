@@ -145,7 +145,7 @@ def check_format(name: str) -> Format:
     """
     check_name(name, get_args(Format), "format of recorded episodes")
     needed, extra = {
-        "rllib": (("ray", "msgpack_numpy", "pyarrow"), "agents,report"),
+        "rllib": (("ray", "msgpack_numpy", "pyarrow"), "report,training"),
         "minari": (("minari", "pyarrow"), "minari"),
     }[name]
     for package in needed:

@@ -179,8 +179,8 @@ def test_agent_keeps_a_compilers_budget(seconds: float, monkeypatch: pytest.Monk
 def test_agent_is_not_far_behind_the_sweep_of_thresholds_in_thirty_milliseconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A clock at half the pace of this thread's, as on a machine of twice the speed: what is compared
-    # is the use of the budget, and a loaded machine must not decide it.
+    # A clock at half the pace of this thread's, as on a machine of twice the speed: what is
+    # compared is the use of the budget, and a loaded machine must not decide it.
     slow = SimpleNamespace(perf_counter=lambda: time.thread_time() / 2)
     monkeypatch.setattr(core_budget, "time", slow)
     programs, budget = SETS.load("synthetic:val"), Budget(0.03)
