@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -17,8 +18,10 @@ import flower_nets as nets
 import pytest
 
 HERE = Path(__file__).parent
-# Of flower_app/logistic/server.py: alpha and beta, step by step.
-PLAN = [(1.0, 0.5), (1.5, 0.2), (0.5, 0.8), (1.0, 0.1)]
+EXAMPLE = HERE.parents[1] / "examples" / "flower_app"
+PLANNED = HERE / "planned.py"
+# Alpha and beta, step by step.
+PLAN: list[tuple[float, float]] = runpy.run_path(str(PLANNED))["PLAN"]
 # Every client of every round is a process that begins by importing its libraries.
 ROUNDS, ROUNDS_OF_TORCH = 3, 2
 PATIENCE_S = 500  # a busy machine starts a process in many seconds
@@ -73,7 +76,7 @@ def stop(started: list[subprocess.Popen[bytes]], home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def send(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+def send(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
     """Runs an app to its end; returns the folder that its server and clients have written to."""
     folder = tmp_path_factory.mktemp("flower")
     home = folder / "home"
@@ -109,11 +112,14 @@ def send(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], P
                 )
             )
 
-    def run(app: str) -> Path:
-        out = folder / app
+    def run(app: Path, **config: Any) -> Path:
+        out = folder / app.name
         out.mkdir()
+        words = " ".join(
+            f"{key}={json.dumps(value)}" for key, value in {"notes": str(out), **config}.items()
+        )
         sent = subprocess.run(
-            [programs / "flwr", "run", HERE / app, "here", "--run-config", f'notes="{out}"'],
+            [programs / "flwr", "run", app, "here", "--run-config", words],
             env=environment,
             cwd=folder,
             capture_output=True,
@@ -141,9 +147,9 @@ def send(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], P
 
 
 @pytest.fixture(scope="module")
-def notes(send: Callable[[str], Path]) -> Path:
+def notes(send: Callable[..., Path]) -> Path:
     """The folder that server and clients of the logistic app have written to."""
-    return send("flower_app")
+    return send(EXAMPLE, controller=f"{PLANNED}:Planned", rounds=ROUNDS)
 
 
 def read(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -182,9 +188,9 @@ def test_the_model_of_a_real_run_improves(notes: Path) -> None:
 
 
 @pytest.mark.long
-def test_models_of_pytorch_train_in_processes_of_their_own(send: Callable[[str], Path]) -> None:
+def test_models_of_pytorch_train_in_processes_of_their_own(send: Callable[..., Path]) -> None:
     """A CNN with BatchNorm, a transformer with tied embeddings and an LSTM, under FedAdam."""
-    server = json.loads((send("torch_app") / "server.json").read_text())
+    server = json.loads((send(HERE / "torch_app") / "server.json").read_text())
     assert server["rounds"] == list(range(1, ROUNDS_OF_TORCH + 1))
     assert server["last"] < server["losses"][0]
     before = nets.made(nets.Together).state_dict()

@@ -1,1 +1,0 @@
-"""Logistic regression under a learning-rate controller."""
