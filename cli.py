@@ -301,7 +301,20 @@ def compare(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="folder that compare or train wrote")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="folder that compare or train wrote; of --merge, where the report goes"
+        ),
+    ] = None,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER ...",
+            help="judge the rows of these comparisons again, and put them side by side in FOLDER "
+            "(default: merged)",
+        ),
+    ] = None,
     replay: Annotated[bool, typer.Option("--replay", help="first judge all rows again")] = False,
     no_solvers: Annotated[
         bool, typer.Option("--no-solvers", help="of training: do not play the family's solvers")
@@ -314,7 +327,11 @@ def report(
     learning curves, beside the family's solvers on the validation set, which play once. A run may
     be under way, or have been killed.
 
-    Example: `sysopt-gym report results --replay`, `sysopt-gym report runs/vm_rescheduling_ppo`
+    --merge refuses a row that states what its plan does not give, and rows that do not compare; a
+    contender that several folders have is told apart by its folder.
+
+    Example: `sysopt-gym report results --replay`, `sysopt-gym report runs/vm_rescheduling_ppo`,
+    `sysopt-gym report --merge mine theirs`
     """
     from .evaluation.cells import Folder
     from .evaluation.replay import replay_all
@@ -322,6 +339,15 @@ def report(
     from .evaluation.screens import replay_lines, result_lines
     from .evaluation.training_curves import is_training
 
+    if merge:
+        from .evaluation.merging import merge as merge_folders
+
+        out = folder or Path("merged")
+        for line in result_lines(merge_folders(merge, out), out):
+            tell(line)
+        return
+    if folder is None:
+        raise SettingError("name the folder that compare or train wrote, e.g. report results")
     if is_training(folder):
         if replay:
             raise SettingError(

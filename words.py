@@ -25,7 +25,7 @@ KEPT = {
     "train": "; the run is kept up to its last checkpoint, add --resume to go on",
 }
 DEFAULT = "default"  # stands for the values of a list option that may have none
-LIST_OPTIONS = ("--instances", "--contenders", "--set", "--then-compare")
+LIST_OPTIONS = ("--instances", "--contenders", "--set", "--merge", "--then-compare")
 
 
 def expand_lists(arguments: list[str]) -> list[str]:
