@@ -1,5 +1,5 @@
 """From a user's own snapshots to a trained policy and a decision: the four commands of
-the README.
+docs/training.md.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def test_a_list_that_may_be_empty_ends_before_settings() -> None:
 
 def commands() -> list[list[str]]:
     """Return the words of the four commands, without the program's name."""
-    text = (Path(sysopt_gym.__file__).parent / "README.md").read_text()
+    text = (Path(sysopt_gym.__file__).parent / "docs" / "training.md").read_text()
     (block,) = (part for part in text.split("```") if "--contenders mine=" in part)
     return [shlex.split(line, comments=True)[1:] for line in block.strip().splitlines()]
 

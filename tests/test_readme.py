@@ -1,4 +1,4 @@
-"""Every block of the README does what it says when it is copied and run."""
+"""What the README, and the programs of the families' pages, do when they are copied and run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from sysopt_gym.core.registry import FAMILIES
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(), re.M | re.S)
-PYTHON = [text for language, text in BLOCKS if language == "python"]
+ROOT = Path(__file__).parent.parent
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+BLOCKS = FENCED.findall((ROOT / "README.md").read_text())
+# Pages whose programs stand by themselves, where they import this package; those of other pages are
+# parts of larger ones, which other tests run.
+PAGES = ("environments", "training", *FAMILIES)
+PYTHON = [text for language, text in BLOCKS if language == "python"] + [
+    text
+    for page in PAGES
+    for language, text in FENCED.findall((ROOT / "docs" / f"{page}.md").read_text())
+    if language == "python" and re.search(r"^(import|from) sysopt_gym", text, re.M)
+]
 COMMANDS = [
     [line.partition("  #")[0] for line in text.splitlines() if line.startswith("sysopt-gym")]
     for language, text in BLOCKS

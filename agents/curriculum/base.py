@@ -70,7 +70,7 @@ class Shares:
 
     Attributes:
         rollouts: share of the batch's rollouts, 0 to 1: those whose advantages vary most.
-        steps: share of the steps of these, 0 to 1: those of the greatest |advantage| x entropy.
+        steps: share of the steps of these, 0 to 1: those of the greatest `|advantage| x entropy`.
     """
 
     rollouts: float
