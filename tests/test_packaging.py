@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -91,6 +92,23 @@ def test_the_checkout_is_importable_from_elsewhere_where_it_is_installed(tmp_pat
     assert (Path(place), version) == (ROOT / "__init__.py", sysopt_gym.__version__)
     assert f"Version: {version}\n" in python("-m", "pip", "show", "sysopt-gym", cwd=tmp_path)
     assert python("-m", "sysopt_gym", "--version", cwd=tmp_path).strip() == version
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_the_examples(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(
+        ROOT / "examples", source / "examples", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    python("-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, source, cwd=tmp_path)
+    (built,) = tmp_path.glob("*.tar.gz")
+    names = {name.partition("/")[2] for name in tarfile.open(built).getnames()}
+    files = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "examples").rglob("*")
+        if path.suffix in (".py", ".toml")
+    }
+    assert files <= names and "examples/flower_app/server_app.py" in files
+    shutil.rmtree(source / "examples")
 
 
 @pytest.mark.slow

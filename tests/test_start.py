@@ -30,8 +30,8 @@ MODULES = {
     "jinja2": ("agents", "flower", "report"),  # of torch
     "matplotlib": ("report",),
     "ortools": ("solvers",),
-    "pyarrow": ("agents", "flower", "report"),
-    "ray": ("agents", "flower"),
+    "pyarrow": ("report",),
+    "ray": (),
     "scipy": ("agents", "flower", "report", "solvers"),
     "sklearn": ("agents", "flower", "solvers"),
     "torch": ("agents", "flower"),

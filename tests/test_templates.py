@@ -47,7 +47,8 @@ def test_a_template_loads_and_a_solver_plays_it(family: str, tmp_path: Path) -> 
     problem, found = load_problem(family), template(family)
     (tmp_path / found.name).write_text(found.text)
     instance = problem.load_file(tmp_path / found.name, {})
-    task = Task(instance, Budget(5.0), 0, 0)
+    # Code that is compiled in an episode takes its seconds.
+    task = Task(instance, Budget(300.0, 50), 0, 0)
     solution = run(load_contender(family, QUICK[family]), problem, task)
     assert problem.validate(instance, solution.actions, World()).feasible
 
