@@ -101,7 +101,8 @@ def test_the_source_distribution_holds_the_examples(source: Path, tmp_path: Path
     )
     python("-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, source, cwd=tmp_path)
     (built,) = tmp_path.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(built).getnames()}
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     files = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "examples").rglob("*")
