@@ -1,4 +1,4 @@
-"""The command line: list, data, solve, validate, train, compare, report, bench, warm-up, doctor."""
+"""The command line: list, data, solve, validate, train, compare, report, bench, zoo, doctor, ..."""
 
 from __future__ import annotations
 
@@ -390,6 +390,28 @@ def bench(
         print_table(table)
     if json_file is not None:
         benchmarks.write_json(found, json_file)
+
+
+@app.command("zoo")
+def zoo_(
+    families: Families = None,
+    json: Json = False,
+) -> None:
+    """List the shipped policies: what trained them, and their scores beside the best solver's.
+
+    Example: `sysopt-gym zoo vm_rescheduling`
+    """
+    from .evaluation import zoo
+    from .evaluation.catalog import check_families
+    from .evaluation.screens import zoo_tables
+
+    wanted = check_families(families or ())
+    found = [one for one in zoo.policies() if one["family"] in wanted]
+    if json:
+        print_json({"policies": found})
+        return
+    for table in zoo_tables(found):
+        print_table(table)
 
 
 @app.command("warm-up")

@@ -15,6 +15,7 @@ from rich.text import Text
 from ..core.contracts import Throughput
 from ..core.printable import printable, shortened
 from ..core.problem import Problem
+from . import zoo
 from .doctor import Finding
 from .headline import number, percent, seconds
 from .listings import Record
@@ -267,3 +268,35 @@ def health(findings: Sequence[Finding]) -> Table:
         what = shortened(printable(finding.what), LONGEST_NAME)
         table.add_row(mark, *map(_text, (what, finding.text, finding.remedy)))
     return table
+
+
+def zoo_tables(policies: Sequence[Record]) -> list[Table]:
+    """Return a table of facts and scores for each shipped policy.
+
+    Args:
+        policies: what `zoo.policies` found.
+    """
+    tables = []
+    for one in policies:
+        start = f", from {one['start']}" if one["start"] else ""
+        rows = [
+            ["family", one["family"]],
+            ["network", f"{one['network']} of width {one['width']}, {zoo.size(one['bytes'])}"],
+            ["command", shortened(printable(one["command"]), zoo.LONGEST_COMMAND)],
+            ["trained by", f"{', '.join(one['stages'])}; taken at {one['taken_at']}{start}"],
+            ["trained on", zoo.sets_text(one["training_sets"])],
+            ["chosen on", zoo.sets_text(one["validation_sets"])],
+            ["steps, seed", f"{zoo.steps_text(one)}, {one['seed']}"],
+        ]
+        for score in one["scores"]:
+            player, where, objective, solver, better, record, _ = zoo.score_texts(score)
+            unit = f" {score['unit']}" if score["unit"] else ""
+            text = (
+                f"{objective}{unit}, played by {player} in {score['budget_s']:g} s; {solver}; "
+                f"better by {better}; won, tied, lost {record}"
+            )
+            rows.append([where, text])
+        if not one["scores"]:
+            rows.append(["scores", "none yet, see docs/zoo.md"])
+        tables.append(plain_table(one["policy"], ["", ""], rows, []))
+    return tables

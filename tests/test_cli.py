@@ -17,7 +17,8 @@ from sysopt_gym.words import expand_lists
 from typer.testing import CliRunner
 
 COMMANDS = (
-    "list", "data", "solve", "validate", "train", "compare", "report", "bench", "warm-up", "doctor"
+    "list", "data", "solve", "validate", "train", "compare", "report", "bench", "zoo",
+    "warm-up", "doctor",
 )  # fmt: skip
 pytestmark = pytest.mark.usefixtures("toy")
 
