@@ -128,7 +128,7 @@ def assemble(
         set_vms=np.array([vm for one in groups for vm in one.members], np.int64),
         set_by_rack=np.array([one.by_rack for one in groups], np.bool_),
         **optional,  # type: ignore[arg-type]
-        **(DEFAULT_TASK | task),  # type: ignore[arg-type]
+        **{**DEFAULT_TASK, **task},  # type: ignore[arg-type]
     )
 
 
