@@ -209,7 +209,9 @@ def picture(family: str) -> bytes:
         if step in kept:
             stills.append(Image.fromarray(np.asarray(env.render())))
     env.close()  # type: ignore[no-untyped-call]
-    palette = stills[-1].quantize(COLORS)
+    # Of frames early, midway and last together: each has colors that the others lack.
+    some_colors = [np.asarray(stills[len(stills) * part // 4]) for part in (0, 2)]
+    palette = Image.fromarray(np.vstack([*some_colors, np.asarray(stills[-1])])).quantize(COLORS)
     some = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
     stream = io.BytesIO()
     times = [FRAME_MS] * (len(some) - 1) + [LAST_MS]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from sysopt_gym.benchmarks.environment_pages import PAGES, own_environment, page
-from sysopt_gym.core.registry import FAMILIES, load_problem
+from sysopt_gym.core.registry import FAMILIES, contender_names, load_problem
 
 # What brings up keys that the default environment's observations do not have.
 OTHER_KEYS = {
@@ -15,6 +15,12 @@ OTHER_KEYS = {
     "memory_mapping": [],
     "sequence_design": [{"form": "mutate"}, {"settings": {"rounds": "2", "batch": "4"}}],
     "federated_lr": [],
+}
+# Contenders that the family's page names by their pattern, such as `NAME_server`.
+BY_PATTERN = {
+    "sequence_design": r"gradient_ascent_(min|soft|eta)",
+    "federated_lr": r"\w+_server",
+    "vm_allocation": r"\w+_(columns|mixed)",
 }
 # Of an environment's page in Gymnasium's form, in their order.
 SECTIONS = (
@@ -53,3 +59,11 @@ def test_a_picture_is_small(family: str) -> None:
     picture = (PAGES / f"{family}.gif").read_bytes()
     assert picture.startswith(b"GIF8")
     assert len(picture) < 100_000
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_page_of_a_family_names_every_contender(family: str) -> None:
+    text = (PAGES.parent / f"{family}.md").read_text(encoding="utf-8")
+    pattern = re.compile(BY_PATTERN.get(family, "(?!)"))
+    missing = [name for name in contender_names(family) if f"`{name}`" not in text]
+    assert [name for name in missing if not pattern.fullmatch(name)] == []
