@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import time
@@ -13,6 +12,11 @@ from pathlib import Path
 from .errors import OutputError
 from .files import unwritable
 from .notes import note
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".sysopt-gym.lock"
 BETWEEN_TRIES_S = 0.1
@@ -56,6 +60,8 @@ def _locked(path: Path) -> int | None:
     """Return the descriptor of a lock that is now ours; None if it is another's."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
+        if fcntl is None:
+            raise OSError(0, "this system has no such locks")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)

@@ -65,7 +65,10 @@ def _answer(command: list[str]) -> dict[str, str]:
             said = process.communicate(json.dumps(sys.path), timeout=LIMIT_S)[0]
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
         process.wait()
     try:
         found = json.loads(said)

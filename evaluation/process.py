@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from ..core.registry import Entry, contender_entry, load_problem, tables
 from ..core.solution import Solution
 from .channel import Channel, TimeUp, TooLong
 from .isolation import isolated, needed
+from .joined_process import Lifeline, start_joined
 from .messages import (
     MOST_BYTES,
     Acted,
@@ -190,7 +190,7 @@ class Worker:
         self._tree: ProcessTree | None = None
         self._channel: Channel | None = None
         self._log: IO[bytes] | None = None
-        self._lifeline = -1  # whose end the process waits for
+        self._lifeline: Lifeline | None = None  # whose end the process waits for
         self._failed_start: Trouble | None = None
         # Seconds that a message takes, and each of its bytes.
         self._transfer = 0.0, 0.0
@@ -282,8 +282,9 @@ class Worker:
             self._tree.forget()
         if self._log is not None:
             self._log.close()
-            os.close(self._lifeline)
-        self._process = self._tree = self._channel = self._log = None
+        if self._lifeline is not None:
+            self._lifeline.close()
+        self._process = self._tree = self._channel = self._log = self._lifeline = None
 
     def kill(self) -> None:
         """Kill the process and all that it started; a waiting `play` then returns a crash."""
@@ -293,27 +294,26 @@ class Worker:
             self._channel.close()
 
     def _launch(self) -> None:
-        ours, theirs = socket.socketpair()
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 (closed in close)
-        lifeline, self._lifeline = os.pipe()
-        command = [sys.executable, "-m", f"{__package__}.worker"]
-        command += [str(theirs.fileno()), str(lifeline), str(self.limits.memory)]
-        if self.hidden is not None:
+
+        def command(end: str, lifeline: str) -> list[str]:
+            words = [sys.executable, "-m", f"{__package__}.worker"]
+            words += [end, lifeline, str(self.limits.memory)]
+            if self.hidden is None:
+                return words
             entry = contender_entry(self.family, self.contender)
-            command = isolated(command, needed(entry), self.hidden)
-        with theirs, LAUNCH:
+            return isolated(words, needed(entry), self.hidden)
+
+        with LAUNCH:
             adopt_orphans()
-            self._process = subprocess.Popen(
+            self._process, ours, self._lifeline = start_joined(
                 command,
-                env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(self.limits.cores)),
-                pass_fds=[theirs.fileno(), lifeline],
+                os.environ | dict.fromkeys(THREAD_VARIABLES, str(self.limits.cores)),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                start_new_session=True,
             )
             self._tree = ProcessTree(self._process.pid)
-        os.close(lifeline)
         self._channel = Channel(ours)
 
     def _measure_transfer(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -90,10 +89,10 @@ class ProcessTree:
             if not alive:
                 break
             # Stopped first, so that none can start another while the rest is being ended.
-            for how in (signal.SIGSTOP, signal.SIGKILL):
+            for how in (psutil.Process.suspend, psutil.Process.kill):
                 for one in alive:
                     with contextlib.suppress(psutil.Error):
-                        one.send_signal(how)
+                        how(one)
             psutil.wait_procs([one for one in alive if one.pid != self._root.pid], timeout=0.5)
         for orphan in _orphans():
             if _status(orphan) == psutil.STATUS_ZOMBIE:
@@ -113,6 +112,8 @@ def _orphans() -> list[psutil.Process]:
     They are children of this process that it did not start: each is in another session, because a
     contender's process leads one, and no process can join an older one.
     """
+    if not hasattr(os, "getsid"):  # where no process becomes this one's child, either
+        return []
     with LAUNCH:
         children = psutil.Process().children()
         known, session = _started | _others, os.getsid(0)

@@ -8,9 +8,7 @@ pickles both ways.
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import socket
 import subprocess
 import sys
 from typing import Any
@@ -20,6 +18,7 @@ from ..core.results import Row
 from .cells import Cell
 from .channel import Channel
 from .isolation import closed_memory
+from .joined_process import joined_socket, start_joined
 from .parent_death import end_with_parent
 from .process_tree import LAUNCH
 from .seat import Seat, Terms
@@ -77,21 +76,14 @@ class SeatProcess:
             self._channel.close()
             self._process.kill()
             self._process.wait()
-            os.close(self._lifeline)
+            self._lifeline.close()
         self._process = None
 
     def _launch(self) -> None:
-        ours, theirs = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
-        command = [sys.executable, "-m", __name__, str(theirs.fileno()), str(lifeline)]
-        with theirs, LAUNCH:
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno(), lifeline],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
+        with LAUNCH:
+            self._process, ours, self._lifeline = start_joined(
+                lambda *ends: [sys.executable, "-m", __name__, *ends], stdin=subprocess.DEVNULL
             )
-        os.close(lifeline)
         self._channel = Channel(ours)
         if self._killed:
             raise EOFError
@@ -116,9 +108,9 @@ class SeatProcess:
 
 def main() -> None:
     """Play the cells that arrive on the socket that the arguments name."""
-    end, lifeline = map(int, sys.argv[1:])
+    end, lifeline = sys.argv[1:]
+    channel = Channel(joined_socket(end))
     end_with_parent(lifeline)
-    channel = Channel(socket.socket(fileno=end))
 
     def received() -> Any:
         return pickle.loads(channel.receive(FOREVER, MOST_BYTES))

@@ -1,6 +1,6 @@
 """The process a contender runs in: `python -m sysopt_gym.evaluation.worker SOCKET LIFELINE MEMORY`.
 
-SOCKET is the file descriptor of a socket, LIFELINE that of a pipe that ends with the judge, MEMORY
+SOCKET and LIFELINE are words of joined_process: a socket, and what ends with the judge; MEMORY is
 the bytes of private memory that the process may map. The judge first sends arrays, to measure how
 long messages take, then a `Start`, then questions (see messages.py), each of which is answered.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import pickle
-import resource
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +25,7 @@ from ..core.problem import Problem
 from ..core.solution import whole_rows
 from .channel import Channel
 from .isolation import settle
+from .joined_process import joined_socket
 from .messages import (
     Acted,
     Answer,
@@ -45,6 +44,11 @@ from .messages import (
     planned,
 )
 from .parent_death import end_with_parent
+
+try:
+    import resource
+except ImportError:  # not on Windows, where memory is not limited
+    resource = None  # type: ignore[assignment]
 
 FOREVER = float("inf")
 MOST_QUESTION = 2**40  # bytes; the judge is trusted
@@ -122,6 +126,8 @@ def _failed(number: int, error: Exception, when: str = "") -> Failed:
 
 def _limit_memory(most: int) -> None:
     """Let allocations of more than so many bytes fail, and be ended first where memory runs out."""
+    if resource is None:
+        return
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     with contextlib.suppress(OSError):
@@ -130,11 +136,11 @@ def _limit_memory(most: int) -> None:
 
 def main() -> None:
     """Run the worker on the descriptors that the arguments name."""
-    end, lifeline, memory = map(int, sys.argv[1:])
+    end, lifeline, memory = sys.argv[1:]
+    channel = Channel(joined_socket(end))
     end_with_parent(lifeline)
-    _limit_memory(memory)
+    _limit_memory(int(memory))
     settle()
-    channel = Channel(socket.socket(fileno=end))
     with contextlib.suppress(EOFError, OSError):
         serve(channel)
 

@@ -322,7 +322,7 @@ def test_a_worker_and_its_children_end_with_the_judge_whatever_they_do(busy: str
     child = """
 import ctypes, subprocess, sys
 from sysopt_gym.evaluation.parent_death import end_with_parent
-end_with_parent(int(sys.argv[1]))
+end_with_parent(sys.argv[1])
 mine = subprocess.Popen(["sleep", "600"])
 print(mine.pid, flush=True)
 busy = sys.argv[2]
