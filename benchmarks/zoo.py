@@ -201,7 +201,7 @@ def table_of(scoring: Scoring, folder: Folder) -> dict[str, Any]:
         lines = standings(of_set, scoring.solvers[0])
         best = next(line for line in lines if line.role == "solver")
         scores += [_score(argument, of_set, name, best, lines) for name in scoring.policies]
-    shares = [row.cpu_s / row.wall_s for row in rows if row.wall_s and row.cpu_s is not None]
+    shares = _shares(rows)
     return {
         "sets": list(scoring.sets),
         "objective": rows[0].objective_name,
@@ -222,20 +222,25 @@ def table_of(scoring: Scoring, folder: Folder) -> dict[str, Any]:
 
 
 def _starved(rows: Sequence[Scored]) -> str:
-    """Return how contenders were kept from their budgets; "" where they were not.
-
-    Those count that used half of their budget or more: the others would have ended as they did.
-    """
+    """Return how contenders were kept from their budgets; "" where they were not."""
     if late := sum(row.late for row in rows):
         return f"{late} of {len(rows)} runs late"
-    shares = [
+    shares = _shares(rows)
+    if shares and median(shares) < BUSY_BELOW:
+        return f"the median run that used its budget got {median(shares):.0%} of a core"
+    return ""
+
+
+def _shares(rows: Sequence[Scored]) -> list[float]:
+    """Return what part of a core runs got that used half of their budget or more.
+
+    The others would have ended as they did with a core of their own.
+    """
+    return [
         row.cpu_s / row.wall_s
         for row in rows
         if row.cpu_s is not None and row.wall_s and row.wall_s > row.budget_s / 2
     ]
-    if shares and median(shares) < BUSY_BELOW:
-        return f"the median run that used its budget got {median(shares):.0%} of a core"
-    return ""
 
 
 def _score(

@@ -197,13 +197,15 @@ def _scores(table: Mapping[str, Any]) -> str:
         told = ", ".join(f"{name} ({why})" for name, why in table["left_out"].items())
         text += f"\nLeft out: {told}.\n"
     share = table["core_share"]
+    got = "no run used half of its budget"
+    if share is not None:
+        got = f"the median run that used its budget got {percent(share)} of a core"
     return text + (
         f"\n{table['objective'].replace('_', ' ')} ({table['direction']}{unit}); "
         f"{table['budget_s']:g} s a plan, {table['seeds']} seed(s); against "
         f"{', '.join(f'`{name}`' for name in table['solvers'])}. {table['started']}, "
         f"{made.get('processor', '')}, {made.get('cores', '?')} cores, load at start "
-        f"{made.get('load_at_start', '?')}; the median run got "
-        f"{'?' if share is None else percent(share)} of a core. Commit {made.get('commit', '?')}, "
+        f"{made.get('load_at_start', '?')}; {got}. Commit {made.get('commit', '?')}, "
         f"environment version {table['env_version']}.\n"
     )
 
