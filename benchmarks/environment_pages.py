@@ -118,8 +118,8 @@ SHOWN: Mapping[str, Shown] = {
         24,
         "Across are the program's instructions, upwards the addresses of fast memory; a block is "
         "a buffer while it holds its addresses. Below the white line is the part of slow memory's "
-        "time that each instruction's own operands (dark) and copies (orange) take. The red line "
-        "is the decision at hand.",
+        "time that each instruction's own operands (dark) and copies (orange) take. The upright "
+        "line is the decision at hand.",
         {"decisions": DECISION_FEATURES, "globals": GLOBAL_FEATURES},
     ),
     "sequence_design": Shown(
