@@ -262,11 +262,10 @@ def _figure(number: float) -> str:
 
 def health(findings: Sequence[Finding]) -> Table:
     """Return a table of the doctor's findings, with remedies."""
-    table = _table("Doctor", "", "what", "found", "remedy", names=["", "what"])
+    table = _table("Doctor", "", "what", "found", "remedy")
     for finding in findings:
         mark = _text(finding.health, COLORS[finding.health])
-        what = shortened(printable(finding.what), LONGEST_NAME)
-        table.add_row(mark, *map(_text, (what, finding.text, finding.remedy)))
+        table.add_row(mark, *map(_text, (finding.what, finding.text, finding.remedy)))
     return table
 
 
