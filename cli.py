@@ -32,6 +32,7 @@ from .words import DEFAULT, Commands, print_json, print_table, tell, write_note
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # whole instances: megabytes, printed for minutes
     help="Systems-optimization problems: train agents, run solvers, compare them under one judge.",
     epilog="Start with: sysopt-gym list, then sysopt-gym compare --out results",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from ..core.budget import Budget
 from ..core.contender_arguments import name_contender
 from ..core.contracts import Solver
 from ..core.errors import SettingError, TrainingError
+from ..core.extras import missing
 from ..core.folder_lock import sole_writer
 from ..core.printable import printable
 from ..core.problem import Problem
@@ -62,7 +64,13 @@ def train(
         UnknownNameError: a key, family, contender or instance set that does not exist.
         OutputError: the folder holds another run, or cannot be written.
         CheckpointError: there is no run to resume.
+        MissingDependencyError: what trains is not installed.
     """
+    for package in ("ray", "tensorboard"):  # before hours of imitation
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            raise missing(error, "training", room="training") from error
     wanted = resumed_config(config, overrides) if resume else load_config(config, overrides)
     if ray:
         quiet_ray(ray)

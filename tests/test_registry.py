@@ -239,6 +239,7 @@ def test_registering_the_same_twice_changes_nothing() -> None:
         ("torch", "agents", "pip install 'sysopt-gym[agents]'"),
         ("torch", "", "pip install 'sysopt-gym[federated]'"),
         ("highspy", "agents", "pip install 'sysopt-gym[agents]'"),
+        ("ray", "agents", "pip install 'sysopt-gym[training]'"),
         ("sklearn", "", "pip install 'sysopt-gym[federated]'"),
         ("RNA", "envs", "pip install 'sysopt-gym[rna]'"),
         ("not_of_ours", "solvers", "pip install not-of-ours"),

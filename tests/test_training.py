@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,13 @@ from sysopt_gym.agents.training import train
 from sysopt_gym.agents.vm_rescheduling.network import RelationalPolicy
 from sysopt_gym.agents.vm_rescheduling.players import POLICY
 from sysopt_gym.core.budget import Budget
-from sysopt_gym.core.errors import CheckpointError, OutputError, SettingError, UnknownNameError
+from sysopt_gym.core.errors import (
+    CheckpointError,
+    MissingDependencyError,
+    OutputError,
+    SettingError,
+    UnknownNameError,
+)
 from sysopt_gym.core.registry import load_problem
 from sysopt_gym.core.solution import Solution
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
@@ -75,6 +82,16 @@ def test_configurations_with_unknown_keys_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("family: vm_rescheduling\n")
     with pytest.raises(SettingError, match="missing"):
         load_config(tmp_path / "empty.yaml", {})
+
+
+@pytest.mark.parametrize("package", ["ray", "tensorboard"])
+def test_without_what_trains_nothing_is_begun(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'sysopt-gym\[training\]'"):
+        train("vm_rescheduling_ppo", {"out": str(tmp_path / "run")})
+    assert not (tmp_path / "run").exists()
 
 
 def test_overrides_reach_nested_settings() -> None:

@@ -35,20 +35,24 @@ def _flip(data: bytes, a: int, b: int) -> bytes:
     return data[:at] + bytes([b % 256]) + data[at + 1 :]
 
 
+def _found(data: bytes, a: int) -> re.Match[bytes] | None:
+    """The first token from place `a` on; of a file of megabytes a list of all takes too long."""
+    return _TOKEN.search(data, a % max(1, len(data))) or _TOKEN.search(data)
+
+
 def _token(data: bytes, a: int, b: int) -> bytes:
-    tokens = list(_TOKEN.finditer(data))
-    if not tokens:
+    found = _found(data, a)
+    if found is None:
         return _insert(data, a, b)
-    found = tokens[a % len(tokens)]
     return data[: found.start()] + NASTY[b % len(NASTY)] + data[found.end() :]
 
 
 def _swap(data: bytes, a: int, b: int) -> bytes:
-    tokens = list(_TOKEN.finditer(data))
-    if len(tokens) < 2:
+    one, other = _found(data, a), _found(data, b * 257)
+    if one is None or other is None:
         return data
-    one, other = sorted((tokens[a % len(tokens)], tokens[b % len(tokens)]), key=re.Match.start)
-    if one is other:
+    one, other = sorted((one, other), key=re.Match.start)
+    if one.end() > other.start():
         return data
     between = data[one.end() : other.start()]
     return data[: one.start()] + other[0] + between + one[0] + data[other.end() :]
