@@ -71,6 +71,14 @@ class InstanceSets(Mapping[str, str], Generic[I]):
             InstanceError: the set's data is not in the data folder.
         """
 
+    def check(self, name: str) -> None:
+        """Raise what `load` raises where a set cannot be had on this machine.
+
+        Args:
+            name: of a set.
+        """
+        self.load(name)
+
 
 class Problem(ABC, Generic[I]):
     """A family of problems: its names, where its instances come from, and how a plan is judged.

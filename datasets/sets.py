@@ -143,6 +143,14 @@ class Sets(InstanceSets[I]):
             )
         return [instances[int(index)]]
 
+    def check(self, name: str) -> None:
+        """See the base class; of a set that is generated on demand, the first instance is made."""
+        one = self._all()[name]
+        if isinstance(one, Drawn):
+            next(iter(one.draw()))
+        else:
+            self.load(name)
+
     def _read(self, one: InstanceSet[I]) -> Iterable[I]:
         if isinstance(one, Embedded):
             return load_archive(self.kind, self.folder / one.archive)

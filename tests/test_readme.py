@@ -1,8 +1,10 @@
-"""What the README, and the programs of the families' pages, do when they are copied and run."""
+"""What the README, and the programs of the families' pages, do when they are copied and run.
+
+Each is run with the extras that its page names for it, and without all other packages.
+"""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -10,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from extras import environment
 from sysopt_gym.core.registry import FAMILIES
 
 ROOT = Path(__file__).parent.parent
@@ -32,11 +35,22 @@ COMMANDS = [
 ]
 
 
-def run(command: list[str], folder: Path) -> str:
+# What a block needs, by a text in it: the first that is there counts.
+NEEDS = {
+    "flower": "flower",
+    "ray.rllib": "training",
+    "sysopt-gym train": "training",
+    "compare": "agents,report",
+    'with_="agent"': "agents",
+}
+
+
+def run(command: list[str], folder: Path, block: str) -> str:
+    extras = next((extras for text, extras in NEEDS.items() if text in block), "")
     # Ray joins a cluster that it finds, such as another test's that is about to lose its nodes.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_ADDRESS": "local"}
+    variables = environment(extras) | {"RAY_ADDRESS": "local"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
+        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -45,7 +59,7 @@ def run(command: list[str], folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(len(PYTHON)))
 def test_a_python_block_runs_as_it_stands(block: int, tmp_path: Path) -> None:
-    assert run([sys.executable, "-c", PYTHON[block]], tmp_path).strip()
+    assert run([sys.executable, "-c", PYTHON[block]], tmp_path, PYTHON[block]).strip()
 
 
 @pytest.mark.slow
@@ -53,7 +67,7 @@ def test_a_python_block_runs_as_it_stands(block: int, tmp_path: Path) -> None:
 def test_a_block_of_commands_runs_as_it_stands(block: int, tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("sysopt-gym")
     for line in COMMANDS[block]:
-        run([str(program), *shlex.split(line)[1:]], tmp_path)
+        run([str(program), *shlex.split(line)[1:]], tmp_path, "\n".join(COMMANDS[block]))
 
 
 def test_the_two_commands_come_first() -> None:

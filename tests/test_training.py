@@ -90,7 +90,7 @@ def test_without_what_trains_nothing_is_begun(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'sysopt-gym\[training\]'"):
-        train("vm_rescheduling_ppo", {"out": str(tmp_path / "run")})
+        train("vm_rescheduling_ppo", {"out": str(tmp_path / "run")}, resume=False)
     assert not (tmp_path / "run").exists()
 
 
