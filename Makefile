@@ -30,7 +30,9 @@ compare: $(VENV)/run.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/pytest -n auto --dist worksteal
 
-check: lint types contracts docs test
+check: $(VENV)/dev.stamp
+	$(MAKE) -j 2 lint types contracts docs
+	$(MAKE) test
 
 # The newest of every dependency but torch, whose newest builds bring CUDA where no index of CPU
 # builds is named (TORCH=torch, with PIP_EXTRA_INDEX_URL), and without ray, which pins gymnasium: what

@@ -180,7 +180,7 @@ def test_plans_are_kept_for_one_contender_and_budget(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sequence_design_ppo", "sequence_design_alphazero"])
-@pytest.mark.parametrize("size", ["small", "medium"])
+@pytest.mark.parametrize("size", ["small", pytest.param("medium", marks=pytest.mark.long)])
 def test_policies_of_one_design_task_are_found_by_it_and_score_as_their_cards_say(
     name: str, size: str
 ) -> None:
@@ -319,7 +319,7 @@ def test_the_same_alphazero_goes_on_from_a_policy_of_any_family(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["construct", "mutate"])
+@pytest.mark.parametrize("form", ["construct", pytest.param("mutate", marks=pytest.mark.long)])
 def test_design_policies_learn_both_forms_by_ppo_and_then_alphazero(
     form: str, tmp_path: Path
 ) -> None:

@@ -37,12 +37,12 @@ print("compiled late:", sorted({function for _, function, _ in compiled() - befo
 @pytest.mark.parametrize(
     ("family", "name", "instances", "seconds"),
     [
-        ("memory_mapping", "agent", "small:test", "0.01"),
+        pytest.param("memory_mapping", "agent", "small:test", "0.01", marks=pytest.mark.long),
         ("vm_rescheduling", "agent", "small:test", "1"),
         ("memory_mapping", "agent", "small:test", "1"),
-        ("memory_mapping", "alphazero", "small:test", "1"),
+        pytest.param("memory_mapping", "alphazero", "small:test", "1", marks=pytest.mark.long),
         ("sequence_design", "agent", "ehrlich:small", "1"),
-        ("sequence_design", "alphazero", "ehrlich:small", "1"),
+        pytest.param("sequence_design", "alphazero", "ehrlich:small", "1", marks=pytest.mark.long),
     ],
 )
 def test_after_the_warm_up_nothing_is_left_to_compile(

@@ -20,7 +20,7 @@ from fuzz.files import VALID
 from fuzz.mutate import STEPS, Step, mutated
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "30"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "15"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 BATCH = 20
 PATIENCE = 240.0  # seconds on the clock, for a machine that is busy
