@@ -230,6 +230,7 @@ def test_doctor_tries_the_back_ends() -> None:
 
 def test_doctor_names_the_remedy_for_a_back_end_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sysopt_gym.evaluation.doctor.CPSAT", "raise ArithmeticError('wrong')")
+    monkeypatch.setattr("sysopt_gym.evaluation.doctor.family_names", list)  # their sets take long
     result = run("doctor", "--json", code=1)
     assert "ArithmeticError: wrong" in result.stdout
     assert "--force-reinstall" in result.stdout

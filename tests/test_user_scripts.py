@@ -21,7 +21,8 @@ LENGTHS = {
     "rllib_tune.py": ["--steps", "1", "--trials", "1"],
     "torchrl_ppo.py": ["--steps", "64"],
 }
-LONG = ("offline_bc.py", "rllib_tune.py")  # they start ray and its data library
+# Two start ray and its data library; of what trains with PyTorch alone the shortest stay.
+LONG = ("continuous_rates_sb3.py", "offline_bc.py", "rllib_tune.py", "torchrl_ppo.py")
 # A busy machine takes its time to start ray, which is to join no other test's cluster.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_ADDRESS": "local",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sysopt_gym.datasets.memory_mapping.instance import roofline
 
@@ -17,12 +19,17 @@ FACTS = {
     "alphatensor": (217, 24.8, 542),
     "lstm": (1538, 8.6, 4291),
 }
-QUICK = ("mlp", "unet")
+QUICK, LONG = ("mlp", "unet"), ("lstm",)
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FACTS]
-)
+def _marked(name: str) -> Any:
+    """A parameter of a test, with the marks of its length."""
+    if name in QUICK:
+        return name
+    return pytest.param(name, marks=pytest.mark.long if name in LONG else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", map(_marked, FACTS))
 def test_a_model_is_imported_at_its_size(name: str) -> None:
     from sysopt_gym.benchmarks.models import import_model
 
