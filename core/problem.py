@@ -76,6 +76,10 @@ class InstanceSets(Mapping[str, str], Generic[I]):
 
         Args:
             name: of a set.
+
+        Raises:
+            UnknownNameError: no such set.
+            InstanceError: the set's data is not in the data folder.
         """
         self.load(name)
 

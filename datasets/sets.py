@@ -128,7 +128,7 @@ class Sets(InstanceSets[I]):
     def load(self, name: str) -> list[I]:
         """See the base class; loaded sets are cached."""
         base, slash, index = name.partition("/")
-        one = self._all()[check_name(base, self, f"{self.kind.FAMILY} instance set")]
+        one = self._named(base)
         key = (base, data_folder())
         if key not in self._loaded:
             self._loaded[key] = tuple(self._read(one))
@@ -145,11 +145,14 @@ class Sets(InstanceSets[I]):
 
     def check(self, name: str) -> None:
         """See the base class; of a set that is generated on demand, the first instance is made."""
-        one = self._all()[name]
+        one = self._named(name)
         if isinstance(one, Drawn):
             next(iter(one.draw()))
         else:
             self.load(name)
+
+    def _named(self, name: str) -> InstanceSet[I]:
+        return self._all()[check_name(name, self, f"{self.kind.FAMILY} instance set")]
 
     def _read(self, one: InstanceSet[I]) -> Iterable[I]:
         if isinstance(one, Embedded):

@@ -151,8 +151,8 @@ of one instance alone they are over its seeds. *Best solver* is that of the smal
 that very set, chosen after the fact, which favors solvers. Ties and losses stand as they are.
 
 **The clock** is the wall clock of the machine named below each table. A set is left out where a
-contender was late, or where those that used their budget got less than 80 % of a core: other jobs
-took it, and such rows say nothing about who is better.
+contender was late, or where those that used their budget got less than 80 % of a core: such rows
+do not say who is better.
 """
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium
 import pytest
+import toy_family
 from sysopt_gym.core.errors import InstanceError, UnknownNameError
 from sysopt_gym.core.instance import save_archive
 from sysopt_gym.core.sources import find_instances
+from sysopt_gym.datasets.sets import Drawn, Sets
 from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 
 ENV_ID = "sysopt/VMRescheduling-v0"
@@ -35,3 +38,14 @@ def test_an_environment_refuses_what_a_comparison_refuses(tmp_path: Path) -> Non
         gymnasium.make(ENV_ID, instances=[])
     with pytest.raises(InstanceError, match=r"mine\.npz"):
         gymnasium.make(ENV_ID, instances=tmp_path / "mine.npz")
+
+
+def test_whether_a_drawn_set_can_be_had_is_told_by_its_first_instance() -> None:
+    def draw() -> Iterator[toy_family.Items]:
+        yield toy_family.make_items(0)
+        raise AssertionError("the second was asked for")
+
+    sets = Sets(toy_family.Items, [Drawn("endless", "takes minutes", draw)])
+    sets.check("endless")
+    with pytest.raises(UnknownNameError, match="did you mean 'endless'"):
+        sets.check("endles")

@@ -100,7 +100,7 @@ def reset(static: Static, state: State) -> None:
     state.actions[:] = -1
     state.moves[:] = -1
     _restart(static, state)
-    step(static, state, np.int64(ANY))  # of no type of its own, for which step were compiled again
+    step(static, state, np.int64(ANY))  # for a literal, step would be compiled a second time
 
 
 @njit(cache=True)

@@ -226,7 +226,7 @@ def _exchange(
     others = np.flatnonzero(static.vm_flavor == flavor)
     seen = moved.copy()
     size = 0
-    at = size - 1  # a constant would have `_pass_on` compiled for it alone, and then again
+    at = size - 1  # for a literal -1, `_pass_on` would be compiled a second time
     while at < size:
         pm, node, left = place[1], place[2], -1
         if at >= 0:
