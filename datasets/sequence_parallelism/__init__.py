@@ -1,0 +1,1 @@
+"""Instances of sequence parallelism: batches of sequences, loaders, generator and named sets."""

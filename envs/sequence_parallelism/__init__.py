@@ -1,0 +1,1 @@
+"""Sequence parallelism: sequences of a training step in groups of devices, and its validator."""
