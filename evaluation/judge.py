@@ -207,7 +207,7 @@ def _disagreement(replay: _Replay, verdict: Verdict, played: Played | None) -> s
         said = ("accepts", "rejects") if replay.feasible else ("rejects", "accepts")
         return f"the environment {said[0]} the plan and the validator {said[1]} it: {why}"
     expected = verdict.objective if verdict.replayed is None else verdict.replayed
-    if verdict.feasible and not abs(replay.objective - expected) <= TOLERANCE:
+    if verdict.feasible and not agree(replay.objective, expected):
         return f"the environment says {replay.objective!r}, the validator {expected!r}"
     if played is None or _same(played, replay):
         return ""
@@ -220,9 +220,12 @@ def _disagreement(replay: _Replay, verdict: Verdict, played: Played | None) -> s
 def _same(played: Played, replay: _Replay) -> bool:
     """Whether a replay agrees with what was reported in play; a NaN objective then was hidden."""
     told, found = played.objective, replay.objective
-    return played.feasible == replay.feasible and (
-        math.isnan(told) or math.isclose(told, found, rel_tol=0.0, abs_tol=TOLERANCE)
-    )
+    return played.feasible == replay.feasible and (math.isnan(told) or agree(told, found))
+
+
+def agree(one: float, other: float) -> bool:
+    """Whether two objectives are the same but for rounding; NaN is like nothing."""
+    return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
 _null_objectives: dict[tuple[str, str, World], float] = {}

@@ -98,14 +98,15 @@ def with_settings(batch: TrainingBatch, values: Mapping[str, str]) -> TrainingBa
         changes["bandwidth"] = np.repeat(batch.bandwidth[:1], classes, axis=0)
     changes |= _model(batch, values, context, changes)
     if "context" in values:
-        changes |= fitting(batch, batch.lengths, batch.step, context)
+        lengths, step = fitting(batch, batch.lengths, batch.step, context)
+        changes |= {"lengths": lengths, "step": step}
     return dataclasses.replace(batch, **changes)
 
 
 def fitting(
     batch: TrainingBatch, lengths: np.ndarray, step: np.ndarray, context: int
-) -> dict[str, np.ndarray]:
-    """Return the fields `lengths` and `step` without sequences that are too long for a context.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `lengths` and `step` without the sequences that are too long for a context.
 
     Args:
         batch: named in the error message.
@@ -123,7 +124,7 @@ def fitting(
             "give a longer context"
         )
     _, numbers = np.unique(step[fits], return_inverse=True)
-    return {"lengths": lengths[fits], "step": numbers.astype(np.int64)}
+    return lengths[fits], numbers.astype(np.int64)
 
 
 def _devices(batch: TrainingBatch, values: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,11 @@
+"""Sequence parallelism: network, compiled play, imitation samples, and the agents as contenders.
+
+The table names the module and attribute of each agent; it is imported when it is first used.
+`takes` is the class of the networks whose trained policies it can be given.
+"""
+
+from ...core.registry import Entry
+
+AGENTS = {
+    "ppo": Entry(".players:solve_ppo", takes="ShortlistPolicy"),
+}
