@@ -91,19 +91,20 @@ cluster: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/sysopt-gym bench
 
-# torch goes first and by its exact version: any other resolution brings gigabytes of CUDA. Python
-# compiles what is imported when it is imported, which is a small part of what is installed.
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# torch by its exact version: any other resolution brings gigabytes of CUDA. Python compiles what is
+# imported when it is imported, which is a small part of what is installed.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt torch==2.13.0
 
-$(VENV)/run.stamp: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) torch==2.13.0
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[agents,report,solvers]'
 	touch $@
 
-$(VENV)/dev.stamp: $(VENV)/run.stamp
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[all,dev]'
-	touch $@
+	touch $(VENV)/run.stamp $@
 
 clean:
 	rm -rf $(VENV) $(NEWEST) .mypy build dist *.egg-info

@@ -79,7 +79,7 @@ def stopping() -> Iterator[list[Any]]:
     [
         ("appo", "vm_rescheduling", "small:train/0"),
         ("impala", "memory_mapping", "small:train/0"),
-        ("dqn", "sequence_design", "ehrlich:small/0"),
+        pytest.param("dqn", "sequence_design", "ehrlich:small/0", marks=pytest.mark.long),
     ],
 )
 def test_an_algorithm_changes_the_network_and_reports_objectives(

@@ -185,6 +185,7 @@ def test_a_search_in_the_known_game_goes_by_its_own_name(family: str, now: str) 
     assert now in contender_names(family)
 
 
+@pytest.mark.long
 def test_design_agents_start_from_the_policy_that_they_are_given(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED / "sequence_design_ppo_small", tmp_path / "copy")
     task = load_problem("sequence_design").sets.load("ehrlich:small/0")[0]

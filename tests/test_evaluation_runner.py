@@ -269,7 +269,9 @@ def whole_lines(path: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_compare_that_was_stopped_resumes_without_playing_a_cell_twice(
     tmp_path: Path, how: signal.Signals
 ) -> None:

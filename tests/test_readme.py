@@ -57,7 +57,14 @@ def run(command: list[str], folder: Path, block: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(len(PYTHON)))
+@pytest.mark.parametrize(
+    "block",
+    # RLlib takes a minute to start and stop; README's training starts it, too.
+    [
+        pytest.param(i, marks=[pytest.mark.long] * ("ray.rllib" in text))
+        for i, text in enumerate(PYTHON)
+    ],
+)
 def test_a_python_block_runs_as_it_stands(block: int, tmp_path: Path) -> None:
     assert run([sys.executable, "-c", PYTHON[block]], tmp_path, PYTHON[block]).strip()
 

@@ -127,7 +127,7 @@ def test_two_iterations_and_two_more_are_four(finished: Path, run: Path) -> None
 @pytest.mark.parametrize(
     ("config", "overrides"),
     [
-        (
+        pytest.param(
             "vm_rescheduling_ppo",
             TINY
             | {
@@ -137,6 +137,7 @@ def test_two_iterations_and_two_more_are_four(finished: Path, run: Path) -> None
                 " num_steps_sampled_before_learning_starts: 32, target_network_update_freq: 24}",
                 "dqn.algorithm.reporting": "{min_sample_timesteps_per_iteration: 40}",
             },
+            marks=pytest.mark.long,
         ),
         (
             "memory_mapping_alphazero",

@@ -22,7 +22,10 @@ LENGTHS = {
     "torchrl_ppo.py": ["--steps", "64"],
 }
 # Two start ray and its data library; of what trains with PyTorch alone the shortest stay.
-LONG = ("continuous_rates_sb3.py", "offline_bc.py", "rllib_tune.py", "torchrl_ppo.py")
+LONG = (
+    "continuous_rates_sb3.py", "maskable_ppo_sb3.py", "offline_bc.py", "rllib_tune.py",
+    "torchrl_ppo.py",
+)  # fmt: skip
 # A busy machine takes its time to start ray, which is to join no other test's cluster.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300", "RAY_ADDRESS": "local",

@@ -39,9 +39,9 @@ print("compiled late:", sorted({function for _, function, _ in compiled() - befo
     [
         pytest.param("memory_mapping", "agent", "small:test", "0.01", marks=pytest.mark.long),
         ("vm_rescheduling", "agent", "small:test", "1"),
-        ("memory_mapping", "agent", "small:test", "1"),
+        pytest.param("memory_mapping", "agent", "small:test", "1", marks=pytest.mark.long),
         pytest.param("memory_mapping", "alphazero", "small:test", "1", marks=pytest.mark.long),
-        ("sequence_design", "agent", "ehrlich:small", "1"),
+        pytest.param("sequence_design", "agent", "ehrlich:small", "1", marks=pytest.mark.long),
         pytest.param("sequence_design", "alphazero", "ehrlich:small", "1", marks=pytest.mark.long),
     ],
 )

@@ -249,9 +249,12 @@ def _best_move(static: Static, state: State, first: int, last: int) -> tuple[flo
                 if not is_legal(static, state, vm, pm, place):
                     continue
                 moves = state.pm_moves[source], state.pm_moves[pm]
-                move(static, state, vm, pm, place)
-                reached = value(static, state.totals)
-                move(static, state, vm, source, was)
+                reached = np.inf
+                # There and back in a loop: what `move` does is compiled once.
+                for back in range(2):
+                    move(static, state, vm, source if back else pm, was if back else place)
+                    if not back:
+                        reached = value(static, state.totals)
                 state.pm_moves[source], state.pm_moves[pm] = moves
                 state.totals[:] = totals
                 if reached < best - 1e-12:

@@ -59,8 +59,8 @@ def test_a_plan_that_the_seconds_cut_short_is_none(monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("all_are_long")
 @pytest.mark.parametrize(
     "name",
-    ["random", "greedy", "threshold", "xla_msa", "local_search", "beam", "portfolio", "ppo",
-     "alphazero", "agent", "reader"],
+    ["random", "greedy", "threshold", "xla_msa", "local_search", "portfolio", "ppo", "alphazero",
+     "agent", *(pytest.param(name, marks=pytest.mark.long) for name in ("beam", "reader"))],
 )  # fmt: skip
 def test_contenders_hand_in_plans_of_long_programs_that_are_no_worse_than_all_slow(
     name: str,

@@ -19,7 +19,7 @@ FACTS = {
     "alphatensor": (217, 24.8, 542),
     "lstm": (1538, 8.6, 4291),
 }
-QUICK, LONG = ("mlp", "unet"), ("lstm",)
+QUICK, LONG = ("mlp", "unet"), ("lstm", "alphatensor", "moe", "unet_train")
 
 
 def _marked(name: str) -> Any:

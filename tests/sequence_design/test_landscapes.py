@@ -198,7 +198,7 @@ def test_rna_tasks_are_scored_by_their_oracles(name: str) -> None:
     assert task.scores.max() <= splits._RNA[name].ceiling
 
 
-@pytest.mark.parametrize("name", ["rna-a", "rna-pair"])
+@pytest.mark.parametrize("name", ["rna-a", pytest.param("rna-pair", marks=pytest.mark.long)])
 def test_embedded_rna_tasks_are_what_their_seeds_give(name: str) -> None:
     (task,) = splits.SETS.load(name)
     first = task.batch_size
