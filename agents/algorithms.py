@@ -25,6 +25,7 @@ from ..core.lookup import check_name, resolve
 from ..core.problem import Problem
 from .ray_clusters import LOCAL, join
 from .recipe import recipe_for
+from .recurrent.policy import in_rows
 from .room import fit
 from .selfplay.setup import AUTO, play_compiled
 
@@ -78,9 +79,9 @@ def _with_policy(config: Any, network: Mapping[str, Any]) -> Any:
     """Let a configuration train the family's network: policy and value."""
     from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-    from .rl_module import PolicyModule
+    from .recurrent.rl_module import module_of
 
-    spec = RLModuleSpec(module_class=PolicyModule, model_config=dict(network))
+    spec = RLModuleSpec(module_class=module_of(network), model_config=dict(network))
     return config.rl_module(rl_module_spec=spec)
 
 
@@ -290,9 +291,8 @@ def build_algorithm(
 ) -> Any:
     """Build RLlib's algorithm of a stage, ready to train.
 
-    The objective is among its metrics, see objective_metric.log_objective. Runners whose process
-    dies are started again, and training goes on without them until then; an error of the
-    environment ends it. Batches of large observations are cut, see room.fit.
+    The objective is among its metrics, see objective_metric. Runners whose process dies are started
+    again, others go on; an error of the environment ends it. Large batches are cut, see room.fit.
 
     Args:
         stage: a key of ALGORITHMS.
@@ -311,11 +311,11 @@ def build_algorithm(
             environment's actions, or compiled play is asked for and not served.
         UnknownNameError: a part of AlgorithmConfig, or a key of one, that does not exist.
     """
-    package = __package__.rpartition(".")[0]
-    place = f"{package}:{problem.env_id}"
+    place = f"{__package__.rpartition('.')[0]}:{problem.env_id}"
     env = gym.make(place, **environment)
     check_fits(stage, env.action_space)
-    recipe_for(problem.family, network.get("recipe", ""), env.action_space)
+    recipe = recipe_for(problem.family, network.get("recipe", ""), env.action_space)
+    network = in_rows(stage, network) if recipe.memory else network
     spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
     from .runner import Runner, end_on_errors
 

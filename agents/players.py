@@ -14,6 +14,7 @@ from ..core.errors import CheckpointError
 from ..core.registry import load_problem
 from .batches import stack
 from .checkpoints import Policy, default_form, kept_by_content, open_policy
+from .recurrent.policy import begin, recall
 
 open_once = kept_by_content(open_policy)
 
@@ -40,6 +41,7 @@ class LikeliestActions:
             budget: not read; an action takes milliseconds.
             seed: not read; the same observations give the same actions.
         """
+        self.state = begin(self.network)
 
     def act(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> int:
         """Return the action whose logit is the highest.
@@ -50,7 +52,8 @@ class LikeliestActions:
         """
         obs = stack([dict(observation)])
         with torch.inference_mode():
-            return int(self.network.logits(self.network.encode(obs), obs).argmax())
+            encoded, self.state = recall(self.network, self.network.encode(obs), self.state)
+            return int(self.network.logits(encoded, obs).argmax())
 
 
 def check_playable(folder: Path, policy: Policy) -> None:

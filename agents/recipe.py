@@ -117,6 +117,7 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
         actions: types of the action spaces that the network chooses in.
         forms: form of the environment -> entry point of the recipe whose network acts in it, where
             this one's does not.
+        memory: whether the network has a `memory`, see recurrent/policy.py.
     """
 
     network: Callable[[int], AnyNetwork]
@@ -130,6 +131,7 @@ class Recipe(Generic[AnyNetwork, AnyInstance, AnySample]):
     self_play: str = ""
     actions: tuple[type[gym.Space[Any]], ...] = (gym.spaces.Discrete,)
     forms: Mapping[str, str] = field(default_factory=dict)
+    memory: bool = False
 
 
 def score_plans(plays: Iterable[Callable[[float], float]]) -> dict[str, float]:

@@ -325,7 +325,13 @@ def _course(run: Run, stage: str, played: Mapping[str, list[Any]]) -> Course:
     sets = np.repeat(np.arange(len(played)), [len(found) for found in played.values()])
     training = TrainingSet(instances, sets, section.iterations, run.config.seed)
     signs = [run.problem.objective(instance).sign for instance in instances]
-    return Course(make_curriculum(section.curriculum, training), signs)
+    curriculum = make_curriculum(section.curriculum, training)
+    if run.recipe.memory and curriculum.shares() is not None:
+        raise SettingError(
+            f"{stage}.curriculum: {section.curriculum['name']} learns from single steps of a "
+            "batch, a network with a memory from rows of them; choose one that learns from all"
+        )
+    return Course(curriculum, signs)
 
 
 def _iteration(algorithm: Any, before: int) -> tuple[Mapping[str, Any], int]:

@@ -7,7 +7,7 @@ that they act in.
 
 from ...core.registry import Entry
 
-TAKES = "RatePolicy LogRatePolicy/continuous OrderPolicy/orders"
+TAKES = "RatePolicy RecurrentRatePolicy LogRatePolicy/continuous OrderPolicy/orders"
 AGENTS = {
     "agent": Entry(".players:Agent", "player", takes=TAKES),
     "alphazero_policy": Entry(".players:AlphaZeroPolicy", "player", takes="RatePolicy"),

@@ -17,6 +17,8 @@ from ...envs.federated_lr.grid import ACTIONS, STAY, mask_of
 from ...envs.federated_lr.observation import FEATURES, HISTORY
 from ...envs.federated_lr.orders import CHECKPOINTS, GO_ON, LOCAL_RULES, SERVER_RULES, SIZES
 from ..network import ContextPolicy, Encoded, Observation
+from ..recurrent.cell import State, make_cell
+from ..recurrent.policy import recall
 
 STAY_LOGIT = 2.0  # of the action that changes nothing in an untrained network; others' is about 0
 FIRST_LOG_SCALE = -1.0  # of the logarithms of factors in an untrained network
@@ -56,7 +58,9 @@ class RatePolicy(ContextPolicy):
         seen = torch.tanh(self.rounds(obs["rounds"].float().flatten(1)))
         return Encoded(torch.tanh(self.context(seen)))
 
-    def order(self, rounds: np.ndarray, alpha: float, beta: float, server: str) -> np.ndarray:
+    def order(
+        self, rounds: np.ndarray, alpha: float, beta: float, server: str, state: State
+    ) -> np.ndarray:
         """Return the order of the likeliest action, int64 [5].
 
         Args:
@@ -64,19 +68,46 @@ class RatePolicy(ContextPolicy):
             alpha: the server's rate now.
             beta: the clients' rate now.
             server: the rule that alpha is the rate of; orders name theirs.
+            state: of the memory, see recurrent.policy.begin; it is brought up to date.
+        """
+        action = self.likeliest(rounds, mask_of(alpha, beta), state)
+        return order_of(self.FORM, action, alpha, beta, server, "policy")
+
+    def likeliest(self, rounds: np.ndarray, mask: np.ndarray, state: State) -> Any:
+        """Return the likeliest action of the form.
+
+        Args:
+            rounds: float32 [4, 16], as observed.
+            mask: int8 [25]; of the actions of form grid.
+            state: of the memory; it is brought up to date.
         """
         obs = {
             "rounds": torch.from_numpy(rounds[None]),
-            "action_mask": torch.from_numpy(mask_of(alpha, beta)[None]),
+            "action_mask": torch.from_numpy(mask[None]),
         }
         with torch.inference_mode():
-            logits = self.logits(self.encode(obs), obs)[0]
-        return order_of(self.FORM, self._likeliest(logits), alpha, beta, server, "policy")
+            encoded, after = recall(self, self.encode(obs), state)
+            logits = self.logits(encoded, obs)[0]
+        state.update(after)
+        return self._likeliest(logits)
 
     @staticmethod
     def _likeliest(logits: Tensor) -> Any:
         """Return the likeliest action of the form, from the outputs for one observation."""
         return int(logits.argmax())
+
+
+class RecurrentRatePolicy(RatePolicy):
+    """The same with a memory of the whole episode beside the last steps; see recurrent.policy.
+
+    Args:
+        width: units of both hidden layers and of the memory.
+        cell: name of the memory, a key of recurrent.cell.CELLS.
+    """
+
+    def __init__(self, width: int = 64, cell: str = "gru") -> None:
+        super().__init__(width)
+        self.memory = make_cell(cell, width)
 
 
 class LogRatePolicy(RatePolicy):

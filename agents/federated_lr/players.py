@@ -15,6 +15,7 @@ from ...envs.federated_lr.problem import PROBLEM
 from ...methods.federated_lr.constants import BEST
 from ..checkpoints import SHIPPED, kept_by_content, load_network, read_card
 from ..recipe import load_recipe
+from ..recurrent.policy import begin
 from .network import RatePolicy
 
 
@@ -55,6 +56,7 @@ class Ppo:
             seed: not read; the policy is deterministic.
         """
         self.network = load_policy(self.folder)
+        self.state = begin(self.network)
 
     def act(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
         """Return the next order, int64 [5].
@@ -63,7 +65,8 @@ class Ppo:
             observation: the environment's; "rounds" is read.
             info: the environment's; "alpha" and "beta", the rates now, are read.
         """
-        return self.network.order(observation["rounds"], info["alpha"], info["beta"], self.SERVER)
+        rates = info["alpha"], info["beta"]
+        return self.network.order(observation["rounds"], *rates, self.SERVER, self.state)
 
 
 class AlphaZeroPolicy(Ppo):
@@ -93,4 +96,15 @@ class Agent(Ppo):
             rounds[step, FEATURES.index("beta")] = np.log10(beta) / 2.0
         if step:
             alpha, beta = info["alpha"], info["beta"]
-        return self.network.order(rounds, alpha, beta, self.SERVER)
+        return self.network.order(rounds, alpha, beta, self.SERVER, self.state)
+
+
+class Adaptive(Agent):
+    """The policy that was trained on drifting federations: both rates of plain averaging.
+
+    It begins with the best constant rates of averaging there, whatever rates the federation begins
+    with.
+    """
+
+    FOLDER, SERVER = "federated_lr_adaptive", "average"
+    FIRST = 2.0, 0.3

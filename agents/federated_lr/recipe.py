@@ -16,9 +16,13 @@ from ...envs.federated_lr.env import FederatedLREnv
 from ...envs.federated_lr.objective import objective_of
 from ..batches import imitate_choices
 from ..recipe import ImitationPass, JudgedFigure, Recipe
+from ..recurrent.cell import CELLS
+from ..recurrent.imitation import Episode, learn_worth
+from ..recurrent.policy import begin
+from .hindsight import lessons as lessons_in_hindsight
 from .imitation import lessons
-from .network import LogRatePolicy, OrderPolicy, RatePolicy
-from .players import Agent
+from .network import LogRatePolicy, OrderPolicy, RatePolicy, RecurrentRatePolicy
+from .players import Adaptive, Agent
 
 FIGURES = ("error", "final_error", "mean_error", "loss_left")
 
@@ -48,9 +52,10 @@ def score(
             federation = dataclasses.replace(federation, alpha=first[0], beta=first[1])
         env = FederatedLREnv(federation, form="orders")
         observation, info = env.reset(seed=0)
-        ended, accuracies = False, []
+        ended, accuracies, state = False, [], begin(network)
         while not ended:
-            order = network.order(observation["rounds"], info["alpha"], info["beta"], server)
+            rates = info["alpha"], info["beta"]
+            order = network.order(observation["rounds"], *rates, server, state)
             observation, _, ended, _, info = env.step(order)
             accuracies.append(info["validation_accuracy"])
         short = federation.rounds + 1 - len(accuracies)
@@ -90,6 +95,17 @@ ADAM = dataclasses.replace(
     score=partial(score, server=Agent.SERVER, first=Agent.FIRST),
     chosen_by="error",
     player="agent",
+)
+DRIFTING: Recipe[Any, Federation, Episode] = Recipe(
+    network=RatePolicy,
+    lessons=lessons_in_hindsight,
+    imitate=learn_worth,
+    score=partial(score, server=Adaptive.SERVER, first=Adaptive.FIRST),
+    chosen_by="error",
+)
+GRU, GATED_DELTANET, LINEAR_ATTENTION, DIAGONAL = (
+    dataclasses.replace(DRIFTING, network=partial(RecurrentRatePolicy, cell=cell), memory=True)
+    for cell in CELLS
 )
 CONTINUOUS = dataclasses.replace(
     RECIPE, network=LogRatePolicy, lessons=refuse_imitation, actions=(gym.spaces.Box,)

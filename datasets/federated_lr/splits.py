@@ -36,7 +36,8 @@ SIZES = {
     "drifting:train": 240, "drifting:val": 16, "drifting:test": 32,
 }  # fmt: skip
 # Each set has its own range of seeds.
-FIRST_SEED = {name: 100_000 * (1 + row) for row, name in enumerate(SIZES)}
+MORE = "drifting-wide:train"  # see more_drifting
+FIRST_SEED = {name: 100_000 * (1 + row) for row, name in enumerate(SIZES)} | {MORE: 1_000_000}
 
 
 def _grid(name: str, load: Callable[..., Federation], *paths: Path) -> list[Federation]:
@@ -132,6 +133,16 @@ def _drifting(name: str, row: int, of: _Digits | None = None) -> Federation:
         "objective": "area_under_curve",
     }
     return with_settings(_mixed(name, row, of), terms)
+
+
+def more_drifting(count: int) -> list[Federation]:
+    """Draw federations as drifting:train has them, for policies that learn from many; none is in a
+    set.
+
+    Args:
+        count: how many.
+    """
+    return [_drifting(MORE, row) for row in range(count)]
 
 
 def _part_of_digits(name: str) -> _Digits:
