@@ -7,4 +7,12 @@ from ...core.registry import Entry
 
 SOLVERS = {
     "random": Entry(".random_search:solve"),
+    "ulysses": Entry(".ulysses:solve"),
+    "single_degree": Entry(".single_degree:solve"),
+    "first_fit": Entry(".fits:first_fit"),
+    "best_fit": Entry(".fits:best_fit"),
+    "flexsp": Entry(".flexsp:solve"),
+    "greedy": Entry(".greedy:solve"),
+    "local_search": Entry(".local_search:solve"),
+    "milp": Entry(".milp:solve"),
 }

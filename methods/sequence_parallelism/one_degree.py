@@ -1,0 +1,53 @@
+"""Plans of groups that all have one degree, with and without tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...datasets.sequence_parallelism.instance import TrainingBatch
+from ...envs.sequence_parallelism.groups import kinds_of
+from .grouping import Grouping, Work
+from .opening import least_batches
+from .packing import FILLS, MORE, level, packed
+
+PUBLISHED_FILL = 0.9  # share of a group's room that FlexSP's code fills for its baselines
+TRIES = len(FILLS) + MORE + 1  # plans of a degree, tuned
+
+
+def plans_of_degree(work: Work, degree: int, *, tuned: bool = True) -> Iterator[Grouping | None]:
+    """Yield plans of one degree, None for each try without one.
+
+    Args:
+        work: the step.
+        degree: devices of each group.
+        tuned: whether to try several shares of the room, and parts of like lengths; otherwise best
+            fit to the published share only.
+    """
+    for share in FILLS if tuned else (PUBLISHED_FILL,):
+        yield packed(work, degree, share)
+    least = least_batches(work)
+    for many in range(least, least + MORE + 1) if tuned else ():
+        yield level(work, degree, many)
+
+
+def static_degree(instance: TrainingBatch) -> int:
+    """Return the smallest degree whose groups hold the context, or else the most tokens.
+
+    Args:
+        instance: the batch.
+    """
+    kinds = kinds_of(instance)
+    enough = kinds.capacity >= min(instance.context, int(kinds.capacity.max()))
+    return int(kinds.degree[enough].min())
+
+
+def full_groups(work: Work, degree: int) -> Grouping:
+    """Return the plan of one degree by best fit into full groups.
+
+    Args:
+        work: the step.
+        degree: devices of each group; the longest sequence fits.
+    """
+    plan = packed(work, degree, FILLS[0])
+    assert plan is not None
+    return plan
