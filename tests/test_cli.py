@@ -69,6 +69,10 @@ def test_help_has_a_line_and_a_worked_example(command: str) -> None:
         assert "Example:" in text and "sysopt-gym" in text
 
 
+def test_help_says_what_an_argument_is() -> None:
+    assert "a family, e.g. vm_rescheduling" in run("validate", "--help").output
+
+
 def test_help_loads_nothing_heavy() -> None:
     program = (
         "import sys, sysopt_gym.cli;"
