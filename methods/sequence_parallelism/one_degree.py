@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from ...datasets.sequence_parallelism.instance import TrainingBatch
 from ...envs.sequence_parallelism.groups import kinds_of
 from .grouping import Grouping, Work
+from .local_search import search
 from .opening import least_batches
 from .packing import FILLS, MORE, level, packed
+from .planning import Best
 
 PUBLISHED_FILL = 0.9  # share of a group's room that FlexSP's code fills for its baselines
 TRIES = len(FILLS) + MORE + 1  # plans of a degree, tuned
@@ -28,6 +32,23 @@ def plans_of_degree(work: Work, degree: int, *, tuned: bool = True) -> Iterator[
     least = least_batches(work)
     for many in range(least, least + MORE + 1) if tuned else ():
         yield level(work, degree, many)
+
+
+def search_degree(best: Best, step: int, rng: np.random.Generator) -> None:
+    """Search on from the best plan, with groups of its degree only, until the step's time is over.
+
+    Args:
+        best: takes the plans.
+        step: number of the step.
+        rng: draws the changes.
+    """
+    work, plan = best.works[step], best.plans[step]
+    other = work.degree != work.degree[plan.kind[0]]
+    best.works[step] = work._replace(
+        times=np.where(other, np.inf, work.times), capacity=np.where(other, 0, work.capacity)
+    )
+    search(best, step, rng)
+    best.works[step] = work
 
 
 def static_degree(instance: TrainingBatch) -> int:

@@ -11,12 +11,13 @@ from ...methods.sequence_parallelism.one_degree import (
     TRIES,
     full_groups,
     plans_of_degree,
+    search_degree,
     static_degree,
 )
 from ...methods.sequence_parallelism.planning import Best, plan_steps
 
 
-def _planner(best: Best, step: int, _: np.random.Generator) -> None:
+def _planner(best: Best, step: int, rng: np.random.Generator) -> None:
     work = best.works[step]
     # Each packing of all degrees, then the next.
     degrees = [plans_of_degree(work, int(degree)) for degree in np.unique(work.degree)]
@@ -26,15 +27,16 @@ def _planner(best: Best, step: int, _: np.random.Generator) -> None:
         best.clock.evaluations += 1
         if best.left <= 0.0:
             break
+    search_degree(best, step, rng)
 
 
 def solve(instance: TrainingBatch, budget: Budget, seed: int) -> Solution:
-    """Plan each step with the degree that is best for it.
+    """Plan each step with the degree that is best for it: by several packings, then local search.
 
     Args:
         instance: the batch.
-        budget: seconds and evaluations; an evaluation is a plan.
-        seed: not needed.
+        budget: seconds and evaluations; an evaluation is a plan built or a change tried.
+        seed: draws the changes.
     """
     degree = static_degree(instance)
     return plan_steps(

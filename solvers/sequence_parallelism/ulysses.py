@@ -7,27 +7,33 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_parallelism.instance import TrainingBatch
-from ...methods.sequence_parallelism.one_degree import full_groups, plans_of_degree, static_degree
+from ...methods.sequence_parallelism.one_degree import (
+    full_groups,
+    plans_of_degree,
+    search_degree,
+    static_degree,
+)
 from ...methods.sequence_parallelism.planning import Best, plan_steps
 
 
 def solve(instance: TrainingBatch, budget: Budget, seed: int) -> Solution:
-    """Plan with one degree, by the best of several packings.
+    """Plan with one degree, by the best of several packings, then by local search.
 
     Args:
         instance: the batch.
-        budget: seconds and evaluations; an evaluation is a plan.
-        seed: not needed.
+        budget: seconds and evaluations; an evaluation is a plan built or a change tried.
+        seed: draws the changes.
     """
     degree = static_degree(instance)
 
-    def planner(best: Best, step: int, _: np.random.Generator) -> None:
+    def planner(best: Best, step: int, rng: np.random.Generator) -> None:
         for plan in plans_of_degree(best.works[step], degree):
             if plan is not None:
                 best.offer(step, plan)
             best.clock.evaluations += 1
             if best.left <= 0.0:
                 break
+        search_degree(best, step, rng)
 
     return plan_steps(
         instance, budget, seed, planner, lambda work: full_groups(work, degree)
