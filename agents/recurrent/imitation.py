@@ -24,7 +24,8 @@ class Episode(NamedTuple):
     Attributes:
         observations: key -> array [T, ...], as the environment returned them; "action_mask" is
             int8 [T, A].
-        worth: float32 [T, A]; of each action, the higher the better; not read of illegal ones.
+        worth: float32 [T, A]; of each action, the higher the better; not read of illegal ones. NaN
+            at steps where it is not known, from which nothing is learned.
     """
 
     observations: dict[str, np.ndarray]
@@ -59,9 +60,10 @@ def learn_worth(
         steps = {key: part.flatten(0, 1) for key, part in padded.items()}
         rows = Rows(torch.zeros(len(batch), int(lengths.max()), dtype=torch.bool), lengths)
         encoded, _ = recall(network, network.encode(steps), begin(network, len(batch)), rows)
-        valid = rows.valid.flatten()
-        logits, legal = network.logits(encoded, steps)[valid], steps["action_mask"][valid] > 0
         worth = torch.from_numpy(np.concatenate([episode.worth for episode in batch]))
+        known = ~worth.isnan().any(dim=-1)
+        worth, at = worth[known], rows.valid.flatten().nonzero().squeeze(-1)[known]
+        logits, legal = network.logits(encoded, steps)[at], steps["action_mask"][at] > 0
         best = worth.masked_fill(~legal, -torch.inf).amax(dim=-1, keepdim=True)
         logs = logits.log_softmax(dim=-1)
         chances = logs.exp()
