@@ -30,6 +30,7 @@ from ..core.registry import FAMILIES, load_contender, load_problem, own_family
 from ..core.sources import find_instances
 from ..envs.federated_lr.observation import FEATURES
 from ..envs.memory_mapping.observation import DECISION_FEATURES, GLOBAL_FEATURES
+from ..envs.sequence_parallelism import observation as of_parallelism
 from ..envs.vm_allocation import observation as of_allocation
 from ..envs.vm_rescheduling.observation import pm_features, vm_features
 
@@ -140,6 +141,19 @@ SHOWN: Mapping[str, Shown] = {
         "Above is the validation loss, from 0 to twice the first; below are the logarithms of "
         "alpha (red) and beta (blue) within their ranges.",
         {"rounds": FEATURES},
+    ),
+    "sequence_parallelism": Shown(
+        "Sequence parallelism",
+        "crawl-192k:test/4",
+        "ulysses",
+        24,
+        "Across is time, downwards are the devices. A bar is a group, as high as it has devices "
+        "and as long as it takes, its color that of its degree; micro-batches stand one after the "
+        "other, gray is idle.",
+        {
+            "candidates": _names(of_parallelism.Seen),
+            "globals": _names(of_parallelism.Whole),
+        },
     ),
 }
 

@@ -103,6 +103,9 @@ FAMILIES = {
         lambda size: {"pms": str(size)},
         lambda size: {"horizon_h": "1"},
     ),
+    "sequence_parallelism": Growth(
+        "sequences of a training step", (512, 4096, 32_768), lambda size: {"sequences": str(size)}
+    ),
 }
 
 

@@ -142,6 +142,13 @@ SCORINGS = (
         ("slots_tuned", "slots", "lava", "best_fit", "first_fit", "random"),
         budget_s=300.0,
     ),
+    Scoring(
+        "sequence_parallelism",
+        ("wiki-192k:test", "crawl-192k:test"),
+        ("sequence_parallelism_ppo.agent", "sequence_parallelism_ppo.ppo"),
+        ("local_search", "flexsp", "greedy", "single_degree", "ulysses", "random"),
+        budget_s=1.0,
+    ),
 )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ FAMILIES = (
     "sequence_design",
     "federated_lr",
     "vm_allocation",
+    "sequence_parallelism",
 )
 # Benchmarks that belong to no family: name -> lazy entry point.
 BENCHMARKS = {

@@ -53,6 +53,7 @@ def test_an_exponent_is_the_power_of_the_size_that_time_grows_with() -> None:
         ("federated_lr", 2),
         ("federated_lr:parameters", 2),
         ("vm_allocation", 4),
+        ("sequence_parallelism", 16),
     ],
 )
 def test_every_part_of_a_small_instance_is_timed(family: str, size: int) -> None:

@@ -159,6 +159,7 @@ def test_an_argument_has_a_name_a_player_and_a_place(
         (MALLOC, "reader", "memory_mapping_reader"),
         ("federated_lr", "ppo", "federated_lr_ppo"),
         ("vm_allocation", "ppo", "vm_allocation_ppo"),
+        ("sequence_parallelism", "ppo", "sequence_parallelism_ppo"),
         ("federated_lr", "alphazero_policy", "federated_lr_alphazero"),
         ("federated_lr", "agent", "federated_lr_agent"),
     ],

@@ -27,6 +27,7 @@ from sysopt_gym.envs.memory_mapping.env import MallocGameEnv
 from sysopt_gym.envs.memory_mapping.vector_env import MallocGameVectorEnv
 from sysopt_gym.envs.sequence_design.env import SequenceDesignEnv
 from sysopt_gym.envs.sequence_design.vector_env import SequenceDesignVectorEnv
+from sysopt_gym.envs.sequence_parallelism.env import SequenceParallelismEnv
 from sysopt_gym.envs.vector import FamilyVectorEnv
 from sysopt_gym.envs.vm_allocation.env import VMAllocationEnv
 from sysopt_gym.envs.vm_rescheduling.env import VMReschedulingEnv
@@ -45,6 +46,8 @@ SINGLE: dict[str, Callable[..., FamilyEnv[Any]]] = {
     "federated continuous": lambda **k: FederatedLREnv("small:test", "continuous", **k),
     "federated orders": lambda **k: FederatedLREnv("small:test", "orders", **k),
     "federated curve": lambda **k: FederatedLREnv("curves:val", **k),
+    "parallelism": lambda **k: SequenceParallelismEnv("small:test", **k),
+    "parallelism shortlist": lambda **k: SequenceParallelismEnv("small:test", "shortlist", **k),
     "allocation": lambda **k: VMAllocationEnv("medium-95:val", settings={"horizon_h": "2"}, **k),
     "allocation with moves": lambda **k: VMAllocationEnv(
         "medium-95:val", settings={"horizon_h": "2", "moves_per_hour": "30"}, **k

@@ -15,6 +15,7 @@ OTHER_KEYS = {
     "memory_mapping": [],
     "sequence_design": [{"form": "mutate"}, {"settings": {"rounds": "2", "batch": "4"}}],
     "federated_lr": [],
+    "sequence_parallelism": [],
 }
 # Contenders that the family's page names by their pattern, such as `NAME_server`.
 BY_PATTERN = {

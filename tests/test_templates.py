@@ -24,6 +24,7 @@ QUICK = {
     "sequence_design": "random",
     "federated_lr": "fedavg",
     "vm_allocation": "first_fit",
+    "sequence_parallelism": "greedy",
 }
 
 

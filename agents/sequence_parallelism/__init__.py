@@ -6,6 +6,8 @@ The table names the module and attribute of each agent; it is imported when it i
 
 from ...core.registry import Entry
 
+TAKES = "ShortlistPolicy ShortlistPolicy/shortlist"  # one network acts in both forms
 AGENTS = {
-    "ppo": Entry(".players:solve_ppo", takes="ShortlistPolicy"),
+    "agent": Entry(".players:solve_agent", takes=TAKES),
+    "ppo": Entry(".players:solve_ppo", takes=TAKES),
 }

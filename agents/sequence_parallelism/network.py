@@ -37,7 +37,7 @@ class ShortlistPolicy(nn.Module):
         """Encode B observations.
 
         Args:
-            obs: "candidates" float32 [B, 32, 13] and "globals" float32 [B, 11].
+            obs: "candidates" float32 [B, 64, 15] and "globals" float32 [B, 12].
 
         Returns:
             The context, float32 [B, d].
@@ -54,8 +54,8 @@ class ShortlistPolicy(nn.Module):
 
         Args:
             encoded: result of `encode`.
-            obs: the same observations; "candidate_actions" is int32 [B, 32], "action_mask" int8
-                [B, A].
+            obs: the same observations; "action_mask" is int8 [B, A], and in form groups
+                "candidate_actions" int32 [B, 64].
 
         Returns:
             float32 [B, A]; MASKED for illegal actions, FAR for those not on the short list.
@@ -63,6 +63,8 @@ class ShortlistPolicy(nn.Module):
         rows, mask = obs["candidates"].float(), obs["action_mask"]
         hidden = torch.relu(self.own(rows) + self.shift(encoded.context).unsqueeze(1))
         scores = self.score(torch.relu(self.hidden(hidden))).squeeze(-1)
+        if "candidate_actions" not in obs:  # form shortlist
+            return mask_logits(scores, mask)
         place = obs["candidate_actions"].long()
         place = torch.where(place < 0, mask.shape[1], place)  # a column that is cut off
         spread = torch.full((len(mask), mask.shape[1] + 1), FAR, device=scores.device)

@@ -5,6 +5,7 @@ Tests hold it equal to network.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,12 @@ from ...envs.sequence_parallelism.observation import (
 )
 from ..layers import Layer, affine, relu, take_layer
 from .network import ShortlistPolicy
+
+CHUNK = 64  # sequences between two looks at the clock; half a millisecond
+
+
+def _never() -> bool:
+    return False
 
 
 class Weights(NamedTuple):
@@ -68,21 +75,47 @@ class Player:
         self.courses = [course_of(batch, kinds, rows) for rows in np.split(order, ends)]
         self.actions = np.zeros(len(order), np.int64)
 
-    def play(self, temperature: float, rng: np.random.Generator) -> float:
-        """Assign every sequence; return the ms that the steps take.
+    def play(
+        self, temperature: float, rng: np.random.Generator, expired: Callable[[], bool] = _never
+    ) -> float:
+        """Assign every sequence; return the ms that the steps take, infinity if time ran out.
 
         Args:
             temperature: of the samples; 0.0 takes the likeliest actions.
             rng: draws the actions.
+            expired: whether play is to be given up; asked now and then.
         """
         total, at = 0.0, 0
-        for course in self.courses:
-            state = make_state(self.limit, len(self.table.devices))
-            actions = self.actions[at : at + len(course.rows)]
-            _play(self.table, state, course, self.weights, temperature, rng, actions)
+        for step, course in enumerate(self.courses):
+            played = self.play_step(step, temperature, rng, expired)
+            if played is None:
+                return float("inf")
+            state, actions = played
+            self.actions[at : at + len(course.rows)] = actions
             total += float(state.longest[: state.counts[MICRO_BATCHES]].sum())
             at += len(course.rows)
         return total
+
+    def play_step(
+        self, step: int, temperature: float, rng: np.random.Generator, expired: Callable[[], bool]
+    ) -> tuple[State, np.ndarray] | None:
+        """Assign the sequences of a step; return its groups and the actions, int64 [k].
+
+        Args:
+            step: its number.
+            temperature: see `play`.
+            rng: see `play`.
+            expired: see `play`; None is returned then.
+        """
+        course, count = self.courses[step], len(self.courses[step].rows)
+        state = make_state(self.limit, len(self.table.devices))
+        actions = np.zeros(count, np.int64)
+        for first in range(0, count, CHUNK):
+            if expired():
+                return None
+            last = min(count, first + CHUNK)
+            _play(self.table, state, course, self.weights, temperature, rng, actions, first, last)
+        return state, actions
 
 
 @njit(cache=True, fastmath=True)
@@ -92,9 +125,9 @@ def score(
     """Compute the network's scores of the candidates.
 
     Args:
-        candidates: float32 [n, 13].
+        candidates: float32 [n, 15].
         count: rows that are candidates.
-        whole: float32 [11].
+        whole: float32 [12].
         w: the network.
         scores: gets the scores, float32 [n].
     """
@@ -127,22 +160,26 @@ def _play(
     temperature: float,
     rng: np.random.Generator,
     actions: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """Assign the sequences of a step.
+    """Assign some sequences of a step.
 
     Args:
         table: the kinds of groups.
-        state: before anything is assigned; played on.
+        state: as the sequences before them have left it; played on.
         course: of the step, k sequences.
         w: the network.
         temperature: see Player.play.
         rng: draws the actions.
         actions: gets what was done, int64 [k].
+        first: place of the first.
+        last: place after the last.
     """
     candidates = np.zeros((SHORTLIST, N_SEEN), np.float32)
     listed, whole = np.zeros(SHORTLIST, np.int64), np.zeros(N_WHOLE, np.float32)
     scores = np.zeros(SHORTLIST, np.float32)
-    for place in range(len(actions)):
+    for place in range(first, last):
         count = observe(table, state, course, place, listed, candidates, whole)
         score(candidates, count, whole, w, scores)
         chosen, most = 0, -np.inf

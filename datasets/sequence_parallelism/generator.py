@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...core.contracts import Setting
+from ...core.errors import SettingError
 from ..setting_texts import choice, whole
 from .instance import MOST_SEQUENCES, TrainingBatch
 from .models import K
@@ -58,6 +59,11 @@ def generate(parameters: Mapping[str, str], seed: int) -> TrainingBatch:
     shape = choice(texts, "shape", tuple(SHAPES))
     sequences = whole(texts, "sequences", MOST_SEQUENCES, 1)
     steps = whole(texts, "steps", 1000, 1)
+    if sequences * steps > MOST_SEQUENCES:
+        raise SettingError(
+            f"sequences={sequences} in steps={steps} are {sequences * steps:,}; give "
+            f"{MOST_SEQUENCES:,} in all at most"
+        )
     cluster = {key: text for key, text in parameters.items() if key in CLUSTER}
     name = f"generated/{shape}-{sequences}-{seed}"
     batch = with_settings(blank_batch(name), cluster)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,16 @@ class _Start(NamedTuple):
     bound: float
 
 
+class Look(NamedTuple):
+    """The short list, with the action of form groups of each row (-1 for none), and what is seen of
+    the whole; see `observation.observe`.
+    """
+
+    actions: np.ndarray
+    candidates: np.ndarray
+    whole: np.ndarray
+
+
 class SequenceParallelismEnv(FamilyEnv[TrainingBatch]):
     """Assign a training step's sequences to groups of devices (FlexSP, ASPLOS 2025).
 
@@ -59,24 +69,27 @@ class SequenceParallelismEnv(FamilyEnv[TrainingBatch]):
     group, a step the sum over its micro-batches. Sequences are assigned one by one, longest first.
 
     ## Action space
-    `Discrete(A)`, A = L_max + L_max * G_max. With L the instance's largest number of sequences of a
-    step and G its kinds of groups: `a < L` joins the group of this number, counted from 0 in the
-    order in which the step's groups were opened; `L + micro_batch * G + kind` opens a group of this
-    kind there, in an open micro-batch or the next new one. `action_mask` is exact: an action masked
-    in is always taken, one masked out raises IllegalActionError. At the end the mask holds action
-    0, which no step takes. The space's own `sample()` draws a legal action.
+    Form "groups" (default): `Discrete(A)`, A = L_max + L_max * G_max. With L the instance's largest
+    number of sequences of a step and G its kinds of groups: `a < L` joins the group of this number,
+    counted from 0 in the order in which the step's groups were opened; `L + micro_batch * G + kind`
+    opens a group of this kind there, in an open micro-batch or the next new one. `action_mask` is
+    exact: an action masked in is always taken, one masked out raises IllegalActionError. At the end
+    the mask holds action 0, which no step takes. The space's own `sample()` draws a legal action.
+
+    Form "shortlist": `Discrete(64)`, the rows of `candidates`. Of the other actions there is none,
+    but the list is never empty, and no row of it leads to a dead end.
 
     ## Observation space
     A flat Dict of float32 in 0..1, actions and the mask; every observation has arrays of its own.
 
     | key | shape, dtype | meaning |
     |---|---|---|
-    | candidates | [32, 13] float32 | a short list of actions for the sequence, columns
+    | candidates | [64, 15] float32 | a short list of actions for the sequence, columns
     `observation.Seen` |
-    | candidate_actions | [32] int32 | the action of each, -1 in rows that are none |
-    | globals | [11] float32 | the sequence and the step, columns `observation.Whole` |
-    | groups | [L_max, 5] float32 | the step's groups by number, `observation.group_rows` |
-    | action_mask | [A] int8 | 1 for legal actions |
+    | candidate_actions | [64] int32 | form groups: the action of each, -1 in rows that are none |
+    | globals | [12] float32 | the sequence and the step, columns `observation.Whole` |
+    | groups | [L_max, 5] float32 | form groups: the step's groups, `observation.group_rows` |
+    | action_mask | [A] int8 | 1 for legal actions; form shortlist: [64] |
 
     ## Rewards
     Minus the ms by which the step gets longer, as a part of a lower bound of the whole time
@@ -93,28 +106,32 @@ class SequenceParallelismEnv(FamilyEnv[TrainingBatch]):
     opened at any time. Never truncated.
 
     ## Arguments
-    instances: a set's name, a file's path, or batches. settings: as `--set`, by name, e.g.
-        {"devices": "32"}. render_mode: "rgb_array" or "human" (needs matplotlib).
+    instances: a set's name, a file's path, or batches. form: "groups" or "shortlist". settings: as
+        `--set`, by name, e.g. {"devices": "32"}. render_mode: "rgb_array" or "human" (needs
+        matplotlib).
 
     ## Version history
     v0, version 1: first version.
     """
 
     family = "sequence_parallelism"
+    forms: ClassVar[tuple[str, ...]] = ("groups", "shortlist")
 
     def __init__(
         self,
         instances: str | Path | TrainingBatch | Sequence[TrainingBatch] = "small:train",
+        form: Literal["groups", "shortlist"] = "groups",
         settings: Mapping[str, str] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        super().__init__(instances, settings, render_mode)
+        super().__init__(instances, settings, render_mode, form)
         self.limit = max(groups_limit(batch) for batch in self.instances)
         kinds = max(len(kinds_of(batch).degree) for batch in self.instances)
         self.n_actions = self.limit * (1 + kinds)
-        self.action_space: LegalDiscrete = LegalDiscrete(self.n_actions)
+        short = form == "shortlist"
+        self.action_space: LegalDiscrete = LegalDiscrete(SHORTLIST if short else self.n_actions)
         self.action_space.belong_to(self._draw_legal)
-        self.observation_space = observation_space(self.limit, self.n_actions)
+        self.observation_space = observation_space(self.limit, self.n_actions, short)
 
     def _begin(self, instance: TrainingBatch, seed: int | None, options: Mapping[str, Any]) -> None:
         self._start: _Start = self.start_of(instance)
@@ -129,14 +146,18 @@ class SequenceParallelismEnv(FamilyEnv[TrainingBatch]):
         self._state = make_state(limit, len(table.devices))
         self._step = self._place = self._assigned = 0
         self._before = self._now = 0.0
+        self._looked: Look | None = None
 
     def _play(self, action: Any) -> tuple[float, bool]:
         start = self._start
         if self._over:
             raise IllegalActionError(f"{self.batch.name}: the episode is over; call reset")
-        course = start.courses[self._step]
+        course, chosen = start.courses[self._step], int(action)
+        if self.form == "shortlist":
+            listed = self.look().actions
+            chosen = int(listed[chosen]) if 0 <= chosen < SHORTLIST else -1
         length = int(course.rows[self._place, 0])
-        longer = take(start.table, self._state, length, int(action))
+        longer = take(start.table, self._state, length, chosen)
         if longer == ILLEGAL:
             raise IllegalActionError(
                 f"{self.batch.name}: action {action} is not legal for sequence {self._place} of "
@@ -146,6 +167,7 @@ class SequenceParallelismEnv(FamilyEnv[TrainingBatch]):
         self._now += longer
         self._place += 1
         self._assigned += 1
+        self._looked = None
         if self._place == len(course.rows) and self._step + 1 < len(start.courses):
             self._step, self._place = self._step + 1, 0
             self._before, self._now = self._before + self._now, 0.0
@@ -166,19 +188,30 @@ class SequenceParallelismEnv(FamilyEnv[TrainingBatch]):
         """A copy of the present step's groups."""
         return copy_state(self._state)
 
+    def look(self) -> Look:
+        """Return what is seen of the present sequence; nothing is listed after the end."""
+        if self._looked is None:
+            table, courses, *_ = self._start
+            look = Look(
+                np.full(SHORTLIST, -1),
+                np.zeros((SHORTLIST, N_SEEN), np.float32),
+                np.zeros(N_WHOLE, np.float32),
+            )
+            if not self._over:
+                count = observe(table, self._state, courses[self._step], self._place, *look)
+                look.actions[count:] = -1
+            self._looked = look
+        return self._looked
+
     def _observation(self) -> Observation:
+        look = self.look()
+        seen = {"candidates": look.candidates.copy(), "globals": look.whole.copy()}
+        if self.form == "shortlist":
+            return seen | {"action_mask": self._mask()}
         table, courses, *_ = self._start
-        course = courses[self._step]
-        candidates = np.zeros((SHORTLIST, N_SEEN), np.float32)
-        actions, whole = np.full(SHORTLIST, -1), np.zeros(N_WHOLE, np.float32)
-        if not self._over:
-            found = observe(table, self._state, course, self._place, actions, candidates, whole)
-            actions[found:] = -1
-        return {
-            "candidates": candidates,
-            "candidate_actions": actions.astype(np.int32),
-            "globals": whole,
-            "groups": group_rows(table, self._state, course, self.limit),
+        return seen | {
+            "candidate_actions": look.actions.astype(np.int32),
+            "groups": group_rows(table, self._state, courses[self._step], self.limit),
             "action_mask": self._mask(),
         }
 
@@ -209,20 +242,24 @@ class SequenceParallelismEnv(FamilyEnv[TrainingBatch]):
         return _Start(make_table(kinds), courses, groups_limit(instance), max(bound, 1e-9))
 
     def _mask(self) -> np.ndarray:
-        """Mark the legal actions, int8 [A]; after the end action 0 alone."""
-        mask = np.zeros(self.n_actions, np.int8)
+        """Mask the legal actions, int8 [A]; after the end action 0 alone."""
+        mask = np.zeros(int(self.action_space.n), np.int8)
+        start = self._start
         if self._over:
             mask[0] = 1
-            return mask
-        start = self._start
-        length = int(start.courses[self._step].rows[self._place, 0])
-        mark(start.table, self._state, length, mask)
+        elif self.form == "shortlist":
+            mask[:] = self.look().actions >= 0
+        else:
+            length = int(start.courses[self._step].rows[self._place, 0])
+            mark(start.table, self._state, length, mask)
         return mask
 
     def _draw_legal(self, rng: np.random.Generator, seed: int | None) -> Any:
         if seed is None:
             return rng.choice(np.flatnonzero(self._mask())) if self._begun else np.int64(0)
         start = self.start_of(self._drawn_after(seed)[0])
+        if self.form == "shortlist":
+            return np.int64(0)
         mask = np.zeros(self.n_actions, np.int8)
         state = make_state(start.limit, len(start.table.devices))
         mark(start.table, state, int(start.courses[0].rows[0, 0]), mask)

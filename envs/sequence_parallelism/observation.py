@@ -1,14 +1,17 @@
 """What an agent sees: the open groups, and a short list of what may be done with a sequence.
 
 Every number is a ratio between 0 and 1, so that one network serves batches and clusters of any
-size. The short list holds, of each micro-batch and kind, the group that is done first and one to be
-opened, those that lengthen the step least first.
+size. The short list holds, of each micro-batch and kind, one group to join and one to be opened. To
+join there is the group that is left with the least time to spare, and where each would make the
+micro-batch longer, the one that is done first. Where there are too many, those stay that cost
+least: the time by which the step gets longer (of a new micro-batch none, so that one can always be
+opened), and the sequence's own device time.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -31,7 +34,7 @@ from .dynamics import (
 )
 from .groups import Kinds
 
-SHORTLIST = 32
+SHORTLIST = 64
 
 
 class Seen(IntEnum):
@@ -48,8 +51,10 @@ class Seen(IntEnum):
     FREE = 8  # devices that its micro-batch has left then, of all
     IDLE = 9  # of the micro-batch's device-ms, those idle then
     LOAD = 10  # tokens of its micro-batch, of those that all devices hold
-    LENGTH = 11  # ms that its micro-batch takes then: x / (x + unit)
-    MOST = 12  # whether its kind has the largest degree that its micro-batch still has free
+    LENGTH = 11  # ms that its micro-batch takes then, of two units, at most 1
+    LATER = 12  # the micro-batch's idle device-ms: x / (x + least device-ms to come)
+    ENDS = 13  # ms that its group takes then, of two units, at most 1
+    FIRST = 14  # 1 in the first micro-batch, which has the longest sequences
 
 
 class Whole(IntEnum):
@@ -66,8 +71,10 @@ class Whole(IntEnum):
     SPENT = 8  # ms of the step so far: x / (x + its least time)
     FIXED = 9  # ms that each micro-batch takes besides, of the unit
     OWN = 10  # least device-ms of the sequence: x / (x + those to come)
+    SPARE = 11  # 1/2 + idle device-ms less those to come, of all sequences' least, from 0 to 1
 
 
+TINY = 1e-300
 N_SEEN, N_WHOLE = len(Seen), len(Whole)
 # Columns of Course.rows.
 AT_LENGTH, AT_LEAST, AT_TOKENS, AT_WORK, AT_PLACE = range(5)
@@ -137,6 +144,33 @@ def share(x: float, unit: float) -> float:
 
 
 @njit(cache=True)
+def joins_of(table: Table, state: State, length: int, join: np.ndarray, sums: np.ndarray) -> None:
+    """Find the group that a sequence would join, and add up what micro-batches hold.
+
+    Args:
+        table: the kinds of groups.
+        state: of the step.
+        length: of the sequence, tokens.
+        join: gets the group of each micro-batch and kind, -1 for none, int64 [m, G].
+        sums: gets each micro-batch's device-ms in use and tokens, float64 [m, 2].
+    """
+    join[:], sums[:] = -1, 0.0
+    for group in range(state.counts[GROUPS]):
+        kind, micro = state.groups[group, KIND], state.groups[group, MICRO_BATCH]
+        tokens, time = state.groups[group, TOKENS], state.times[group]
+        sums[micro, 0] += table.sizes[DEGREE, kind] * time
+        sums[micro, 1] += tokens
+        if tokens + length > table.sizes[CAPACITY, kind]:
+            continue
+        best = join[micro, kind]
+        if best >= 0:
+            held, until = state.times[best], state.longest[micro] - added_time(table, kind, length)
+            if (time <= held or time > until) and (time >= held or held <= until):
+                continue
+        join[micro, kind] = group
+
+
+@njit(cache=True)
 def observe(
     table: Table,
     state: State,
@@ -154,122 +188,101 @@ def observe(
         course: of the step.
         place: of the sequence in the course.
         actions: gets the action of each candidate, int64 [n].
-        candidates: gets their features, columns Seen, float32 [n, 13].
-        whole: gets the features of the whole, columns Whole, float32 [11].
+        candidates: gets their features, columns Seen, float32 [n, 15].
+        whole: gets the features of the whole, columns Whole, float32 [12].
 
     Returns:
         Number of candidates, n at most.
     """
     limit, kinds, most = len(state.groups), table.costs.shape[1], len(actions)
-    opened, rows, facts = state.counts[MICRO_BATCHES], course.rows, course.facts
-    length, unit, devices = int(rows[place, AT_LENGTH]), facts[UNIT], facts[DEVICES]
-    # Of each micro-batch, and of one to be opened: device-ms in use, tokens, and of each kind the
-    # group that is done first.
-    sums = np.zeros((opened + 1, 2))
-    first = np.full((opened + 1, kinds), -1)
-    for group in range(state.counts[GROUPS]):
-        kind, micro = state.groups[group, KIND], state.groups[group, MICRO_BATCH]
-        tokens = state.groups[group, TOKENS]
-        sums[micro, 0] += table.sizes[DEGREE, kind] * state.times[group]
-        sums[micro, 1] += tokens
-        if tokens + length <= table.sizes[CAPACITY, kind]:
-            best = first[micro, kind]
-            if best < 0 or state.times[group] < state.times[best]:
-                first[micro, kind] = group
-    found = 0
-    keys = np.empty(most)
-    candidates[:] = 0.0
+    opened, facts = state.counts[MICRO_BATCHES], course.facts
+    length, least = int(course.rows[place, AT_LENGTH]), course.rows[place, AT_LEAST]
+    later, unit, devices = course.rows[place, AT_WORK], facts[UNIT], facts[DEVICES]
+    micro_batches = min(opened + 1, limit)
+    join, sums = np.empty((opened + 1, kinds), np.int64), np.empty((opened + 1, 2))
+    joins_of(table, state, length, join, sums)
+    found, keys = 0, np.empty(most)
     idle = spent = 0.0
-    for micro in range(min(opened + 1, limit)):
-        longest = state.longest[micro] if micro < opened else 0.0
-        largest = 0
-        for kind in range(kinds):
-            device_class = table.sizes[CLASS, kind]
-            free = (
-                state.free[micro, device_class] if micro < opened else table.devices[device_class]
-            )
-            if table.sizes[DEGREE, kind] <= free:
-                largest = max(largest, table.sizes[DEGREE, kind])
-        left = 0
-        for device_class in range(len(table.devices)):
-            left += (
-                state.free[micro, device_class] if micro < opened else table.devices[device_class]
-            )
+    candidates[:] = 0.0
+    for micro in range(micro_batches):
+        free = table.devices if micro == opened else state.free[micro]
+        longest = 0.0 if micro == opened else state.longest[micro]
         idle += max(0.0, devices * longest - sums[micro, 0])
         spent += longest
-        for kind in range(kinds):
-            if length > table.sizes[CAPACITY, kind]:
-                continue
+        for both in range(2 * kinds):
+            kind, joins = both // 2, both % 2
             own, degree = added_time(table, kind, length), table.sizes[DEGREE, kind]
-            device_class = table.sizes[CLASS, kind]
-            free = (
-                state.free[micro, device_class] if micro < opened else table.devices[device_class]
-            )
-            for joins in (1, 0):
-                group = first[micro, kind]
-                if joins:
-                    if group < 0:
-                        continue
-                    time, tokens = state.times[group] + own, state.groups[group, TOKENS]
-                    action, after = group, left
-                else:
-                    if degree > free:
-                        continue
-                    time, tokens = table.costs[CONSTANT, kind] + own, 0
-                    action, after = limit + micro * kinds + kind, left - degree
-                ends = max(longest, time)
-                key = ends - longest + own * degree / devices
-                at = min(found, most - 1)
-                if found == most and key >= keys[at]:
+            capacity, group = table.sizes[CAPACITY, kind], join[micro, kind]
+            if joins:
+                if group < 0:
                     continue
-                while at > 0 and keys[at - 1] > key:
-                    keys[at] = keys[at - 1]
-                    actions[at] = actions[at - 1]
-                    candidates[at] = candidates[at - 1]
-                    at -= 1
-                found = min(found + 1, most)
-                busy = sums[micro, 0] + degree * (time if not joins else own)
-                keys[at], actions[at] = key, action
-                row = candidates[at]
-                row[Seen.PRESENT] = 1.0
-                row[Seen.JOINS] = joins
-                row[Seen.NEW] = 1.0 if micro == opened else 0.0
-                row[Seen.INCREASE] = share(ends - longest, unit)
-                row[Seen.SLACK] = share(ends - time, unit)
-                row[Seen.FILL] = (tokens + length) / table.sizes[CAPACITY, kind]
-                row[Seen.COST] = 1.0 - min(1.0, rows[place, AT_LEAST] / max(own * degree, 1e-300))
-                row[Seen.DEGREE] = degree / devices
-                row[Seen.FREE] = after / devices
-                row[Seen.IDLE] = 1.0 - min(1.0, busy / (devices * max(ends, 1e-300)))
-                row[Seen.LOAD] = min(1.0, (sums[micro, 1] + length) / facts[HELD])
-                row[Seen.LENGTH] = share(ends, unit)
-                row[Seen.MOST] = 1.0 if degree == largest else 0.0
+                tokens, time, action = state.groups[group, TOKENS], state.times[group], group
+            else:
+                if length > capacity or degree > free[table.sizes[CLASS, kind]]:
+                    continue
+                tokens, time = 0, table.costs[CONSTANT, kind]
+                action = limit + micro * kinds + kind
+            ends = max(longest, time + own)
+            key = own * degree / devices + (ends - longest if micro < opened else 0.0)
+            at = found
+            if found == most:  # the costliest makes room
+                at = int(keys.argmax())
+                if key >= keys[at]:
+                    continue
+            else:
+                found += 1
+            busy = sums[micro, 0] + degree * (own if joins else time + own)
+            keys[at], actions[at], row = key, action, candidates[at]
+            row[Seen.PRESENT] = 1.0
+            row[Seen.JOINS] = joins
+            row[Seen.NEW] = micro == opened
+            row[Seen.INCREASE] = share(ends - longest, unit)
+            row[Seen.SLACK] = share(ends - time - own, unit)
+            row[Seen.FILL] = (tokens + length) / capacity
+            row[Seen.COST] = 1.0 - min(1.0, least / max(own * degree, TINY))
+            row[Seen.DEGREE] = degree / devices
+            row[Seen.FREE] = (free.sum() - (0 if joins else degree)) / devices
+            row[Seen.IDLE] = 1.0 - min(1.0, busy / max(devices * ends, TINY))
+            row[Seen.LOAD] = min(1.0, (sums[micro, 1] + length) / facts[HELD])
+            row[Seen.LENGTH] = min(1.0, 0.5 * ends / max(unit, TINY))
+            row[Seen.ENDS] = min(1.0, 0.5 * (time + own) / max(unit, TINY))
+            row[Seen.FIRST] = micro == 0
+            row[Seen.LATER] = share(devices * ends - busy, later)
     whole[Whole.LENGTH] = length / facts[LONGEST]
     whole[Whole.CONTEXT] = length / facts[CONTEXT]
-    whole[Whole.PLACE] = rows[place, AT_PLACE]
-    whole[Whole.REST_TOKENS] = share(rows[place, AT_TOKENS], facts[HELD])
-    whole[Whole.REST_WORK] = rows[place, AT_WORK] / max(facts[ALL_WORK], 1e-300)
-    whole[Whole.IDLE] = share(idle, rows[place, AT_WORK])
+    whole[Whole.PLACE] = course.rows[place, AT_PLACE]
+    whole[Whole.REST_TOKENS] = share(course.rows[place, AT_TOKENS], facts[HELD])
+    whole[Whole.REST_WORK] = later / max(facts[ALL_WORK], TINY)
+    whole[Whole.IDLE] = share(idle, later)
     whole[Whole.OPEN] = share(opened, 1.0)
     whole[Whole.NEEDED] = share(facts[NEEDED], 1.0)
     whole[Whole.SPENT] = share(spent, facts[BOUND])
-    whole[Whole.FIXED] = min(1.0, table.costs[CONSTANT, 0] / max(unit, 1e-300))
-    whole[Whole.OWN] = share(rows[place, AT_LEAST], rows[place, AT_WORK])
-    return int(found)
+    whole[Whole.FIXED] = min(1.0, table.costs[CONSTANT, 0] / max(unit, TINY))
+    whole[Whole.OWN] = share(least, later)
+    spare = idle + max(0.0, facts[NEEDED] - opened) * devices * (unit - table.costs[CONSTANT, 0])
+    spare = 0.5 + (spare - least - later) / max(facts[ALL_WORK], TINY)
+    whole[Whole.SPARE] = min(1.0, max(0.0, spare))
+    return found
 
 
-def observation_space(limit: int, actions: int) -> spaces.Dict:
+def observation_space(limit: int, actions: int, short: bool) -> spaces.Dict:
     """Return the space of observations; the environment's docstring says what they hold.
 
     Args:
         limit: largest number of sequences of a step, L.
-        actions: number of actions, A.
+        actions: number of actions of form groups, A.
+        short: whether actions are rows of the short list.
     """
+    parts: dict[str, spaces.Space[Any]] = {
+        "candidates": spaces.Box(0.0, 1.0, (SHORTLIST, N_SEEN), np.float32),
+        "globals": spaces.Box(0.0, 1.0, (N_WHOLE,), np.float32),
+    }
+    if short:
+        return spaces.Dict(parts | {"action_mask": spaces.MultiBinary(SHORTLIST)})
     return spaces.Dict(
-        {
-            "candidates": spaces.Box(0.0, 1.0, (SHORTLIST, N_SEEN), np.float32),
+        parts
+        | {
             "candidate_actions": spaces.Box(-1, actions - 1, (SHORTLIST,), np.int32),
-            "globals": spaces.Box(0.0, 1.0, (N_WHOLE,), np.float32),
             "groups": spaces.Box(0.0, 1.0, (limit, 5), np.float32),
             "action_mask": spaces.MultiBinary(actions),
         }
@@ -296,6 +309,6 @@ def group_rows(table: Table, state: State, course: Course, limit: int) -> np.nda
     rows[:count, 0] = 1.0
     rows[:count, 1] = table.sizes[DEGREE, kind] / course.facts[DEVICES]
     rows[:count, 2] = tokens / table.sizes[CAPACITY, kind]
-    rows[:count, 3] = times / np.maximum(times + course.facts[UNIT], 1e-300)
+    rows[:count, 3] = times / np.maximum(times + course.facts[UNIT], TINY)
     rows[:count, 4] = micro / limit
     return rows

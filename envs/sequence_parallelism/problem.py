@@ -39,11 +39,14 @@ class SequenceParallelism(Problem[TrainingBatch]):
     settings = SETTINGS
     defaults = Defaults(
         instances=("wiki-192k:test/0", "crawl-192k:test/1", "small:test/0"),
-        contenders=("random",),
+        contenders=(
+            "agent", "ppo", "column_generation", "local_search", "flexsp", "greedy", "best_fit",
+            "first_fit", "single_degree", "ulysses", "random",
+        ),
         budget_s=1.0,
         always=("random", "greedy"),
         baseline="single_degree",
-    )
+    )  # fmt: skip
     pictures = ".evaluation.pictures.sequence_parallelism:pictures"
 
     load_file = staticmethod(load_file)

@@ -262,6 +262,18 @@ def _card(folder: Path) -> Target:
     return Target(folder, folder / "policy.json")
 
 
+LENGTHS = "412\n97\n15000\n1024\n88\n"
+LINES = "\n".join(json.dumps(one) for one in (
+    {"id": "a", "length": 412}, {"id": "b", "length": 15000}, {"id": "c", "input_ids": [5, 6, 7]},
+)) + "\n"  # fmt: skip
+
+
+def _batch(folder: Path) -> Target:
+    found = load_problem("sequence_parallelism").template()
+    assert found is not None
+    return _one(folder / found.name, found.text)
+
+
 # How a file is read -> how a valid one is made. A family's name before the slash: by its loader.
 VALID: dict[str, Callable[[Path], Target]] = {
     "vm_rescheduling/snapshot": _template,
@@ -273,6 +285,9 @@ VALID: dict[str, Callable[[Path], Target]] = {
     "vm_rescheduling/set": _set,
     "vm_allocation/own": lambda folder: _one(folder / "mine.csv", STAYS),
     "vm_allocation/google": lambda folder: _one(folder / "events.csv", TASKS),
+    "sequence_parallelism/lengths": lambda folder: _one(folder / "lengths.txt", LENGTHS),
+    "sequence_parallelism/lines": lambda folder: _one(folder / "lines.jsonl", LINES),
+    "sequence_parallelism/batch": _batch,
     "memory_mapping/hlo": lambda folder: _one(folder / "module.hlo.txt", HLO),
     "memory_mapping/program": _program,
     "sequence_design/measured": _measured,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FAMILIES = (
-    "vm_rescheduling", "federated_lr", "memory_mapping", "sequence_design", "vm_allocation"
+    "vm_rescheduling", "federated_lr", "memory_mapping", "sequence_design", "vm_allocation",
+    "sequence_parallelism",
 )  # fmt: skip
 
 

@@ -261,6 +261,22 @@ def test_the_short_list_holds_legal_actions_and_the_cheapest_of_many() -> None:
     assert full
 
 
+def test_both_forms_play_the_same_game() -> None:
+    batch = generate(SMALL | {"steps": "2"}, 0)
+    one, other = SequenceParallelismEnv(batch), SequenceParallelismEnv(batch, "shortlist")
+    (seen, _), (short, _) = one.reset(seed=0), other.reset(seed=0)
+    rng, ended = np.random.default_rng(0), False
+    while not ended:
+        row = int(rng.choice(np.flatnonzero(short["action_mask"])))
+        assert (seen["candidates"] == short["candidates"]).all()
+        with pytest.raises(IllegalActionError):
+            other.step(63)
+        seen, reward, *_ = one.step(int(seen["candidate_actions"][row]))
+        short, same, ended, *_ = other.step(row)
+        assert reward == same
+    assert one.report() == other.report() and one.report()["feasible"]
+
+
 def test_a_batch_that_is_too_large_for_the_spaces_is_refused() -> None:
     env = SequenceParallelismEnv(generate(SMALL, 0))
     with pytest.raises(InstanceError, match="make it with this instance"):

@@ -399,6 +399,7 @@ HUGE = (
     ("memory_mapping", {"layers": "1000000000"}), ("memory_mapping", {"width": "9" * 5000}),
     ("sequence_design", {"rows": "1000000000"}), ("sequence_design", {"length": "9" * 5000}),
     ("federated_lr", {"clients": "10000", "features": "10000"}),
+    ("sequence_parallelism", {"sequences": "65536", "steps": "1000"}),
     ("federated_lr", {"rounds": "10000", "participants": "50", "local_steps": "10000",
                       "batch": "100000"}),
     ("federated_lr", {"model": "mlp", "width": "10000", "features": "10000", "clients": "2",
