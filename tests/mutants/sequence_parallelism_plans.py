@@ -16,9 +16,9 @@ from sysopt_gym.envs.sequence_parallelism.groups import kinds_of
 
 Case = tuple[str, TrainingBatch, np.ndarray, World]
 SHAPES = (
-    {"devices": "4", "memory": "40", "context": "8K"},
+    {"devices": "4", "memory": "27", "context": "2K", "shape": "crawl"},
     {"devices": "8", "context": "32K", "shape": "crawl"},
-    {"devices": "4+4", "memory": "30+50", "speed": "1+2.5", "context": "16K", "shape": "crawl"},
+    {"devices": "2+2", "memory": "27+28", "speed": "1+2.5", "context": "1K", "shape": "crawl"},
     {"devices": "6", "memory": "40", "degrees": "any", "context": "8K", "shape": "crawl"},
     {"devices": "8", "model": "13B", "memory": "60", "context": "16K", "steps": "3"},
 )

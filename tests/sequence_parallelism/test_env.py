@@ -188,6 +188,20 @@ def test_the_time_is_that_of_the_formulas() -> None:
     assert PROBLEM.validate(over, np.array([3, 3, 1]), World()).violations == (
         "step 0, micro-batch 0: group 1 of 1 devices holds 8193 tokens, 8192 fit",
     )
+    env = SequenceParallelismEnv(over)
+    env.reset()
+    env.step(3), env.step(3)
+    assert env.action_masks()[:3].tolist() == [False, False, False]
+    with pytest.raises(IllegalActionError, match="of 4096 tokens"):
+        env.step(1)
+    env.reset(options={"instance": batch})
+    env.step(3), env.step(3)
+    assert env.action_masks()[:3].tolist() == [False, True, False]
+    assert env.step(1)[4]["feasible"]
+    # What a group holds adds up over all its sequences.
+    env.reset(options={"instance": tiny([4096, 4096, 128], 2)})
+    env.step(3), env.step(0)
+    assert not env.action_masks()[0]
     # Both sequences on both devices at once.
     crowded = PROBLEM.validate(batch, np.array([3 + 1, 3 + 1, 1]), World())
     assert "take 4 devices of class 'A100', there are 2" in crowded.violations[0]
