@@ -276,10 +276,11 @@ def _facts(problem: Problem[Any]) -> str:
     objective = problem.objective(problem.warm_up_instance())
     unit = f", {objective.unit}" if objective.unit else ""
     forms = ", ".join(f"`{form}`" for form in kind.forms if form) or "one"
+    many = "vector_entry_point" if own_family(problem.family).vector_env else "sync"
     rows = {
         "made by": f'`gymnasium.make("{problem.env_id}")`',
         "many at once": f'`gymnasium.make_vec("{problem.env_id}", num_envs=32, '
-        'vectorization_mode="vector_entry_point")`',
+        f'vectorization_mode="{many}")`',
         "forms of the actions": forms,
         "objective of the default task": f"`{objective.name}`{unit}, {objective.direction}d",
         "render modes": ", ".join(f"`{mode}`" for mode in kind.metadata["render_modes"]),

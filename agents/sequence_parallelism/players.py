@@ -54,13 +54,15 @@ def solve_ppo(instance: TrainingBatch, budget: Budget, seed: int, policy: Path =
         policy: folder of the policy.
 
     Returns:
-        The best plan sampled.
+        The best plan sampled; the first is made to its end, however long that takes.
     """
     clock = budget.start()
     rng = np.random.default_rng(seed)
     player = Player(instance, load_weights(policy))
-    best, plan = np.inf, PROBLEM.null_plan(instance)
-    while not clock.expired:
+    best, plan = player.play(0.0, rng), player.actions.copy()
+    clock.evaluations += 1
+    clock.incumbent(plan)
+    while not clock.expired and clock.remaining > RESERVE_S:
         time = player.play(
             _temperature(clock.evaluations), rng, lambda: clock.remaining < RESERVE_S
         )
@@ -68,8 +70,6 @@ def solve_ppo(instance: TrainingBatch, budget: Budget, seed: int, policy: Path =
         if time < best:
             best, plan = time, player.actions.copy()
             clock.incumbent(plan)
-        if clock.remaining < RESERVE_S:
-            break
     return clock.solution(plan)
 
 

@@ -40,8 +40,8 @@ class SequenceParallelism(Problem[TrainingBatch]):
     defaults = Defaults(
         instances=("wiki-192k:test/0", "crawl-192k:test/1", "small:test/0"),
         contenders=(
-            "agent", "ppo", "column_generation", "local_search", "flexsp", "greedy", "best_fit",
-            "first_fit", "single_degree", "ulysses", "random",
+            "agent", "ppo", "milp", "local_search", "flexsp", "greedy", "best_fit", "first_fit",
+            "single_degree", "ulysses", "random",
         ),
         budget_s=1.0,
         always=("random", "greedy"),
