@@ -34,16 +34,28 @@ def plans_of_degree(work: Work, degree: int, *, tuned: bool = True) -> Iterator[
         yield level(work, degree, many)
 
 
-def search_degree(best: Best, step: int, rng: np.random.Generator) -> None:
-    """Search on from the best plan, with groups of its degree only, until the step's time is over.
+def plan_by_degrees(best: Best, step: int, rng: np.random.Generator, degrees: np.ndarray) -> None:
+    """Plan a step with groups of one degree, until its time is over.
+
+    Each packing is tried with all degrees, then the next; the degree of the best plan is searched
+    on by local search.
 
     Args:
-        best: takes the plans.
+        best: takes the plans; its first has one of the degrees.
         step: number of the step.
         rng: draws the changes.
+        degrees: int64 [D]; those to choose from.
     """
-    work, plan = best.works[step], best.plans[step]
-    other = work.degree != work.degree[plan.kind[0]]
+    work, longest, began = best.works[step], 0.0, best.left
+    tries = [plans_of_degree(work, int(degree)) for degree in degrees]
+    for plan in (next(plans) for _ in range(TRIES) for plans in tries):
+        if plan is not None:
+            best.offer(step, plan)
+        best.clock.evaluations += 1
+        longest, began = max(longest, began - best.left), best.left
+        if best.left <= longest:
+            return
+    other = work.degree != work.degree[best.plans[step].kind[0]]
     best.works[step] = work._replace(
         times=np.where(other, np.inf, work.times), capacity=np.where(other, 0, work.capacity)
     )

@@ -1,4 +1,4 @@
-"""The best single degree of each batch (FlexSP-BatchAda), by the best of several packings."""
+"""The best single degree of each batch (FlexSP-BatchAda), its packing tuned."""
 
 from __future__ import annotations
 
@@ -7,27 +7,12 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_parallelism.instance import TrainingBatch
-from ...methods.sequence_parallelism.one_degree import (
-    TRIES,
-    full_groups,
-    plans_of_degree,
-    search_degree,
-    static_degree,
-)
+from ...methods.sequence_parallelism.one_degree import full_groups, plan_by_degrees, static_degree
 from ...methods.sequence_parallelism.planning import Best, plan_steps
 
 
 def _planner(best: Best, step: int, rng: np.random.Generator) -> None:
-    work = best.works[step]
-    # Each packing of all degrees, then the next.
-    degrees = [plans_of_degree(work, int(degree)) for degree in np.unique(work.degree)]
-    for plan in (next(plans) for _ in range(TRIES) for plans in degrees):
-        if plan is not None:
-            best.offer(step, plan)
-        best.clock.evaluations += 1
-        if best.left <= 0.0:
-            break
-    search_degree(best, step, rng)
+    plan_by_degrees(best, step, rng, np.unique(best.works[step].degree))
 
 
 def solve(instance: TrainingBatch, budget: Budget, seed: int) -> Solution:

@@ -7,12 +7,7 @@ import numpy as np
 from ...core.budget import Budget
 from ...core.solution import Solution
 from ...datasets.sequence_parallelism.instance import TrainingBatch
-from ...methods.sequence_parallelism.one_degree import (
-    full_groups,
-    plans_of_degree,
-    search_degree,
-    static_degree,
-)
+from ...methods.sequence_parallelism.one_degree import full_groups, plan_by_degrees, static_degree
 from ...methods.sequence_parallelism.planning import Best, plan_steps
 
 
@@ -27,13 +22,7 @@ def solve(instance: TrainingBatch, budget: Budget, seed: int) -> Solution:
     degree = static_degree(instance)
 
     def planner(best: Best, step: int, rng: np.random.Generator) -> None:
-        for plan in plans_of_degree(best.works[step], degree):
-            if plan is not None:
-                best.offer(step, plan)
-            best.clock.evaluations += 1
-            if best.left <= 0.0:
-                break
-        search_degree(best, step, rng)
+        plan_by_degrees(best, step, rng, np.array([degree]))
 
     return plan_steps(
         instance, budget, seed, planner, lambda work: full_groups(work, degree)
