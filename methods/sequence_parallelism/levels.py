@@ -15,7 +15,7 @@ from .planning import Best
 
 RATIO, FINEST = 1.3, 1.004  # of a level's borders at first, and at last
 SLACKS = (1.0, 1.004, 1.012, 1.03)  # of the relaxation's times, tried as limits of plans
-LEAST_S = 0.02  # for a round
+LEAST_S = 0.3  # for a round
 POLISH_SHARE, POLISH_S = 0.15, 0.2  # of the time that is left, and most, for plans of a round
 GAP = 1e-6  # of the time, at which the bound is met
 RELATIVE_GAP = 3e-4  # of the time, at which HiGHS stops: the next round is finer
