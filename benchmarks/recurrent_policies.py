@@ -1,0 +1,275 @@
+"""Compare policies with and without a memory on drifting federations.
+
+    python -m sysopt_gym.benchmarks.recurrent_policies --out results/recurrent
+
+Every network learns from the same lessons (agents/federated_lr/hindsight.py), once with each seed,
+in as many passes. Of the passes CHECKED, with each of the MARGINS that a change of rates must be
+worth, the one counts that is best on drifting:val in two worlds. Then all play drifting:test, side
+by side in the same worlds, beside constant rates. What counts is the objective of the judge's test
+rows. Intervals are a bootstrap over federations, each the mean of its worlds and seeds, paired with
+the memoryless policy. The run continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from ..agents.federated_lr.hindsight import forked
+from ..agents.federated_lr.network import RatePolicy, RecurrentRatePolicy
+from ..agents.federated_lr.players import Adaptive
+from ..agents.recurrent.cell import CELLS
+from ..agents.recurrent.imitation import Episode, learn_worth
+from ..agents.recurrent.policy import begin
+from ..datasets.federated_lr.instance import TEXT, Federation, seal
+from ..datasets.federated_lr.splits import SETS, more_drifting
+from ..envs.federated_lr.grid import STAY
+from ..envs.federated_lr.objective import score
+from ..envs.federated_lr.observation import Observer
+from ..envs.federated_lr.training import Training
+from ..evaluation.statistics import mean
+from ..methods.federated_lr.constants import Rates, train
+from .federated_grid import FIRST_WORLD
+
+CHOICE_WORLDS = (2_000_000, 2_000_001)  # in which networks are chosen
+MEMORYLESS, FIRST = "memoryless", "average/2.0/0.3"
+WIDTH, BATCH, RATE = 64, 32, 0.003
+PASSES, CHECKED, MARGINS = 24, (8, 16, 24), (0.0, 1.0, 3.0)
+MORE = 400  # federations beside those of drifting:train
+CONSTANTS = (
+    ("average", 2.0, 0.3), ("average", 2.0, 0.1), ("average", 1.0, 0.3), ("adam", 0.1, 0.1)
+)  # fmt: skip
+MOST_WORK, LEAST_PARAMETERS, TEXT_LENGTH = 3e5, 300, 20  # of a round of training; see _work
+
+
+class Trained(NamedTuple):
+    """A network's weights, its mean objective on the federations it was chosen on, and the CPU
+    seconds of its learning until then.
+    """
+
+    weights: dict[str, torch.Tensor]
+    chosen_by: float
+    seconds: float
+
+
+def closed_loop(
+    federation: Federation, networks: Sequence[Any], worlds: Sequence[int]
+) -> np.ndarray:
+    """Play a federation by the likeliest actions of networks, side by side.
+
+    Args:
+        federation: the instance; measured are its test rows, or where it is sealed those for
+            validation.
+        networks: policies of recipe DRIFTING or of one with a memory.
+        worlds: seeds of the worlds that each plays in.
+
+    Returns:
+        Objectives, float64 [networks, worlds].
+    """
+    f = dataclasses.replace(federation, alpha=Adaptive.FIRST[0], beta=Adaptive.FIRST[1])
+    policies = [network for network in networks for _ in worlds]
+    lanes = Training([seal(f)] * len(policies))
+    for lane in range(len(policies)):
+        lanes.begin(lane, seal(f), worlds[lane % len(worlds)])
+    states = [begin(policy) for policy in policies]
+    s, going, observer = lanes.statistics, np.arange(len(policies)), Observer(len(policies))
+    observer.begin(s, going)
+    found = np.zeros((len(policies), f.rounds))
+    for step in range(f.rounds + 1):
+        orders = [
+            policies[lane].order(
+                observer.rounds[lane], float(s.alpha[lane]), float(s.beta[lane]),
+                Adaptive.SERVER, states[lane],
+            )
+            for lane in going
+        ]  # fmt: skip
+        lanes.step(np.array(orders), going)
+        observer.look(s, going)
+        going = going[~s.diverged[going]]
+        if not len(going):
+            break
+        if step:
+            measured = s.validation_accuracy[going] if f.sealed else lanes.accuracies(f, going)
+            found[going, step - 1] = measured
+    scores = [score(f.objective, run, f.rounds, f.target) for run in found]
+    return np.array(scores).reshape(len(networks), len(worlds))
+
+
+def affordable(some: Sequence[Federation]) -> list[Federation]:
+    """Return the federations that train quickly, without their test rows."""
+    return [seal(f) for f in some if _work(f) < MOST_WORK]
+
+
+def _work(f: Federation) -> float:
+    """Uses of a weight in a round."""
+    rows = f.participants * f.local_steps * f.batch_size
+    return rows * max(f.parameters, LEAST_PARAMETERS) * (TEXT_LENGTH if f.model in TEXT else 1)
+
+
+def lessons_of(some: Sequence[Federation], out: Path) -> list[Episode]:
+    """Return two episodes of each federation; kept in files.
+
+    Args:
+        some: the federations.
+        out: folder of the files, one a federation.
+    """
+    found = []
+    for row, f in enumerate(track(some, "lessons")):
+        file = out / f"lesson-{row}.pkl"
+        if not file.exists():
+            rng = np.random.default_rng([row, 0xAD])
+            file.write_bytes(pickle.dumps([forked(f, strays, rng) for strays in (False, True)]))
+        found += pickle.loads(file.read_bytes())
+    return found
+
+
+def learn(
+    name: str, seed: int, lessons: Sequence[Episode], chosen_on: Sequence[Federation]
+) -> Trained:
+    """Train a network, and take the best of its checkpoints and margins.
+
+    Args:
+        name: MEMORYLESS or a memory.
+        seed: of the first weights and of the order of lessons.
+        lessons: what to learn from.
+        chosen_on: the federations by which to choose.
+    """
+    torch.manual_seed(seed)
+    network: Any = RatePolicy(WIDTH) if name == MEMORYLESS else RecurrentRatePolicy(WIDTH, name)
+    optimizer = torch.optim.Adam(network.parameters())
+    order, seconds = np.random.default_rng([seed, 0x5EED]), 0.0
+    candidates = []
+    for number in range(1, PASSES + 1):
+        optimizer.param_groups[0]["lr"] = RATE * (1 - 0.95 * (number - 1) / PASSES)
+        begun = time.process_time()
+        figures = learn_worth(network, lessons, optimizer, BATCH, order)
+        seconds += time.process_time() - begun
+        if number in CHECKED:
+            print(f"seed {seed} {name}, pass {number}: {figures}", flush=True)
+            candidates += [(cautious(network, margin), seconds) for margin in MARGINS]
+    networks = [one for one, _ in candidates]
+    scores = np.stack([closed_loop(f, networks, CHOICE_WORLDS) for f in chosen_on])
+    means = scores.mean(axis=(0, 2))
+    best = int(means.argmax())
+    print(f"seed {seed} {name}: {means.round(4).tolist()}", flush=True)
+    return Trained(networks[best].state_dict(), float(means[best]), candidates[best][1])
+
+
+def cautious(network: Any, margin: float) -> Any:
+    """Return a copy that changes the rates only where it is surer.
+
+    Args:
+        network: the policy.
+        margin: what is added to the logit of changing nothing.
+    """
+    twin = copy.deepcopy(network)
+    with torch.no_grad():
+        twin.scores.bias[STAY] += margin
+    return twin
+
+
+def restored(name: str, trained: Trained) -> Any:
+    """Make a network with what it learned."""
+    network = RatePolicy(WIDTH) if name == MEMORYLESS else RecurrentRatePolicy(WIDTH, name)
+    network.load_state_dict(trained.weights)
+    return network
+
+
+def tested(
+    some: Sequence[Federation], networks: Sequence[Any], worlds: Sequence[int], file: Path
+) -> np.ndarray:
+    """Return objectives of test rows, float64 [federations, networks, worlds]; kept in a file."""
+    if not file.exists():
+        np.save(file, np.stack([closed_loop(f, networks, worlds) for f in track(some, file.stem)]))
+    found: np.ndarray = np.load(file)
+    return found
+
+
+def constants(some: Sequence[Federation], worlds: Sequence[int], file: Path) -> np.ndarray:
+    """Return the same of CONSTANTS, float64 [federations, constants, worlds]."""
+    if not file.exists():
+        found = np.empty((len(some), len(CONSTANTS), len(worlds)))
+        for row, f in enumerate(track(some, "constants")):
+            plans = [Rates(*rates).plan(f.rounds) for rates in CONSTANTS]
+            for column, world in enumerate(worlds):
+                runs = train(f, plans, world).accuracies
+                found[row, :, column] = [score(f.objective, r, f.rounds, f.target) for r in runs]
+        np.save(file, found)
+    kept: np.ndarray = np.load(file)
+    return kept
+
+
+def table_of(found: Mapping[str, np.ndarray], seconds: Mapping[str, float]) -> Table:
+    """Make the table.
+
+    Args:
+        found: contender -> objectives, float64 [federations, runs].
+        seconds: contender -> CPU seconds that its learning took.
+    """
+    table = Table(box=None, pad_edge=False)
+    for column in ("policy", "mean objective", "over memoryless", f"over {FIRST}", "learning"):
+        table.add_column(column)
+    for name, own in sorted(found.items(), key=lambda row: -row[1].mean()):
+        leads = []
+        for other in (MEMORYLESS, FIRST):
+            lead = mean(own.mean(axis=1) - found[other].mean(axis=1))
+            low, high = (100 * (bound or 0.0) for bound in (lead.low, lead.high))
+            leads.append("" if other == name else f"{100 * lead.value:.1f} [{low:.1f}, {high:.1f}]")
+        took = f"{seconds[name]:.0f} s" if name in seconds else ""
+        table.add_row(name, f"{own.mean():.4f}", *leads, took)
+    return table
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for results; continues where it stopped")],
+    seeds: Annotated[int, typer.Option(help="networks of each kind")] = 5,
+    worlds: Annotated[int, typer.Option(help="worlds per federation of the test")] = 2,
+) -> None:
+    """Train and test every kind of policy, and print the table."""
+    torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    some = affordable([*SETS.load("drifting:train"), *more_drifting(MORE)])
+    print(f"{len(some)} federations to learn from", flush=True)
+    lessons = lessons_of(some, out)
+    chosen_on = [seal(f) for f in SETS.load("drifting:val")]
+    test = SETS.load("drifting:test")
+    places = range(FIRST_WORLD, FIRST_WORLD + worlds)
+    fixed = constants(test, places, out / "constants.npy")
+    names = ["/".join(map(str, rates)) for rates in CONSTANTS]
+    found = {name: [fixed[:, column]] for column, name in enumerate(names)}
+    seconds: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        trained: dict[str, Trained] = {}
+        for name in (MEMORYLESS, *CELLS):
+            file = out / f"{name}-{seed}.pkl"
+            if not file.exists():
+                file.write_bytes(pickle.dumps(learn(name, seed, lessons, chosen_on)))
+            trained[name] = pickle.loads(file.read_bytes())
+        networks = [restored(name, one) for name, one in trained.items()]
+        scores = tested(test, networks, places, out / f"test-{seed}.npy")
+        for column, (name, one) in enumerate(trained.items()):
+            found.setdefault(name, []).append(scores[:, column])
+            seconds.setdefault(name, []).append(one.seconds)
+    console = Console(width=140)
+    command = ["python", "-m", "sysopt_gym.benchmarks.recurrent_policies", *sys.argv[1:]]
+    runs = {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
+    means = {name: float(np.mean(parts)) for name, parts in seconds.items()}
+    console.print(shlex.join(command), table_of(runs, means), sep="\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
