@@ -137,6 +137,7 @@ MUTANTS = (
         "if micro > opened or",
         "if micro > opened + 1 or",
         "a micro-batch is left out",
+        equivalent="one that was not opened has no devices, so that no group can be opened there",
     ),
     Mutant(
         DYNAMICS,
@@ -223,6 +224,7 @@ MUTANTS = (
         "for micro in range(min(opened + 1, limit)):",
         "for micro in range(opened):",
         "no new micro-batch is offered",
+        halves=False,
     ),
     Mutant(
         OBSERVATION,

@@ -18,7 +18,7 @@ Case = tuple[str, TrainingBatch, np.ndarray, World]
 SHAPES = (
     {"devices": "4", "memory": "27", "context": "2K", "shape": "crawl"},
     {"devices": "8", "context": "32K", "shape": "crawl"},
-    {"devices": "2+2", "memory": "27+28", "speed": "1+2.5", "context": "1K", "shape": "crawl"},
+    {"devices": "2+4", "memory": "18+19", "speed": "1+2.5", "context": "1K", "shape": "crawl"},
     {"devices": "6", "memory": "40", "degrees": "any", "context": "8K", "shape": "crawl"},
     {"devices": "8", "model": "13B", "memory": "60", "context": "16K", "steps": "3"},
 )
@@ -38,11 +38,14 @@ def _plans_of(name: str, batch: TrainingBatch, seed: int) -> Iterator[Case]:
     yield f"{name}/first", batch, _random_plan(batch, rng, 2), world
     yield f"{name}/cut", batch, plan[:-1], world
     yield f"{name}/long", batch, np.append(plan, 0), world
-    limit = int(np.bincount(batch.step).max())
-    top = limit * (1 + len(kinds_of(batch).degree))
+    kinds, limit = kinds_of(batch), int(np.bincount(batch.step).max())
+    crowd, steps = np.zeros(len(plan), np.int64), np.sort(batch.step)
+    crowd[np.searchsorted(steps, np.arange(batch.n_steps))] = limit + int(kinds.capacity.argmax())
+    yield f"{name}/crowd", batch, crowd, world
+    top = limit * (1 + len(kinds.degree))
     for _ in range(6):
         wrong = plan.copy()
-        near = (limit, limit + 2 * len(kinds_of(batch).degree), top + 2)[int(rng.integers(3))]
+        near = (limit, limit + 2 * len(kinds.degree), top + 2)[int(rng.integers(3))]
         wrong[rng.integers(len(plan))] = rng.integers(-1, near)
         yield f"{name}/wrong", batch, wrong, world
 
