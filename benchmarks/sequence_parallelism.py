@@ -12,8 +12,8 @@ instance: by how many per cent the contender's time is longer than the first con
 
 `paper` plays batches of FlexSP's setting (7B, 64 devices, 512 sequences) and prints by how much a
 contender is faster than the one degree of all batches (`ulysses`) and than the best of each batch
-(`single_degree`): both as they are published, groups filled by best fit to 0.9 of their room, and
-tuned, as they are listed and with 1 s.
+(`single_degree`): as they are published, groups filled by best fit to 0.9 of their room; by the
+best of several packings; and as they are listed, searched on for a while.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ INSTANCES = (
 )
 SECONDS = (0.01, 0.1, 1.0)
 WARM_S = 0.3
-TUNED_S = 1.0  # of the baselines, in the paper's setting
+TUNED_S = 0.3  # of the baselines, in the paper's setting
 PROVE_S = 10.0  # of the bounds
 FIRST_SEED = 2_000_000  # of the paper's setting; no set has batches of these seeds
 SETTINGS = (("192K", "28"), ("192K", "30"), ("384K", "30"))  # context, GiB of a device
@@ -126,12 +126,13 @@ def budgets(
             )
 
 
-def published(batch: TrainingBatch, *, best: bool) -> float:
-    """Return the ms of one degree with groups filled to 0.9 of their room.
+def packed(batch: TrainingBatch, *, best: bool, tuned: bool) -> float:
+    """Return the ms of one degree by packing alone.
 
     Args:
         batch: what is planned.
         best: whether the best degree of the batch is taken, not the one of all batches.
+        tuned: whether several packings are tried, not only best fit to 0.9 of the groups' room.
     """
     total = 0.0
     for work in steps_of(batch):
@@ -139,7 +140,7 @@ def published(batch: TrainingBatch, *, best: bool) -> float:
         total += min(
             step_time(work, plan)
             for degree in degrees
-            for plan in plans_of_degree(work, int(degree), tuned=False)
+            for plan in plans_of_degree(work, int(degree), tuned=tuned)
             if plan is not None
         )
     return total
@@ -154,13 +155,18 @@ def paper(contenders: Sequence[str], seconds: Sequence[float], most: int) -> Non
         most: batches of each setting.
     """
     print(
-        "| context, memory | budget | contender | step time, s | over static, .9 | over best, .9 "
-        "| over static, tuned | over best, tuned |\n|---|---:|---|---:|---:|---:|---|---|"
+        "| context, memory | budget | contender | step time, s | static, .9 | best, .9 "
+        "| static, packed | best, packed | static, searched | best, searched |\n"
+        "|---|---:|---|---:|---|---|---|---|---|---|"
     )
     for context, memory in SETTINGS:
         given = {"model": "7B", "devices": "64", "context": context, "memory": memory}
         batches = [generate(given, FIRST_SEED + row) for row in range(most)]
-        bases = [np.array([published(one, best=best) for one in batches]) for best in (False, True)]
+        rules = [(best, tuned) for tuned in (False, True) for best in (False, True)]
+        bases = [
+            np.array([packed(one, best=best, tuned=tuned) for one in batches])
+            for best, tuned in rules
+        ]
         bases += [judged(one, batches, TUNED_S)[0] for one in ("ulysses", "single_degree")]
         for spent in seconds:
             for one in contenders:

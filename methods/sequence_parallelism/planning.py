@@ -34,7 +34,6 @@ class Best:
         self.until = 0.0
         self._reserve = RESERVE_S + RESERVE_A_SEQUENCE_S * len(instance.lengths)
         self._recorded = -1.0
-        self._unrecorded = True
 
     @property
     def left(self) -> float:
