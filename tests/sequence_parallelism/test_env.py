@@ -19,6 +19,7 @@ from sysopt_gym.envs.sequence_parallelism.env import SequenceParallelismEnv
 from sysopt_gym.envs.sequence_parallelism.groups import groups_limit, kinds_of, order_of
 from sysopt_gym.envs.sequence_parallelism.objective import work_bound
 from sysopt_gym.envs.sequence_parallelism.observation import SHORTLIST, Seen
+from sysopt_gym.envs.sequence_parallelism.plan import carried_out
 from sysopt_gym.envs.sequence_parallelism.problem import PROBLEM
 
 SMALL = {"sequences": "9", "devices": "8", "context": "32K", "shape": "crawl"}
@@ -64,6 +65,11 @@ def test_random_play_ends_and_the_judge_agrees(parameters: dict[str, str]) -> No
         rows = PROBLEM.export_plan(batch, plan)
         assert [row["tokens"] for row in rows] == batch.lengths.tolist()
         assert {row["step"] for row in rows} == set(batch.step.tolist())
+        kinds, done = kinds_of(batch), carried_out(batch, plan)
+        for row in rows:
+            kind = done.states[row["step"]].groups[row["group"], 0]
+            named = batch.class_names.index(row["device_class"]), row["devices"]
+            assert named == (kinds.device_class[kind], kinds.degree[kind])
 
 
 @settings(max_examples=60, deadline=None)
