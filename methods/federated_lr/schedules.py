@@ -111,7 +111,7 @@ def wsd(rounds: int) -> np.ndarray:
 
 @schedule
 def wsd_s(rounds: int) -> np.ndarray:
-    """Decay before each of several horizons, then go on at the full rate: WSD simplified.
+    """Decay before each of several horizons, then go on: WSD simplified (unverified).
 
     Wen et al. 2024 (arXiv 2410.05192). The horizons are a quarter, a half and the whole of the
     rounds; in the last tenth of each the *inverse* rate grows linearly, to a tenth of the rate as
@@ -131,10 +131,10 @@ def wsd_s_levanter(rounds: int) -> np.ndarray:
 
 @schedule
 def wsdc(rounds: int) -> np.ndarray:
-    """Stay constant, decay, then stay at the low rate (PLM, arXiv 2503.12167).
+    """Stay constant, decay, then stay at the low rate (unverified).
 
-    Unverified: shape and shares; here a tenth of the rounds falls by cosine to a tenth of the rate,
-    and the last tenth stays there.
+    PLM (arXiv 2503.12167). Unverified: shape and shares; here a tenth of the rounds falls by cosine
+    to a tenth of the rate, and the last tenth stays there.
     """
     low = min(_tenth(rounds), rounds - 1)
     falling = min(low, rounds - low)
@@ -145,7 +145,7 @@ def wsdc(rounds: int) -> np.ndarray:
 
 @schedule
 def infinite(rounds: int) -> np.ndarray:
-    """Warm up, cool down to a constant, and anneal exponentially in the last rounds.
+    """Warm up, cool down to a constant, anneal exponentially in the last rounds (unverified).
 
     Ibrahim et al. 2024 (arXiv 2403.08763) and Singh et al. 2025 (arXiv 2503.02844), who anneal on
     demand. Shape, warm-up of a twentieth (at least one round), the constant 0.55 and the last 15 %
@@ -181,7 +181,7 @@ def rewarm_redecay(rounds: int) -> np.ndarray:
 
 @schedule
 def slow_start_fast_decay(rounds: int) -> np.ndarray:
-    """Rise slowly, then fall steeply, as in adversarial fine-tuning.
+    """Rise slowly, then fall steeply, as in adversarial fine-tuning (unverified).
 
     Jeddi et al. 2020 (arXiv 2012.13628). Unverified: the knots; here linearly from a tenth to 1 at
     half of the rounds, then exponentially to 1/100.
@@ -193,7 +193,7 @@ def slow_start_fast_decay(rounds: int) -> np.ndarray:
 
 @schedule
 def power(rounds: int) -> np.ndarray:
-    """Fall as `power_law`, then decay exponentially.
+    """Fall as `power_law`, then decay exponentially (unverified).
 
     Unverified: in the last tenth of the rounds the factors fall exponentially by another factor of
     ten. The schedules of this name in Levanter and IBM's dolomite-engine have no such decay.
@@ -217,12 +217,12 @@ def power_law(rounds: int) -> np.ndarray:
 
 @schedule
 def uba(rounds: int) -> np.ndarray:
-    """Follow a family of one parameter through the cosine, after the unified budget-aware schedule.
+    """Follow a family of one parameter through the cosine: UBA (unverified).
 
-    Tang et al. 2025 (arXiv 2505.24452). The factor at progress p is
-    2 (1 + cos pi p) / (2 phi + (2 - phi) (1 + cos pi p)). Unverified: this formula, which is from
-    memory, and PHI = 5 for SGD. With phi = 2 it is the cosine; below, it stays high and drops late;
-    above, it falls early.
+    The unified budget-aware schedule, Tang et al. 2025 (arXiv 2505.24452). The factor at progress p
+    is 2 (1 + cos pi p) / (2 phi + (2 - phi) (1 + cos pi p)). Unverified: this formula, which is
+    from memory, and PHI = 5 for SGD. With phi = 2 it is the cosine; below, it stays high and drops
+    late; above, it falls early.
     """
     up = 1.0 + np.cos(np.pi * _progress(rounds))
     return 2.0 * up / (2.0 * PHI + (2.0 - PHI) * up)
