@@ -17,12 +17,13 @@ OBJECTIVES: dict[str, tuple[str, Direction]] = {
     "federated_lr": ("accuracy", "maximize"),
     "memory_mapping": ("speedup", "maximize"),
     "sequence_design": ("median_score", "maximize"),
+    "sequence_parallelism": ("step_time_ms", "minimize"),
     "vm_allocation": ("rejected", "minimize"),
     "vm_rescheduling": ("fragment_rate", "minimize"),
 }
 
 
-def big_folder(path: Path, instances: int = 100, contenders: int = 15, families: int = 5) -> Folder:
+def big_folder(path: Path, instances: int = 100, contenders: int = 15, families: int = 6) -> Folder:
     """A folder with the rows of a comparison, and what its command was."""
     names = sorted(family_names())[:families]
     rows = [row for family in names for row in rows_of(family, instances, contenders)]

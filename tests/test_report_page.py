@@ -38,7 +38,7 @@ FRAME = """<iframe src="driven.html" style="width:{width}px; height:{height}px; 
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of five families, 15 contenders and 100 instances."""
+    """The page of six families, 15 contenders and 100 instances."""
     folder = big_folder(tmp_path_factory.mktemp("big"))
     write_report(folder)
     return folder.path / "report.html"
@@ -108,7 +108,7 @@ def test_tables_have_captions_and_scopes_and_pictures_say_the_result(
 def test_one_verdict_comes_first_and_sections_are_folded_with_their_answers(big: Path) -> None:
     text = big.read_text()
     first = text[text.index("<main>") : text.index("</section>")]
-    assert "Who wins where" in first and first.count('<th scope="row">') == 5
+    assert "Who wins where" in first and first.count('<th scope="row">') == 6
     assert "One contender clearly wins in" in first
     for section in text.split("<section id=")[2:]:
         answer, _, inside = section.partition('<details class="all">')
@@ -243,8 +243,8 @@ def test_in_a_browser_every_table_sorts_and_filters_and_links_open_what_they_lea
     found = used(big, tmp_path, width)
     assert found["errors"] == [] and found["wrong"] == []
     assert found["width"] == width
-    assert found["tables"] == 1 + 5 * 4 and found["moved"] > 200
-    assert found["fields"] == 5 * 4 and found["folded"] >= 5 * 4
+    assert found["tables"] == 1 + 6 * 4 and found["moved"] > 200
+    assert found["fields"] == 6 * 4 and found["folded"] >= 6 * 4
     assert found["height"] < (12 if width == 390 else 4) * SCREEN
 
 

@@ -29,6 +29,7 @@ class Ppo(LikeliestActions):
 
     def reset(self, instance: DataCenter, budget: Budget, seed: int) -> None:
         """Begin an episode; see core.contracts.Policy."""
+        super().reset(instance, budget, seed)
         self._stop = instance.n_slots
 
     def act(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> int:
