@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from math import isnan, nan
@@ -198,13 +199,15 @@ def table_of(scoring: Scoring, folder: Folder) -> dict[str, Any]:
     made = folder.read_run()
     conditions = made.get("conditions", {})
     scores: list[dict[str, Any]] = []
-    left_out = {}
+    left_out, late = {}, {}
     for argument in scoring.sets:
         hashes = {one.content_hash for one in find_instances(problem, argument, {})}
         of_set = [row for row in rows if row.instance_hash in hashes]
         if why := _starved(of_set):
             left_out[argument] = why
             continue
+        if found := Counter(row.contender for row in of_set if row.late):
+            late[argument] = dict(found)
         lines = standings(of_set, scoring.solvers[0])
         best = next(line for line in lines if line.role == "solver")
         scores += [_score(argument, of_set, name, best, lines) for name in scoring.policies]
@@ -224,14 +227,13 @@ def table_of(scoring: Scoring, folder: Folder) -> dict[str, Any]:
         "versions": dict(rows[0].versions),
         "core_share": median(shares) if shares else None,
         "left_out": left_out,
+        "late": late,
         "scores": scores,
     }
 
 
 def _starved(rows: Sequence[Scored]) -> str:
     """Return how contenders were kept from their budgets; "" where they were not."""
-    if late := sum(row.late for row in rows):
-        return f"{late} of {len(rows)} runs late"
     shares = _shares(rows)
     if shares and median(shares) < BUSY_BELOW:
         return f"the median run that used its budget got {median(shares):.0%} of a core"

@@ -150,9 +150,9 @@ the objective's unit, above 0 where the policy is better, both with their 95 % b
 of one instance alone they are over its seeds. *Best solver* is that of the smallest mean gap on
 that very set, chosen after the fact, which favors solvers. Ties and losses stand as they are.
 
-**The clock** is the wall clock of the machine named below each table. A set is left out where a
-contender was late, or where those that used their budget got less than 80 % of a core: such rows
-do not say who is better.
+**The clock** is the wall clock of the machine named below each table. A run that was late counts as
+doing nothing, as in every comparison; such runs are counted below the table. A set is left out
+where those that used their budget got less than 80 % of a core: such rows do not say who is better.
 """
 
 
@@ -196,6 +196,9 @@ def _scores(table: Mapping[str, Any]) -> str:
     if table["left_out"]:
         told = ", ".join(f"{name} ({why})" for name, why in table["left_out"].items())
         text += f"\nLeft out: {told}.\n"
+    for name, runs in table["late"].items():
+        told = ", ".join(f"`{contender}` {count}" for contender, count in runs.items())
+        text += f"\nLate on {name}: {told}.\n"
     share = table["core_share"]
     got = "no run used half of its budget"
     if share is not None:
