@@ -65,7 +65,7 @@ def sweep(best: Best, step: int, until: float = 0.0) -> list[Elite]:
             shape *= _total(work, batches) / shape.sum()
             low, high = 1.0, 1.0 + SLACK
             for _ in range(HALVINGS):
-                if best.left <= until:
+                if best.left <= max(until, best.pace):
                     return elites
                 middle = (low + high) / 2
                 found = try_limits(best, step, elites, shape * middle, bias)
@@ -88,7 +88,9 @@ def try_limits(
         limits: float64 [M]; see `open_groups`.
         bias: float64 [G]; see `open_groups`.
     """
+    began = best.clock.elapsed
     opened = open_groups(best.works[step], limits, bias)
+    best.pace = best.clock.elapsed - began
     best.clock.evaluations += 1
     time = float(opened.slowest.sum())
     if time < best.times[step] - SAME:
@@ -115,7 +117,7 @@ def search(
     """
     work = best.works[step]
     least, kinds = least_batches(work), len(work.degree)
-    while best.left > until:
+    while best.left > max(until, best.pace):
         if not elites or rng.random() < FRESH:
             batches = least + int(rng.random() ** 2 * MORE)
             limits = np.exp(rng.normal(0.0, 0.5, batches))

@@ -24,6 +24,7 @@ class Best:
         works: the steps.
         plans: the best plan of each step.
         times: ms that each takes.
+        pace: seconds that the last try of limits took, the least that another is begun with.
     """
 
     def __init__(self, instance: TrainingBatch, clock: Clock) -> None:
@@ -31,7 +32,7 @@ class Best:
         self.works = steps_of(instance)
         self.plans: list[Grouping] = []
         self.times: list[float] = []
-        self.until = 0.0
+        self.until = self.pace = 0.0
         self._reserve = RESERVE_S + RESERVE_A_SEQUENCE_S * len(instance.lengths)
         self._recorded = -1.0
 
