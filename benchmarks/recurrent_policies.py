@@ -35,6 +35,7 @@ from ..agents.federated_lr.players import Adaptive
 from ..agents.recurrent.cell import CELLS
 from ..agents.recurrent.imitation import Episode, learn_worth
 from ..agents.recurrent.policy import begin
+from ..core.files import write_bytes
 from ..datasets.federated_lr.instance import TEXT, Federation, seal
 from ..datasets.federated_lr.splits import SETS, more_drifting
 from ..envs.federated_lr.grid import STAY
@@ -132,7 +133,8 @@ def lessons_of(some: Sequence[Federation], out: Path) -> list[Episode]:
         file = out / f"lesson-{row}.pkl"
         if not file.exists():
             rng = np.random.default_rng([row, 0xAD])
-            file.write_bytes(pickle.dumps([forked(f, strays, rng) for strays in (False, True)]))
+            episodes = [forked(f, strays, rng) for strays in (False, True)]
+            write_bytes(file, pickle.dumps(episodes))
         found += pickle.loads(file.read_bytes())
     return found
 
@@ -194,8 +196,9 @@ def tested(
 ) -> np.ndarray:
     """Return objectives of test rows, float64 [federations, networks, worlds]; kept in a file."""
     if not file.exists():
-        np.save(file, np.stack([closed_loop(f, networks, worlds) for f in track(some, file.stem)]))
-    found: np.ndarray = np.load(file)
+        scores = [closed_loop(f, networks, worlds) for f in track(some, file.stem)]
+        write_bytes(file, pickle.dumps(np.stack(scores)))
+    found: np.ndarray = pickle.loads(file.read_bytes())
     return found
 
 
@@ -208,8 +211,8 @@ def constants(some: Sequence[Federation], worlds: Sequence[int], file: Path) -> 
             for column, world in enumerate(worlds):
                 runs = train(f, plans, world).accuracies
                 found[row, :, column] = [score(f.objective, r, f.rounds, f.target) for r in runs]
-        np.save(file, found)
-    kept: np.ndarray = np.load(file)
+        write_bytes(file, pickle.dumps(found))
+    kept: np.ndarray = pickle.loads(file.read_bytes())
     return kept
 
 
@@ -248,7 +251,7 @@ def main(
     chosen_on = [seal(f) for f in SETS.load("drifting:val")]
     test = SETS.load("drifting:test")
     places = range(FIRST_WORLD, FIRST_WORLD + worlds)
-    fixed = constants(test, places, out / "constants.npy")
+    fixed = constants(test, places, out / "constants.pkl")
     names = ["/".join(map(str, rates)) for rates in CONSTANTS]
     found = {name: [fixed[:, column]] for column, name in enumerate(names)}
     seconds: dict[str, list[float]] = {}
@@ -257,10 +260,10 @@ def main(
         for name in (MEMORYLESS, *CELLS):
             file = out / f"{name}-{seed}.pkl"
             if not file.exists():
-                file.write_bytes(pickle.dumps(learn(name, seed, lessons, chosen_on)))
+                write_bytes(file, pickle.dumps(learn(name, seed, lessons, chosen_on)))
             trained[name] = pickle.loads(file.read_bytes())
         networks = [restored(name, one) for name, one in trained.items()]
-        scores = tested(test, networks, places, out / f"test-{seed}.npy")
+        scores = tested(test, networks, places, out / f"test-{seed}.pkl")
         for column, (name, one) in enumerate(trained.items()):
             found.setdefault(name, []).append(scores[:, column])
             seconds.setdefault(name, []).append(one.seconds)

@@ -7,8 +7,8 @@ from ...core.registry import Entry
 
 SOLVERS = {
     "random": Entry(".random_search:solve"),
-    "ulysses": Entry(".ulysses:solve"),
-    "single_degree": Entry(".single_degree:solve"),
+    "ulysses": Entry(".degrees:ulysses"),
+    "single_degree": Entry(".degrees:single_degree"),
     "first_fit": Entry(".fits:first_fit"),
     "best_fit": Entry(".fits:best_fit"),
     "flexsp": Entry(".flexsp:solve"),
