@@ -121,25 +121,40 @@ def draw_requests(center: DataCenter, seed: int) -> Trace:
     starts = center.start_vms
     arrive = np.concatenate([np.zeros(starts, np.int64), arrive])
     exits = arrive + np.concatenate([start_life, life])
-    count = len(arrive)
-    times = np.concatenate([arrive, exits])
-    request = np.tile(np.arange(count), 2)
-    is_arrival = np.repeat([1, 0], count)
-    played = times <= center.horizon_s
-    # Where times are equal, exits come first; a VM stays for a second at least.
-    order = np.lexsort((request[played], is_arrival[played], times[played]))
+    event_s, event_request = events_of(arrive, exits, center.horizon_s)
     return Trace(
-        times[played][order],
-        request[played][order],
+        event_s,
+        event_request,
         arrive,
         exits,
         np.concatenate([start_flavor, flavor]),
         np.concatenate([np.full(starts, -1), group]),
-        rng.random(count) < center.pinned_share,
-        np.full(count, -1),
+        rng.random(len(arrive)) < center.pinned_share,
+        np.full(len(arrive), -1),
         exits,
         starts,
     )
+
+
+def events_of(
+    arrive: np.ndarray, exits: np.ndarray, horizon_s: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the times of arrivals and exits up to the horizon, rising, and their requests.
+
+    Where times are equal, exits come first; a VM stays for a second at least.
+
+    Args:
+        arrive: of each request, int64 [R], in seconds.
+        exits: later than the arrival, int64 [R].
+        horizon_s: of the world.
+    """
+    count = len(arrive)
+    times = np.concatenate([arrive, exits])
+    request = np.tile(np.arange(count), 2)
+    is_arrival = np.repeat([1, 0], count)
+    played = times <= horizon_s
+    order = np.lexsort((request[played], is_arrival[played], times[played]))
+    return times[played][order], request[played][order]
 
 
 def _batches(center: DataCenter, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

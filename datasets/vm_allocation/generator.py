@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,7 @@ from ...core.errors import SettingError
 from ..hosts import MB_PER_CORE, MEDIUM_FLAVORS, NODE_CPU, NODE_MEM_MB, PMS_PER_RACK
 from ..setting_texts import choice, real, whole
 from .instance import DEFAULT_TASK, DataCenter
+from .shift import shifted
 
 MOST_PMS = 100_000
 DAY = 2 * np.pi * np.arange(24) / 24
@@ -30,6 +32,9 @@ MIXES: Mapping[str, tuple[float, float]] = {
     "large": (0.7, 2.0),
 }
 SMALL_CORES = 4
+SHIFTS = ("none", "sizes", "lifetimes", "rate", "all")
+SHIFT_PART = (0.25, 0.75)  # of the hours, within which the law changes
+STRETCHED, FASTER = 4.0, 1.25  # by how much lifetimes and rates change, up or down
 PARAMETERS: Mapping[str, Setting] = {
     "pms": Setting("100", f"physical machines (2 to {MOST_PMS})"),
     "load": Setting("0.95", "CPU that requests would hold on average, over the hosts' (0.01 to 3)"),
@@ -44,7 +49,11 @@ PARAMETERS: Mapping[str, Setting] = {
     "batch_mean": Setting("1.0", "requests that an owner makes at once, on average (1 to 100)"),
     "sets": Setting("0.0", "share of the batches that are deployment sets (0 to 1)"),
     "pinned": Setting("0.0", "share of the VMs that cannot be migrated (0 to 1)"),
-}
+    "shift": Setting(
+        "none", f"what of the requests changes for good at an hour that nobody is told: "
+        f"{', '.join(SHIFTS)}"
+    ),
+}  # fmt: skip
 
 
 def generate(parameters: Mapping[str, str], seed: int) -> DataCenter:
@@ -68,6 +77,7 @@ def generate(parameters: Mapping[str, str], seed: int) -> DataCenter:
         sets, pinned = (real(texts, key, (0.0, 1.0)) for key in ("sets", "pinned"))
         mix = choice(texts, "mix", tuple(MIXES))
         law = np.array(LAWS[choice(texts, "law", tuple(LAWS))])
+        shift = choice(texts, "shift", SHIFTS)
         if texts["mean_life_h"]:
             law[:, 0] *= real(texts, "mean_life_h", (0.05, 1e4)) / (law[:, 0] @ law[:, 2])
     except SettingError as error:
@@ -75,13 +85,11 @@ def generate(parameters: Mapping[str, str], seed: int) -> DataCenter:
     cpu, nodes, counts = (
         np.array(column) for column in list(zip(*MEDIUM_FLAVORS, strict=True))[1:]
     )
-    few, many = MIXES[mix]
-    weights = counts * np.where(cpu * nodes <= SMALL_CORES, few, many)
-    share = weights / weights.sum()
+    share = _shares(mix, cpu * nodes, counts)
     capacity = pms * 2 * NODE_CPU
     cores = float(share @ (cpu * nodes))
     life_h = float(law[:, 0] @ law[:, 2])
-    return DataCenter(
+    center = DataCenter(
         name=f"generated-{pms}pm-seed{seed}",
         pm_ids=tuple(f"pm_{i}" for i in range(pms)),
         pm_rack=np.arange(pms, dtype=np.int64) // PMS_PER_RACK,
@@ -105,3 +113,51 @@ def generate(parameters: Mapping[str, str], seed: int) -> DataCenter:
         stream=seed,
         **DEFAULT_TASK,  # type: ignore[arg-type]
     )
+    if shift == "none":
+        return center
+    rng = np.random.default_rng([seed, 0x5417])
+    other = str(rng.choice([one for one in MIXES if one != mix]))
+    after = _after(center, shift, _shares(other, cpu * nodes, counts), rng)
+    return shifted(center, after, float(rng.uniform(*SHIFT_PART)) * center.horizon_h)
+
+
+def _shares(mix: str, cores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the shares of flavors of so many cores and VMs of the snapshot in a mix."""
+    few, many = MIXES[mix]
+    weights = counts * np.where(cores <= SMALL_CORES, few, many)
+    return np.asarray(weights / weights.sum())
+
+
+def _after(
+    before: DataCenter, shift: str, share: np.ndarray, rng: np.random.Generator
+) -> DataCenter:
+    """Return the process after a shift: flavors have other shares; small VMs live longer and the
+    others shorter, or the reverse; there are more requests or fewer. Where the rate stays, the load
+    does.
+
+    Args:
+        before: the process before.
+        shift: one of SHIFTS.
+        share: of the flavors, should they change.
+        rng: draws which way.
+    """
+    is_up = rng.random(2) < 0.5
+    load = before.offered_load
+    if shift in ("rate", "all"):
+        load *= FASTER if is_up[0] else 1 / FASTER
+    after = before
+    if shift in ("sizes", "all"):
+        after = dataclasses.replace(after, flavor_share=share)
+    if shift in ("lifetimes", "all"):
+        is_long = (before.flavor_total <= SMALL_CORES) == is_up[1]
+        mean_h = before.law_mean_h
+        after = dataclasses.replace(
+            after,
+            law_mean_h=np.concatenate([mean_h / STRETCHED, mean_h * STRETCHED]),
+            law_sigma=np.tile(before.law_sigma, 2),
+            law_share=np.hstack(
+                [np.where((is_long == part)[:, None], before.law_share, 0.0) for part in (0, 1)]
+            ),
+        )
+    rate = before.arrivals_per_h * load / after.offered_load
+    return dataclasses.replace(after, arrivals_per_h=rate)

@@ -13,10 +13,11 @@ from recorded_worlds import recorded
 from sysopt_gym.core.errors import InstanceError, SettingError
 from sysopt_gym.core.instance import load_archive, save_archive
 from sysopt_gym.datasets.vm_allocation.arrivals import Trace, requests_of
-from sysopt_gym.datasets.vm_allocation.generator import LAWS, generate
+from sysopt_gym.datasets.vm_allocation.generator import LAWS, SHIFTS, SMALL_CORES, generate
 from sysopt_gym.datasets.vm_allocation.instance import DataCenter, life_class
 from sysopt_gym.datasets.vm_allocation.settings import with_settings
 from sysopt_gym.datasets.vm_allocation.splits import FIRST_STREAM, SETS, split_instances
+from sysopt_gym.envs.vm_allocation.problem import PROBLEM
 
 HOUR_S = 3600
 
@@ -155,11 +156,40 @@ def test_an_impossible_trace_is_refused_with_its_place(field: str, change: Any, 
 
 @pytest.mark.parametrize(
     "parameters", [{"pms": "1"}, {"load": "0"}, {"law": "known"}, {"batch_mean": "0.5"},
-                   {"mean_life_h": "-1"}, {"mix": "odd"}]
+                   {"mean_life_h": "-1"}, {"mix": "odd"}, {"shift": "odd"}]
 )  # fmt: skip
 def test_a_parameter_out_of_range_is_refused_by_its_name(parameters: dict[str, str]) -> None:
     with pytest.raises(SettingError, match=next(iter(parameters))):
         generate(parameters, 1)
+
+
+@pytest.mark.parametrize("shift", SHIFTS[1:])
+def test_a_shift_changes_what_arrives_at_an_hour_that_nobody_is_told(shift: str) -> None:
+    plain, center = (generate({"pms": "200", "shift": one}, 3) for one in (SHIFTS[0], shift))
+    before, found = requests_of(plain, 0), requests_of(center, 1)
+    assert np.array_equal(requests_of(center, 2).event_request, found.event_request)
+    shown = PROBLEM.contender_view(center)
+    told = dataclasses.replace(shown, name=plain.name)
+    assert told.content_hash == PROBLEM.contender_view(plain).content_hash
+    same = min(len(before.flavor), len(found.flavor))
+    hour = found.arrive_s[np.argmax(before.arrive_s[:same] != found.arrive_s[:same])] / HOUR_S
+    assert 18 < hour < 54.1
+    first = int(np.searchsorted(found.arrive_s, np.floor(hour * HOUR_S) - HOUR_S))
+    assert np.array_equal(before.flavor[:first], found.flavor[:first])
+
+    def measured(trace: Trace) -> tuple[float, float, float]:
+        """Requests an hour, their mean cores, and the mean lives of small VMs over the others'."""
+        late = (trace.arrive_s > hour * HOUR_S) & (trace.arrive_s < 60 * HOUR_S)
+        cores, lives = plain.flavor_total[trace.flavor], trace.exit_s - trace.arrive_s
+        is_small = late & (cores <= SMALL_CORES)
+        ratio = lives[is_small].mean() / lives[late & ~is_small].mean()
+        return late.sum() / (60 - hour), cores[late].mean(), ratio
+
+    rate, cores, lives = np.divide(measured(found), measured(before))
+    assert (max(cores, 1 / cores) > 1.2) == (shift in ("sizes", "all"))
+    assert (max(lives, 1 / lives) > 4) == (shift in ("lifetimes", "all"))
+    if shift == "rate":
+        assert max(rate, 1 / rate) == pytest.approx(1.25, rel=0.05)
 
 
 def test_an_archive_holds_a_trace(tmp_path: Path) -> None:
