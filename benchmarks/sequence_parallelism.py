@@ -2,6 +2,7 @@
 
     python -m sysopt_gym.benchmarks.sequence_parallelism budgets --instances wiki-192k:test
     python -m sysopt_gym.benchmarks.sequence_parallelism paper
+    python -m sysopt_gym.benchmarks.sequence_parallelism stream --seconds .01 .1 1 10
 
 `budgets` plays held-out sets. Contenders run in this process, warm, and their clock counts CPU
 seconds of this thread: other jobs of the machine change nothing but the caches. Late is what ends
@@ -14,13 +15,17 @@ instance: by how many per cent the contender's time is longer than the first con
 contender is faster than the one degree of all batches (`ulysses`) and than the best of each batch
 (`single_degree`): as they are published, groups filled by best fit to 0.9 of their room; by the
 best of several packings; and as they are listed, searched on for a while.
+
+`stream` plays streams of training steps, each planned during the one before it (methods/
+sequence_parallelism/stream.py): training waits for the first plan, and for what is late. Seconds
+of planning are CPU seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -28,13 +33,15 @@ import numpy as np
 from ..core.budget import Budget
 from ..core.contracts import World
 from ..core.registry import load_contender
-from ..datasets.sequence_parallelism.generator import generate
+from ..core.solution import Solution
+from ..datasets.sequence_parallelism.generator import ORDERS, generate
 from ..datasets.sequence_parallelism.instance import TrainingBatch
 from ..envs.sequence_parallelism.problem import PROBLEM
 from ..evaluation.statistics import Estimate, mean
 from ..methods import highs
 from ..methods.sequence_parallelism.grouping import step_time, steps_of
 from ..methods.sequence_parallelism.one_degree import plans_of_degree, static_degree
+from ..methods.sequence_parallelism.stream import train_on
 from .timing import count_cpu_seconds
 
 CONTENDERS = (
@@ -56,6 +63,25 @@ FIRST_SEED = 2_000_000  # of the paper's setting; no set has batches of these se
 SETTINGS = (("192K", "28"), ("192K", "30"), ("384K", "30"))  # context, GiB of a device
 
 
+Solve = Callable[[TrainingBatch, Budget, int], Solution]
+
+
+def planner(contender: str) -> Solve:
+    """Return a contender that plans, warm.
+
+    Args:
+        contender: its name.
+    """
+    solve: Solve = load_contender(PROBLEM.family, contender).object
+    solve(PROBLEM.warm_up_instance(), Budget(WARM_S), 0)
+    return solve
+
+
+def plan_step(solve: Solve, batch: TrainingBatch, seconds: float) -> np.ndarray:
+    """Return the actions of a contender's plan of a batch, int64 [K]."""
+    return solve(batch, Budget(seconds), 0).actions
+
+
 def judged(
     contender: str, batches: Sequence[TrainingBatch], seconds: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,8 +96,7 @@ def judged(
         Objectives in ms, CPU seconds taken, and proven bounds in ms (0 for none): float64
         [batches] each.
     """
-    solve = load_contender(PROBLEM.family, contender).object
-    solve(PROBLEM.warm_up_instance(), Budget(WARM_S), 0)
+    solve = planner(contender)
     found, took, bounds = [], [], []
     for batch in batches:
         began = time.thread_time()
@@ -176,10 +201,46 @@ def paper(contenders: Sequence[str], seconds: Sequence[float], most: int) -> Non
                 print(f"| {context}, {memory} GiB | {spent:g} s | `{one}` | {cells} |", flush=True)
 
 
+def stream(contenders: Sequence[str], seconds: Sequence[float], most: int) -> None:
+    """Print what training on streams takes, waiting included.
+
+    Args:
+        contenders: names; the first is what the others are compared with.
+        seconds: the most for planning a step.
+        most: streams.
+    """
+    print(
+        "| planning | contender | mixed, s a step | shards | drift | waiting, % | late plans "
+        f"| longer than {contenders[0]}, % |\n|---:|---|---:|---:|---:|---:|---:|---|"
+    )
+    streams = PROBLEM.sets.load("stream:test")[:most]
+    orders = [ORDERS[row * len(ORDERS) // len(streams)] for row in range(len(streams))]
+    for spent in seconds:
+        base: np.ndarray | None = None
+        for one in contenders:
+            plan = partial(plan_step, planner(one))
+            runs = [train_on(batch, spent, plan, time.thread_time) for batch in streams]
+            totals = np.array([run.total_ms for run in runs])
+            base = totals if base is None else base
+            each = [
+                np.mean([t for t, o in zip(totals, orders, strict=True) if o == order]) / 1e3
+                / streams[0].n_steps
+                for order in ORDERS
+            ]  # fmt: skip
+            waited = sum(run.waiting_ms.sum() for run in runs) / totals.sum()
+            late = sum(int((run.waiting_ms[1:] > 0).sum()) for run in runs)
+            cells = " | ".join(f"{part:.3f}" for part in each)
+            behind = interval(mean(100 * (totals / base - 1)))
+            print(
+                f"| {spent:g} s | `{one}` | {cells} | {100 * waited:.2f} | {late} | {behind} |",
+                flush=True,
+            )
+
+
 def main() -> None:
     """Read the command line and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=("budgets", "paper"))
+    parser.add_argument("table", choices=("budgets", "paper", "stream"))
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--instances", nargs="+", default=list(INSTANCES))
     parser.add_argument("--seconds", nargs="+", type=float, default=list(SECONDS))
@@ -190,6 +251,8 @@ def main() -> None:
     highs.solve = partial(highs.solve, reserve=-1e4)
     if given.table == "budgets":
         budgets(given.contenders, given.instances, given.seconds, given.most)
+    elif given.table == "stream":
+        stream(given.contenders, given.seconds, given.most)
     else:
         paper(given.contenders, given.seconds, given.most)
 

@@ -23,6 +23,8 @@ from ..envs.memory_mapping.env import MallocGameEnv
 from ..envs.memory_mapping.ranges import R_END, R_OFFSET, R_START, R_TOP, all_ranges
 from ..envs.memory_mapping.state import POSITION
 from ..envs.sequence_design.env import SequenceDesignEnv
+from ..envs.sequence_parallelism.dynamics import CAPACITY, CLASS, DEGREE, GROUPS, MICRO_BATCHES
+from ..envs.sequence_parallelism.env import SequenceParallelismEnv
 from ..envs.vm_rescheduling.env import VMReschedulingEnv
 from ..evaluation.judge import judge
 
@@ -90,6 +92,10 @@ FEDERATIONS = (
     {"clients": "4", "features": "5", "classes": "2", "rows": "30", "rounds": "5"},
 )
 CURVES = ({"kind": "curve", "rounds": "8"},)
+BATCHES = (
+    {"sequences": "16", "devices": "8", "context": "32K", "shape": "crawl", "steps": "2"},
+    {"sequences": "24", "devices": "8+4", "speed": "1+2.5", "context": "16K", "degrees": "any"},
+)
 
 
 def _cluster(env: VMReschedulingEnv, start: Any) -> None:
@@ -157,6 +163,19 @@ def _rates(env: FederatedLREnv, start: Any) -> None:
         raise Broken("more rounds than the federation has")
 
 
+def _groups(env: SequenceParallelismEnv, start: Any) -> None:
+    """Groups hold what fits them, and a micro-batch has no more devices than there are."""
+    state, table = env.state, env.table
+    count, micro_batches = state.counts[GROUPS], state.counts[MICRO_BATCHES]
+    kind, batch, tokens = state.groups[:count].T
+    if (tokens < 1).any() or (tokens > table.sizes[CAPACITY, kind]).any():
+        raise Broken("a group holds nothing, or more tokens than fit")
+    used = np.zeros((micro_batches, len(table.devices)), np.int64)
+    np.add.at(used, (batch, table.sizes[CLASS, kind]), table.sizes[DEGREE, kind])
+    if (used > table.devices).any() or (used + state.free[:micro_batches] != table.devices).any():
+        raise Broken("a micro-batch's devices, used and free, are not those there are")
+
+
 def _letters(env: SequenceDesignEnv, actions: list[Any]) -> np.ndarray:
     return np.concatenate(env.handed_in.unique).astype(np.int64)
 
@@ -205,6 +224,14 @@ def games() -> dict[str, Game]:
         plan = _whole if arguments.get("form") == "orders" else None
         return Game(name, "federated_lr", make, parameters, _rates, plan, lanes)
 
+    def batch(name: str, **arguments: Any) -> Game:
+        def make() -> Any:
+            some = [load_problem("sequence_parallelism").generate(one, 0) for one in BATCHES]
+            return _maker("sequence_parallelism", False, {"instances": some} | arguments)()
+
+        plan = None if arguments else _whole
+        return Game(name, "sequence_parallelism", make, BATCHES, _groups, plan)
+
     live = {"mode": "live"}
     found = (
         cluster("vm plies"), cluster("vm plies, stop", allow_stop=True),
@@ -224,6 +251,7 @@ def games() -> dict[str, Game]:
         federation("federated orders", FEDERATIONS, form="orders"),
         federation("federated curve", CURVES, form="orders"),
         federation("federated lanes", FEDERATIONS[:1], lanes=True),
+        batch("parallelism groups"), batch("parallelism shortlist", form="shortlist"),
     )  # fmt: skip
     return {game.name: game for game in found}
 

@@ -36,10 +36,16 @@ SHAPES: Mapping[str, tuple[tuple[float, float], ...]] = {
         (0.05, 13 * K), (0.01, 50 * K), (0.001, 190 * K),
     ),
 }  # fmt: skip
+# How the sequences of several steps come, one after the other: as they are drawn; in shards of
+# sequences of like lengths, the shards in any order; or ever longer ones.
+ORDERS = ("mixed", "shards", "drift")
+SHARD = 128  # sequences
+DRIFT = 0.3  # standard deviation of a sequence's place, in parts of the whole
 PARAMETERS: Mapping[str, Setting] = {
     "shape": Setting("wiki", f"lengths like those of {', '.join(SHAPES)}"),
     "sequences": Setting("512", "sequences of a training step"),
     "steps": Setting("1", "training steps"),
+    "order": Setting("mixed", f"how sequences follow one another: {', '.join(ORDERS)}"),
     **CLUSTER,
 }
 
@@ -56,7 +62,7 @@ def generate(parameters: Mapping[str, str], seed: int) -> TrainingBatch:
         InstanceError: the cluster cannot hold the longest sequence.
     """
     texts = {key: setting.default for key, setting in PARAMETERS.items()} | dict(parameters)
-    shape = choice(texts, "shape", tuple(SHAPES))
+    shape, order = choice(texts, "shape", tuple(SHAPES)), choice(texts, "order", ORDERS)
     sequences = whole(texts, "sequences", MOST_SEQUENCES, 1)
     steps = whole(texts, "steps", 1000, 1)
     if sequences * steps > MOST_SEQUENCES:
@@ -69,6 +75,8 @@ def generate(parameters: Mapping[str, str], seed: int) -> TrainingBatch:
     batch = with_settings(blank_batch(name), cluster)
     rng = np.random.default_rng([seed, 0x5E9])
     lengths = draw_lengths(shape, sequences * steps, batch.context - MARGIN, rng)
+    if order != "mixed":
+        lengths = lengths[order_of_corpus(lengths, order, rng)]
     return dataclasses.replace(
         batch, lengths=padded(lengths, PAD), step=np.repeat(np.arange(steps), sequences)
     )
@@ -96,6 +104,21 @@ def draw_lengths(shape: str, count: int, most: int, rng: np.random.Generator) ->
     drawn = -np.log1p(-rng.random(count) * -np.expm1(-deepest))
     found: np.ndarray = np.exp(np.interp(drawn, depth, length)).astype(np.int64)
     return found.clip(1, most)
+
+
+def order_of_corpus(lengths: np.ndarray, order: str, rng: np.random.Generator) -> np.ndarray:
+    """Return the numbers of sequences as they follow one another, int64 [K].
+
+    Args:
+        lengths: int64 [K].
+        order: shards or drift; see ORDERS.
+        rng: the generator.
+    """
+    rising, count = np.argsort(lengths, kind="stable"), len(lengths)
+    if order == "drift":
+        return rising[np.argsort(np.arange(count) / count + rng.normal(0.0, DRIFT, count))]
+    shards = np.array_split(rising, max(1, count // SHARD))
+    return np.concatenate([rng.permutation(shards[row]) for row in rng.permutation(len(shards))])
 
 
 def padded(lengths: np.ndarray, multiple: int) -> np.ndarray:

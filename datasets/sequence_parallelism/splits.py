@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..sets import Drawn, Embedded, Sets
-from .generator import generate
+from .generator import ORDERS, generate
 from .instance import TrainingBatch
 
 # Each split has its own range of seeds, so that no two share a batch.
@@ -17,6 +17,7 @@ FIRST_SEED = {
     "crawl-192k:test": 400_000, "github-192k:test": 500_000, "wiki-384k:test": 600_000,
     "small:train": 700_000, "small:val": 800_000, "small:test": 900_000,
     "mixed:train": 1_000_000, "mixed:val": 1_100_000,
+    "stream:test": 1_200_000,
 }  # fmt: skip
 # The clusters that a set's batches take in turn. Of 32 devices and of 16 the context is what fits.
 _LARGE = [{"model": "7B"}, {"model": "13B"}, {"model": "30B"}]
@@ -39,6 +40,11 @@ _MIXED = [
         strict=False,
     )
 ]  # fmt: skip
+_STREAMS = [
+    {"steps": "8", "shape": shape, "order": order}
+    for order in ORDERS
+    for shape in ("wiki", "crawl")
+]
 _CLUSTERS: Mapping[str, list[dict[str, str]]] = {
     "wiki-192k": _192K,
     "crawl-192k": [one | {"shape": "crawl"} for one in _192K],
@@ -46,6 +52,7 @@ _CLUSTERS: Mapping[str, list[dict[str, str]]] = {
     "wiki-384k": _384K,
     "small": _TINY,
     "mixed": _MIXED,
+    "stream": _STREAMS,
 }
 
 
@@ -92,6 +99,7 @@ SETS: Sets[TrainingBatch] = Sets(
             "mixed:train", 180, "batches of 128 to 512 of all shapes and clusters, for training"
         ),
         _drawn("mixed:val", 18, "such batches for choosing between models"),
+        _drawn("stream:test", 6, "streams of 8 training steps, some in shards or with a drift"),
     ],
     Path(__file__).parent / "embedded",
 )  # fmt: skip

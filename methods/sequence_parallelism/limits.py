@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Elite(NamedTuple):
     plan: Grouping
 
 
-def _total(work: Work, batches: int) -> float:
+def total_time(work: Work, batches: int) -> float:
     """Return a time that no plan with so many micro-batches goes below by much, ms."""
     return simple_bound(work) + (batches - least_batches(work)) * float(work.constant.min())
 
@@ -57,23 +58,62 @@ def sweep(best: Best, step: int, until: float = 0.0) -> list[Elite]:
     work, elites = best.works[step], list[Elite]()
     bias, least = np.ones(len(work.degree)), least_batches(work)
     for batches in range(least, least + MORE + 1):
-        if _total(work, batches) > best.times[step]:
+        if total_time(work, batches) > best.times[step]:
             break
         for ratio in RATIOS[: 1 if batches == 1 else None]:
             shape = np.ones(batches)
             shape[0] = ratio
-            shape *= _total(work, batches) / shape.sum()
-            low, high = 1.0, 1.0 + SLACK
-            for _ in range(HALVINGS):
-                if best.left <= max(until, best.pace):
-                    return elites
-                middle = (low + high) / 2
-                found = try_limits(best, step, elites, shape * middle, bias)
-                if found <= middle * shape.sum() + SAME:
-                    high = middle
-                else:
-                    low = middle
+            if not narrow(best, step, elites, shape, bias, until):
+                return elites
     return elites
+
+
+def narrow(
+    best: Best,
+    step: int,
+    elites: list[Elite],
+    shape: np.ndarray,
+    bias: np.ndarray,
+    until: float = 0.0,
+) -> bool:
+    """Try limits of one shape, and say whether there was time for all tries.
+
+    Args:
+        best: takes the plans, and says when to stop.
+        step: number of the step.
+        elites: the best plans, best first; changed in place.
+        shape: float64 [M]; see `narrowing`.
+        bias: float64 [G]; see `open_groups`.
+        until: value of `Best.left` at which to stop.
+    """
+    tries = narrowing(best.works[step], shape)
+    limits = next(tries)
+    for _ in range(HALVINGS):
+        if best.left <= max(until, best.pace):
+            return False
+        limits = tries.send(try_limits(best, step, elites, limits, bias))
+    return True
+
+
+def narrowing(work: Work, shape: np.ndarray) -> Generator[np.ndarray, float, None]:
+    """Halve the range of the limits' sum; without end.
+
+    Args:
+        work: the step.
+        shape: float64 [M]; limits in proportion.
+
+    Yields:
+        Limits to try, float64 [M], ms; sent in return is what the plan takes that they give, ms.
+    """
+    shape = shape * (total_time(work, len(shape)) / shape.sum())
+    low, high = 1.0, 1.0 + SLACK
+    while True:
+        middle = (low + high) / 2
+        found = yield shape * middle
+        if found <= middle * shape.sum() + SAME:
+            high = middle
+        else:
+            low = middle
 
 
 def try_limits(
@@ -121,7 +161,7 @@ def search(
         if not elites or rng.random() < FRESH:
             batches = least + int(rng.random() ** 2 * MORE)
             limits = np.exp(rng.normal(0.0, 0.5, batches))
-            limits *= _total(work, batches) * (1 + SLACK * rng.random()) / limits.sum()
+            limits *= total_time(work, batches) * (1 + SLACK * rng.random()) / limits.sum()
             bias = np.exp(rng.normal(0.0, BIAS, kinds))
         else:
             one = elites[min(int(rng.exponential(2.0)), len(elites) - 1)]

@@ -56,15 +56,19 @@ def improve(
     return out
 
 
-def search(best: Best, step: int, rng: np.random.Generator) -> None:
+def search(
+    best: Best, step: int, rng: np.random.Generator, elites: list[limits.Elite] | None = None
+) -> None:
     """Plan a step until its time is over.
 
     Args:
         best: takes the plans.
         step: number of the step.
         rng: draws all changes.
+        elites: plans to start from, best first; changed in place. None: those of a sweep.
     """
-    elites = limits.sweep(best, step, (1 - SWEEP_SHARE) * best.left)
+    if elites is None:
+        elites = limits.sweep(best, step, (1 - SWEEP_SHARE) * best.left)
     length = FIRST_ROUND_S
     while best.left > 0.0:
         length = min(length, best.left)

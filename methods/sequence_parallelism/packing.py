@@ -169,26 +169,36 @@ def chunks(lengths: np.ndarray, many: int) -> np.ndarray:
     Returns:
         Borders, int64 [parts + 1], from 0 to K; empty parts are left out.
     """
-    count = len(lengths)
     sums = np.concatenate([[0], np.cumsum(lengths)])
-    least, cuts = sums.copy(), []
-    for _ in range(1, many):
-        # least[j] rises with j and sums[i] - sums[j] falls: the best j is where they cross.
-        low, high = np.zeros(count + 1, np.int64), np.arange(count + 1)
-        while (low < high).any():
-            middle = (low + high) // 2
-            right = least[middle] >= sums - sums[middle]
-            high = np.where(right, middle, high)
-            low = np.where(right, low, np.minimum(middle + 1, high))
-        before = np.maximum(low - 1, 0)
-        here = np.maximum(least[low], sums - sums[low])
-        there = np.maximum(least[before], sums - sums[before])
-        cuts.append(np.where(there <= here, before, low))
-        least = np.minimum(here, there)
-    borders = [count]
-    for cut in reversed(cuts):
+    cuts = _cuts(sums, many)
+    borders = [len(lengths)]
+    for cut in cuts[::-1]:
         borders.append(int(cut[borders[-1]]))
     return np.unique([*borders, 0]).astype(np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _cuts(sums: np.ndarray, many: int) -> np.ndarray:
+    """Return where the last part of each prefix begins, int64 [many - 1, K + 1], two parts first.
+
+    Args:
+        sums: int64 [K + 1]; tokens of each prefix.
+        many: number of parts.
+    """
+    least, cuts = sums.copy(), np.zeros((many - 1, len(sums)), np.int64)
+    for row in range(many - 1):
+        here, j = least.copy(), 0
+        for i in range(len(sums)):
+            # least[j] rises with j and sums[i] - sums[j] falls: the best j is where they cross,
+            # and it rises with i.
+            while j < i and least[j] < sums[i] - sums[j]:
+                j += 1
+            cut = j
+            if j > 0 and sums[i] - sums[j - 1] <= max(least[j], sums[i] - sums[j]):
+                cut = j - 1
+            cuts[row, i], here[i] = cut, max(least[cut], sums[i] - sums[cut])
+        least = here
+    return cuts
 
 
 def level(work: Work, degree: int, many: int) -> Grouping | None:
