@@ -13,7 +13,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +22,8 @@ from torch import nn
 from ..core.errors import RegistryError, SettingError
 from ..core.lookup import check_name, resolve
 from ..core.problem import Problem
+from .objective_metric import report_objective
+from .optimizers import ADAM, optimize
 from .ray_clusters import LOCAL, join
 from .recipe import recipe_for
 from .recurrent.policy import in_rows
@@ -288,6 +289,8 @@ def build_algorithm(
     sets: Mapping[str, str] | None = None,
     self_play: str = AUTO,
     at_end: Sequence[Callable[..., None]] = (),
+    optimizer: str = ADAM,
+    project: bool = False,
 ) -> Any:
     """Build RLlib's algorithm of a stage, ready to train.
 
@@ -305,6 +308,8 @@ def build_algorithm(
             too.
         self_play: how its runners play, see selfplay.setup.play_compiled.
         at_end: further callbacks `on_episode_end` of RLlib.
+        optimizer: what the learner's networks learn by, one of optimizers.OPTIMIZERS.
+        project: whether their weight matrices keep their norms, see optimizers.hold_norms.
 
     Raises:
         SettingError: RLlib refuses a setting, the algorithm or the network cannot choose the
@@ -331,7 +336,8 @@ def build_algorithm(
         apply_part(config, part, arguments, f"{stage}.algorithm")
     _check_search(stage, config)
     compiled = play_compiled(config, stage, network, env, self_play)
-    _report_objective(config, sets or {}, at_end)
+    report_objective(config, sets or {}, at_end)
+    optimize(config, optimizer, project)
     env.close()  # type: ignore[no-untyped-call]
     if not ALGORITHMS[stage].offline and not compiled:
         if config.env_runner_cls is None and not config.output:
@@ -435,17 +441,6 @@ def _resolved(value: Any, place: str) -> Any:
         return resolve(value)
     except (RegistryError, ImportError) as error:
         raise SettingError(f"{place}: {error}") from error
-
-
-def _report_objective(
-    config: Any, sets: Mapping[str, str], others: Sequence[Callable[..., None]]
-) -> None:
-    """Add the objective to a configuration's metrics, and callbacks to those that it has."""
-    from .objective_metric import log_objective
-
-    own = config.callbacks_on_episode_end or []
-    own = list(own) if isinstance(own, (list, tuple)) else [own]
-    config.callbacks(on_episode_end=[*own, partial(log_objective, sets=dict(sets)), *others])
 
 
 def trained_policy(stage: str, algorithm: Any) -> nn.Module:

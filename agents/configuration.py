@@ -18,6 +18,7 @@ from .bounded_yaml import parse_yaml, read_yaml
 from .checkpoints import SHIPPED, read_card
 from .curriculum import UNIFORM
 from .curriculum.table import load_curriculum
+from .optimizers import OPTIMIZERS
 from .recipe import Recipe, load_recipe
 from .selfplay.setup import AUTO
 
@@ -125,6 +126,9 @@ class TrainingConfig:
         start: policy to start from: a folder, or the name of a shipped one; "" for none.
         algorithm: name in ALGORITHMS of what trains in place of the file's reinforcement; "" for
             the sections as they are.
+        optimizer: what every stage learns by: "adam" or "lamb"; see optimizers.py.
+        normalize_and_project: whether weight matrices keep the norms that they have at the run's
+            beginning.
         validation: instances as above; the exported policy is the best on the first of the list.
         trackers: names in trackers.TRACKERS of what is told of every pass and iteration.
         sweep: what is varied from run to run.
@@ -140,6 +144,8 @@ class TrainingConfig:
     width: int = 32
     start: str = ""
     algorithm: str = ""
+    optimizer: str = "adam"
+    normalize_and_project: bool = False
     validation: list[str] = field(default_factory=list)
     trackers: list[str] = field(default_factory=list)
     sweep: SweepConfig = field(default_factory=SweepConfig)
@@ -291,6 +297,7 @@ def typed(settings: dict[str, Any]) -> TrainingConfig:
         for part in settings[stage]["algorithm"]:
             check_name(part, PARTS, f"part of {stage}.algorithm")
     settings = dict(settings)
+    check_name(settings["optimizer"], OPTIMIZERS, "optimizer")
     if settings["algorithm"]:
         settings |= _sections_of(
             check_name(settings["algorithm"], ALGORITHMS, "algorithm"), settings

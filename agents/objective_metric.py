@@ -9,7 +9,8 @@ reports the mean of each instance set, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 OBJECTIVE = "objective"
@@ -46,6 +47,21 @@ def log_objective(
     name = _set_of(env, env_index, sets) if sets else None
     if name is not None:
         metrics_logger.log_value((BY_SET, name), float(objective), window=window)
+
+
+def report_objective(
+    config: Any, sets: Mapping[str, str], others: Sequence[Callable[..., None]]
+) -> None:
+    """Add the objective to an algorithm's metrics, and callbacks to those that it has.
+
+    Args:
+        config: RLlib's AlgorithmConfig; it is changed.
+        sets: see `log_objective`.
+        others: further callbacks `on_episode_end`.
+    """
+    own = config.callbacks_on_episode_end or []
+    own = list(own) if isinstance(own, (list, tuple)) else [own]
+    config.callbacks(on_episode_end=[*own, partial(log_objective, sets=dict(sets)), *others])
 
 
 def results_of_play(result: Mapping[str, Any]) -> Mapping[str, Any]:

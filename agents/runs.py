@@ -33,6 +33,7 @@ from ..core.sources import find_instances
 from . import continuation, run_checkpoints
 from .checkpoints import Card, copy_policy, load_network, read_card, save_policy
 from .configuration import IMITATION, TrainingConfig, policy_folder
+from .optimizers import hold_norms, make_optimizer
 from .recipe import Recipe
 from .run_folder import CONFIG, GO_ON, HISTORY, POLICY, STATE
 
@@ -127,7 +128,7 @@ class Run:
             problem,
             recipe,
             network,
-            torch.optim.Adam(network.parameters(), lr=config.imitation.learning_rate),
+            make_optimizer(config.optimizer, network.parameters(), config.imitation.learning_rate),
             RunState(),
             {name: _load(problem, name, {}, resume, out) for name in config.validation},
         )
@@ -141,6 +142,8 @@ class Run:
             run._restore(run.restored)
         elif config.start:
             run._start()
+        if config.normalize_and_project:
+            hold_norms(run.optimizer)
         return run
 
     def _start(self) -> None:

@@ -274,6 +274,7 @@ def _reinforce(run: Run, tell: Observer) -> None:
     algorithm = build_algorithm(
         stage, run.problem, environment, network, run.config.seed, section.algorithm, sets,
         self_play_under(course.curriculum, stage, section.self_play), course.callbacks,
+        run.config.optimizer, run.config.normalize_and_project,
     )  # fmt: skip
     course.attach(algorithm, stage)
     history.time_exactly(algorithm)

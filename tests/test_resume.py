@@ -21,6 +21,8 @@ import pytest
 import torch
 from sysopt_gym.agents.checkpoints import SHIPPED, load_policy, save_policy
 from sysopt_gym.agents.configuration import load_config
+from sysopt_gym.agents.continuation import seed_generators
+from sysopt_gym.agents.recipe import load_recipe
 from sysopt_gym.agents.resuming import resumed_config
 from sysopt_gym.agents.runs import Run
 from sysopt_gym.agents.training import train
@@ -31,6 +33,7 @@ from sysopt_gym.envs.vm_rescheduling.problem import PROBLEM
 
 TINY = {
     "width": "8",
+    "normalize_and_project": "true",
     "validation": "[small:val/0]",
     "imitation.contender": "ha",
     "imitation.instances": "[small:train/0]",
@@ -116,6 +119,13 @@ def test_two_iterations_and_two_more_are_four(finished: Path, run: Path) -> None
     whole = outcome(finished)
     assert outcome(run) == whole
     assert len({record["done"] for record in records(run) if record["stage"] == "ppo"}) == 4
+    seed_generators(0)
+    first = load_recipe("vm_rescheduling").network(8).state_dict()
+    learned = {name: torch.tensor(whole[f"/network/network/{name}"]) for name in first}
+    assert not torch.equal(learned["pool.weight"], first["pool.weight"])
+    for name, one in learned.items():
+        if one.dim() > 1:  # as at the run's beginning: before imitation, PPO and the stop
+            assert float(one.norm() / first[name].norm()) == pytest.approx(1.0, abs=1e-6)
     kl = whole["/learner/curr_kl_coeffs_per_module/default_policy"]
     assert kl < 0.2  # the coefficient has moved from where it began
     assert (
@@ -144,6 +154,7 @@ def test_two_iterations_and_two_more_are_four(finished: Path, run: Path) -> None
             {
                 "width": "8",
                 "start": "",
+                "optimizer": "lamb",
                 "validation": "[small:val/0]",
                 "imitation.epochs": "0",
                 "alphazero.instances": "[small:train/0]",
@@ -228,6 +239,7 @@ def test_a_resumed_run_keeps_its_settings(run: Path) -> None:
 
     refused(r"width is 8, not 16", width="16")
     refused(r"seed is 0, not 1", seed="1")
+    refused(r"optimizer is 'adam', not 'lamb'", optimizer="lamb")
     refused(r"ppo\.algorithm\.training\.lr", ppo__algorithm__training__lr="0.1")
     refused("is a run of vm_rescheduling", "memory_mapping_ppo", out=str(run))
     refused("no run to resume", "vm_rescheduling_ppo", out=str(run / "nowhere"))
