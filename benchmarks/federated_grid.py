@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,14 +48,20 @@ WIDER = [(alpha, beta) for beta in (0.3, 1.0, 3.0) for alpha in (0.5, 1.0, 2.0)]
 
 
 def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
-    """Play a controller on federations that are alike but for their initial rates.
+    """Play a controller by its name; see `play_policies`."""
+    return play_policies(load_contender(FAMILY, name).object, jobs)
+
+
+def play_policies(make: Callable[[], Any], jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
+    """Play controllers on federations that are alike but for their initial rates.
 
     Args:
-        name: name of the controller.
+        make: makes a controller.
         jobs: federation and seed of its world, one lane each.
 
     Returns:
-        Test accuracies, float64 [jobs, T rounds]; 0 after divergence.
+        Test accuracies, float64 [jobs, T rounds], or of a sealed federation those of the validation
+        rows; 0 after divergence.
     """
     first = jobs[0][0]
     lanes = Training([seal(federation) for federation, _ in jobs])
@@ -63,7 +69,7 @@ def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
     policies = []
     for lane, (federation, world) in enumerate(jobs):
         lanes.begin(lane, lanes.federations[lane], world)
-        policy = load_contender(FAMILY, name).object()
+        policy = make()
         policy.reset(terms_of(federation), Budget(1e6), world)
         policies.append(policy)
     s, observer = lanes.statistics, Observer(len(jobs))
@@ -84,7 +90,8 @@ def play(name: str, jobs: Sequence[tuple[Federation, int]]) -> np.ndarray:
         if not len(going):
             break
         if step:
-            found[going, step - 1] = lanes.accuracies(first, going)
+            seen = s.validation_accuracy[going] if first.sealed else lanes.accuracies(first, going)
+            found[going, step - 1] = seen
     return found
 
 

@@ -34,6 +34,7 @@ _PLAYERS = {
     "fedexp": ".fedexp:FedExP",
     **{name: f".timed:{name}" for name in _SCHEDULED},
     "autolrs": ".autolrs:AutoLRS",
+    "ftrl": ".ftrl:FTRL",
     "hypergradient": ".fixed:hypergradient",
     "hypergradient_multiplicative": ".fixed:hypergradient_multiplicative",
     "dog": ".fixed:dog",

@@ -80,7 +80,7 @@ def approx(values: Any) -> Any:
 
 
 def test_the_names_that_scripts_use_are_there() -> None:
-    names = {"fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fedexp", "autolrs"}
+    names = {"fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fedexp", "autolrs", "ftrl"}
     names |= {"hypergradient", "hypergradient_multiplicative", "random", "bold_driver"}
     names |= {"dog", "d_adaptation", "d_adaptation_half", "schedule_free"}
     names |= {"prodigy", "prodigy_dual_averaging", "fedadam_flower", "fedyogi_flower"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mutants.federated_lr_controllers import CONTROLLERS
 from mutants.federated_lr_validator import VALIDATOR
 from mutants.mutant import Mutant
 
@@ -482,4 +483,5 @@ MUTANTS = (
         "curves have no checkpoints",
     ),
     *VALIDATOR,
+    *CONTROLLERS,
 )
