@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 from sysopt_gym.benchmarks import (
     arrivals,
     budgets,
     packing_scale,
     program_files,
+    rate_bandits,
     scale,
     sequence_rounds,
 )
@@ -130,3 +132,9 @@ def test_a_player_is_timed_by_its_answers_and_a_late_one_scores_as_the_null_plan
     late = sequence_rounds.play(task, "random_rounds", 0, 5.0)
     null = problem.validate(task, problem.null_plan(task), World())
     assert late["late"] and late["median"] == null.objective
+
+
+def test_arms_are_taken_by_what_they_add_to_the_best_of_those_before() -> None:
+    # The second column is next best alone, but never better than the first.
+    scores = np.array([[0.9, 0.8, 0.1, 0.0], [0.9, 0.8, 0.1, 0.0], [0.3, 0.3, 0.7, 0.35]])
+    assert rate_bandits.greedy(scores)[:2] == [0, 2]
