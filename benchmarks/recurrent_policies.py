@@ -3,7 +3,7 @@
     python -m sysopt_gym.benchmarks.recurrent_policies --out results/recurrent
 
 Every network learns from the same lessons (agents/federated_lr/hindsight.py), once with each seed,
-in as many passes. Of the passes CHECKED, with each of the MARGINS that a change of rates must be
+in as many passes. Of those CHECKED, with each of the MARGINS that a change of rates must be
 worth, the one counts that is best on drifting:val in two worlds. Then all play drifting:test, side
 by side in the same worlds, beside constant rates. What counts is the objective of the judge's test
 rows. Intervals are a bootstrap over federations, each the mean of its worlds and seeds, paired with
@@ -15,10 +15,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-import shlex
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -49,7 +47,7 @@ from .federated_grid import FIRST_WORLD
 CHOICE_WORLDS = (2_000_000, 2_000_001)  # in which networks are chosen
 MEMORYLESS, FIRST = "memoryless", "average/2.0/0.3"
 WIDTH, BATCH, RATE = 64, 32, 0.003
-PASSES, CHECKED, MARGINS = 24, (8, 16, 24), (0.0, 1.0, 3.0)
+CHECKED, MARGINS = (8, 16, 24), (0.0, 1.0, 3.0)
 MORE = 400  # federations beside those of drifting:train
 CONSTANTS = (
     ("average", 2.0, 0.3), ("average", 2.0, 0.1), ("average", 1.0, 0.3), ("adam", 0.1, 0.1)
@@ -139,67 +137,74 @@ def lessons_of(some: Sequence[Federation], out: Path) -> list[Episode]:
     return found
 
 
-def learn(
-    name: str, seed: int, lessons: Sequence[Episode], chosen_on: Sequence[Federation]
-) -> Trained:
+class Family(NamedTuple):
+    """What networks are trained for.
+
+    Attributes:
+        make: name, MEMORYLESS or of a memory -> an untrained network with `encode`, `logits` and
+            a last layer `scores`.
+        checked: passes after which networks are looked at, rising; the last one is the last.
+        stay: the action that other actions must be surer than, by a margin.
+        validated: networks -> scores by which to choose, the higher the better, float64
+            [instances, networks].
+        tested: networks -> scores that count, float64 [instances, networks, worlds].
+    """
+
+    make: Callable[[str], Any]
+    checked: Sequence[int]
+    stay: int
+    validated: Callable[[Sequence[Any]], np.ndarray]
+    tested: Callable[[Sequence[Any]], np.ndarray]
+
+
+def learn(family: Family, name: str, seed: int, lessons: Sequence[Episode]) -> Trained:
     """Train a network, and take the best of its checkpoints and margins.
 
     Args:
+        family: what for.
         name: MEMORYLESS or a memory.
         seed: of the first weights and of the order of lessons.
         lessons: what to learn from.
-        chosen_on: the federations by which to choose.
     """
     torch.manual_seed(seed)
-    network: Any = RatePolicy(WIDTH) if name == MEMORYLESS else RecurrentRatePolicy(WIDTH, name)
+    network = family.make(name)
     optimizer = torch.optim.Adam(network.parameters())
     order, seconds = np.random.default_rng([seed, 0x5EED]), 0.0
-    candidates = []
-    for number in range(1, PASSES + 1):
-        optimizer.param_groups[0]["lr"] = RATE * (1 - 0.95 * (number - 1) / PASSES)
+    candidates, passes = [], family.checked[-1]
+    for number in range(1, passes + 1):
+        optimizer.param_groups[0]["lr"] = RATE * (1 - 0.95 * (number - 1) / passes)
         begun = time.process_time()
         figures = learn_worth(network, lessons, optimizer, BATCH, order)
         seconds += time.process_time() - begun
-        if number in CHECKED:
+        if number in family.checked:
             print(f"seed {seed} {name}, pass {number}: {figures}", flush=True)
-            candidates += [(cautious(network, margin), seconds) for margin in MARGINS]
+            candidates += [(cautious(network, family.stay, one), seconds) for one in MARGINS]
     networks = [one for one, _ in candidates]
-    scores = np.stack([closed_loop(f, networks, CHOICE_WORLDS) for f in chosen_on])
-    means = scores.mean(axis=(0, 2))
+    means = family.validated(networks).mean(axis=0)
     best = int(means.argmax())
     print(f"seed {seed} {name}: {means.round(4).tolist()}", flush=True)
     return Trained(networks[best].state_dict(), float(means[best]), candidates[best][1])
 
 
-def cautious(network: Any, margin: float) -> Any:
-    """Return a copy that changes the rates only where it is surer.
+def cautious(network: Any, stay: int, margin: float) -> Any:
+    """Return a copy that departs from an action only where it is surer.
 
     Args:
         network: the policy.
-        margin: what is added to the logit of changing nothing.
+        stay: the action.
+        margin: what is added to its logit.
     """
     twin = copy.deepcopy(network)
     with torch.no_grad():
-        twin.scores.bias[STAY] += margin
+        twin.scores.bias[stay] += margin
     return twin
 
 
-def restored(name: str, trained: Trained) -> Any:
+def restored(family: Family, name: str, trained: Trained) -> Any:
     """Make a network with what it learned."""
-    network = RatePolicy(WIDTH) if name == MEMORYLESS else RecurrentRatePolicy(WIDTH, name)
+    network = family.make(name)
     network.load_state_dict(trained.weights)
     return network
-
-
-def tested(
-    some: Sequence[Federation], networks: Sequence[Any], worlds: Sequence[int], file: Path
-) -> np.ndarray:
-    """Return objectives of test rows, float64 [federations, networks, worlds]; kept in a file."""
-    if not file.exists():
-        scores = [closed_loop(f, networks, worlds) for f in track(some, file.stem)]
-        write_bytes(file, pickle.dumps(np.stack(scores)))
-    found: np.ndarray = pickle.loads(file.read_bytes())
-    return found
 
 
 def constants(some: Sequence[Federation], worlds: Sequence[int], file: Path) -> np.ndarray:
@@ -216,25 +221,66 @@ def constants(some: Sequence[Federation], worlds: Sequence[int], file: Path) -> 
     return kept
 
 
-def table_of(found: Mapping[str, np.ndarray], seconds: Mapping[str, float]) -> Table:
+def table_of(found: Mapping[str, np.ndarray], seconds: Mapping[str, float], first: str) -> Table:
     """Make the table.
 
     Args:
-        found: contender -> objectives, float64 [federations, runs].
+        found: contender -> scores, float64 [instances, runs].
         seconds: contender -> CPU seconds that its learning took.
+        first: the contender that leads are over, beside the memoryless policy.
     """
     table = Table(box=None, pad_edge=False)
-    for column in ("policy", "mean objective", "over memoryless", f"over {FIRST}", "learning"):
+    for column in ("policy", "mean", "over memoryless", f"over {first}", "learning"):
         table.add_column(column)
     for name, own in sorted(found.items(), key=lambda row: -row[1].mean()):
         leads = []
-        for other in (MEMORYLESS, FIRST):
+        for other in (MEMORYLESS, first):
             lead = mean(own.mean(axis=1) - found[other].mean(axis=1))
-            low, high = (100 * (bound or 0.0) for bound in (lead.low, lead.high))
-            leads.append("" if other == name else f"{100 * lead.value:.1f} [{low:.1f}, {high:.1f}]")
+            low, high = lead.low or 0.0, lead.high or 0.0
+            leads.append("" if other == name else f"{lead.value:.3f} [{low:.3f}, {high:.3f}]")
         took = f"{seconds[name]:.0f} s" if name in seconds else ""
         table.add_row(name, f"{own.mean():.4f}", *leads, took)
     return table
+
+
+def compare(
+    family: Family,
+    lessons: Sequence[Episode],
+    fixed: Mapping[str, np.ndarray],
+    first: str,
+    out: Path,
+    seeds: int,
+) -> None:
+    """Train and test every kind of policy, and print the table.
+
+    Args:
+        family: what for.
+        lessons: what to learn from.
+        fixed: contender that learns nothing -> scores, float64 [instances, worlds].
+        first: one of them; see `table_of`.
+        out: folder for results; the run continues where it stopped.
+        seeds: networks of each kind.
+    """
+    found = {name: [scores] for name, scores in fixed.items()}
+    seconds: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        trained: dict[str, Trained] = {}
+        for name in (MEMORYLESS, *CELLS):
+            file = out / f"{name}-{seed}.pkl"
+            if not file.exists():
+                write_bytes(file, pickle.dumps(learn(family, name, seed, lessons)))
+            trained[name] = pickle.loads(file.read_bytes())
+        file = out / f"test-{seed}.pkl"
+        if not file.exists():
+            networks = [restored(family, name, one) for name, one in trained.items()]
+            write_bytes(file, pickle.dumps(family.tested(networks)))
+        scores = pickle.loads(file.read_bytes())
+        for column, (name, one) in enumerate(trained.items()):
+            found.setdefault(name, []).append(scores[:, column])
+            seconds.setdefault(name, []).append(one.seconds)
+    runs = {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
+    means = {name: float(np.mean(parts)) for name, parts in seconds.items()}
+    Console(width=140).print(table_of(runs, means, first))
 
 
 def main(
@@ -251,27 +297,21 @@ def main(
     chosen_on = [seal(f) for f in SETS.load("drifting:val")]
     test = SETS.load("drifting:test")
     places = range(FIRST_WORLD, FIRST_WORLD + worlds)
-    fixed = constants(test, places, out / "constants.pkl")
+    scores = constants(test, places, out / "constants.pkl")
     names = ["/".join(map(str, rates)) for rates in CONSTANTS]
-    found = {name: [fixed[:, column]] for column, name in enumerate(names)}
-    seconds: dict[str, list[float]] = {}
-    for seed in range(seeds):
-        trained: dict[str, Trained] = {}
-        for name in (MEMORYLESS, *CELLS):
-            file = out / f"{name}-{seed}.pkl"
-            if not file.exists():
-                write_bytes(file, pickle.dumps(learn(name, seed, lessons, chosen_on)))
-            trained[name] = pickle.loads(file.read_bytes())
-        networks = [restored(name, one) for name, one in trained.items()]
-        scores = tested(test, networks, places, out / f"test-{seed}.pkl")
-        for column, (name, one) in enumerate(trained.items()):
-            found.setdefault(name, []).append(scores[:, column])
-            seconds.setdefault(name, []).append(one.seconds)
-    console = Console(width=140)
-    command = ["python", "-m", "sysopt_gym.benchmarks.recurrent_policies", *sys.argv[1:]]
-    runs = {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
-    means = {name: float(np.mean(parts)) for name, parts in seconds.items()}
-    console.print(shlex.join(command), table_of(runs, means), sep="\n")
+    fixed = {name: scores[:, column] for column, name in enumerate(names)}
+    family = Family(
+        _network,
+        CHECKED,
+        STAY,
+        lambda some: np.stack([closed_loop(f, some, CHOICE_WORLDS).mean(1) for f in chosen_on]),
+        lambda some: np.stack([closed_loop(f, some, places) for f in track(test, "test")]),
+    )
+    compare(family, lessons, fixed, FIRST, out, seeds)
+
+
+def _network(name: str) -> Any:
+    return RatePolicy(WIDTH) if name == MEMORYLESS else RecurrentRatePolicy(WIDTH, name)
 
 
 if __name__ == "__main__":
