@@ -199,5 +199,5 @@ def optimize(config: Any, optimizer: str, project: bool) -> None:
     if optimizer == ADAM and not project:
         return
     own = config.learner_class
-    chosen = {"optimizer": optimizer, "holds": project}
+    chosen = {"optimizer": optimizer, "holds": project, "__module__": __name__}
     config.learners(learner_class=type(own.__name__, (_Optimized, own), chosen))

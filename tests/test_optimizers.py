@@ -22,6 +22,7 @@ from sysopt_gym.agents.optimizers import (
     make_optimizer,
     optimize,
 )
+from sysopt_gym.benchmarks.optimizers import lead, to_try
 from sysopt_gym.core.errors import SettingError, UnknownNameError
 from torch import Tensor, nn
 
@@ -188,3 +189,15 @@ def test_keys_of_a_configuration_are_checked() -> None:
         load_config("federated_lr_ppo", {"normalize_and_project": "1"})
     config = load_config("federated_lr_ppo", {"optimizer": LAMB, "normalize_and_project": "true"})
     assert config.optimizer == LAMB and config.normalize_and_project
+
+
+def test_the_benchmark_brackets_the_best_rate_and_pairs_its_scores() -> None:
+    found: dict[float, float] = {}
+    for rate in to_try((0.001, 0.003), found):
+        found[rate] = abs(np.log(rate / 0.0003))
+    assert list(found) == [0.001, 0.003, 0.00033, 0.00011]
+    adam = np.random.default_rng(0).uniform(1.0, 2.0, (2, 8))
+    assert lead(adam, adam) == (0.0, 0.0, 0.0)
+    assert lead(1.1 * adam, adam)[0] == pytest.approx(10.0)
+    mean, low, high = lead(adam[::-1], adam)
+    assert mean == pytest.approx(0.0) and low < mean < high
