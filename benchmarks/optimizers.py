@@ -83,7 +83,7 @@ TRIALS = {
     "vm_rescheduling": Trial("small", "lookalike", "sample", 8, 2048, 1024, 3),
     "sequence_parallelism": Trial("small", "wiki-192k", "sample", 8, 4096, 1024, 3),
     "sequence_design": Trial(
-        "ehrlich:small", "ehrlich:small", "shortfall", 20, 4096, 2048, 3, splits=False
+        "ehrlich:small", "ehrlich:small", "shortfall", 8, 4096, 1024, 3, splits=False
     ),
 }
 # Way of learning -> optimizer, and whether norms are held.
