@@ -9,10 +9,8 @@ on the validation instances of both sets, with a seed of its own (CHOICE_SEED): 
 RATES on, three times as high or as low, until the best has worse ones on both sides or MOST_RATES
 are tried. It is then trained with that rate from each of the seeds. What is compared are the scores
 on test instances, which nothing was trained or chosen on: of the first set after the first half, of
-both after the second. Where a policy is of one task, rates are chosen on two tasks, and what is
-compared was trained on two others, and is scored by the proxy there. Intervals are a bootstrap over
-seeds and instances alike, paired with Adam. A run that is done is not repeated, so the command goes
-on where it stopped; `--table` only prints.
+both after the second. Intervals are a bootstrap over seeds and instances alike, paired with Adam. A
+run that is done is not repeated, so the command goes on where it stopped; `--table` only prints.
 """
 
 from __future__ import annotations
@@ -46,14 +44,13 @@ class Trial(NamedTuple):
     """How a family's policy is trained and scored.
 
     Attributes:
-        first: instance set of the first half; without its split, if it has splits.
+        first: instance set of the first half, without its split.
         second: that of the second half.
         figure: the figure of Recipe.score that counts; less is better.
         iterations: of both halves.
         batch: steps of an iteration.
         minibatch: steps of an update.
         epochs: passes over a batch.
-        splits: whether the sets have them; else a policy is of one task of a set.
     """
 
     first: str
@@ -63,28 +60,12 @@ class Trial(NamedTuple):
     batch: int
     minibatch: int
     epochs: int
-    splits: bool = True
-
-    def arguments(self, split: str, chooses: bool) -> list[str]:
-        """Return the instance arguments of both halves.
-
-        Args:
-            split: "train", "val" or "test".
-            chooses: whether rates are being chosen.
-        """
-        names = self.first, self.second
-        if self.splits:
-            return [f"{name}:{split}" for name in names]
-        return [f"{name}/{number + (0 if chooses else 2)}" for number, name in enumerate(names)]
 
 
 TRIALS = {
     "memory_mapping": Trial("small", "models", "sample", 12, 8192, 2048, 3),
     "vm_rescheduling": Trial("small", "lookalike", "sample", 8, 2048, 1024, 3),
     "sequence_parallelism": Trial("small", "wiki-192k", "sample", 8, 4096, 1024, 3),
-    "sequence_design": Trial(
-        "ehrlich:small", "ehrlich:small", "shortfall", 8, 4096, 1024, 3, splits=False
-    ),
 }
 # Way of learning -> optimizer, and whether norms are held.
 WAYS = {
@@ -133,10 +114,10 @@ def train(family: str, way: str, rate: float, seed: int) -> dict[str, Any]:
     """
     trial, config = TRIALS[family], load_config(f"{family}_{STAGE}", {})
     problem, recipe, section = load_problem(family), config.load_recipe(), config.reinforcement
-    chooses = seed == CHOICE_SEED
+    names, chooses = (trial.first, trial.second), seed == CHOICE_SEED
 
     def loaded(split: str) -> list[list[Any]]:
-        found = [find_instances(problem, one, {}) for one in trial.arguments(split, chooses)]
+        found = [find_instances(problem, f"{name}:{split}", {}) for name in names]
         return [list(map(problem.contender_view, some)) for some in found]
 
     taught, chosen_on, tested = map(loaded, ("train", "val", "test"))
