@@ -13,7 +13,7 @@ from .grouping import Grouping, Work, joined_actions, step_time, steps_of
 from .opening import least_batches, open_groups
 
 RESERVE_S, RESERVE_A_SEQUENCE_S = 8e-4, 1.5e-6  # for handing over a plan
-APART = 0.01  # of the seconds spent, between two incumbents: each is a plan to write down
+APART = 0.1  # of the seconds spent, between two incumbents: each is a plan to write down
 
 
 class Best:

@@ -53,7 +53,7 @@ def test_training_waits_for_the_first_plan_and_for_what_is_late() -> None:
     assert done.total_ms == pytest.approx(done.step_ms.sum() + 500.0 + late)
 
 
-def test_a_plan_that_is_not_feasible_names_its_step() -> None:
+def test_a_plan_that_is_not_whole_names_its_step() -> None:
     batch = dataclasses.replace(generate(STREAM, 0), name="corpus")
     with pytest.raises(SolutionError, match="corpus/step 0"):
         train_on(batch, 1.0, lambda one, seconds: np.zeros(0, np.int64))
