@@ -1,4 +1,4 @@
-"""Compare policies with and without a memory in data centers whose requests change their law.
+"""Compare a policy with a memory and one without in data centers whose requests change their law.
 
     python -m sysopt_gym.benchmarks.recurrent_allocation --out results/recurrent_allocation
 
@@ -27,7 +27,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from ..agents.network import mask_logits
-from ..agents.recurrent.cell import make_cell
+from ..agents.recurrent.gru import GRU
 from ..agents.recurrent.imitation import Episode
 from ..agents.recurrent.policy import begin, recall
 from ..agents.vm_allocation.players import WEIGHTS, load_weights
@@ -52,7 +52,7 @@ from ..envs.vm_allocation.packed import read_state, read_static, state_in, stati
 from ..methods.vm_allocation.playing import best_place, packed_world
 from ..methods.vm_allocation.slots import TUNED_WEIGHTS, slot_tables
 from ..methods.vm_allocation.worth import Worth, worth_in, write_changes
-from .recurrent_policies import MEMORYLESS, Family, compare
+from .recurrent_policies import MEMORY, Family, compare
 
 FIRST_STREAM = {"train": 2**41, "val": 2**42, "test": 2**43}  # apart from all sets'
 PMS, TRAINED_ON, CHOSEN_ON = 30, 200, 12
@@ -201,17 +201,17 @@ class RulePolicy(nn.Module):
 
     Args:
         width: units of both hidden layers, and of a memory.
-        cell: name of the memory; "" for none.
+        remembers: whether it has a memory.
     """
 
-    def __init__(self, width: int, cell: str = "") -> None:
+    def __init__(self, width: int, remembers: bool) -> None:
         super().__init__()
         self.reads, self.hidden = nn.Linear(FEATURES, width), nn.Linear(width, width)
         self.scores = nn.Linear(width, len(NAMES))
         nn.init.zeros_(self.scores.weight)
         nn.init.zeros_(self.scores.bias)
-        if cell:
-            self.memory = make_cell(cell, width)
+        if remembers:
+            self.memory = GRU(width)
 
     def encode(self, obs: dict[str, Tensor]) -> Context:
         """Encode "hours", float32 [B, FEATURES]."""
@@ -311,7 +311,7 @@ def main(
     )
     print(f"{len(known)} forks; worth of rules in %: {means}", flush=True)
     family = Family(
-        lambda name: RulePolicy(WIDTH, "" if name == MEMORYLESS else name),
+        lambda name: RulePolicy(WIDTH, name == MEMORY),
         CHECKED,
         0,
         lambda networks: -np.array([[played(c, one) for one in networks] for c in val]),

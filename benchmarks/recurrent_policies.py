@@ -1,4 +1,4 @@
-"""Compare policies with and without a memory on drifting federations.
+"""Compare a policy with a memory and one without on drifting federations.
 
     python -m sysopt_gym.benchmarks.recurrent_policies --out results/recurrent
 
@@ -30,7 +30,6 @@ from rich.table import Table
 from ..agents.federated_lr.hindsight import forked
 from ..agents.federated_lr.network import RatePolicy, RecurrentRatePolicy
 from ..agents.federated_lr.players import Adaptive
-from ..agents.recurrent.cell import CELLS
 from ..agents.recurrent.imitation import Episode, learn_worth
 from ..agents.recurrent.policy import begin
 from ..core.files import write_bytes
@@ -45,7 +44,8 @@ from ..methods.federated_lr.constants import Rates, train
 from .federated_grid import FIRST_WORLD
 
 CHOICE_WORLDS = (2_000_000, 2_000_001)  # in which networks are chosen
-MEMORYLESS, FIRST = "memoryless", "average/2.0/0.3"
+NAMES = MEMORYLESS, MEMORY = "memoryless", "gru"
+FIRST = "average/2.0/0.3"
 WIDTH, BATCH, RATE = 64, 32, 0.003
 CHECKED, MARGINS = (8, 16, 24), (0.0, 1.0, 3.0)
 MORE = 400  # federations beside those of drifting:train
@@ -141,7 +141,7 @@ class Family(NamedTuple):
     """What networks are trained for.
 
     Attributes:
-        make: name, MEMORYLESS or of a memory -> an untrained network with `encode`, `logits` and
+        make: one of NAMES -> an untrained network with `encode`, `logits` and
             a last layer `scores`.
         checked: passes after which networks are looked at, rising; the last one is the last.
         stay: the action that other actions must be surer than, by a margin.
@@ -162,7 +162,7 @@ def learn(family: Family, name: str, seed: int, lessons: Sequence[Episode]) -> T
 
     Args:
         family: what for.
-        name: MEMORYLESS or a memory.
+        name: one of NAMES.
         seed: of the first weights and of the order of lessons.
         lessons: what to learn from.
     """
@@ -265,7 +265,7 @@ def compare(
     seconds: dict[str, list[float]] = {}
     for seed in range(seeds):
         trained: dict[str, Trained] = {}
-        for name in (MEMORYLESS, *CELLS):
+        for name in NAMES:
             file = out / f"{name}-{seed}.pkl"
             if not file.exists():
                 write_bytes(file, pickle.dumps(learn(family, name, seed, lessons)))
@@ -311,7 +311,7 @@ def main(
 
 
 def _network(name: str) -> Any:
-    return RatePolicy(WIDTH) if name == MEMORYLESS else RecurrentRatePolicy(WIDTH, name)
+    return RecurrentRatePolicy(WIDTH) if name == MEMORY else RatePolicy(WIDTH)
 
 
 if __name__ == "__main__":

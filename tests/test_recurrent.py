@@ -1,30 +1,22 @@
-"""Memories: a step at a time is a whole row, episodes are apart, padding is nothing."""
+"""A memory: a step at a time is a whole row, episodes are apart, padding is nothing."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 
-import pytest
 import torch
-from sysopt_gym.agents.recurrent import cell as interface
-from sysopt_gym.agents.recurrent.cell import CELLS, Cell, Rows, State, make_cell
+from sysopt_gym.agents.recurrent.cell import Cell, Rows, State
+from sysopt_gym.agents.recurrent.gru import GRU
 from torch import Tensor
 
 WIDTH, LANES, STEPS = 32, 3, 11
-pytestmark = pytest.mark.parametrize("name", sorted(CELLS))
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows here are of three chunks, the last one shorter."""
-    monkeypatch.setattr(interface, "CHUNK", 4)
-
-
-def made(name: str) -> tuple[Cell, Tensor, State]:
+def made() -> tuple[Cell, Tensor, State]:
     """A memory, inputs of a row, and a state that is in use."""
     torch.manual_seed(0)
-    cell = make_cell(name, WIDTH)
+    cell = GRU(WIDTH)
     state = {key: torch.randn_like(part) for key, part in cell.initial_state(LANES).items()}
     return cell, torch.randn(LANES, STEPS, WIDTH), state
 
@@ -41,8 +33,8 @@ def alike(a: tuple[Tensor, State], b: tuple[Tensor, State]) -> None:
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
-def test_a_row_is_its_steps_and_so_are_gradients(name: str) -> None:
-    cell, x, state = made(name)
+def test_a_row_is_its_steps_and_so_are_gradients() -> None:
+    cell, x, state = made()
     found = []
     for compute in (cell, lambda x, s: stepped(cell, x, s)):
         given = x.clone().requires_grad_()
@@ -56,8 +48,8 @@ def test_a_row_is_its_steps_and_so_are_gradients(name: str) -> None:
         torch.testing.assert_close(whole, one_by_one, atol=1e-5 * max(scale, 1.0), rtol=1e-4)
 
 
-def test_two_episodes_in_a_row_are_two_rows(name: str) -> None:
-    cell, x, state = made(name)
+def test_two_episodes_in_a_row_are_two_rows() -> None:
+    cell, x, state = made()
     begins = torch.zeros(LANES, STEPS, dtype=torch.bool)
     begins[0, 0] = begins[1, 4] = begins[2, 6] = begins[2, 7] = True
     y, after = cell(x, state, Rows(begins, torch.full((LANES,), STEPS)))
@@ -73,8 +65,8 @@ def test_two_episodes_in_a_row_are_two_rows(name: str) -> None:
         alike((x, {key: part[lane : lane + 1] for key, part in after.items()}), (x, now))
 
 
-def test_padding_is_nothing(name: str) -> None:
-    cell, x, state = made(name)
+def test_padding_is_nothing() -> None:
+    cell, x, state = made()
     begins = torch.zeros(LANES, STEPS, dtype=torch.bool)
     lengths = torch.tensor([0, 5, STEPS])
     begins[1, 8] = True  # in the padding, where it means nothing
@@ -88,8 +80,8 @@ def test_padding_is_nothing(name: str) -> None:
         alike((y[lane : lane + 1, :length], ended), stepped(cell, x[lane : lane + 1, :length], own))
 
 
-def test_memories_remember_and_outlive_copies(name: str) -> None:
-    cell, x, _ = made(name)
+def test_a_memory_remembers_and_outlives_copies() -> None:
+    cell, x, _ = made()
     other = x.clone()
     other[:, 0] += 1.0
     ends = [cell(rows, cell.initial_state(LANES))[0][:, -1] for rows in (x, other)]

@@ -22,6 +22,8 @@ from sysopt_gym.agents.recipe import ImitationPass
 from sysopt_gym.agents.recurrent.imitation import learn_worth
 from sysopt_gym.agents.recurrent.rl_module import RecurrentModule
 from sysopt_gym.agents.training import train
+from sysopt_gym.benchmarks import recurrent_allocation as comparison
+from sysopt_gym.benchmarks import recurrent_policies
 from sysopt_gym.core.budget import Budget
 from sysopt_gym.core.contracts import World
 from sysopt_gym.core.errors import SettingError
@@ -34,6 +36,7 @@ from sysopt_gym.envs.federated_lr.grid import ACTIONS, FACTORS, STAY, factors_of
 from sysopt_gym.envs.federated_lr.orders import order
 from sysopt_gym.envs.federated_lr.problem import PROBLEM
 from sysopt_gym.envs.federated_lr.validate import validate
+from sysopt_gym.methods.vm_allocation.playing import packed_world, play_tables, play_worth
 
 RECIPE = ".agents.federated_lr.recipe:GRU"
 WIDTH = 16
@@ -173,3 +176,26 @@ def test_a_policy_with_a_memory_learns_from_hindsight_and_ppo_goes_on(tmp_path: 
     plan = play_policy(PROBLEM, Adaptive(policy), Task(small(), Budget(60.0), 0, 0)).actions
     judged = SETS.load("small:test/2")[0]
     assert validate(judged, plan, World(0)).feasible
+
+
+@pytest.mark.long
+def test_the_comparison_in_shifting_data_centers_plays_as_its_rules_do_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"PMS": 4, "TRAINED_ON": 2, "CHOSEN_ON": 1, "CHECKED": (2,)}.items():
+        monkeypatch.setattr(comparison, name, value)
+    center = comparison.centers_of("test", 2)[1]
+    rules = comparison.rules_in(center)
+    alone = [play_worth(packed_world(center, 0), rules.worth, 0.0)]
+    alone += [play_tables(packed_world(center, 0), *table) for table in rules.tables]
+    assert [comparison.by_rule(center, rule) for rule in range(len(alone))] == alone
+    hourly = comparison.World(center)
+    while hourly.play(1):
+        assert np.isfinite(hourly.seen()).all() and len(hourly.seen()) == comparison.FEATURES
+    assert hourly.objective() == alone[1]
+    comparison.main(tmp_path, seeds=1, tests=2)
+    first = capsys.readouterr().out
+    assert all(name in first for name in (*recurrent_policies.NAMES, *comparison.NAMES))
+    comparison.main(tmp_path, seeds=1, tests=2)
+    again = capsys.readouterr().out
+    assert again.splitlines()[-8:] == first.splitlines()[-8:] and "pass" not in again

@@ -17,7 +17,8 @@ from ...envs.federated_lr.grid import ACTIONS, STAY, mask_of
 from ...envs.federated_lr.observation import FEATURES, HISTORY
 from ...envs.federated_lr.orders import CHECKPOINTS, GO_ON, LOCAL_RULES, SERVER_RULES, SIZES
 from ..network import ContextPolicy, Encoded, Observation
-from ..recurrent.cell import State, make_cell
+from ..recurrent.cell import State
+from ..recurrent.gru import GRU
 from ..recurrent.policy import recall
 
 STAY_LOGIT = 2.0  # of the action that changes nothing in an untrained network; others' is about 0
@@ -102,12 +103,11 @@ class RecurrentRatePolicy(RatePolicy):
 
     Args:
         width: units of both hidden layers and of the memory.
-        cell: name of the memory, a key of recurrent.cell.CELLS.
     """
 
-    def __init__(self, width: int = 64, cell: str = "gru") -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__(width)
-        self.memory = make_cell(cell, width)
+        self.memory = GRU(width)
 
 
 class LogRatePolicy(RatePolicy):

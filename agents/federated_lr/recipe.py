@@ -16,7 +16,6 @@ from ...envs.federated_lr.env import FederatedLREnv
 from ...envs.federated_lr.objective import objective_of
 from ..batches import imitate_choices
 from ..recipe import ImitationPass, JudgedFigure, Recipe
-from ..recurrent.cell import CELLS
 from ..recurrent.imitation import Episode, learn_worth
 from ..recurrent.policy import begin
 from .hindsight import lessons as lessons_in_hindsight
@@ -103,10 +102,7 @@ DRIFTING: Recipe[Any, Federation, Episode] = Recipe(
     score=partial(score, server=Adaptive.SERVER, first=Adaptive.FIRST),
     chosen_by="error",
 )
-GRU, GATED_DELTANET, LINEAR_ATTENTION, DIAGONAL = (
-    dataclasses.replace(DRIFTING, network=partial(RecurrentRatePolicy, cell=cell), memory=True)
-    for cell in CELLS
-)
+GRU = dataclasses.replace(DRIFTING, network=RecurrentRatePolicy, memory=True)
 CONTINUOUS = dataclasses.replace(
     RECIPE, network=LogRatePolicy, lessons=refuse_imitation, actions=(gym.spaces.Box,)
 )

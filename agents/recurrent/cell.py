@@ -1,24 +1,19 @@
-"""The interface of memories, and the table of them.
+"""The interface of memories.
 
 A memory reads one vector a step and keeps a state per lane. Acting takes one `step` at a time;
-learning computes whole rows of steps by `forward`, which gives the same numbers, chunk by chunk.
+learning computes whole rows of steps by `forward`, which gives the same numbers.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ...core.lookup import check_name, resolve
-
 State = dict[str, Tensor]
 """Name of a part of the state -> float32 [B, ...], a row per lane."""
-
-CHUNK = 32  # steps that are computed at once
 
 
 class Rows(NamedTuple):
@@ -34,23 +29,11 @@ class Rows(NamedTuple):
     begins: Tensor
     lengths: Tensor
 
-    def part(self, first: int, size: int) -> Rows:
-        """Return how steps first..first + size - 1 are to be read."""
-        begins = self.begins[:, first : first + size]
-        return Rows(begins, (self.lengths - first).clamp(0, size))
-
     @property
     def valid(self) -> Tensor:
         """Whether a step is one, and no padding, bool [B, T]."""
         steps = torch.arange(self.begins.shape[1], device=self.lengths.device)
         return steps < self.lengths.unsqueeze(1)
-
-    @property
-    def episode(self) -> Tensor:
-        """Number of each step's episode within the row, int64 [B, T]; 0 is one that went on from
-        before it.
-        """
-        return (self.begins & self.valid).long().cumsum(1)
 
 
 def whole(x: Tensor) -> Rows:
@@ -87,10 +70,6 @@ class Cell(nn.Module, ABC):
             The output, float32 [B, width], and the state after it.
         """
 
-    @abstractmethod
-    def chunk(self, x: Tensor, state: State, rows: Rows) -> tuple[Tensor, State]:
-        """Compute a few steps of each lane; see `forward`."""
-
     def forward(self, x: Tensor, state: State, rows: Rows | None = None) -> tuple[Tensor, State]:
         """Compute T steps of each lane.
 
@@ -103,31 +82,17 @@ class Cell(nn.Module, ABC):
             The outputs, float32 [B, T, width], and the state after each lane's last step.
         """
         rows = rows or whole(x)
-        outputs = []
-        for first in range(0, x.shape[1], CHUNK):
-            part = x[:, first : first + CHUNK]
-            y, state = self.chunk(part, state, rows.part(first, part.shape[1]))
+        first, valid, outputs = self.initial_state(len(x)), rows.valid, []
+        for t in range(x.shape[1]):
+            y, after = self.step(x[:, t], _where(rows.begins[:, t], first, state))
+            state = _where(valid[:, t], after, state)
             outputs.append(y)
-        return torch.cat(outputs, dim=1), state
+        return torch.stack(outputs, dim=1), state
 
 
-CELLS: Mapping[str, str] = {
-    "gru": ".agents.recurrent.gru:GRU",
-    "gated_deltanet": ".agents.recurrent.linear:GatedDeltaNet",
-    "linear_attention": ".agents.recurrent.linear:LinearAttention",
-    "diagonal": ".agents.recurrent.diagonal:Diagonal",
-}
-
-
-def make_cell(name: str, width: int) -> Cell:
-    """Make a memory.
-
-    Args:
-        name: a key of CELLS.
-        width: of its input and output.
-
-    Raises:
-        UnknownNameError: there is none of that name.
-    """
-    cell: Cell = resolve(CELLS[check_name(name, CELLS, "memory")])(width)
-    return cell
+def _where(lanes: Tensor, a: State, b: State) -> State:
+    """Return a's rows for some lanes, bool [B], and b's for the others."""
+    return {
+        key: torch.where(lanes.view(-1, *(1 for _ in part.shape[1:])), a[key], part)
+        for key, part in b.items()
+    }

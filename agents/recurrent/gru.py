@@ -1,11 +1,10 @@
-"""Gated recurrent unit (Cho et al. 2014): the baseline among memories."""
+"""Gated recurrent unit (Cho et al. 2014)."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from .cell import Cell, Rows, State
+from .cell import Cell, State
 
 
 class GRU(Cell):
@@ -27,14 +26,3 @@ class GRU(Cell):
         """See Cell."""
         hidden = self.cell(x, state["hidden"])
         return hidden, {"hidden": hidden}
-
-    def chunk(self, x: Tensor, state: State, rows: Rows) -> tuple[Tensor, State]:
-        """See Cell; the unit has no form but the recurrence."""
-        hidden, outputs = state["hidden"], []
-        begins, valid = rows.begins.unsqueeze(-1), rows.valid.unsqueeze(-1)
-        for t in range(x.shape[1]):
-            before = torch.where(begins[:, t], 0.0, hidden)
-            after = self.cell(x[:, t], before)
-            hidden = torch.where(valid[:, t], after, hidden)
-            outputs.append(after)
-        return torch.stack(outputs, dim=1), {"hidden": hidden}
