@@ -8,6 +8,6 @@ from ...core.registry import Entry
 
 TAKES = "ShortlistPolicy ShortlistPolicy/shortlist"  # one network acts in both forms
 AGENTS = {
-    "agent": Entry(".players:solve_agent", takes=TAKES),
+    "agent": Entry(".players:solve_agent", takes="LimitsNetwork"),
     "ppo": Entry(".players:solve_ppo", takes=TAKES),
 }

@@ -119,15 +119,29 @@ def actions_of(plan: Grouping, kinds: int, limit: int) -> np.ndarray:
         kinds: number of kinds of groups, G.
         limit: actions below it name groups.
     """
-    _, opened, group = np.unique(plan.group, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(opened))
-    actions = rank[group]
+    opened = _first(plan.group, len(plan.kind))
+    rank = _rank(opened)
+    actions = rank[plan.group]
     firsts = np.sort(opened)
     places = plan.group[firsts]
-    _, seen, batch = np.unique(plan.micro_batch[places], return_index=True, return_inverse=True)
-    number = np.argsort(np.argsort(seen))[batch]
+    batch = plan.micro_batch[places]
+    number = _rank(_first(batch, int(batch.max()) + 1))[batch]
     actions[firsts] = limit + number * kinds + plan.kind[places]
-    return actions.astype(np.int64)
+    return actions
+
+
+def _first(numbers: np.ndarray, many: int) -> np.ndarray:
+    """Return where each of `many` numbers is met first, int64 [many]; none is missing."""
+    first = np.zeros(many, np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]  # of several the last one written stays
+    return first
+
+
+def _rank(x: np.ndarray) -> np.ndarray:
+    """Return the place of each entry in rising order, int64 [len(x)]."""
+    rank = np.zeros(len(x), np.int64)
+    rank[np.argsort(x)] = np.arange(len(x))
+    return rank
 
 
 def joined_actions(instance: TrainingBatch, plans: list[Grouping]) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bounds import simple_bound
 from .grouping import Grouping, Work
 from .opening import least_batches, open_groups
 from .planning import Best
@@ -39,9 +38,15 @@ class Elite(NamedTuple):
     plan: Grouping
 
 
-def total_time(work: Work, batches: int) -> float:
-    """Return a time that no plan with so many micro-batches goes below by much, ms."""
-    return simple_bound(work) + (batches - least_batches(work)) * float(work.constant.min())
+def total_time(work: Work, bound: float, batches: int) -> float:
+    """Return a time that no plan with so many micro-batches goes below by much, ms.
+
+    Args:
+        work: the step.
+        bound: its simple bound, ms.
+        batches: micro-batches.
+    """
+    return bound + (batches - least_batches(work)) * float(work.constant.min())
 
 
 def sweep(best: Best, step: int, until: float = 0.0) -> list[Elite]:
@@ -58,7 +63,7 @@ def sweep(best: Best, step: int, until: float = 0.0) -> list[Elite]:
     work, elites = best.works[step], list[Elite]()
     bias, least = np.ones(len(work.degree)), least_batches(work)
     for batches in range(least, least + MORE + 1):
-        if total_time(work, batches) > best.times[step]:
+        if total_time(work, best.bounds[step], batches) > best.times[step]:
             break
         for ratio in RATIOS[: 1 if batches == 1 else None]:
             shape = np.ones(batches)
@@ -86,7 +91,7 @@ def narrow(
         bias: float64 [G]; see `open_groups`.
         until: value of `Best.left` at which to stop.
     """
-    tries = narrowing(best.works[step], shape)
+    tries = narrowing(best.works[step], best.bounds[step], shape)
     limits = next(tries)
     for _ in range(HALVINGS):
         if best.left <= max(until, best.pace):
@@ -95,17 +100,18 @@ def narrow(
     return True
 
 
-def narrowing(work: Work, shape: np.ndarray) -> Generator[np.ndarray, float, None]:
+def narrowing(work: Work, bound: float, shape: np.ndarray) -> Generator[np.ndarray, float, None]:
     """Halve the range of the limits' sum; without end.
 
     Args:
         work: the step.
+        bound: its simple bound, ms.
         shape: float64 [M]; limits in proportion.
 
     Yields:
         Limits to try, float64 [M], ms; sent in return is what the plan takes that they give, ms.
     """
-    shape = shape * (total_time(work, len(shape)) / shape.sum())
+    shape = shape * (total_time(work, bound, len(shape)) / shape.sum())
     low, high = 1.0, 1.0 + SLACK
     while True:
         middle = (low + high) / 2
@@ -155,13 +161,13 @@ def search(
         until: value of `Best.left` at which to stop.
         rng: draws the changes.
     """
-    work = best.works[step]
+    work, bound = best.works[step], best.bounds[step]
     least, kinds = least_batches(work), len(work.degree)
     while best.left > max(until, best.pace):
         if not elites or rng.random() < FRESH:
             batches = least + int(rng.random() ** 2 * MORE)
             limits = np.exp(rng.normal(0.0, 0.5, batches))
-            limits *= total_time(work, batches) * (1 + SLACK * rng.random()) / limits.sum()
+            limits *= total_time(work, bound, batches) * (1 + SLACK * rng.random()) / limits.sum()
             bias = np.exp(rng.normal(0.0, BIAS, kinds))
         else:
             one = elites[min(int(rng.exponential(2.0)), len(elites) - 1)]

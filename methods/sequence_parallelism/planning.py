@@ -9,6 +9,7 @@ import numpy as np
 from ...core.budget import Budget, Clock
 from ...core.solution import Solution
 from ...datasets.sequence_parallelism.instance import TrainingBatch
+from .bounds import simple_bound
 from .grouping import Grouping, Work, joined_actions, step_time, steps_of
 from .opening import least_batches, open_groups
 
@@ -22,6 +23,7 @@ class Best:
     Attributes:
         clock: of the run.
         works: the steps.
+        bounds: lower bounds on their times, ms.
         plans: the best plan of each step.
         times: ms that each takes.
         pace: seconds that the last try of limits took, the least that another is begun with.
@@ -30,6 +32,7 @@ class Best:
     def __init__(self, instance: TrainingBatch, clock: Clock) -> None:
         self.instance, self.clock = instance, clock
         self.works = steps_of(instance)
+        self.bounds = [simple_bound(work) for work in self.works]
         self.plans: list[Grouping] = []
         self.times: list[float] = []
         self.until = self.pace = 0.0
