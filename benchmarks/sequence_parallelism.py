@@ -45,7 +45,7 @@ from ..methods.sequence_parallelism.stream import train_on
 from .timing import count_cpu_seconds
 
 CONTENDERS = (
-    "local_search", "milp", "greedy", "flexsp", "single_degree", "ulysses", "best_fit",
+    "local_search", "agent", "milp", "greedy", "flexsp", "single_degree", "ulysses", "best_fit",
     "first_fit", "random",
 )  # fmt: skip
 INSTANCES = (

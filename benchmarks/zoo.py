@@ -146,7 +146,7 @@ SCORINGS = (
     Scoring(
         "sequence_parallelism",
         ("wiki-192k:test", "crawl-192k:test"),
-        ("sequence_parallelism_ppo.agent", "sequence_parallelism_ppo.ppo"),
+        ("sequence_parallelism_limits.agent", "sequence_parallelism_ppo.ppo"),
         ("local_search", "flexsp", "greedy", "single_degree", "ulysses", "random"),
         budget_s=1.0,
     ),

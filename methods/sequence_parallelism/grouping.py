@@ -121,7 +121,7 @@ def actions_of(plan: Grouping, kinds: int, limit: int) -> np.ndarray:
     """
     opened = _first(plan.group, len(plan.kind))
     rank = _rank(opened)
-    actions = rank[plan.group]
+    actions: np.ndarray = rank[plan.group]
     firsts = np.sort(opened)
     places = plan.group[firsts]
     batch = plan.micro_batch[places]

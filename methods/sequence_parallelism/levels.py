@@ -16,7 +16,9 @@ from .planning import Best
 RATIO, FINEST = 1.3, 1.004  # of a level's borders at first, and at last
 SLACKS = (1.0, 1.004, 1.012, 1.03)  # of the relaxation's times, tried as limits of plans
 LEAST_S = 0.3  # for a round
-MOST_COLUMNS = 200_000  # of a relaxation: a larger one takes seconds to write down
+# Of a relaxation: a larger one takes seconds to write down; and seconds a column for that and for
+# the first steps of HiGHS, in which nothing stops it.
+MOST_COLUMNS, COLUMN_S = 200_000, 1.5e-4
 POLISH_SHARE, POLISH_S = 0.15, 0.2  # of the time that is left, and most, for plans of a round
 GAP = 1e-6  # of the time, at which the bound is met
 RELATIVE_GAP = 3e-4  # of the time, at which HiGHS stops: the next round is finer
@@ -86,7 +88,8 @@ def prove(best: Best, step: int, rng: np.random.Generator) -> float:
     borders = levels_between(lowest, max(highest, lowest * 1.001), RATIO)
     sizes = len(np.unique(work.lengths)) * len(work.degree)
     while best.left > LEAST_S and best.times[step] > bound * (1 + GAP):
-        if sizes * (len(borders) - 1) > MOST_COLUMNS:
+        columns = sizes * (len(borders) - 1)
+        if columns > MOST_COLUMNS or COLUMN_S * columns > best.left:
             break
         relaxation = relax(work, borders, best.times[step] * (1 + GAP))
         seconds = partial(_left, best, POLISH_SHARE * best.left)
