@@ -225,7 +225,7 @@ def test_bench_prints_ratios_and_writes_them(tmp_path: Path) -> None:
     assert document["throughput"][0]["ratio"] == 200.0 and "processor" in document["conditions"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_doctor_tries_the_back_ends() -> None:
     result = run("doctor")
     for what in ("HiGHS", "CP-SAT", "OMP_NUM_THREADS", "numba", "torch"):

@@ -342,7 +342,7 @@ def test_a_node_that_runs_low_on_memory_is_told_as_such(
         bare.remove_node(node, allow_graceful=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_local_cluster_joins_no_other_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

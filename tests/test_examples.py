@@ -95,6 +95,7 @@ print((train().round(3) == WEIGHTS).all())
     assert run(place, tmp_path, "-c", code).strip() == "True"
 
 
+@pytest.mark.long
 def test_an_installed_format_solver_and_section_serve_a_family(place: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.fasta").write_text(FASTA)
     words = ["--instances", "mine.fasta", "--contenders", "point_mutants", "--budget", "0.5"]

@@ -101,7 +101,9 @@ def test_one_entry_point_adds_a_solver_an_agent_and_an_oracle(install: Install) 
     ("family", "instance", "names"),
     [
         ("toy", "toy/0", ("greedy", "follow")),
-        ("memory_mapping", "small:test/0", ("sloth", "dreamer", "seer")),
+        pytest.param(
+            "memory_mapping", "small:test/0", ("sloth", "dreamer", "seer"), marks=pytest.mark.long
+        ),
     ],
 )
 def test_the_command_line_and_its_workers_play_what_other_packages_bring(

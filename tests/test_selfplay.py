@@ -301,6 +301,7 @@ def test_groups_that_are_not_played_are_told() -> None:
         assert not play_compiled(config, "ppo", {}, VMReschedulingEnv(CLUSTERS[0]), "environment")
 
 
+@pytest.mark.long
 def test_remote_runners_play_compiled_and_differ() -> None:
     algorithm = build({}, "compiled", env_runners={"num_env_runners": 2})
     try:
