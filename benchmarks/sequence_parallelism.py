@@ -201,19 +201,18 @@ def paper(contenders: Sequence[str], seconds: Sequence[float], most: int) -> Non
                 print(f"| {context}, {memory} GiB | {spent:g} s | `{one}` | {cells} |", flush=True)
 
 
-def stream(contenders: Sequence[str], seconds: Sequence[float], most: int) -> None:
+def stream(contenders: Sequence[str], seconds: Sequence[float]) -> None:
     """Print what training on streams takes, waiting included.
 
     Args:
         contenders: names; the first is what the others are compared with.
         seconds: the most for planning a step.
-        most: streams.
     """
     print(
         "| planning | contender | mixed, s a step | shards | drift | waiting, % | late plans "
         f"| longer than {contenders[0]}, % |\n|---:|---|---:|---:|---:|---:|---:|---|"
     )
-    streams = PROBLEM.sets.load("stream:test")[:most]
+    streams = PROBLEM.sets.load("stream:test")
     orders = [ORDERS[row * len(ORDERS) // len(streams)] for row in range(len(streams))]
     for spent in seconds:
         base: np.ndarray | None = None
@@ -244,7 +243,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--instances", nargs="+", default=list(INSTANCES))
     parser.add_argument("--seconds", nargs="+", type=float, default=list(SECONDS))
-    parser.add_argument("--most", type=int, default=12, help="batches of a set")
+    parser.add_argument("--most", type=int, default=12, help="batches of a set; all streams play")
     given = parser.parse_args()
     count_cpu_seconds()
     # HiGHS's own limit is in wall-clock seconds; its callbacks stop it by the CPU seconds.
@@ -252,7 +251,7 @@ def main() -> None:
     if given.table == "budgets":
         budgets(given.contenders, given.instances, given.seconds, given.most)
     elif given.table == "stream":
-        stream(given.contenders, given.seconds, given.most)
+        stream(given.contenders, given.seconds)
     else:
         paper(given.contenders, given.seconds, given.most)
 

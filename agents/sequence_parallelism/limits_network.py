@@ -31,6 +31,7 @@ LONGEST = 8  # sequences that are seen one by one
 MOST_LOSS = 3.0  # logarithm of how much more device time a kind takes than the best
 PLACES = 8  # micro-batches that are told apart
 N_WHOLE, N_KIND, N_PLACE = 7 + BINS + 2 * ROOMS + LONGEST, 4 + ROOMS, 3 + PLACES
+TINY = 1e-12  # ms: a cost model may have costs of 0
 FIRST_SPREAD = 0.2  # of the logarithms
 SPREADS = (-3.5, 0.0)  # logarithms of the least and the largest
 LEAST_CHANCE = 0.02  # of each number of micro-batches: one that is never tried is never learned
@@ -160,7 +161,7 @@ def read_step(work: Work) -> Step:
         work: the step, of G kinds.
     """
     least, bound = least_batches(work), simple_bound(work)
-    part, all_devices = bound / least, work.devices.sum()  # ms of one micro-batch
+    part, all_devices = max(bound / least, TINY), work.devices.sum()  # ms of one micro-batch
     each = (work.capacity / work.degree).max()  # tokens that a device holds
     shares, of_kinds = np.zeros((3, max(BINS, ROOMS))), np.zeros((len(work.degree), 1 + ROOMS))
     longest = np.zeros(LONGEST)
@@ -215,7 +216,8 @@ def _add_up(
             effort[g] = work.times[k, g] * work.degree[g]
             alone = min(alone, work.times[k, g])
         best = int(effort.argmin())
-        depth = min(max(-np.log2(max(alone, 1e-12) / part), 0.0), BINS - 1.0)
+        least = max(effort[best], TINY)
+        depth = min(max(-np.log2(max(alone, TINY) / part), 0.0), BINS - 1.0)
         room = int(min(max(np.log2(work.lengths[k] / each) + 6.0, 0.0), ROOMS - 1.0))
         shares[0, int(depth)] += effort[best]
         shares[1, room] += effort[best]
@@ -223,11 +225,12 @@ def _add_up(
         of_kinds[best, 0] += effort[best]
         number[room] += 1.0
         for g in range(kinds):
-            of_kinds[g, 1 + room] += min(np.log(effort[g] / effort[best]), MOST_LOSS)
+            of_kinds[g, 1 + room] += min(np.log(max(effort[g], TINY) / least), MOST_LOSS)
         if k < len(longest):
             longest[k] = alone / part
         least_effort += effort[best]
         tokens += work.lengths[k]
+    least_effort = max(least_effort, TINY)
     shares[:2] /= least_effort
     shares[2] /= tokens
     of_kinds[:, 0] /= least_effort

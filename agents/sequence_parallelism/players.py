@@ -101,11 +101,10 @@ def solve_agent(
     Returns:
         The best plan met.
     """
-    weights = load_limits(policy)
 
     def planner(best: Best, step: int, rng: np.random.Generator) -> None:
         elites: list[Elite] = []
-        proposer = Proposer(weights, read_step(best.works[step]))
+        proposer = Proposer(load_limits(policy), read_step(best.works[step]))
         until, temperature = (1 - PROPOSALS_SHARE) * best.left, 0.0
         for _ in range(MOST_PROPOSALS):
             _, shape, bias = proposer.draw(temperature, rng)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from .. import highs
-from .bounds import Relaxation, levels_between, relax, simple_bound
+from .bounds import Relaxation, levels_between, relax
 from .grouping import Grouping, Work
 from .local_search import improve
 from .opening import fill_template, least_batches
@@ -82,7 +82,9 @@ def prove(best: Best, step: int, rng: np.random.Generator) -> float:
         rng: seeds HiGHS, and draws the changes of plans.
     """
     work = best.works[step]
-    bound = simple_bound(work)
+    bound = best.bounds[step]
+    if best.times[step] <= bound * (1 + GAP):
+        return bound
     lowest = float((work.constant + work.times[-1]).min())
     highest = best.times[step] - (least_batches(work) - 1) * lowest
     borders = levels_between(lowest, max(highest, lowest * 1.001), RATIO)

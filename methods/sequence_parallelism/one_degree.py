@@ -8,6 +8,7 @@ import numpy as np
 
 from ...datasets.sequence_parallelism.instance import TrainingBatch
 from ...envs.sequence_parallelism.groups import kinds_of
+from .bounds import simple_bound
 from .grouping import Grouping, Work
 from .local_search import search
 from .opening import least_batches
@@ -55,12 +56,13 @@ def plan_by_degrees(best: Best, step: int, rng: np.random.Generator, degrees: np
         longest, began = max(longest, began - best.left), best.left
         if best.left <= longest:
             return
-    other = work.degree != work.degree[best.plans[step].kind[0]]
+    other, bound = work.degree != work.degree[best.plans[step].kind[0]], best.bounds[step]
     best.works[step] = work._replace(
         times=np.where(other, np.inf, work.times), capacity=np.where(other, 0, work.capacity)
     )
+    best.bounds[step] = simple_bound(best.works[step])
     search(best, step, rng)
-    best.works[step] = work
+    best.works[step], best.bounds[step] = work, bound
 
 
 def static_degree(instance: TrainingBatch) -> int:

@@ -39,7 +39,7 @@ def open_groups(work: Work, limits: np.ndarray, bias: np.ndarray) -> Opened:
     opened = _open_groups(work, limits, bias, group, kind, batch, time, 0)
     slowest = np.zeros(batch[:opened].max() + 1)
     np.maximum.at(slowest, batch[:opened], time[:opened])
-    used = slowest > 0.0  # micro-batches without a group are left out
+    used = np.bincount(batch[:opened]) > 0  # micro-batches without a group are left out
     number = np.cumsum(used) - 1
     return Opened(Grouping(group, kind[:opened], number[batch[:opened]]), slowest[used])
 

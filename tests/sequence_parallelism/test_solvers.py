@@ -1,5 +1,6 @@
 """What every solver of sequence parallelism promises, against all plans of tiny batches."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,6 +13,7 @@ from sysopt_gym.core.registry import contender_names, load_contender
 from sysopt_gym.datasets.sequence_parallelism.generator import generate
 from sysopt_gym.datasets.sequence_parallelism.instance import TrainingBatch
 from sysopt_gym.envs.sequence_parallelism.validate import validate
+from sysopt_gym.methods.sequence_parallelism import one_degree
 from sysopt_gym.methods.sequence_parallelism.bounds import levels_between, relax, simple_bound
 from sysopt_gym.methods.sequence_parallelism.buckets import buckets
 from sysopt_gym.methods.sequence_parallelism.grouping import (
@@ -23,6 +25,7 @@ from sysopt_gym.methods.sequence_parallelism.grouping import (
 )
 from sysopt_gym.methods.sequence_parallelism.opening import least_batches
 from sysopt_gym.methods.sequence_parallelism.packing import chunks
+from sysopt_gym.methods.sequence_parallelism.planning import Best
 
 SOLVERS = contender_names("sequence_parallelism", "solver")
 # Evaluations end it: seconds that a first use spends on compiling are not the search's.
@@ -201,3 +204,32 @@ def test_static_degree_serves_a_batch_that_needs_all_devices():
     for name in SOLVERS:
         assert judged(batch, solve(name, batch, SHORT).actions) > 0
     assert least_batches(steps_of(batch)[0]) == 3
+
+
+@pytest.mark.parametrize("fixed_ms", [0.0, 5.0])
+@pytest.mark.parametrize("name", [*SOLVERS, "agent", "ppo"])
+def test_a_cost_model_without_work_is_planned_too(name: str, fixed_ms: float) -> None:
+    batch = generate({"sequences": "9", "devices": "8", "context": "32K", "shape": "crawl"}, 0)
+    batch = dataclasses.replace(batch, quadratic=0.0, linear=0.0, traffic=0.0, fixed_ms=fixed_ms)
+    solved = load_contender("sequence_parallelism", name).object(batch, SHORT, 0)
+    verdict = validate(batch, solved.actions, World())
+    assert verdict.feasible and verdict.objective >= fixed_ms
+
+
+def test_search_within_a_degree_knows_the_bound_of_that_degree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def search(best: Best, step: int, rng: np.random.Generator) -> None:
+        seen.append((best.bounds[step], simple_bound(best.works[step])))
+
+    monkeypatch.setattr(one_degree, "search", search)
+    batch = generate({"sequences": "40", "devices": "16", "context": "32K", "shape": "crawl"}, 0)
+    best = Best(batch, Budget(60.0).start())
+    best.allow(1.0)
+    whole = best.bounds[0]
+    best.offer(0, one_degree.full_groups(best.works[0], 16))
+    one_degree.plan_by_degrees(best, 0, np.random.default_rng(0), np.array([16]))
+    assert seen == [(seen[0][1], seen[0][1])] and seen[0][0] > whole
+    assert best.bounds[0] == whole
