@@ -31,6 +31,7 @@ from ..methods.bandits import exponential_weights
 from ..methods.federated_lr.constants import CONSTANT, Rates, candidates, train
 from ..solvers.federated_lr.ftrl import FTRL
 from .federated_grid import play_policies
+from .kept_files import kept
 
 INSTANCES, EVERY = "drifting:train", 5
 WORLDS = (0, 1)
@@ -59,22 +60,20 @@ class Uniform(FTRL):
 
 def constants_of(f: Federation, rates: list[Rates], out: Path) -> np.ndarray:
     """Return the mean accuracy of a sealed federation under each of the rates, float64 [rates]."""
-    file = out / f"constants-{f.content_hash}.npy"
-    if not file.exists():
-        np.save(file, train(f, [one.plan(f.rounds) for one in rates], 0).accuracies.mean(axis=1))
-    found: np.ndarray = np.load(file)
-    return found
+    plans = [one.plan(f.rounds) for one in rates]
+    return kept(
+        out / f"constants-{f.content_hash}.pkl", lambda: train(f, plans, 0).accuracies.mean(axis=1)
+    )
 
 
 def bandits_of(f: Federation, out: Path) -> np.ndarray:
     """Return the mean accuracy of a sealed federation by blocks of BLOCKS, float64 [blocks]."""
-    file = out / f"blocks-{f.content_hash}.npy"
-    if not file.exists():
-        jobs = [(f, world) for world in WORLDS]
-        makers = [partial(FTRL, block) for block in BLOCKS]
-        np.save(file, [play_policies(make, jobs).mean() for make in makers])
-    found: np.ndarray = np.load(file)
-    return found
+    jobs = [(f, world) for world in WORLDS]
+    makers = [partial(FTRL, block) for block in BLOCKS]
+    return kept(
+        out / f"blocks-{f.content_hash}.pkl",
+        lambda: np.array([play_policies(make, jobs).mean() for make in makers]),
+    )
 
 
 def greedy(scores: np.ndarray) -> list[int]:

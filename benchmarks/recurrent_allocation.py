@@ -14,7 +14,6 @@ over data centers, each the mean of the seeds.
 
 from __future__ import annotations
 
-import pickle
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -31,7 +30,6 @@ from ..agents.recurrent.gru import GRU
 from ..agents.recurrent.imitation import Episode
 from ..agents.recurrent.policy import begin, recall
 from ..agents.vm_allocation.players import WEIGHTS, load_weights
-from ..core.files import write_bytes
 from ..datasets.hosts import NODE_CPU
 from ..datasets.vm_allocation.generator import MIXES, generate
 from ..datasets.vm_allocation.instance import HOUR_S, DataCenter
@@ -52,6 +50,7 @@ from ..envs.vm_allocation.packed import read_state, read_static, state_in, stati
 from ..methods.vm_allocation.playing import best_place, packed_world
 from ..methods.vm_allocation.slots import TUNED_WEIGHTS, slot_tables
 from ..methods.vm_allocation.worth import Worth, worth_in, write_changes
+from .kept_files import kept
 from .recurrent_policies import MEMORY, Family, compare
 
 FIRST_STREAM = {"train": 2**41, "val": 2**42, "test": 2**43}  # apart from all sets'
@@ -262,15 +261,15 @@ def forked(center: DataCenter, strays: bool, rng: np.random.Generator) -> Episod
 
 def lessons_of(out: Path) -> list[Episode]:
     """Return two episodes of each data center; kept in a file."""
-    file = out / "lessons.pkl"
-    if not file.exists():
-        episodes = [
+
+    def made() -> list[Episode]:
+        return [
             forked(center, strays, np.random.default_rng([row, strays, 0xAD]))
             for row, center in enumerate(track(centers_of("train", TRAINED_ON), "lessons"))
             for strays in (False, True)
         ]
-        write_bytes(file, pickle.dumps(episodes))
-    found: list[Episode] = pickle.loads(file.read_bytes())
+
+    found = kept(out / "lessons.pkl", made)
     return [episode._replace(worth=episode.worth / SCALE) for episode in found]
 
 

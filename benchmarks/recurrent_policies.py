@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -32,7 +32,6 @@ from ..agents.federated_lr.network import RatePolicy, RecurrentRatePolicy
 from ..agents.federated_lr.players import Adaptive
 from ..agents.recurrent.imitation import Episode, learn_worth
 from ..agents.recurrent.policy import begin
-from ..core.files import write_bytes
 from ..datasets.federated_lr.instance import TEXT, Federation, seal
 from ..datasets.federated_lr.splits import SETS, more_drifting
 from ..envs.federated_lr.grid import STAY
@@ -42,6 +41,7 @@ from ..envs.federated_lr.training import Training
 from ..evaluation.statistics import mean
 from ..methods.federated_lr.constants import Rates, train
 from .federated_grid import FIRST_WORLD
+from .kept_files import kept
 
 CHOICE_WORLDS = (2_000_000, 2_000_001)  # in which networks are chosen
 NAMES = MEMORYLESS, MEMORY = "memoryless", "gru"
@@ -128,13 +128,13 @@ def lessons_of(some: Sequence[Federation], out: Path) -> list[Episode]:
     """
     found = []
     for row, f in enumerate(track(some, "lessons")):
-        file = out / f"lesson-{row}.pkl"
-        if not file.exists():
-            rng = np.random.default_rng([row, 0xAD])
-            episodes = [forked(f, strays, rng) for strays in (False, True)]
-            write_bytes(file, pickle.dumps(episodes))
-        found += pickle.loads(file.read_bytes())
+        found += kept(out / f"lesson-{row}.pkl", partial(_two_episodes, f, row))
     return found
+
+
+def _two_episodes(f: Federation, row: int) -> list[Episode]:
+    rng = np.random.default_rng([row, 0xAD])
+    return [forked(f, strays, rng) for strays in (False, True)]
 
 
 class Family(NamedTuple):
@@ -207,18 +207,15 @@ def restored(family: Family, name: str, trained: Trained) -> Any:
     return network
 
 
-def constants(some: Sequence[Federation], worlds: Sequence[int], file: Path) -> np.ndarray:
+def constants(some: Sequence[Federation], worlds: Sequence[int]) -> np.ndarray:
     """Return the same of CONSTANTS, float64 [federations, constants, worlds]."""
-    if not file.exists():
-        found = np.empty((len(some), len(CONSTANTS), len(worlds)))
-        for row, f in enumerate(track(some, "constants")):
-            plans = [Rates(*rates).plan(f.rounds) for rates in CONSTANTS]
-            for column, world in enumerate(worlds):
-                runs = train(f, plans, world).accuracies
-                found[row, :, column] = [score(f.objective, r, f.rounds, f.target) for r in runs]
-        write_bytes(file, pickle.dumps(found))
-    kept: np.ndarray = pickle.loads(file.read_bytes())
-    return kept
+    found = np.empty((len(some), len(CONSTANTS), len(worlds)))
+    for row, f in enumerate(track(some, "constants")):
+        plans = [Rates(*rates).plan(f.rounds) for rates in CONSTANTS]
+        for column, world in enumerate(worlds):
+            runs = train(f, plans, world).accuracies
+            found[row, :, column] = [score(f.objective, r, f.rounds, f.target) for r in runs]
+    return found
 
 
 def table_of(found: Mapping[str, np.ndarray], seconds: Mapping[str, float], first: str) -> Table:
@@ -263,18 +260,14 @@ def compare(
     """
     found = {name: [scores] for name, scores in fixed.items()}
     seconds: dict[str, list[float]] = {}
+    played = "x".join(map(str, fixed[first].shape))
     for seed in range(seeds):
         trained: dict[str, Trained] = {}
         for name in NAMES:
             file = out / f"{name}-{seed}.pkl"
-            if not file.exists():
-                write_bytes(file, pickle.dumps(learn(family, name, seed, lessons)))
-            trained[name] = pickle.loads(file.read_bytes())
-        file = out / f"test-{seed}.pkl"
-        if not file.exists():
-            networks = [restored(family, name, one) for name, one in trained.items()]
-            write_bytes(file, pickle.dumps(family.tested(networks)))
-        scores = pickle.loads(file.read_bytes())
+            trained[name] = kept(file, partial(learn, family, name, seed, lessons))
+        networks = [restored(family, name, one) for name, one in trained.items()]
+        scores = kept(out / f"test-{played}-{seed}.pkl", partial(family.tested, networks))
         for column, (name, one) in enumerate(trained.items()):
             found.setdefault(name, []).append(scores[:, column])
             seconds.setdefault(name, []).append(one.seconds)
@@ -297,7 +290,7 @@ def main(
     chosen_on = [seal(f) for f in SETS.load("drifting:val")]
     test = SETS.load("drifting:test")
     places = range(FIRST_WORLD, FIRST_WORLD + worlds)
-    scores = constants(test, places, out / "constants.pkl")
+    scores = kept(out / f"constants-{worlds}.pkl", lambda: constants(test, places))
     names = ["/".join(map(str, rates)) for rates in CONSTANTS]
     fixed = {name: scores[:, column] for column, name in enumerate(names)}
     family = Family(
