@@ -25,15 +25,26 @@ from .instance import ACTIVE, DEFAULT_TASK, Cluster
 
 MOST_PMS = 100_000  # with 720,000 VMs
 MOST_SETS, MOST_DRAWS = 10_000, 2e8
+MOST_LOOKS = 2e10  # of arrivals at nodes: about half a minute
 EXIT_FRACTION = 0.035
-# Of each flavor: cores on each of its nodes, and whether it is on both of a host's.
+# Of each flavor: VMs in Medium, cores, cores on each of its nodes, and whether it is on both of a
+# host's.
+_MEDIUM_COUNTS = np.array([count for *_, count in MEDIUM_FLAVORS])
+_SIZE = np.array([cpu * nodes for _, cpu, nodes, _ in MEDIUM_FLAVORS])
 _CPU = np.array([cpu for _, cpu, _, _ in MEDIUM_FLAVORS])
 _TWO = np.array([nodes == 2 for _, _, nodes, _ in MEDIUM_FLAVORS])
 TRIES = 200  # migrations tried for each VM, at most
 BIG_CORES = 32
+MOST_ARRIVALS = 10.0
 
 PARAMETERS: Mapping[str, Setting] = {
     "pms": Setting(str(MEDIUM_PMS), f"physical machines (2 to {MOST_PMS})"),
+    "mix": Setting(
+        "0.0", "how far shares of flavors are from Medium's: deviation of their logarithms (0 to 3)"
+    ),
+    "arrivals": Setting(
+        "0.0", "VMs that ask for room after the placement, for each one placed; best fit (0 to 10)"
+    ),
     "exits": Setting(
         str(EXIT_FRACTION), "fraction of VMs that leave after placement: higher is emptier"
     ),
@@ -49,12 +60,17 @@ PARAMETERS: Mapping[str, Setting] = {
 def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
     """Generate a cluster with the Medium set's mix of VMs, scaled to a number of machines.
 
+    If another mix is asked for, each flavor's share is multiplied by a random factor, lognormal,
+    and all are scaled to as many cores as before.
+
     VMs of 32 cores and more are placed first, the largest before the others; the rest follow in
-    random order; each goes to a random NUMA node with room. Then a fraction of the VMs exits. At
-    full size with the default exits about 91 % of cores are in use and the mean fragment rate is
-    about .58, close to the published set's .555 (placing all VMs by size gives .44, far from it).
-    At last, VMs migrate at random where that scatters free cores, until the fragment rate asked for
-    is reached: the public snapshots begin at .98 and .60.
+    random order; each goes to a random NUMA node with room. If arrivals are asked for, more VMs of
+    the mix come one by one, each to the fullest node (or host) with room, and those without room
+    are turned away: what a scheduler makes of a cluster that is asked for more than it has. Then a
+    fraction of the VMs exits. At full size with the default exits about 91 % of cores are in use
+    and the mean fragment rate is about .58, close to the published set's .555 (placing all VMs by
+    size gives .44, far from it). At last, VMs migrate at random where that scatters free cores,
+    until the fragment rate asked for is reached: the public snapshots begin at .98 and .60.
 
     Args:
         parameters: texts by the names in PARAMETERS; those left out have their defaults.
@@ -69,6 +85,8 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
         pms = whole(texts, "pms", MOST_PMS, 2)
         sets, rack_sets = (whole(texts, key, MOST_SETS) for key in ("sets", "rack_sets"))
         exits, pinned = real(texts, "exits", (0.0, 0.999)), real(texts, "pinned", (0.0, 1.0))
+        arrivals = real(texts, "arrivals", (0.0, MOST_ARRIVALS))
+        mix = real(texts, "mix", (0.0, 3.0))
         rate = real(texts, "rate", (0.0, 1.0))
     except SettingError as error:
         raise SettingError(f"generate vm_rescheduling: {error}") from error
@@ -78,23 +96,35 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
             f"generate vm_rescheduling: sets={sets} and rack_sets={rack_sets} of about {vms} VMs "
             f"need {(sets + rack_sets) * vms:.2g} draws, more than {MOST_DRAWS:.0e}; set fewer"
         )
+    if arrivals * vms * 2 * pms > MOST_LOOKS:
+        raise SettingError(
+            f"generate vm_rescheduling: arrivals={arrivals} on {pms} PMs are too many; set at most "
+            f"{MOST_LOOKS / vms / 2 / pms:.2g}, or fewer PMs"
+        )
     rng = np.random.default_rng([seed, pms])
+    counts = _MEDIUM_COUNTS * pms / MEDIUM_PMS
+    if mix > 0.0:
+        drawn = counts * np.exp(mix * rng.standard_normal(len(counts)))
+        counts = drawn * (counts @ _SIZE) / (drawn @ _SIZE)
     for _attempt in range(20):
-        placed = _place(pms, rng)
+        placed = _place(counts, pms, rng)
         if placed is not None:
             break
     else:
         raise InstanceError(
             f"generate vm_rescheduling: no placement of the VM mix on {pms} PMs found"
         )
-    flavor, host, node = placed
+    flavor, at = placed
+    if arrivals > 0.0:
+        asked = rng.choice(len(counts), round(arrivals * len(at)), p=counts / counts.sum())
+        entered, places = _arrive(_CPU, _TWO, flavor, at, asked, 2 * pms)
+        flavor, at = np.concatenate([flavor, entered]), np.concatenate([at, places])
     keep = np.sort(rng.permutation(len(flavor))[: len(flavor) - round(exits * len(flavor))])
-    flavor, host, node = flavor[keep], host[keep], node[keep]
+    flavor, at = flavor[keep], at[keep]
     if rate > 0.0:
-        at = 2 * host + node
         _scatter(_CPU[flavor], _TWO[flavor], at, 2 * pms, rate, rng)
-        host, node = at // 2, at % 2
-    n_vms = len(keep)
+    host, node = at // 2, at % 2
+    n_vms = len(flavor)
     groups, by_rack = _draw_sets(host, pms, sets, rack_sets, rng)
     return Cluster(
         name=f"generated-{pms}pm-seed{seed}",
@@ -119,23 +149,28 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
     )
 
 
-def _place(pms: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _place(
+    counts: np.ndarray, pms: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Draw VMs and place them at random.
 
+    Args:
+        counts: float64 [K]; VMs of each flavor, rounded at random.
+        pms: number of hosts.
+        rng: draws them and their places.
+
     Returns:
-        Flavor, host and node of each VM, int64 [V] each; None if a VM found no room.
+        Flavor, and 2 * host + node, of each VM, int64 [V] each; None if a VM found no room.
     """
-    counts = np.array([count for *_, count in MEDIUM_FLAVORS]) * pms / MEDIUM_PMS
     whole = np.floor(counts).astype(np.int64)
     whole += rng.random(len(counts)) < counts - whole
-    sizes = np.array([cpu * nodes for _, cpu, nodes, _ in MEDIUM_FLAVORS])
     kinds = rng.permutation(np.repeat(np.arange(len(counts)), whole))
-    kinds = kinds[np.argsort(-sizes[kinds] * (sizes[kinds] >= BIG_CORES), kind="stable")]
+    kinds = kinds[np.argsort(-_SIZE[kinds] * (_SIZE[kinds] >= BIG_CORES), kind="stable")]
     at = _draw_places(kinds, _CPU, _TWO, pms, rng)
     if len(at) < len(kinds):
         return None
     order = rng.permutation(len(kinds))
-    return kinds[order], at[order] // 2, at[order] % 2
+    return kinds[order], at[order]
 
 
 @njit(cache=True)
@@ -191,6 +226,45 @@ def _draw_places(
                         tree[k, i] -= 1
                         i += i & -i
     return at
+
+
+@njit(cache=True)
+def _arrive(
+    cpu: np.ndarray, two: np.ndarray, flavor: np.ndarray, at: np.ndarray, asked: np.ndarray,
+    nodes: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Let VMs arrive one by one, each on the fullest node (or host) with room for it.
+
+    Args:
+        cpu: int64 [K]; cores that a VM of each flavor needs on each of its nodes.
+        two: bool [K]; whether it is on both nodes of a host.
+        flavor: int64 [V]; of each VM that is there.
+        at: int64 [V]; 2 * host + node of each.
+        asked: int64 [A]; flavor of each arrival; one without room is turned away.
+        nodes: number of nodes of all hosts.
+
+    Returns:
+        Flavor, and 2 * host + node, of each VM that entered, int64 [<= A] each.
+    """
+    free = np.full(nodes, NODE_CPU, np.int64)
+    for vm in range(len(at)):
+        for node in range(at[vm], at[vm] + 1 + two[flavor[vm]]):
+            free[node] -= cpu[flavor[vm]]
+    entered, places, count = np.empty_like(asked), np.empty_like(asked), 0
+    for kind in asked:
+        best, least = -1, 2 * NODE_CPU + 1
+        for node in range(0, nodes, 1 + two[kind]):
+            room, fits = free[node], free[node] >= cpu[kind]
+            if two[kind]:
+                room, fits = room + free[node + 1], fits and free[node + 1] >= cpu[kind]
+            if fits and room < least:
+                best, least = node, room
+        if best >= 0:
+            for node in range(best, best + 1 + two[kind]):
+                free[node] -= cpu[kind]
+            entered[count], places[count] = kind, best
+            count += 1
+    return entered[:count], places[:count]
 
 
 @njit(cache=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -24,6 +25,7 @@ FIRST_SEED = {
     "small:train": 600_000, "small:val": 700_000, "small:test": 800_000,
     "constrained:train": 900_000, "constrained:val": 1_000_000, "constrained:test": 1_100_000,
     "constrained-small:test": 1_200_000, "huge:test": 1_300_000,
+    "mixes:train": 1_700_000, "mixes:val": 1_800_000, "mixes:test": 1_900_000,
     "rates:train": 1_400_000, "rates:val": 1_500_000, "rates:test": 1_600_000,
 }  # fmt: skip
 HUGE = ((3_000, 50), (10_000, 500), (30_000, 500), (30_000, 5_000))  # PMs and MNL of each cluster
@@ -116,6 +118,30 @@ def _rates(name: str, size: int) -> Iterator[Cluster]:
         yield dataclasses.replace(cluster, name=f"{name}/{row}", mnl=mnl)
 
 
+def _mixes(name: str, size: int) -> Iterator[Cluster]:
+    """Generate clusters of many mixes of VMs, filled by arrivals, at fragment rates from .5 to 1.
+
+    Their sizes and MNL are those of `rates`.
+    """
+    seed = FIRST_SEED[name]
+    for row in range(size):
+        rng = np.random.default_rng([FIRST_SEED[name] + row, 0x317E])
+        pms, mnl = (int(rng.integers(20, 141)), int(rng.integers(8, 26)))
+        if not name.endswith(":train"):
+            pms, mnl = MEDIUM_PMS, 50
+        parameters = {
+            "pms": str(pms), "exits": f"{rng.uniform(0.0, 0.08):.4f}",
+            "mix": f"{rng.uniform(0.0, 1.5):.4f}", "arrivals": f"{rng.uniform(0.0, 2.0):.4f}",
+            "rate": f"{0.5 + 0.5 * (row + 0.5) / size:.4f}",
+        }  # fmt: skip
+        cluster = None
+        while cluster is None:  # some mixes find no placement
+            with contextlib.suppress(InstanceError):
+                cluster = generate(parameters, seed)
+            seed += 1
+        yield dataclasses.replace(cluster, name=f"{name}/{row}", mnl=mnl)
+
+
 def _or_none(parameters: Mapping[str, str], seed: int, mnl: int) -> Cluster | None:
     """Generate a cluster; return None if its VMs find no placement or little can be improved."""
     try:
@@ -175,6 +201,17 @@ SETS: Sets[Cluster] = Sets(
                 ("rates:train", 96, "20 to 140 PMs, for training"),
                 ("rates:val", 8, "of Medium's size, for choosing between models"),
                 ("rates:test", 8, "of Medium's size, for the final figures"),
+            )
+        ),
+        *(
+            Drawn(
+                name, f"{size} clusters of other mixes of VMs, at rates from .5 to 1, {use}",
+                partial(_mixes, name, size),
+            )
+            for name, size, use in (
+                ("mixes:train", 192, "20 to 140 PMs, for training"),
+                ("mixes:val", 16, "of Medium's size, for choosing between models"),
+                ("mixes:test", 16, "of Medium's size, for the final figures"),
             )
         ),
         Drawn(

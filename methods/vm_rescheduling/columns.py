@@ -103,7 +103,7 @@ def generate_columns(
                 return finish(clock, static, start, best, "optimal", bound)
         cells = 2 * instance.n_pms * instance.mnl
         if cells > MOST_CELLS or clock.remaining < MASTER_S * instance.n_pms:
-            best = local_search.improve(instance, static, start, best, clock, rng)
+            best, _ = local_search.improve(instance, static, start, best, clock, rng)
             return finish(clock, static, start, best, "feasible", bound)
     master = make_master(nodes, instance.mnl)
     price_columns(master, _at(master, prices), FIRST_SLACK)
@@ -132,10 +132,13 @@ def generate_columns(
             bound = max(bound or 0.0, proven)
             if best_value <= bound + 1e-9:
                 return finish(clock, static, start, best, "optimal", bound)
-    single_vms_matter = len(instance.set_vms) > 0 or instance.pm_move_cap > 0
-    if instance.mode == "static" and (single_vms_matter or not exhausted):
-        best = local_search.improve(instance, static, start, best, clock, rng)
-    return finish(clock, static, start, best, "feasible", bound)
+    if instance.mode == "static":
+        # The best patterns may ask for an order of moves that a full cluster does not have.
+        best, best_value = local_search.improve(
+            instance, static, start, best, clock, rng, bound or 0.0
+        )
+    met = bound is not None and best_value <= bound + 1e-9
+    return finish(clock, static, start, best, "optimal" if met else "feasible", bound)
 
 
 def _choices(

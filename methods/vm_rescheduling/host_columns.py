@@ -158,7 +158,7 @@ def generate(instance: Cluster, clock: Clock, seed: int) -> Solution:
         if not near and instance.mode == "static" and clock.remaining > CHOICE_S:
             left = clock.remaining_budget()
             share = dataclasses.replace(left, seconds=SEARCH_SHARE * left.seconds).start()
-            best = local_search.improve(instance, static, start, best, share, rng)
+            best, _ = local_search.improve(instance, static, start, best, share, rng)
             clock.evaluations += share.evaluations
             clock.incumbent(best)
             end = greedy.after(static, start, best)
@@ -166,7 +166,7 @@ def generate(instance: Cluster, clock: Clock, seed: int) -> Solution:
             if found is not None:
                 best = _better(instance, static, start, best, _moves(nodes, found), clock, rng)
     if instance.mode == "static" and not _reaches(static, start, best, bound):
-        best = local_search.improve(instance, static, start, best, clock, rng)
+        best, _ = local_search.improve(instance, static, start, best, clock, rng)
     proven = _reaches(static, start, best, bound)
     return finish(clock, static, start, best, "optimal" if proven else "feasible", bound)
 

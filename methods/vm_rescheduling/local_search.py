@@ -59,7 +59,7 @@ def search(instance: Cluster, clock: Clock, seed: int) -> Solution:
     start = make_state(instance, static)
     rng = np.random.default_rng(seed)
     plan, _ = greedy.search(instance, static, start, clock, rng, plans=FIRST_PLANS)
-    best = improve(instance, static, start, plan, clock, rng)
+    best, _ = improve(instance, static, start, plan, clock, rng)
     return finish(clock, static, start, best)
 
 
@@ -70,8 +70,10 @@ def improve(
     plan: np.ndarray,
     clock: Clock,
     rng: np.random.Generator,
-) -> np.ndarray:
-    """Improve a legal plan until the clock stops, or in live mode until no better plan comes.
+    bound: float = 0.0,
+) -> tuple[np.ndarray, float]:
+    """Improve a legal plan until the clock stops, the bound is met, or in live mode until no better
+    plan comes.
 
     Args:
         instance: the cluster.
@@ -80,9 +82,10 @@ def improve(
         plan: int64 plies of a legal plan.
         clock: counts evaluations (plans completed), records incumbents, and ends the search.
         rng: draws which moves are undone and how the plan is completed.
+        bound: a value of the objective that no plan can beat.
 
     Returns:
-        The best plan, int64 plies.
+        The best plan, int64 plies, and its value.
     """
     best = current = plan
     best_value = current_value = value(static, greedy.after(static, start, plan).totals)
@@ -100,6 +103,7 @@ def improve(
     while (
         not clock.expired
         and clock.remaining > pace
+        and best_value > bound + 1e-9
         and not (instance.mode == "live" and idle >= PATIENCE_LIVE)
     ):
         began = clock.elapsed
@@ -122,7 +126,7 @@ def improve(
         if reached < best_value - 1e-12:
             best, best_value, idle = current, reached, 0
             clock.incumbent(best)
-    return best
+    return best, best_value
 
 
 def compile_ahead(instance: Cluster, static: Static, start: State) -> None:

@@ -113,3 +113,11 @@ def test_fewest_moves_to_a_goal_within_reach_reach_it(index: int) -> None:
     assert verdict.feasible
     assert verdict.objective <= cluster.mnl
     assert verdict.objective == len(solution.actions) // 2
+
+
+def test_a_full_cluster_that_has_no_order_for_the_best_patterns_is_searched_on() -> None:
+    cluster = SETS.load("mixes:val/3")[0]  # 99.4 % in use
+    solution = solve(cluster, Budget(60.0), 0)
+    verdict = validate(cluster, solution.actions, World())
+    assert solution.status == "optimal"
+    assert verdict.objective == pytest.approx(solution.bound)

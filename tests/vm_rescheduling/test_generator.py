@@ -17,6 +17,7 @@ GOLDEN = [
     ("pms=30 sets=8 rack_sets=2 pinned=0.05", 7, "373d9318f8e76414"),
     ("pms=60 exits=0.1", 42, "1888c0c71557466e"),
     ("pms=40 rate=0.9", 5, "9091c3be84dea16d"),
+    ("pms=40 mix=1 arrivals=0.5 rate=0.8", 5, "f774392bb96b3f79"),
 ]
 
 
@@ -74,6 +75,24 @@ def test_any_size_makes_a_possible_cluster_whose_sets_already_keep_apart(
 def test_more_exits_make_an_emptier_cluster() -> None:
     full, half = (utilization(generate({"exits": exits}, 3)) for exits in ("0.0", "0.5"))
     assert half < 0.6 < full
+
+
+def test_arrivals_fill_a_cluster_and_those_without_room_are_turned_away() -> None:
+    asked = ("0", "0.2", "10")
+    clusters = [generate({"pms": "60", "exits": "0", "arrivals": one}, 3) for one in asked]
+    used = [utilization(cluster) for cluster in clusters]
+    assert used == sorted(used)
+    assert used[0] < 0.96 < 0.99 < used[-1]
+    assert min(cluster.free()[0].min() for cluster in clusters) >= 0
+    # Of 4,500 that ask for room, few get it.
+    assert clusters[-1].n_vms < 1.2 * clusters[0].n_vms
+
+
+def test_another_mix_has_other_shares_of_flavors_and_as_many_cores() -> None:
+    clusters = [generate({"pms": "140", "exits": "0", "mix": mix}, 2) for mix in ("0", "1")]
+    shares = [np.bincount(c.vm_flavor, minlength=11) / c.n_vms for c in clusters]
+    assert abs(shares[0] - shares[1]).max() > 0.1
+    assert utilization(clusters[0]) == pytest.approx(utilization(clusters[1]), abs=0.02)
 
 
 @pytest.mark.parametrize(
