@@ -31,7 +31,9 @@ from .sequence_rounds import Run, as_text, scores_of
 CONTENDERS = ("ga_contrast", "ga")
 # Not SIX6, ARX, NKX2-5, NKX2-8, HOXB7, zinc fingers and nuclear receptors: chosen on them.
 FACTORS = (
-    "CRX", "FOXC1", "HOXD13", "PAX6", "POU3F4", "VSX1", "PITX2", "PAX7", "PBX4", "PHOX2B",
+    "CRX", "ESX1", "FOXC1", "HESX1", "HOXC4", "HOXD13", "ISX", "MSX2", "PAX3", "PAX4", "PAX6",
+    "PAX7", "PBX4", "PHOX2B", "PITX2", "POU3F4", "POU4F3", "POU6F2", "PROP1", "VAX2", "VENTX",
+    "VSX1", "VSX2",
 )  # fmt: skip
 
 
