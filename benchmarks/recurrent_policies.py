@@ -27,12 +27,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from ..agents.federated_lr.choice import work_of
 from ..agents.federated_lr.hindsight import forked
 from ..agents.federated_lr.network import RatePolicy, RecurrentRatePolicy
 from ..agents.federated_lr.players import Adaptive
 from ..agents.recurrent.imitation import Episode, learn_worth
 from ..agents.recurrent.policy import begin
-from ..datasets.federated_lr.instance import TEXT, Federation, seal
+from ..datasets.federated_lr.instance import Federation, seal
 from ..datasets.federated_lr.splits import SETS, more_drifting
 from ..envs.federated_lr.grid import STAY
 from ..envs.federated_lr.objective import score
@@ -52,7 +53,7 @@ MORE = 400  # federations beside those of drifting:train
 CONSTANTS = (
     ("average", 2.0, 0.3), ("average", 2.0, 0.1), ("average", 1.0, 0.3), ("adam", 0.1, 0.1)
 )  # fmt: skip
-MOST_WORK, LEAST_PARAMETERS, TEXT_LENGTH = 3e5, 300, 20  # of a round of training; see _work
+MOST_WORK = 3e5  # of a round of training; see work_of
 
 
 class Trained(NamedTuple):
@@ -110,13 +111,7 @@ def closed_loop(
 
 def affordable(some: Sequence[Federation]) -> list[Federation]:
     """Return the federations that train quickly, without their test rows."""
-    return [seal(f) for f in some if _work(f) < MOST_WORK]
-
-
-def _work(f: Federation) -> float:
-    """Uses of a weight in a round."""
-    rows = f.participants * f.local_steps * f.batch_size
-    return rows * max(f.parameters, LEAST_PARAMETERS) * (TEXT_LENGTH if f.model in TEXT else 1)
+    return [seal(f) for f in some if work_of(f) < MOST_WORK]
 
 
 def lessons_of(some: Sequence[Federation], out: Path) -> list[Episode]:

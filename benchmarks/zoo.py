@@ -128,7 +128,7 @@ SCORINGS = (
         ("small:test",),
         (
             "federated_lr_agent.agent", "federated_lr_ppo.ppo",
-            "federated_lr_alphazero.alphazero_policy",
+            "federated_lr_alphazero.alphazero_policy", "federated_lr_choice.choice",
         ),
         (
             "fedhyper_full_cosine", "fedhyper_g", "fedadam", "fedadam_constant", "fedexp", "cosine",

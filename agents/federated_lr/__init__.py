@@ -11,5 +11,6 @@ TAKES = "RatePolicy RecurrentRatePolicy LogRatePolicy/continuous OrderPolicy/ord
 AGENTS = {
     "agent": Entry(".players:Agent", "player", takes=TAKES),
     "alphazero_policy": Entry(".players:AlphaZeroPolicy", "player", takes="RatePolicy"),
+    "choice": Entry(".players:Choice", "player", takes="ChoicePolicy"),
     "ppo": Entry(".players:Ppo", "player", takes=TAKES),
 }

@@ -16,6 +16,7 @@ from ...methods.federated_lr.constants import BEST
 from ..checkpoints import SHIPPED, kept_by_content, load_network, read_card
 from ..recipe import load_recipe
 from ..recurrent.policy import begin
+from . import choice
 from .network import RatePolicy
 
 
@@ -108,3 +109,14 @@ class Adaptive(Agent):
 
     FOLDER, SERVER = "federated_lr_adaptive", "average"
     FIRST = 2.0, 0.3
+
+
+class Choice(Agent):
+    """The policy that chooses the server's rule and both rates again and again, among fixed ones.
+
+    It was trained on mixed and drifting federations, and begins with averaging at 2/.1, whatever
+    rates the federation begins with.
+    """
+
+    FOLDER, SERVER = "federated_lr_choice", choice.FIRST.server
+    FIRST = choice.FIRST.alpha, choice.FIRST.beta

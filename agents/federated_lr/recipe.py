@@ -18,10 +18,11 @@ from ..batches import imitate_choices
 from ..recipe import ImitationPass, JudgedFigure, Recipe
 from ..recurrent.imitation import Episode, learn_worth
 from ..recurrent.policy import begin
+from . import choice
 from .hindsight import lessons as lessons_in_hindsight
 from .imitation import lessons
 from .network import LogRatePolicy, OrderPolicy, RatePolicy, RecurrentRatePolicy
-from .players import Adaptive, Agent
+from .players import Adaptive, Agent, Choice
 
 FIGURES = ("error", "final_error", "mean_error", "loss_left")
 
@@ -103,6 +104,14 @@ DRIFTING: Recipe[Any, Federation, Episode] = Recipe(
     chosen_by="error",
 )
 GRU = dataclasses.replace(DRIFTING, network=RecurrentRatePolicy, memory=True)
+CHOICE: Recipe[Any, Federation, Episode] = Recipe(
+    network=choice.ChoicePolicy,
+    lessons=choice.lessons,
+    imitate=choice.learn,
+    score=partial(score, server=Choice.SERVER, first=Choice.FIRST),
+    chosen_by="error",
+    player="choice",
+)
 CONTINUOUS = dataclasses.replace(
     RECIPE, network=LogRatePolicy, lessons=refuse_imitation, actions=(gym.spaces.Box,)
 )

@@ -32,7 +32,7 @@ from .orders import (
     server_of,
 )
 from .server_rules import server_step
-from .statistics import Statistics, blank
+from .statistics import NAMES, Statistics, blank
 
 SGD = LOCAL_RULES.index("sgd")
 MOST_WEIGHTS = 2**24  # of clients in training that are held at a time; 128 MiB
@@ -374,6 +374,26 @@ class Training:
         twin._shelves, twin._tensors = self._shelves, self._tensors
         twin._now, twin._kept = copy.deepcopy(self._now), copy.deepcopy(self._kept)
         twin.statistics = copy.deepcopy(self.statistics)
+        return twin
+
+    def spread(self, count: int) -> Training:
+        """Return lanes that are all as the only one here, each to go its own way through the same
+        rounds; data are shared.
+
+        Args:
+            count: number of lanes.
+        """
+        twin = self.fork()
+        lanes = range(count)
+        twin.federations *= count
+        twin._draws = dict.fromkeys(lanes, self._draws[0])
+        twin._last_concept = {lane: end for end in self._last_concept.values() for lane in lanes}
+        twin._now, twin._kept = (
+            _Model(*(part.repeat(count, 1) for part in state.rows(torch.tensor([0]))))
+            for state in (self._now, self._kept)
+        )
+        for name in NAMES:
+            setattr(twin.statistics, name, getattr(twin.statistics, name).repeat(count))
         return twin
 
 
