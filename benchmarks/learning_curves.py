@@ -34,7 +34,8 @@ What the training of each shipped policy came to, validation by validation. Each
 present code and begins at an untrained network or at the policy that its command names. Figures are
 on the validation set by which the policy is chosen, lower is better; a point is a validation, the
 star what was exported. Minutes are wall time on two cores shared with up to eight other processes,
-so they are upper limits.
+so they are upper limits; contenders that are imitated plan for seconds, and so gave worse lessons
+than on a machine of their own (`sequence_design_ppo` imitates `ga`).
 
     python -m sysopt_gym.benchmarks.learning_curves
 
