@@ -108,14 +108,18 @@ def _rates(name: str, size: int) -> Iterator[Cluster]:
     for row in range(size):
         seed = FIRST_SEED[name] + row
         rng = np.random.default_rng([seed, 0x4A7E])
-        pms, mnl = (int(rng.integers(20, 141)), int(rng.integers(8, 26)))
-        if not name.endswith(":train"):
-            pms, mnl = MEDIUM_PMS, 50
+        pms, mnl = _size(name, rng)
         rate = 0.5 + 0.5 * (row + 0.5) / size
         exits = rng.uniform(0.0, 0.08)
         parameters = {"pms": str(pms), "exits": f"{exits:.4f}", "rate": f"{rate:.4f}"}
         cluster = generate(parameters, seed)
         yield dataclasses.replace(cluster, name=f"{name}/{row}", mnl=mnl)
+
+
+def _size(name: str, rng: np.random.Generator) -> tuple[int, int]:
+    """Return PMs and MNL of a cluster: drawn for training, Medium's otherwise."""
+    drawn = int(rng.integers(20, 141)), int(rng.integers(8, 26))
+    return drawn if name.endswith(":train") else (MEDIUM_PMS, 50)
 
 
 def _mixes(name: str, size: int) -> Iterator[Cluster]:
@@ -126,9 +130,7 @@ def _mixes(name: str, size: int) -> Iterator[Cluster]:
     seed = FIRST_SEED[name]
     for row in range(size):
         rng = np.random.default_rng([FIRST_SEED[name] + row, 0x317E])
-        pms, mnl = (int(rng.integers(20, 141)), int(rng.integers(8, 26)))
-        if not name.endswith(":train"):
-            pms, mnl = MEDIUM_PMS, 50
+        pms, mnl = _size(name, rng)
         parameters = {
             "pms": str(pms), "exits": f"{rng.uniform(0.0, 0.08):.4f}",
             "mix": f"{rng.uniform(0.0, 1.5):.4f}", "arrivals": f"{rng.uniform(0.0, 2.0):.4f}",

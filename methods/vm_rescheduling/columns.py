@@ -111,7 +111,6 @@ def generate_columns(
     if relaxed is None:
         return finish(clock, static, start, best)
     bound = _objective_bound(instance, nodes, static, start, relaxed.prices, goal)
-    exhausted = False
     for chosen, node_of, exhausted in _choices(master, relaxed, instance.mnl, goal, clock):
         actions, _ = _plan(master, chosen, node_of, static, start, rng)
         actions, reached = greedy.complete(instance, static, start, actions, rng, clock)
