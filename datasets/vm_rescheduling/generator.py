@@ -112,7 +112,8 @@ def generate(parameters: Mapping[str, str], seed: int) -> Cluster:
             break
     else:
         raise InstanceError(
-            f"generate vm_rescheduling: no placement of the VM mix on {pms} PMs found"
+            f"generate vm_rescheduling: no placement of the VM mix on {pms} PMs found; try another "
+            "seed" + (f", or less than mix={mix}" if mix > 0.0 else "")
         )
     flavor, at = placed
     if arrivals > 0.0:
