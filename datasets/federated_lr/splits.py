@@ -33,7 +33,7 @@ TEXT_EVERY = 8  # the last of every eight federations in the mixed sets is text
 TRAIN_DIGITS = 1200  # rows of the digits for training sets; those for validation have the rest
 SIZES = {
     "mixed:train": 240, "mixed:val": 16, "curves:train": 200, "curves:val": 16, "mixed:test": 32,
-    "drifting:train": 240, "drifting:val": 16, "drifting:test": 32,
+    "drifting:train": 240, "drifting:val": 16, "drifting:test": 32, "drifting-wide:test": 128,
 }  # fmt: skip
 # Each set has its own range of seeds.
 MORE = "drifting-wide:train"  # see more_drifting
@@ -298,6 +298,7 @@ SETS: Sets[Federation] = Sets(
             "16 more, of other digits and seeds, to choose agents by",
         ),
         _unseen("drifting:test", _drifting),
+        _unseen("drifting-wide:test", _drifting),
         _drawn(
             "curves:train", _curve, SIZES["curves:train"],
             "200 learning curves in closed form, no data",

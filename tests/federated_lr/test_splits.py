@@ -27,6 +27,7 @@ PUBLIC = {
     "shakespeare-grid": ("tinyshakespeare.txt",),
     "mixed:test": ("optdigits.tra",),
     "drifting:test": ("optdigits.tra",),
+    "drifting-wide:test": ("optdigits.tra",),
 }
 GRIDS = [name for name in SETS if name.endswith("-grid")]
 
