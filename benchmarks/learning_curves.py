@@ -34,9 +34,9 @@ What the training of each shipped policy came to, validation by validation. Each
 present code and begins at an untrained network or at the policy that its command names. Figures are
 on the validation set by which the policy is chosen, lower is better; a point is a validation, the
 star what was exported. Minutes are wall time on two cores, mostly shared with up to eight other
-processes, so they are upper limits; contenders that are imitated plan for seconds, and so gave worse
-lessons there than on a machine of their own (`sequence_design_ppo`, which imitates `ga`, ran beside
-one other process).
+processes, so they are upper limits; contenders that are imitated plan for seconds, and so gave
+worse lessons there than on a machine of their own (`sequence_design_ppo`, which imitates `ga`, ran
+beside one other process).
 
 `federated_lr_agent` begins at the best constant rates, and PPO from nothing does not improve on
 them; the shipped weights are of an earlier form of the code, from other policies. In
