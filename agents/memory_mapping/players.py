@@ -40,11 +40,11 @@ POLICY_SHARE, LONG_SHARE = 0.8, 0.5
 SAMPLES_SHARE = 0.1  # share of the seconds for sampling plans to start from
 MOST_SAMPLES = 48
 STARTS = 4  # samples that local search starts from
-# Of `agent`: shares of the seconds for the sweep where it has more than SWEEP_S, and where not; the
-# most seconds that asking the policy may take, for each decision and as a share of those left; the
-# least seconds for a race of several starts; how many askings must fit in those
-# left for the policy to guide.
-LONG_SWEEP, SWEEP, SWEEP_S = 0.05, 0.1, 0.005
+# Of `agent`: shares of the seconds for the sweep, in a budget of at least PROOF_S, where it has
+# more than SWEEP_S, and where not; the most seconds that asking the policy may take, for each
+# decision and as a share of those left; the least seconds for a race of several starts; how many
+# askings must fit in those left for the policy to guide.
+LONGEST_SWEEP, LONG_SWEEP, SWEEP, SWEEP_S = 0.2, 0.05, 0.1, 0.005
 DECISION_S, ASKING = 16e-6, 0.8
 RACE_S, MOST_ASKED = 0.06, 12.0
 # Least seconds of a budget for the relaxed game, and the share of them that it may take.
@@ -196,7 +196,8 @@ def solve_agent(instance: Program, budget: Budget, seed: int, policy: Path = ALP
         starts = [*(wishes_of(plan) for _, plan in samples), assigned]
         asking_s = (clock.elapsed - began) / max(1, clock.evaluations - plays)
     seconds = clock.budget.seconds
-    threshold.search(best, max(LONG_SWEEP * seconds, min(SWEEP_S, SWEEP * seconds)), coarse=True)
+    share = LONGEST_SWEEP if seconds >= PROOF_S else LONG_SWEEP
+    threshold.search(best, max(share * seconds, min(SWEEP_S, SWEEP * seconds)), coarse=True)
     bound = all_fast_bound(player.static)
     if seconds >= PROOF_S:
         bound = prove(best, seed, clock.remaining - PROOF_SHARE * seconds)

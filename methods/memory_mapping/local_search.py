@@ -39,6 +39,8 @@ START_SHARE = 0.25  # share of the seconds for the threshold sweep
 GIVEN_START_SHARE = 0.05  # the same if plans to start from are given
 RACE_SHARE = 0.4  # share of the time for choosing among several starts
 GUIDED = 0.65  # share of the changes that a guide places
+CROSSED = 0.1  # share of the winner's changes that take over a part of another search's plan
+MOST_CROSSED = 64  # decisions that such a change takes over
 MARKS, FEW_MARKS = 16, 4  # saved states along the plan; along a long one
 SLOWING = 0.7  # least ratio of the pace expected to that of the round before
 PLAY_S = 1e-6  # most seconds that a play takes, for each decision of the plan
@@ -106,7 +108,7 @@ def improve(
     """Improve the best plan until the clock ends or a share of the budget is spent on it.
 
     With further starts, searches from all of them race by successive halving (Karnin et al. 2013)
-    for RACE_SHARE of the time; the winner has the rest.
+    for RACE_SHARE of the time; the winner has the rest, and takes parts of the others' plans over.
 
     Args:
         best: the best plan so far, and where better ones go.
@@ -138,13 +140,17 @@ def improve(
             trails.append(_Trail(plan, time))
     rounds = int(np.ceil(np.log2(len(trails))))
     seconds = min(seconds, began + seconds - clock.elapsed)
+    everyone, none = trails, np.zeros((0, len(best.plan)), np.int8)
     for _ in range(rounds):
         part = RACE_SHARE / rounds / len(trails)
         for trail in trails:
-            _follow(best, trail, rng, part * seconds, int(part * most), guide, rewinds)
+            _follow(best, trail, rng, part * seconds, int(part * most), guide, rewinds, none)
         trails = sorted(trails, key=lambda trail: trail.time)[: -(-len(trails) // 2)]
     left = began + share * clock.budget.seconds - clock.elapsed
-    _follow(best, trails[0], rng, left, most - (clock.evaluations - first), guide, rewinds)
+    losers = [wishes_of(trail.plan) for trail in everyone if trail is not trails[0]]
+    most -= clock.evaluations - first
+    others = np.stack(losers) if losers else none
+    _follow(best, trails[0], rng, left, most, guide, rewinds, others)
 
 
 def _follow(
@@ -155,8 +161,11 @@ def _follow(
     most: int,
     guide: Guide | None,
     rewinds: bool,
+    others: np.ndarray,
 ) -> None:
-    """Continue a search for `seconds` and at most `most` plays."""
+    """Continue a search for `seconds` and at most `most` plays; changes take over parts of
+    `others`, wishes int8 [n, D].
+    """
     clock, static = best.clock, best.static
     until, last = clock.elapsed + seconds, trail.played + most
     marks, reserve = MARKS, PLAY_S * len(trail.plan)
@@ -187,8 +196,9 @@ def _follow(
         before = clock.elapsed
         plan = trail.plan.copy()
         time, reached = _search(
-            static, best.state, rows, current, trial, time, trail.time, heat, plays, rng, plan, odds
-        )
+            static, best.state, rows, current, trial, time, trail.time, heat, plays, rng, plan,
+            odds, others,
+        )  # fmt: skip
         clock.evaluations += plays
         trail.played += plays
         if reached < trail.time:
@@ -231,7 +241,12 @@ def _save_marks(static: Static, state: State, wishes: np.ndarray, rows: np.ndarr
 
 @njit(cache=True)
 def _change_wishes(
-    static: Static, wishes: np.ndarray, plan: np.ndarray, odds: np.ndarray, rng: np.random.Generator
+    static: Static,
+    wishes: np.ndarray,
+    plan: np.ndarray,
+    odds: np.ndarray,
+    others: np.ndarray,
+    rng: np.random.Generator,
 ) -> int:
     """Make a random change to the wishes.
 
@@ -240,6 +255,7 @@ def _change_wishes(
         wishes: int8 [D], changed in place.
         plan: int64 [D]; actions of the wishes before the change.
         odds: float64 [D]; cumulated weights of where guided changes begin; empty for none.
+        others: int8 [n, D]; wishes of other good plans, parts of which a change may take over.
         rng: draws the change.
 
     Returns:
@@ -250,6 +266,11 @@ def _change_wishes(
     d = int(rng.random() * count)
     if len(odds) and rng.random() < GUIDED:
         d = min(count - 1, int(np.searchsorted(odds, rng.random() * odds[-1], side="right")))
+    if len(others) and rng.random() < CROSSED:
+        other = others[int(rng.random() * len(others))]
+        end = min(count, d + 1 + int(rng.random() * MOST_CROSSED))
+        wishes[d:end] = other[d:end]
+        return d
     if kind < 0.3:
         wishes[d] = 1 - wishes[d]
         return d
@@ -304,6 +325,7 @@ def _search(
     rng: np.random.Generator,
     plan: np.ndarray,
     odds: np.ndarray,
+    others: np.ndarray,
 ) -> tuple[int, int]:
     """Try `plays` changes.
 
@@ -321,6 +343,7 @@ def _search(
         rng: draws the changes.
         plan: int64 [D]; overwritten by better plans.
         odds: float64 [D]; cumulated weights of where guided changes begin; empty for none.
+        others: int8 [n, D]; see `_change_wishes`.
 
     Returns:
         The current and the best time, ps.
@@ -331,7 +354,7 @@ def _search(
     actions[:] = 2 - 2 * current
     for _ in range(plays):
         trial[:] = current
-        first = _change_wishes(static, trial, actions, odds, rng)
+        first = _change_wishes(static, trial, actions, odds, others, rng)
         while first < count and trial[first] == current[first]:
             first += 1
         if first == count:
