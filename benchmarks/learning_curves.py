@@ -36,7 +36,8 @@ on the validation set by which the policy is chosen, lower is better; a point is
 star what was exported. Minutes are wall time on two cores, mostly shared with up to eight other
 processes, so they are upper limits; contenders that are imitated plan for seconds, and so gave
 worse lessons there than on a machine of their own (`sequence_design_ppo`, which imitates `ga`, ran
-beside one other process).
+beside one other process). `memory_mapping_reader` and `memory_mapping_alphazero` imitate `agent` as
+of commit c7526c4.
 
 `federated_lr_agent` begins at the best constant rates, and PPO from nothing does not improve on
 them; the shipped weights are of an earlier form of the code, from other policies. In

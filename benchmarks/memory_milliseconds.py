@@ -2,12 +2,13 @@
 
     python -m sysopt_gym.benchmarks.memory_milliseconds reader threshold --instances models:test hlo
 
-Contenders run in this process, warm, and their clock counts CPU seconds of this thread: other jobs
-of the machine change nothing but the caches. Late is what ends after its budget, by no matter how
-little; `compare` forgives 5 % and 20 ms. The last column pairs contenders program by program: by
-how many per cent the first contender's speed-up is larger, as the geometric mean over the programs,
-with its 95 % bootstrap interval; there every plan counts, late ones too. Last, each budget's share
-of programs on which the first contender is at least as good as the best of the others.
+Contenders are named as `compare` takes them, policies by their folders, too. They run in this
+process, warm, and their clock counts CPU seconds of this thread: other jobs of the machine change
+nothing but the caches. Late is what ends after its budget, by no matter how little; `compare`
+forgives 5 % and 20 ms. The last column pairs contenders program by program: by how many per cent
+the first contender's speed-up is larger, as the geometric mean over the programs, with its 95 %
+bootstrap interval; there every plan counts, late ones too. Last, each budget's share of programs on
+which the first contender is at least as good as the best of the others.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import time
 import numpy as np
 
 from ..core.budget import Budget
+from ..core.contender_arguments import name_contender
 from ..core.contracts import World
 from ..core.registry import load_contender
 from ..datasets.memory_mapping.instance import Program
 from ..envs.memory_mapping.problem import PROBLEM
+from ..evaluation.headline import interval
 from ..evaluation.statistics import mean
 from .timing import count_cpu_seconds
 
@@ -43,7 +46,8 @@ def main() -> None:
     parser.add_argument("--seconds", nargs="+", type=float, default=list(SECONDS))
     given = parser.parse_args()
     count_cpu_seconds()
-    first = given.contenders[0]
+    names = [name_contender(PROBLEM.family, text) for text in given.contenders]
+    first = names[0]
     print(
         "| instances | budget | contender | mean speed-up | late as 1 | late | most ms "
         f"| {first} ahead by |"
@@ -52,7 +56,7 @@ def main() -> None:
     programs = [one for name in given.instances for one in PROBLEM.sets.load(name)]
     base: dict[float, np.ndarray] = {}
     others: dict[float, np.ndarray] = {}
-    for contender in given.contenders:
+    for contender in names:
         for seconds, (found, took) in plays(contender, programs, given.seconds).items():
             late = took > seconds
             base.setdefault(seconds, found)
@@ -63,7 +67,7 @@ def main() -> None:
                 f"| {' '.join(given.instances)} | {1000 * seconds:g} ms | `{contender}` "
                 f"| {found.mean():.4f} | {np.where(late, 1.0, found).mean():.4f} "
                 f"| {late.sum()} of {len(programs)} | {1000 * took.max():.1f} "
-                f"| {ahead.value:.2f} % [{ahead.low:.2f}, {ahead.high:.2f}] |",
+                f"| {ahead.value:.2f} % {interval(ahead)} |",
                 flush=True,
             )
     for seconds, best in others.items():

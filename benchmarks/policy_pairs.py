@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..agents.checkpoints import SHIPPED, open_policy
+from ..agents.checkpoints import SHIPPED, Policy, open_policy
 from ..core.registry import load_problem
+from ..evaluation.headline import interval
 from ..evaluation.statistics import mean
 
 
@@ -30,34 +31,34 @@ def main() -> None:
     parser.add_argument("--instances", nargs="+", required=True, help="sets to play, one by one")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    pair = [open_policy(at if at.is_dir() else SHIPPED / at) for at in (given.policy, given.other)]
+    families = [policy.card.family for policy in pair]
+    if len(set(families)) > 1:
+        parser.error(f"policies of {' and '.join(families)}; give two of the same family")
     print("| instances | figure | policy | other | lower by |")
     print("|---|---|---:|---:|---|")
     for name in given.instances:
-        own, others = (scores(one, name) for one in (given.policy, given.other))
-        for figure in own:
+        own, others = (scores(policy, name) for policy in pair)
+        for figure in [figure for figure in own if figure in others]:
             mine, theirs = own[figure], others[figure]
             lead = mean(100 * (theirs - mine) / abs(theirs.mean()))
             print(
                 f"| {name} ({len(mine)}) | {figure} | {mine.mean():.4f} | {theirs.mean():.4f} "
-                f"| {lead.value:.2f} % [{lead.low:.2f}, {lead.high:.2f}] |",
+                f"| {lead.value:.2f} % {interval(lead)} |",
                 flush=True,
             )
 
 
-def scores(folder: Path, instances: str) -> dict[str, np.ndarray]:
+def scores(policy: Policy, instances: str) -> dict[str, np.ndarray]:
     """Score a policy on each instance of a set.
 
     Args:
-        folder: the policy's, or the name of a shipped one.
+        policy: the policy.
         instances: the set.
 
     Returns:
         Figure -> float64 [instances].
-
-    Raises:
-        CheckpointError: the policy is missing, damaged or for another version of the environment.
     """
-    policy = open_policy(folder if folder.is_dir() else SHIPPED / folder)
     some = load_problem(policy.card.family).sets.load(instances)
     rows = [policy.recipe.score(policy.network, [one]) for one in some]
     return {figure: np.array([row[figure] for row in rows]) for figure in rows[0]}
