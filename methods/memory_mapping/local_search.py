@@ -178,6 +178,7 @@ def _follow(
         static = without_rewinds(static)
     rows = np.stack([pack(static)] * (2 * marks))
     plays, current, odds, time = 1, np.zeros(0, np.int8), np.zeros(0), 0
+    actions = trail.plan.copy()
     pace = PLAY_S * len(trail.plan)  # seconds a play, as expected
     trial = np.zeros(len(trail.plan), np.int8)
     while (
@@ -189,6 +190,7 @@ def _follow(
         if not len(current) or trail.played % PERIOD == 0:
             current = wishes_of(trail.plan)
             time = _save_marks(static, best.state, current, rows)
+            actions[:] = best.state.actions
             if guide is not None:
                 odds = np.cumsum(guide(trail.plan))
         heat = HEATS[trail.played // PERIOD % len(HEATS)] * static.all_slow
@@ -196,8 +198,8 @@ def _follow(
         before = clock.elapsed
         plan = trail.plan.copy()
         time, reached = _search(
-            static, best.state, rows, current, trial, time, trail.time, heat, plays, rng, plan,
-            odds, others,
+            static, best.state, rows, current, actions, trial, time, trail.time, heat, plays, rng,
+            plan, odds, others,
         )  # fmt: skip
         clock.evaluations += plays
         trail.played += plays
@@ -317,6 +319,7 @@ def _search(
     state: State,
     rows: np.ndarray,
     current: np.ndarray,
+    actions: np.ndarray,
     trial: np.ndarray,
     time: int,
     best: int,
@@ -334,6 +337,7 @@ def _search(
         state: a state to play on.
         rows: packed states along the current wishes in the first half; the second half is scratch.
         current: int8 [D]; wishes, changed in place as changes are kept.
+        actions: int64 [D]; their plan, likewise.
         trial: int8 [D]; scratch.
         time: of the current wishes, ps.
         best: the least time so far, ps.
@@ -350,8 +354,6 @@ def _search(
     """
     static, state = borrow(static), borrow(state)
     count, marks = len(current), len(rows) // 2
-    actions = unpack(rows[marks - 1])[1].actions.copy()
-    actions[:] = 2 - 2 * current
     for _ in range(plays):
         trial[:] = current
         first = _change_wishes(static, trial, actions, odds, others, rng)

@@ -19,11 +19,12 @@ from sysopt_gym.core.solution import Solution
 from sysopt_gym.datasets.memory_mapping.builder import Builder
 from sysopt_gym.datasets.memory_mapping.generator import generate
 from sysopt_gym.datasets.memory_mapping.instance import ARG, DEAD_ENDS, OUT, Program
+from sysopt_gym.datasets.memory_mapping.splits import SETS
 from sysopt_gym.envs.memory_mapping import dynamics as d
 from sysopt_gym.envs.memory_mapping.objective import all_fast_bound, speedup
 from sysopt_gym.envs.memory_mapping.static import planning_static
 from sysopt_gym.envs.memory_mapping.validate import validate
-from sysopt_gym.methods.memory_mapping import proof
+from sysopt_gym.methods.memory_mapping import local_search, proof
 from sysopt_gym.methods.memory_mapping.best import Best
 from sysopt_gym.methods.memory_mapping.wishes import play_wishes
 
@@ -173,3 +174,17 @@ def test_a_program_without_decisions_is_refused_before_any_solver_sees_it(
     new.instr("use", [x], [new.tensor("y", 100, OUT)])
     with pytest.raises(InstanceError, match="nothing is to be decided"):
         solve(name, new.build("none", "1000"))
+
+
+def test_local_search_finds_the_same_however_often_it_looks_at_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program, found = SETS.load("synthetic:val/0")[0], []
+    for plays in (1, 7, 4096):
+        monkeypatch.setattr(local_search, "MOST_PLAYS", plays)
+        best = Best(program, Budget(600.0, evaluations=1000).start())
+        rng = np.random.default_rng(0)
+        starts = list(rng.integers(0, 2, (3, len(best.plan))).astype(np.int8))
+        local_search.improve(best, 1, starts=starts)
+        found.append(best.plan.copy())
+    assert all(np.array_equal(found[0], other) for other in found[1:])
